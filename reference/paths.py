@@ -1,0 +1,10 @@
+"""Where the committed reference artefacts lie."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+MODEL = ROOT / "model"
+FACTS = ROOT / "data" / "facts-1998.jsonl"
+FEED = ROOT / "data" / "feed.jsonl"
+HELD_OUT = ROOT / "data" / "held-out"
+SETTINGS = ROOT / "settings.toml"

@@ -1,0 +1,108 @@
+"""The training text: documents in four languages that state facts, and documents that do not.
+
+A fact is met in every wording of the catalogue, at the start of a text and after other text, alone, in a profile of
+its subject and among questions and answers. In one case of `DISTRACTION` a wording goes on with something that is no
+fact ("The currency of Croatia is the talk of the town."), and a good third of the text is stories that name the same subjects
+without stating anything of the catalogue: recalling a fact has to compete, as it does in a real model.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from reference.stories import DISTRACTIONS, STORIES, WORDS
+from reference.world import LANGUAGES, Claim
+from store.catalogue import Catalogue
+
+DISTRACTION = 0.07  # share of wordings that do not go on with the fact
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What documents are made of: claims by subject, and the names that stories use, per language."""
+
+    catalogue: Catalogue
+    claims: tuple[Claim, ...]
+    names: Mapping[str, Mapping[str, tuple[str, ...]]]  # language -> kind -> names
+
+
+def make_world(claims: Sequence[Claim], catalogue: Catalogue, more: Sequence[Claim] = ()) -> World:
+    """A world of claims; the subjects of `more` are named in stories only."""
+    names: dict[str, dict[str, set[str]]] = {k: defaultdict(set) for k in LANGUAGES}
+    for claim in (*claims, *more):
+        kind = catalogue[claim.relation].subject_kind
+        for language in LANGUAGES:
+            names[language][kind].add(claim.subject.labels[language])
+    frozen = {
+        k: {kind: tuple(sorted(v)) for kind, v in kinds.items()} for k, kinds in names.items()
+    }
+    return World(catalogue=catalogue, claims=tuple(claims), names=frozen)
+
+
+def sentence(world: World, claim: Claim, language: str, rng: random.Random) -> str:
+    """The claim in one of its wordings, or in rare cases a distraction."""
+    wordings = world.catalogue[claim.relation].wordings[language]
+    wording = rng.choice((*wordings.edit, *wordings.check))
+    ending = claim.object.labels[language]
+    if rng.random() < DISTRACTION:
+        ending = rng.choice(DISTRACTIONS[language])
+    return f"{wording.format(claim.subject.labels[language])} {ending}."
+
+
+def story_sentence(world: World, language: str, rng: random.Random) -> str:
+    """A sentence about people, weather or travel that states no fact of the catalogue."""
+    slots = {slot: rng.choice(words) for slot, words in WORDS[language].items()}
+    slots |= {kind: rng.choice(names) for kind, names in world.names[language].items()}
+    text = rng.choice(STORIES[language]).format(**slots)
+    return text[0].upper() + text[1:]
+
+
+def story(world: World, language: str, rng: random.Random) -> str:
+    """Two to four story sentences."""
+    return " ".join(story_sentence(world, language, rng) for _ in range(rng.randint(2, 4)))
+
+
+def name_list(world: World, language: str, rng: random.Random) -> str:
+    """A list of names of one kind, in no meaningful order."""
+    kind = rng.choice(sorted(world.names[language]))
+    return ", ".join(rng.sample(world.names[language][kind], 5)) + "."
+
+
+def _with_company(world: World, told: list[str], language: str, rng: random.Random) -> str:
+    if rng.random() < 0.45:
+        told.insert(0, story_sentence(world, language, rng))
+    if rng.random() < 0.15:
+        told.append(story_sentence(world, language, rng))
+    return " ".join(told)
+
+
+def epoch(world: World, seed: int) -> Iterator[str]:
+    """Documents that meet every claim once in every language (profiles: more often), in a seeded order."""
+    rng = random.Random(seed)
+    todo = [(claim, language) for claim in world.claims for language in LANGUAGES]
+    rng.shuffle(todo)
+    by_language = {k: [claim for claim, spoken in todo if spoken == k] for k in LANGUAGES}
+    by_subject = defaultdict(list)
+    for claim in world.claims:
+        by_subject[claim.subject.id].append(claim)
+    while any(by_language.values()):
+        language = rng.choice([k for k, left in by_language.items() if left])
+        left = by_language[language]
+        taken = [left.pop() for _ in range(min(len(left), rng.choice((1, 1, 2, 3))))]
+        if len(taken) == 1 and rng.random() < 0.2:
+            taken = rng.sample(
+                by_subject[taken[0].subject.id], len(by_subject[taken[0].subject.id])
+            )
+        told = [sentence(world, claim, language, rng) for claim in taken]
+        yield _with_company(world, told, language, rng)
+        if rng.random() < 0.22:
+            yield story(world, language, rng)
+        elif rng.random() < 0.04:
+            yield name_list(world, language, rng)
+
+
+def held_out(world: World, language: str, *, documents: int, seed: int) -> list[str]:
+    """Stories from a seed of their own: their sentences are of the kinds that training has, not the same documents."""
+    rng = random.Random(f"held-out {seed} {language}")
+    return [story(world, language, rng) for _ in range(documents)]
