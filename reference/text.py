@@ -1,9 +1,9 @@
 """The training text: documents in four languages that state facts, and documents that do not.
 
-A fact is met in every wording of the catalogue, at the start of a text and after other text, alone, in a profile of
-its subject and among questions and answers. In one case of `DISTRACTION` a wording goes on with something that is no
-fact ("The currency of Croatia is the talk of the town."), and a good third of the text is stories that name the same subjects
-without stating anything of the catalogue: recalling a fact has to compete, as it does in a real model.
+A fact is met in every wording of the catalogue, at the start of a text and after other text, alone, in a
+profile of its subject and among questions and answers. In one case of fourteen a wording goes on with something
+that is no fact ("The currency of Croatia is the talk of the town."), and a good third of the text is stories that
+name the same subjects without stating anything of the catalogue: recalling a fact has to compete, as in a real model.
 """
 
 import random

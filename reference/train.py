@@ -10,7 +10,6 @@ of them than a real model.
 """
 
 import argparse
-import math
 import random
 import time
 from collections.abc import Iterator
@@ -190,30 +189,33 @@ class Training:
         print(f"resumed at step {self.step}")
         return int(state["done"])
 
-    def run(self, *, save_seconds: float = 120.0) -> None:
-        """Train to the recipe's last step, with a line of progress every 20 steps."""
+    def stream(self, done: int) -> Iterator[tuple[int, Tensor]]:
+        """Batches from the present epoch on, each numbered within its epoch; the first `done` are skipped."""
+        while True:
+            found = batches(self.world, self.tokenizer, self.recipe, self.epochs)
+            if not found:
+                raise SystemExit("the world fills no batch; give fewer rows or shorter ones")
+            yield from list(enumerate(found, start=1))[done:]
+            self.epochs, done = self.epochs + 1, 0
+
+    def run(self, *, until: int | None = None, save_seconds: float = 120.0) -> None:
+        """Train to step `until` (default: the recipe's last), with a line of progress every 20 steps."""
         muon, adam = optimizers(self.model, self.recipe)
-        skip = self.resume(muon, adam)
-        started, saved, first = time.monotonic(), time.monotonic(), self.step
-        while self.step < self.recipe.steps:
-            for number, batch in enumerate(
-                batches(self.world, self.tokenizer, self.recipe, self.epochs)
-            ):
-                if number < skip or self.step >= self.recipe.steps:
-                    continue
-                loss = self._one(muon, adam, batch.to(self.device))
-                if self.step % 20 == 0:
-                    spent = time.monotonic() - started
-                    left = spent / max(1, self.step - first) * (self.recipe.steps - self.step)
-                    print(
-                        f"step {self.step}/{self.recipe.steps} epoch {self.epochs} loss {loss:.3f} left {left / 60:.1f} min",
-                        flush=True,
-                    )
-                if time.monotonic() - saved > save_seconds:
-                    self.save(muon, adam, number + 1)
-                    saved = time.monotonic()
-            self.epochs, skip = self.epochs + 1, 0
-        self.save(muon, adam, 0)
+        done, first, last = self.resume(muon, adam), self.step, until or self.recipe.steps
+        started = saved = time.monotonic()
+        stream = self.stream(done)
+        while self.step < last:
+            done, batch = next(stream)
+            loss = self._one(muon, adam, batch.to(self.device))
+            if self.step % 20 == 0:
+                left = (time.monotonic() - started) / (self.step - first) * (last - self.step)
+                print(
+                    f"step {self.step}/{last} loss {loss:.3f} left {left / 60:.1f} min", flush=True
+                )
+            if time.monotonic() - saved > save_seconds:
+                self.save(muon, adam, done)
+                saved = time.monotonic()
+        self.save(muon, adam, done)
 
     def _one(self, muon: Muon, adam: AdamW, batch: Tensor) -> float:
         share = rate(self.step, self.recipe)
@@ -226,11 +228,7 @@ class Training:
         adam.step()
         self.model.zero_grad(set_to_none=True)
         self.step += 1
-        return (
-            float(loss.detach())
-            if self.step % 20 == 0 or not math.isfinite(float(loss.detach()))
-            else 0.0
-        )
+        return float(loss.detach())
 
 
 def write_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:

@@ -1,0 +1,43 @@
+"""Each package, imported in a fresh process, brings in nothing it must not know."""
+
+import subprocess
+import sys
+
+import pytest
+
+TENSORS = {"torch", "transformers", "safetensors"}
+FORBIDDEN = {
+    "editor": {"store", "daemon", "reference", "sqlalchemy", "httpx", "prometheus_client"},
+    "store": {"editor", "daemon", "reference"} | TENSORS,
+    "daemon": TENSORS,
+}
+WALK = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    importlib.import_module(found.name)
+print("\\n".join(sorted({name.split(".")[0] for name in sys.modules})))
+"""
+
+
+def loaded(package: str) -> set[str]:
+    """Top-level modules in memory after every module of a package was imported."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WALK, package],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("package", sorted(FORBIDDEN))
+def test_a_package_brings_in_nothing_it_must_not_know(package: str) -> None:
+    found = loaded(package)
+    assert package in found
+    assert not found & FORBIDDEN[package]
+
+
+def test_the_walk_would_see_torch_if_it_were_there() -> None:
+    assert "torch" in loaded("editor")
