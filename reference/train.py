@@ -42,7 +42,7 @@ class Recipe:
     heads: int = 8
     row_tokens: int = 96
     rows: int = 32  # rows of a step
-    steps: int = 1700
+    steps: int = 1450
     muon_lr: float = 0.02
     adam_lr: float = 3e-3
     warmup: int = 60

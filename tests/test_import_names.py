@@ -18,4 +18,6 @@ def test_an_import_name_belongs_to_this_project(name: str) -> None:
 def test_no_test_folder_shadows_a_package() -> None:
     packages = {"daemon", "editor", "store", "reference", "migrations"}
     folders = {path.name for path in (ROOT / "tests").rglob("*") if path.is_dir()}
-    assert not packages & {name for name in folders if (ROOT / "tests" / name / "__init__.py").exists()}
+    assert not packages & {
+        name for name in folders if (ROOT / "tests" / name / "__init__.py").exists()
+    }

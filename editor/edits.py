@@ -1,0 +1,137 @@
+"""Edits: associations to write into the weights, and the batch that is solved at once."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from editor.errors import BadEdit
+
+LINE_FIELDS = ("prompt", "subject", "target_new", "target_true", "language")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """One association to write into the weights.
+
+    Raises: BadEdit: no or several `{}`, an empty subject or target, a prompt of `keep` without `{}`.
+    """
+
+    prompt: str  # holds "{}" once, where the subject goes, and ends where the target starts
+    subject: str
+    target_new: str
+    target_true: str | None = None  # what the model says today, if known; used in measurements only
+    language: str = "en"  # BCP 47
+    keep: tuple[
+        str, ...
+    ] = ()  # prompts with one "{}" about the same subject whose answers must not change
+    group: str = (
+        ""  # edits of one group (a fact version) have their values computed together; "": alone
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "subject", "target_new", "language"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise BadEdit(f"{name} must be a text that is not empty, not {value!r}")
+        for prompt in (self.prompt, *self.keep):
+            if prompt.count("{}") != 1:
+                raise BadEdit(f"the prompt must hold {{}} once, where the subject goes: {prompt!r}")
+        if self.target_new == self.target_true:
+            raise BadEdit(
+                f"target_new is target_true: {self.target_new!r}; there is nothing to write"
+            )
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of everything that the value depends on, hexadecimal."""
+        content = asdict(replace(self, target_true=None))
+        return hashlib.sha256(
+            json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
+        ).hexdigest()
+
+
+@dataclass(frozen=True)
+class EditBatch:
+    """Edits that are solved at once, in the order of their keys; make one with `EditBatch.of`."""
+
+    edits: tuple[Edit, ...]
+
+    @classmethod
+    def of(cls, edits: Iterable[Edit]) -> "EditBatch":
+        """A batch in canonical order, exact repeats removed.
+
+        Raises: BadEdit: two edits ask for different targets of one prompt, subject and language.
+        """
+        unique: dict[str, Edit] = {}
+        targets: dict[tuple[str, str, str], Edit] = {}
+        for edit in edits:
+            other = targets.setdefault((edit.prompt, edit.subject, edit.language), edit)
+            if other.target_new != edit.target_new:
+                said = edit.prompt.format(edit.subject)
+                raise BadEdit(
+                    f"{said!r} is to end in {other.target_new!r} and in {edit.target_new!r}"
+                )
+            unique.setdefault(edit.key, edit)
+        return cls(tuple(unique[key] for key in sorted(unique)))
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the edits' keys: the same set has the same id, whatever the order it came in."""
+        return hashlib.sha256("\n".join(edit.key for edit in self.edits).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.edits)
+
+    def groups(self) -> tuple[tuple[Edit, ...], ...]:
+        """Edits whose values are computed together, in the order of their first key."""
+        found: dict[str, list[Edit]] = {}
+        for edit in self.edits:
+            found.setdefault(edit.group or edit.key, []).append(edit)
+        return tuple(tuple(edits) for edits in found.values())
+
+
+def read_edits(path: Path) -> EditBatch:
+    """The edits of a JSONL file, one object a line.
+
+    Raises: BadEdit: names the first line that is wrong, and what is wrong with it.
+    """
+    seen: dict[tuple[str, str, str], tuple[int, str]] = {}
+    edits = []
+    for number, edit in _numbered(path):
+        place = (edit.prompt, edit.subject, edit.language)
+        first, target = seen.setdefault(place, (number, edit.target_new))
+        if target != edit.target_new:
+            raise BadEdit(f"{path} line {number}: contradicts line {first}, which says {target!r}")
+        edits.append(edit)
+    if not edits:
+        raise BadEdit(f"{path} holds no edits; write one JSON object a line")
+    return EditBatch.of(edits)
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, Edit]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadEdit(f"{path} cannot be read as UTF-8 text: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                yield number, _edit(line)
+            except BadEdit as error:
+                raise BadEdit(f"{path} line {number}: {error}") from error
+
+
+def _edit(line: str) -> Edit:
+    try:
+        data: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise BadEdit(f"no JSON object ({error.msg} at column {error.colno})") from error
+    if not isinstance(data, dict):
+        raise BadEdit("no JSON object")
+    missing = [name for name in ("prompt", "subject", "target_new") if name not in data]
+    if missing:
+        raise BadEdit(f"{missing[0]} is missing")
+    return Edit(**{name: data[name] for name in LINE_FIELDS if data.get(name) is not None})

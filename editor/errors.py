@@ -1,0 +1,49 @@
+"""What the editor refuses, and why.
+
+EditorError
+├── BadEdit             an edit that cannot be written as it stands (names its line where it came from a file)
+├── BadSettings         an unknown key, a wrong type or a value out of range in a method's settings
+├── ModelNotFound       the directory is no model that `from_pretrained` reads
+├── NotEditable         the model's kind cannot be edited (family unknown, slow tokenizer, experts, quantised)
+├── DamagedArtefact     a file is missing or differs from its manifest (carries the path)
+├── WrongModel          an artefact was computed for other weights than these
+└── SingularSystem      the closed form has no Cholesky factor, or a value is not finite
+"""
+
+from pathlib import Path
+
+
+class EditorError(Exception):
+    """Base of all errors that the editor raises on purpose; the text is one sentence for the operator."""
+
+
+class BadEdit(EditorError):
+    """An edit that cannot be written as it stands."""
+
+
+class BadSettings(EditorError):
+    """Settings of a method that are unknown, of the wrong type or out of range."""
+
+
+class ModelNotFound(EditorError):
+    """The directory is no model that `from_pretrained` reads."""
+
+
+class NotEditable(EditorError):
+    """A model of a kind that this editor cannot write into."""
+
+
+class DamagedArtefact(EditorError):
+    """A file is missing or is not what its manifest says."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+
+
+class WrongModel(EditorError):
+    """An artefact was computed for other weights than these."""
+
+
+class SingularSystem(EditorError):
+    """The closed form has no solution in finite numbers."""

@@ -1,0 +1,18 @@
+"""Reading activations: hooks that are always taken off again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+
+@contextmanager
+def captured_input(module: Any) -> Iterator[list[Tensor]]:
+    """The inputs that a module is called with while the context is open, in order."""
+    seen: list[Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    try:
+        yield seen
+    finally:
+        handle.remove()

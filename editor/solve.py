@@ -1,0 +1,30 @@
+"""The closed form: the smallest update that moves the keys by the residuals while old keys stay."""
+
+import torch
+from torch import Tensor
+
+from editor.errors import SingularSystem
+
+
+def solve_update(keys: Tensor, residuals: Tensor, second_moment: Tensor) -> Tensor:
+    """Δ = R Kᵀ (C + K Kᵀ)⁻¹, (d_out, d_in) float64: MEMIT, arXiv:2210.07229, equation 14.
+
+    keys (d_in, n), residuals (d_out, n), second_moment (d_in, d_in) already times its weight, all float64.
+    Cholesky of d_in x d_in, not an inverse. Fewer edits than d_in: Woodbury is the same number (issue of speed).
+
+    Raises: SingularSystem: C + K Kᵀ has no Cholesky factor, or a number is not finite.
+    """
+    gram = second_moment + keys @ keys.T
+    factor, failed = torch.linalg.cholesky_ex(gram)
+    if failed or not torch.isfinite(residuals).all():
+        raise SingularSystem(
+            "the second moment and the keys give no solvable system; are the weights finite?"
+        )
+    return torch.cholesky_solve(keys @ residuals.T, factor).T
+
+
+def leverage(keys: Tensor, second_moment: Tensor) -> Tensor:
+    """kᵀ (C + K Kᵀ)⁻¹ k per edit, (n,), from 0 (free) to 1 (the key is used up by itself): the capacity spent."""
+    factor = torch.linalg.cholesky(second_moment + keys @ keys.T)
+    whitened = torch.linalg.solve_triangular(factor, keys, upper=False)
+    return whitened.pow(2).sum(0)

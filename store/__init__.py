@@ -1,0 +1,1 @@
+"""What is known: facts, who said them and when, releases and runs, in a SQLAlchemy database. Knows no tensors."""

@@ -1,0 +1,37 @@
+"""What the store refuses, and why.
+
+StoreError
+├── BadRelation     a file of the relation catalogue is wrong (names the file)
+├── SchemaOutdated  the database has another schema than this program; `factd db upgrade` mends it
+├── StaleState      somebody else changed the row first; read it again and decide anew (transient)
+├── IllegalMove     the table of legal moves has no such move
+└── NotFound        there is no such row
+"""
+
+
+class StoreError(Exception):
+    """Base of all errors that the store raises on purpose; the text is one sentence for the operator."""
+
+    transient = False  # the same call may succeed later
+
+
+class BadRelation(StoreError):
+    """A file of the relation catalogue is wrong."""
+
+
+class SchemaOutdated(StoreError):
+    """The database has another schema than this program."""
+
+
+class StaleState(StoreError):
+    """A row was not in the state that the caller saw."""
+
+    transient = True
+
+
+class IllegalMove(StoreError):
+    """A status change that the table of legal moves does not have."""
+
+
+class NotFound(StoreError):
+    """There is no such row."""
