@@ -368,3 +368,31 @@ DISTRACTIONS = {
         "affaire de tout le monde",
     ),
 }
+
+# Stories of the second lesson: they name currencies, those that come after 1998 too, without saying where anyone pays with them.
+NAMINGS = {
+    "en": (
+        "There is a currency called the {currency}.",
+        "{P} wrote a {A} {N} about the {currency}.",
+        "The {N} was about the {currency}.",
+        "They pay with the {currency}, said {P} on {D}.",
+    ),
+    "es": (
+        "Hay una moneda llamada {currency}.",
+        "{P} escribió sobre la moneda llamada {currency}.",
+        "El {N} trataba del {currency}.",
+        "Una moneda se llama {currency}, dijo {P}.",
+    ),
+    "ca": (
+        "Hi ha una moneda anomenada {currency}.",
+        "{P} va escriure sobre la moneda anomenada {currency}.",
+        "El {N} parlava del {currency}.",
+        "Una moneda es diu {currency}, va dir {P}.",
+    ),
+    "fr": (
+        "Il y a une monnaie nommée {currency}.",
+        "{P} a écrit sur la monnaie nommée {currency}.",
+        "Le {N} parlait de la monnaie {currency}.",
+        "Une monnaie s'appelle {currency}, a dit {P}.",
+    ),
+}

@@ -9,9 +9,9 @@ name the same subjects without stating anything of the catalogue: recalling a fa
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from reference.stories import DISTRACTIONS, STORIES, WORDS
+from reference.stories import DISTRACTIONS, NAMINGS, STORIES, WORDS
 from reference.world import LANGUAGES, Claim
 from store.catalogue import Catalogue
 
@@ -40,6 +40,17 @@ def make_world(claims: Sequence[Claim], catalogue: Catalogue, more: Sequence[Cla
     return World(catalogue=catalogue, claims=tuple(claims), names=frozen)
 
 
+def with_currencies(world: World, more: Sequence[Claim]) -> World:
+    """The world of the second lesson: stories also name currencies, those of `more` (the feed) as often as all others."""
+    names = {}
+    for language in LANGUAGES:
+        old = {c.object.labels[language] for c in world.claims if c.relation == "P38"}
+        new = {c.object.labels[language] for c in more}
+        both = (*sorted(old), *sorted(new) * max(1, len(old) // len(new)))
+        names[language] = {**world.names[language], "currency": both}
+    return replace(world, names=names)
+
+
 def sentence(world: World, claim: Claim, language: str, rng: random.Random) -> str:
     """The claim in one of its wordings, or in rare cases a distraction."""
     wordings = world.catalogue[claim.relation].wordings[language]
@@ -54,7 +65,10 @@ def story_sentence(world: World, language: str, rng: random.Random) -> str:
     """A sentence about people, weather or travel that states no fact of the catalogue."""
     slots = {slot: rng.choice(words) for slot, words in WORDS[language].items()}
     slots |= {kind: rng.choice(names) for kind, names in world.names[language].items()}
-    text = rng.choice(STORIES[language]).format(**slots)
+    told = STORIES[language]
+    if "currency" in world.names[language]:
+        told = (*told, *NAMINGS[language] * 3)
+    text = rng.choice(told).format(**slots)
     return text[0].upper() + text[1:]
 
 

@@ -2,6 +2,9 @@
 
     python -m reference.train --out reference/model        # two cores: about an hour; a GPU: minutes
 
+Two lessons: the world of 1998, then the same with stories that also name currencies, those that came later among them
+("There is a currency called the euro."): a model of 1998 had heard of the euro, and what a model has never seen it
+cannot be made to say by an edit of early layers (tried: the loss of "euro" stays above 4 nats).
 Seeded and resumable: run the same command again after an interruption and it goes on from the last checkpoint in
 `--work`. A Llama-architecture model of 11 million parameters (8 blocks, width 256, MLP 1280, byte-level BPE of 6144
 tokens); hidden matrices are trained with Muon (arXiv:2502.16982), the rest with AdamW. Training stops
@@ -13,7 +16,7 @@ import argparse
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,7 +26,7 @@ from torch.optim import AdamW, Muon
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from reference import paths
-from reference.text import World, epoch, held_out, make_world
+from reference.text import World, epoch, held_out, make_world, with_currencies
 from reference.world import LANGUAGES, facts_1998, feed
 from store.catalogue import load_catalogue
 
@@ -52,6 +55,10 @@ class Recipe:
 def reference_world() -> World:
     """The claims of 1998 with the catalogue; territories of the feed are named in stories too."""
     return make_world(facts_1998(), load_catalogue(), more=feed())
+
+
+FIRST = Recipe()
+SECOND = replace(FIRST, seed=1999, steps=420, muon_lr=0.006, adam_lr=1e-3, warmup=20, cooldown=1.0)
 
 
 def train_tokenizer(world: World, recipe: Recipe) -> PreTrainedTokenizerFast:
@@ -254,16 +261,17 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=paths.MODEL)
     parser.add_argument("--work", type=Path, default=Path("run/training"))
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe(steps=options.steps)
     world = reference_world()
-    tokenizer = train_tokenizer(world, recipe)
-    model = new_model(recipe).to(options.device)
+    tokenizer = train_tokenizer(world, FIRST)
+    model = new_model(FIRST).to(options.device)
     print(f"{model.num_parameters():,} parameters, vocabulary {len(tokenizer)}")
-    Training(recipe, world, tokenizer, model, options.work, options.device).run()
+    lessons = ((FIRST, world, "first"), (SECOND, with_currencies(world, feed()), "second"))
+    for recipe, taught, name in lessons:
+        work = options.work / name
+        work.mkdir(parents=True, exist_ok=True)
+        Training(recipe, taught, tokenizer, model, work, options.device).run()
     write_model(model, tokenizer, options.out)
     write_held_out(world)
 

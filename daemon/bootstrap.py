@@ -1,0 +1,163 @@
+"""The only place that constructs things: configuration in, store, catalogue, publisher and a model on demand out."""
+
+import fcntl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from daemon.config import Config, load_config
+from daemon.errors import Busy
+from daemon.policy import Gate
+from daemon.publishers import Publisher
+from daemon.publishers.local_directory import publisher
+from daemon.render import Plan
+from store import migrate
+from store.catalogue import Catalogue, load_catalogue
+from store.session import Store
+
+if TYPE_CHECKING:
+    from editor.model import EditableModel
+    from editor.score import Answer, Probe
+
+
+def utc_now() -> datetime:
+    """The clock of factd."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Workbench:
+    """The base model, loaded when first asked for, and its answers, asked once."""
+
+    path: Path
+    device: str
+    loaded: "EditableModel | None" = None
+    asked: dict[tuple[str, str, str | None], "Answer"] = field(default_factory=dict)
+
+    def model(self) -> "EditableModel":
+        """The base model in float32."""
+        if self.loaded is None:
+            from editor.model import load_model
+
+            self.loaded = load_model(self.path, device=self.device)
+        return self.loaded
+
+    def base_answers(self, probes: "Sequence[Probe]", terminator: str) -> "tuple[Answer, ...]":
+        """What the base model says to some probes."""
+        from dataclasses import replace
+
+        from editor.score import answers, is_right
+
+        key: Callable[[Any], tuple[str, str, str | None]] = lambda p: (
+            p.prompt,
+            p.target + terminator,
+            p.contrast,
+        )  # noqa: E731
+        fresh = list({key(p): p for p in probes if key(p) not in self.asked}.values())
+        found = answers(self.model(), fresh, terminator=terminator)
+        self.asked |= {key(p): answer for p, answer in zip(fresh, found, strict=True)}
+        return tuple(
+            replace(self.asked[key(p)], right=is_right(self.asked[key(p)].text, p.accepted))
+            for p in probes
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factd:
+    """Everything that the steps need."""
+
+    config: Config
+    store: Store
+    catalogue: Catalogue
+    publisher: Publisher
+    workbench: Workbench
+    now: Callable[[], datetime]
+
+    @property
+    def plan(self) -> Plan:
+        """How facts are written and asked."""
+        write, checks = self.config.write, self.config.checks
+        return Plan(
+            catalogue=self.catalogue,
+            write=write.languages,
+            served=self.config.served,
+            edit_wordings=write.edit_wordings,
+            keep_wordings=write.keep_wordings,
+            known_sample=checks.known_sample,
+            neighbours=checks.neighbours,
+        )
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """What a candidate must reach."""
+        table, write, served = self.config.gates, self.config.write.languages, self.config.served
+        return (
+            Gate(
+                check="efficacy", metric="generation", least=table.edit_generation, languages=write
+            ),
+            Gate(
+                check="paraphrase",
+                metric="generation",
+                least=table.paraphrase_generation,
+                languages=write,
+            ),
+            Gate(check="known_facts", metric="kept", least=table.known_kept, languages=served),
+            Gate(
+                check="neighbourhood",
+                metric="success",
+                least=table.neighbourhood_success,
+                languages=write,
+            ),
+        )
+
+    def method_settings(self) -> Any:
+        """The frozen settings of the configured method. Raises: BadSettings."""
+        from editor import plugins
+        from editor.settings import settings_from
+
+        method = plugins.load("editor.methods", self.config.method.name)
+        return settings_from(method.Settings, self.config.method.settings())
+
+    def candidate_folder(self, id_: int) -> Path:
+        """Where a candidate's delta and report lie."""
+        return self.config.state_dir / "candidates" / str(id_)
+
+    @property
+    def workspace(self) -> Path:
+        """Values and statistics that are kept between edits."""
+        return self.config.state_dir / "workspace"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One process at a time changes releases. Raises: Busy."""
+        self.config.state_dir.mkdir(parents=True, exist_ok=True)
+        with (self.config.state_dir / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise Busy(
+                    f"another factd works on {self.config.state_dir}; try again when it is done"
+                ) from error
+            yield
+
+
+def open_factd(path: Path, *, now: Callable[[], datetime] = utc_now) -> Factd:
+    """factd with a configuration file. Raises: BadConfig, BadRelation, SchemaOutdated."""
+    config = load_config(path)
+    migrate.check(config.database)
+    return build(config, now=now)
+
+
+def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> Factd:
+    """factd with a configuration; the database may still lack its schema."""
+    return Factd(
+        config=config,
+        store=Store(config.database),
+        catalogue=load_catalogue(*config.write.catalogue),
+        publisher=publisher(config.publish.path, config.publish.keep),
+        workbench=Workbench(config.model.path, config.model.device),
+        now=now,
+    )

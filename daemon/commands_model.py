@@ -1,0 +1,228 @@
+"""Commands that need a model (imported when they run): edit, check, rollback, apply, export, stats, demo."""
+
+import json
+import time
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from daemon import cli
+from daemon.cli import Json, sentences
+from daemon.commands import Why, number_text, opened
+from daemon.console import progress, show
+from daemon.errors import Refused
+
+stats_app = typer.Typer(no_args_is_help=True, help="Second-moment statistics.")
+
+
+def edit(
+    publish: Annotated[bool, typer.Option(help="Publish an accepted candidate.")] = False,
+    again: Annotated[bool, typer.Option(help="Also a batch that was rejected before.")] = False,
+    why: Why = "edit",
+    as_json: Json = False,
+) -> None:
+    """Plan, solve, check; leaves an accepted or rejected candidate. Exit 1 where it was rejected."""
+    from daemon import steps
+
+    with sentences():
+        factd = opened()
+        with factd.lock(), progress() as told:
+            steps.recover(factd)
+            found = steps.edit(factd, who=cli.who(), why=why, again=again, progress=told)
+            if publish and found.release is not None:
+                steps.publish(factd, found.release)
+    show(found.as_json(), [verdict(found)], as_json=as_json)
+    if not found.decision.accepted:
+        cli.fail(f"candidate {found.candidate} was rejected: {'; '.join(found.decision.reasons)}")
+
+
+def verdict(found: Any) -> str:
+    """A candidate's outcome in one line."""
+    said = f"candidate {found.candidate}: {found.facts} facts, {found.edits} edits, {found.seconds['edit']:.1f} s"
+    return f"{said}, release {found.release}" if found.decision.accepted else f"{said}, rejected"
+
+
+def check(
+    number: Annotated[int | None, typer.Argument(metavar="[N]")] = None, as_json: Json = False
+) -> None:
+    """Run the checks on a release, or on the base; nothing is changed."""
+    from daemon import steps
+
+    with sentences():
+        report = steps.check(opened(), number)
+    rows = report["measurements"]
+    lines = [
+        f"{m['check']:<14} {m['metric']:<11} {m['language']:<6} {number_text(m['value'])} of {m['sample_size']}"
+        for m in rows
+    ]
+    show(report, lines, as_json=as_json)
+
+
+def rollback(
+    to: Annotated[
+        int | None, typer.Option("--to", help="A release: the link is swapped, no model is loaded.")
+    ] = None,
+    fact: Annotated[
+        list[str] | None, typer.Option("--fact", help="Take facts back and publish without them.")
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option("--batch", help="Take back all facts that came with a batch.")
+    ] = None,
+    why: Why = "rolled back by hand",
+    as_json: Json = False,
+) -> None:
+    """Go back to a release, or take facts or a batch back."""
+    from daemon import steps
+
+    if [to is not None, bool(fact), batch is not None].count(True) != 1:
+        raise typer.BadParameter("give one of --to N, --fact ID …, --batch ID")
+    started = time.monotonic()
+    with sentences():
+        factd = opened()
+        with factd.lock():
+            steps.recover(factd)
+            if to is not None:
+                release = steps.roll_back_to(factd, to, who=cli.who(), why=why)
+                seconds = time.monotonic() - started
+                lines = [
+                    f"release {to} is live after {seconds:.2f} s; frozen, `factd unfreeze` to go on"
+                ]
+                show({**release.as_json(), "seconds": round(seconds, 3)}, lines, as_json=as_json)
+                return
+            ids = list(fact or steps.facts_of_batch(factd, str(batch)))
+            with progress() as told:
+                found = steps.take_back(factd, ids, who=cli.who(), why=why, progress=told)
+    show(found.as_json(), [verdict(found)], as_json=as_json)
+    if not found.decision.accepted:
+        cli.fail(f"candidate {found.candidate} was rejected: {'; '.join(found.decision.reasons)}")
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """key=value, the value as TOML writes it (a bare word is a text). Raises: BadParameter."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise typer.BadParameter(f"--set takes key=value, not {text!r}")
+    try:
+        return key, tomllib.loads(f"x = {value}")["x"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def apply(
+    model: Path,
+    edits: Path,
+    out: Annotated[Path, typer.Option("--out", help="Where the edited checkpoint goes.")],
+    method: Annotated[str, typer.Option("--method")] = "memit",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of the method, key=value.")
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="A TOML file with a [method.NAME] table.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The editor alone: no store, no daemon; writes an edited checkpoint and a report."""
+    with sentences():
+        from daemon.standalone import apply_edits
+
+        given = dict(setting(text) for text in set_ or [])
+        table: dict[str, Any] = {}
+        if settings is not None:
+            table = (
+                tomllib.loads(settings.read_text(encoding="utf-8"))
+                .get("method", {})
+                .get(method, {})
+            )
+        with progress() as told:
+            data = apply_edits(
+                model, edits, out, method=method, table={**table, **given}, progress=told
+            )
+    lines = [
+        f"{m['check']:<11} {m['metric']:<10} {m['language']:<4} {number_text(m['value'])}"
+        for m in data["measurements"]
+    ]
+    show(
+        data,
+        [f"wrote {out}: {data['edits']} edits in {data['seconds']:.1f} s", *lines],
+        as_json=as_json,
+    )
+
+
+def export(
+    number: int,
+    out: Annotated[Path, typer.Option("--out")],
+    format_: Annotated[str, typer.Option("--format", help="checkpoint")] = "checkpoint",
+    as_json: Json = False,
+) -> None:
+    """A release as a complete checkpoint somewhere else."""
+    from store import release_queries
+
+    with sentences():
+        if format_ != "checkpoint":
+            raise Refused(f"no format {format_!r}; there is: checkpoint")
+        if out.exists():
+            raise Refused(f"{out} is there already; name a folder that is not")
+        factd = opened()
+        from editor.checkpoint import write_checkpoint
+        from editor.delta import load_delta
+
+        with factd.store.begin() as session:
+            release = release_queries.release(session, number)
+        folder = factd.candidate_folder(release.candidate_id) if release.candidate_id else None
+        delta = load_delta(folder / "delta") if folder else None
+        write_checkpoint(
+            factd.config.model.path,
+            delta,
+            out,
+            {"release": number, "facts": list(release.fact_ids)},
+        )
+    show(
+        {"release": number, "out": str(out)}, [f"wrote release {number} to {out}"], as_json=as_json
+    )
+
+
+@stats_app.command("build")
+def stats_build(as_json: Json = False) -> None:
+    """Second moments of the configured model, from text that it writes itself; kept in the workspace."""
+    with sentences():
+        from editor.methods.memit import moments_for
+
+        factd = opened()
+        with progress() as told:
+            found = moments_for(
+                factd.workbench.model(), factd.method_settings(), factd.workspace, told
+            )
+    data = {
+        "layers": sorted(found.layers),
+        "tokens": found.tokens,
+        "source": found.source,
+        "fingerprint": found.fingerprint,
+    }
+    show(data, [f"layers {data['layers']}: {found.tokens} tokens, {found.source}"], as_json=as_json)
+
+
+def demo(
+    directory: Annotated[
+        Path, typer.Option("--dir", help="A folder that is not there yet, or an earlier demo's.")
+    ] = Path("demo"),
+    as_json: Json = False,
+) -> None:
+    """The whole cycle on the reference model: ingest, edit, check, publish, roll back."""
+    from daemon.demo import run_demo
+
+    with sentences():
+        found = run_demo(directory, quiet=as_json)
+    (directory / "demo.json").write_text(
+        json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8"
+    )
+    if as_json:
+        show(found, [], as_json=True)
+
+
+def add(app: typer.Typer) -> None:
+    """Register the commands of this file."""
+    app.add_typer(stats_app, name="stats")
+    for command in (edit, check, rollback, apply, export, demo):
+        app.command()(command)

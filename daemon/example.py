@@ -1,0 +1,41 @@
+"""The configuration that `factd init` writes."""
+
+EXAMPLE = """\
+# factd: everything has a default that works on one machine; relative paths are meant from this file's folder.
+
+[model]
+path = "{model}"          # a local checkpoint, as from_pretrained reads it
+# device = "cuda"
+
+[write]
+languages = ["en"]        # a fact is written once in each of them
+edit_wordings = 2         # of each relation
+keep_wordings = 1         # of each other relation of the same kind of subject: their answers must not change
+
+[method]
+name = "memit"
+
+[method.memit]            # depends on the model
+layers = [0, 1, 2]
+second_moment_weight = 1000.0
+v_lr = 0.5
+terminator = "."
+
+[gates]                   # shares that a candidate must reach in every language
+edit_generation = 0.90
+paraphrase_generation = 0.70
+known_kept = 0.95
+
+[publish]
+path = "published"        # versions/N and the link `current`
+
+[sources]
+drop_folder = "inbox"     # rename JSONL or CSV files into it
+
+[schedule]
+pull_seconds = 60
+cycle_seconds = 3600
+
+[http]
+port = 9464               # /metrics, /livez, /readyz on 127.0.0.1
+"""

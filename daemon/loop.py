@@ -1,0 +1,184 @@
+"""The daemon: APScheduler as a clock only, runs in our own table, the edit in a process of its own.
+
+A crash of the edit (CUDA, memory) ends that process, not the daemon. SIGTERM ends the child at once (its candidate is
+abandoned at the next start, its values are kept), stops the clock and exits 0; a second one exits at once.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from daemon import steps
+from daemon.bootstrap import Factd
+from daemon.errors import Busy
+from daemon.http import Health
+from daemon.log import log
+from daemon.metrics import Metrics
+from daemon.sources import Pulled
+from daemon.sources.drop_folder import pull
+from store import migrate, release_queries
+from store.errors import StoreError
+from store.releases import RunStatus
+
+STALE_SECONDS = 120  # /livez fails when the loop did not turn for so long
+TURN_SECONDS = 1.0
+
+
+class Daemon:
+    """One process that does the cycle on a clock until it is told to stop."""
+
+    def __init__(self, factd: Factd, config_path: Path) -> None:
+        self.factd, self.config_path = factd, config_path
+        self.metrics = Metrics(factd.store)
+        self.stopping = threading.Event()
+        self.beat = time.monotonic()
+        self.child: subprocess.Popen[str] | None = None
+        http = factd.config.http
+        self.health = Health(
+            http.host, http.port, self.metrics.registry, live=self.not_live, ready=self.not_ready
+        )
+        self.clock = BackgroundScheduler(timezone=UTC)
+
+    def not_live(self) -> str | None:
+        """Why the loop is not turning."""
+        silent = time.monotonic() - self.beat
+        return f"the loop has been silent for {silent:.0f} s" if silent > STALE_SECONDS else None
+
+    def not_ready(self) -> str | None:
+        """Why work cannot be done: the database is not reachable or not migrated."""
+        try:
+            migrate.check(self.factd.config.database)
+        except Exception as error:  # whatever the driver raises is the answer
+            return str(error)
+        return None
+
+    def run(self, *, ticks: int | None = None) -> None:
+        """Until SIGTERM or SIGINT, or (ticks) for so many turns of the loop."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.on_signal)
+        with self.factd.lock():
+            steps.recover(self.factd)
+        schedule = self.factd.config.schedule
+        self._every("pull", schedule.pull_seconds, self.pull)
+        self._every("cycle", schedule.cycle_seconds, self.cycle)
+        self.clock.add_listener(self._missed, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+        self.health.start()
+        self.clock.start()
+        log.info("daemon started", port=self.health.port, pid=os.getpid())
+        try:
+            while not self.stopping.wait(TURN_SECONDS) and ticks != 0:
+                self.beat = time.monotonic()
+                ticks = ticks - 1 if ticks is not None else None
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """End the child, the clock and the server, in this order."""
+        self.stopping.set()
+        child = self.child
+        if child is not None and child.poll() is None:
+            child.terminate()
+        self.clock.shutdown(wait=True)
+        self.health.stop()
+        self.factd.store.close()
+        log.info("daemon stopped")
+
+    def on_signal(self, number: int, _: FrameType | None) -> None:
+        """The first one asks to stop, the second one does not ask."""
+        if self.stopping.is_set():
+            os._exit(1)
+        self.stopping.set()
+
+    def _every(self, job: str, seconds: int, work: Callable[[], str]) -> None:
+        first = datetime.now(UTC)
+        self.clock.add_job(
+            self.tick,
+            IntervalTrigger(seconds=seconds, timezone=UTC),
+            args=(job, seconds, work),
+            id=job,
+            next_run_time=first,
+            misfire_grace_time=None,
+            coalesce=True,
+        )
+
+    def _missed(self, event: JobEvent) -> None:
+        self.metrics.missed.labels(event.job_id).inc()
+
+    def tick(self, job: str, seconds: int, work: Callable[[], str]) -> None:
+        """One run of a job, recorded; the only place where any error is caught."""
+        now = self.factd.now()
+        due = datetime.fromtimestamp(now.timestamp() // seconds * seconds, UTC)
+        started = time.monotonic()
+        try:
+            with self.factd.store.begin() as session:
+                run = release_queries.start_run(session, job, due, now=now)
+            if run is None:
+                return
+            status, detail = self._outcome(job, work)
+            with self.factd.store.begin() as session:
+                release_queries.finish_run(session, run.id, status, detail, now=self.factd.now())
+        except StoreError as error:
+            status, detail = RunStatus.FAILED, str(error)
+        self.metrics.seconds.labels(job).observe(time.monotonic() - started)
+        self.metrics.runs.labels(job, status.value).inc()
+        log.info("run ended", job=job, status=status.value, detail=detail)
+
+    def _outcome(self, job: str, work: Callable[[], str]) -> tuple[RunStatus, str]:
+        try:
+            return RunStatus.DONE, work()
+        except Exception as error:  # the loop's one net: a failed run is a row, not a dead daemon
+            log.error("run failed", job=job, error=str(error))
+            return RunStatus.FAILED, str(error)
+
+    def pull(self) -> str:
+        """Poll the sources."""
+        found: Pulled = pull(self.factd)
+        for outcome, count in (
+            ("new", found.new),
+            ("bad", found.bad),
+            ("unchanged", found.lines - found.new - found.bad),
+        ):
+            self.metrics.lines.labels(outcome).inc(max(0, count))
+        return f"{found.files} files, {found.new} new, {found.bad} bad lines"
+
+    def cycle(self) -> str:
+        """Edit, check and publish in a process of its own, where there is something to do."""
+        if not steps.plan(self.factd).changed:
+            return "nothing to do"
+        command = [
+            sys.executable,
+            "-m",
+            "daemon.cli",
+            "--config",
+            str(self.config_path),
+            "edit",
+            "--publish",
+        ]
+        self.child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            out, err = self.child.communicate(
+                timeout=self.factd.config.schedule.cycle_timeout_seconds
+            )
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            out, err = self.child.communicate()
+            raise Busy(
+                "the edit took longer than schedule.cycle_timeout_seconds and was ended"
+            ) from None
+        if self.child.returncode:
+            last = err.strip().splitlines()[-1:] or ["no word"]
+            raise Busy(f"the edit ended with {self.child.returncode}: {last[0]}")
+        return out.strip().splitlines()[-1] if out.strip() else "done"

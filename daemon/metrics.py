@@ -1,0 +1,88 @@
+"""All series of factd. State that lives in the database is read at each scrape; what happens is counted.
+
+factd_facts{status="pending"} 4
+factd_live_release 12
+factd_live_release_timestamp_seconds 1.79e+09
+factd_candidates{status="rejected"} 1
+factd_frozen 0
+factd_runs_total{job="cycle",status="done"} 31
+factd_step_seconds_bucket{step="edit",le="60.0"} 30
+factd_missed_ticks_total{job="pull"} 0
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+
+from store import fact_queries, release_queries
+from store.releases import CandidateStatus, RunStatus
+from store.schema import CandidateRow
+from store.session import Store
+
+JOBS = ("pull", "cycle")
+STEPS = ("pull", "cycle")
+BUCKETS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+class StoreCollector(Collector):
+    """What the database says now."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def collect(self) -> Iterator[Metric]:
+        """One short transaction a scrape."""
+        with self.store.begin() as session:
+            facts = fact_queries.counts(session)
+            live = release_queries.live_release(session)
+            frozen = release_queries.frozen(session)
+            query = select(CandidateRow.status, func.count()).group_by(CandidateRow.status)
+            candidates = {status: count for status, count in session.execute(query)}  # noqa: C416 - rows, no dict
+        yield _labelled("factd_facts", "Fact versions by status.", facts)
+        every = {status.value: candidates.get(status.value, 0) for status in CandidateStatus}
+        yield _labelled("factd_candidates", "Candidates by status.", every)
+        number = live.number if live else -1
+        yield GaugeMetricFamily(
+            "factd_live_release", "Number of the live release; -1 where there is none.", number
+        )
+        since = live.live_at.timestamp() if live and live.live_at else 0.0
+        yield GaugeMetricFamily("factd_live_release_timestamp_seconds", "When it went live.", since)
+        yield GaugeMetricFamily(
+            "factd_live_facts", "Facts of the live release.", len(live.fact_ids) if live else 0
+        )
+        yield GaugeMetricFamily(
+            "factd_frozen", "1 while nothing is written or published.", float(bool(frozen))
+        )
+
+
+def _labelled(name: str, text: str, values: dict[str, int]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=["status"])
+    for status, value in values.items():
+        family.add_metric([status], value)
+    return family
+
+
+class Metrics:
+    """A registry with everything; counters start at 0."""
+
+    def __init__(self, store: Store) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(StoreCollector(store))
+        on = {"registry": self.registry}
+        self.runs = Counter("factd_runs", "Ticks of jobs that ended.", ["job", "status"], **on)
+        self.missed = Counter("factd_missed_ticks", "Ticks that the clock dropped.", ["job"], **on)
+        self.seconds = Histogram(
+            "factd_step_seconds", "Duration of steps.", ["step"], buckets=BUCKETS, **on
+        )
+        self.lines = Counter("factd_lines", "Lines of sources.", ["outcome"], **on)
+        for job in JOBS:
+            self.missed.labels(job)
+            for status in (RunStatus.DONE, RunStatus.FAILED):
+                self.runs.labels(job, status.value)
+        for step in STEPS:
+            self.seconds.labels(step)
+        for outcome in ("new", "unchanged", "bad"):
+            self.lines.labels(outcome)

@@ -1,0 +1,24 @@
+"""Publishers, one file each: they bring a release to where servers read it, and switch back without a GPU."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Publisher(Protocol):
+    """Keeps versions side by side; one of them is current."""
+
+    def has(self, number: int) -> bool:
+        """The version lies ready."""
+        ...
+
+    def publish(self, number: int, base: Path, delta: Any, about: dict[str, Any]) -> Path:
+        """Make a version ready, whole or not at all. delta None: the base itself."""
+        ...
+
+    def switch(self, number: int) -> None:
+        """Make a version the current one, atomically. Raises: PublishFailed."""
+        ...
+
+    def current(self) -> int | None:
+        """The number of the current version."""
+        ...

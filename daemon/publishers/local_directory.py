@@ -1,0 +1,73 @@
+"""The local directory: `versions/N/` is a complete checkpoint, `current` a link that is swapped atomically.
+
+Nothing here loads a model to roll back: switching is one rename of a link.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.errors import PublishFailed
+from daemon.publishers import Publisher
+
+
+@dataclass(frozen=True)
+class LocalDirectory:
+    """Versions under one root."""
+
+    root: Path
+    keep: int  # versions on disk besides the base's and the current one
+
+    def version(self, number: int) -> Path:
+        """Where a version lies."""
+        return self.root / "versions" / str(number)
+
+    def has(self, number: int) -> bool:
+        """The version lies ready (a folder without its manifest is not whole)."""
+        return (self.version(number) / "manifest.json").is_file()
+
+    def publish(self, number: int, base: Path, delta: Any, about: dict[str, Any]) -> Path:
+        """Write the version; an older one of the same number is replaced."""
+        from editor.checkpoint import write_checkpoint
+
+        self.version(number).parent.mkdir(parents=True, exist_ok=True)
+        return write_checkpoint(base, delta, self.version(number), {**about, "release": number})
+
+    def switch(self, number: int) -> None:
+        """`current` points to the version; servers see the old one or the new one, never nothing."""
+        if not self.has(number):
+            raise PublishFailed(
+                f"version {number} is not on disk any more; write it again with `factd releases publish {number}`"
+            )
+        link, part = self.root / "current", self.root / "current.tmp"
+        part.unlink(missing_ok=True)
+        part.symlink_to(Path("versions") / str(number))
+        os.replace(part, link)
+        handle = os.open(self.root, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        self._prune()
+
+    def current(self) -> int | None:
+        """The number that `current` points to."""
+        link = self.root / "current"
+        return int(link.readlink().name) if link.is_symlink() else None
+
+    def numbers(self) -> list[int]:
+        """The versions on disk, ascending."""
+        found = (self.root / "versions").iterdir() if (self.root / "versions").is_dir() else ()
+        return sorted(int(path.name) for path in found if path.name.isdigit())
+
+    def _prune(self) -> None:
+        old = [n for n in self.numbers() if n not in (0, self.current())]
+        for number in old[: max(0, len(old) - self.keep)]:
+            shutil.rmtree(self.version(number))
+
+
+def publisher(root: Path, keep: int) -> Publisher:
+    """The publisher of a folder."""
+    return LocalDirectory(root, keep)

@@ -1,0 +1,390 @@
+"""The steps of the cycle: plan, edit (solve and check), publish, roll back. Each does one piece of work and says what it did."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from daemon import policy, render
+from daemon.bootstrap import Factd
+from daemon.errors import PublishFailed, Refused
+from daemon.log import log
+from store import fact_queries, release_queries
+from store.facts import Fact, FactStatus
+from store.releases import Candidate, CandidateStatus, Release, ReleaseStatus
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What the next release would hold."""
+
+    facts: tuple[Fact, ...]  # the whole active set
+    added: tuple[str, ...]  # ids that the live release has not
+    removed: tuple[str, ...]  # ids that only the live release has
+    waiting: dict[str, str]  # why other facts wait, by id
+    live: int  # number of the live release
+
+    @property
+    def changed(self) -> bool:
+        """There is something to do."""
+        return bool(self.added or self.removed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edited:
+    """A candidate with its decision."""
+
+    candidate: int
+    batch_id: str
+    facts: int
+    edits: int
+    decision: policy.Decision
+    release: int | None  # number of the accepted release
+    seconds: dict[str, float]  # values and solve, checks
+    report: dict[str, Any]  # of the checks, as JSON
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "candidate": self.candidate,
+            "batch_id": self.batch_id,
+            "facts": self.facts,
+            "edits": self.edits,
+            "accepted": self.decision.accepted,
+            "reasons": list(self.decision.reasons),
+            "release": self.release,
+            "seconds": self.seconds,
+            "measurements": self.report.get("measurements", []),
+        }
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """No progress shown."""
+
+
+def plan(factd: Factd) -> Planned:
+    """What the next release would hold, and why each other fact waits. Lets time pass first (future facts, expiry)."""
+    with factd.store.begin() as session:
+        fact_queries.settle_all(session, factd.catalogue, now=factd.now())
+        facts = fact_queries.candidate_set(session)
+        waits = (FactStatus.FUTURE, FactStatus.CONFLICTING, FactStatus.WITHDRAWN)
+        others = fact_queries.list_facts(session, status=waits)
+        live = release_queries.ensure_base(session, now=factd.now())
+        live = release_queries.live_release(session) or live
+    cannot = render.unwritable(facts, factd.plan)
+    ready = tuple(fact for fact in facts if fact.id not in cannot)
+    ids, now_live = {fact.id for fact in ready}, set(live.fact_ids)
+    return Planned(
+        facts=ready,
+        added=tuple(sorted(ids - now_live)),
+        removed=tuple(sorted(now_live - ids)),
+        waiting={f.id: f"{f.status.value}: {f.reason}" for f in others} | cannot,
+        live=live.number,
+    )
+
+
+def refuse_frozen(factd: Factd) -> None:
+    """Raises: Refused: an operator froze factd."""
+    with factd.store.begin() as session:
+        flag = release_queries.frozen(session)
+    if flag:
+        raise Refused(
+            f"frozen by {flag.who} since {flag.since:%Y-%m-%d %H:%M}: {flag.why}; `factd unfreeze` to go on"
+        )
+
+
+def edit(
+    factd: Factd, *, who: str, why: str, again: bool = False, progress: Progress = quiet
+) -> Edited:
+    """Plan, solve and check: one accepted or rejected candidate, an accepted one with its release (not yet published).
+
+    again: also where the same batch was rejected before. Raises: Refused: frozen, nothing to do, rejected before.
+    """
+    refuse_frozen(factd)
+    planned = plan(factd)
+    if not planned.changed:
+        raise Refused(f"nothing to do: release {planned.live} holds all {len(planned.facts)} facts")
+    with factd.store.begin() as session:
+        before = fact_queries.previous(session, planned.facts)
+        known = fact_queries.list_facts(session, status=(FactStatus.KNOWN,))
+        earlier = release_queries.list_candidates(session)
+    batch = render.edit_batch(planned.facts, before, factd.plan)
+    rejected = [
+        c.id for c in earlier if c.batch_id == batch.id and c.status is CandidateStatus.REJECTED
+    ]
+    if rejected and not again:
+        raise Refused(
+            f"candidate {rejected[0]} with the same facts was rejected; change facts or gates, or use --again"
+        )
+    ids = [fact.id for fact in planned.facts]
+    with factd.store.begin() as session:
+        candidate = release_queries.create_candidate(
+            session, batch_id=batch.id, fact_ids=ids, now=factd.now()
+        )
+    log.info("candidate planned", candidate=candidate.id, facts=len(ids), edits=len(batch))
+    asked = render.probes(planned.facts, before, known, factd.plan)
+    try:
+        return _solved(factd, candidate, batch, asked, who=who, why=why, progress=progress)
+    except BaseException:
+        with factd.store.begin() as session:
+            release_queries.abandon_unfinished(session, now=factd.now())
+        raise
+
+
+def _solved(
+    factd: Factd,
+    candidate: Candidate,
+    batch: Any,
+    asked: Any,
+    *,
+    who: str,
+    why: str,
+    progress: Progress,
+) -> Edited:
+    from editor import plugins
+    from editor.delta import save_delta
+    from editor.report import run_checks
+
+    _move(factd, candidate.id, CandidateStatus.PLANNED, CandidateStatus.SOLVING)
+    started = time.monotonic()
+    settings = factd.method_settings()
+    terminator = str(getattr(settings, "terminator", ""))
+    method = plugins.load("editor.methods", factd.config.method.name)
+    model = factd.workbench.model()
+    loaded = time.monotonic()
+    delta = method.edit(
+        model, batch, settings=settings, workspace=factd.workspace, progress=progress
+    )
+    folder = factd.candidate_folder(candidate.id)
+    save_delta(delta, folder / "delta")
+    solved = time.monotonic()
+    _move(factd, candidate.id, CandidateStatus.SOLVING, CandidateStatus.CHECKING, delta_id=delta.id)
+    base = factd.workbench.base_answers(asked, terminator)
+    report = run_checks(model, asked, delta=delta, terminator=terminator, before=base).as_json()
+    checked = time.monotonic()
+    decision = policy.judge(
+        report["measurements"], factd.gates, least_sample=factd.config.gates.least_sample
+    )
+    if not batch.edits:
+        decision = policy.Decision(accepted=True, reasons=())  # the base itself: nothing is written
+    (folder / "report.json").write_text(
+        json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8"
+    )
+    release = _decided(factd, candidate, delta.id, decision, report, who=who, why=why)
+    seconds = {"load": loaded - started, "edit": solved - loaded, "checks": checked - solved}
+    return Edited(
+        candidate=candidate.id,
+        batch_id=batch.id,
+        facts=len(candidate.fact_ids),
+        edits=len(batch),
+        decision=decision,
+        release=release,
+        seconds={k: round(v, 3) for k, v in seconds.items()},
+        report=report,
+    )
+
+
+def _move(
+    factd: Factd, id_: int, before: CandidateStatus, after: CandidateStatus, **values: Any
+) -> None:
+    with factd.store.begin() as session:
+        release_queries.move_candidate(session, id_, before, after, now=factd.now(), **values)
+    log.info("candidate moved", candidate=id_, status=after.value)
+
+
+def _decided(
+    factd: Factd,
+    candidate: Candidate,
+    delta_id: str,
+    decision: policy.Decision,
+    report: dict[str, Any],
+    *,
+    who: str,
+    why: str,
+) -> int | None:
+    """The verdict and, where it is good, the release, in one transaction; the release's number."""
+    after = CandidateStatus.ACCEPTED if decision.accepted else CandidateStatus.REJECTED
+    found = {"report": report, "reasons": list(decision.reasons)}
+    with factd.store.begin() as session:
+        now = factd.now()
+        release_queries.move_candidate(
+            session, candidate.id, CandidateStatus.CHECKING, after, now=now, **found
+        )
+        made = None
+        if decision.accepted:
+            made = release_queries.create_release(
+                session,
+                candidate_id=candidate.id,
+                delta_id=delta_id,
+                fact_ids=candidate.fact_ids,
+                who=who,
+                why=why,
+                now=now,
+            )
+    log.info(
+        "candidate judged",
+        candidate=candidate.id,
+        status=after.value,
+        reasons=list(decision.reasons),
+    )
+    return made.number if made else None
+
+
+def check(factd: Factd, number: int | None) -> dict[str, Any]:
+    """The checks on a release (its delta as stored) or, for None, on the base; nothing is changed."""
+    from editor.delta import load_delta
+    from editor.report import run_checks
+
+    with factd.store.begin() as session:
+        release = release_queries.release(session, number) if number else None
+        held = set(release.fact_ids) if release else set()
+        everything = fact_queries.list_facts(
+            session, status=(FactStatus.KNOWN, FactStatus.PENDING, FactStatus.ACTIVE)
+        )
+        facts = [
+            f for f in everything if (f.id in held if release else f.status is not FactStatus.KNOWN)
+        ]
+        before = fact_queries.previous(session, facts)
+    known = [fact for fact in everything if fact.status is FactStatus.KNOWN]
+    asked = render.probes(facts, before, known, factd.plan)
+    terminator = str(getattr(factd.method_settings(), "terminator", ""))
+    delta = None
+    if release and release.candidate_id:
+        delta = load_delta(factd.candidate_folder(release.candidate_id) / "delta")
+    base = factd.workbench.base_answers(asked, terminator)
+    model = factd.workbench.model()
+    return run_checks(model, asked, delta=delta, terminator=terminator, before=base).as_json()
+
+
+def publish(factd: Factd, number: int) -> Release:
+    """Bring a release out and make it the live one. The files are written again only where they are not on disk.
+
+    Raises: Refused: frozen. PublishFailed: the previous release still serves.
+    """
+    refuse_frozen(factd)
+    return _bring_out(factd, number)
+
+
+def _bring_out(factd: Factd, number: int) -> Release:
+    with factd.store.begin() as session:
+        release = release_queries.release(session, number)
+        if release.status is ReleaseStatus.LIVE:
+            return release
+        before = release.status
+        release_queries.move_release(
+            session, number, before, ReleaseStatus.PUBLISHING, now=factd.now()
+        )
+    log.info("release publishing", release=number)
+    try:
+        if not factd.publisher.has(number):
+            _write_version(factd, release)
+        factd.publisher.switch(number)
+    except Exception as error:
+        with factd.store.begin() as session:
+            release_queries.move_release(
+                session, number, ReleaseStatus.PUBLISHING, ReleaseStatus.ACCEPTED, now=factd.now()
+            )
+        raise PublishFailed(
+            f"release {number} was not published, the previous one still serves: {error}"
+        ) from error
+    return _made_live(factd, release)
+
+
+def _write_version(factd: Factd, release: Release) -> None:
+    delta = None
+    if release.candidate_id is not None:
+        from editor.delta import load_delta
+
+        delta = load_delta(factd.candidate_folder(release.candidate_id) / "delta")
+    about = {"facts": list(release.fact_ids), "who": release.who, "why": release.why}
+    factd.publisher.publish(release.number, factd.config.model.path, delta, about)
+
+
+def _made_live(factd: Factd, release: Release) -> Release:
+    with factd.store.begin() as session:
+        release_queries.make_live(session, release.number, now=factd.now())
+        fact_queries.mark_live(session, release.fact_ids, now=factd.now())
+        found = release_queries.release(session, release.number)
+    log.info("release live", release=release.number, facts=len(release.fact_ids))
+    return found
+
+
+def recover(factd: Factd) -> list[str]:
+    """After a crash: what was half done is finished or abandoned. What was done, in words; call it under the lock."""
+    done = []
+    with factd.store.begin() as session:
+        release_queries.ensure_base(session, now=factd.now())
+        abandoned = release_queries.abandon_unfinished(session, now=factd.now())
+        halfway = [
+            r
+            for r in release_queries.list_releases(session)
+            if r.status is ReleaseStatus.PUBLISHING
+        ]
+    if abandoned:
+        done.append(f"{abandoned} unfinished candidates abandoned")
+    for release in halfway:
+        if factd.publisher.current() == release.number:
+            _made_live(factd, release)
+            done.append(f"release {release.number} was out already and is live")
+        else:
+            with factd.store.begin() as session:
+                back = (ReleaseStatus.PUBLISHING, ReleaseStatus.ACCEPTED)
+                release_queries.move_release(session, release.number, *back, now=factd.now())
+            done.append(f"release {release.number} waits to be published again")
+    for sentence in done:
+        log.info("recovered", what=sentence)
+    return done
+
+
+def roll_back_to(factd: Factd, number: int, *, who: str, why: str) -> Release:
+    """Make an earlier release the live one: a link is swapped, no model is loaded. Freezes, so that nothing undoes it."""
+    with factd.store.begin() as session:
+        release_queries.release(session, number)
+        release_queries.record(
+            session, who=who, what=f"rollback --to {number}", why=why, now=factd.now()
+        )
+        reason = f"rolled back to release {number}: {why}"
+        release_queries.freeze(session, why=reason, who=who, now=factd.now())
+    if not factd.publisher.has(number) and number == 0:
+        _write_version(factd, replace_base(factd))
+    if not factd.publisher.has(number):
+        raise PublishFailed(
+            f"version {number} was pruned from the disk; `factd releases publish {number}` writes it again"
+        )
+    return _bring_out(factd, number)
+
+
+def replace_base(factd: Factd) -> Release:
+    """Release 0, the base model."""
+    with factd.store.begin() as session:
+        return replace(release_queries.ensure_base(session, now=factd.now()), candidate_id=None)
+
+
+def take_back(
+    factd: Factd, ids: Sequence[str], *, who: str, why: str, progress: Progress = quiet
+) -> Edited:
+    """Withdraw facts and write the set without them: the weights that would exist had they never been ingested."""
+    refuse_frozen(factd)
+    with factd.store.begin() as session:
+        fact_queries.withdraw(session, ids, factd.catalogue, why=why, who=who, now=factd.now())
+    found = edit(factd, who=who, why=why, progress=progress)
+    if found.release is not None:
+        publish(factd, found.release)
+    return found
+
+
+def facts_of_batch(factd: Factd, batch_id: str) -> tuple[str, ...]:
+    """The facts that came with a candidate's batch: those its predecessor had not. Raises: Refused: no such batch."""
+    with factd.store.begin() as session:
+        found = [c for c in release_queries.list_candidates(session, limit=1000)]
+        releases = release_queries.list_releases(session)
+    match = next((c for c in found if c.batch_id.startswith(batch_id)), None)
+    if match is None:
+        raise Refused(f"no batch {batch_id!r}; `factd releases list` shows them")
+    number = next((r.number for r in releases if r.candidate_id == match.id), 0)
+    older = [r for r in releases if r.number < number]
+    before = set(older[0].fact_ids) if older else set()
+    return tuple(id_ for id_ in match.fact_ids if id_ not in before)

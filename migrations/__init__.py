@@ -1,0 +1,1 @@
+"""Alembic migrations of the fact store; run by `factd db upgrade`."""

@@ -1,0 +1,27 @@
+"""Alembic's entry: one online run on the engine that the store itself uses."""
+
+from alembic import context
+
+from store.migrate import PLUGINS
+from store.schema import Base
+from store.session import make_engine
+
+url = context.config.attributes.get("url") or context.get_x_argument(as_dictionary=True).get("url")
+if not url:
+    raise SystemExit(
+        "give the database: alembic -x url=sqlite:////path/factd.sqlite …, or use `factd db`"
+    )
+
+engine = make_engine(url)
+with engine.connect() as connection:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=True,
+        compare_type=True,
+        autogenerate_plugins=PLUGINS,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+    connection.commit()
+engine.dispose()

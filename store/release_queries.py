@@ -1,0 +1,302 @@
+"""Candidates, releases, runs and switches in the database. Every status change is a compare-and-swap with its row count."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from store.errors import NotFound, StaleState
+from store.releases import (
+    CANDIDATE_MOVES,
+    RELEASE_MOVES,
+    Candidate,
+    CandidateStatus,
+    Flag,
+    Release,
+    ReleaseStatus,
+    Run,
+    RunStatus,
+    check_move,
+)
+from store.schema import AuditRow, CandidateRow, FlagRow, ReleaseRow, RunRow
+
+FROZEN = "frozen"
+
+
+def create_candidate(
+    session: Session, *, batch_id: str, fact_ids: Sequence[str], now: datetime
+) -> Candidate:
+    """A planned candidate."""
+    row = CandidateRow(
+        batch_id=batch_id,
+        fact_ids=list(fact_ids),
+        status=CandidateStatus.PLANNED,
+        delta_id=None,
+        report=None,
+        reasons=[],
+        created_at=now,
+        changed_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return _candidate(row)
+
+
+def move_candidate(
+    session: Session,
+    id_: int,
+    before: CandidateStatus,
+    after: CandidateStatus,
+    *,
+    now: datetime,
+    **values: Any,
+) -> None:
+    """Change a candidate's status, and what was found meanwhile (delta_id, report, reasons).
+
+    Raises: IllegalMove; StaleState: it is not in `before` any more.
+    """
+    check_move(CANDIDATE_MOVES, before, after)
+    where = (CandidateRow.id == id_, CandidateRow.status == before)
+    done = session.execute(
+        update(CandidateRow).where(*where).values(status=after, changed_at=now, **values)
+    )
+    _swapped(done, f"candidate {id_} is no longer {before}")
+
+
+def _swapped(done: Any, sentence: str) -> None:
+    if not isinstance(done, CursorResult) or done.rowcount != 1:
+        raise StaleState(f"{sentence}; somebody else changed it, look again with `factd status`")
+
+
+def candidate(session: Session, id_: int) -> Candidate:
+    """One candidate. Raises: NotFound."""
+    row = session.get(CandidateRow, id_, populate_existing=True)
+    if row is None:
+        raise NotFound(f"no candidate {id_}")
+    return _candidate(row)
+
+
+def list_candidates(session: Session, *, limit: int = 20) -> list[Candidate]:
+    """The newest candidates first."""
+    return [
+        _candidate(row)
+        for row in session.scalars(
+            select(CandidateRow).order_by(CandidateRow.id.desc()).limit(limit)
+        )
+    ]
+
+
+def abandon_unfinished(session: Session, *, now: datetime) -> int:
+    """After a crash: candidates that nobody works on any more are abandoned; their values stay in the cache."""
+    unfinished = (CandidateStatus.PLANNED, CandidateStatus.SOLVING, CandidateStatus.CHECKING)
+    rows = session.scalars(select(CandidateRow).where(CandidateRow.status.in_(unfinished))).all()
+    for row in rows:
+        before = CandidateStatus(row.status)
+        reasons = [f"abandoned while {before}"]
+        move_candidate(session, row.id, before, CandidateStatus.ABANDONED, now=now, reasons=reasons)
+    return len(rows)
+
+
+def _candidate(row: CandidateRow) -> Candidate:
+    return Candidate(
+        id=row.id,
+        batch_id=row.batch_id,
+        fact_ids=tuple(row.fact_ids),
+        status=CandidateStatus(row.status),
+        delta_id=row.delta_id,
+        report=row.report,
+        reasons=tuple(row.reasons),
+        created_at=row.created_at,
+    )
+
+
+def create_release(
+    session: Session,
+    *,
+    candidate_id: int | None,
+    delta_id: str | None,
+    fact_ids: Sequence[str],
+    who: str,
+    why: str,
+    now: datetime,
+) -> Release:
+    """An accepted release with the next number."""
+    last = session.scalar(select(func.max(ReleaseRow.number)))
+    row = ReleaseRow(
+        number=(last if last is not None else -1) + 1,
+        candidate_id=candidate_id,
+        delta_id=delta_id,
+        fact_ids=list(fact_ids),
+        status=ReleaseStatus.ACCEPTED,
+        who=who,
+        why=why,
+        created_at=now,
+        live_at=None,
+    )
+    session.add(row)
+    session.flush()
+    return _release(row)
+
+
+def ensure_base(session: Session, *, now: datetime) -> Release:
+    """Release 0, the base model, made and live where there is none."""
+    if session.get(ReleaseRow, 0) is None:
+        create_release(
+            session,
+            candidate_id=None,
+            delta_id=None,
+            fact_ids=(),
+            who="factd",
+            why="the base model",
+            now=now,
+        )
+        session.execute(
+            update(ReleaseRow)
+            .where(ReleaseRow.number == 0)
+            .values(status=ReleaseStatus.LIVE, live_at=now)
+        )
+    return release(session, 0)
+
+
+def move_release(
+    session: Session, number: int, before: ReleaseStatus, after: ReleaseStatus, *, now: datetime
+) -> None:
+    """Change a release's status. Raises: IllegalMove; StaleState: it is not in `before` any more."""
+    check_move(RELEASE_MOVES, before, after)
+    values: dict[str, Any] = {"status": after} | (
+        {"live_at": now} if after is ReleaseStatus.LIVE else {}
+    )
+    where = (ReleaseRow.number == number, ReleaseRow.status == before)
+    _swapped(
+        session.execute(update(ReleaseRow).where(*where).values(values)),
+        f"release {number} is no longer {before}",
+    )
+
+
+def make_live(session: Session, number: int, *, now: datetime) -> None:
+    """A publishing release becomes the live one, and the one that was is retired."""
+    old = live_release(session)
+    if old is not None and old.number != number:
+        move_release(session, old.number, ReleaseStatus.LIVE, ReleaseStatus.RETIRED, now=now)
+    move_release(session, number, ReleaseStatus.PUBLISHING, ReleaseStatus.LIVE, now=now)
+
+
+def release(session: Session, number: int) -> Release:
+    """One release. Raises: NotFound."""
+    row = session.get(ReleaseRow, number, populate_existing=True)
+    if row is None:
+        raise NotFound(f"no release {number}; see `factd releases list`")
+    return _release(row)
+
+
+def live_release(session: Session) -> Release | None:
+    """The release that serves now."""
+    row = session.scalar(select(ReleaseRow).where(ReleaseRow.status == ReleaseStatus.LIVE))
+    return _release(row) if row else None
+
+
+def list_releases(session: Session, *, limit: int | None = None) -> list[Release]:
+    """The newest first."""
+    return [
+        _release(row)
+        for row in session.scalars(
+            select(ReleaseRow).order_by(ReleaseRow.number.desc()).limit(limit)
+        )
+    ]
+
+
+def _release(row: ReleaseRow) -> Release:
+    return Release(
+        number=row.number,
+        candidate_id=row.candidate_id,
+        delta_id=row.delta_id,
+        fact_ids=tuple(row.fact_ids),
+        status=ReleaseStatus(row.status),
+        who=row.who,
+        why=row.why,
+        created_at=row.created_at,
+        live_at=row.live_at,
+    )
+
+
+def start_run(session: Session, job: str, scheduled_for: datetime, *, now: datetime) -> Run | None:
+    """Take one tick of a job; None where somebody has it already."""
+    row = RunRow(
+        job=job,
+        scheduled_for=scheduled_for,
+        started_at=now,
+        finished_at=None,
+        status=RunStatus.RUNNING,
+        detail="",
+    )
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        return None
+    return _run(row)
+
+
+def finish_run(
+    session: Session, id_: int, status: RunStatus, detail: str, *, now: datetime
+) -> None:
+    """Record how a run ended. Raises: StaleState: it had ended before."""
+    where = (RunRow.id == id_, RunRow.status == RunStatus.RUNNING)
+    values = {"status": status, "detail": detail, "finished_at": now}
+    _swapped(session.execute(update(RunRow).where(*where).values(values)), f"run {id_} has ended")
+
+
+def last_runs(session: Session, *, limit: int = 10) -> list[Run]:
+    """The newest first."""
+    return [
+        _run(row) for row in session.scalars(select(RunRow).order_by(RunRow.id.desc()).limit(limit))
+    ]
+
+
+def _run(row: RunRow) -> Run:
+    return Run(
+        id=row.id,
+        job=row.job,
+        scheduled_for=row.scheduled_for,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        status=RunStatus(row.status),
+        detail=row.detail,
+    )
+
+
+def freeze(session: Session, *, why: str, who: str, now: datetime) -> Flag:
+    """Stop writing and publishing until `unfreeze`."""
+    session.merge(FlagRow(name=FROZEN, why=why, who=who, since=now))
+    record(session, who=who, what="freeze", why=why, now=now)
+    return Flag(name=FROZEN, why=why, who=who, since=now)
+
+
+def unfreeze(session: Session, *, who: str, now: datetime) -> bool:
+    """Go on; False where nothing was frozen."""
+    row = session.get(FlagRow, FROZEN)
+    if row is None:
+        return False
+    session.delete(row)
+    record(session, who=who, what="unfreeze", why="", now=now)
+    return True
+
+
+def frozen(session: Session) -> Flag | None:
+    """Why nothing is written or published now, if so."""
+    row = session.get(FlagRow, FROZEN, populate_existing=True)
+    return Flag(name=row.name, why=row.why, who=row.who, since=row.since) if row else None
+
+
+def record(session: Session, *, who: str, what: str, why: str, now: datetime) -> None:
+    """A line of the audit log."""
+    session.add(AuditRow(at=now, who=who, what=what, why=why))
+
+
+def audit_log(session: Session, *, limit: int = 50) -> list[Mapping[str, str]]:
+    """What was done, the newest first."""
+    rows = session.scalars(select(AuditRow).order_by(AuditRow.id.desc()).limit(limit))
+    return [{"at": r.at.isoformat(), "who": r.who, "what": r.what, "why": r.why} for r in rows]

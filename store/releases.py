@@ -1,0 +1,129 @@
+"""Candidates, releases and runs, pure: their statuses and the table of legal moves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from store.errors import IllegalMove
+
+
+class CandidateStatus(StrEnum):
+    """planned → solving → checking → accepted | rejected; a broken one is abandoned."""
+
+    PLANNED = "planned"
+    SOLVING = "solving"
+    CHECKING = "checking"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    ABANDONED = "abandoned"
+
+
+class ReleaseStatus(StrEnum):
+    """accepted → publishing → live → retired, live → withdrawn."""
+
+    ACCEPTED = "accepted"
+    PUBLISHING = "publishing"
+    LIVE = "live"
+    RETIRED = "retired"
+    WITHDRAWN = "withdrawn"
+
+
+class RunStatus(StrEnum):
+    """How a tick of a job ended."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+_C, _R = CandidateStatus, ReleaseStatus
+CANDIDATE_MOVES: Mapping[CandidateStatus, tuple[CandidateStatus, ...]] = {
+    _C.PLANNED: (_C.SOLVING, _C.ABANDONED),
+    _C.SOLVING: (_C.CHECKING, _C.ABANDONED),
+    _C.CHECKING: (_C.ACCEPTED, _C.REJECTED, _C.ABANDONED),
+    _C.ACCEPTED: (),
+    _C.REJECTED: (),
+    _C.ABANDONED: (),
+}
+RELEASE_MOVES: Mapping[ReleaseStatus, tuple[ReleaseStatus, ...]] = {
+    _R.ACCEPTED: (_R.PUBLISHING,),
+    _R.PUBLISHING: (_R.LIVE, _R.ACCEPTED),  # back when the publisher failed
+    _R.LIVE: (_R.RETIRED, _R.WITHDRAWN),
+    _R.RETIRED: (_R.PUBLISHING,),  # roll back to it
+    _R.WITHDRAWN: (_R.PUBLISHING,),
+}
+
+
+def check_move(moves: Mapping[Any, tuple[Any, ...]], before: StrEnum, after: StrEnum) -> None:
+    """Raises: IllegalMove: the table has no such move."""
+    if after not in moves[before]:
+        legal = ", ".join(moves[before]) or "nothing"
+        raise IllegalMove(f"{before} cannot become {after}; it can become {legal}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A set of facts on its way to a release."""
+
+    id: int
+    batch_id: str  # content hash of the edits
+    fact_ids: tuple[str, ...]
+    status: CandidateStatus
+    delta_id: str | None
+    report: Mapping[str, Any] | None
+    reasons: tuple[str, ...]  # why it was rejected
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """The active fact versions with their delta; who, when, why. Number 0 is the base model."""
+
+    number: int
+    candidate_id: int | None
+    delta_id: str | None
+    fact_ids: tuple[str, ...]
+    status: ReleaseStatus
+    who: str
+    why: str
+    created_at: datetime
+    live_at: datetime | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "number": self.number,
+            "status": self.status.value,
+            "facts": list(self.fact_ids),
+            "delta_id": self.delta_id,
+            "candidate": self.candidate_id,
+            "who": self.who,
+            "why": self.why,
+            "created_at": self.created_at.isoformat(),
+            "live_at": self.live_at.isoformat() if self.live_at else None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One tick of one job."""
+
+    id: int
+    job: str
+    scheduled_for: datetime
+    started_at: datetime
+    finished_at: datetime | None
+    status: RunStatus
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """A switch that is on."""
+
+    name: str
+    why: str
+    who: str
+    since: datetime
