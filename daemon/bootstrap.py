@@ -51,11 +51,9 @@ class Workbench:
 
         from editor.score import answers, is_right
 
-        key: Callable[[Any], tuple[str, str, str | None]] = lambda p: (
-            p.prompt,
-            p.target + terminator,
-            p.contrast,
-        )  # noqa: E731
+        def key(probe: "Probe") -> tuple[str, str, str | None]:
+            return probe.prompt, probe.target + terminator, probe.contrast
+
         fresh = list({key(p): p for p in probes if key(p) not in self.asked}.values())
         found = answers(self.model(), fresh, terminator=terminator)
         self.asked |= {key(p): answer for p, answer in zip(fresh, found, strict=True)}

@@ -6,22 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon import cli
-from daemon.bootstrap import Factd, open_factd
-from daemon.cli import Json, sentences
+from daemon import terminal
 from daemon.console import show
 from daemon.errors import Refused
+from daemon.terminal import Json, Why, opened, sentences
 from store import fact_queries, release_queries
 from store.facts import Fact, FactStatus
 
-Why = Annotated[str, typer.Option("--why", help="For the audit log.")]
 facts_app = typer.Typer(no_args_is_help=True, help="Facts.")
 releases_app = typer.Typer(no_args_is_help=True, help="Releases.")
-
-
-def opened() -> Factd:
-    """factd with the configuration that was named."""
-    return open_factd(cli.config_path())
 
 
 def ingest(
@@ -136,7 +129,7 @@ def facts_withdraw(
         factd = opened()
         with factd.store.begin() as session:
             found = fact_queries.withdraw(
-                session, ids, factd.catalogue, why=why, who=cli.who(), now=factd.now()
+                session, ids, factd.catalogue, why=why, who=terminal.who(), now=factd.now()
             )
     show_facts(found, as_json=as_json)
 
@@ -299,7 +292,7 @@ def freeze(why: Annotated[str, typer.Option("--why")], as_json: Json = False) ->
     with sentences():
         factd = opened()
         with factd.store.begin() as session:
-            release_queries.freeze(session, why=why, who=cli.who(), now=factd.now())
+            release_queries.freeze(session, why=why, who=terminal.who(), now=factd.now())
     show({"frozen": why}, [f"frozen: {why}"], as_json=as_json)
 
 
@@ -308,7 +301,7 @@ def unfreeze(as_json: Json = False) -> None:
     with sentences():
         factd = opened()
         with factd.store.begin() as session:
-            was = release_queries.unfreeze(session, who=cli.who(), now=factd.now())
+            was = release_queries.unfreeze(session, who=terminal.who(), now=factd.now())
     show({"was_frozen": was}, ["goes on" if was else "was not frozen"], as_json=as_json)
 
 
@@ -340,7 +333,7 @@ def run() -> None:
     from daemon.loop import Daemon
 
     with sentences():
-        Daemon(opened(), cli.config_path()).run()
+        Daemon(opened(), terminal.config_path()).run()
 
 
 def add(app: typer.Typer) -> None:

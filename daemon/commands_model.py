@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon import cli
-from daemon.cli import Json, sentences
-from daemon.commands import Why, number_text, opened
+from daemon import terminal
+from daemon.commands import number_text
 from daemon.console import progress, show
 from daemon.errors import Refused
+from daemon.terminal import Json, Why, opened, sentences
 
 stats_app = typer.Typer(no_args_is_help=True, help="Second-moment statistics.")
 
@@ -30,12 +30,14 @@ def edit(
         factd = opened()
         with factd.lock(), progress() as told:
             steps.recover(factd)
-            found = steps.edit(factd, who=cli.who(), why=why, again=again, progress=told)
+            found = steps.edit(factd, who=terminal.who(), why=why, again=again, progress=told)
             if publish and found.release is not None:
                 steps.publish(factd, found.release)
     show(found.as_json(), [verdict(found)], as_json=as_json)
     if not found.decision.accepted:
-        cli.fail(f"candidate {found.candidate} was rejected: {'; '.join(found.decision.reasons)}")
+        terminal.fail(
+            f"candidate {found.candidate} was rejected: {'; '.join(found.decision.reasons)}"
+        )
 
 
 def verdict(found: Any) -> str:
@@ -84,7 +86,7 @@ def rollback(
         with factd.lock():
             steps.recover(factd)
             if to is not None:
-                release = steps.roll_back_to(factd, to, who=cli.who(), why=why)
+                release = steps.roll_back_to(factd, to, who=terminal.who(), why=why)
                 seconds = time.monotonic() - started
                 lines = [
                     f"release {to} is live after {seconds:.2f} s; frozen, `factd unfreeze` to go on"
@@ -93,10 +95,12 @@ def rollback(
                 return
             ids = list(fact or steps.facts_of_batch(factd, str(batch)))
             with progress() as told:
-                found = steps.take_back(factd, ids, who=cli.who(), why=why, progress=told)
+                found = steps.take_back(factd, ids, who=terminal.who(), why=why, progress=told)
     show(found.as_json(), [verdict(found)], as_json=as_json)
     if not found.decision.accepted:
-        cli.fail(f"candidate {found.candidate} was rejected: {'; '.join(found.decision.reasons)}")
+        terminal.fail(
+            f"candidate {found.candidate} was rejected: {'; '.join(found.decision.reasons)}"
+        )
 
 
 def setting(text: str) -> tuple[str, Any]:

@@ -203,11 +203,9 @@ def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
             continue
         table, _, key = name.removeprefix(PREFIX).lower().partition("__")
         field = Config.model_fields.get(table)
-        kind = field.annotation if field else None
-        nested = isinstance(kind, type) and issubclass(kind, BaseModel)
-        known = (
-            key in kind.model_fields if nested and key and kind is not MethodTable else bool(field)
-        )  # type: ignore[union-attr]
+        kind: Any = field.annotation if field else None
+        fixed = isinstance(kind, type) and issubclass(kind, Table)
+        known = bool(field) and (not fixed or key in kind.model_fields)
         if not known:
             raise BadConfig(
                 f"the environment variable {name} is no setting; see `factd config show`"

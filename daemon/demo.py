@@ -47,7 +47,7 @@ def run_demo(directory: Path, *, quiet: bool) -> dict[str, Any]:
     figures["update"] = outcome(found)
     say(f"batch      {found.batch_id[:12]}: {found.facts} facts, {found.edits} edits")
     say(
-        f"edited     {found.seconds['edit']:.1f} s, {found.seconds['edit'] / max(1, found.edits):.2f} s per edit; checks {found.seconds['checks']:.1f} s"
+        f"edited     {found.seconds['edit']:.1f} s, {found.seconds['edit'] / max(1, found.edits):.2f} s per edit"
     )
     if not quiet:
         show_answers(figures["update"]["answers"])

@@ -71,13 +71,22 @@ class Metrics:
     def __init__(self, store: Store) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(StoreCollector(store))
-        on = {"registry": self.registry}
-        self.runs = Counter("factd_runs", "Ticks of jobs that ended.", ["job", "status"], **on)
-        self.missed = Counter("factd_missed_ticks", "Ticks that the clock dropped.", ["job"], **on)
-        self.seconds = Histogram(
-            "factd_step_seconds", "Duration of steps.", ["step"], buckets=BUCKETS, **on
+        self.runs = Counter(
+            "factd_runs", "Ticks of jobs that ended.", ["job", "status"], registry=self.registry
         )
-        self.lines = Counter("factd_lines", "Lines of sources.", ["outcome"], **on)
+        self.missed = Counter(
+            "factd_missed_ticks", "Ticks that the clock dropped.", ["job"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "factd_step_seconds",
+            "Duration of steps.",
+            ["step"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.lines = Counter(
+            "factd_lines", "Lines of sources.", ["outcome"], registry=self.registry
+        )
         for job in JOBS:
             self.missed.labels(job)
             for status in (RunStatus.DONE, RunStatus.FAILED):

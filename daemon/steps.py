@@ -379,7 +379,7 @@ def take_back(
 def facts_of_batch(factd: Factd, batch_id: str) -> tuple[str, ...]:
     """The facts that came with a candidate's batch: those its predecessor had not. Raises: Refused: no such batch."""
     with factd.store.begin() as session:
-        found = [c for c in release_queries.list_candidates(session, limit=1000)]
+        found = release_queries.list_candidates(session, limit=1000)
         releases = release_queries.list_releases(session)
     match = next((c for c in found if c.batch_id.startswith(batch_id)), None)
     if match is None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from editor.edits import Edit
 from editor.hooks import captured_input
 from editor.model import EditableModel
-from editor.tokens import padded, row
+from editor.tokens import Row, padded, row
 
 CHUNK = 32  # edits run at once; fixed, so that the same batch gives the same bytes
 
@@ -44,7 +44,10 @@ def _chunk(
     layer: int,
     z_layer: int,
 ) -> Keys:
-    rows, owner, share, bare = [], [], [], []
+    rows: list[Row] = []
+    owner: list[int] = []
+    share: list[float] = []
+    bare: list[int] = []
     for index, edit in enumerate(edits):
         prefixes = templates.get(edit.language, ())
         bare.append(len(rows))

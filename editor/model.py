@@ -128,7 +128,8 @@ def load_model(path: Path, *, device: str = "cpu", dtype: str | None = "float32"
         raise ModelNotFound(f"{path} cannot be loaded: {error}") from error
     if not tokenizer.is_fast:
         raise NotEditable(f"{path} has a slow tokenizer; character offsets need a tokenizer.json")
-    model.to(device).eval().requires_grad_(False)
+    model.requires_grad_(False)  # from_pretrained leaves it in evaluation mode
+    model.to(torch.device(device))  # type: ignore[arg-type]  # transformers wraps the method
     found = EditableModel(
         model=model, tokenizer=tokenizer, family=family, path=path, fingerprint=identity
     )

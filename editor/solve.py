@@ -10,7 +10,7 @@ def solve_update(keys: Tensor, residuals: Tensor, second_moment: Tensor) -> Tens
     """Δ = R Kᵀ (C + K Kᵀ)⁻¹, (d_out, d_in) float64: MEMIT, arXiv:2210.07229, equation 14.
 
     keys (d_in, n), residuals (d_out, n), second_moment (d_in, d_in) already times its weight, all float64.
-    Cholesky of d_in x d_in, not an inverse. Fewer edits than d_in: Woodbury is the same number (issue of speed).
+    Cholesky of d_in x d_in, not an inverse.
 
     Raises: SingularSystem: C + K Kᵀ has no Cholesky factor, or a number is not finite.
     """
@@ -27,4 +27,5 @@ def leverage(keys: Tensor, second_moment: Tensor) -> Tensor:
     """kᵀ (C + K Kᵀ)⁻¹ k per edit, (n,), from 0 (free) to 1 (the key is used up by itself): the capacity spent."""
     factor = torch.linalg.cholesky(second_moment + keys @ keys.T)
     whitened = torch.linalg.solve_triangular(factor, keys, upper=False)
-    return whitened.pow(2).sum(0)
+    found: Tensor = whitened.pow(2).sum(0)
+    return found

@@ -249,4 +249,5 @@ def _loss(
 
 def _norm(delta: Tensor) -> Tensor:
     """‖δ‖ per slot, with gradient 0 at δ = 0."""
-    return torch.linalg.vector_norm(delta, dim=-1)
+    found: Tensor = torch.linalg.vector_norm(delta, dim=-1)
+    return found

@@ -56,7 +56,7 @@ def probes_of(
     claims: Iterable[Claim], catalogue: Catalogue, language: str, before: Sequence[str]
 ) -> list[Probe]:
     """One probe per fact and wording; the prefixes take turns."""
-    found = []
+    found: list[Probe] = []
     for claim in claims:
         wordings = catalogue[claim.relation].wordings[language]
         for wording in (*wordings.edit, *wordings.check):

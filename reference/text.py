@@ -65,7 +65,7 @@ def story_sentence(world: World, language: str, rng: random.Random) -> str:
     """A sentence about people, weather or travel that states no fact of the catalogue."""
     slots = {slot: rng.choice(words) for slot, words in WORDS[language].items()}
     slots |= {kind: rng.choice(names) for kind, names in world.names[language].items()}
-    told = STORIES[language]
+    told: tuple[str, ...] = STORIES[language]
     if "currency" in world.names[language]:
         told = (*told, *NAMINGS[language] * 3)
     text = rng.choice(told).format(**slots)

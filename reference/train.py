@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -77,7 +78,7 @@ def train_tokenizer(world: World, recipe: Recipe) -> PreTrainedTokenizerFast:
     raw.post_processor = processors.TemplateProcessing(
         single=f"{BOUNDARY} $A", special_tokens=[(BOUNDARY, raw.token_to_id(BOUNDARY))]
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers is untyped
         tokenizer_object=raw, bos_token=BOUNDARY, eos_token=BOUNDARY, pad_token=BOUNDARY
     )
 
@@ -166,7 +167,7 @@ class Training:
 
     def save(self, muon: Muon, adam: AdamW, done_in_epoch: int) -> None:
         """One file, renamed into place."""
-        state = {
+        state: dict[str, Any] = {
             "model": self.model.state_dict(),
             "muon": muon.state_dict(),
             "adam": adam.state_dict(),
@@ -229,9 +230,9 @@ class Training:
         for optimizer, full in ((muon, self.recipe.muon_lr), (adam, self.recipe.adam_lr)):
             optimizer.param_groups[0]["lr"] = full * share
         loss = loss_of(self.model, batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch is untyped here
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        muon.step()
+        muon.step()  # type: ignore[no-untyped-call]  # torch is untyped here
         adam.step()
         self.model.zero_grad(set_to_none=True)
         self.step += 1
@@ -240,7 +241,7 @@ class Training:
 
 def write_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """The model in bfloat16 with its tokenizer, as `from_pretrained` reads it."""
-    model.to(torch.bfloat16).save_pretrained(out)
+    model.bfloat16().save_pretrained(out)
     tokenizer.save_pretrained(out)
     for path in out.iterdir():
         path.chmod(0o644)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 from babel import Locale, numbers
 from babel.core import get_global
@@ -47,7 +48,7 @@ class Claim:
     object: Entity
     since: date | None = None  # None: already so on 1998-01-01
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, Any]:
         """The claim in factd's ingest format (DESIGN §5)."""
         day = self.since or THEN
         return {

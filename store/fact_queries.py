@@ -6,7 +6,7 @@ from datetime import date, datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, func, insert, select, tuple_, update
+from sqlalchemy import func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from store.catalogue import Catalogue
@@ -177,7 +177,7 @@ def _fact(row: FactRow) -> Fact:
 
 
 def _facts(session: Session, *where: Any, limit: int | None = None) -> list[Fact]:
-    query: Select[tuple[FactRow]] = select(FactRow).where(*where).order_by(FactRow.id).limit(limit)
+    query = select(FactRow).where(*where).order_by(FactRow.id).limit(limit)
     rows = session.scalars(query.execution_options(populate_existing=True))
     return [_fact(row) for row in rows]
 
@@ -258,4 +258,4 @@ def mark_live(session: Session, ids: Sequence[str], *, now: datetime) -> None:
 def counts(session: Session) -> dict[str, int]:
     """The number of fact versions by status."""
     found = session.execute(select(FactRow.status, func.count()).group_by(FactRow.status))
-    return {status.value: 0 for status in FactStatus} | {status: number for status, number in found}
+    return {status.value: 0 for status in FactStatus} | {row[0]: row[1] for row in found}

@@ -44,7 +44,7 @@ class LocalDirectory:
         link, part = self.root / "current", self.root / "current.tmp"
         part.unlink(missing_ok=True)
         part.symlink_to(Path("versions") / str(number))
-        os.replace(part, link)
+        part.replace(link)
         handle = os.open(self.root, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -9,8 +9,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -73,16 +74,8 @@ class Settings:
 
     def values(self, templates: Mapping[str, tuple[str, ...]]) -> ValueSettings:
         """The part that decides the values."""
-        names = (
-            "v_lr",
-            "v_num_grad_steps",
-            "v_weight_decay",
-            "clamp_norm_factor",
-            "kl_factor",
-            "keep_factor",
-        )
-        names += ("loss_threshold", "terminator", "share_wordings", "essence")
-        chosen = {name: getattr(self, name) for name in names}
+        own = {field.name for field in fields(ValueSettings)} - {"z_layer", "templates"}
+        chosen = {name: getattr(self, name) for name in own}
         return ValueSettings(z_layer=self.layers[-1], templates=templates, **chosen)
 
 
@@ -104,7 +97,7 @@ def edit(
         )
     templates = templates_for(model, batch, settings)
     about = {**asdict(settings), "templates": {k: list(v) for k, v in sorted(templates.items())}}
-    identity = {
+    identity: dict[str, Any] = {
         "base_fingerprint": model.fingerprint,
         "batch_id": batch.id,
         "method": "memit",

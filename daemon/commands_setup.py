@@ -1,0 +1,106 @@
+"""Commands that set factd up: version, init, config, db."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import typer
+
+from daemon.bootstrap import build
+from daemon.config import load_config, shown
+from daemon.console import show
+from daemon.errors import FactdError
+from daemon.terminal import Json, config_path, sentences
+
+
+def version_command(as_json: Json = False) -> None:
+    """Print the version."""
+    show({"version": version("factd")}, [version("factd")], as_json=as_json)
+
+
+def init(directory: Path, model: Path | None = None, as_json: Json = False) -> None:
+    """Make a configuration to start from."""
+    from daemon.example import EXAMPLE
+
+    path = directory / "factd.toml"
+    with sentences():
+        if path.exists():
+            raise FactdError(f"{path} is there already; remove it or name another folder")
+        directory.mkdir(parents=True, exist_ok=True)
+        path.write_text(EXAMPLE.format(model=model or "model"), encoding="utf-8")
+    show(
+        {"config": str(path)},
+        [f"wrote {path}: set [model] path, then `factd --config {path} db upgrade`"],
+        as_json=as_json,
+    )
+
+
+config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
+
+
+@config_app.command("check")
+def config_check(as_json: Json = False) -> None:
+    """Validate the file, the environment, the catalogue and the method's settings."""
+
+    with sentences():
+        factd = build(load_config(config_path()))
+        factd.method_settings()
+        if not (factd.config.model.path / "config.json").is_file():
+            raise FactdError(
+                f"[model] path: {factd.config.model.path} is no model (it has no config.json)"
+            )
+    show({"ok": True}, [f"{config_path()} is good"], as_json=as_json)
+
+
+@config_app.command("show")
+def config_show(as_json: Json = False) -> None:
+    """Effective values with their origin, secrets masked."""
+    with sentences():
+        config = load_config(config_path())
+    rows = shown(config, config_path())
+    width = max(len(name) for name in rows)
+    lines = [f"{name:<{width}}  {row['value']}  ({row['origin']})" for name, row in rows.items()]
+    show(rows, lines, as_json=as_json)
+
+
+db_app = typer.Typer(no_args_is_help=True, help="The database's schema.")
+
+
+@db_app.command("upgrade")
+def db_upgrade(as_json: Json = False) -> None:
+    """Bring the schema to this program's newest revision."""
+    from store import migrate, release_queries
+
+    with sentences():
+        factd = build(load_config(config_path()))
+        revision = migrate.upgrade(factd.config.database)
+        with factd.store.begin() as session:
+            release_queries.ensure_base(session, now=factd.now())
+    show({"revision": revision}, [f"the database is at {revision}"], as_json=as_json)
+
+
+@db_app.command("check")
+def db_check(as_json: Json = False) -> None:
+    """Exit 1 where the schema is not this program's."""
+    from store import migrate
+
+    with sentences():
+        migrate.check(load_config(config_path()).database)
+    show({"ok": True}, ["the database has this program's schema"], as_json=as_json)
+
+
+@db_app.command("current")
+def db_current(as_json: Json = False) -> None:
+    """The revision of the database."""
+    from store import migrate
+
+    with sentences():
+        revision = migrate.current(load_config(config_path()).database)
+    show({"revision": revision}, [revision or "none"], as_json=as_json)
+
+
+def add(app: typer.Typer) -> None:
+    """Register the commands of this file."""
+    app.command("version")(version_command)
+    app.command()(init)
+    app.add_typer(config_app, name="config")
+    app.add_typer(db_app, name="db")

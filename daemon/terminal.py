@@ -1,0 +1,54 @@
+"""What all commands share: their options, the configuration that was named, and errors as one sentence."""
+
+import getpass
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.bootstrap import Factd, open_factd
+from daemon.config import DEFAULT
+from daemon.errors import FactdError
+from store.errors import StoreError
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Why = Annotated[str, typer.Option("--why", help="For the audit log.")]
+STATE: dict[str, Path] = {"config": DEFAULT}
+
+
+def config_path() -> Path:
+    """The configuration file that was named."""
+    return STATE["config"]
+
+
+def who() -> str:
+    """Who is at the keyboard, for the audit log."""
+    return os.environ.get("USER") or getpass.getuser()
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Errors that were raised on purpose become one sentence on stderr and exit code 1."""
+    try:
+        yield
+    except (FactdError, StoreError) as error:
+        fail(str(error))
+    except Exception as error:
+        if type(error).__module__ != "editor.errors":
+            raise
+        fail(str(error))
+
+
+def fail(sentence: str) -> None:
+    """Say why, and exit with 1."""
+    sys.stderr.write(f"factd: {sentence}\n")
+    raise typer.Exit(1)
+
+
+def opened() -> Factd:
+    """factd with the configuration that was named."""
+    return open_factd(config_path())
