@@ -281,6 +281,7 @@ def unfreeze(session: Session, *, who: str, now: datetime) -> bool:
     if row is None:
         return False
     session.delete(row)
+    session.flush()
     record(session, who=who, what="unfreeze", why="", now=now)
     return True
 

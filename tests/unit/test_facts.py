@@ -1,0 +1,108 @@
+"""Which claim holds is a function of the set of claims and the day."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import pytest
+
+from store.errors import IllegalMove
+from store.facts import Entity, Fact, FactStatus, FactUpdate, standings
+from store.releases import RELEASE_MOVES, ReleaseStatus, check_move
+
+TODAY = date(2026, 11, 21)
+
+
+def fact(
+    held: str,
+    since: str | None,
+    *,
+    known: bool = False,
+    until: str | None = None,
+    revision: str = "1",
+) -> Fact:
+    day = date.fromisoformat(since) if since else None
+    said = FactUpdate(
+        source="test",
+        revision=revision,
+        event_time=datetime(2020, 1, 1, tzinfo=UTC),
+        subject=Entity(id="HR", labels={"en": "Croatia"}),
+        relation="P38",
+        object=Entity(id=held, labels={"en": held}),
+        valid_from=day,
+        valid_to=date.fromisoformat(until) if until else None,
+    )
+    status = FactStatus.SUPERSEDED
+    return Fact(
+        id=said.id, update=said, status=status, observed_at=said.event_time, known=known, reason=""
+    )
+
+
+def status(*facts: Fact, many: bool = False) -> list[str]:
+    found = standings(facts, TODAY, many=many)
+    assert found == standings(reversed(facts), TODAY, many=many)
+    return [found[f.id].status.value for f in facts]
+
+
+def test_the_newest_in_the_world_holds() -> None:
+    assert status(fact("HRK", None, known=True), fact("EUR", "2023-01-01")) == [
+        "superseded",
+        "pending",
+    ]
+
+
+def test_what_the_base_holds_is_known_until_something_newer_comes() -> None:
+    assert status(fact("HRK", None, known=True)) == ["known"]
+
+
+def test_a_newer_claim_of_what_the_base_holds_is_not_written() -> None:
+    assert status(fact("HRK", None, known=True), fact("HRK", "2023-01-01")) == [
+        "superseded",
+        "known",
+    ]
+
+
+def test_a_future_fact_waits_for_its_day() -> None:
+    assert status(fact("HRK", None, known=True), fact("EUR", "2030-01-01")) == ["known", "future"]
+
+
+def test_an_expired_fact_gives_way() -> None:
+    assert status(fact("HRK", None, known=True), fact("EUR", "2023-01-01", until="2024-01-01")) == [
+        "known",
+        "expired",
+    ]
+
+
+def test_a_contradiction_writes_neither_and_the_older_one_holds() -> None:
+    known, euro, dollar = (
+        fact("HRK", None, known=True),
+        fact("EUR", "2023-01-01"),
+        fact("USD", "2023-01-01"),
+    )
+    assert status(known, euro, dollar) == ["known", "conflicting", "conflicting"]
+
+
+def test_two_sources_that_agree_are_no_contradiction() -> None:
+    one, two = fact("EUR", "2023-01-01"), fact("EUR", "2023-01-01", revision="2")
+    assert sorted(status(one, two)) == ["pending", "superseded"]
+
+
+def test_a_withdrawn_fact_stays_withdrawn_and_its_predecessor_holds() -> None:
+    euro = replace(fact("EUR", "2023-01-01"), status=FactStatus.WITHDRAWN, reason="wrong")
+    assert status(fact("HRK", None, known=True), euro) == ["known", "withdrawn"]
+
+
+def test_a_relation_with_many_objects_keeps_them_side_by_side() -> None:
+    assert status(fact("EUR", "2023-01-01"), fact("USD", "2023-01-01"), many=True) == [
+        "pending",
+        "pending",
+    ]
+
+
+def test_an_active_fact_stays_active() -> None:
+    assert status(replace(fact("EUR", "2023-01-01"), status=FactStatus.ACTIVE)) == ["active"]
+
+
+def test_only_legal_moves_are_made() -> None:
+    check_move(RELEASE_MOVES, ReleaseStatus.LIVE, ReleaseStatus.RETIRED)
+    with pytest.raises(IllegalMove, match="accepted cannot become live"):
+        check_move(RELEASE_MOVES, ReleaseStatus.ACCEPTED, ReleaseStatus.LIVE)

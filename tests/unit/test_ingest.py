@@ -1,0 +1,142 @@
+"""Ingest into a real SQLite file: idempotent, independent of order, nothing lost."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import NOW, claim, jsonl
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from store import fact_queries, migrate
+from store.catalogue import Catalogue
+from store.errors import NotFound
+from store.fact_queries import IngestReport
+from store.facts import FactStatus
+from store.session import Store
+from store.updates import read_updates
+
+
+def take(
+    store: Store, catalogue: Catalogue, path: Path, rows: Sequence[Any], *, known: bool = False
+) -> IngestReport:
+    jsonl(path, list(rows))
+    with store.begin() as session:
+        lines = read_updates(path, catalogue)
+        return fact_queries.ingest(session, lines, catalogue, file=path.name, now=NOW, known=known)
+
+
+def statuses(store: Store) -> dict[str, str]:
+    with store.begin() as session:
+        return {
+            f.id: f"{f.status.value} {f.subject.id} {f.object.id}"
+            for f in fact_queries.list_facts(session)
+        }
+
+
+def test_ingesting_twice_changes_nothing(
+    store: Store, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    rows = [claim("HR", "EUR"), claim("FR", "EUR"), claim("HR", "EUR")]
+    first = take(store, catalogue, tmp_path / "x.jsonl", rows)
+    before = statuses(store)
+    again = take(store, catalogue, tmp_path / "x.jsonl", rows)
+    assert (first.lines, first.new, first.unchanged, first.pending) == (3, 2, 1, 2)
+    assert (again.new, again.unchanged) == (0, 3)
+    assert statuses(store) == before
+
+
+def test_a_garbage_feed_loses_no_good_line_and_names_each_bad_one(
+    store: Store, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    good = [claim(f"T{i}", "EUR") for i in range(50)]
+    garbage: list[Any] = [
+        b"{broken",
+        {k: v for k, v in claim("A", "EUR").items() if k != "object"},
+        claim("B", "EUR", relation="P0"),
+        claim("C", "EUR", event_time=7),
+        b'{"x": "' + b"a" * 1_000_000 + b'"}',
+        b'{"x": "\xc3\x28"}',
+        good[3],
+        claim("T5", "USD"),
+    ]
+    rows = [*good[:25], *garbage, *good[25:]]
+    report = take(store, catalogue, tmp_path / "x.jsonl", rows)
+    assert [line.number for line in report.bad] == [6, 26, 27, 28, 29, 30, 31, 33]
+    assert report.bad[0].reason.startswith("conflict: ")
+    assert (report.new, report.unchanged, report.pending) == (51, 1, 49)
+    with store.begin() as session:
+        pending = {f.subject.id for f in fact_queries.candidate_set(session)}
+    assert pending == {f"T{i}" for i in range(50)} - {"T5"}
+
+
+CLAIMS = [
+    claim("HR", "HRK", day=None),
+    claim("HR", "EUR"),
+    claim("HR", "USD", day="2010-01-01"),
+    claim("FR", "EUR", day="2002-01-01"),
+    claim("FR", "FRF", day="2002-01-01"),
+    claim("IT", "EUR", day="2031-01-01"),
+    claim("IT", "ITL", day="2001-01-01", valid_to="2002-01-01"),
+]
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(order=st.permutations(CLAIMS), cuts=st.lists(st.integers(0, len(CLAIMS)), max_size=3))
+def test_the_order_and_the_batches_in_which_claims_come_make_no_difference(
+    order: list[Any],
+    cuts: list[int],
+    catalogue: Catalogue,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    found = []
+    for rows, places in ((CLAIMS, []), (order, sorted(cuts))):
+        folder = tmp_path_factory.mktemp("order")
+        url = f"sqlite:///{folder / 'x.sqlite'}"
+        migrate.upgrade(url)
+        store = Store(url)
+        for start, end in zip([0, *places], [*places, len(rows)], strict=True):
+            take(store, catalogue, folder / "x.jsonl", rows[start:end])
+        found.append(statuses(store))
+        store.close()
+    assert found[0] == found[1]
+    assert len(found[0]) == len(CLAIMS)
+
+
+def test_withdrawing_a_fact_brings_its_predecessor_back(
+    store: Store, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    take(store, catalogue, tmp_path / "a.jsonl", [claim("HR", "HRK", day=None)], known=True)
+    take(store, catalogue, tmp_path / "b.jsonl", [claim("HR", "EUR")])
+    with store.begin() as session:
+        (fact,) = fact_queries.candidate_set(session)
+        assert fact_queries.previous(session, [fact])[fact.id].object.id == "HRK"
+        fact_queries.withdraw(session, [fact.id[:8]], catalogue, why="wrong", who="test", now=NOW)
+        assert fact_queries.candidate_set(session) == []
+        kept = fact_queries.history(session, "HR", "P38")
+    assert [(f.object.id, f.status) for f in kept] == [
+        ("EUR", FactStatus.WITHDRAWN),
+        ("HRK", FactStatus.KNOWN),
+    ]
+    again = take(store, catalogue, tmp_path / "b.jsonl", [claim("HR", "EUR")])
+    assert (again.new, again.pending) == (0, 0)
+
+
+def test_a_future_fact_becomes_pending_on_its_day(
+    store: Store, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    take(store, catalogue, tmp_path / "x.jsonl", [claim("HR", "EUR", day="2026-12-01")])
+    with store.begin() as session:
+        assert fact_queries.candidate_set(session) == []
+        later = NOW.replace(month=12, day=2)
+        assert fact_queries.settle_all(session, catalogue, now=later) == 1
+        assert len(fact_queries.candidate_set(session)) == 1
+        assert fact_queries.settle_all(session, catalogue, now=later) == 0
+
+
+def test_a_fact_that_is_not_there_is_named(store: Store) -> None:
+    with store.begin() as session, pytest.raises(NotFound, match="no fact with id 'abc'"):
+        fact_queries.get_fact(session, "abc")
