@@ -18,9 +18,9 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
 
 
 def of_mean(values: Sequence[float]) -> tuple[float, float]:
-    """Normal interval of a mean; as wide as all numbers for fewer than two values."""
+    """Normal interval of a mean; none (nan) for fewer than two values."""
     if len(values) < 2:
-        return float("-inf"), float("inf")
+        return float("nan"), float("nan")
     half = Z * stdev(values) / sqrt(len(values))
     return fmean(values) - half, fmean(values) + half
 

@@ -6,64 +6,84 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from editor.edits import Edit
 from editor.hooks import captured_input
 from editor.model import EditableModel
-from editor.tokens import Row, padded, row
+from editor.tokens import padded, row
 
-CHUNK = 32  # edits run at once; fixed, so that the same batch gives the same bytes
+CHUNK = 32  # rows of the solve run at once; fixed, so that the same batch gives the same bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One row of the solve: a prompt with its subject, behind some of its language's templates."""
+
+    prompt: str
+    subject: str
+    language: str
+    templates: str = "all"  # "all": bare half, prefixed half (public MEMIT); "bare"; "prefixed"
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys of a batch at one layer, and where its bare prompts stand now."""
+    """Keys of some rows at one layer, and where they stand now."""
 
-    keys: Tensor  # (edits, d_in) float32: mean within each template type, then over the types
-    stream: Tensor  # (edits, d) float32: output of the z layer at the subject's last token of the bare prompt
+    keys: Tensor  # (rows, d_in) float32: mean within each template type, then over the types
+    stream: Tensor  # (rows, d) float32: output of the z layer at the subject's last token; of the bare prompt where it is read
 
 
 @torch.no_grad()
 def read_keys(
     model: EditableModel,
-    edits: Sequence[Edit],
+    rows: Sequence[Reading],
     templates: Mapping[str, tuple[str, ...]],
     *,
     layer: int,
     z_layer: int,
 ) -> Keys:
     """Keys at `layer` and the stream after `z_layer`, with the weights as they are now."""
-    chunks = [edits[i : i + CHUNK] for i in range(0, len(edits), CHUNK)]
+    chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
     found = [_chunk(model, chunk, templates, layer, z_layer) for chunk in chunks]
     return Keys(torch.cat([f.keys for f in found]), torch.cat([f.stream for f in found]))
 
 
+def _shares(reading: Reading, prefixes: Sequence[str]) -> list[tuple[str, float, float]]:
+    """(prefix, its share of the key, its share of the stream) of a row's texts; the bare one has the prefix ""."""
+    each = 1.0 / len(prefixes) if prefixes else 0.0
+    if reading.templates == "bare" or not prefixes:
+        return [("", 1.0, 1.0)]
+    if reading.templates == "prefixed":
+        return [(prefix, each, each) for prefix in prefixes]
+    return [("", 0.5, 1.0), *((prefix, each / 2, 0.0) for prefix in prefixes)]
+
+
 def _chunk(
     model: EditableModel,
-    edits: Sequence[Edit],
+    readings: Sequence[Reading],
     templates: Mapping[str, tuple[str, ...]],
     layer: int,
     z_layer: int,
 ) -> Keys:
-    rows: list[Row] = []
-    owner: list[int] = []
-    share: list[float] = []
-    bare: list[int] = []
-    for index, edit in enumerate(edits):
-        prefixes = templates.get(edit.language, ())
-        bare.append(len(rows))
-        rows += [row(model.tokenizer, edit.prompt, edit.subject, prefix=p) for p in ("", *prefixes)]
-        owner += [index] * (1 + len(prefixes))
-        share += [0.5, *[0.5 / len(prefixes)] * len(prefixes)] if prefixes else [1.0]
+    texts = [
+        (n, r, *s)
+        for n, r in enumerate(readings)
+        for s in _shares(r, templates.get(r.language, ()))
+    ]
+    rows = [
+        row(model.tokenizer, r.prompt, r.subject, prefix=prefix) for _, r, prefix, _, _ in texts
+    ]
     on = model.device
-    ids = padded([r.ids[: r.subject + 1] for r in rows], on)
     last = torch.tensor([r.subject for r in rows], device=on)
     everyone = torch.arange(len(rows), device=on)
     with captured_input(model.mlp_out(layer)) as inputs:
+        ids = padded([r.ids[: r.subject + 1] for r in rows], on)
         stream = model.run(model.embed(ids), 0, z_layer + 1)
-    weighted = inputs[0][everyone, last].float() * torch.tensor(share, device=on)[:, None]
-    keys = torch.zeros(len(edits), weighted.shape[1], device=on).index_add(
-        0, torch.tensor(owner, device=on), weighted
-    )
-    return Keys(
-        keys, stream[torch.tensor(bare, device=on), last[torch.tensor(bare, device=on)]].float()
-    )
+    owner = torch.tensor([n for n, *_ in texts], device=on)
+
+    def averaged(values: Tensor, place: int) -> Tensor:
+        shares = torch.tensor([text[place] for text in texts], device=on)
+        weighted = values[everyone, last].float() * shares[:, None]
+        return torch.zeros(len(readings), weighted.shape[1], device=on).index_add(
+            0, owner, weighted
+        )
+
+    return Keys(averaged(inputs[0], 3), averaged(stream, 4))

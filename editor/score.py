@@ -4,6 +4,7 @@ Scoring of a target o of T tokens after a prompt x: nll = -(1/T) Σ log p(o_t | 
 argmax (EDITING §5). Answers are greedy; an answer is right when it starts with an accepted label and ends there.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def says(text: str, label: str) -> bool:
         unicodedata.normalize("NFKC", text).casefold().replace("’", "'").split(" ")
     ).lstrip(" \"'«“")
     wanted = normalised(label)
-    rest = said[len(wanted) :].lstrip("\"'»”")
+    rest = re.sub(r"^\s*[\"'»”]+\s*", "", said[len(wanted) :])
     return said.startswith(wanted) and (not rest.strip() or rest.startswith(ENDS))
 
 

@@ -35,9 +35,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     found.close()
 
 
-def claim(
-    who: str, held: str, /, *, day: str | None = "2023-01-01", **more: Any
-) -> dict[str, Any]:
+def claim(who: str, held: str, /, *, day: str | None = "2023-01-01", **more: Any) -> dict[str, Any]:
     """An update in the ingest format; names are the ids."""
     found = {
         "source": "test",

@@ -21,7 +21,7 @@ from editor.delta import Delta, Dense, Part
 from editor.edits import Edit, EditBatch
 from editor.errors import BadSettings
 from editor.files import verify_folder, write_folder
-from editor.keys import read_keys
+from editor.keys import Reading, read_keys
 from editor.methods import Method
 from editor.model import EditableModel
 from editor.moments import (
@@ -56,6 +56,8 @@ class Settings:
     loss_threshold: float = 0.05
     terminator: str = ""
     share_wordings: bool = False
+    split_openings: bool = False  # a subject that opens its prompt has other tokens behind a prefix: a row of the solve for each
+    protect_weight: float = 0.0  # of the keys of `Edit.keep` prompts in the Gram, with no residual
     second_moment_tokens: int = 20_000
     seed: int = 0  # of self-generated text
     templates: Mapping[str, tuple[str, ...]] = field(
@@ -189,6 +191,47 @@ def put_back(weights: Sequence[Tensor]) -> Iterator[None]:
             weight.data.copy_(before)
 
 
+def readings(edits: Sequence[Edit], *, split: bool) -> tuple[list[Reading], list[int]]:
+    """The rows of the solve, and the edit that each is of. split: two rows for an edit whose subject opens its prompt."""
+    rows, owner = [], []
+    for index, one in enumerate(edits):
+        kinds = ("bare", "prefixed") if split and one.prompt.startswith("{}") else ("all",)
+        rows += [
+            Reading(prompt=one.prompt, subject=one.subject, language=one.language, templates=k)
+            for k in kinds
+        ]
+        owner += [index] * len(kinds)
+    return rows, owner
+
+
+def protected(edits: Sequence[Edit]) -> list[Reading]:
+    """Prompts whose keys must not move: those to keep in which the subject does not come first.
+
+    (Where it comes first the key is that of the edit itself, and only the value can keep the answer.)
+    """
+    asked = {
+        (prompt, e.subject, e.language)
+        for e in edits
+        for prompt in e.keep
+        if not prompt.startswith("{}")
+    }
+    return [Reading(prompt=p, subject=s, language=k) for p, s, k in sorted(asked)]
+
+
+def targets_of(
+    values: Tensor, stream: Tensor, rows: Sequence[Reading], owner: Sequence[int]
+) -> Tensor:
+    """Where every row is to end, (rows, d): the edit's z, moved by as much for a row that stands elsewhere.
+
+    stream (rows, d): where the rows stand on the base weights.
+    """
+    first = {index: place for place, index in reversed(list(enumerate(owner)))}
+    bare = torch.tensor([first[index] for index in owner], device=stream.device)
+    moved = stream + (values[torch.tensor(owner, device=stream.device)] - stream[bare])
+    plain = torch.tensor([row.templates != "prefixed" for row in rows], device=stream.device)
+    return torch.where(plain[:, None], values[torch.tensor(owner, device=stream.device)], moved)
+
+
 def solve_layers(
     model: EditableModel,
     edits: Sequence[Edit],
@@ -205,11 +248,20 @@ def solve_layers(
     parts: dict[str, Part] = {}
     diagnostics: dict[str, float] = {}
     z_layer, count = settings.layers[-1], len(settings.layers)
+    rows, owner = readings(edits, split=settings.split_openings)
+    still = protected(edits) if settings.protect_weight else []
+    base = read_keys(model, rows, templates, layer=z_layer, z_layer=z_layer).stream
+    targets = targets_of(values, base, rows, owner)
     with put_back([model.weight(layer) for layer in settings.layers]):
         for number, layer in enumerate(settings.layers):
-            now = read_keys(model, edits, templates, layer=layer, z_layer=z_layer)
-            residuals = (values - now.stream) / (count - number)
+            now = read_keys(model, rows, templates, layer=layer, z_layer=z_layer)
+            residuals = (targets - now.stream) / (count - number)
             second = moments.layers[layer].to(model.device).double() * settings.second_moment_weight
+            if still:
+                held = (
+                    read_keys(model, still, templates, layer=layer, z_layer=z_layer).keys.double().T
+                )
+                second = second + settings.protect_weight * held @ held.T
             keys = now.keys.double().T
             update = solve_update(keys, residuals.double().T, second)
             weight = model.weight(layer)
@@ -217,8 +269,8 @@ def solve_layers(
             weight.data.add_(update.to(weight.dtype))
             parts[model.parameter(layer)] = _stored(model, update)
             progress("solve", number + 1, count)
-        after = read_keys(model, edits, templates, layer=z_layer, z_layer=z_layer).stream
-        error = (values - after).norm(dim=-1) / values.norm(dim=-1)
+        after = read_keys(model, rows, templates, layer=z_layer, z_layer=z_layer).stream
+        error = (targets - after).norm(dim=-1) / targets.norm(dim=-1)
         diagnostics |= {"z_error_mean": float(error.mean()), "z_error_max": float(error.max())}
     return parts, diagnostics
 

@@ -1,0 +1,436 @@
+"""The whole cycle on a tiny real model: ingest, plan, edit, check, gate, publish, roll back, through the command line."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import GOLDEN, jsonl
+from typer.testing import CliRunner
+
+from daemon.cli import app
+from editor.files import sha256_file
+
+CONFIG = f"""
+[model]
+path = "{GOLDEN / "llama" / "model"}"
+
+[write]
+languages = ["en"]
+catalogue = ["relations"]
+
+[checks]
+known_sample = 20
+
+[gates]
+edit_generation = {{edit}}
+paraphrase_generation = 0.0
+known_kept = 0.0
+neighbourhood_success = 0.0
+least_sample = 1
+
+[method.memit]
+layers = [0, 1, 2]
+second_moment_weight = 30.0
+v_lr = 0.3
+v_num_grad_steps = 20
+v_weight_decay = 0.1
+second_moment_tokens = 3000
+terminator = "."
+
+[method.memit.templates]
+en = ["The report was long"]
+
+[schedule]
+pull_seconds = 1
+cycle_seconds = 1
+
+[http]
+port = 0
+"""
+RELATION = """
+id = "T1"
+name = "made in"
+cardinality = "one"
+subject_kind = "thing"
+object_kind = "country"
+[wordings.en]
+edit = ["{} was first made in"]
+check = ["{} was produced in", "{} comes from"]
+"""
+RELATION_2 = (
+    RELATION.replace("T1", "T2")
+    .replace("{} was first made in", "The maker of {} is")
+    .replace("{} was produced in", "{} is by")
+    .replace("{} comes from", "Who made {}?")
+)
+THINGS = ("Zoeshost", "Kagle Clahal", "Braqui Seldor", "Gargle Wilhal")
+
+
+def update(thing: str, country: str, day: str | None) -> dict[str, Any]:
+    return {
+        "source": "test",
+        "revision": f"{thing}-{day}",
+        "event_time": f"{day or '1998-01-01'}T00:00:00Z",
+        "subject": {"id": thing, "labels": {"en": thing}},
+        "relation": "T1",
+        "object": {"id": country, "labels": {"en": country}},
+        "valid_from": day,
+    }
+
+
+KNOWN = [
+    update(thing, country, None)
+    for thing, country in zip(THINGS, ("Egypt", "Germany", "Poland", "Spain"), strict=True)
+]
+FEED = [update("Zoeshost", "Germany", "2020-01-01"), update("Kagle Clahal", "France", "2021-01-01")]
+
+
+class Operator:
+    """Someone at a terminal."""
+
+    def __init__(self, folder: Path, *, edit: float = 0.5) -> None:
+        self.folder = folder
+        (folder / "relations").mkdir(parents=True)
+        (folder / "relations" / "T1.toml").write_text(RELATION)
+        (folder / "relations" / "T2.toml").write_text(RELATION_2)
+        (folder / "factd.toml").write_text(CONFIG.format(edit=edit))
+        self.runner = CliRunner()
+        self("db", "upgrade")
+        self("ingest", str(jsonl(folder / "known.jsonl", KNOWN)), "--known")
+
+    def raw(self, *words: str) -> Any:
+        return self.runner.invoke(app, ["--config", str(self.folder / "factd.toml"), *words])
+
+    def __call__(self, *words: str) -> Any:
+        done = self.raw(*words, "--json")
+        assert done.exit_code == 0, (words, done.stderr, done.exception)
+        return json.loads(done.stdout)
+
+    def refused(self, *words: str) -> str:
+        done = self.raw(*words)
+        assert done.exit_code == 1, (words, done.stdout)
+        return str(done.stderr.strip().splitlines()[-1])
+
+    def ingest(self, rows: Sequence[Any], name: str = "feed.jsonl") -> Any:
+        return self("ingest", str(jsonl(self.folder / name, list(rows))))
+
+    def published(self, version: str = "current") -> str:
+        return sha256_file(self.folder / "published" / version / "model.safetensors")
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Iterator[Operator]:
+    yield Operator(tmp_path)
+
+
+def test_the_cycle_from_ingest_to_rollback(operator: Operator) -> None:
+    assert operator.ingest(FEED)["pending"] == 2
+    planned = operator("plan")
+    assert (planned["facts"], len(planned["added"]), planned["changed"]) == (2, 2, True)
+    edited = operator("edit", "--publish")
+    assert edited["accepted"] and edited["release"] == 1
+    generation = next(
+        m for m in edited["measurements"] if (m["check"], m["metric"]) == ("efficacy", "generation")
+    )
+    assert generation["value"] > generation["before"] == 0.0
+    one = operator.published()
+    assert operator("status")["published"] == 1
+    assert operator("releases", "verify", "1")["ok"]
+    assert "nothing to do" in operator.refused("edit")
+
+    (fact,) = [
+        f
+        for f in operator("facts", "list", "--status", "active")
+        if f["subject"]["id"] == "Zoeshost"
+    ]
+    assert [r["number"] for r in operator("facts", "explain", fact["id"])["releases"]] == [1]
+    back = operator("rollback", "--fact", fact["id"], "--why", "wrong")
+    assert back["release"] == 2
+    assert operator("releases", "diff", "1", "2") == {"added": [], "removed": [fact["id"]]}
+    history = operator("facts", "history", "Zoeshost", "T1")
+    assert [(f["object"]["id"], f["status"]) for f in history] == [
+        ("Germany", "withdrawn"),
+        ("Egypt", "known"),
+    ]
+
+    swapped = operator("rollback", "--to", "1", "--why", "test")
+    assert swapped["status"] == "live" and operator.published() == one
+    assert swapped["seconds"] < 1.0
+    assert "frozen by" in operator.refused("edit")
+    assert operator("unfreeze")["was_frozen"]
+    base = operator("rollback", "--to", "0")
+    assert base["number"] == 0
+    assert operator.published() == sha256_file(GOLDEN / "llama" / "model" / "model.safetensors")
+    assert "no release 9" in operator.refused("rollback", "--to", "9")
+
+
+def test_a_withdrawn_fact_leaves_the_bytes_of_never_having_been_ingested(tmp_path: Path) -> None:
+    never = Operator(tmp_path / "never")
+    never.ingest(FEED[1:])
+    never("edit", "--publish")
+    once = Operator(tmp_path / "once")
+    once.ingest(FEED)
+    once("edit", "--publish")
+    assert once.published() != never.published()
+    (fact,) = [
+        f for f in once("facts", "list", "--status", "active") if f["subject"]["id"] == "Zoeshost"
+    ]
+    once("facts", "withdraw", fact["id"])
+    once("edit", "--publish")
+    assert once.published() == never.published()
+
+
+def test_order_and_batches_make_no_difference_to_the_bytes(tmp_path: Path) -> None:
+    whole = Operator(tmp_path / "whole")
+    whole.ingest(FEED)
+    whole("edit", "--publish")
+    parts = Operator(tmp_path / "parts")
+    for number, row in enumerate(reversed(FEED)):
+        parts.ingest([row], f"{number}.jsonl")
+        parts("edit", "--publish")
+    assert parts("status")["live"]["number"] == 2
+    assert parts.published() == whole.published()
+
+
+def test_a_candidate_that_fails_is_rejected_and_not_proposed_again(tmp_path: Path) -> None:
+    strict = Operator(tmp_path, edit=1.0)
+    impossible = [update(thing, "Qwxyz Vbn Jkl Mnop Qrst", "2022-01-01") for thing in THINGS]
+    text = (
+        (strict.folder / "factd.toml")
+        .read_text()
+        .replace("v_num_grad_steps = 20", "v_num_grad_steps = 1")
+    )
+    (strict.folder / "factd.toml").write_text(text)
+    strict.ingest(impossible)
+    assert "efficacy generation in en is 0.000, the gate asks for 1.00" in strict.refused(
+        "edit", "--publish"
+    )
+    assert "was rejected" in strict.refused("edit")
+    status = strict("status")
+    assert status["live"]["number"] == 0
+    assert status["last_candidate"]["status"] == "rejected"
+
+
+def test_a_release_is_measured_exported_and_written_again(operator: Operator) -> None:
+    operator.ingest(FEED)
+    operator("edit")
+    assert operator("status")["live"]["number"] == 0
+    assert operator("releases", "publish", "1")["status"] == "live"
+    assert operator("check", "1")["delta_id"] == operator("releases", "show", "1")["delta_id"]
+    assert operator("check")["delta_id"] is None
+    out = operator.folder / "exported"
+    operator("export", "1", "--out", str(out))
+    assert sha256_file(out / "model.safetensors") == operator.published()
+    assert "is there already" in operator.refused("export", "1", "--out", str(out))
+    assert "no format" in operator.refused("export", "1", "--out", "x", "--format", "gguf")
+    batch = operator("releases", "show", "1")["batch_id"]
+    assert operator("rollback", "--batch", batch[:10])["release"] == 2
+    assert operator.published() == sha256_file(GOLDEN / "llama" / "model" / "model.safetensors")
+    model = operator.folder / "published" / "versions" / "1" / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-1] + b"\0")
+    assert "model.safetensors" in operator.refused("releases", "verify", "1")
+    assert operator("stats", "build")["tokens"] >= 3000
+
+
+def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator) -> None:
+    from daemon import steps
+    from daemon.bootstrap import open_factd
+    from store import release_queries
+    from store.releases import CandidateStatus, ReleaseStatus
+
+    operator.ingest(FEED)
+    operator("edit")
+    factd = open_factd(operator.folder / "factd.toml")
+    with factd.store.begin() as session:
+        release_queries.move_release(
+            session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
+        )
+        made = release_queries.create_candidate(session, batch_id="x", fact_ids=[], now=factd.now())
+    assert len(steps.recover(factd)) == 2
+    with factd.store.begin() as session:
+        assert release_queries.candidate(session, made.id).status is CandidateStatus.ABANDONED
+        assert release_queries.release(session, 1).status is ReleaseStatus.ACCEPTED
+        release_queries.move_release(
+            session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
+        )
+    steps._write_version(factd, steps.replace_base(factd))
+    factd.publisher.publish(1, factd.config.model.path, None, {})
+    factd.publisher.switch(1)
+    assert steps.recover(factd) == ["release 1 was out already and is live"]
+    with factd.lock():
+        assert "another factd works" in operator.refused("edit")
+
+
+def test_the_daemon_does_the_cycle_by_itself_and_stops_on_sigterm(operator: Operator) -> None:
+    config = operator.folder / "factd.toml"
+    environment = {
+        **os.environ,
+        "FACTD_HTTP__PORT": "19464",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
+    command = [sys.executable, "-m", "daemon.cli", "--config", str(config), "run"]
+    with (operator.folder / "log").open("w") as log:
+        daemon = subprocess.Popen(command, stderr=log, stdout=log, env=environment)
+    try:
+        inbox = operator.folder / "inbox"
+        inbox.mkdir(exist_ok=True)
+        jsonl(operator.folder / "x.part", [FEED[0], b"{broken"]).rename(inbox / "x.jsonl")
+        deadline = time.monotonic() + 120
+        while operator("status")["live"]["number"] != 1 and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert operator("status")["live"]["number"] == 1, (operator.folder / "log").read_text()
+        assert get("/livez") == "ok\n"
+        assert get("/readyz") == "ok\n"
+        metrics = get("/metrics")
+        assert "factd_live_release 1.0" in metrics
+        assert 'factd_facts{status="active"} 1.0' in metrics
+        assert 'factd_lines_total{outcome="bad"} 1.0' in metrics
+        assert "line 2: broken JSON" in (inbox / "failed" / "x.jsonl.errors").read_text()
+        daemon.terminate()
+        assert daemon.wait(timeout=60) == 0
+    finally:
+        if daemon.poll() is None:
+            daemon.kill()
+            daemon.wait()
+    runs = operator("status")["runs"]
+    assert {run["job"] for run in runs} <= {"pull", "cycle"}
+    assert runs
+
+
+def get(path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:19464{path}", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def test_apply_writes_an_edited_checkpoint_without_a_store(tmp_path: Path) -> None:
+    runner = CliRunner()
+    edits = jsonl(
+        tmp_path / "edits.jsonl",
+        [
+            {
+                "prompt": "{} was first made in",
+                "subject": "Zoeshost",
+                "target_new": "Germany",
+                "target_true": "Egypt",
+            }
+        ],
+    )
+    settings = [
+        "layers=[0,1,2]",
+        "second_moment_weight=30",
+        "v_lr=0.3",
+        "second_moment_tokens=2000",
+        "terminator=.",
+    ]
+    words = [
+        "apply",
+        str(GOLDEN / "llama" / "model"),
+        str(edits),
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+    ]
+    for setting in settings:
+        words += ["--set", setting]
+    done = runner.invoke(app, words)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    data = json.loads(done.stdout)
+    success = next(
+        m for m in data["measurements"] if (m["check"], m["metric"]) == ("efficacy", "success")
+    )
+    assert (success["before"], success["value"]) == (0.0, 1.0)
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert (tmp_path / "out.report.json").is_file()
+    again = runner.invoke(app, words)
+    assert again.exit_code == 1 and "is there already" in again.stderr
+    for wrong, reason in (("v_lrr=1", "unknown setting"), ("layers=[99]", "the model has blocks")):
+        words[4] = str(tmp_path / "other")
+        refused = runner.invoke(app, [*words, "--set", wrong])
+        assert refused.exit_code == 1 and reason in refused.stderr, refused.stderr
+
+
+def test_commands_that_need_no_model_import_no_torch(operator: Operator) -> None:
+    config = str(operator.folder / "factd.toml")
+    operator("rollback", "--to", "0")
+    for words in (
+        ["--help"],
+        ["--config", config, "status"],
+        ["--config", config, "rollback", "--to", "0"],
+    ):
+        code = (
+            "import sys\nsys.argv = ['factd', *sys.argv[1:]]\nfrom daemon.cli import main\n"
+            "try:\n    main()\nexcept SystemExit:\n    pass\nprint('torch' in sys.modules, file=sys.stderr)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code, *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stderr.strip().endswith("False"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["ingest", "nothing.jsonl"], "is no file"),
+        (["facts", "show", "zzz"], "no fact with id"),
+        (["releases", "show", "9"], "no release 9"),
+        (["rollback", "--batch", "zzz"], "no batch"),
+        (["pull", "nothing"], "no source"),
+        (
+            ["apply", "nothing", "nothing", "--out", "x", "--method", "magic"],
+            "no 'magic' in editor.methods",
+        ),
+    ],
+)
+def test_what_is_refused_is_one_sentence(words: list[str], reason: str, operator: Operator) -> None:
+    assert reason in operator.refused(*words)
+
+
+def test_a_usage_error_is_exit_code_2(operator: Operator) -> None:
+    assert operator.raw("rollback").exit_code == 2
+    assert operator.raw("rollback", "--to", "0", "--batch", "x").exit_code == 2
+    assert operator.raw("nonsense").exit_code == 2
+
+
+def test_commands_for_people_print_lines(operator: Operator) -> None:
+    operator.ingest(FEED)
+    for words in (
+        ["status"],
+        ["plan"],
+        ["facts", "list"],
+        ["releases", "list"],
+        ["config", "show"],
+        ["config", "check"],
+        ["db", "check"],
+        ["db", "current"],
+        ["version"],
+        ["pull"],
+        ["freeze", "--why", "night"],
+        ["releases", "show", "0"],
+    ):
+        done = operator.raw(*words)
+        assert done.exit_code == 0, (words, done.stderr, done.exception)
+        assert done.stdout.strip()
+
+
+def test_init_writes_a_configuration_that_is_valid(tmp_path: Path) -> None:
+    runner = CliRunner()
+    model = str(GOLDEN / "llama" / "model")
+    assert runner.invoke(app, ["init", str(tmp_path / "new"), "--model", model]).exit_code == 0
+    config = ["--config", str(tmp_path / "new" / "factd.toml")]
+    assert runner.invoke(app, [*config, "db", "upgrade"]).exit_code == 0
+    checked = runner.invoke(app, [*config, "config", "check"])
+    assert checked.exit_code == 0, checked.stderr
+    again = runner.invoke(app, ["init", str(tmp_path / "new")])
+    assert again.exit_code == 1 and "is there already" in again.stderr
