@@ -87,15 +87,15 @@ def update(thing: str, country: str, day: str | None) -> dict[str, Any]:
 
 KNOWN = [
     update(thing, country, None)
-    for thing, country in zip(THINGS, ("Egypt", "Germany", "Poland", "Spain"), strict=True)
+    for thing, country in zip(THINGS, ("Egypt", "Stockholm", "Stockholm", "Stockholm"), strict=True)
 ]
-FEED = [update("Zoeshost", "Germany", "2020-01-01"), update("Kagle Clahal", "France", "2021-01-01")]
+FEED = [update("Zoeshost", "Germany", "2020-01-01"), update("Kagle Clahal", "Chile", "2021-01-01")]
 
 
 class Operator:
     """Someone at a terminal."""
 
-    def __init__(self, folder: Path, *, edit: float = 0.5) -> None:
+    def __init__(self, folder: Path, *, edit: float = 0.0) -> None:
         self.folder = folder
         (folder / "relations").mkdir(parents=True)
         (folder / "relations" / "T1.toml").write_text(RELATION)
@@ -136,10 +136,10 @@ def test_the_cycle_from_ingest_to_rollback(operator: Operator) -> None:
     assert (planned["facts"], len(planned["added"]), planned["changed"]) == (2, 2, True)
     edited = operator("edit", "--publish")
     assert edited["accepted"] and edited["release"] == 1
-    generation = next(
-        m for m in edited["measurements"] if (m["check"], m["metric"]) == ("efficacy", "generation")
+    magnitude = next(
+        m for m in edited["measurements"] if (m["check"], m["metric"]) == ("efficacy", "magnitude")
     )
-    assert generation["value"] > generation["before"] == 0.0
+    assert magnitude["value"] > magnitude["before"] + 0.1
     one = operator.published()
     assert operator("status")["published"] == 1
     assert operator("releases", "verify", "1")["ok"]
@@ -343,10 +343,8 @@ def test_apply_writes_an_edited_checkpoint_without_a_store(tmp_path: Path) -> No
     done = runner.invoke(app, words)
     assert done.exit_code == 0, (done.stderr, done.exception)
     data = json.loads(done.stdout)
-    success = next(
-        m for m in data["measurements"] if (m["check"], m["metric"]) == ("efficacy", "success")
-    )
-    assert (success["before"], success["value"]) == (0.0, 1.0)
+    magnitude = next(m for m in data["measurements"] if (m["check"], m["metric"]) == ("efficacy", "magnitude"))
+    assert magnitude["value"] > magnitude["before"]
     assert (tmp_path / "out" / "model.safetensors").is_file()
     assert (tmp_path / "out.report.json").is_file()
     again = runner.invoke(app, words)
