@@ -1,0 +1,1 @@
+"""Benchmarks: a command each, a table last, results as JSON."""
