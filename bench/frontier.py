@@ -107,11 +107,11 @@ def row(bench: Bench, name: str, delta: Delta) -> dict[str, Any]:
         terminator=bench.settings.terminator,
         before=bench.base,
     )
-    found = {"name": name, "languages": {k: figures(report, k) for k in bench.plan.served}}
-    for language, values in found["languages"].items():
+    languages = {k: figures(report, k) for k in bench.plan.served}
+    for language, values in languages.items():
         said = "  ".join(f"{key} {value:.3f}" for key, value in values.items())
         print(f"{name:<34} {language}  {said}", flush=True)
-    return found
+    return {"name": name, "languages": languages}
 
 
 def figures(report: CheckReport, language: str) -> dict[str, float]:

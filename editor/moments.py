@@ -17,7 +17,7 @@ from editor.model import EditableModel
 from editor.progress import Progress, silent
 
 FILE = "moments.safetensors"
-ROWS = 32  # rows run at once
+ROWS = 128  # rows run at once
 ROW_TOKENS = 64
 SELF_GENERATED = "self-generated"
 

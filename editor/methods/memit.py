@@ -57,6 +57,9 @@ class Settings:
     terminator: str = ""
     share_wordings: bool = False
     split_openings: bool = False  # a subject that opens its prompt has other tokens behind a prefix: a row of the solve for each
+    refinements: int = (
+        0  # further solves, each aiming past the targets by what the last one fell short
+    )
     protect_weight: float = 0.0  # of the keys of `Edit.keep` prompts in the Gram, with no residual
     second_moment_tokens: int = 20_000
     seed: int = 0  # of self-generated text
@@ -251,27 +254,35 @@ def solve_layers(
     rows, owner = readings(edits, split=settings.split_openings)
     still = protected(edits) if settings.protect_weight else []
     base = read_keys(model, rows, templates, layer=z_layer, z_layer=z_layer).stream
-    targets = targets_of(values, base, rows, owner)
-    with put_back([model.weight(layer) for layer in settings.layers]):
-        for number, layer in enumerate(settings.layers):
-            now = read_keys(model, rows, templates, layer=layer, z_layer=z_layer)
-            residuals = (targets - now.stream) / (count - number)
-            second = moments.layers[layer].to(model.device).double() * settings.second_moment_weight
-            if still:
-                held = (
-                    read_keys(model, still, templates, layer=layer, z_layer=z_layer).keys.double().T
+    targets = aimed = targets_of(values, base, rows, owner)
+    for turn in range(settings.refinements + 1):
+        with put_back([model.weight(layer) for layer in settings.layers]):
+            for number, layer in enumerate(settings.layers):
+                now = read_keys(model, rows, templates, layer=layer, z_layer=z_layer)
+                residuals = (aimed - now.stream) / (count - number)
+                second = (
+                    moments.layers[layer].to(model.device).double() * settings.second_moment_weight
                 )
-                second = second + settings.protect_weight * held @ held.T
-            keys = now.keys.double().T
-            update = solve_update(keys, residuals.double().T, second)
-            weight = model.weight(layer)
-            diagnostics |= _norms(layer, weight, update, float(leverage(keys, second).max()))
-            weight.data.add_(update.to(weight.dtype))
-            parts[model.parameter(layer)] = _stored(model, update)
-            progress("solve", number + 1, count)
-        after = read_keys(model, rows, templates, layer=z_layer, z_layer=z_layer).stream
-        error = (targets - after).norm(dim=-1) / targets.norm(dim=-1)
-        diagnostics |= {"z_error_mean": float(error.mean()), "z_error_max": float(error.max())}
+                if still:
+                    held = (
+                        read_keys(model, still, templates, layer=layer, z_layer=z_layer)
+                        .keys.double()
+                        .T
+                    )
+                    second = second + settings.protect_weight * held @ held.T
+                keys = now.keys.double().T
+                update = solve_update(keys, residuals.double().T, second)
+                weight = model.weight(layer)
+                diagnostics |= _norms(layer, weight, update, float(leverage(keys, second).max()))
+                weight.data.add_(update.to(weight.dtype))
+                parts[model.parameter(layer)] = _stored(model, update)
+                progress("solve", turn * count + number + 1, count * (settings.refinements + 1))
+            short = (
+                targets - read_keys(model, rows, templates, layer=z_layer, z_layer=z_layer).stream
+            )
+        aimed = aimed + short
+    error = short.norm(dim=-1) / targets.norm(dim=-1)
+    diagnostics |= {"z_error_mean": float(error.mean()), "z_error_max": float(error.max())}
     return parts, diagnostics
 
 

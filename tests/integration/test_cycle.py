@@ -343,7 +343,9 @@ def test_apply_writes_an_edited_checkpoint_without_a_store(tmp_path: Path) -> No
     done = runner.invoke(app, words)
     assert done.exit_code == 0, (done.stderr, done.exception)
     data = json.loads(done.stdout)
-    magnitude = next(m for m in data["measurements"] if (m["check"], m["metric"]) == ("efficacy", "magnitude"))
+    magnitude = next(
+        m for m in data["measurements"] if (m["check"], m["metric"]) == ("efficacy", "magnitude")
+    )
     assert magnitude["value"] > magnitude["before"]
     assert (tmp_path / "out" / "model.safetensors").is_file()
     assert (tmp_path / "out.report.json").is_file()
