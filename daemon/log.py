@@ -21,7 +21,9 @@ def configure(*, as_json: bool = False) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # as it is when the line is written
+        logger_factory=lambda *_: structlog.PrintLogger(
+            sys.stderr
+        ),  # as it is when the line is written
         cache_logger_on_first_use=False,
     )
 

@@ -1,0 +1,34 @@
+"""The editor on a CUDA device: `make test-gpu`."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import GOLDEN
+from test_memit import EDITS, SETTINGS
+
+from editor import EditBatch, load_model
+from editor.methods import memit
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+def test_values_on_the_gpu_are_those_of_the_cpu(tmp_path: Path) -> None:
+    chosen = SETTINGS.values(SETTINGS.templates)
+    batch = EditBatch.of(EDITS[:3])
+    found = {}
+    for device in ("cpu", "cuda"):
+        model = load_model(GOLDEN / "llama" / "model", device=device)
+        found[device] = memit.values_for(model, batch, chosen, tmp_path / device).cpu()
+    assert torch.allclose(found["cpu"], found["cuda"], rtol=1e-3, atol=1e-3)
+
+
+def test_the_same_set_gives_the_same_bytes_on_the_gpu(tmp_path: Path) -> None:
+    model = load_model(GOLDEN / "llama" / "model", device="cuda")
+    batch = EditBatch.of(EDITS[:3])
+    first = memit.edit(model, batch, settings=SETTINGS, workspace=tmp_path / "a")
+    again = memit.edit(model, batch, settings=SETTINGS, workspace=tmp_path / "b")
+    assert first.id == again.id
