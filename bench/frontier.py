@@ -9,6 +9,7 @@ and public MEMIT's way (one wording, six templates, batches of ten facts one aft
 import argparse
 import json
 import tempfile
+import time
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -111,6 +112,7 @@ def row(bench: Bench, name: str, delta: Delta) -> dict[str, Any]:
     for language, values in languages.items():
         said = "  ".join(f"{key} {value:.3f}" for key, value in values.items())
         print(f"{name:<34} {language}  {said}", flush=True)
+    print(f"{name:<34} checks took {time.monotonic() - started:.0f} s", flush=True)
     return {"name": name, "languages": languages}
 
 
@@ -149,6 +151,7 @@ def public(bench: Bench, weight: float, size: int = 10) -> Delta:
         bench.settings,
         second_moment_weight=weight,
         share_wordings=False,
+        whole_target=False,
         split_openings=False,
         protect_weight=0.0,
         terminator="",

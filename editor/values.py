@@ -42,6 +42,7 @@ class ValueSettings:
     keep_factor: float = 0.0625  # weight of the mean KL of the rows of `Edit.keep`
     loss_threshold: float = 0.05  # converged below
     terminator: str = ""  # text behind every target, so that an answer also ends where it should
+    whole_target: bool = False  # the loss of the whole target instead of the mean over its tokens
     share_wordings: bool = False  # one δ for all wordings of a group's subject, target and language
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # prefixes per language
     essence: Mapping[str, str] = field(default_factory=lambda: ESSENCE)
@@ -94,7 +95,7 @@ def make_rows(model: EditableModel, edits: Sequence[Edit], settings: ValueSettin
         count = len(rows) - first
         for index in range(first, len(rows)):
             ids, start = rows[index].ids, rows[index].target
-            share = 1.0 / (count * (len(ids) - start))
+            share = 1.0 / (count * (1 if settings.whole_target else len(ids) - start))
             answers += [(index, at - 1, ids[at], share) for at in range(start, len(ids))]
         for text, weight in _kept(edits[members[0]], settings):
             found = row(model.tokenizer, text, edits[members[0]].subject)
@@ -128,11 +129,29 @@ def _kept(edit: Edit, settings: ValueSettings) -> list[tuple[str, float]]:
     return found
 
 
+@dataclass(frozen=True)
+class Bucket:
+    """Rows of a group that are run together: the short ones and the long ones, so that little is padded."""
+
+    index: Tensor  # (n,) numbers of the rows, rising
+    subject: Tensor  # (n,) position of the subject's last token
+    hidden: Tensor  # (n, longest, d) float32, the residual stream after the z layer
+
+
 @torch.no_grad()
-def _below(model: EditableModel, rows: Rows, z_layer: int) -> Tensor:
-    """The residual stream after the z layer, (rows, longest, d), float32; targets' last tokens are not read."""
-    ids = padded([r.ids[:-1] if r.target < len(r.ids) else r.ids for r in rows.rows], model.device)
-    return model.run(model.embed(ids), 0, z_layer + 1).float()
+def make_buckets(model: EditableModel, rows: Sequence[Row], z_layer: int) -> list[Bucket]:
+    """Rows run up to the z layer, once; targets' last tokens are not read."""
+    ids = [r.ids[:-1] if r.target < len(r.ids) else r.ids for r in rows]
+    middle = (min(map(len, ids)) + max(map(len, ids))) / 2
+    halves = [[i for i, x in enumerate(ids) if (len(x) > middle) is long] for long in (False, True)]
+    found = []
+    for chosen in filter(None, halves):
+        hidden = model.run(
+            model.embed(padded([ids[i] for i in chosen], model.device)), 0, z_layer + 1
+        )
+        places = torch.tensor([[i, rows[i].subject] for i in chosen], device=model.device)
+        found.append(Bucket(places[:, 0], places[:, 1], hidden.float()))
+    return found
 
 
 def group_values(model: EditableModel, edits: Sequence[Edit], settings: ValueSettings) -> Tensor:
@@ -141,14 +160,15 @@ def group_values(model: EditableModel, edits: Sequence[Edit], settings: ValueSet
     Raises: SingularSystem: a loss is not a finite number.
     """
     rows = make_rows(model, edits, settings)
-    hidden = _below(model, rows, settings.z_layer)
-    subject = torch.tensor([r.subject for r in rows.rows], device=model.device)
-    at_subject = hidden[torch.arange(len(rows.rows), device=model.device), subject]
+    buckets = make_buckets(model, rows.rows, settings.z_layer)
+    at_subject = torch.zeros(len(rows.rows), buckets[0].hidden.shape[-1], device=model.device)
+    for bucket in buckets:
+        at_subject[bucket.index] = bucket.hidden[torch.arange(len(bucket.index)), bucket.subject]
     bare = torch.tensor(rows.bare, device=model.device)
     first = torch.stack(
         [bare[rows.edit_slot == s][0] for s in range(int(rows.edit_slot.max()) + 1)]
     )
-    delta = _optimise(model, rows, hidden, subject, at_subject[first].norm(dim=-1), settings)
+    delta = _optimise(model, rows, buckets, at_subject[first].norm(dim=-1), settings)
     return at_subject[bare] + delta[rows.edit_slot]
 
 
@@ -173,19 +193,18 @@ class _Adam:
 def _optimise(
     model: EditableModel,
     rows: Rows,
-    hidden: Tensor,
-    subject: Tensor,
+    buckets: Sequence[Bucket],
     norm: Tensor,
     settings: ValueSettings,
 ) -> Tensor:
     """δ per slot, (slots, d). norm is ‖z0‖ per slot."""
-    delta = torch.zeros(len(norm), hidden.shape[-1], device=hidden.device)
+    delta = torch.zeros(len(norm), buckets[0].hidden.shape[-1], device=norm.device)
     adam = _Adam(settings.v_lr, torch.zeros_like(delta), torch.zeros_like(delta))
-    active = torch.ones(len(norm), dtype=torch.bool, device=hidden.device)
+    active = torch.ones(len(norm), dtype=torch.bool, device=norm.device)
     before = None
     for step in range(settings.v_num_grad_steps):
         here = delta.clone().requires_grad_(True)
-        loss, now = _loss(model, rows, hidden, subject, here, active, before, norm, settings)
+        loss, now = _loss(model, rows, buckets, here, active, before, norm, settings)
         before = now if before is None else before
         if not torch.isfinite(loss.detach()[active]).all():
             raise SingularSystem(
@@ -206,45 +225,60 @@ def _optimise(
 def _loss(
     model: EditableModel,
     rows: Rows,
-    hidden: Tensor,
-    subject: Tensor,
+    buckets: Sequence[Bucket],
     delta: Tensor,
     active: Tensor,
     before: Tensor | None,
     norm: Tensor,
     settings: ValueSettings,
 ) -> tuple[Tensor, Tensor]:
-    """The loss per slot (0 where inactive), and the log-probabilities of the kept rows now.
+    """The loss per slot (0 where inactive), and the log-probabilities of the kept rows now (read where before is None).
 
     Only rows of active slots are run. before: the kept rows' log-probabilities at δ = 0, (kept, vocabulary).
     """
-    chosen = active[rows.slot].nonzero()[:, 0]
-    place = torch.full_like(rows.slot, -1)
-    place[chosen] = torch.arange(len(chosen), device=place.device)
-    stream = hidden[chosen].index_put(
-        (torch.arange(len(chosen), device=place.device), subject[chosen]),
-        delta[rows.slot[chosen]],
-        accumulate=True,
-    )
-    top = model.run(stream.to(model.weight(0).dtype), settings.z_layer + 1, len(model.blocks))
-    answer = place[rows.answer_row] >= 0
-    kept = place[rows.kept_row] >= 0
-    at = top[place[rows.answer_row[answer]], rows.answer_at[answer]]
-    nll = (
-        -model.logits(at)
-        .float()
-        .log_softmax(-1)
-        .gather(1, rows.answer_token[answer][:, None])[:, 0]
-    )
-    loss = torch.zeros_like(norm).index_add(
-        0, rows.slot[rows.answer_row[answer]], nll * rows.answer_share[answer]
-    )
-    now = model.logits(top[place[rows.kept_row[kept]], rows.kept_at[kept]]).float().log_softmax(-1)
-    reference = now.detach() if before is None else before[kept]
-    divergence = (now.exp() * (now - reference)).sum(-1) * rows.kept_weight[kept]
-    loss = loss.index_add(0, rows.slot[rows.kept_row[kept]], divergence)
     decay = settings.v_weight_decay * _norm(delta) / norm**2
-    return loss + torch.where(active, decay, torch.zeros_like(decay)), now.detach()
+    loss = torch.where(active, decay, torch.zeros_like(decay))
+    seen = torch.zeros(0) if before is None else before
+    for bucket in buckets:
+        if not active[rows.slot[bucket.index]].any():
+            continue
+        place, top = _run_bucket(model, rows, bucket, delta, active, settings.z_layer)
+        answer, kept = place[rows.answer_row] >= 0, place[rows.kept_row] >= 0
+        at = top[place[rows.answer_row[answer]], rows.answer_at[answer]]
+        nll = (
+            -model.logits(at)
+            .float()
+            .log_softmax(-1)
+            .gather(1, rows.answer_token[answer][:, None])[:, 0]
+        )
+        loss = loss.index_add(
+            0, rows.slot[rows.answer_row[answer]], nll * rows.answer_share[answer]
+        )
+        now = (
+            model.logits(top[place[rows.kept_row[kept]], rows.kept_at[kept]])
+            .float()
+            .log_softmax(-1)
+        )
+        if before is None:
+            seen = seen if len(seen) else torch.zeros(len(kept), now.shape[-1], device=now.device)
+            seen[kept] = now.detach()
+        divergence = (now.exp() * (now - seen[kept])).sum(-1) * rows.kept_weight[kept]
+        loss = loss.index_add(0, rows.slot[rows.kept_row[kept]], divergence)
+    return loss, seen
+
+
+def _run_bucket(
+    model: EditableModel, rows: Rows, bucket: Bucket, delta: Tensor, active: Tensor, z_layer: int
+) -> tuple[Tensor, Tensor]:
+    """Where each row of the group is among those run (-1: it is not), and the stream after the last block."""
+    chosen = active[rows.slot[bucket.index]].nonzero()[:, 0]
+    place = torch.full_like(rows.slot, -1)
+    place[bucket.index[chosen]] = torch.arange(len(chosen), device=place.device)
+    at = (torch.arange(len(chosen), device=place.device), bucket.subject[chosen])
+    stream = bucket.hidden[chosen].index_put(
+        at, delta[rows.slot[bucket.index[chosen]]], accumulate=True
+    )
+    return place, model.run(stream.to(model.weight(0).dtype), z_layer + 1, len(model.blocks))
 
 
 def _norm(delta: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ What moved the trade-off on the reference model (69 facts, four languages), besi
   At a weight of 1.0 they are kept to 0.92-0.98, but the edits take less (0.90 -> 0.80).
 - a sample of 100,000 instead of 20,000 tokens for the second moments (d_in is 1280): other facts kept +3 points.
 - a row of the solve of its own for a subject that opens its prompt (`split_openings`): edit wordings +3 points.
-- the stop behind every target (`terminator`): an answer also ends where it should.
+- the stop behind every target (`terminator`): an answer also ends where it should; and the loss of the whole target
+  (`whole_target`): in a mean over tokens the one token that tells "Turkish lira" from "Turkish lira (1922–2005)" drowns.
 What did not: protected keys in the Gram (`protect_weight` 3: unseen wordings 0.9 -> 0.2), iterating the solve
 (`refinements`: the same trade-off as a smaller second-moment weight).
 """
@@ -64,6 +65,7 @@ class Settings:
     keep_factor: float = 0.0625
     loss_threshold: float = 0.05
     terminator: str = ""
+    whole_target: bool = False
     share_wordings: bool = False
     split_openings: bool = False  # a subject that opens its prompt has other tokens behind a prefix: a row of the solve for each
     refinements: int = (
