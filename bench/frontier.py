@@ -9,7 +9,6 @@ and public MEMIT's way (one wording, six templates, batches of ten facts one aft
 import argparse
 import json
 import tempfile
-import time
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -112,7 +111,6 @@ def row(bench: Bench, name: str, delta: Delta) -> dict[str, Any]:
     for language, values in languages.items():
         said = "  ".join(f"{key} {value:.3f}" for key, value in values.items())
         print(f"{name:<34} {language}  {said}", flush=True)
-    print(f"{name:<34} checks took {time.monotonic() - started:.0f} s", flush=True)
     return {"name": name, "languages": languages}
 
 

@@ -1,0 +1,66 @@
+"""The drop folder and the local directory: nothing is lost, nothing is half there."""
+
+from pathlib import Path
+
+import pytest
+from conftest import GOLDEN, claim, jsonl
+
+from daemon.bootstrap import Factd, build
+from daemon.config import load_config
+from daemon.errors import PublishFailed
+from daemon.publishers.local_directory import LocalDirectory
+from daemon.sources.drop_folder import pull
+from store import fact_queries, migrate
+
+BASE = GOLDEN / "llama" / "model"
+
+
+@pytest.fixture
+def factd(tmp_path: Path) -> Factd:
+    path = tmp_path / "factd.toml"
+    path.write_text(f'[model]\npath = "{BASE}"\n')
+    found = build(load_config(path))
+    migrate.upgrade(found.config.database)
+    return found
+
+
+def test_files_of_one_name_end_side_by_side_and_a_bad_one_has_an_error_file(factd: Factd) -> None:
+    inbox = factd.config.sources.drop_folder
+    inbox.mkdir()
+    for rows in ([claim("HR", "EUR")], [claim("FR", "EUR"), b"{x"], [claim("IT", "EUR")]):
+        jsonl(inbox / "x.jsonl", rows)
+        assert pull(factd).files == 1
+    (inbox / "notes.txt").write_text("no source")
+    assert pull(factd).files == 0
+    assert sorted(p.name for p in (inbox / "done").iterdir()) == ["x.1.jsonl", "x.jsonl"]
+    assert "line 2" in (inbox / "failed" / "x.jsonl.errors").read_text()
+    with factd.store.begin() as session:
+        assert {f.subject.id for f in fact_queries.candidate_set(session)} == {"HR", "FR", "IT"}
+
+
+def test_a_file_that_a_crash_left_in_processing_is_taken_up_again(factd: Factd) -> None:
+    left = factd.config.sources.drop_folder / "processing"
+    left.mkdir(parents=True)
+    jsonl(left / "x.jsonl", [claim("HR", "EUR")])
+    assert (pull(factd).new, pull(factd).files) == (1, 0)
+
+
+def test_current_is_swapped_and_old_versions_are_pruned_but_never_the_base(tmp_path: Path) -> None:
+    place = LocalDirectory(tmp_path / "published", keep=2)
+    assert place.current() is None
+    for number in range(5):
+        place.publish(number, BASE, None, {})
+        place.switch(number)
+        assert place.current() == number
+    assert place.numbers() == [0, 2, 3, 4]
+    assert (tmp_path / "published" / "current" / "model.safetensors").is_file()
+    with pytest.raises(PublishFailed, match="factd releases publish 1"):
+        place.switch(1)
+    assert place.current() == 4
+
+
+def test_a_version_without_its_manifest_is_not_there(tmp_path: Path) -> None:
+    place = LocalDirectory(tmp_path / "published", keep=2)
+    place.publish(1, BASE, None, {})
+    (place.version(1) / "manifest.json").unlink()
+    assert not place.has(1)
