@@ -68,7 +68,7 @@ class ChecksTable(Table):
 
 
 class GatesTable(Table):
-    """[gates] shares, 0 to 1, that a candidate must reach in every written or served language"""
+    """[gates] shares, 0 to 1, that a candidate must reach in every written or served language; 0 switches one off"""
 
     edit_generation: float = Field(default=0.90, ge=0, le=1)
     paraphrase_generation: float = Field(default=0.70, ge=0, le=1)

@@ -134,16 +134,9 @@ def outcome(found: steps.Edited) -> dict[str, Any]:
 
 def show_answers(found: Mapping[str, Mapping[str, Any]]) -> None:
     """The table of the first minute."""
+    columns = ("edit", "unseen", "known_kept")
     rows = [
-        [
-            language,
-            *(
-                f"{row[name]['before']:.2f} → {row[name]['after']:.2f}"
-                if row[name]["before"] is not None
-                else f"{row[name]['after']:.2f}"
-                for name in ("edit", "unseen", "known_kept")
-            ),
-        ]
+        [language, *(share(row.get(name)) for name in columns)]
         for language, row in sorted(found.items())
     ]
     table(
@@ -151,6 +144,14 @@ def show_answers(found: Mapping[str, Mapping[str, Any]]) -> None:
         ("language", "edit wordings", "unseen wordings", "known facts kept"),
         rows,
     )
+
+
+def share(row: Mapping[str, Any] | None) -> str:
+    """A share before and after, for people."""
+    if row is None:
+        return "not asked"
+    before = f"{row['before']:.2f} → " if row["before"] is not None else ""
+    return f"{before}{row['after']:.2f} of {row['n']}"
 
 
 def ask(factd: Factd, number: int) -> dict[str, str]:

@@ -43,21 +43,25 @@ class Health:
             def log_message(self, format: str, *args: object) -> None:
                 """Requests are not logged."""
 
-        self.server = ThreadingHTTPServer((host, port), Handler)
-        self.server.daemon_threads = True
-        self.thread = threading.Thread(target=self.server.serve_forever, name="http", daemon=True)
+        self.address, self.handler = (host, port), Handler
+        self.server: ThreadingHTTPServer | None = None
+        self.thread: threading.Thread | None = None
 
     @property
     def port(self) -> int:
         """The port, also where 0 asked for a free one."""
-        return int(self.server.server_address[1])
+        return int(self.server.server_address[1]) if self.server else self.address[1]
 
     def start(self) -> None:
         """Answer from now on."""
+        self.server = ThreadingHTTPServer(self.address, self.handler)
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever, name="http", daemon=True)
         self.thread.start()
 
     def stop(self) -> None:
         """Stop answering."""
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join(timeout=5)
+        if self.server and self.thread:
+            self.server.shutdown()
+            self.server.server_close()
+            self.thread.join(timeout=5)

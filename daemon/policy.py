@@ -18,7 +18,7 @@ class Gate:
 
     check: str
     metric: str
-    least: float  # share, 0 to 1
+    least: float  # share, 0 to 1; 0 switches the gate off
     languages: tuple[str, ...]  # in each of which it must hold
 
 
@@ -56,6 +56,8 @@ def refusal(
     measurement: Mapping[str, Any] | None, gate: Gate, language: str, least_sample: int
 ) -> str | None:
     """Why a measurement does not pass a gate; None where it does."""
+    if gate.least <= 0:
+        return None
     name = f"{gate.check} {gate.metric} in {language}"
     if measurement is None or measurement["sample_size"] < least_sample:
         count = measurement["sample_size"] if measurement else 0

@@ -1,0 +1,93 @@
+"""The daemon in this process: every tick is a row, a failed job is a row and not a dead daemon, metrics say what happened."""
+
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from conftest import jsonl
+from prometheus_client.exposition import generate_latest
+from test_cycle import FEED, Operator
+
+from daemon.bootstrap import open_factd
+from daemon.loop import Daemon
+from store import release_queries
+from store.releases import RunStatus
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Daemon:
+    operator = Operator(tmp_path)
+    path = operator.folder / "factd.toml"
+    frozen_clock = datetime(2026, 11, 21, 12, 0, 30, tzinfo=UTC)
+    return Daemon(open_factd(path, now=lambda: frozen_clock), path)
+
+
+def runs(daemon: Daemon) -> dict[str, tuple[RunStatus, str]]:
+    with daemon.factd.store.begin() as session:
+        return {run.job: (run.status, run.detail) for run in release_queries.last_runs(session)}
+
+
+def test_a_tick_is_recorded_once_and_counted(daemon: Daemon) -> None:
+    inbox = daemon.factd.config.sources.drop_folder
+    inbox.mkdir()
+    jsonl(inbox / "x.jsonl", [*FEED, b"{x"])
+    daemon.tick("pull", 60, daemon.pull)
+    daemon.tick("pull", 60, daemon.pull)  # the same minute
+    assert runs(daemon) == {"pull": (RunStatus.DONE, "1 files, 2 new, 1 bad lines")}
+    text = generate_latest(daemon.metrics.registry).decode()
+    assert 'factd_runs_total{job="pull",status="done"} 1.0' in text
+    assert 'factd_lines_total{outcome="new"} 2.0' in text
+    assert 'factd_facts{status="pending"} 2.0' in text
+    assert "factd_frozen 0.0" in text
+
+
+def test_a_job_that_fails_is_a_row(daemon: Daemon) -> None:
+    def broken() -> str:
+        raise ValueError("no such thing")
+
+    daemon.tick("cycle", 60, broken)
+    assert runs(daemon) == {"cycle": (RunStatus.FAILED, "no such thing")}
+    assert (
+        'factd_runs_total{job="cycle",status="failed"} 1.0'
+        in generate_latest(daemon.metrics.registry).decode()
+    )
+
+
+def test_a_cycle_without_news_does_nothing(daemon: Daemon) -> None:
+    assert daemon.cycle() == "nothing to do"
+
+
+def test_an_edit_that_takes_too_long_is_ended(daemon: Daemon) -> None:
+    with daemon.factd.store.begin() as session:
+        release_queries.freeze(session, why="night", who="test", now=daemon.factd.now())
+    jsonl(daemon.factd.config.state_dir.parent / "feed.jsonl", FEED)
+    inbox = daemon.factd.config.sources.drop_folder
+    inbox.mkdir()
+    jsonl(inbox / "x.jsonl", FEED)
+    daemon.pull()
+    daemon.tick("cycle", 60, daemon.cycle)
+    status, detail = runs(daemon)["cycle"]
+    assert status is RunStatus.FAILED
+    assert "frozen by test" in detail
+
+
+def test_the_loop_turns_answers_and_stops(daemon: Daemon) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        assert daemon.not_live() is None
+        daemon.run(ticks=2)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert set(runs(daemon)) == {"pull", "cycle"}
+    daemon.beat -= 1000
+    assert "silent" in str(daemon.not_live())
+    assert daemon.not_ready() is None
+
+
+def test_a_database_without_its_schema_is_not_ready(daemon: Daemon) -> None:
+    daemon.factd.store.close()
+    for path in daemon.factd.config.state_dir.glob("factd.sqlite*"):
+        path.unlink()
+    assert "factd db upgrade" in str(daemon.not_ready())
