@@ -25,7 +25,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
-	$(BIN)/python -m bench.frontier
+	$(BIN)/python -m bench.frontier --weights 1200 2000 3000 --json docs/frontier.json --plot docs/frontier.png
 
 # The reference model again, from its seed: about an hour on two cores; goes on where it was interrupted.
 model: $(STAMP)
