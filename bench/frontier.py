@@ -156,7 +156,8 @@ def public(bench: Bench, weight: float, size: int = 10) -> Delta:
         loss_threshold=0.05,
         v_num_grad_steps=25,
     )
-    return memit.sequential(bench.model, batches, settings=settings, workspace=bench.workspace)
+    found = memit.sequential(bench.model, batches, settings=settings, workspace=bench.workspace)
+    return found[-1]
 
 
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:

@@ -191,11 +191,11 @@ def export(
 def stats_build(as_json: Json = False) -> None:
     """Second moments of the configured model, from text that it writes itself; kept in the workspace."""
     with sentences():
-        from editor.methods.memit import moments_for
+        from editor.writing import second_moments
 
         factd = opened()
         with progress() as told:
-            found = moments_for(
+            found = second_moments(
                 factd.workbench.model(), factd.method_settings(), factd.workspace, told
             )
     data = {

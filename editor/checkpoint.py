@@ -1,17 +1,41 @@
-"""Edited checkpoints: a complete Hugging Face directory in which only the touched tensors differ from the base."""
+"""Edited checkpoints: a complete Hugging Face directory in which only the touched tensors differ from the base.
 
+Head corrections are biases. Where the model's class has them (GPT-2, BLOOM, OPT, …) they are added there. Where a switch of
+the configuration gives the class such a bias (Llama, Gemma, Qwen 3, …) the switch is set and the sibling biases are zero.
+Where the class would drop it on reload (Qwen 2, Mistral) the checkpoint is written as a Llama, which computes the same. Else
+it is refused: a file that loses what was measured must not be published.
+"""
+
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
-from editor.delta import Delta, fold
-from editor.errors import DamagedArtefact, WrongModel
+from editor.delta import Delta, Part, fold
+from editor.errors import DamagedArtefact, NotEditable, WrongModel
+from editor.families import Family, name_in
 from editor.files import MANIFEST, verify_folder, write_folder
-from editor.model import fingerprint, weight_files
+from editor.model import family_of, fingerprint, weight_files
+
+INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a checkpoint gets that its base has not, in the names of its files."""
+
+    parts: Mapping[str, Part] = field(default_factory=dict)  # tensors of the base -> what is added
+    new: Mapping[str, tuple[str, Part | None]] = field(default_factory=dict)
+    # new biases -> (the weight they stand beside, their values; None: zeros)
+    config: Mapping[str, Any] = field(default_factory=dict)  # merged into config.json
 
 
 def write_checkpoint(
@@ -22,31 +46,115 @@ def write_checkpoint(
     Each touched tensor is summed in float32 and rounded once to its dtype in the file. delta None copies the base.
 
     Raises: WrongModel: the delta is for other weights. DamagedArtefact: the base lacks a tensor of the delta.
+    NotEditable: no checkpoint of this class carries head corrections; the sentence says what to do.
     """
     identity = fingerprint(base)
     if delta is not None and delta.base_fingerprint != identity:
         raise WrongModel(
             f"the delta is for the base {delta.base_fingerprint[:12]}, {base} is {identity[:12]}"
         )
+    changes = changes_for(base, delta) if delta else Changes()
     told = {"base_fingerprint": identity, "delta_id": delta.id if delta else None, **(about or {})}
-    return write_folder(out, lambda part: _fill(base, delta, part), told)
+    return write_folder(out, lambda part: _fill(base, changes, part), told)
 
 
-def _fill(base: Path, delta: Delta | None, part: Path) -> None:
+def changes_for(base: Path, delta: Delta) -> Changes:
+    """A delta in the names of a base's files. Raises: DamagedArtefact, NotEditable."""
+    family = family_of(base)
+    names = {name for file in weight_files(base) for name in _names(file)}
+    parts: dict[str, Part] = {}
+    missing: dict[str, Part] = {}
+    for name, part in delta.parts.items():
+        stored = name_in(family, name, names)
+        if stored is not None:
+            parts[stored] = part
+        elif name.endswith(".bias"):
+            missing[name] = part
+        else:
+            raise DamagedArtefact(base, f"has no tensor {name!r}, which the delta changes")
+    return _with_biases(base, family, names, parts, missing) if missing else Changes(parts)
+
+
+def _with_biases(
+    base: Path,
+    family: Family,
+    names: Collection[str],
+    parts: Mapping[str, Part],
+    missing: Mapping[str, Part],
+) -> Changes:
+    config, carrier = read_config(base), family.carrier
+    if carrier is None or not carrier.config:
+        raise NotEditable(
+            f"{base}: {config.get('model_type')} has no bias that a checkpoint could carry head corrections in; "
+            "publish without them (switch them off), or convert the base to the Llama architecture first"
+        )
+    for key, allowed in carrier.requires.items():
+        if config.get(key) not in allowed:
+            raise NotEditable(
+                f"{base}: with {key} = {config.get(key)} it cannot be written as {carrier.config['model_type']}, which head "
+                "corrections need; publish without them (switch them off)"
+            )
+    new: dict[str, tuple[str, Part | None]] = {}
+    there = lambda n: name_in(family, _weight(carrier.module, n), names) is not None  # noqa: E731
+    for layer in takewhile(there, count()):
+        for module in (carrier.module, *carrier.siblings):
+            beside = name_in(family, _weight(module, layer), names)
+            if beside is None:
+                raise DamagedArtefact(base, f"has no tensor {_weight(module, layer)!r}")
+            bias = beside.removesuffix(".weight") + ".bias"
+            if bias not in names:
+                new[bias] = (beside, missing.get(module.format(layer) + ".bias"))
+    return Changes(parts, new, carrier.config)
+
+
+def _weight(module: str, layer: int) -> str:
+    return module.format(layer) + ".weight"
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A checkpoint's config.json."""
+    found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return found
+
+
+def merged(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with changes; tables are merged."""
+    found = dict(config)
+    for key, value in changes.items():
+        inner = found.get(key)
+        found[key] = (
+            merged(inner, value)
+            if isinstance(value, Mapping) and isinstance(inner, Mapping)
+            else value
+        )
+    return found
+
+
+def _fill(base: Path, changes: Changes, part: Path) -> None:
     weights = weight_files(base)
-    left = set(delta.parts) if delta else set()
     for source in sorted(base.iterdir()):
         if source.is_file() and source not in weights and source.name != MANIFEST:
             shutil.copyfile(source, part / source.name)
+    if changes.config:
+        config = merged(read_config(base), changes.config)
+        (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    placed: dict[str, str] = {}
     for source in weights:
-        touched = _names(source) & left
-        left -= touched
-        if delta and touched:
-            _rewrite(source, delta, part / source.name)
+        names = _names(source)
+        new = {bias: what for bias, what in changes.new.items() if what[0] in names}
+        if names & set(changes.parts) or new:
+            _rewrite(source, changes.parts, new, part / source.name)
         else:
             shutil.copyfile(source, part / source.name)
-    if left:
-        raise DamagedArtefact(base, f"has no tensor {sorted(left)[0]!r}, which the delta changes")
+        placed |= dict.fromkeys(new, source.name)
+    if placed and (part / INDEX).exists():
+        _index(part / INDEX, placed)
+
+
+def _index(path: Path, placed: Mapping[str, str]) -> None:
+    index = json.loads(path.read_text(encoding="utf-8"))
+    index["weight_map"] |= placed
+    path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _names(file: Path) -> set[str]:
@@ -54,13 +162,26 @@ def _names(file: Path) -> set[str]:
         return set(tensors.keys())
 
 
-def _rewrite(source: Path, delta: Delta, out: Path) -> None:
+def _rewrite(
+    source: Path,
+    parts: Mapping[str, Part],
+    new: Mapping[str, tuple[str, Part | None]],
+    out: Path,
+) -> None:
     with safe_open(source, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         metadata = file.metadata()
-    for name in set(tensors) & set(delta.parts):
-        tensors[name] = fold(tensors[name], delta.parts[name]).contiguous()
+    for name in set(tensors) & set(parts):
+        tensors[name] = fold(tensors[name], parts[name]).contiguous()
+    for name, (beside, part) in new.items():
+        tensors[name] = _bias(tensors[beside], part)
     save_file(tensors, out, metadata=metadata)
+
+
+def _bias(weight: Tensor, part: Part | None) -> Tensor:
+    """A new bias beside a weight (d_out, d_in): some values or zeros, in the weight's dtype."""
+    zero = torch.zeros(weight.shape[0], dtype=weight.dtype)
+    return zero if part is None else fold(zero, part)
 
 
 def verify_checkpoint(folder: Path) -> dict[str, Any]:

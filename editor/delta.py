@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from editor.errors import DamagedArtefact, WrongModel
+from editor.families import name_in
 from editor.files import read_manifest, verify_folder, write_folder
 from editor.model import EditableModel, weight_files
 
@@ -141,11 +142,25 @@ def stored_dtypes(path: Path) -> dict[str, torch.dtype]:
     return found
 
 
+def dtype_in(model: EditableModel, name: str, dtypes: Mapping[str, torch.dtype]) -> torch.dtype:
+    """The dtype that a tensor of the model in memory has in its files; a bias that is not there has that of its weight.
+
+    Raises: DamagedArtefact: the checkpoint has no such tensor.
+    """
+    beside = name.removesuffix(".bias") + ".weight"
+    for wanted in (name, beside):
+        stored = name_in(model.family, wanted, dtypes)
+        if stored is not None:
+            return dtypes[stored]
+    raise DamagedArtefact(model.path, f"has no tensor {name!r}, which the delta changes")
+
+
 @contextmanager
 def applied(model: EditableModel, delta: Delta) -> Iterator[EditableModel]:
     """The model with the weights that would be published: base + delta, rounded once to the checkpoint's dtype.
 
-    Every bit is put back on leaving, also after an error.
+    A bias that the model has not is there for as long as the context is open. Every bit is put back on leaving, also
+    after an error.
 
     Raises: WrongModel: the delta was computed for other weights.
     """
@@ -155,15 +170,33 @@ def applied(model: EditableModel, delta: Delta) -> Iterator[EditableModel]:
             "load the base it was computed for"
         )
     dtypes = stored_dtypes(model.path)
-    weights = {name: model.model.get_parameter(name) for name in delta.parts}
-    saved = {name: weight.detach().clone() for name, weight in weights.items()}
-    try:
-        for name, weight in weights.items():
-            weight.data.copy_(fold(saved[name], delta.parts[name], dtypes[name]))
+    with ExitStack() as stack:
+        for name, part in delta.parts.items():
+            weight = stack.enter_context(_kept(model, name))
+            weight.data.copy_(fold(weight.data, part, dtype_in(model, name, dtypes)))
         yield model
+
+
+@contextmanager
+def _kept(model: EditableModel, name: str) -> Iterator[Tensor]:
+    """A parameter whose bits are put back on leaving; a bias that a module has not is added, zero, and taken off again."""
+    module_name, _, kind = name.rpartition(".")
+    module = model.model.get_submodule(module_name)
+    found = getattr(module, kind)
+    if found is None:
+        width = model.weight(0).shape[0]
+        zero = torch.zeros(width, dtype=module.weight.dtype, device=module.weight.device)
+        module.bias = torch.nn.Parameter(zero, requires_grad=False)
+        try:
+            yield module.bias
+        finally:
+            module.bias = None
+        return
+    saved = found.detach().clone()
+    try:
+        yield found
     finally:
-        for name, weight in weights.items():
-            weight.data.copy_(saved[name])
+        found.data.copy_(saved)
 
 
 def delta_about(folder: Path) -> dict[str, Any]:

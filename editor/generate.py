@@ -22,10 +22,10 @@ def continued(
     choose: logits (rows, vocabulary) -> next tokens (rows,). finished: the new tokens so far (rows, n) -> (rows,) bool;
     stops when all rows are.
     """
-    cache, step, text = None, ids, ids
+    cache, step, text, name = None, ids, ids, model.family.cache
     for _ in range(new_tokens):
-        out = model.model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        cache = out.past_key_values
+        out = model.model(input_ids=step, use_cache=True, logits_to_keep=1, **{name: cache})
+        cache = getattr(out, name)
         step = choose(out.logits[:, -1].float())[:, None]
         text = torch.cat([text, step], dim=1)
         if finished is not None and bool(finished(text[:, ids.shape[1] :]).all()):

@@ -86,4 +86,5 @@ def _chunk(
             0, owner, weighted
         )
 
-    return Keys(averaged(inputs[0], 3), averaged(stream, 4))
+    keys = inputs[0].view(*stream.shape[:2], -1)  # OPT hands its MLP the rows end to end
+    return Keys(averaged(keys, 3), averaged(stream, 4))

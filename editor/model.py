@@ -14,6 +14,7 @@ from editor import plugins
 from editor.errors import BadSettings, ModelNotFound, NotEditable
 from editor.families import Family
 from editor.files import sha256_file
+from editor.hooks import captured_input
 
 REFUSED = {
     "num_local_experts": "a mixture of experts",
@@ -52,7 +53,7 @@ class EditableModel:
         return stored.T if self.family.transposed else stored
 
     def parameter(self, layer: int) -> str:
-        """The name of the edited weight in the checkpoint."""
+        """The name of the edited weight in memory; `Family.renames` says what the files call it."""
         return self.family.mlp_out.format(layer) + ".weight"
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -68,7 +69,63 @@ class EditableModel:
     def logits(self, hidden: Tensor) -> Tensor:
         """Residual stream after the last block at chosen positions (n, d) -> logits (n, vocabulary)."""
         normed = self.model.get_submodule(self.family.norm)(hidden)
-        return self.model.get_submodule(self.family.unembedding)(normed)  # type: ignore[no-any-return]
+        found: Tensor = self.model.get_submodule(self.family.unembedding)(normed)
+        limit = (
+            getattr(self.text_config, self.family.softcap, None) if self.family.softcap else None
+        )
+        return found if limit is None else limit * torch.tanh(found / limit)
+
+    @property
+    def text_config(self) -> Any:
+        """The configuration of the language model."""
+        return self.model.config.get_text_config()
+
+    @property
+    def heads(self) -> int:
+        """Attention heads of a block. Raises: NotEditable: there is no attention."""
+        self.attention_out(0)
+        return int(self.text_config.num_attention_heads)
+
+    def attention_out(self, layer: int) -> Any:
+        """The attention output projection of a block. Raises: NotEditable: there is no attention."""
+        if self.family.attention_out is None:
+            raise NotEditable(f"{self.path} has no attention heads to correct; use memit")
+        return self.model.get_submodule(self.family.attention_out.format(layer))
+
+    def head_bias(self, layer: int) -> str:
+        """The name of the bias that head corrections of a block are folded into, in memory."""
+        carrier = self.family.carrier
+        module = carrier.module if carrier else self.family.attention_out
+        if module is None:
+            raise NotEditable(f"{self.path} has no attention heads to correct; use memit")
+        return module.format(layer) + ".bias"
+
+    def head_weight(self, layer: int) -> Tensor:
+        """The attention output weight of a block as (d, heads, d_head): a view."""
+        stored: Tensor = self.attention_out(layer).weight
+        matrix = stored.T if self.family.transposed else stored
+        return matrix.reshape(len(matrix), self.heads, -1)
+
+    def before_norm(self, layer: int, keys: Tensor, wanted: Tensor) -> Tensor:
+        """What the edited matrix must add (n, d) so that the residual stream gains `wanted` (n, d), at keys (n, d_in).
+
+        The same where the MLP output is added as it is. Behind an RMS norm (Gemma 2 and 3, OLMo 2) only the direction of
+        its input counts, y = g m / rms(m): the nearest reachable input of the present size is taken, and
+        what the norm cannot reach is left to the next layer (it shows in the z error).
+        """
+        if self.family.mlp_norm is None:
+            return wanted
+        norm = self.model.get_submodule(self.family.mlp_norm.format(layer))
+        now = self.mlp_out(layer)(keys.to(self.weight(layer).dtype)).float()
+        written = norm(now).float()
+        unit = now / now.pow(2).mean(-1, keepdim=True).sqrt()
+        gain = (written * unit).sum(0) / unit.pow(2).sum(
+            0
+        )  # g, whatever the class adds to its weight
+        aimed = (written + wanted) / torch.where(gain.abs() < 1e-6, torch.ones_like(gain), gain)
+        size = now.norm(dim=-1, keepdim=True)
+        found: Tensor = aimed / aimed.norm(dim=-1, keepdim=True) * size - now
+        return found
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -122,7 +179,7 @@ def load_model(path: Path, *, device: str = "cpu", dtype: str | None = "float32"
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype or "auto", attn_implementation="sdpa", local_files_only=True
+            path, dtype=dtype or "auto", attn_implementation=family.attention, local_files_only=True
         )
     except (OSError, ValueError) as error:
         raise ModelNotFound(f"{path} cannot be loaded: {error}") from error
@@ -139,16 +196,33 @@ def load_model(path: Path, *, device: str = "cpu", dtype: str | None = "float32"
 
 @torch.inference_mode()
 def dry_run(model: EditableModel) -> None:
-    """Prove that the family's parts are this model's: running block by block gives the model's own logits.
+    """Prove that the family's parts are this model's: hooks fire, shapes fit, block by block gives the model's own logits.
 
-    Raises: NotEditable: it does not, or an edited weight has not the width of the residual stream.
+    Raises: NotEditable: one sentence with what does not fit.
     """
-    ids = torch.tensor([[1, 2, 3, 4]], device=model.device)
-    hidden = model.run(model.embed(ids), 0, len(model.blocks))
-    expected = model.model(input_ids=ids).logits[0]
-    if not torch.allclose(model.logits(hidden[0]), expected, atol=1e-4, rtol=1e-3):
+    ids = torch.tensor([[1, 2, 3, 4], [4, 3, 2, 1]], device=model.device)
+    try:
+        expected = model.model(input_ids=ids).logits
+        with captured_input(model.mlp_out(0)) as keys:
+            hidden = model.run(model.embed(ids), 0, len(model.blocks))
+        found = model.logits(hidden)
+    except (AttributeError, TypeError, RuntimeError, ValueError) as error:
+        raise NotEditable(
+            f"{model.path}: the family {model.family.blocks!r} does not fit this model ({error})"
+        ) from error
+    if not torch.allclose(found, expected, atol=1e-3, rtol=1e-3):
         raise NotEditable(
             f"{model.path}: run block by block it gives other logits; the family does not fit this model"
         )
+    width = model.weight(0).shape[1]
+    if len(keys) != 1 or keys[0].numel() != ids.numel() * width:
+        raise NotEditable(
+            f"{model.path}: the input of {model.parameter(0)} cannot be read by a hook"
+        )
     if model.weight(0).shape[0] != hidden.shape[-1]:
         raise NotEditable(f"{model.path}: the MLP output does not write into the residual stream")
+    if model.family.attention_out is not None:
+        with captured_input(model.attention_out(0)) as heads:
+            model.run(model.embed(ids), 0, 1)
+        if len(heads) != 1 or heads[0].shape[-1] % model.heads:
+            raise NotEditable(f"{model.path}: the heads' outputs cannot be read by a hook")

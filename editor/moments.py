@@ -1,25 +1,28 @@
-"""Second moments C = E[k kᵀ] of the inputs of the edited matrices, from a corpus or from text that the model writes itself."""
+"""Second moments C = E[k kᵀ] of the inputs of the edited matrices: verified artefacts, one per layer.
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+Each lies in a folder whose name and manifest say of which model, layer, sample size and source it is. What is there is
+verified and used; what is not there is built with a progress line. Nothing is ever recomputed silently: a damaged artefact is an
+error. A pass that is interrupted goes on where it stopped.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from editor.corpus import Source
 from editor.errors import DamagedArtefact, WrongModel
 from editor.files import verify_folder, write_folder
-from editor.generate import sample_rows
 from editor.hooks import captured_input
 from editor.model import EditableModel
 from editor.progress import Progress, silent
 
 FILE = "moments.safetensors"
-ROWS = 128  # rows run at once
-ROW_TOKENS = 64
-SELF_GENERATED = "self-generated"
+SAVE_EVERY = 16  # batches between two savings of an unfinished pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,7 @@ class Moments:
 
     layers: Mapping[int, Tensor]  # layer -> (d_in, d_in) float32
     tokens: int  # size of the sample
-    source: str  # "self-generated" or the SHA-256 of the texts
+    source: str  # "self-generated" or the SHA-256 of the corpus
     fingerprint: str  # of the base model
 
 
@@ -37,35 +40,55 @@ def build_moments(
     layers: Sequence[int],
     *,
     tokens: int,
-    texts: Iterable[str] | None = None,
-    seed: int = 0,
+    source: Source,
+    partial: Path | None = None,
     progress: Progress = silent,
 ) -> Moments:
-    """Second moments over `tokens` tokens of texts, or (texts None) of what the model writes from nothing.
+    """Second moments over at least `tokens` tokens of a source (all of it where it has fewer).
 
-    One pass that stops at the last of the layers. A text with fewer tokens than asked for is used up once.
+    One pass that stops at the last of the layers. partial: a folder that keeps the sums of an unfinished pass.
+
+    Raises: DamagedArtefact: the source has no text, or the unfinished pass is damaged.
     """
-    digest = hashlib.sha256()
-    rows = _own_text(model, seed) if texts is None else _texts(model, texts, digest)
-    sums = {
-        layer: torch.zeros(model.weight(layer).shape[1], model.weight(layer).shape[1]).double()
-        for layer in layers
-    }
-    count = 0
-    for ids in rows:
+    about = _about(model, layers, source.name)
+    sums, count, done = _resumed(model, layers, partial, about)
+    for ids in source.batches(model, done) if count < tokens else ():
         for layer, keys in _inputs(model, ids, layers).items():
             sums[layer] += (keys.T @ keys).cpu()
-        count += ids.numel()
+        count, done = count + ids.numel(), done + 1
         progress("second moments", min(count, tokens), tokens)
         if count >= tokens:
             break
+        if partial is not None and done % SAVE_EVERY == 0:
+            _save_sums(partial, sums, about | {"tokens": count, "batches": done})
     if not count:
         raise DamagedArtefact(
             model.path, "the corpus of the second moments has no text; give one or leave it out"
         )
-    source = SELF_GENERATED if texts is None else digest.hexdigest()
     means = {layer: (total / count).float() for layer, total in sums.items()}
-    return Moments(layers=means, tokens=count, source=source, fingerprint=model.fingerprint)
+    return Moments(layers=means, tokens=count, source=source.name, fingerprint=model.fingerprint)
+
+
+def _about(model: EditableModel, layers: Sequence[int], source: str) -> dict[str, Any]:
+    return {"fingerprint": model.fingerprint, "layers": sorted(layers), "source": source}
+
+
+def _resumed(
+    model: EditableModel, layers: Sequence[int], partial: Path | None, about: Mapping[str, Any]
+) -> tuple[dict[int, Tensor], int, int]:
+    """Sums, tokens and batches of an unfinished pass over the same source, or of none."""
+    if partial is not None and partial.exists():
+        manifest = verify_folder(partial)
+        if {key: manifest.get(key) for key in about} == dict(about):
+            sums = {int(name): total for name, total in load_file(partial / FILE).items()}
+            return sums, int(manifest["tokens"]), int(manifest["batches"])
+    width = {layer: model.weight(layer).shape[1] for layer in layers}
+    return {layer: torch.zeros(d, d).double() for layer, d in width.items()}, 0, 0
+
+
+def _save_sums(folder: Path, sums: Mapping[int, Tensor], about: Mapping[str, Any]) -> None:
+    tensors = {str(layer): total for layer, total in sums.items()}
+    write_folder(folder, lambda part: save_file(tensors, part / FILE), about)
 
 
 @torch.no_grad()
@@ -76,72 +99,83 @@ def _inputs(model: EditableModel, ids: Tensor, layers: Sequence[int]) -> dict[in
         if index in layers:
             with captured_input(model.mlp_out(index)) as seen:
                 hidden = model.run(hidden, index, index + 1)
-            found[index] = seen[0].flatten(0, 1).double()
+            found[index] = seen[0].flatten(0, -2).double()
         else:
             hidden = model.run(hidden, index, index + 1)
     return found
 
 
-def _own_text(model: EditableModel, seed: int) -> Iterator[Tensor]:
-    start = model.tokenizer.bos_token_id
-    start = model.tokenizer.eos_token_id if start is None else start
-    ids = torch.full((ROWS, 1), start or 0, device=model.device)
-    number = 0
-    while True:
-        yield sample_rows(model, ids, new_tokens=ROW_TOKENS - 1, seed=seed + number)
-        number += 1
+def moments_folder(workspace: Path, fingerprint: str, layer: int, tokens: int, source: str) -> Path:
+    """Where the second moments of one layer lie: they depend on model, layer, sample size and source."""
+    return workspace / "moments" / fingerprint[:16] / f"{source[:20]}-{tokens}" / f"layer-{layer}"
 
 
-def _texts(model: EditableModel, texts: Iterable[str], digest: "hashlib._Hash") -> Iterator[Tensor]:
-    """Texts one behind the other, cut into rows; what fills no row at the end is one short row."""
-    left: list[int] = []
-    for text in texts:
-        digest.update(text.encode() + b"\0")
-        left += model.tokenizer(text)["input_ids"]
-        while len(left) >= ROWS * ROW_TOKENS:
-            yield torch.tensor(left[: ROWS * ROW_TOKENS], device=model.device).view(
-                ROWS, ROW_TOKENS
-            )
-            left = left[ROWS * ROW_TOKENS :]
-    full = len(left) // ROW_TOKENS * ROW_TOKENS
-    if full:
-        yield torch.tensor(left[:full], device=model.device).view(-1, ROW_TOKENS)
-    elif left:
-        yield torch.tensor([left], device=model.device)
+def save_moments(moments: Moments, workspace: Path, *, tokens: int) -> tuple[Path, ...]:
+    """One folder per layer, with a manifest; each whole or not at all. tokens: the size that was asked for."""
+    return tuple(
+        write_folder(
+            moments_folder(workspace, moments.fingerprint, layer, tokens, moments.source),
+            lambda part, matrix=matrix: save_file({"moment": matrix.contiguous()}, part / FILE),  # type: ignore[misc]
+            {
+                "fingerprint": moments.fingerprint,
+                "layer": layer,
+                "dtype": "float32",
+                "tokens": moments.tokens,
+                "source": moments.source,
+            },
+        )
+        for layer, matrix in sorted(moments.layers.items())
+    )
 
 
-def save_moments(moments: Moments, folder: Path) -> Path:
-    """Write second moments with a manifest; whole or not at all."""
-    tensors = {str(layer): matrix.contiguous() for layer, matrix in moments.layers.items()}
-    about = {
-        "tokens": moments.tokens,
-        "source": moments.source,
-        "fingerprint": moments.fingerprint,
-        "dtype": "float32",
-    }
-    about["layers"] = sorted(moments.layers)
-    return write_folder(folder, lambda part: save_file(tensors, part / FILE), about)
-
-
-def load_moments(folder: Path, *, fingerprint: str) -> Moments:
-    """Second moments of the model with this fingerprint.
+def load_moments(folders: Iterable[Path], *, fingerprint: str) -> Moments:
+    """Second moments of the model with this fingerprint, one folder per layer.
 
     Raises: DamagedArtefact: a file differs from its manifest. WrongModel: they are another model's.
     """
-    manifest = verify_folder(folder)
-    if manifest["fingerprint"] != fingerprint:
-        raise WrongModel(
-            f"{folder} holds the second moments of another model; build them with `factd stats build`"
-        )
-    layers = {int(name): matrix for name, matrix in load_file(folder / FILE).items()}
+    layers: dict[int, Tensor] = {}
+    manifest: dict[str, Any] = {}
+    for folder in folders:
+        manifest = verify_folder(folder)
+        if manifest["fingerprint"] != fingerprint:
+            raise WrongModel(
+                f"{folder} holds the second moments of another model; build them with `factd stats build`"
+            )
+        layers[int(manifest["layer"])] = load_file(folder / FILE)["moment"]
     return Moments(
         layers=layers, tokens=manifest["tokens"], source=manifest["source"], fingerprint=fingerprint
     )
 
 
-def moments_folder(
-    workspace: Path, model: EditableModel, layers: Sequence[int], tokens: int, source: str
-) -> Path:
-    """Where the second moments of a model lie: they depend on the model, the layers, the sample's size and its source."""
-    named = "-".join(str(layer) for layer in layers)
-    return workspace / "moments" / f"{model.fingerprint[:16]}-{named}-{tokens}-{source[:16]}"
+def moments_for(
+    model: EditableModel,
+    layers: Sequence[int],
+    *,
+    tokens: int,
+    source: Source,
+    workspace: Path,
+    progress: Progress = silent,
+) -> Moments:
+    """The second moments in the workspace; layers that are not there are built in one pass and kept."""
+    folders = {
+        layer: moments_folder(workspace, model.fingerprint, layer, tokens, source.name)
+        for layer in layers
+    }
+    missing = [layer for layer, folder in folders.items() if not folder.exists()]
+    if missing:
+        named = "-".join(map(str, missing))
+        partial = folders[missing[0]].parent / f"unfinished-{named}"
+        built = build_moments(
+            model, missing, tokens=tokens, source=source, partial=partial, progress=progress
+        )
+        save_moments(built, workspace, tokens=tokens)
+        _forget(partial)
+    return load_moments(folders.values(), fingerprint=model.fingerprint)
+
+
+def _forget(partial: Path) -> None:
+    """Delete the sums of a pass that is finished."""
+    if partial.exists():
+        for file in partial.iterdir():
+            file.unlink()
+        partial.rmdir()

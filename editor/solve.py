@@ -14,13 +14,35 @@ def solve_update(keys: Tensor, residuals: Tensor, second_moment: Tensor) -> Tens
 
     Raises: SingularSystem: C + K Kᵀ has no Cholesky factor, or a number is not finite.
     """
-    gram = second_moment + keys @ keys.T
-    factor, failed = torch.linalg.cholesky_ex(gram)
-    if failed or not torch.isfinite(residuals).all():
+    if not torch.isfinite(residuals).all():
+        raise SingularSystem("a residual is not finite; are the weights finite?")
+    return inverse_times(second_moment + keys @ keys.T, keys @ residuals.T).T
+
+
+def inverse_times(matrix: Tensor, columns: Tensor) -> Tensor:
+    """A⁻¹ B for a symmetric positive definite A (d, d) and B (d, n), by Cholesky.
+
+    Raises: SingularSystem: A has no Cholesky factor.
+    """
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if failed:
         raise SingularSystem(
-            "the second moment and the keys give no solvable system; are the weights finite?"
+            "the second moment and the keys give no solvable system; are the weights finite, "
+            "and is the sample larger than d_in?"
         )
-    return torch.cholesky_solve(keys @ residuals.T, factor).T
+    found: Tensor = torch.cholesky_solve(columns, factor)
+    return found
+
+
+def solve_square(matrix: Tensor, columns: Tensor) -> Tensor:
+    """A⁻¹ B for any square A (d, d) and B (d, n), by LU.
+
+    Raises: SingularSystem: A is singular.
+    """
+    found, failed = torch.linalg.solve_ex(matrix, columns)
+    if failed or not torch.isfinite(found).all():
+        raise SingularSystem("the keys give no solvable system; raise the ridge or the slack")
+    return found
 
 
 def leverage(keys: Tensor, second_moment: Tensor) -> Tensor:

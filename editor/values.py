@@ -238,33 +238,45 @@ def _loss(
     """
     decay = settings.v_weight_decay * _norm(delta) / norm**2
     loss = torch.where(active, decay, torch.zeros_like(decay))
-    seen = torch.zeros(0) if before is None else before
+    seen = before
     for bucket in buckets:
         if not active[rows.slot[bucket.index]].any():
             continue
         place, top = _run_bucket(model, rows, bucket, delta, active, settings.z_layer)
-        answer, kept = place[rows.answer_row] >= 0, place[rows.kept_row] >= 0
-        at = top[place[rows.answer_row[answer]], rows.answer_at[answer]]
-        nll = (
-            -model.logits(at)
-            .float()
-            .log_softmax(-1)
-            .gather(1, rows.answer_token[answer][:, None])[:, 0]
-        )
-        loss = loss.index_add(
-            0, rows.slot[rows.answer_row[answer]], nll * rows.answer_share[answer]
-        )
-        now = (
-            model.logits(top[place[rows.kept_row[kept]], rows.kept_at[kept]])
-            .float()
-            .log_softmax(-1)
-        )
-        if before is None:
-            seen = seen if len(seen) else torch.zeros(len(kept), now.shape[-1], device=now.device)
-            seen[kept] = now.detach()
-        divergence = (now.exp() * (now - seen[kept])).sum(-1) * rows.kept_weight[kept]
-        loss = loss.index_add(0, rows.slot[rows.kept_row[kept]], divergence)
+        found, seen = row_losses(model, rows, place, top, before, seen)
+        loss = loss + found
+    assert seen is not None  # the first step runs every row
     return loss, seen
+
+
+def row_losses(
+    model: EditableModel,
+    rows: Rows,
+    place: Tensor,
+    top: Tensor,
+    before: Tensor | None = None,
+    seen: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What the rows that were run add to the loss, (slots,), and the log-probabilities of the kept rows, (kept, vocabulary).
+
+    place (rows,): where a row is among those run, -1: it is not. top (run, longest, d): the stream after the last block.
+    before: the kept rows' log-probabilities to stay close to; None: they are read now, on top of those `seen`.
+    """
+    answer, kept = place[rows.answer_row] >= 0, place[rows.kept_row] >= 0
+    at = top[place[rows.answer_row[answer]], rows.answer_at[answer]]
+    log = model.logits(at).float().log_softmax(-1)
+    nll = -log.gather(1, rows.answer_token[answer][:, None])[:, 0]
+    loss = torch.zeros(int(rows.edit_slot.max()) + 1, device=top.device).index_add(
+        0, rows.slot[rows.answer_row[answer]], nll * rows.answer_share[answer]
+    )
+    now = model.logits(top[place[rows.kept_row[kept]], rows.kept_at[kept]]).float().log_softmax(-1)
+    if before is None:
+        seen = torch.zeros(len(kept), now.shape[-1], device=now.device) if seen is None else seen
+        seen[kept] = now.detach()
+    old = seen if before is None else before
+    assert old is not None
+    divergence = (now.exp() * (now - old[kept])).sum(-1) * rows.kept_weight[kept]
+    return loss.index_add(0, rows.slot[rows.kept_row[kept]], divergence), old
 
 
 def _run_bucket(

@@ -1,10 +1,29 @@
 """Model families: where a model class keeps what the editor needs. One small file each, named as `config.model_type`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
+
+Embed = Callable[[Any, Tensor], Tensor]  # (model, ids (rows, length)) -> stream (rows, length, d)
+Block = Callable[[Any, Any, Tensor], Tensor]  # (model, block, stream) -> stream, causal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carrier:
+    """How a checkpoint keeps a constant that is added where the heads of a block write, so that `from_pretrained` reads it again.
+
+    Where a base lacks the bias, the checkpoint gets it, zeros for `siblings`, and `config`; see editor/checkpoint.py.
+    """
+
+    module: str  # the module whose bias takes it, `{}` for the number of the block
+    siblings: tuple[str, ...] = ()  # modules that the same switch gives a bias, which is zero
+    config: Mapping[str, Any] = field(default_factory=dict)  # what config.json then says
+    requires: Mapping[str, tuple[Any, ...]] = field(
+        default_factory=dict
+    )  # values it may have before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,18 +32,101 @@ class Family:
 
     blocks: str  # the list of blocks
     mlp_out: str  # the second MLP matrix: the weight that is edited
-    attention_out: str  # the attention output projection
+    attention_out: str | None  # the attention output projection; None: there is no attention
     norm: str  # the norm before the unembedding
-    unembedding: str
-    transposed: bool  # the weight is stored (d_in, d_out), as Conv1D does
-    embed: Callable[
-        [Any, Tensor], Tensor
-    ]  # (model, ids (rows, length)) -> residual stream (rows, length, d)
-    block: Callable[
-        [Any, Any, Tensor], Tensor
-    ]  # (model, block, residual stream) -> residual stream, causal
+    embed: Embed
+    block: Block
+    unembedding: str = "lm_head"
+    transposed: bool = False  # the weight is stored (d_in, d_out), as Conv1D does
+    attention: str = "sdpa"  # "eager" where the model does what sdpa cannot
+    cache: str = "past_key_values"  # what the model calls its cache of earlier tokens
+    mlp_norm: str | None = None  # an RMS norm between the MLP output and the residual stream
+    softcap: str = ""  # configuration key of tanh's limit on the logits
+    renames: tuple[tuple[str, str], ...] = ()  # (beginning of a name in memory, in the files)
+    carrier: Carrier | None = None  # None: no checkpoint of this class can carry head corrections
+
+
+def name_in(family: Family, name: str, names: Collection[str]) -> str | None:
+    """What a checkpoint with these tensor names calls a tensor of the model in memory; None: it has none such."""
+    if name in names:
+        return name
+    other = (new + name.removeprefix(old) for old, new in family.renames if name.startswith(old))
+    return next((n for n in other if n in names), None)
 
 
 def first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     """What a block returns: a tensor in transformers 5, the first of a tuple before."""
     return output if isinstance(output, Tensor) else output[0]
+
+
+def positions(hidden: Tensor) -> Tensor:
+    """Positions from 0, (1, length)."""
+    return torch.arange(hidden.shape[1], device=hidden.device)[None]
+
+
+def causal_mask(
+    hidden: Tensor, window: int | None = None, *, always: bool = False
+) -> Tensor | None:
+    """What is added to attention scores (1, 1, length, length): 0 where a token may look, the lowest number elsewhere.
+
+    None where plain causal attention says the same (sdpa then applies it itself), unless it is wanted `always`.
+    """
+    length = hidden.shape[1]
+    if not always and (window is None or length <= window):
+        return None
+    at = torch.arange(length, device=hidden.device)
+    back = at[:, None] - at[None, :]
+    seen = (back >= 0) & (back < (window or length))
+    lowest = torch.finfo(hidden.dtype).min
+    return torch.where(seen, 0.0, lowest).to(hidden.dtype)[None, None]
+
+
+def embedded(name: str) -> Embed:
+    """Token embeddings of the module of this name."""
+
+    def embed(model: Any, ids: Tensor) -> Tensor:
+        return first(model.get_submodule(name)(ids))
+
+    return embed
+
+
+def rotary(backbone: str) -> Block:
+    """Decoder layers that are given rotary embeddings, over whole texts from position 0 (right padding is never looked at)."""
+
+    def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
+        found = model.get_submodule(backbone)
+        at = positions(hidden)
+        turned = found.rotary_emb(hidden, position_ids=at)
+        mask = causal_mask(hidden, getattr(model.config, "sliding_window", None))
+        return first(
+            layer(hidden, attention_mask=mask, position_ids=at, position_embeddings=turned)
+        )
+
+    return block
+
+
+LLAMA_ATTENTION = tuple(f"model.layers.{{}}.self_attn.{part}_proj" for part in "qkv")
+AS_LLAMA = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "attention_bias": True,
+    "mlp_bias": False,
+}
+
+
+def llama_like(**changes: Any) -> Family:
+    """A family laid out as Llama, with some changes."""
+    plain: dict[str, Any] = {
+        "blocks": "model.layers",
+        "mlp_out": "model.layers.{}.mlp.down_proj",
+        "attention_out": "model.layers.{}.self_attn.o_proj",
+        "norm": "model.norm",
+        "embed": embedded("model.embed_tokens"),
+        "block": rotary("model"),
+        "carrier": Carrier(
+            module="model.layers.{}.self_attn.o_proj",
+            siblings=LLAMA_ATTENTION,
+            config={"attention_bias": True},
+        ),
+    }
+    return Family(**(plain | changes))

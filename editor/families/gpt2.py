@@ -2,16 +2,14 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from editor.families import Family, first
+from editor.families import Carrier, Family, first, positions
 
 
 def embed(model: Any, ids: Tensor) -> Tensor:
     """Token and position embeddings, (rows, length, d)."""
-    positions = torch.arange(ids.shape[1], device=ids.device)[None]
-    return first(model.transformer.wte(ids) + model.transformer.wpe(positions))
+    return first(model.transformer.wte(ids) + model.transformer.wpe(positions(ids)))
 
 
 def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
@@ -24,8 +22,8 @@ FAMILY = Family(
     mlp_out="transformer.h.{}.mlp.c_proj",
     attention_out="transformer.h.{}.attn.c_proj",
     norm="transformer.ln_f",
-    unembedding="lm_head",
     transposed=True,
     embed=embed,
     block=block,
+    carrier=Carrier(module="transformer.h.{}.attn.c_proj"),
 )

@@ -9,6 +9,7 @@ from test_memit import EDITS, SETTINGS
 
 from editor import EditBatch, load_model
 from editor.methods import memit
+from editor.value_cache import values_for
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,7 +23,7 @@ def test_values_on_the_gpu_are_those_of_the_cpu(tmp_path: Path) -> None:
     found = {}
     for device in ("cpu", "cuda"):
         model = load_model(GOLDEN / "llama" / "model", device=device)
-        found[device] = memit.values_for(model, batch, chosen, tmp_path / device).cpu()
+        found[device] = values_for(model, batch, chosen, tmp_path / device).cpu()
     assert torch.allclose(found["cpu"], found["cuda"], rtol=1e-3, atol=1e-3)
 
 

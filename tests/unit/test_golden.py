@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from editor.edits import Edit
 from editor.keys import read_keys
+from editor.layers import put_back, readings, solve_layers
 from editor.methods import memit
 from editor.model import EditableModel, load_model
 from editor.moments import Moments
@@ -72,12 +73,17 @@ def test_the_editor_computes_what_public_memit_computed() -> None:
     values = our_values(model, EDITS["llama"], settings)
     for z, golden in zip(values, expected["z"], strict=True):
         assert relative(z, golden) < 1e-4
-    rows, _ = memit.readings(EDITS["llama"], split=False)
+    rows, _ = readings(EDITS["llama"], split=False)
     first = read_keys(model, rows, settings.templates, layer=0, z_layer=settings.layers[-1])
     assert relative(first.keys, expected["keys.0"]) < 1e-4
     moments = moments_of(expected, settings, model)
-    parts, _ = memit.solve_layers(
-        model, EDITS["llama"], values, moments, settings, settings.templates
+    parts, _ = solve_layers(
+        model,
+        EDITS["llama"],
+        values,
+        moments,
+        settings.templates,
+        memit.solver(settings.second_moment_weight),
     )
     for layer in settings.layers:
         assert relative(stored(model, parts, layer), expected[f"delta.{layer}"]) < 1e-4
@@ -94,8 +100,15 @@ def test_the_editor_computes_what_the_oracle_computes(family: str) -> None:
     for z, other in zip(values, oracle, strict=True):
         assert relative(z, other) < 1e-4
     moments = moments_of(expected, settings, model)
-    parts, _ = memit.solve_layers(model, edits, values, moments, settings, settings.templates)
-    with memit.put_back([model.weight(layer) for layer in settings.layers]):
+    parts, _ = solve_layers(
+        model,
+        edits,
+        values,
+        moments,
+        settings.templates,
+        memit.solver(settings.second_moment_weight),
+    )
+    with put_back([model.weight(layer) for layer in settings.layers]):
         for number, layer in enumerate(settings.layers):
             module = model.family.mlp_out.format(layer)
             read = [
@@ -118,7 +131,7 @@ def test_which_golden_file_is_of_the_model_beside_it(family: str, fits: bool) ->
     gram = settings.second_moment_weight * expected["second_moment.0"].double() + keys @ keys.T
     residuals = expected["delta.0"].double() @ gram @ torch.linalg.pinv(keys.T)
     implied = (expected["z"].double().T - len(settings.layers) * residuals).T.float()
-    rows, _ = memit.readings(EDITS[family], split=False)
+    rows, _ = readings(EDITS[family], split=False)
     found = read_keys(model, rows, settings.templates, layer=0, z_layer=settings.layers[-1]).stream
     assert (relative(found, implied) < 1e-4) is fits
 

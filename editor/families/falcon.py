@@ -1,0 +1,38 @@
+"""Falcon (and Aguila): attention and MLP side by side, rotary positions; those with ALiBi do not pass the dry run."""
+
+from typing import Any
+
+from torch import Tensor
+
+from editor.families import Carrier, Family, causal_mask, embedded, first, positions
+
+
+def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
+    """One layer over whole texts from position 0, causal."""
+    at = positions(hidden)
+    turned = model.transformer.rotary_emb(hidden, position_ids=at)
+    mask = causal_mask(hidden, always=True)
+    return first(
+        layer(hidden, alibi=None, attention_mask=mask, position_ids=at, position_embeddings=turned)
+    )
+
+
+LAYER = "transformer.h.{}"
+
+FAMILY = Family(
+    blocks="transformer.h",
+    mlp_out=f"{LAYER}.mlp.dense_4h_to_h",
+    attention_out=f"{LAYER}.self_attention.dense",
+    norm="transformer.ln_f",
+    embed=embedded("transformer.word_embeddings"),
+    block=block,
+    carrier=Carrier(
+        module=f"{LAYER}.self_attention.dense",
+        siblings=(
+            f"{LAYER}.self_attention.query_key_value",
+            f"{LAYER}.mlp.dense_h_to_4h",
+            f"{LAYER}.mlp.dense_4h_to_h",
+        ),
+        config={"bias": True},
+    ),
+)

@@ -1,0 +1,33 @@
+"""Gemma 3, text only: norms before and after the MLP, local layers with rotary positions of their own."""
+
+from typing import Any
+
+from torch import Tensor
+
+from editor.families import Block, causal_mask, first, llama_like, positions
+
+
+def gemma_block(backbone: str) -> Block:
+    """Decoder layers over whole texts from position 0, causal, within the window where the layer is local."""
+
+    def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
+        found, at = model.get_submodule(backbone), positions(hidden)
+        kind = layer.self_attn.layer_type
+        window = layer.self_attn.sliding_window if kind == "sliding_attention" else None
+        return first(
+            layer(
+                hidden,
+                attention_mask=causal_mask(hidden, window),
+                position_ids=at,
+                position_embeddings=found.rotary_emb(hidden, at, kind),
+            )
+        )
+
+    return block
+
+
+FAMILY = llama_like(
+    block=gemma_block("model"),
+    mlp_norm="model.layers.{}.post_feedforward_layernorm",
+    softcap="final_logit_softcapping",
+)

@@ -1,0 +1,29 @@
+"""GPT-NeoX and Pythia: attention and MLP side by side, rotary positions on a part of each head."""
+
+from typing import Any
+
+from torch import Tensor
+
+from editor.families import Carrier, Family, embedded, first, positions
+
+
+def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
+    """One layer over whole texts from position 0, causal."""
+    at = positions(hidden)
+    turned = model.gpt_neox.rotary_emb(hidden, position_ids=at)
+    return first(layer(hidden, attention_mask=None, position_ids=at, position_embeddings=turned))
+
+
+FAMILY = Family(
+    blocks="gpt_neox.layers",
+    mlp_out="gpt_neox.layers.{}.mlp.dense_4h_to_h",
+    attention_out="gpt_neox.layers.{}.attention.dense",
+    norm="gpt_neox.final_layer_norm",
+    embed=embedded("gpt_neox.embed_in"),
+    block=block,
+    carrier=Carrier(
+        module="gpt_neox.layers.{}.attention.dense",
+        siblings=("gpt_neox.layers.{}.attention.query_key_value",),
+        config={"attention_bias": True},
+    ),
+)

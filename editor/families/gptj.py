@@ -1,0 +1,26 @@
+"""GPT-J: attention and MLP side by side. Its attention output has no bias, but what is added there and what is added to the
+output of the MLP of the same block is one sum: head corrections go into the bias of `fc_out`."""
+
+from typing import Any
+
+from torch import Tensor
+
+from editor.families import Carrier, Family, causal_mask, embedded, first, positions
+
+
+def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
+    """One block over whole texts from position 0, causal."""
+    mask = causal_mask(hidden, always=True)
+    return first(layer(hidden, attention_mask=mask, position_ids=positions(hidden)))
+
+
+FAMILY = Family(
+    blocks="transformer.h",
+    mlp_out="transformer.h.{}.mlp.fc_out",
+    attention_out="transformer.h.{}.attn.out_proj",
+    norm="transformer.ln_f",
+    embed=embedded("transformer.wte"),
+    block=block,
+    attention="eager",
+    carrier=Carrier(module="transformer.h.{}.mlp.fc_out"),
+)

@@ -1,0 +1,5 @@
+"""Qwen3: as Llama, with norms on queries and keys."""
+
+from editor.families import llama_like
+
+FAMILY = llama_like()

@@ -1,0 +1,108 @@
+"""AlphaEdit: the update lives in the null space of old knowledge.
+
+arXiv:2410.02355, equation 13: Δ = R Kᵀ P (K_p K_pᵀ P + K Kᵀ P + L I)⁻¹, where P projects onto the eigenvectors of the
+second moment whose eigenvalue is below a threshold and K_p are the keys of earlier edits. The released code keeps K_p in a global that
+grows with every call; here the ledger gives it: all active facts are solved at once from the base (`edit`), or the
+earlier edits of a sequence are read again (`sequential`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from editor.delta import Delta
+from editor.edits import EditBatch
+from editor.layers import Solved, Solver, System
+from editor.methods import Method
+from editor.model import EditableModel
+from editor.progress import Progress, silent
+from editor.solve import solve_square
+from editor.writing import WriteSettings, edit_in_sequence, require_above_zero, write
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(WriteSettings):
+    """AlphaEdit's own.
+
+    Raises: BadSettings: a number out of range.
+    """
+
+    nullspace_threshold: float = 0.02  # eigenvalues of the second moment below it are free
+    ridge: float = 10.0  # L; the strength that is swept
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_above_zero("nullspace_threshold", self.nullspace_threshold)
+        require_above_zero("ridge", self.ridge)
+
+
+def null_space(second_moment: Tensor, threshold: float) -> Tensor:
+    """P (d_in, d_in): the projector onto the eigenvectors of the second moment with eigenvalues below the threshold."""
+    values, vectors = torch.linalg.eigh(second_moment)
+    free = vectors[:, values < threshold]
+    found: Tensor = free @ free.T
+    return found
+
+
+def solver(threshold: float, ridge: float) -> Solver:
+    """Δ = R Kᵀ P (K_p K_pᵀ P + K Kᵀ P + L I)⁻¹."""
+
+    def solve(system: System) -> Solved:
+        project = null_space(system.second_moment, threshold)
+        known = system.still @ system.still.T
+        eye = ridge * torch.eye(len(project), dtype=project.dtype, device=project.device)
+        left = project @ (known + system.keys @ system.keys.T) + eye
+        update = solve_square(left, project @ system.keys @ system.residuals.T).T
+        return Solved(update, known + eye)
+
+    return solve
+
+
+def edit(
+    model: EditableModel,
+    batch: EditBatch,
+    *,
+    settings: Settings,
+    workspace: Path,
+    progress: Progress = silent,
+) -> Delta:
+    """The update that writes the whole batch into the base weights: the history is the batch itself.
+
+    Raises: BadEdit, BadSettings (a layer the model has not), DamagedArtefact, SingularSystem.
+    """
+    return write(
+        model,
+        batch,
+        method="alphaedit",
+        solver=solver(settings.nullspace_threshold, settings.ridge),
+        settings=settings,
+        workspace=workspace,
+        progress=progress,
+    )
+
+
+def sequential(
+    model: EditableModel,
+    batches: Sequence[EditBatch],
+    *,
+    settings: Settings,
+    workspace: Path,
+    progress: Progress = silent,
+) -> list[Delta]:
+    """As published: batch after batch on edited weights, the keys of earlier batches held."""
+    return edit_in_sequence(
+        model,
+        batches,
+        method="alphaedit-sequential",
+        solver=solver(settings.nullspace_threshold, settings.ridge),
+        settings=settings,
+        workspace=workspace,
+        history=True,
+        progress=progress,
+    )
+
+
+_: Method = edit

@@ -1,0 +1,134 @@
+"""Plain fine-tuning of one MLP matrix, the baseline that everyone asks for, in the form in which it is fair.
+
+Breadth first: mini-batches drawn from all edits, epoch after epoch, instead of one edit trained to the end before the next
+(arXiv:2509.22072 shows that the latter is what made fine-tuning look bad). Adam on the weight of one layer; the loss is that of
+the target behind the bare prompt and the templates. No value, no key, no second moment: nothing holds other facts but `l2`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from editor.delta import Delta
+from editor.edits import Edit, EditBatch
+from editor.errors import BadSettings, SingularSystem
+from editor.layers import Templates, put_back, stored
+from editor.methods import Method
+from editor.model import EditableModel
+from editor.progress import Progress, silent
+from editor.tokens import Row, padded, row
+from editor.writing import (
+    about,
+    language_templates,
+    refuse_layers,
+    require_above_zero,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What fine-tuning is told.
+
+    Raises: BadSettings: several layers, or a number out of range.
+    """
+
+    layers: tuple[int, ...]  # one
+    lr: float = 5e-4
+    epochs: int = 20
+    batch_size: int = 32
+    l2: float = 0.0  # of the change, relative to the squared norm of the weight
+    templates: Templates = field(default_factory=dict)  # empty: the model writes them
+    terminator: str = ""
+    seed: int = 0  # of the order
+
+    def __post_init__(self) -> None:
+        if len(self.layers) != 1:
+            raise BadSettings(f"fine_tuning trains one layer, not {list(self.layers)}; layers=[N]")
+        for name in ("lr", "epochs", "batch_size"):
+            require_above_zero(name, getattr(self, name))
+
+
+def edit(
+    model: EditableModel,
+    batch: EditBatch,
+    *,
+    settings: Settings,
+    workspace: Path,
+    progress: Progress = silent,
+) -> Delta:
+    """What training the layer's weight on the whole batch adds to it.
+
+    Raises: BadEdit, BadSettings (a layer the model has not), SingularSystem (the loss is not finite).
+    """
+    refuse_layers(model, settings.layers)
+    languages = {e.language for e in batch.edits}
+    templates = language_templates(model, languages, settings.templates, seed=settings.seed)
+    identity = about(model, batch, "fine_tuning", settings, templates)
+    if not batch.edits:
+        return Delta(parts={}, **identity)
+    weight = model.weight(settings.layers[0])
+    with put_back([weight]):
+        before = weight.detach().clone()
+        train(model, batch.edits, settings, templates, progress)
+        update = weight.detach() - before
+    size = float(update.norm() / before.norm())
+    return Delta(
+        parts={model.parameter(settings.layers[0]): stored(model, update)},
+        diagnostics={f"layer.{settings.layers[0]}.update_norm_ratio": size},
+        **identity,
+    )
+
+
+def train(
+    model: EditableModel,
+    edits: Sequence[Edit],
+    settings: Settings,
+    templates: Templates,
+    progress: Progress = silent,
+) -> None:
+    """Change the layer's weight in place. Raises: SingularSystem: the loss is not a finite number."""
+    parameter = model.mlp_out(settings.layers[0]).weight
+    before, scale = parameter.detach().clone(), float(parameter.norm()) ** 2
+    rows = [
+        row(model.tokenizer, e.prompt, e.subject, e.target_new + settings.terminator, prefix)
+        for e in edits
+        for prefix in ("", *templates.get(e.language, ()))
+    ]
+    order = torch.Generator().manual_seed(settings.seed)
+    optimiser = torch.optim.Adam([parameter.requires_grad_(True)], lr=settings.lr)
+    try:
+        for epoch in range(settings.epochs):
+            for chosen in torch.split(
+                torch.randperm(len(rows), generator=order), settings.batch_size
+            ):
+                loss = nll(model, [rows[i] for i in chosen.tolist()], settings.layers[0])
+                loss = loss + settings.l2 * (parameter - before).pow(2).sum() / scale
+                if not torch.isfinite(loss):
+                    raise SingularSystem("the loss is not finite; lower lr")
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+            progress("fine-tuning", epoch + 1, settings.epochs)
+    finally:
+        parameter.requires_grad_(False)
+        parameter.grad = None
+
+
+def nll(model: EditableModel, rows: Sequence[Row], layer: int) -> Tensor:
+    """Mean over rows of the mean -log p of their target tokens; blocks below the layer get no gradient."""
+    ids = padded([r.ids for r in rows], model.device)
+    with torch.no_grad():
+        hidden = model.run(model.embed(ids), 0, layer)
+    hidden = model.run(hidden, layer, len(model.blocks))
+    spans = [(n, at) for n, r in enumerate(rows) for at in range(r.target, len(r.ids))]
+    owner, at = torch.tensor(spans, device=model.device).T
+    log = model.logits(hidden[owner, at - 1]).float().log_softmax(-1)
+    token = -log.gather(1, ids[owner, at][:, None])[:, 0]
+    share = torch.tensor([1.0 / (len(r.ids) - r.target) for r in rows], device=model.device)
+    return (token * share[owner]).sum() / len(rows)
+
+
+_: Method = edit

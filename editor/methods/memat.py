@@ -1,0 +1,158 @@
+"""MEMAT: MEMIT in the write languages, then constant corrections of the attention heads that tell new from old in others.
+
+arXiv:2502.02173. The edits of `write_languages` are written into the MLP matrices. For every one of `head_languages` the
+edits in that language choose the heads (editor/heads.py) and train the corrections on the model as MEMIT left it. The
+corrections are kept in the workspace, one artefact per base and language (editor/corrections.py), and used again by later
+batches.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from editor.corrections import (
+    HeadCorrections,
+    corrections_folder,
+    load_corrections,
+    save_corrections,
+    state_of,
+    with_heads,
+)
+from editor.delta import Delta, applied
+from editor.edits import Edit, EditBatch
+from editor.errors import BadSettings
+from editor.heads import HeadSettings, correct_heads
+from editor.methods import Method, memit
+from editor.model import EditableModel
+from editor.progress import Progress, silent
+from editor.writing import WriteSettings, language_templates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(memit.Settings):
+    """MEMIT's, and which languages are written, which get head corrections, and how.
+
+    Raises: BadSettings: no head language, an unknown word, a number out of range.
+    """
+
+    head_languages: tuple[str, ...]
+    write_languages: tuple[str, ...] = ()  # empty: every language of the batch
+    heads: str = "correct"  # "as-released", "center-of-mass" (ITI); controls: "random", "none"
+    head_count: int = 16
+    head_lr: float = 0.1
+    head_epochs: int = 1
+    head_batch_size: int = 32
+    head_clamp_norm_factor: float = 0.75
+    head_strength: float = 5.0  # of center-of-mass directions
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.head_languages:
+            raise BadSettings("head_languages must name a language; without one use memit")
+        self.correction()
+
+    def correction(self) -> HeadSettings:
+        """What the corrections are told."""
+        random = self.heads == "random"
+        return HeadSettings(
+            count=0 if self.heads == "none" else self.head_count,
+            choice="random" if random else "probes",
+            form="correct" if random or self.heads == "none" else self.heads,
+            lr=self.head_lr,
+            epochs=self.head_epochs,
+            batch_size=self.head_batch_size,
+            clamp_norm_factor=self.head_clamp_norm_factor,
+            strength=self.head_strength,
+            seed=self.seed,
+        )
+
+
+def edit(
+    model: EditableModel,
+    batch: EditBatch,
+    *,
+    settings: Settings,
+    workspace: Path,
+    progress: Progress = silent,
+) -> Delta:
+    """MEMIT's update of the written languages and the head corrections of the others.
+
+    Raises: BadEdit, BadSettings, DamagedArtefact, SingularSystem; NotEditable: the model has no attention.
+    """
+    model.attention_out(0)
+    languages = settings.write_languages
+    written = EditBatch.of(e for e in batch.edits if not languages or e.language in languages)
+    delta = memit.edit(model, written, settings=settings, workspace=workspace, progress=progress)
+    delta = replace(delta, method="memat", batch_id=batch.id)
+    if not settings.correction().count or not batch.edits:
+        return delta
+    found = [
+        corrections_for(model, batch, delta, language, settings, workspace, progress)
+        for language in settings.head_languages
+    ]
+    return with_heads(model, delta, found)
+
+
+def corrections_for(
+    model: EditableModel,
+    batch: EditBatch,
+    delta: Delta,
+    language: str,
+    settings: Settings,
+    workspace: Path,
+    progress: Progress = silent,
+) -> HeadCorrections:
+    """The corrections of a language in the workspace where the same settings made them; else they are trained and kept."""
+    folder = corrections_folder(workspace, model.fingerprint, language)
+    if state_of(folder) == "on":
+        kept = load_corrections(folder)
+        if dict(kept.settings) == asdict(settings.correction()):
+            return kept
+    chosen = [e for e in batch.edits if e.language == language]
+    found = train_corrections(
+        model,
+        chosen,
+        delta,
+        language,
+        heads=settings.correction(),
+        settings=settings,
+        templates_of=settings.write_languages,
+        progress=progress,
+    )
+    save_corrections(found, workspace)
+    return found
+
+
+def train_corrections(
+    model: EditableModel,
+    edits: Sequence[Edit],
+    delta: Delta,
+    language: str,
+    *,
+    heads: HeadSettings,
+    settings: WriteSettings,
+    templates_of: Sequence[str] = (),
+    progress: Progress = silent,
+) -> HeadCorrections:
+    """Corrections of a language from edits in it, on the base with a delta in place.
+
+    templates_of: the written languages; the released form uses the first one's templates. Raises: BadEdit, WrongModel.
+    """
+    source = templates_of[0] if heads.form == "as-released" and templates_of else language
+    made = language_templates(model, {source}, settings.templates, seed=settings.seed)
+    values = replace(settings.values({language: made[source]}), share_wordings=False)
+    with applied(model, delta):
+        found = correct_heads(model, edits, settings=heads, values=values, progress=progress)
+    return HeadCorrections(
+        language=language,
+        base_fingerprint=model.fingerprint,
+        trained_on=delta.id,
+        heads=found.heads,
+        vectors=found.vectors,
+        relevance=found.relevance,
+        facts=found.facts,
+        settings=asdict(heads),
+    )
+
+
+_: Method = edit

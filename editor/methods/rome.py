@@ -1,0 +1,80 @@
+"""ROME: rank-one edits of a single layer, one edit after the other, with consistent keys.
+
+arXiv:2202.05262, equation 2: Δ = (v* - W k) (C⁻¹ k)ᵀ / (kᵀ C⁻¹ k). The released code reads k behind its templates for C⁻¹ k but
+from the bare prompt for W k; with the mean key in both places (arXiv:2403.07175) many edits in a row no longer make the
+model collapse. Each later edit starts from where the earlier ones left the weights, in the order of the batch (which is that of
+the edits' keys, so that the same set still gives the same bytes).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from editor.delta import Delta
+from editor.edits import EditBatch
+from editor.errors import BadSettings
+from editor.layers import Solved, System
+from editor.methods import Method
+from editor.model import EditableModel
+from editor.progress import Progress, silent
+from editor.solve import inverse_times
+from editor.writing import WriteSettings, require_above_zero, write
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(WriteSettings):
+    """ROME's own: one layer.
+
+    Raises: BadSettings: several layers, or a number out of range.
+    """
+
+    share: float = 1.0  # of the way to the value that an edit goes; the strength that is swept
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.layers) != 1:
+            raise BadSettings(f"rome edits one layer, not {list(self.layers)}; set layers=[N]")
+        require_above_zero("share", self.share)
+
+
+def solve(system: System) -> Solved:
+    """The rank-one updates of the columns, each on top of those before, (d_out, d_in)."""
+    whitened = inverse_times(system.second_moment, system.keys)  # C⁻¹ K (d_in, n)
+    update = torch.zeros(
+        len(system.residuals), len(system.keys), dtype=system.keys.dtype, device=system.keys.device
+    )
+    for key, residual, direction in zip(system.keys.T, system.residuals.T, whitened.T, strict=True):
+        update += torch.outer(residual - update @ key, direction / (direction @ key))
+    return Solved(update, system.second_moment)
+
+
+def edit(
+    model: EditableModel,
+    batch: EditBatch,
+    *,
+    settings: Settings,
+    workspace: Path,
+    progress: Progress = silent,
+) -> Delta:
+    """The update that writes the edits one after the other.
+
+    Raises: BadEdit, BadSettings (a layer the model has not), DamagedArtefact, SingularSystem.
+    """
+
+    def part_of_the_way(system: System) -> Solved:
+        found = solve(system)
+        return Solved(found.update * settings.share, found.gram)
+
+    return write(
+        model,
+        batch,
+        method="rome",
+        solver=part_of_the_way,
+        settings=settings,
+        workspace=workspace,
+        progress=progress,
+    )
+
+
+_: Method = edit
