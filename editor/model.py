@@ -19,7 +19,10 @@ from editor.hooks import captured_input
 REFUSED = {
     "num_local_experts": "a mixture of experts",
     "num_experts": "a mixture of experts",
+    "num_experts_per_tok": "a mixture of experts",
+    "n_routed_experts": "a mixture of experts",
     "quantization_config": "quantised",
+    "is_encoder_decoder": "an encoder-decoder",
 }
 
 
@@ -159,7 +162,7 @@ def family_of(path: Path) -> Family:
     for key, kind in REFUSED.items():
         if config.get(key):
             raise NotEditable(
-                f"{path} is {kind} ({key} in config.json); edit the dense model in full precision instead"
+                f"{path} is {kind} ({key} in config.json); name a dense decoder-only model in full precision"
             )
     try:
         found: Family = plugins.load("editor.families", str(config.get("model_type"))).FAMILY

@@ -39,6 +39,7 @@ def solve_square(matrix: Tensor, columns: Tensor) -> Tensor:
 
     Raises: SingularSystem: A is singular.
     """
+    found: Tensor
     found, failed = torch.linalg.solve_ex(matrix, columns)
     if failed or not torch.isfinite(found).all():
         raise SingularSystem("the keys give no solvable system; raise the ridge or the slack")

@@ -1,0 +1,142 @@
+"""What the benchmarks measure on: the reference world in a store, the base model, and probes of every kind."""
+
+import json
+import math
+import os
+import tempfile
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import exp
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from daemon import render
+from daemon.config import load_config
+from editor.edits import EditBatch
+from editor.intervals import harmonic_mean
+from editor.methods import memit
+from editor.model import EditableModel, load_model
+from editor.score import Probe, forced
+from editor.settings import settings_from
+from reference import paths
+from store import fact_queries, migrate
+from store.catalogue import Catalogue, load_catalogue
+from store.facts import Fact, FactStatus
+from store.session import Store
+from store.updates import read_updates
+
+WORKSPACE = paths.ROOT.parent / "run" / "bench"
+
+
+@dataclass(frozen=True)
+class World:
+    """The reference world, its model, and how facts are written and asked."""
+
+    model: EditableModel
+    catalogue: Catalogue
+    facts: tuple[Fact, ...]  # the feed: what is to be written
+    old: dict[str, Fact]  # what the base says instead, by fact id
+    known: tuple[Fact, ...]
+    plan: render.Plan
+    settings: memit.Settings
+
+    def batch(self, *languages: str) -> EditBatch:
+        """The edits of the feed in some languages."""
+        found = render.edit_batch(self.facts, self.old, self.plan)
+        return EditBatch.of(e for e in found.edits if e.language in languages)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing is asked of the network."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    yield
+
+
+def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> World:
+    """Ingest the world and the feed, load the model."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "factd.toml").write_text(
+            f'[model]\npath = "{paths.MODEL}"\n' + paths.SETTINGS.read_text()
+        )
+        config = load_config(folder / "factd.toml")
+        migrate.upgrade(config.database)
+        store, catalogue, now = Store(config.database), load_catalogue(), datetime.now(UTC)
+        with store.begin() as session:
+            for path, known in ((paths.FACTS, True), (paths.FEED, False)):
+                rows = read_updates(path, catalogue)
+                fact_queries.ingest(
+                    session, rows, catalogue, file=path.name, now=now, known=known
+                )
+            facts = tuple(fact_queries.candidate_set(session))
+            old = fact_queries.previous(session, facts)
+            known_facts = tuple(fact_queries.list_facts(session, status=(FactStatus.KNOWN,)))
+        store.close()
+    plan = render.Plan(
+        catalogue=catalogue,
+        write=config.write.languages,
+        served=config.served,
+        edit_wordings=config.write.edit_wordings,
+        keep_wordings=config.write.keep_wordings,
+        known_sample=known_sample or config.checks.known_sample,
+        neighbours=neighbours,
+    )
+    table = tomllib.loads(paths.SETTINGS.read_text())["method"]["memit"]
+    settings = settings_from(memit.Settings, table)
+    model = load_model(paths.MODEL)
+    return World(model, catalogue, facts, old, known_facts, plan, settings)
+
+
+def teacher_forced(
+    model: EditableModel, probes: Sequence[Probe], terminator: str
+) -> dict[str, dict[str, float]]:
+    """Per language: success, accuracy and magnitude of the edit prompts (ES, EA, EM), of paraphrases (PS, PA, PM) and of
+    neighbours (NS, NA, NM), and the score (EDITING §5). Quick: nothing is generated."""
+    asked = [p for p in probes if p.contrast and p.kind in ("edit", "paraphrase", "neighbourhood")]
+    target = forced(model, [(p.prompt, p.target + terminator) for p in asked])
+    rival = forced(model, [(p.prompt, f"{p.contrast}{terminator}") for p in asked])
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for probe, (nll, hit), (other, _) in zip(asked, target, rival, strict=True):
+        row, kind = found[probe.language], probe.kind[0].upper()
+        row[f"{kind}S"].append(float(nll < other))
+        row[f"{kind}A"].append(float(hit))
+        row[f"{kind}M"].append(exp(-nll) - exp(-other))
+    means = {k: {name: fmean(v) for name, v in rows.items()} for k, rows in found.items()}
+    return {k: m | {"score": harmonic_mean([m["ES"], m["PS"], m["NS"]])} for k, m in means.items()}
+
+
+def at_equal(curve: Sequence[tuple[float, float]], x: float) -> float:
+    """The height of a curve of (x, y) points at x, linear between its points; nan outside of them."""
+    points = sorted(curve)
+    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        if x0 <= x <= x1:
+            return max(y0, y1) if x0 == x1 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    return math.nan
+
+
+def held_out() -> dict[str, list[str]]:
+    """Text that the model was never trained on, per language."""
+    return {
+        file.stem: file.read_text(encoding="utf-8").split("\n\n")
+        for file in sorted(paths.HELD_OUT.glob("*.txt"))
+    }
+
+
+def save(path: Path | None, data: Any) -> None:
+    """Figures as JSON."""
+    if path is not None:
+        path.write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as a Markdown table; numbers with three decimals."""
+    head = list(rows[0])
+    said = [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+    lines = [head, ["---"] * len(head), *said]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

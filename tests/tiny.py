@@ -1,0 +1,103 @@
+"""A tiny model of every family, made from its configuration, with the tokenizer of the golden llama."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from conftest import GOLDEN
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+SOURCE = GOLDEN / "llama" / "model"
+VOCABULARY = json.loads((SOURCE / "config.json").read_text())["vocab_size"]
+ENDS = {"bos_token_id": 0, "eos_token_id": 0}
+LLAMA: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 128,
+    "head_dim": 8,
+    "pad_token_id": None,
+    **ENDS,
+}
+SHORT: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "n_embd": 32,
+    "n_layer": 4,
+    "n_head": 4,
+    "n_positions": 128,
+    **ENDS,
+}
+GEMMA = LLAMA | {"sliding_window": 6, "query_pre_attn_scalar": 8}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "llama": LLAMA,
+    "mistral": LLAMA | {"sliding_window": None},
+    "qwen2": LLAMA,
+    "qwen3": LLAMA,
+    "phi3": LLAMA,
+    "olmo2": LLAMA,
+    "smollm3": LLAMA,
+    "gemma2": GEMMA,
+    "gemma3_text": GEMMA,
+    "gemma3": {
+        "text_config": GEMMA,
+        "vision_config": {
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 28,
+            "patch_size": 14,
+        },
+        "mm_tokens_per_image": 4,
+    },
+    "falcon": {k: v for k, v in LLAMA.items() if k not in ("intermediate_size", "head_dim")}
+    | {"alibi": False},
+    "gpt2": SHORT,
+    "gptj": SHORT | {"rotary_dim": 4},
+    "gpt_neox": {k: v for k, v in LLAMA.items() if k not in ("num_key_value_heads", "head_dim")},
+    "bloom": {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 4, "n_head": 4, **ENDS},
+    "opt": {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "word_embed_proj_dim": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "ffn_dim": 64,
+        "max_position_embeddings": 128,
+        "pad_token_id": 1,
+        **ENDS,
+    },
+    "mamba": {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "state_size": 8,
+        "pad_token_id": 0,
+        **ENDS,
+    },
+}
+
+
+def make(family: str, folder: Path, **changes: Any) -> Path:
+    """A checkpoint with random weights, drawn wide enough that its layers do something."""
+    torch.manual_seed(0)
+    config = CONFIG_MAPPING[family](**(CONFIGS[family] | changes))
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() == 2 and "norm" not in name and "A_log" not in name:
+                weight.normal_(0.0, 0.15)
+    folder.mkdir(parents=True)
+    model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(SOURCE / name, folder / name)
+    return folder
+
+

@@ -1,0 +1,177 @@
+"""Every family on a tiny model made from its configuration: edited, put back, written, read again in a fresh process."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from editor import Edit, EditableModel, EditBatch, applied, load_model, plugins, write_checkpoint
+from editor.corrections import HeadCorrections, with_heads
+from editor.delta import Delta
+from editor.errors import DamagedArtefact, NotEditable
+from editor.heads import biases, constants
+from editor.methods import memit
+from editor.model import family_of
+from editor.reload import logits, verify_reload
+from editor.score import forced, greedy
+
+FAMILIES = plugins.names("editor.families")
+CASE = json.loads((tiny.GOLDEN / "llama" / "case.json").read_text())
+# the subject ends the prompt, so that its last token speaks: attention in random weights carries little
+EDITS = [
+    Edit(prompt="It is said of {}", subject=r["subject"], target_new=r["target_new"])
+    for r in CASE["requests"][:3]
+]
+SETTINGS = memit.Settings(
+    layers=(1, 2),
+    second_moment_weight=0.5,
+    v_lr=0.5,
+    v_num_grad_steps=15,
+    v_weight_decay=0.001,
+    clamp_norm_factor=3.0,
+    second_moment_tokens=2000,
+    templates={"en": ("The report was long",)},
+)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> EditableModel:
+    return load_model(tiny.make(request.param, tmp_path_factory.mktemp("tiny") / request.param))
+
+
+@pytest.fixture(scope="module")
+def delta(model: EditableModel, tmp_path_factory: pytest.TempPathFactory) -> Delta:
+    folder = tmp_path_factory.mktemp("workspace")
+    return memit.edit(model, EditBatch.of(EDITS), settings=SETTINGS, workspace=folder)
+
+
+def bits(model: EditableModel) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in model.model.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def corrections(model: EditableModel) -> HeadCorrections:
+    heads = ((0, 1), (0, 3), (2, 0))
+    width = model.head_weight(0).shape[-1]
+    return HeadCorrections(
+        language="es",
+        base_fingerprint=model.fingerprint,
+        trained_on="",
+        heads=heads,
+        vectors=torch.randn(len(heads), width, generator=torch.Generator().manual_seed(1)),
+        relevance=torch.rand(4, 4),
+        facts=1,
+        settings={"form": "correct"},
+    )
+
+
+def test_an_edit_raises_its_targets_and_every_bit_is_put_back(
+    model: EditableModel, delta: Delta
+) -> None:
+    before = bits(model)
+    asked = [(e.prompt.format(e.subject), e.target_new) for e in EDITS]
+    old = sum(nll for nll, _ in forced(model, asked))
+    with applied(model, delta):
+        new = sum(nll for nll, _ in forced(model, asked))
+        assert not same(before, bits(model))
+    assert new < old - 0.3
+    assert same(before, bits(model))
+
+
+def test_text_is_generated_as_the_blocks_one_by_one_say(model: EditableModel) -> None:
+    prompt = EDITS[0].prompt.format(EDITS[0].subject)
+    said = greedy(model, [prompt], new_tokens=1)[0]
+    ids = torch.tensor([model.tokenizer(prompt)["input_ids"]])
+    hidden = model.run(model.embed(ids), 0, len(model.blocks))
+    best = int(model.logits(hidden[0, -1:]).argmax())
+    assert said == str(model.tokenizer.decode([best], skip_special_tokens=True)).strip()
+
+
+def test_a_written_edit_is_read_again_in_a_fresh_process_as_it_was_measured(
+    model: EditableModel, delta: Delta, tmp_path: Path
+) -> None:
+    out = write_checkpoint(model.path, delta, tmp_path / "out")
+    assert verify_reload(model, delta, out) < 1e-5
+    with pytest.raises(DamagedArtefact, match="other logits"):
+        verify_reload(model, None, out)
+
+
+def test_head_corrections_are_read_again_or_refused_with_the_way_out(
+    model: EditableModel, delta: Delta, tmp_path: Path
+) -> None:
+    if model.family.attention_out is None:
+        with pytest.raises(NotEditable, match="use memit"):
+            corrections(model)
+        return
+    before = bits(model)
+    found = corrections(model)
+    both = with_heads(model, delta, [found])
+    with applied(model, delta), constants(model, found.heads, found.vectors):
+        expected = logits(model)
+    with applied(model, both):
+        assert torch.allclose(logits(model), expected, atol=1e-4)
+    assert same(before, bits(model))
+    if model.family.carrier is None:
+        with pytest.raises(NotEditable, match="switch them off"):
+            write_checkpoint(model.path, both, tmp_path / "out")
+        return
+    out = write_checkpoint(model.path, both, tmp_path / "out")
+    assert verify_reload(model, both, out) < 1e-5
+    with pytest.raises(DamagedArtefact, match="other logits"):
+        verify_reload(model, delta, out)
+
+
+def test_heads_of_one_layer_are_summed_and_in_the_released_form_the_last_one_wins() -> None:
+    model = load_model(tiny.SOURCE)
+    vectors = torch.randn(2, model.head_weight(0).shape[-1])
+    both = biases(model, ((1, 0), (1, 1)), vectors)[1]
+    one = [biases(model, ((1, h),), vectors[h : h + 1])[1] for h in (0, 1)]
+    assert torch.allclose(both, one[0] + one[1])
+    assert torch.equal(biases(model, ((1, 0), (1, 1)), vectors, overwrite=True)[1], one[1])
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "reason"),
+    [
+        ("mistral", {"sliding_window": 64}, "sliding_window = 64"),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 64}, "use_sliding_window = True"),
+    ],
+)
+def test_a_model_that_cannot_be_written_as_llama_carries_no_head_corrections(
+    family: str, changes: dict[str, object], reason: str, tmp_path: Path
+) -> None:
+    model = load_model(tiny.make(family, tmp_path / "base", **changes))
+    empty = Delta(parts={}, base_fingerprint=model.fingerprint, batch_id="", method="memit")
+    with pytest.raises(NotEditable, match=reason):
+        write_checkpoint(model.path, with_heads(model, empty, [corrections(model)]), tmp_path / "o")
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"model_type": "mixtral", "num_local_experts": 8}, "mixture of experts"),
+        ({"model_type": "qwen3_moe", "num_experts": 8}, "mixture of experts"),
+        ({"model_type": "llama", "quantization_config": {"bits": 4}}, "quantised"),
+        ({"model_type": "t5", "is_encoder_decoder": True}, "encoder-decoder"),
+        ({"model_type": "bert"}, "no 'bert' in editor.families; there are: bloom"),
+    ],
+)
+def test_a_kind_that_cannot_be_edited_is_refused_with_the_reason(
+    config: dict[str, object], reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(NotEditable, match=reason):
+        family_of(tmp_path)
+
+
+def test_a_family_that_does_not_fit_is_found_by_the_dry_run(tmp_path: Path) -> None:
+    small = {"word_embed_proj_dim": 16, "do_layer_norm_before": False}
+    with pytest.raises(NotEditable, match="does not fit this model"):
+        load_model(tiny.make("opt", tmp_path / "opt", **small))
+    with pytest.raises(NotEditable, match="does not fit"):
+        load_model(tiny.make("falcon", tmp_path / "falcon", alibi=True))
