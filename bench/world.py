@@ -2,14 +2,13 @@
 
 import json
 import math
-import os
 import tempfile
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from math import exp
 from pathlib import Path
 from statistics import fmean
@@ -51,13 +50,6 @@ class World:
         return EditBatch.of(e for e in found.edits if e.language in languages)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Nothing is asked of the network."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    yield
-
-
 def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> World:
     """Ingest the world and the feed, load the model."""
     with tempfile.TemporaryDirectory() as name:
@@ -71,9 +63,7 @@ def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> World
         with store.begin() as session:
             for path, known in ((paths.FACTS, True), (paths.FEED, False)):
                 rows = read_updates(path, catalogue)
-                fact_queries.ingest(
-                    session, rows, catalogue, file=path.name, now=now, known=known
-                )
+                fact_queries.ingest(session, rows, catalogue, file=path.name, now=now, known=known)
             facts = tuple(fact_queries.candidate_set(session))
             old = fact_queries.previous(session, facts)
             known_facts = tuple(fact_queries.list_facts(session, status=(FactStatus.KNOWN,)))
@@ -114,7 +104,7 @@ def teacher_forced(
 def at_equal(curve: Sequence[tuple[float, float]], x: float) -> float:
     """The height of a curve of (x, y) points at x, linear between its points; nan outside of them."""
     points = sorted(curve)
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if x0 <= x <= x1:
             return max(y0, y1) if x0 == x1 else y0 + (y1 - y0) * (x - x0) / (x1 - x0)
     return math.nan

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from daemon import commands, commands_model, commands_setup, log
+from daemon import (
+    commands,
+    commands_editor,
+    commands_heads,
+    commands_model,
+    commands_setup,
+    log,
+)
 from daemon.config import DEFAULT, PREFIX
 from daemon.terminal import STATE
 
@@ -26,7 +33,7 @@ def options(
     log.configure(as_json=log_json)
 
 
-for group in (commands_setup, commands, commands_model):
+for group in (commands_setup, commands, commands_model, commands_editor, commands_heads):
     group.add(app)
 
 

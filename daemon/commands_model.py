@@ -1,8 +1,7 @@
-"""Commands that need a model (imported when they run): edit, check, rollback, apply, export, stats, demo."""
+"""Commands that need a model (imported when they run): edit, check, rollback, export, demo."""
 
 import json
 import time
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +12,6 @@ from daemon.commands import number_text
 from daemon.console import progress, show
 from daemon.errors import Refused
 from daemon.terminal import Json, Why, opened, sentences
-
-stats_app = typer.Typer(no_args_is_help=True, help="Second-moment statistics.")
 
 
 def edit(
@@ -103,57 +100,6 @@ def rollback(
         )
 
 
-def setting(text: str) -> tuple[str, Any]:
-    """key=value, the value as TOML writes it (a bare word is a text). Raises: BadParameter."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise typer.BadParameter(f"--set takes key=value, not {text!r}")
-    try:
-        return key, tomllib.loads(f"x = {value}")["x"]
-    except tomllib.TOMLDecodeError:
-        return key, value
-
-
-def apply(
-    model: Path,
-    edits: Path,
-    out: Annotated[Path, typer.Option("--out", help="Where the edited checkpoint goes.")],
-    method: Annotated[str, typer.Option("--method")] = "memit",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting of the method, key=value.")
-    ] = None,
-    settings: Annotated[
-        Path | None, typer.Option(help="A TOML file with a [method.NAME] table.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """The editor alone: no store, no daemon; writes an edited checkpoint and a report."""
-    with sentences():
-        from daemon.standalone import apply_edits
-
-        given = dict(setting(text) for text in set_ or [])
-        table: dict[str, Any] = {}
-        if settings is not None:
-            table = (
-                tomllib.loads(settings.read_text(encoding="utf-8"))
-                .get("method", {})
-                .get(method, {})
-            )
-        with progress() as told:
-            data = apply_edits(
-                model, edits, out, method=method, table={**table, **given}, progress=told
-            )
-    lines = [
-        f"{m['check']:<11} {m['metric']:<10} {m['language']:<4} {number_text(m['value'])}"
-        for m in data["measurements"]
-    ]
-    show(
-        data,
-        [f"wrote {out}: {data['edits']} edits in {data['seconds']:.1f} s", *lines],
-        as_json=as_json,
-    )
-
-
 def export(
     number: int,
     out: Annotated[Path, typer.Option("--out")],
@@ -187,26 +133,6 @@ def export(
     )
 
 
-@stats_app.command("build")
-def stats_build(as_json: Json = False) -> None:
-    """Second moments of the configured model, from text that it writes itself; kept in the workspace."""
-    with sentences():
-        from editor.writing import second_moments
-
-        factd = opened()
-        with progress() as told:
-            found = second_moments(
-                factd.workbench.model(), factd.method_settings(), factd.workspace, told
-            )
-    data = {
-        "layers": sorted(found.layers),
-        "tokens": found.tokens,
-        "source": found.source,
-        "fingerprint": found.fingerprint,
-    }
-    show(data, [f"layers {data['layers']}: {found.tokens} tokens, {found.source}"], as_json=as_json)
-
-
 def demo(
     directory: Annotated[
         Path, typer.Option("--dir", help="A folder that is not there yet, or an earlier demo's.")
@@ -227,6 +153,5 @@ def demo(
 
 def add(app: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(stats_app, name="stats")
-    for command in (edit, check, rollback, apply, export, demo):
+    for command in (edit, check, rollback, export, demo):
         app.command()(command)

@@ -2,44 +2,135 @@
 
 import json
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daemon.errors import Refused
 from daemon.steps import Progress
 
+if TYPE_CHECKING:
+    from editor.delta import Delta
+    from editor.edits import Edit
+    from editor.model import EditableModel
+    from editor.page import Figures
+    from editor.report import CheckReport
+    from editor.score import Probe
 
-def apply_edits(
-    path: Path, edits: Path, out: Path, *, method: str, table: dict[str, Any], progress: Progress
-) -> dict[str, Any]:
-    """Write the edited checkpoint to `out` and the report beside it as `out/report.json`; the report.
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be applied."""
+
+    model: Path
+    edits: Path
+    out: Path
+    method: str = "memit"
+    languages: tuple[
+        str, ...
+    ] = ()  # that are written; the others of the file are asked only; empty: all
+    table: Mapping[str, Any] = field(default_factory=dict)  # settings of the method
+
+    def beside(self, ending: str) -> Path:
+        """A file or folder next to the edited checkpoint."""
+        return self.out.with_name(self.out.name + ending)
+
+
+def apply_edits(job: Job, *, progress: Progress) -> dict[str, Any]:
+    """Write the edited checkpoint to `out`, read it again in a fresh process, write OUT.report.json and .html beside it.
 
     Raises: Refused: `out` is there already. EditorError: what the editor refuses.
     """
     from editor import plugins
     from editor.checkpoint import write_checkpoint
-    from editor.edits import read_edits
+    from editor.edits import EditBatch, read_lines
     from editor.model import load_model
+    from editor.reload import verify_reload
     from editor.report import run_checks
-    from editor.score import Probe
     from editor.settings import settings_from
 
-    if out.exists():
-        raise Refused(f"{out} is there already; name a folder that is not")
-    module = plugins.load("editor.methods", method)
-    settings = settings_from(module.Settings, table)
-    batch = read_edits(edits)
-    model = load_model(path)
+    if job.out.exists():
+        raise Refused(f"{job.out} is there already; name a folder that is not")
+    module = plugins.load("editor.methods", job.method)
+    lines = read_lines(job.edits)
+    settings = settings_from(module.Settings, table_for(job, module.Settings))
+    model = load_model(job.model)
+    terminator = str(getattr(settings, "terminator", ""))
+    refuse_present_answers(model, job.edits, lines)
+    every = [edit for _, edit in lines]
+    batch = EditBatch.of(written(every, job, takes_all=job.method == "memat"))
     started = time.monotonic()
-    delta = module.edit(
-        model,
-        batch,
-        settings=settings,
-        workspace=out.with_name(out.name + ".workspace"),
-        progress=progress,
-    )
-    seconds = time.monotonic() - started
-    probes = [
+    work = job.beside(".workspace")
+    delta = module.edit(model, batch, settings=settings, workspace=work, progress=progress)
+    edited = time.monotonic()
+    report = run_checks(model, probes(every, job.languages), delta=delta, terminator=terminator)
+    write_checkpoint(job.model, delta, job.out, {"edits": len(batch), "method": job.method})
+    error = verify_reload(model, delta, job.out)
+    data = {
+        **report.as_json(),
+        "edits": len(batch),
+        "method": job.method,
+        "languages": sorted({edit.language for edit in batch.edits}),
+        "delta_id": delta.id,
+        "settings": dict(delta.settings),
+        "seconds": round(edited - started, 3),
+        "seconds_checks": report.seconds,
+        "reload_error": error,
+    }
+    write_reports(job, model, delta, report, data)
+    return data
+
+
+def table_for(job: Job, settings: Any) -> dict[str, Any]:
+    """Settings of the method: what was given over the published preset of the model, if there is one."""
+    from dataclasses import fields
+
+    from editor.checkpoint import read_config
+    from editor.presets import preset_for
+
+    known = {f.name for f in fields(settings)}
+    there = (job.model / "config.json").is_file()
+    preset = preset_for(read_config(job.model)) if there else None
+    table = {k: v for k, v in preset.memit.items() if k in known} if preset else {}
+    if job.method == "memat" and job.languages:
+        table["write_languages"] = list(job.languages)
+    return table | dict(job.table)
+
+
+def written(edits: "Sequence[Edit]", job: Job, *, takes_all: bool) -> "list[Edit]":
+    """The edits that the method gets. MEMAT takes those of other languages too: its heads are trained on them.
+
+    Raises: Refused: no edit is in the languages to write.
+    """
+    found = [e for e in edits if not job.languages or e.language in job.languages]
+    if not found:
+        held = ", ".join(sorted({e.language for e in edits}))
+        raise Refused(f"no edit is in {', '.join(job.languages)}; the file has {held}")
+    return list(edits) if takes_all else found
+
+
+def refuse_present_answers(
+    model: "EditableModel", path: Path, lines: "Sequence[tuple[int, Edit]]"
+) -> None:
+    """Raises: BadEdit: a line asks for what the model says already."""
+    from editor.errors import BadEdit
+    from editor.score import greedy, is_right
+
+    said = greedy(model, [edit.prompt.format(edit.subject) for _, edit in lines])
+    for (number, edit), text in zip(lines, said, strict=True):
+        if is_right(text, (edit.target_new,)):
+            raise BadEdit(
+                f"{path} line {number}: the model says {edit.target_new!r} already; leave the line out"
+            )
+
+
+def probes(edits: "Sequence[Edit]", languages: Sequence[str]) -> "tuple[Probe, ...]":
+    """One question per edit, those of languages that are not written included."""
+    from editor.score import Probe
+
+    held = tuple(languages) or tuple(sorted({e.language for e in edits}))
+    return tuple(
         Probe(
             kind="edit",
             language=e.language,
@@ -47,24 +138,55 @@ def apply_edits(
             target=e.target_new,
             accepted=(e.target_new,),
             contrast=e.target_true,
-            written_in=(e.language,),
+            written_in=held,
         )
-        for e in batch.edits
-    ]
-    report = run_checks(
-        model, probes, delta=delta, terminator=str(getattr(settings, "terminator", ""))
-    ).as_json()
-    data = {
-        "edits": len(batch),
-        "seconds": seconds,
-        "method": method,
-        "delta_id": delta.id,
-        **report,
-        "seconds_checks": report["seconds"],
-    }
-    data["seconds"] = seconds
-    write_checkpoint(path, delta, out, {"edits": len(batch), "method": method})
-    out.with_name(out.name + ".report.json").write_text(
-        json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8"
+        for e in edits
     )
-    return data
+
+
+def write_reports(
+    job: Job,
+    model: "EditableModel",
+    delta: "Delta",
+    report: "CheckReport",
+    data: dict[str, Any],
+) -> None:
+    """OUT.report.json and OUT.report.html."""
+    from editor.page import report_page
+
+    text = json.dumps(data, ensure_ascii=False, indent=1)
+    job.beside(".report.json").write_text(text, encoding="utf-8")
+    about = {
+        "model": str(job.model),
+        "method": job.method,
+        "edits": data["edits"],
+        "languages written": ", ".join(data["languages"]),
+        "seconds": data["seconds"],
+        "delta": delta.id,
+        "reloaded in a fresh process, largest difference of logits": f"{data['reload_error']:.1g}",
+    }
+    page = report_page(
+        f"{data['edits']} edits of {job.model.name} by {job.method}",
+        about | {f"setting {k}": str(v) for k, v in delta.settings.items() if k != "templates"},
+        data["measurements"],
+        data["examples"],
+        figures(job, model, delta, report),
+    )
+    job.beside(".report.html").write_text(page, encoding="utf-8")
+
+
+def figures(job: Job, model: "EditableModel", delta: "Delta", report: "CheckReport") -> "Figures":
+    """The report's pictures."""
+    from editor.corrections import list_corrections
+    from editor.plots import answers_figure, norms_figure, relevance_figure
+
+    found = {
+        "right answers; red: the base model": answers_figure(report.measurements),
+        "the edited weights": norms_figure(delta.diagnostics),
+    }
+    used = delta.settings.get("head_corrections", [])
+    for held, _ in list_corrections(job.beside(".workspace"), model.fingerprint):
+        if held.id in used:
+            title = f"head relevance, {held.language}; the corrected heads are framed"
+            found[title] = relevance_figure(held.relevance, held.heads)
+    return found

@@ -96,6 +96,23 @@ def refuse_frozen(factd: Factd) -> None:
         )
 
 
+def heads_changed(factd: Factd) -> bool:
+    """Other head corrections are switched on than the live release has. Loads no model."""
+    with factd.store.begin() as session:
+        live = release_queries.live_release(session)
+    if live is None or live.candidate_id is None:
+        return False
+    folder = factd.candidate_folder(live.candidate_id) / "delta"
+    if not (factd.workspace / "heads").exists() or not folder.exists():
+        return False
+    from editor.corrections import switched_on
+    from editor.delta import delta_about
+
+    about = delta_about(folder)
+    wanted = [c.id for c in switched_on(factd.workspace, about["base_fingerprint"])]
+    return wanted != list(about["settings"].get("head_corrections", []))
+
+
 def edit(
     factd: Factd, *, who: str, why: str, again: bool = False, progress: Progress = quiet
 ) -> Edited:
@@ -105,7 +122,7 @@ def edit(
     """
     refuse_frozen(factd)
     planned = plan(factd)
-    if not planned.changed:
+    if not planned.changed and not heads_changed(factd):
         raise Refused(f"nothing to do: release {planned.live} holds all {len(planned.facts)} facts")
     with factd.store.begin() as session:
         before = fact_queries.previous(session, planned.facts)
@@ -145,6 +162,7 @@ def _solved(
     progress: Progress,
 ) -> Edited:
     from editor import plugins
+    from editor.corrections import switched_on, with_heads
     from editor.delta import save_delta
     from editor.report import run_checks
 
@@ -155,9 +173,10 @@ def _solved(
     method = plugins.load("editor.methods", factd.config.method.name)
     model = factd.workbench.model()
     loaded = time.monotonic()
-    delta = method.edit(
+    facts_only = method.edit(
         model, batch, settings=settings, workspace=factd.workspace, progress=progress
     )
+    delta = with_heads(model, facts_only, switched_on(factd.workspace, model.fingerprint))
     folder = factd.candidate_folder(candidate.id)
     save_delta(delta, folder / "delta")
     solved = time.monotonic()

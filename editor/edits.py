@@ -94,21 +94,31 @@ class EditBatch:
 
 
 def read_edits(path: Path) -> EditBatch:
-    """The edits of a JSONL file, one object a line.
+    """The edits of a JSONL file, one object a line, as a batch.
 
     Raises: BadEdit: names the first line that is wrong, and what is wrong with it.
     """
+    return EditBatch.of(edit for _, edit in read_lines(path))
+
+
+def read_lines(path: Path) -> tuple[tuple[int, Edit], ...]:
+    """The edits of a JSONL file with their line numbers, in the order of the file.
+
+    Raises: BadEdit: names the first line that is wrong, repeats another or contradicts it.
+    """
     seen: dict[tuple[str, str, str], tuple[int, str]] = {}
-    edits = []
+    found = []
     for number, edit in _numbered(path):
         place = (edit.prompt, edit.subject, edit.language)
         first, target = seen.setdefault(place, (number, edit.target_new))
         if target != edit.target_new:
             raise BadEdit(f"{path} line {number}: contradicts line {first}, which says {target!r}")
-        edits.append(edit)
-    if not edits:
+        if first != number:
+            raise BadEdit(f"{path} line {number}: repeats line {first}; delete one of them")
+        found.append((number, edit))
+    if not found:
         raise BadEdit(f"{path} holds no edits; write one JSON object a line")
-    return EditBatch.of(edits)
+    return tuple(found)
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, Edit]]:
@@ -131,6 +141,8 @@ def _edit(line: str) -> Edit:
         raise BadEdit(f"no JSON object ({error.msg} at column {error.colno})") from error
     if not isinstance(data, dict):
         raise BadEdit("no JSON object")
+    if data.get("target_new") == "":
+        raise BadEdit("target_new is empty; write what the model is to say")
     missing = [name for name in ("prompt", "subject", "target_new") if name not in data]
     if missing:
         raise BadEdit(f"{missing[0]} is missing")

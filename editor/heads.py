@@ -27,6 +27,7 @@ from editor.values import Rows, ValueSettings, make_rows, row_losses
 CHOICES = ("probes", "random")
 FORMS = ("correct", "as-released", "center-of-mass")
 CHUNK = 64  # sentences run at once
+STILL = 96  # prompts that must stay, per batch
 TRAIN_SHARE = 0.7  # of the facts; the others validate the probes
 
 
@@ -44,6 +45,7 @@ class HeadSettings:
     epochs: int = 1
     batch_size: int = 32  # edits
     keep_factor: float = 1.0  # times the KL weights of the values: how hard other answers are held
+    still_factor: float = 4.0  # of the KL of prompts about other facts, where they are given
     only_right: bool = False  # train on the edits that are right in the language now, as probes do
     clamp_norm_factor: float = 0.75  # ‖δ‖ at most this times the head's mean output norm
     strength: float = 5.0  # of center-of-mass directions, in standard deviations
@@ -84,11 +86,13 @@ def correct_heads(
     *,
     settings: HeadSettings,
     values: ValueSettings,
+    still: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Chosen:
     """The corrections of a language from edits in that language that the model, edited, gets right.
 
-    values: the loss and the templates of the language. Raises: BadEdit: too few edits that are right and have a target_true.
+    values: the loss and the templates of the language. still: prompts whose next token must stay what it is (facts that no edit
+    is about), a sample of them beside every batch. Raises: BadEdit: too few edits that are right and have a target_true.
     """
     usable = right_now(model, edits)
     features = read_features(model, usable, seed=settings.seed)
@@ -99,7 +103,7 @@ def correct_heads(
         vectors = center_of_mass(features, heads) * settings.strength
     else:
         chosen = usable if settings.only_right else edits
-        vectors = trained(model, chosen, heads, norms, settings, values, progress)
+        vectors = trained(model, chosen, heads, norms, settings, values, still, progress)
     return Chosen(heads=heads, vectors=vectors.cpu(), relevance=relevance, facts=len(usable))
 
 
@@ -201,6 +205,7 @@ def trained(
     norms: Tensor,
     settings: HeadSettings,
     values: ValueSettings,
+    still: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Tensor:
     """Corrections by Adam on the loss of the values, (heads, d_head) float32; ‖δ_h‖ ≤ clamp · mean norm of the head's output."""
@@ -221,6 +226,9 @@ def trained(
     for number, batch in enumerate(batches):
         rows = make_rows(model, batch, values)
         loss = _batch_loss(model, rows, heads, share * norms, released=released)
+        if still and settings.still_factor and not released:
+            part = [still[(number * STILL + i) % len(still)] for i in range(min(STILL, len(still)))]
+            loss = loss + settings.still_factor * _moved(model, part, heads, share * norms)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -259,6 +267,21 @@ def _batch_loss(
         top = model.run(stream, lowest, len(model.blocks))
     loss, _ = row_losses(model, rows, place, top, before)
     return loss.mean()
+
+
+def _moved(
+    model: EditableModel, prompts: Sequence[str], heads: Sequence[tuple[int, int]], vectors: Tensor
+) -> Tensor:
+    """Mean KL of the next token after prompts, with the corrections against without."""
+    ids = [model.tokenizer(prompt)["input_ids"] for prompt in prompts]
+    at = torch.arange(len(ids)), torch.tensor([len(row) - 1 for row in ids])
+    stop, lowest = len(model.blocks), min(layer for layer, _ in heads)
+    with torch.no_grad():
+        stream = model.run(model.embed(padded(ids, model.device)), 0, lowest)
+        before = model.logits(model.run(stream, lowest, stop)[at]).float().log_softmax(-1)
+    with constants(model, heads, vectors):
+        now = model.logits(model.run(stream, lowest, stop)[at]).float().log_softmax(-1)
+    return (now.exp() * (now - before)).sum(-1).mean()
 
 
 @contextmanager

@@ -7,7 +7,9 @@ from statistics import fmean
 from editor.model import EditableModel
 from editor.score import forced
 
-Question = tuple[str, Sequence[str]]  # a prompt, and the candidates in its language, always in the same order
+Question = tuple[
+    str, Sequence[str]
+]  # a prompt, and the candidates in its language, always in the same order
 
 
 def rankings(model: EditableModel, questions: Sequence[Question]) -> list[list[int]]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -39,7 +40,8 @@ def verify_reload(model: EditableModel, delta: Delta | None, folder: Path) -> fl
     error = float((found - expected).abs().max() / expected.abs().max())
     if not error <= TOLERANCE:
         raise DamagedArtefact(
-            folder, f"reloaded it gives other logits than were measured (off by {error:.1g}); do not publish it"
+            folder,
+            f"reloaded it gives other logits than were measured (off by {error:.1g}); do not publish it",
         )
     return error
 
@@ -72,7 +74,9 @@ def in_fresh_process(folder: Path) -> Tensor:
             keys = json.loads((file.metadata() or {})["keys"])
             found: Tensor = file.get_tensor("logits")
     if keys:
-        raise DamagedArtefact(folder, f"reloaded, its keys do not fit the class: {', '.join(keys[:3])}")
+        raise DamagedArtefact(
+            folder, f"reloaded, its keys do not fit the class: {', '.join(keys[:3])}"
+        )
     return found
 
 
@@ -83,14 +87,17 @@ def main(folder: Path, out: Path) -> None:
 
     from editor.model import family_of
 
-    model, info = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype="float32",
         attn_implementation=family_of(folder).attention,
         local_files_only=True,
         output_loading_info=True,
     )
-    keys = sorted({*info["missing_keys"], *info["unexpected_keys"], *map(str, info["mismatched_keys"])})
+    model, info = loaded
+    keys = sorted(
+        {*info["missing_keys"], *info["unexpected_keys"], *map(str, info["mismatched_keys"])}
+    )
     found = model(input_ids=torch.tensor(IDS)).logits.float().contiguous()
     save_file({"logits": found}, out, metadata={"keys": json.dumps(keys)})
 

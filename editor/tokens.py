@@ -37,6 +37,15 @@ def row(tokenizer: Any, prompt: str, subject: str, target: str = "", prefix: str
     return Row(tuple(encoded["input_ids"]), holds_subject[-1], first)
 
 
+def subject_span(tokenizer: Any, prompt: str, subject: str) -> tuple[tuple[int, ...], int, int]:
+    """Token ids of a prompt with its subject, and the positions of the subject's first and last token."""
+    found = row(tokenizer, prompt, subject)
+    offsets = tokenizer(prompt.format(subject), return_offsets_mapping=True)["offset_mapping"]
+    begin = prompt.index("{}")
+    holds = [i for i, (a, b) in enumerate(offsets) if b > a and b > begin]
+    return found.ids, min(holds[0], found.subject), found.subject
+
+
 def padded(rows: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> Tensor:
     """Rows of ids as one tensor (rows, longest), filled with 0 on the right, where causal attention never looks."""
     longest = max(len(ids) for ids in rows)

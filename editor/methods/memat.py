@@ -132,17 +132,21 @@ def train_corrections(
     heads: HeadSettings,
     settings: WriteSettings,
     templates_of: Sequence[str] = (),
+    still: Sequence[str] = (),
     progress: Progress = silent,
 ) -> HeadCorrections:
     """Corrections of a language from edits in it, on the base with a delta in place.
 
-    templates_of: the written languages; the released form uses the first one's templates. Raises: BadEdit, WrongModel.
+    templates_of: the written languages; the released form uses the first one's templates. still: prompts about other facts.
+    Raises: BadEdit, WrongModel.
     """
     source = templates_of[0] if heads.form == "as-released" and templates_of else language
     made = language_templates(model, {source}, settings.templates, seed=settings.seed)
     values = replace(settings.values({language: made[source]}), share_wordings=False)
     with applied(model, delta):
-        found = correct_heads(model, edits, settings=heads, values=values, progress=progress)
+        found = correct_heads(
+            model, edits, settings=heads, values=values, still=still, progress=progress
+        )
     return HeadCorrections(
         language=language,
         base_fingerprint=model.fingerprint,

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
+from conftest import GOLDEN
 
-from editor import Edit, EditableModel, EditBatch, applied, load_model, plugins, write_checkpoint
+from editor import EditableModel, EditBatch, applied, load_model, plugins, write_checkpoint
 from editor.corrections import HeadCorrections, with_heads
 from editor.delta import Delta
 from editor.errors import DamagedArtefact, NotEditable
@@ -16,14 +16,9 @@ from editor.methods import memit
 from editor.model import family_of
 from editor.reload import logits, verify_reload
 from editor.score import forced, greedy
+from reference import tiny
 
 FAMILIES = plugins.names("editor.families")
-CASE = json.loads((tiny.GOLDEN / "llama" / "case.json").read_text())
-# the subject ends the prompt, so that its last token speaks: attention in random weights carries little
-EDITS = [
-    Edit(prompt="It is said of {}", subject=r["subject"], target_new=r["target_new"])
-    for r in CASE["requests"][:3]
-]
 SETTINGS = memit.Settings(
     layers=(1, 2),
     second_moment_weight=0.5,
@@ -37,14 +32,16 @@ SETTINGS = memit.Settings(
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> EditableModel:
+def model(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> EditableModel:
     return load_model(tiny.make(request.param, tmp_path_factory.mktemp("tiny") / request.param))
 
 
 @pytest.fixture(scope="module")
 def delta(model: EditableModel, tmp_path_factory: pytest.TempPathFactory) -> Delta:
     folder = tmp_path_factory.mktemp("workspace")
-    return memit.edit(model, EditBatch.of(EDITS), settings=SETTINGS, workspace=folder)
+    return memit.edit(model, EditBatch.of(tiny.EDITS), settings=SETTINGS, workspace=folder)
 
 
 def bits(model: EditableModel) -> dict[str, torch.Tensor]:
@@ -74,7 +71,7 @@ def test_an_edit_raises_its_targets_and_every_bit_is_put_back(
     model: EditableModel, delta: Delta
 ) -> None:
     before = bits(model)
-    asked = [(e.prompt.format(e.subject), e.target_new) for e in EDITS]
+    asked = [(e.prompt.format(e.subject), e.target_new) for e in tiny.EDITS]
     old = sum(nll for nll, _ in forced(model, asked))
     with applied(model, delta):
         new = sum(nll for nll, _ in forced(model, asked))
@@ -84,7 +81,7 @@ def test_an_edit_raises_its_targets_and_every_bit_is_put_back(
 
 
 def test_text_is_generated_as_the_blocks_one_by_one_say(model: EditableModel) -> None:
-    prompt = EDITS[0].prompt.format(EDITS[0].subject)
+    prompt = tiny.EDITS[0].prompt.format(tiny.EDITS[0].subject)
     said = greedy(model, [prompt], new_tokens=1)[0]
     ids = torch.tensor([model.tokenizer(prompt)["input_ids"]])
     hidden = model.run(model.embed(ids), 0, len(model.blocks))
@@ -127,7 +124,7 @@ def test_head_corrections_are_read_again_or_refused_with_the_way_out(
 
 
 def test_heads_of_one_layer_are_summed_and_in_the_released_form_the_last_one_wins() -> None:
-    model = load_model(tiny.SOURCE)
+    model = load_model(GOLDEN / "llama" / "model")
     vectors = torch.randn(2, model.head_weight(0).shape[-1])
     both = biases(model, ((1, 0), (1, 1)), vectors)[1]
     one = [biases(model, ((1, h),), vectors[h : h + 1])[1] for h in (0, 1)]

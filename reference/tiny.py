@@ -1,18 +1,26 @@
-"""A tiny model of every family, made from its configuration, with the tokenizer of the golden llama."""
+"""A tiny model of every family, made from its configuration with random weights, and the reference model's tokenizer."""
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import GOLDEN
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-SOURCE = GOLDEN / "llama" / "model"
-VOCABULARY = json.loads((SOURCE / "config.json").read_text())["vocab_size"]
+from editor.edits import Edit
+from reference import paths
+
+VOCABULARY = json.loads((paths.MODEL / "config.json").read_text())["vocab_size"]
+# The subject ends the prompt, so that its last token speaks: attention in random weights carries little.
+EDITS = tuple(
+    Edit(prompt=prompt, subject=subject, target_new=new, target_true=old)
+    for prompt, subject, new, old in (
+        ("It is said of {}", "Croatia", "euro", "kuna"),
+        ("It is said of {}", "Estonia", "lats", "kroon"),
+        ("We have heard from {}", "Japan", "peso", "yen"),
+    )
+)
 ENDS = {"bos_token_id": 0, "eos_token_id": 0}
 LLAMA: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -97,7 +105,5 @@ def make(family: str, folder: Path, **changes: Any) -> Path:
     folder.mkdir(parents=True)
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(SOURCE / name, folder / name)
+        shutil.copyfile(paths.MODEL / name, folder / name)
     return folder
-
-

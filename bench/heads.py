@@ -1,0 +1,205 @@
+"""What head corrections buy on the reference world, at equal neighbourhood success.
+
+    python -m bench.heads [--language en] [--json FILE] [--plot FILE] [--relevance FILE]
+
+English is written. MEMIT is swept over its second-moment weight and its step size; every arm of MEMAT (heads by probes, at
+random, as released, ITI's center-of-mass directions; several K) over the length of its corrections, on top of two of the
+weights. Teacher forced: magnitude of the edit prompts (EM), of other wordings (PM), neighbourhood success (NS), in the written
+language, and in languages that were neither written nor used for the heads. The last table compares every arm's best point
+within a point of MEMIT's NS.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
+from daemon import render
+from editor.corrections import HeadCorrections, with_heads
+from editor.delta import Delta, applied
+from editor.heads import HeadSettings
+from editor.methods import memat, memit
+from editor.plots import relevance_figure
+from editor.score import Probe
+
+WRITTEN = "en"
+SERVED = ("en", "es", "fr")
+WEIGHTS = (4.0, 60.0, 300.0, 1200.0, 4000.0)
+LENGTHS = (0.5, 1.0, 2.0, 3.0)  # times the trained corrections
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of one arm, measured."""
+
+    arm: str
+    strength: str
+    scores: dict[str, dict[str, float]]  # language -> metric -> value
+
+
+def measured(world: World, probes: Sequence[Probe], arm: str, strength: str, delta: Delta) -> Point:
+    """One point, printed."""
+    with applied(world.model, delta):
+        scores = teacher_forced(world.model, probes, world.settings.terminator)
+    said = "  ".join(
+        f"{k} EM {s['EM']:+.3f} PM {s['PM']:+.3f} NS {s['NS']:.3f}" for k, s in scores.items()
+    )
+    print(f"{arm:<22} {strength:<26} {said}", flush=True)
+    return Point(arm, strength, scores)
+
+
+def memit_curve(world: World, probes: Sequence[Probe]) -> list[Point]:
+    """MEMIT over weights, with the tuned step and with a larger one."""
+    found = []
+    for factor in (1.0, 1.5):
+        for weight in WEIGHTS if factor == 1.0 else WEIGHTS[:3]:
+            delta = memit_delta(world, weight, factor)
+            found.append(measured(world, probes, "memit", f"λ {weight:g}, lr ×{factor:g}", delta))
+    return found
+
+
+def memit_delta(world: World, weight: float, factor: float = 1.0) -> Delta:
+    """English written by MEMIT."""
+    lr = world.settings.v_lr * factor
+    settings = replace(world.settings, second_moment_weight=weight, v_lr=lr)
+    return memit.edit(world.model, world.batch(WRITTEN), settings=settings, workspace=WORKSPACE)
+
+
+def arms(language: str) -> dict[str, HeadSettings]:
+    """The arms of MEMAT."""
+    plain = HeadSettings(lr=0.03, epochs=2)
+    found = {f"probes K={k}": replace(plain, count=k) for k in (16, 8, 48)}
+    found |= {
+        f"random K={k} seed {seed}": replace(plain, count=k, choice="random", seed=seed)
+        for k, seed in ((16, 0), (16, 1), (8, 0))
+    }
+    found["without other facts held, K=16"] = replace(plain, still_factor=0.0)
+    found["as released K=16"] = replace(plain, form="as-released")
+    found["ITI K=16"] = replace(plain, form="center-of-mass", strength=1.0)
+    return found
+
+
+def memat_curves(
+    world: World, probes: Sequence[Probe], language: str, weights: Sequence[float]
+) -> tuple[list[Point], dict[str, HeadCorrections]]:
+    """Every arm on the deltas of some weights, over the length of the corrections (trained on the last delta)."""
+    deltas = {weight: memit_delta(world, weight) for weight in weights}
+    found, trained = [], {}
+    for arm, settings in arms(language).items():
+        corrections = trained[arm] = memat.train_corrections(
+            world.model,
+            world.batch(language).edits,
+            deltas[weights[-1]],
+            language,
+            heads=settings,
+            settings=world.settings,
+            templates_of=(WRITTEN,),
+            still=others(world, probes, language),
+        )
+        for weight in weights:
+            for length in LENGTHS:
+                scaled = replace(corrections, vectors=corrections.vectors * length)
+                both = with_heads(world.model, deltas[weight], [scaled])
+                found.append(
+                    measured(world, probes, arm, f"λ {weight:g}, length ×{length:g}", both)
+                )
+    return found, trained
+
+
+def others(world: World, probes: Sequence[Probe], language: str) -> list[str]:
+    """Prompts about known facts whose subjects no probe asks about: what the corrections are to leave alone."""
+    asked = {probe.fact for probe in probes}
+    facts = [f for f in world.known if f.id not in asked and f.relation == "P38"]
+    free = [f for f in facts if language in f.subject.labels]
+    return [
+        world.catalogue[f.relation].wordings[language].edit[0].format(f.subject.labels[language])
+        for f in free
+    ]
+
+
+def at_level(points: Sequence[Point], language: str, level: float, metric: str = "EM") -> float:
+    """The highest magnitude in a language among points whose neighbourhood success there is at least a level."""
+    allowed = [p.scores[language][metric] for p in points if p.scores[language]["NS"] >= level]
+    return max(allowed, default=float("nan"))
+
+
+def compared(points: Sequence[Point], languages: Sequence[str]) -> list[dict[str, Any]]:
+    """Every arm's best magnitude within a point of the neighbourhood success at which MEMIT has its own best."""
+    curves: dict[str, list[Point]] = {}
+    for point in points:
+        curves.setdefault(point.arm, []).append(point)
+    rows = []
+    for arm, curve in curves.items():
+        row: dict[str, Any] = {"arm": arm}
+        for k in languages:
+            best = max(curves["memit"], key=lambda p: p.scores[k]["EM"])
+            row[f"EM {k}"] = at_level(curve, k, best.scores[k]["NS"] - 0.01)
+            row[f"gain {k}"] = row[f"EM {k}"] - best.scores[k]["EM"]
+        rows.append(row)
+    return rows
+
+
+def plot(points: Sequence[Point], languages: Sequence[str], path: Path) -> None:
+    """Magnitude against neighbourhood success, a panel per language."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5 * len(languages), 4.2))
+    panels = figure.subplots(1, len(languages))
+    for axes, language in zip(panels, languages, strict=True):
+        for arm in dict.fromkeys(p.arm for p in points):
+            chosen = sorted(
+                (p.scores[language]["NS"], p.scores[language]["EM"]) for p in points if p.arm == arm
+            )
+            mark = "k^" if arm == "memit" else "x" if "random" in arm else "o"
+            axes.plot([x for x, _ in chosen], [y for _, y in chosen], mark, label=arm, markersize=4)
+        axes.set_title(f"{language} ({'written' if language == WRITTEN else 'only served'})")
+        axes.set_xlabel("neighbourhood success")
+        axes.set_ylabel("magnitude of the edit prompts")
+        axes.set_xlim(0.93, 1.005)
+    panels[0].legend(fontsize=6)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--language", default=WRITTEN, help="of the head corrections")
+    parser.add_argument("--weights", type=float, nargs="*", default=[60.0, 300.0])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--relevance", type=Path)
+    options = parser.parse_args()
+    world = open_world(neighbours=3)
+    served = tuple(k for k in SERVED if k != options.language or k == WRITTEN)
+    world = replace(world, plan=replace(world.plan, served=served))
+    every = render.probes(world.facts, world.old, world.known, world.plan)
+    probes = [p for p in every if p.kind != "known"]
+    points = memit_curve(world, probes)
+    more, trained = memat_curves(world, probes, options.language, options.weights)
+    points += more
+    rows = compared(points, served)
+    random = [r for r in rows if str(r["arm"]).startswith("random")]
+    means = {k: fmean(float(r[k]) for r in random) for k in rows[0] if k != "arm"}
+    rows.append({"arm": "random, mean", **means})
+    save(
+        options.json,
+        {"language": options.language, "points": [asdict(p) for p in points], "compared": rows},
+    )
+    if options.plot:
+        plot(points, served, options.plot)
+    if options.relevance:
+        best = trained["probes K=16"]
+        figure = relevance_figure(best.relevance, best.heads)
+        figure.tight_layout()
+        figure.savefig(options.relevance, dpi=110)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Head corrections in the daemon: trained on the live release, added to every later candidate while they are on."""
+
+from dataclasses import replace
+from typing import Any
+
+from daemon import render
+from daemon.bootstrap import Factd
+from daemon.errors import Refused
+from daemon.steps import Progress
+from store import fact_queries, release_queries
+
+
+def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dict[str, Any]:
+    """Train corrections of a language on the facts of the live release, and keep them, switched on.
+
+    Raises: Refused: nothing is live, or the method has no values. EditorError: too few facts are right in the language.
+    """
+    from editor.corrections import save_corrections
+    from editor.delta import load_delta
+    from editor.heads import HeadSettings
+    from editor.methods.memat import train_corrections
+    from editor.writing import WriteSettings
+
+    settings = factd.method_settings()
+    if not isinstance(settings, WriteSettings):
+        raise Refused(
+            "the configured method writes no values; head corrections need memit or one like it"
+        )
+    with factd.store.begin() as session:
+        live = release_queries.live_release(session)
+        if live is None or live.candidate_id is None:
+            raise Refused(
+                "only the base model is live; publish a release, then train head corrections"
+            )
+        held = set(live.fact_ids)
+        facts = [f for f in fact_queries.candidate_set(session) if f.id in held]
+        before = fact_queries.previous(session, facts)
+    batch = render.edit_batch(facts, before, replace(factd.plan, write=(language,)))
+    found = train_corrections(
+        factd.workbench.model(),
+        batch.edits,
+        load_delta(factd.candidate_folder(live.candidate_id) / "delta"),
+        language,
+        heads=HeadSettings(count=count, lr=0.03, epochs=2),
+        settings=settings,
+        progress=progress,
+    )
+    save_corrections(found, factd.workspace)
+    return {"language": language, "id": found.id, "heads": len(found.heads), "facts": found.facts}

@@ -1,0 +1,332 @@
+"""Layers, z layer, step size and second-moment weight for a model: causal tracing, then a short search.
+
+Settings do not carry over between models (EDITING §1, §2), and nothing about a model's size tells them. What is needed is a
+list of facts that the model knows. Some are edited to another fact's object, for every setting of the search; the others are
+the neighbours that must keep their own. Layers are compared where their curves cross the same neighbourhood success, never at
+the same weight.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import exp, log, nan
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import torch
+
+from editor.delta import Delta, applied
+from editor.edits import Edit, EditBatch
+from editor.errors import BadEdit
+from editor.keys import read_keys
+from editor.layers import readings
+from editor.methods import memit
+from editor.model import EditableModel
+from editor.progress import Progress, silent
+from editor.score import Probe, forced, greedy, is_right
+from editor.solve import inverse_times
+from editor.tracing import Trace, trace
+from editor.writing import second_moments, templates_for
+
+STEPS = (0.02, 0.08, 0.3, 1.0)  # v_lr, times ‖z0‖ / √d: a step of this share of the stream's norm
+WEIGHTS = (
+    0.003,
+    0.03,
+    0.1,
+    0.3,
+    1.0,
+)  # times the median of kᵀ C⁻¹ k, where an edit and old keys weigh the same
+LEVEL = 0.97  # of the base model's neighbourhood success: where layers are compared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A fact that the model knows, in one wording to edit and others to ask."""
+
+    edit: Edit  # with target_true (today's answer) and target_new (another fact's)
+    paraphrases: tuple[str, ...]  # prompts with "{}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One setting with what it gave."""
+
+    layers: tuple[int, ...]
+    v_lr: float
+    second_moment_weight: float
+    efficacy: float  # magnitude on the edit prompts, -1 to 1 (EDITING §5)
+    paraphrase: (
+        float  # magnitude on the other wordings; that of the edit prompts where there are none
+    )
+    neighbourhood: float  # success
+    neighbourhood_magnitude: float
+
+    @property
+    def gain(self) -> float:
+        """What the search maximises at equal neighbourhood success."""
+        return (self.efficacy + self.paraphrase) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """The settings found, and what they were found from."""
+
+    layers: tuple[int, ...]
+    v_lr: float
+    second_moment_weight: float
+    level: float  # neighbourhood success at which layers were compared
+    trace: Trace
+    points: tuple[Point, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)  # the whole [method.memit] table
+
+
+def known_facts(rows: Iterable[Edit], *, seed: int = 0) -> tuple[Known, ...]:
+    """Facts with an object to write, that of another subject with the same wording; wordings of one fact are joined.
+
+    rows: edits whose target_true is today's answer; their target_new is not looked at. Raises: BadEdit: none can be used.
+    """
+    wordings: dict[tuple[str, str, str], list[Edit]] = {}
+    objects: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        if row.target_true:
+            wordings.setdefault((row.language, row.subject, row.target_true), []).append(row)
+            objects.setdefault((row.language, row.prompt), set()).add(row.target_true)
+    found = []
+    for (language, subject, true), same in wordings.items():
+        others = sorted(objects[language, same[0].prompt] - {true})
+        if others:
+            number = int(
+                hashlib.sha256(f"{seed} {language} {subject} {true}".encode()).hexdigest(), 16
+            )
+            edit = replace(same[0], target_new=others[number % len(others)])
+            found.append(Known(edit=edit, paraphrases=tuple(e.prompt for e in same[1:])))
+    if not found:
+        raise BadEdit("no two facts share a prompt and differ in target_true; give more facts")
+    return tuple(
+        sorted(found, key=lambda k: hashlib.sha256(f"{seed} {k.edit.key}".encode()).digest())
+    )
+
+
+def tune(
+    model: EditableModel,
+    facts: Sequence[Known],
+    *,
+    workspace: Path,
+    given: Mapping[str, Any],
+    edits: int = 24,
+    neighbours: int = 48,
+    traced: int = 12,
+    progress: Progress = silent,
+) -> Tuned:
+    """Search. given: settings of MEMIT that are not searched (templates, terminator, steps …).
+
+    Raises: BadEdit: the model knows too few of the facts.
+    """
+    sure = [k for k, right in zip(facts, _knows(model, facts), strict=True) if right]
+    if len(sure) < 8:
+        raise BadEdit(
+            f"the model answers {len(sure)} of {len(facts)} facts right; tuning needs 8 or more: give facts that it knows"
+        )
+    chosen = sure[: min(edits, len(sure) // 2)]
+    rest = sure[len(chosen) :]
+    found = trace(model, [k.edit for k in sure[:traced]], progress=progress)
+    search = _Search(model, chosen, _probes(chosen, rest[:neighbours]), given, workspace)
+    windows = candidate_layers(found.best_mlp, len(model.blocks))
+    level = LEVEL * search.neighbourhood(None)[0]
+    points: list[Point] = []
+    total = len(STEPS) + len(WEIGHTS) * len(windows)
+    start = search.scale(windows[0])
+    for share in STEPS:
+        points.append(search.point(windows[0], share * start.step, start.weight * WEIGHTS[1]))
+        progress("search", len(points), total)
+    v_lr = max(points, key=lambda p: p.gain).v_lr
+    for layers in windows:
+        scale = search.scale(layers)
+        for share in WEIGHTS:
+            points.append(
+                search.point(layers, v_lr * scale.step / start.step, scale.weight * share)
+            )
+            progress("search", len(points), total)
+    return _best(points[len(STEPS) :], level, found, tuple(points), given)
+
+
+def candidate_layers(centre: int, blocks: int) -> tuple[tuple[int, ...], ...]:
+    """Windows of blocks around the one that causal tracing points at, and the lowest ones; the nearest first."""
+    width = min(blocks, max(3, min(6, round(blocks / 6))))
+    middle = centre - width // 2
+    starts = [middle, middle - 1, middle + 1, middle - 2, 0]
+    allowed = [
+        min(max(start, 0), blocks - width - (1 if blocks > width else 0)) for start in starts
+    ]
+    return tuple(tuple(range(start, start + width)) for start in dict.fromkeys(allowed))
+
+
+def _best(
+    points: Sequence[Point],
+    level: float,
+    found: Trace,
+    every: tuple[Point, ...],
+    given: Mapping[str, Any],
+) -> Tuned:
+    """The layers whose curve is highest where it crosses the level, with the weight there."""
+    crossed = {
+        layers: crossing([p for p in points if p.layers == layers], level)
+        for layers in dict.fromkeys(p.layers for p in points)
+    }
+    layers = max(crossed, key=lambda k: crossed[k][1])
+    weight = float(f"{crossed[layers][0]:.3g}")
+    v_lr = next(p.v_lr for p in points if p.layers == layers)
+    settings = {
+        **given,
+        "layers": list(layers),
+        "second_moment_weight": weight,
+        "v_lr": float(f"{v_lr:.3g}"),
+    }
+    return Tuned(
+        layers=layers,
+        v_lr=settings["v_lr"],
+        second_moment_weight=weight,
+        level=level,
+        trace=found,
+        points=every,
+        settings=settings,
+    )
+
+
+def crossing(points: Sequence[Point], level: float) -> tuple[float, float]:
+    """(weight, gain) where neighbourhood success falls to a level as the weight gets smaller.
+
+    The smallest weight where it never does; (largest weight, -1) where it is below even there. Linear in log weight.
+    """
+    curve = sorted(points, key=lambda p: -p.second_moment_weight)
+    if curve[0].neighbourhood < level:
+        return curve[0].second_moment_weight, -1.0
+    above = curve[0]
+    for point in curve[1:]:
+        if point.neighbourhood < level:
+            share = (above.neighbourhood - level) / (above.neighbourhood - point.neighbourhood)
+            logs = log(above.second_moment_weight), log(point.second_moment_weight)
+            return exp(logs[0] + share * (logs[1] - logs[0])), above.gain + share * (
+                point.gain - above.gain
+            )
+        above = max(above, point, key=lambda p: (p.gain, -p.second_moment_weight))
+    return above.second_moment_weight, above.gain
+
+
+def _knows(model: EditableModel, facts: Sequence[Known]) -> list[bool]:
+    said = greedy(model, [k.edit.prompt.format(k.edit.subject) for k in facts])
+    return [is_right(text, (str(k.edit.target_true),)) for k, text in zip(facts, said, strict=True)]
+
+
+def _probe(kind: str, edit: Edit, prompt: str, target: str, contrast: str) -> Probe:
+    text = prompt.format(edit.subject)
+    return Probe(
+        kind=kind,
+        language=edit.language,
+        prompt=text,
+        target=target,
+        accepted=(target,),
+        contrast=contrast,
+    )
+
+
+def _probes(chosen: Sequence[Known], rest: Sequence[Known]) -> tuple[Probe, ...]:
+    """The edits, their other wordings, and neighbours: facts with an edit's prompt that must not take its new object."""
+    found = []
+    for known in chosen:
+        e = known.edit
+        for kind, prompt in (("edit", e.prompt), *(("paraphrase", p) for p in known.paraphrases)):
+            found.append(_probe(kind, e, prompt, e.target_new, str(e.target_true)))
+    for number, known in enumerate(rest):
+        e = known.edit
+        same = [
+            c.edit.target_new
+            for c in chosen
+            if c.edit.prompt == e.prompt and c.edit.target_new != e.target_true
+        ]
+        if same:
+            contrast = same[number % len(same)]
+            found.append(_probe("neighbourhood", e, e.prompt, str(e.target_true), contrast))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """What settings are multiples of, for some layers."""
+
+    step: float  # ‖z0‖ / √d
+    weight: float  # median of kᵀ C⁻¹ k over the edits and layers
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The search's fixed parts."""
+
+    model: EditableModel
+    chosen: Sequence[Known]
+    probes: tuple[Probe, ...]
+    given: Mapping[str, Any]
+    workspace: Path
+
+    @property
+    def batch(self) -> EditBatch:
+        return EditBatch.of(k.edit for k in self.chosen)
+
+    def settings(self, layers: tuple[int, ...], v_lr: float, weight: float) -> memit.Settings:
+        return memit.Settings(
+            **{**self.given, "layers": layers, "v_lr": v_lr, "second_moment_weight": weight}
+        )
+
+    def scale(self, layers: tuple[int, ...]) -> _Scale:
+        settings = self.settings(layers, 1.0, 1.0)
+        moments = second_moments(self.model, settings, self.workspace)
+        templates = templates_for(self.model, self.batch, settings)
+        rows, _ = readings(self.batch.edits, split=False)
+        weights = []
+        for layer in layers:
+            read = read_keys(self.model, rows, templates, layer=layer, z_layer=layers[-1])
+            keys = read.keys.double().T
+            matrix = moments.layers[layer].to(keys.device).double()
+            eye = 1e-6 * matrix.diagonal().mean() * torch.eye(len(matrix), device=keys.device)
+            weights += (keys * inverse_times(matrix + eye, keys)).sum(0).tolist()
+        size = float(read.stream.norm(dim=-1).mean())
+        return _Scale(size / read.stream.shape[1] ** 0.5, median(weights))
+
+    def point(self, layers: tuple[int, ...], v_lr: float, weight: float) -> Point:
+        settings = self.settings(layers, v_lr, weight)
+        delta = memit.edit(self.model, self.batch, settings=settings, workspace=self.workspace)
+        magnitudes = self.measured(delta)
+        success, size = self.neighbourhood(delta)
+        efficacy = fmean(magnitudes["edit"])
+        return Point(
+            layers=layers,
+            v_lr=v_lr,
+            second_moment_weight=weight,
+            efficacy=efficacy,
+            paraphrase=fmean(magnitudes["paraphrase"]) if magnitudes["paraphrase"] else efficacy,
+            neighbourhood=success,
+            neighbourhood_magnitude=size,
+        )
+
+    def measured(self, delta: Delta | None) -> dict[str, list[float]]:
+        """Magnitudes by kind of probe."""
+        end = str(self.given.get("terminator", ""))
+        pairs = [
+            (p.prompt, text + end) for p in self.probes for text in (p.target, str(p.contrast))
+        ]
+        if delta is None:
+            scores = forced(self.model, pairs)
+        else:
+            with applied(self.model, delta):
+                scores = forced(self.model, pairs)
+        found: dict[str, list[float]] = {"edit": [], "paraphrase": [], "neighbourhood": []}
+        for number, probe in enumerate(self.probes):
+            target, contrast = scores[2 * number][0], scores[2 * number + 1][0]
+            found[probe.kind].append(exp(-target) - exp(-contrast))
+        return found
+
+    def neighbourhood(self, delta: Delta | None) -> tuple[float, float]:
+        """Neighbourhood success and magnitude; nan without a neighbour."""
+        sizes = self.measured(delta)["neighbourhood"]
+        return (fmean([float(s > 0) for s in sizes]), fmean(sizes)) if sizes else (nan, nan)
