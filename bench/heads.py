@@ -112,8 +112,10 @@ def memat_curves(
 def others(world: World, probes: Sequence[Probe], language: str) -> list[str]:
     """Prompts about known facts whose subjects no probe asks about: what the corrections are to leave alone."""
     asked = {probe.fact for probe in probes}
-    facts = [f for f in world.known if f.id not in asked and f.relation == "P38"]
-    free = [f for f in facts if language in f.subject.labels]
+    facts = [f for f in world.known if f.id not in asked and language in f.subject.labels]
+    free = [f for f in facts if f.relation == "P38"] + [f for f in facts if f.relation != "P38"][
+        ::8
+    ]
     return [
         world.catalogue[f.relation].wordings[language].edit[0].format(f.subject.labels[language])
         for f in free

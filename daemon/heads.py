@@ -8,6 +8,9 @@ from daemon.bootstrap import Factd
 from daemon.errors import Refused
 from daemon.steps import Progress
 from store import fact_queries, release_queries
+from store.facts import FactStatus
+
+STILL = 300  # known facts whose answers the corrections must leave alone
 
 
 def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dict[str, Any]:
@@ -35,7 +38,14 @@ def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dic
         held = set(live.fact_ids)
         facts = [f for f in fact_queries.candidate_set(session) if f.id in held]
         before = fact_queries.previous(session, facts)
+        everything = fact_queries.list_facts(session, status=(FactStatus.KNOWN,))
     batch = render.edit_batch(facts, before, replace(factd.plan, write=(language,)))
+    known = [f for f in everything if language in f.subject.labels and language in f.object.labels]
+    still = [
+        wordings[language].edit[0].format(f.subject.labels[language])
+        for f in render.chosen(known, STILL, language)
+        if language in (wordings := factd.catalogue[f.relation].wordings)
+    ]
     found = train_corrections(
         factd.workbench.model(),
         batch.edits,
@@ -43,6 +53,7 @@ def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dic
         language,
         heads=HeadSettings(count=count, lr=0.03, epochs=2),
         settings=settings,
+        still=still,
         progress=progress,
     )
     save_corrections(found, factd.workspace)

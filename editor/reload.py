@@ -1,6 +1,6 @@
 """What was written is what was measured: a checkpoint is read again in a fresh process and asked.
 
-    python -m editor.reload FOLDER OUT      writes OUT: the logits of fixed token ids, and the keys that did not fit
+    python -m editor.reload OUT FOLDER ...      writes OUT: per folder, the logits of fixed token ids, and keys that did not fit
 
 A class that silently drops a tensor on reload (Qwen 2 an output bias) is found here and nowhere else.
 """
@@ -8,6 +8,7 @@ A class that silently drops a tensor on reload (Qwen 2 an output bias) is found 
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,7 +37,11 @@ def verify_reload(model: EditableModel, delta: Delta | None, folder: Path) -> fl
     else:
         with applied(model, delta):
             expected = logits(model)
-    found = in_fresh_process(folder)
+    return compared(folder, in_fresh_process([folder])[0], expected)
+
+
+def compared(folder: Path, found: Tensor, expected: Tensor) -> float:
+    """The largest difference of logits, relative to the largest logit. Raises: DamagedArtefact: it is too large."""
     error = float((found - expected).abs().max() / expected.abs().max())
     if not error <= TOLERANCE:
         raise DamagedArtefact(
@@ -53,15 +58,15 @@ def logits(model: EditableModel) -> Tensor:
     return found.float().cpu()
 
 
-def in_fresh_process(folder: Path) -> Tensor:
-    """The logits of the fixed ids as a new process computes them from a checkpoint.
+def in_fresh_process(folders: Sequence[Path]) -> list[Tensor]:
+    """The logits of the fixed ids as a new process computes them from each checkpoint.
 
-    Raises: DamagedArtefact: it does not load, or keys are missing or unexpected.
+    Raises: DamagedArtefact: one does not load, or its keys are missing or unexpected.
     """
     with TemporaryDirectory() as name:
         out = Path(name) / "logits.safetensors"
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "editor.reload", str(folder), str(out)],
+            [sys.executable, "-W", "ignore", "-m", "editor.reload", str(out), *map(str, folders)],
             capture_output=True,
             text=True,
             timeout=TIMEOUT_SECONDS,
@@ -69,20 +74,28 @@ def in_fresh_process(folder: Path) -> Tensor:
         )
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise DamagedArtefact(folder, f"cannot be loaded again ({last[0]})")
+            raise DamagedArtefact(folders[0], f"cannot be loaded again ({last[0]})")
         with safe_open(out, framework="pt") as file:
-            keys = json.loads((file.metadata() or {})["keys"])
-            found: Tensor = file.get_tensor("logits")
-    if keys:
-        raise DamagedArtefact(
-            folder, f"reloaded, its keys do not fit the class: {', '.join(keys[:3])}"
-        )
+            problems = json.loads((file.metadata() or {})["problems"])
+            found = [file.get_tensor(str(number)) for number in range(len(folders))]
+    for folder, keys in zip(folders, problems, strict=True):
+        if keys:
+            raise DamagedArtefact(
+                folder, f"reloaded, its keys do not fit the class: {', '.join(keys[:3])}"
+            )
     return found
 
 
+def main(out: Path, folders: Sequence[Path]) -> None:
+    """Load checkpoints in float32 and write their logits."""
+    read = [load(folder) for folder in folders]
+    tensors = {str(number): found for number, (found, _) in enumerate(read)}
+    save_file(tensors, out, metadata={"problems": json.dumps([keys for _, keys in read])})
+
+
 @torch.inference_mode()
-def main(folder: Path, out: Path) -> None:
-    """Load a checkpoint in float32 and write its logits."""
+def load(folder: Path) -> tuple[Tensor, list[str]]:
+    """Logits of the fixed ids, and the keys that are missing, unexpected or of another shape."""
     from transformers import AutoModelForCausalLM
 
     from editor.model import family_of
@@ -95,12 +108,9 @@ def main(folder: Path, out: Path) -> None:
         output_loading_info=True,
     )
     model, info = loaded
-    keys = sorted(
-        {*info["missing_keys"], *info["unexpected_keys"], *map(str, info["mismatched_keys"])}
-    )
-    found = model(input_ids=torch.tensor(IDS)).logits.float().contiguous()
-    save_file({"logits": found}, out, metadata={"keys": json.dumps(keys)})
+    keys = (*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"])
+    return model(input_ids=torch.tensor(IDS)).logits.float().contiguous(), sorted(map(str, keys))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])

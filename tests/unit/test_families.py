@@ -8,13 +8,14 @@ import torch
 from conftest import GOLDEN
 
 from editor import EditableModel, EditBatch, applied, load_model, plugins, write_checkpoint
+from editor.checkpoint import read_config
 from editor.corrections import HeadCorrections, with_heads
-from editor.delta import Delta
+from editor.delta import Delta, Dense
 from editor.errors import DamagedArtefact, NotEditable
 from editor.heads import biases, constants
 from editor.methods import memit
 from editor.model import family_of
-from editor.reload import logits, verify_reload
+from editor.reload import compared, in_fresh_process, logits, verify_reload
 from editor.score import forced, greedy
 from reference import tiny
 
@@ -89,17 +90,8 @@ def test_text_is_generated_as_the_blocks_one_by_one_say(model: EditableModel) ->
     assert said == str(model.tokenizer.decode([best], skip_special_tokens=True)).strip()
 
 
-def test_a_written_edit_is_read_again_in_a_fresh_process_as_it_was_measured(
-    model: EditableModel, delta: Delta, tmp_path: Path
-) -> None:
-    out = write_checkpoint(model.path, delta, tmp_path / "out")
-    assert verify_reload(model, delta, out) < 1e-5
-    with pytest.raises(DamagedArtefact, match="other logits"):
-        verify_reload(model, None, out)
-
-
-def test_head_corrections_are_read_again_or_refused_with_the_way_out(
-    model: EditableModel, delta: Delta, tmp_path: Path
+def test_head_corrections_act_as_constants_and_are_taken_off_again(
+    model: EditableModel, delta: Delta
 ) -> None:
     if model.family.attention_out is None:
         with pytest.raises(NotEditable, match="use memit"):
@@ -113,13 +105,54 @@ def test_head_corrections_are_read_again_or_refused_with_the_way_out(
     with applied(model, both):
         assert torch.allclose(logits(model), expected, atol=1e-4)
     assert same(before, bits(model))
-    if model.family.carrier is None:
-        with pytest.raises(NotEditable, match="switch them off"):
-            write_checkpoint(model.path, both, tmp_path / "out")
-        return
-    out = write_checkpoint(model.path, both, tmp_path / "out")
-    assert verify_reload(model, both, out) < 1e-5
-    with pytest.raises(DamagedArtefact, match="other logits"):
+
+
+def test_what_was_written_is_read_again_in_a_fresh_process_or_refused_with_the_way_out(
+    tmp_path: Path,
+) -> None:
+    written: list[tuple[Path, torch.Tensor]] = []
+    refused = []
+    for family in FAMILIES:
+        model = load_model(tiny.make(family, tmp_path / family))
+        part = Dense(0.01 * torch.ones_like(model.mlp_out(1).weight))
+        plain = Delta(
+            parts={model.parameter(1): part},
+            base_fingerprint=model.fingerprint,
+            batch_id="",
+            method="memit",
+        )
+        deltas = [plain]
+        if model.family.attention_out is not None:
+            deltas.append(with_heads(model, plain, [corrections(model)]))
+        for number, delta in enumerate(deltas):
+            out = tmp_path / f"{family}-{number}"
+            try:
+                write_checkpoint(model.path, delta, out)
+            except NotEditable as error:
+                assert "switch them off" in str(error)
+                refused.append(family)
+                continue
+            with applied(model, delta):
+                written.append((out, logits(model)))
+    assert refused == ["phi3"]
+    found = in_fresh_process([out for out, _ in written])
+    for (out, expected), again in zip(written, found, strict=True):
+        assert compared(out, again, expected) < 1e-5
+    with pytest.raises(
+        DamagedArtefact, match="other logits"
+    ):  # the control: heads make a difference
+        compared(written[0][0], found[1], written[0][1])
+
+
+def test_a_checkpoint_with_a_key_too_many_is_refused(tmp_path: Path) -> None:
+    model = load_model(tiny.make("qwen2", tmp_path / "base"))
+    delta = Delta(parts={}, base_fingerprint=model.fingerprint, batch_id="", method="memit")
+    out = write_checkpoint(
+        model.path, with_heads(model, delta, [corrections(model)]), tmp_path / "out"
+    )
+    config = read_config(model.path)  # what a naive writer leaves: the class drops the bias
+    (out / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DamagedArtefact, match="do not fit the class"):
         verify_reload(model, delta, out)
 
 
