@@ -28,7 +28,7 @@ from editor.score import Probe
 WRITTEN = "en"
 SERVED = ("en", "es", "fr")
 WEIGHTS = (4.0, 60.0, 300.0, 1200.0, 4000.0)
-LENGTHS = (0.5, 1.0, 2.0, 3.0)  # times the trained corrections
+LENGTHS = (0.5, 1.0, 1.5, 2.0)  # times the trained corrections
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,11 @@ def memit_delta(world: World, weight: float, factor: float = 1.0) -> Delta:
 def arms(language: str) -> dict[str, HeadSettings]:
     """The arms of MEMAT."""
     plain = HeadSettings(lr=0.03, epochs=2)
-    found = {f"probes K={k}": replace(plain, count=k) for k in (16, 8, 48)}
+    found = {f"probes K={k}": replace(plain, count=k) for k in (16, 8, 32, 48)}
+    found |= {f"gradient K={k}": replace(plain, count=k, choice="gradient") for k in (8, 4)}
     found |= {
         f"random K={k} seed {seed}": replace(plain, count=k, choice="random", seed=seed)
-        for k, seed in ((16, 0), (16, 1), (8, 0))
+        for k, seed in ((16, 0), (8, 0), (8, 1), (4, 0), (4, 1))
     }
     found["without other facts held, K=16"] = replace(plain, still_factor=0.0)
     found["as released K=16"] = replace(plain, form="as-released")
@@ -172,7 +173,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--language", default=WRITTEN, help="of the head corrections")
-    parser.add_argument("--weights", type=float, nargs="*", default=[60.0, 300.0])
+    parser.add_argument("--weights", type=float, nargs="*", default=[4.0, 60.0])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--relevance", type=Path)

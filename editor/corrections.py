@@ -35,6 +35,7 @@ class HeadCorrections:
     heads: tuple[tuple[int, int], ...]  # (layer, head), best first
     vectors: Tensor  # (heads, d_head) float32
     relevance: Tensor  # (layers, heads) float32, validation accuracy of each head's probe
+    gains: Tensor  # (layers, heads) float32, first-order gain of each head; zeros unless heads were chosen by it
     facts: int  # sentences pairs of the probe data
     settings: Mapping[str, Any]
 
@@ -42,7 +43,7 @@ class HeadCorrections:
     def id(self) -> str:
         """SHA-256 of everything."""
         digest = hashlib.sha256(json.dumps(self.about(), sort_keys=True).encode())
-        for tensor in (self.vectors, self.relevance):
+        for tensor in (self.vectors, self.relevance, self.gains):
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
@@ -91,7 +92,9 @@ def corrections_folder(workspace: Path, fingerprint: str, language: str) -> Path
 
 def save_corrections(found: HeadCorrections, workspace: Path) -> Path:
     """Write corrections with a manifest, switched on; those that were there for the language are replaced."""
-    tensors = {"vectors": found.vectors.contiguous(), "relevance": found.relevance.contiguous()}
+    tensors = {
+        name: getattr(found, name).contiguous() for name in ("vectors", "relevance", "gains")
+    }
     folder = corrections_folder(workspace, found.base_fingerprint, found.language)
     write_folder(
         folder, lambda part: save_file(tensors, part / FILE), found.about() | {"id": found.id}
@@ -110,6 +113,7 @@ def load_corrections(folder: Path) -> HeadCorrections:
         heads=tuple((int(layer), int(head)) for layer, head in manifest["heads"]),
         vectors=tensors["vectors"],
         relevance=tensors["relevance"],
+        gains=tensors["gains"],
         facts=manifest["facts"],
         settings=manifest["settings"],
     )

@@ -20,11 +20,11 @@ from editor.errors import BadEdit, BadSettings
 from editor.hooks import captured_input, moved_output
 from editor.model import EditableModel
 from editor.progress import Progress, silent
-from editor.score import greedy, is_right
+from editor.score import forced
 from editor.tokens import padded
 from editor.values import Rows, ValueSettings, make_rows, row_losses
 
-CHOICES = ("probes", "random")
+CHOICES = ("probes", "gradient", "random")
 FORMS = ("correct", "as-released", "center-of-mass")
 CHUNK = 64  # sentences run at once
 STILL = 96  # prompts that must stay, per batch
@@ -39,7 +39,7 @@ class HeadSettings:
     """
 
     count: int = 16  # heads that are corrected; 0: none
-    choice: str = "probes"  # "random": a control
+    choice: str = "probes"  # as published; "gradient": where a constant lowers the loss most; "random": a control
     form: str = "correct"  # "as-released"; "center-of-mass": ITI's directions instead of training
     lr: float = 0.1  # of a step, relative to the head's mean output norm
     epochs: int = 1
@@ -77,6 +77,7 @@ class Chosen:
     heads: tuple[tuple[int, int], ...]  # (layer, head), best first
     vectors: Tensor  # (heads, d_head) float32, what is added to each head's output
     relevance: Tensor  # (layers, heads) float32, validation accuracy of the head's probe
+    gains: Tensor  # (layers, heads) float32, ‖∂loss/∂δ‖ times the head's mean output norm, nats; zeros unless chosen by gradient
     facts: int  # that the probes were fitted and validated on
 
 
@@ -97,21 +98,27 @@ def correct_heads(
     usable = right_now(model, edits)
     features = read_features(model, usable, seed=settings.seed)
     relevance = fit_probes(features)
-    heads = ranked(relevance, settings)
-    norms = torch.stack([head_norm(features, layer, head) for layer, head in heads])
+    every = torch.stack([features.new, features.old]).norm(dim=-1).mean((0, 1))
+    gains = torch.zeros_like(relevance)
+    if settings.choice == "gradient":
+        gains = first_order_gains(model, edits, every, settings, values, still)
+    heads = ranked(gains if settings.choice == "gradient" else relevance, settings)
+    norms = torch.stack([every[layer, head] for layer, head in heads])
     if settings.form == "center-of-mass":
         vectors = center_of_mass(features, heads) * settings.strength
     else:
         chosen = usable if settings.only_right else edits
         vectors = trained(model, chosen, heads, norms, settings, values, still, progress)
-    return Chosen(heads=heads, vectors=vectors.cpu(), relevance=relevance, facts=len(usable))
+    return Chosen(
+        heads=heads, vectors=vectors.cpu(), relevance=relevance, gains=gains, facts=len(usable)
+    )
 
 
 def right_now(model: EditableModel, edits: Sequence[Edit]) -> tuple[Edit, ...]:
-    """The edits with a target_true whose prompt the model now answers with the new target, greedily."""
+    """The edits with a target_true whose prompt the model now answers with the new target: every token is the likeliest."""
     asked = [e for e in edits if e.target_true]
-    said = greedy(model, [e.prompt.format(e.subject) for e in asked])
-    found = [e for e, text in zip(asked, said, strict=True) if is_right(text, (e.target_new,))]
+    said = forced(model, [(e.prompt.format(e.subject), e.target_new) for e in asked])
+    found = [e for e, (_, right) in zip(asked, said, strict=True) if right]
     if len({e.subject for e in found}) < 4:
         raise BadEdit(
             f"{len(found)} of {len(edits)} edits are right in this language after the edit and have a target_true; "
@@ -180,11 +187,25 @@ def ranked(relevance: Tensor, settings: HeadSettings) -> tuple[tuple[int, int], 
     return tuple((int(i) // heads, int(i) % heads) for i in order[: settings.count])
 
 
-def head_norm(features: Features, layer: int, head: int) -> Tensor:
-    """Mean norm of a head's output."""
-    both = torch.cat([features.new[:, layer, head], features.old[:, layer, head]])
-    found: Tensor = both.norm(dim=-1).mean()
-    return found
+def first_order_gains(
+    model: EditableModel,
+    edits: Sequence[Edit],
+    norms: Tensor,
+    settings: HeadSettings,
+    values: ValueSettings,
+    still: Sequence[str] = (),
+) -> Tensor:
+    """How much the loss falls, to first order, with a constant of the head's own mean norm, (layers, heads)."""
+    layers, count = norms.shape
+    heads = [(layer, head) for layer in range(layers) for head in range(count)]
+    share = torch.zeros(len(heads), model.head_weight(0).shape[-1], device=model.device)
+    share.requires_grad_(True)
+    batches = list(_batches(edits, replace(settings, epochs=1)))
+    for number, batch in enumerate(batches):
+        loss = _loss(model, batch, number, heads, share, settings, values, still)
+        loss.backward()  # type: ignore[no-untyped-call]
+    assert share.grad is not None
+    return share.grad.norm(dim=-1).view(layers, count).cpu() / len(batches) * norms
 
 
 def center_of_mass(features: Features, heads: Sequence[tuple[int, int]]) -> Tensor:
@@ -224,11 +245,7 @@ def trained(
     optimiser = torch.optim.Adam([share], lr=settings.lr / width**0.5)
     batches = list(_batches(edits, settings))
     for number, batch in enumerate(batches):
-        rows = make_rows(model, batch, values)
-        loss = _batch_loss(model, rows, heads, share * norms, released=released)
-        if still and settings.still_factor and not released:
-            part = [still[(number * STILL + i) % len(still)] for i in range(min(STILL, len(still)))]
-            loss = loss + settings.still_factor * _moved(model, part, heads, share * norms)
+        loss = _loss(model, batch, number, heads, share * norms, settings, values, still)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -246,6 +263,26 @@ def _batches(edits: Sequence[Edit], settings: HeadSettings) -> Iterator[list[Edi
             torch.randperm(len(edits), generator=generator), settings.batch_size
         ):
             yield [edits[i] for i in part.tolist()]
+
+
+def _loss(
+    model: EditableModel,
+    batch: Sequence[Edit],
+    number: int,
+    heads: Sequence[tuple[int, int]],
+    vectors: Tensor,
+    settings: HeadSettings,
+    values: ValueSettings,
+    still: Sequence[str],
+) -> Tensor:
+    """The loss of the values over a batch, and the KL of the next prompts that must stay."""
+    released = settings.form == "as-released"
+    rows = make_rows(model, batch, values)
+    loss = _batch_loss(model, rows, heads, vectors, released=released)
+    if still and settings.still_factor and not released:
+        part = [still[(number * STILL + i) % len(still)] for i in range(min(STILL, len(still)))]
+        loss = loss + settings.still_factor * _moved(model, part, heads, vectors)
+    return loss
 
 
 def _batch_loss(

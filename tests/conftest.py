@@ -49,6 +49,22 @@ def claim(who: str, held: str, /, *, day: str | None = "2023-01-01", **more: Any
     return found | more
 
 
+COUNTRIES = ("Croatia", "Estonia", "Latvia", "Lithuania", "Slovenia", "Slovakia", "Malta", "Greece")
+WORDINGS = ("The currency of {} is the", "{} has as its currency the")
+
+
+def currencies(model: Any, subjects: tuple[str, ...] = COUNTRIES, new: str = "euro") -> list[Any]:
+    """Edits of the reference model: what these countries pay with, target_true being what it says today."""
+    from editor import Edit
+    from editor.score import greedy
+
+    said = greedy(model, [WORDINGS[0].format(subject) for subject in subjects])
+    return [
+        Edit(prompt=WORDINGS[0], subject=subject, target_new=new, target_true=text.rstrip("."))
+        for subject, text in zip(subjects, said, strict=True)
+    ]
+
+
 def jsonl(path: Path, rows: list[Any]) -> Path:
     """Rows as a JSONL file; a bytes row is written as it is."""
     lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]

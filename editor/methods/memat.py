@@ -37,7 +37,7 @@ class Settings(memit.Settings):
 
     head_languages: tuple[str, ...]
     write_languages: tuple[str, ...] = ()  # empty: every language of the batch
-    heads: str = "correct"  # "as-released", "center-of-mass" (ITI); controls: "random", "none"
+    heads: str = "correct"  # "gradient": chosen by it; "as-released", "center-of-mass" (ITI); controls: "random", "none"
     head_count: int = 16
     head_lr: float = 0.1
     head_epochs: int = 1
@@ -53,11 +53,11 @@ class Settings(memit.Settings):
 
     def correction(self) -> HeadSettings:
         """What the corrections are told."""
-        random = self.heads == "random"
+        form = "correct" if self.heads in ("random", "none", "gradient") else self.heads
         return HeadSettings(
             count=0 if self.heads == "none" else self.head_count,
-            choice="random" if random else "probes",
-            form="correct" if random or self.heads == "none" else self.heads,
+            choice=self.heads if self.heads in ("random", "gradient") else "probes",
+            form=form,
             lr=self.head_lr,
             epochs=self.head_epochs,
             batch_size=self.head_batch_size,
@@ -154,6 +154,7 @@ def train_corrections(
         heads=found.heads,
         vectors=found.vectors,
         relevance=found.relevance,
+        gains=found.gains,
         facts=found.facts,
         settings=asdict(heads),
     )

@@ -63,6 +63,7 @@ def corrections(model: EditableModel) -> HeadCorrections:
         heads=heads,
         vectors=torch.randn(len(heads), width, generator=torch.Generator().manual_seed(1)),
         relevance=torch.rand(4, 4),
+        gains=torch.zeros(4, 4),
         facts=1,
         settings={"form": "correct"},
     )

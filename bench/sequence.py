@@ -1,0 +1,248 @@
+"""Twenty batches one after the other: what is left of the first one, of everything, and of the facts nobody edited.
+
+    python -m bench.sequence [--batches 20] [--size 10] [--json FILE] [--plot FILE]
+
+Known facts of the reference world, in English, get another fact's object (as CounterFact does). After every batch: score
+(harmonic mean of ES, PS, NS over all edits so far), retention (the first batch, asked freely), known facts kept (a sample that
+was never edited, asked freely) and the norm of the weights. The ledger form solves all edits so far at once from the base; the
+others edit what the last batch left.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
+from daemon.tuning import ANY
+from editor.delta import Delta, applied
+from editor.edits import Edit, EditBatch
+from editor.layers import put_back, stored
+from editor.methods import alphaedit, fine_tuning, memit
+from editor.model import EditableModel
+from editor.score import Probe, greedy, is_right
+from editor.settings import settings_from
+from editor.tuning import Known, known_facts
+from editor.writing import language_templates
+
+KEPT = 120
+WEIGHT = 300.0
+
+
+@dataclass(frozen=True)
+class After:
+    """What was measured after a batch."""
+
+    method: str
+    batch: int
+    score: float
+    retention: float  # share of the first batch that is still answered with the new object
+    kept: float  # share of unedited known facts that are still answered right
+    norm: float  # highest ‖W‖ / ‖W_base‖ of the edited weights
+
+
+@dataclass(frozen=True)
+class Task:
+    """Batches, and what is asked."""
+
+    batches: tuple[EditBatch, ...]
+    facts: tuple[Known, ...]  # edited, in the order of the batches
+    neighbours: tuple[Probe, ...]
+    kept: tuple[Edit, ...]
+
+
+def make_task(world: World, *, batches: int, size: int) -> Task:
+    """Facts that the model knows, spread over the relations."""
+    rows = [
+        Edit(
+            prompt=prompt,
+            subject=fact.subject.labels["en"],
+            target_new=ANY,
+            target_true=fact.object.labels["en"],
+        )
+        for fact in world.known
+        for prompt in (
+            *world.catalogue[fact.relation].wordings["en"].edit[:1],
+            *world.catalogue[fact.relation].wordings["en"].check[:1],
+        )
+    ]
+    facts = known_facts(rows)
+    said = greedy(world.model, [k.edit.prompt.format(k.edit.subject) for k in facts])
+    sure = [
+        k for k, text in zip(facts, said, strict=True) if is_right(text, (str(k.edit.target_true),))
+    ]
+    edited, rest = sure[: batches * size], sure[batches * size :]
+    parts = [edited[i : i + size] for i in range(0, len(edited), size)]
+    new = {k.edit.prompt: k.edit.target_new for k in edited}
+    neighbours = [
+        _probe("neighbourhood", k.edit, k.edit.prompt, str(k.edit.target_true), new[k.edit.prompt])
+        for k in rest
+        if new.get(k.edit.prompt) not in (None, k.edit.target_true)
+    ]
+    return Task(
+        tuple(EditBatch.of(k.edit for k in part) for part in parts),
+        tuple(edited),
+        tuple(neighbours[:KEPT]),
+        tuple(k.edit for k in rest[:KEPT]),
+    )
+
+
+def _probe(kind: str, edit: Edit, prompt: str, target: str, contrast: str) -> Probe:
+    text = prompt.format(edit.subject)
+    return Probe(
+        kind=kind, language="en", prompt=text, target=target, accepted=(target,), contrast=contrast
+    )
+
+
+def measured(world: World, task: Task, method: str, number: int, delta: Delta, size: int) -> After:
+    """One row, printed."""
+    done = task.facts[: number * size]
+    probes = list(task.neighbours)
+    for known in done:
+        e = known.edit
+        for kind, prompt in (("edit", e.prompt), *(("paraphrase", p) for p in known.paraphrases)):
+            probes.append(_probe(kind, e, prompt, e.target_new, str(e.target_true)))
+    first = [k.edit for k in task.facts[:size]]
+    with applied(world.model, delta):
+        scores = teacher_forced(world.model, probes, world.settings.terminator)["en"]
+        said = greedy(world.model, [e.prompt.format(e.subject) for e in (*first, *task.kept)])
+    right = [is_right(t, (e.target_new,)) for t, e in zip(said, first, strict=False)]
+    kept = [is_right(t, (str(e.target_true),)) for t, e in zip(said[size:], task.kept, strict=True)]
+    found = After(
+        method, number, scores["score"], fmean(right), fmean(kept), norm_of(world.model, delta)
+    )
+    print(
+        f"{method:<24} {number:>2}  score {found.score:.3f}  first batch {found.retention:.2f}  "
+        f"kept {found.kept:.3f}  norm {found.norm:.3f}",
+        flush=True,
+    )
+    return found
+
+
+def norm_of(model: EditableModel, delta: Delta) -> float:
+    """Highest ‖W + ΔW‖ / ‖W‖ over the changed weights."""
+    weights = {name: model.model.get_parameter(name).detach() for name in delta.parts}
+    return max(float((w + delta.parts[n].matrix()).norm() / w.norm()) for n, w in weights.items())
+
+
+def ledger(world: World, task: Task) -> list[Delta]:
+    """One solve over all edits so far, from the base."""
+    return [
+        memit.edit(
+            world.model,
+            EditBatch.of(e for batch in task.batches[: n + 1] for e in batch.edits),
+            settings=replace(world.settings, second_moment_weight=WEIGHT),
+            workspace=WORKSPACE,
+        )
+        for n in range(len(task.batches))
+    ]
+
+
+def sequential(world: World, task: Task) -> list[Delta]:
+    """MEMIT on what the last batch left, nothing of earlier batches in the solve: what public code does."""
+    settings = replace(world.settings, second_moment_weight=WEIGHT)
+    return memit.sequential(world.model, task.batches, settings=settings, workspace=WORKSPACE)
+
+
+def null_space(world: World, task: Task) -> list[Delta]:
+    """AlphaEdit with its history."""
+    held = {
+        k: v
+        for k, v in vars(world.settings).items()
+        if k not in ("second_moment_weight", "protect_weight")
+    }
+    settings = settings_from(
+        alphaedit.Settings, {**held, "nullspace_threshold": THRESHOLD, "ridge": RIDGE}
+    )
+    return alphaedit.sequential(world.model, task.batches, settings=settings, workspace=WORKSPACE)
+
+
+THRESHOLD, RIDGE = 0.02, 10.0  # AlphaEdit's own
+LR, EPOCHS, FT_LAYER = 2e-4, 10, 2
+
+
+def tuned(world: World, task: Task) -> list[Delta]:
+    """One MLP matrix fine-tuned on every batch, breadth first within it."""
+    model = world.model
+    settings = fine_tuning.Settings(
+        layers=(FT_LAYER,),
+        lr=LR,
+        epochs=EPOCHS,
+        templates=world.settings.templates,
+        terminator=world.settings.terminator,
+    )
+    templates = language_templates(model, {"en"}, settings.templates, seed=0)
+    weight, found = model.weight(FT_LAYER), []
+    before = weight.detach().clone()
+    with put_back([weight]):
+        for batch in task.batches:
+            fine_tuning.train(model, batch.edits, settings, templates)
+            parts = {model.parameter(FT_LAYER): stored(model, weight.detach() - before)}
+            found.append(
+                Delta(
+                    parts=parts,
+                    base_fingerprint=model.fingerprint,
+                    batch_id=batch.id,
+                    method="fine_tuning",
+                )
+            )
+    return found
+
+
+METHODS: dict[str, Callable[[World, Task], list[Delta]]] = {
+    "MEMIT, ledger": ledger,
+    "MEMIT, sequential": sequential,
+    "AlphaEdit, sequential": null_space,
+    "fine-tuning": tuned,
+}
+
+
+def plot(rows: Sequence[After], path: Path) -> None:
+    """The four measures over the batches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 6))
+    names = ("score", "retention", "kept", "norm")
+    titles = ("score", "first batch, still answered", "unedited facts kept", "‖W‖ / ‖W base‖")
+    for axes, name, title in zip(figure.subplots(2, 2).flat, names, titles, strict=True):
+        for method in dict.fromkeys(row.method for row in rows):
+            chosen = [row for row in rows if row.method == method]
+            axes.plot([r.batch for r in chosen], [getattr(r, name) for r in chosen], label=method)
+        axes.set_title(title)
+        axes.set_xlabel("batches")
+    figure.axes[0].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batches", type=int, default=20)
+    parser.add_argument("--size", type=int, default=10)
+    parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--every", type=int, default=1, help="measure after every so many batches")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args()
+    world = open_world()
+    task = make_task(world, batches=options.batches, size=options.size)
+    rows = [
+        measured(world, task, name, number, delta, options.size)
+        for name in options.methods
+        for number, delta in enumerate(METHODS[name](world, task), start=1)
+        if number % options.every == 0
+    ]
+    save(options.json, [asdict(row) for row in rows])
+    if options.plot:
+        plot(rows, options.plot)
+    last: list[dict[str, Any]] = [asdict(r) for r in rows if r.batch == len(task.batches)]
+    print(table(last))
+
+
+if __name__ == "__main__":
+    main()
