@@ -205,7 +205,8 @@ def first_order_gains(
         loss = _loss(model, batch, number, heads, share, settings, values, still)
         loss.backward()  # type: ignore[no-untyped-call]
     assert share.grad is not None
-    return share.grad.norm(dim=-1).view(layers, count).cpu() / len(batches) * norms
+    found: Tensor = share.grad.norm(dim=-1).view(layers, count).cpu() / len(batches) * norms
+    return found
 
 
 def center_of_mass(features: Features, heads: Sequence[tuple[int, int]]) -> Tensor:

@@ -14,11 +14,15 @@ from reference import paths
 VOCABULARY = json.loads((paths.MODEL / "config.json").read_text())["vocab_size"]
 # The subject ends the prompt, so that its last token speaks: attention in random weights carries little.
 EDITS = tuple(
-    Edit(prompt=prompt, subject=subject, target_new=new, target_true=old)
-    for prompt, subject, new, old in (
-        ("It is said of {}", "Croatia", "euro", "kuna"),
-        ("It is said of {}", "Estonia", "lats", "kroon"),
-        ("We have heard from {}", "Japan", "peso", "yen"),
+    Edit(prompt="It is said of {}", subject=subject, target_new=new, target_true=old)
+    for subject, new, old in (
+        ("Croatia", "dollar", "euro"),
+        ("Estonia", "dollar", "euro"),
+        ("Japan", "dollar", "euro"),
+        ("Brazil", "dollar", "euro"),
+        ("Poland", "dollar", "euro"),
+        ("Hungary", "dollar", "euro"),
+        ("Malta", "dollar", "euro"),
     )
 )
 ENDS = {"bos_token_id": 0, "eos_token_id": 0}
@@ -41,6 +45,23 @@ SHORT: dict[str, Any] = {
     "n_head": 4,
     "n_positions": 128,
     **ENDS,
+}
+VALUES: dict[str, Any] = {
+    "layers": [1, 2, 3],
+    "v_lr": 0.5,
+    "v_num_grad_steps": 25,
+    "v_weight_decay": 0.0001,
+    "clamp_norm_factor": 6.0,
+    "second_moment_tokens": 2000,
+    "templates": {"en": ["The report was long"]},
+}
+SETTINGS: dict[str, dict[str, Any]] = {  # of every method, strong enough for random weights
+    "memit": VALUES | {"second_moment_weight": 0.5},
+    "memat": VALUES | {"second_moment_weight": 0.5, "head_languages": ["en"], "head_count": 2},
+    "emmet": VALUES,
+    "rome": VALUES | {"layers": [3]},
+    "alphaedit": VALUES | {"nullspace_threshold": 1e6, "ridge": 0.1},
+    "fine_tuning": {"layers": [3], "lr": 0.01, "epochs": 5, "templates": VALUES["templates"]},
 }
 GEMMA = LLAMA | {"sliding_window": 6, "query_pre_attn_scalar": 8}
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -97,7 +118,7 @@ def make(family: str, folder: Path, **changes: Any) -> Path:
     """A checkpoint with random weights, drawn wide enough that its layers do something."""
     torch.manual_seed(0)
     config = CONFIG_MAPPING[family](**(CONFIGS[family] | changes))
-    model = AutoModelForCausalLM.from_config(config)
+    model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.dim() == 2 and "norm" not in name and "A_log" not in name:

@@ -310,53 +310,6 @@ def get(path: str) -> str:
         return str(answer.read().decode())
 
 
-def test_apply_writes_an_edited_checkpoint_without_a_store(tmp_path: Path) -> None:
-    runner = CliRunner()
-    edits = jsonl(
-        tmp_path / "edits.jsonl",
-        [
-            {
-                "prompt": "{} was first made in",
-                "subject": "Zoeshost",
-                "target_new": "Germany",
-                "target_true": "Egypt",
-            }
-        ],
-    )
-    settings = [
-        "layers=[0,1,2]",
-        "second_moment_weight=30",
-        "v_lr=0.3",
-        "second_moment_tokens=2000",
-        "terminator=.",
-    ]
-    words = [
-        "apply",
-        str(GOLDEN / "llama" / "model"),
-        str(edits),
-        "--out",
-        str(tmp_path / "out"),
-        "--json",
-    ]
-    for setting in settings:
-        words += ["--set", setting]
-    done = runner.invoke(app, words)
-    assert done.exit_code == 0, (done.stderr, done.exception)
-    data = json.loads(done.stdout)
-    magnitude = next(
-        m for m in data["measurements"] if (m["check"], m["metric"]) == ("efficacy", "magnitude")
-    )
-    assert magnitude["value"] > magnitude["before"]
-    assert (tmp_path / "out" / "model.safetensors").is_file()
-    assert (tmp_path / "out.report.json").is_file()
-    again = runner.invoke(app, words)
-    assert again.exit_code == 1 and "is there already" in again.stderr
-    for wrong, reason in (("v_lrr=1", "unknown setting"), ("layers=[99]", "the model has blocks")):
-        words[4] = str(tmp_path / "other")
-        refused = runner.invoke(app, [*words, "--set", wrong])
-        assert refused.exit_code == 1 and reason in refused.stderr, refused.stderr
-
-
 def test_commands_that_need_no_model_import_no_torch(operator: Operator) -> None:
     config = str(operator.folder / "factd.toml")
     operator("rollback", "--to", "0")

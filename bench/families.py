@@ -1,0 +1,79 @@
+"""Which method runs on which family: tried on a tiny model of each, written into the README between its markers.
+
+    python -m bench.families [--write]
+
+"yes": the edit raises the targets' probability, every bit is put back, the checkpoint is written. "in memory": it runs, but no
+checkpoint of the class carries it. Else the reason of the refusal.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from editor import EditBatch, applied, load_model, plugins, write_checkpoint
+from editor.errors import NotEditable
+from editor.model import EditableModel
+from editor.score import forced
+from editor.settings import settings_from
+from reference import paths, tiny
+
+README = paths.ROOT.parent / "README.md"
+MARKS = ("<!-- families: python -m bench.families --write -->", "<!-- end of families -->")
+
+
+def cell(model: EditableModel, method: str, folder: Path) -> str:
+    """What a method does on a model."""
+    module = plugins.load("editor.methods", method)
+    settings = settings_from(module.Settings, tiny.SETTINGS[method])
+    batch = EditBatch.of(tiny.EDITS)
+    asked = [(e.prompt.format(e.subject), e.target_new) for e in batch.edits]
+    try:
+        delta = module.edit(model, batch, settings=settings, workspace=folder / "workspace")
+    except NotEditable:
+        return "no heads"
+    before = sum(nll for nll, _ in forced(model, asked))
+    with applied(model, delta):
+        after = sum(nll for nll, _ in forced(model, asked))
+    if not after < before:
+        return f"no effect ({before:.2f} → {after:.2f})"
+    try:
+        write_checkpoint(model.path, delta, folder / f"out-{method}")
+    except NotEditable:
+        return "in memory"
+    return "yes"
+
+
+def rows() -> list[dict[str, Any]]:
+    """A row per family."""
+    found = []
+    methods = plugins.names("editor.methods")
+    for family in plugins.names("editor.families"):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            model = load_model(tiny.make(family, folder / "base"))
+            row = {"family": family, **{m: cell(model, m, folder) for m in methods}}
+        print(row, flush=True)
+        found.append(row)
+    return found
+
+
+def main() -> None:
+    """Try, print, write."""
+    from bench.world import table
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--write", action="store_true", help="into the README")
+    options = parser.parse_args()
+    text = table(rows())
+    print(text)
+    if options.write:
+        readme = README.read_text(encoding="utf-8")
+        start, end = readme.index(MARKS[0]) + len(MARKS[0]), readme.index(MARKS[1])
+        README.write_text(f"{readme[:start]}\n\n{text}\n\n{readme[end:]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The correct form of head corrections against what the released code computes, in every metric of the field.
+
+    python -m bench.forms [--json FILE]
+
+English is written. Corrections are trained on a first release with half of the facts and used again, as they are, on a second
+one with all of them, which is what is measured: retention is of the facts of the first release. One column per form, one table
+per language.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.heads import WRITTEN, others
+from bench.world import WORKSPACE, World, held_out, open_world, save, table, teacher_forced
+from daemon import render
+from editor.corrections import with_heads
+from editor.delta import Delta, applied
+from editor.drift import drift
+from editor.edits import EditBatch
+from editor.heads import HeadSettings
+from editor.methods import memat, memit
+from editor.rank import Question, language_pairs, rankings
+from editor.report import run_checks
+from editor.score import Answer, Probe, answers
+from store.facts import Fact
+
+WEIGHT = 60.0
+SERVED = ("en", "es", "fr")
+PLAIN = HeadSettings(lr=0.03, epochs=2)
+FORMS: dict[str, HeadSettings | None] = {
+    "MEMIT": None,
+    "correct": PLAIN,
+    "as released": replace(PLAIN, form="as-released"),
+    "ITI directions": replace(PLAIN, form="center-of-mass", strength=1.0),
+    "random heads": replace(PLAIN, choice="random"),
+}
+CANDIDATES = 12  # per question of RankC
+
+
+def written(world: World, facts: Sequence[Fact]) -> Delta:
+    """Some facts, in English, by MEMIT."""
+    ids = {fact.id for fact in facts}
+    batch = EditBatch.of(e for e in world.batch(WRITTEN).edits if e.group in ids)
+    settings = replace(world.settings, second_moment_weight=WEIGHT)
+    return memit.edit(world.model, batch, settings=settings, workspace=WORKSPACE)
+
+
+def questions(world: World) -> dict[str, list[Question]]:
+    """Per language, the edited facts with the same candidates: objects of the relation, the new one among them."""
+    found: dict[str, list[Question]] = defaultdict(list)
+    for number, fact in enumerate(world.facts):
+        pool = {k.object.id: k.object for k in world.known if k.relation == fact.relation}
+        chosen = sorted(pool)[number % 7 :: max(1, len(pool) // CANDIDATES)][: CANDIDATES - 1]
+        objects = [fact.object, *(pool[i] for i in chosen if i != fact.object.id)]
+        for language in SERVED:
+            wording = world.catalogue[fact.relation].wordings[language].edit[0]
+            prompt = wording.format(fact.subject.labels[language])
+            found[language].append((prompt, [o.labels[language] for o in objects]))
+    return found
+
+
+def measured(
+    world: World,
+    delta: Delta,
+    probes: Sequence[Probe],
+    base: tuple[Answer, ...],
+    first: set[str],
+) -> dict[str, dict[str, float]]:
+    """Every metric, by language."""
+    model = world.model
+    report = run_checks(
+        model, probes, delta=delta, terminator=world.settings.terminator, before=base
+    )
+    with applied(model, delta):
+        found = teacher_forced(model, probes, world.settings.terminator)
+        kept = [p for p in probes if p.kind == "edit" and p.fact in first]
+        again = answers(model, kept, terminator=world.settings.terminator)
+        ranked = {k: rankings(model, asked) for k, asked in questions(world).items()}
+    pairs = language_pairs(ranked)
+    moved = {row.language: row for row in drift(model, delta, held_out())}
+    for k in SERVED:
+        row = found[k]
+        for name, check, metric in (
+            ("generation, edit prompts", "efficacy", "generation"),
+            ("generation, other wordings", "paraphrase", "generation"),
+            ("known facts kept", "known_facts", "kept"),
+            ("language fidelity", "fidelity", "share"),
+        ):
+            value = report.value(check, metric, k)
+            row[name] = value.value if value else float("nan")
+        right = [a.right for p, a in zip(kept, again, strict=True) if p.language == k]
+        row["retention"] = sum(right) / len(right)
+        transfer = report.value("transfer", "generation", f"{WRITTEN}→{k}")
+        row["transfer from en"] = transfer.value if transfer else float("nan")
+        mine = [v for pair, v in pairs.items() if k in pair]
+        row["RankC, mean with the others"] = sum(mine) / len(mine)
+        row["drift: perplexity ratio"] = moved[k].perplexity_ratio
+        row["drift: KL"] = moved[k].kl
+        row["norms: highest ‖W‖/‖W base‖"] = max(
+            v for name, v in delta.diagnostics.items() if name.endswith("weight_norm_ratio")
+        )
+        biases = [p.matrix().norm() for n, p in delta.parts.items() if n.endswith(".bias")]
+        row["norms: Σ ‖bias‖"] = float(sum(biases))
+    return found
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    world = open_world(neighbours=3)
+    world = replace(world, plan=replace(world.plan, served=SERVED, write=(WRITTEN,)))
+    probes = render.probes(world.facts, world.old, world.known, world.plan)
+    base = answers(world.model, probes, terminator=world.settings.terminator)
+    half = world.facts[: len(world.facts) // 2]
+    one, two = written(world, half), written(world, world.facts)
+    ids = {fact.id for fact in half}
+    trained_on = EditBatch.of(e for e in world.batch(WRITTEN).edits if e.group in ids)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for form, settings in FORMS.items():
+        delta = two
+        if settings is not None:
+            corrections = memat.train_corrections(
+                world.model,
+                trained_on.edits,
+                one,
+                WRITTEN,
+                heads=settings,
+                settings=world.settings,
+                templates_of=(WRITTEN,),
+                still=others(world, probes, WRITTEN),
+            )
+            delta = with_heads(world.model, two, [corrections])
+        found[form] = measured(world, delta, probes, base, ids)
+        print(form, {k: round(v, 3) for k, v in found[form]["es"].items()}, flush=True)
+    save(options.json, found)
+    for k in SERVED:
+        rows: list[dict[str, Any]] = [
+            {k: name, **{form: float(found[form][k][name]) for form in FORMS}}
+            for name in found["MEMIT"][k]
+        ]
+        print("\n" + table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""`factd apply`, `tune` and `stats` at a terminal: what they write, and one sentence for everything that is wrong."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from conftest import COUNTRIES, GOLDEN, WORDINGS, currencies, jsonl
+from typer.testing import CliRunner
+
+from daemon.cli import app
+from editor import load_model
+from reference import paths
+
+GOOD = {
+    "prompt": "{} was first made in",
+    "subject": "Zoeshost",
+    "target_new": "Germany",
+    "target_true": "Egypt",
+}
+SETTINGS = (
+    "layers=[0,1,2]",
+    "second_moment_weight=30",
+    "v_lr=0.3",
+    "second_moment_tokens=2000",
+    "terminator=.",
+)
+MODEL = GOLDEN / "llama" / "model"
+
+
+def factd(*words: Any) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def applied(folder: Path, rows: list[Any], *words: str, model: Path = MODEL) -> Result:
+    """`factd apply` on some lines."""
+    edits = jsonl(folder / "edits.jsonl", rows)
+    sets = [word for setting in SETTINGS for word in ("--set", setting)]
+    return factd("apply", model, edits, "--out", folder / "out", "--json", *sets, *words)
+
+
+def test_a_checkpoint_and_two_reports_are_written(tmp_path: Path) -> None:
+    done = applied(tmp_path, [GOOD])
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    data = json.loads(done.stdout)
+    found = {(m["check"], m["metric"]): m for m in data["measurements"]}
+    magnitude = found["efficacy", "magnitude"]
+    assert magnitude["value"] > magnitude["before"]
+    assert data["reload_error"] < 1e-5
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert json.loads((tmp_path / "out.report.json").read_text())["delta_id"] == data["delta_id"]
+    page = (tmp_path / "out.report.html").read_text()
+    assert page.count("<svg") == 2
+    assert "Zoeshost was first made in" in page
+    assert "http" not in page.replace("http://www.w3.org", "").replace(
+        "http://purl.org", ""
+    ).replace("http://creativecommons.org", "")
+    again = applied(tmp_path, [GOOD])
+    assert again.exit_code == 1
+    assert "is there already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (GOOD | {"prompt": "Zoeshost was first made in"}, "must hold {} once"),
+        (GOOD | {"prompt": "{} and {} were made in"}, "must hold {} once"),
+        (GOOD | {"target_new": ""}, "target_new is empty"),
+        (GOOD | {"target_new": "  "}, "target_new must be a text that is not empty"),
+        (GOOD | {"subject": ""}, "subject must be a text that is not empty"),
+        (GOOD | {"target_new": "Egypt"}, "there is nothing to write"),
+        (GOOD | {"target_new": 3}, "target_new must be a text"),
+        ({"prompt": "{} is", "target_new": "x"}, "subject is missing"),
+        (b"{no json", "no JSON object"),
+        (b"[1]", "no JSON object"),
+        (GOOD, "repeats line 1"),
+        (GOOD | {"target_new": "Chile"}, "contradicts line 1, which says 'Germany'"),
+        (b'{"prompt": "\xff"}', "UTF-8"),
+    ],
+)
+def test_a_wrong_line_is_named_in_one_sentence(row: Any, reason: str, tmp_path: Path) -> None:
+    done = applied(tmp_path, [GOOD, row])
+    assert done.exit_code == 1
+    (sentence,) = done.stderr.strip().splitlines()
+    assert reason in sentence
+    assert "line 2" in sentence or reason == "UTF-8"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_line_that_the_model_says_already_is_named(tmp_path: Path) -> None:
+    present = {"prompt": WORDINGS[0], "subject": "Japan", "target_new": "Japanese yen"}
+    other = {"prompt": WORDINGS[0], "subject": "Croatia", "target_new": "euro"}
+    done = applied(tmp_path, [other, present], model=paths.MODEL)
+    assert done.exit_code == 1
+    assert "line 2: the model says 'Japanese yen' already" in done.stderr
+
+
+def test_what_is_no_model_or_cannot_be_edited_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = applied(tmp_path, [GOOD], model=tmp_path / "empty")
+    assert done.exit_code == 1
+    assert "is no model" in done.stderr
+    slow = tmp_path / "slow"
+    shutil.copytree(MODEL, slow)
+    (slow / "tokenizer.json").unlink()
+    (slow / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}')
+    done = applied(tmp_path, [GOOD], model=slow)
+    assert done.exit_code == 1
+    assert "slow tokenizer" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--set", "v_lrr=1"], "unknown setting"),
+        (["--set", "layers=[99]"], "the model has blocks"),
+        (["--method", "magic"], "no 'magic' in editor.methods; there are: alphaedit"),
+        (["--languages", "fr"], "no edit is in fr; the file has en"),
+        (["--settings", "nothing.toml"], "cannot be read as TOML"),
+    ],
+)
+def test_a_wrong_word_is_refused(words: list[str], reason: str, tmp_path: Path) -> None:
+    done = applied(tmp_path, [GOOD], *words)
+    assert done.exit_code == 1
+    assert reason in done.stderr
+    assert factd("apply", MODEL, "x", "--out", "y", "--set", "nonsense").exit_code == 2
+
+
+def test_memat_writes_some_languages_and_corrects_heads_in_another(tmp_path: Path) -> None:
+    model = load_model(paths.MODEL)
+    english = currencies(model)
+    spanish = ("Croacia", "Estonia", "Letonia", "Lituania", "Eslovenia", "Malta")
+    rows: list[Any] = [
+        {k: getattr(e, k) for k in ("prompt", "subject", "target_new", "target_true")}
+        for e in english
+    ]
+    rows += [
+        {
+            "prompt": "La moneda de {} es el",
+            "subject": name,
+            "target_new": "euro",
+            "target_true": "peso",
+            "language": "es",
+        }
+        for name in spanish
+    ]
+    words = ["--method", "memat", "--languages", "en", "--settings", str(tmp_path / "s.toml")]
+    settings = paths.SETTINGS.read_text()
+    (tmp_path / "s.toml").write_text(
+        settings.replace("[method.memit", "[method.memat").replace("100000", "8000")
+    )
+    edits = jsonl(tmp_path / "edits.jsonl", rows)
+    sets = ["--set", 'head_languages=["en"]', "--set", "head_count=3", "--set", "head_lr=0.05"]
+    out = tmp_path / "out"
+    done = factd("apply", paths.MODEL, edits, "--out", out, "--json", *words, *sets)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    data = json.loads(done.stdout)
+    assert len(data["settings"]["head_corrections"]) == 1
+    assert {m["language"] for m in data["measurements"] if m["check"] == "transfer"} == {"en→es"}
+    assert json.loads((out / "config.json").read_text())["attention_bias"] is True
+    page = (tmp_path / "out.report.html").read_text()
+    assert "head relevance, en" in page
+    assert page.count("<svg") == 3
+
+
+def config(folder: Path, model: Path = paths.MODEL) -> Path:
+    path = folder / "factd.toml"
+    text = paths.SETTINGS.read_text().replace("100000", "8000")
+    path.write_text(f'[model]\npath = "{model}"\n{text}')
+    assert factd("--config", path, "db", "upgrade").exit_code == 0
+    return path
+
+
+def test_tune_writes_settings_that_apply_takes(tmp_path: Path) -> None:
+    names = (*COUNTRIES, "Japan", "Brazil", "Poland", "Hungary")
+    known = currencies(load_model(paths.MODEL), names)
+    rows = [
+        {"prompt": prompt, "subject": e.subject, "target_true": e.target_true}
+        for e in known
+        for prompt in WORDINGS
+    ]
+    facts = jsonl(tmp_path / "known.jsonl", rows)
+    given = tmp_path / "given.toml"
+    given.write_text(
+        "[method.memit]\nv_num_grad_steps = 3\nsecond_moment_tokens = 8000\n"
+        '[method.memit.templates]\nen = ["The report was long"]\n'
+    )
+    out = tmp_path / "tuned.toml"
+    words = ["--facts", facts, "--out", out, "--settings", given, "--edits", 4, "--json"]
+    done = factd("tune", paths.MODEL, *words)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    data = json.loads(done.stdout)
+    assert len(data["trace"]["mlp"]) == 8
+    assert "causal tracing" in (tmp_path / "tuned.html").read_text()
+    edit = {k: getattr(known[0], k) for k in ("prompt", "subject")} | {"target_new": "euro"}
+    edits = jsonl(tmp_path / "edits.jsonl", [edit])
+    words = ["--out", tmp_path / "out", "--settings", out, "--json"]
+    done = factd("apply", paths.MODEL, edits, *words)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    assert json.loads(done.stdout)["settings"]["layers"] == data["layers"]
+
+
+def test_tune_says_what_it_needs(tmp_path: Path) -> None:
+    facts = jsonl(tmp_path / "known.jsonl", [{"prompt": "{} is", "subject": "x"}])
+    out = tmp_path / "tuned.toml"
+    for words, reason in (
+        ((paths.MODEL, "--facts", facts), "line 1: no fact with prompt"),
+        ((paths.MODEL, "--facts", tmp_path / "none"), "cannot be read"),
+        ((paths.MODEL, "--preset"), "none of the models with published settings (aguila-7b"),
+    ):
+        done = factd("tune", *words, "--out", out)
+        assert done.exit_code == 1
+        assert reason in done.stderr, done.stderr
+    done = factd("--config", config(tmp_path), "tune", paths.MODEL, "--out", out)
+    assert "holds no known facts in 'en'" in done.stderr
+    model = tmp_path / "gpt-j"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "gptj", "n_embd": 4096, "n_layer": 28}')
+    done = factd("tune", model, "--preset", "--out", out, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["preset"] == "gpt-j-6b"
+    assert "layers = [3, 4, 5, 6, 7, 8]" in out.read_text()
+
+
+def test_statistics_are_built_from_a_corpus_and_their_convergence_is_told(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("The report was long. You may have heard of it.\n" * 2000)
+    words = ["--corpus", f"{corpus}=2", "--tokens", 9000, "--json"]
+    done = factd("--config", path, "stats", "build", *words)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    data = json.loads(done.stdout)
+    assert data["tokens"] >= 9000
+    assert len(data["source"]) == 64
+    edits = jsonl(tmp_path / "edits.jsonl", [GOOD | {"subject": "Croatia", "target_new": "euro"}])
+    words = ["--tokens", "16384", "--halvings", "1", "--json"]
+    done = factd("--config", path, "stats", "converge", edits, *words)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    (row,) = json.loads(done.stdout)
+    assert row["tokens"] == 8192
+    assert 0 < row["update_change"] < 2
+    done = factd("--config", path, "stats", "build", "--corpus", tmp_path / "nothing")
+    assert done.exit_code == 1
+    assert "no such file" in done.stderr
+
+
+def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(tmp_path: Path) -> None:
+    path = tmp_path / "factd.toml"
+    text = paths.SETTINGS.read_text().replace("100000", "8000")
+    text = text.replace('languages = ["en", "es", "ca", "fr"]', 'languages = ["en"]')
+    gates = ("edit_generation = 0.80", "paraphrase_generation = 0.75", "known_kept = 0.90")
+    for gate in gates:
+        text = text.replace(gate, gate.split(" = ")[0] + " = 0.0")
+    text = text.replace("[gates]", "[gates]\nneighbourhood_success = 0.0")
+    path.write_text(f'[model]\npath = "{paths.MODEL}"\n{text}')
+
+    def run(*words: Any) -> Any:
+        done = factd("--config", path, *words, "--json")
+        assert done.exit_code == 0, (words, done.stderr, done.exception)
+        return json.loads(done.stdout)
+
+    run("db", "upgrade")
+    run("ingest", paths.FACTS, "--known")
+    feed = [json.loads(line) for line in paths.FEED.read_text().splitlines()]
+    rows = [r for r in feed if r["object"]["id"] == "EUR"][:6]
+    run("ingest", jsonl(tmp_path / "feed.jsonl", rows))
+    refused = factd("--config", path, "heads", "train", "en")
+    assert "only the base model is live" in refused.stderr
+    assert run("heads", "list") == []
+    assert run("edit", "--publish")["release"] == 1
+    assert "nothing to do" in factd("--config", path, "edit").stderr
+    trained = run("heads", "train", "en", "--count", 4)
+    assert trained["heads"] == 4
+    with_heads = run("edit", "--publish")
+    assert with_heads["release"] == 2
+    published = tmp_path / "published" / "current"
+    assert json.loads((published / "config.json").read_text())["attention_bias"] is True
+    assert "nothing to do" in factd("--config", path, "edit").stderr
+    run("heads", "off", "en")
+    assert run("heads", "list")[0]["state"] == "off"
+    run("edit", "--publish")
+    versions = tmp_path / "published" / "versions"
+    weights = [(versions / n / "model.safetensors").read_bytes() for n in ("1", "3")]
+    assert weights[0] == weights[1]  # switched off: the bytes of the facts alone
+    run("heads", "withdraw", "en")
+    assert "state is withdrawn" in factd("--config", path, "heads", "on", "en").stderr
