@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-gpu check bench model clean
+.PHONY: demo test test-slow test-gpu check bench bench-frontier bench-heads bench-forms bench-sequence bench-families model clean
 
 demo: $(STAMP)
 	$(BIN)/factd demo --dir demo
@@ -24,8 +24,23 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP)
+# Each writes its figures and plots into docs/; together about an hour on two cores.
+bench: bench-frontier bench-heads bench-forms bench-sequence bench-families
+
+bench-frontier: $(STAMP)
 	$(BIN)/python -m bench.frontier --weights 1200 2000 3000 --json docs/frontier.json --plot docs/frontier.png
+
+bench-heads: $(STAMP)
+	$(BIN)/python -m bench.heads --json docs/heads.json --plot docs/heads.png --relevance docs/head-relevance.png
+
+bench-forms: $(STAMP)
+	$(BIN)/python -m bench.forms --json docs/forms.json
+
+bench-sequence: $(STAMP)
+	$(BIN)/python -m bench.sequence --json docs/sequence.json --plot docs/sequence.png
+
+bench-families: $(STAMP)
+	$(BIN)/python -m bench.families --write
 
 # The reference model again, from its seed: about an hour on two cores; goes on where it was interrupted.
 model: $(STAMP)

@@ -21,7 +21,7 @@ from editor.corrections import with_heads
 from editor.delta import Delta, applied
 from editor.drift import drift
 from editor.edits import EditBatch
-from editor.heads import HeadSettings
+from editor.head_training import HeadSettings
 from editor.methods import memat, memit
 from editor.rank import Question, language_pairs, rankings
 from editor.report import run_checks

@@ -7,31 +7,19 @@ and public MEMIT's way (one wording, six templates, batches of ten facts one aft
 """
 
 import argparse
-import json
-import tempfile
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.world import WORKSPACE, World, open_world, save
 from daemon import render
-from daemon.config import load_config
 from editor.delta import Delta
 from editor.edits import EditBatch
 from editor.intervals import harmonic_mean
 from editor.methods import memit
-from editor.model import EditableModel, load_model
 from editor.report import CheckReport, run_checks
 from editor.score import Answer, Probe, answers
-from editor.settings import settings_from
-from reference import paths
-from store import fact_queries, migrate
-from store.catalogue import load_catalogue
-from store.facts import Fact, FactStatus
-from store.session import Store
-from store.updates import read_updates
 
 COLUMNS = (
     ("edit", "efficacy", "generation"),
@@ -44,70 +32,30 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Bench:
-    """The reference world in a store, and the base model with its answers."""
+    """The reference world with what is asked of it."""
 
-    model: EditableModel
-    facts: tuple[Fact, ...]
-    old: dict[str, Fact]
-    plan: render.Plan
-    settings: memit.Settings
+    world: World
     probes: tuple[Probe, ...]
     base: tuple[Answer, ...]
-    workspace: Path
 
 
-def prepare(folder: Path) -> Bench:
-    """Ingest the world and the feed, ask the base model."""
-    (folder / "factd.toml").write_text(
-        f'[model]\npath = "{paths.MODEL}"\n' + paths.SETTINGS.read_text()
-    )
-    config = load_config(folder / "factd.toml")
-    migrate.upgrade(config.database)
-    store, catalogue, now = Store(config.database), load_catalogue(), datetime.now(UTC)
-    with store.begin() as session:
-        for path, known in ((paths.FACTS, True), (paths.FEED, False)):
-            fact_queries.ingest(
-                session,
-                read_updates(path, catalogue),
-                catalogue,
-                file=path.name,
-                now=now,
-                known=known,
-            )
-        facts = tuple(fact_queries.candidate_set(session))
-        old = fact_queries.previous(session, facts)
-        known_facts = fact_queries.list_facts(session, status=(FactStatus.KNOWN,))
-    store.close()
-    plan = render.Plan(
-        catalogue=catalogue,
-        write=config.write.languages,
-        served=config.served,
-        edit_wordings=config.write.edit_wordings,
-        keep_wordings=config.write.keep_wordings,
-        known_sample=config.checks.known_sample,
-        neighbours=1,
-    )
-    settings = settings_from(
-        memit.Settings, tomllib.loads(paths.SETTINGS.read_text())["method"]["memit"]
-    )
-    model = load_model(paths.MODEL)
-    probes = render.probes(facts, old, known_facts, plan)
-    base = answers(model, probes, terminator=settings.terminator)
-    return Bench(
-        model, facts, old, plan, settings, probes, base, paths.ROOT.parent / "run" / "bench"
-    )
+def prepare() -> Bench:
+    """Open the world, ask the base model."""
+    world = open_world()
+    probes = render.probes(world.facts, world.old, world.known, world.plan)
+    return Bench(world, probes, answers(world.model, probes, terminator=world.settings.terminator))
 
 
 def row(bench: Bench, name: str, delta: Delta) -> dict[str, Any]:
     """One line of the table, per language."""
     report = run_checks(
-        bench.model,
+        bench.world.model,
         bench.probes,
         delta=delta,
-        terminator=bench.settings.terminator,
+        terminator=bench.world.settings.terminator,
         before=bench.base,
     )
-    languages = {k: figures(report, k) for k in bench.plan.served}
+    languages = {k: figures(report, k) for k in bench.world.plan.served}
     for language, values in languages.items():
         said = "  ".join(f"{key} {value:.3f}" for key, value in values.items())
         print(f"{name:<34} {language}  {said}", flush=True)
@@ -132,21 +80,23 @@ def value(report: CheckReport, check: str, metric: str, language: str) -> float:
 
 def ledger(bench: Bench, weight: float) -> Delta:
     """One solve over all facts."""
-    batch = render.edit_batch(bench.facts, bench.old, bench.plan)
-    settings = replace(bench.settings, second_moment_weight=weight)
-    return memit.edit(bench.model, batch, settings=settings, workspace=bench.workspace)
+    batch = render.edit_batch(bench.world.facts, bench.world.old, bench.world.plan)
+    settings = replace(bench.world.settings, second_moment_weight=weight)
+    return memit.edit(bench.world.model, batch, settings=settings, workspace=WORKSPACE)
 
 
 def public(bench: Bench, weight: float, size: int = 10) -> Delta:
     """One wording, six templates, batches of ten facts one after the other, nothing kept beside the essence row."""
-    plan = replace(bench.plan, edit_wordings=1, keep_wordings=0)
-    parts = [bench.facts[i : i + size] for i in range(0, len(bench.facts), size)]
+    plan = replace(bench.world.plan, edit_wordings=1, keep_wordings=0)
+    parts = [bench.world.facts[i : i + size] for i in range(0, len(bench.world.facts), size)]
     batches = [
-        EditBatch.of(replace(e, group="") for e in render.edit_batch(p, bench.old, plan).edits)
+        EditBatch.of(
+            replace(e, group="") for e in render.edit_batch(p, bench.world.old, plan).edits
+        )
         for p in parts
     ]
     settings = replace(
-        bench.settings,
+        bench.world.settings,
         second_moment_weight=weight,
         share_wordings=False,
         whole_target=False,
@@ -156,7 +106,7 @@ def public(bench: Bench, weight: float, size: int = 10) -> Delta:
         loss_threshold=0.05,
         v_num_grad_steps=25,
     )
-    found = memit.sequential(bench.model, batches, settings=settings, workspace=bench.workspace)
+    found = memit.sequential(bench.world.model, batches, settings=settings, workspace=WORKSPACE)
     return found[-1]
 
 
@@ -192,12 +142,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        bench = prepare(Path(folder))
+    bench = prepare()
     rows = [row(bench, f"ledger, weight {w:g}", ledger(bench, w)) for w in options.weights]
     rows += [row(bench, f"public, weight {w:g}", public(bench, w)) for w in options.public]
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    save(options.json, rows)
     if options.plot:
         plot(rows, options.plot)
 

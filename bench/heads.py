@@ -20,7 +20,7 @@ from bench.world import WORKSPACE, World, open_world, save, table, teacher_force
 from daemon import render
 from editor.corrections import HeadCorrections, with_heads
 from editor.delta import Delta, applied
-from editor.heads import HeadSettings
+from editor.head_training import HeadSettings
 from editor.methods import memat, memit
 from editor.plots import relevance_figure
 from editor.score import Probe

@@ -24,7 +24,8 @@ from editor.methods import alphaedit, fine_tuning, memit
 from editor.model import EditableModel
 from editor.score import Probe, greedy, is_right
 from editor.settings import settings_from
-from editor.tuning import Known, known_facts
+from editor.trials import Known
+from editor.tuning import known_facts
 from editor.writing import language_templates
 
 KEPT = 120

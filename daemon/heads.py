@@ -20,7 +20,7 @@ def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dic
     """
     from editor.corrections import save_corrections
     from editor.delta import load_delta
-    from editor.heads import HeadSettings
+    from editor.head_training import HeadSettings
     from editor.methods.memat import train_corrections
     from editor.writing import WriteSettings
 

@@ -84,18 +84,12 @@ def apply_edits(job: Job, *, progress: Progress) -> dict[str, Any]:
 
 def table_for(job: Job, settings: Any) -> dict[str, Any]:
     """Settings of the method: what was given over the published preset of the model, if there is one."""
-    from dataclasses import fields
+    from editor.api import settings_table
 
-    from editor.checkpoint import read_config
-    from editor.presets import preset_for
-
-    known = {f.name for f in fields(settings)}
-    there = (job.model / "config.json").is_file()
-    preset = preset_for(read_config(job.model)) if there else None
-    table = {k: v for k, v in preset.memit.items() if k in known} if preset else {}
+    given = dict(job.table)
     if job.method == "memat" and job.languages:
-        table["write_languages"] = list(job.languages)
-    return table | dict(job.table)
+        given = {"write_languages": list(job.languages), **given}
+    return settings_table(job.model, settings, given)
 
 
 def written(edits: "Sequence[Edit]", job: Job, *, takes_all: bool) -> "list[Edit]":

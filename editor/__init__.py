@@ -1,23 +1,31 @@
-"""Edits the factual knowledge of a causal language model: MEMIT in the ledger form, checks, checkpoints.
+"""Edits the factual knowledge of a causal language model: MEMIT in the ledger form, MEMAT and others, checks, checkpoints.
 
-    from editor import Edit, EditBatch, applied, load_model, write_checkpoint
-    from editor.methods import memit
+    from editor import Edit, applied, edit, load_model, write_checkpoint
 
-Names are loaded when they are first used, so that `import editor` costs nothing.
+What is below is the public interface; everything else may change. Names are loaded when they are first used, so that
+`import editor` costs nothing.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from editor.api import edit
     from editor.checkpoint import verify_checkpoint, write_checkpoint
+    from editor.corrections import HeadCorrections, with_heads
     from editor.delta import Delta, applied, load_delta, save_delta
     from editor.edits import Edit, EditBatch, read_edits
     from editor.model import EditableModel, load_model
     from editor.report import CheckReport, run_checks
     from editor.score import Probe, answers
+    from editor.tracing import Trace, trace
+    from editor.tuning import Tuned, known_facts, tune
 
 _HOMES = {
+    "editor.api": ("edit",),
+    "editor.corrections": ("HeadCorrections", "with_heads"),
+    "editor.tracing": ("Trace", "trace"),
+    "editor.tuning": ("Tuned", "known_facts", "tune"),
     "editor.checkpoint": ("verify_checkpoint", "write_checkpoint"),
     "editor.delta": ("Delta", "applied", "load_delta", "save_delta"),
     "editor.edits": ("Edit", "EditBatch", "read_edits"),
@@ -32,15 +40,23 @@ __all__ = [  # the public names; each from the module of _HOMES
     "Edit",
     "EditBatch",
     "EditableModel",
+    "HeadCorrections",
     "Probe",
+    "Trace",
+    "Tuned",
     "answers",
     "applied",
+    "edit",
+    "known_facts",
     "load_delta",
     "load_model",
     "read_edits",
     "run_checks",
     "save_delta",
+    "trace",
+    "tune",
     "verify_checkpoint",
+    "with_heads",
     "write_checkpoint",
 ]
 

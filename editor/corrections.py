@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from editor.constants import biases
 from editor.delta import Delta, Dense, Part
 from editor.errors import BadSettings, WrongModel
 from editor.files import verify_folder, write_folder
-from editor.heads import biases
 from editor.model import EditableModel
 
 FILE = "heads.safetensors"

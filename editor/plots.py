@@ -10,7 +10,7 @@ from torch import Tensor
 
 from editor.checks import Measurement
 from editor.tracing import Trace
-from editor.tuning import Point
+from editor.trials import Point
 
 SIZE = (7.0, 3.6)
 

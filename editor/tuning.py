@@ -9,25 +9,17 @@ the same weight.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import exp, log, nan
+from math import exp, log
 from pathlib import Path
-from statistics import fmean, median
 from typing import Any
 
-import torch
-
-from editor.delta import Delta, applied
-from editor.edits import Edit, EditBatch
+from editor.edits import Edit
 from editor.errors import BadEdit
-from editor.keys import read_keys
-from editor.layers import readings
-from editor.methods import memit
 from editor.model import EditableModel
 from editor.progress import Progress, silent
-from editor.score import Probe, forced, greedy, is_right
-from editor.solve import inverse_times
+from editor.score import greedy, is_right
 from editor.tracing import Trace, trace
-from editor.writing import second_moments, templates_for
+from editor.trials import Known, Point, Trials, trial_probes
 
 STEPS = (0.02, 0.08, 0.3, 1.0)  # v_lr, times ‖z0‖ / √d: a step of this share of the stream's norm
 WEIGHTS = (
@@ -38,34 +30,6 @@ WEIGHTS = (
     1.0,
 )  # times the median of kᵀ C⁻¹ k, where an edit and old keys weigh the same
 LEVEL = 0.97  # of the base model's neighbourhood success: where layers are compared
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """A fact that the model knows, in one wording to edit and others to ask."""
-
-    edit: Edit  # with target_true (today's answer) and target_new (another fact's)
-    paraphrases: tuple[str, ...]  # prompts with "{}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """One setting with what it gave."""
-
-    layers: tuple[int, ...]
-    v_lr: float
-    second_moment_weight: float
-    efficacy: float  # magnitude on the edit prompts, -1 to 1 (EDITING §5)
-    paraphrase: (
-        float  # magnitude on the other wordings; that of the edit prompts where there are none
-    )
-    neighbourhood: float  # success
-    neighbourhood_magnitude: float
-
-    @property
-    def gain(self) -> float:
-        """What the search maximises at equal neighbourhood success."""
-        return (self.efficacy + self.paraphrase) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +95,7 @@ def tune(
     chosen = sure[: min(edits, len(sure) // 2)]
     rest = sure[len(chosen) :]
     found = trace(model, [k.edit for k in sure[:traced]], progress=progress)
-    search = _Search(model, chosen, _probes(chosen, rest[:neighbours]), given, workspace)
+    search = Trials(model, chosen, trial_probes(chosen, rest[:neighbours]), given, workspace)
     windows = candidate_layers(found.best_mlp, len(model.blocks))
     level = LEVEL * search.neighbourhood(None)[0]
     points: list[Point] = []
@@ -217,116 +181,3 @@ def crossing(points: Sequence[Point], level: float) -> tuple[float, float]:
 def _knows(model: EditableModel, facts: Sequence[Known]) -> list[bool]:
     said = greedy(model, [k.edit.prompt.format(k.edit.subject) for k in facts])
     return [is_right(text, (str(k.edit.target_true),)) for k, text in zip(facts, said, strict=True)]
-
-
-def _probe(kind: str, edit: Edit, prompt: str, target: str, contrast: str) -> Probe:
-    text = prompt.format(edit.subject)
-    return Probe(
-        kind=kind,
-        language=edit.language,
-        prompt=text,
-        target=target,
-        accepted=(target,),
-        contrast=contrast,
-    )
-
-
-def _probes(chosen: Sequence[Known], rest: Sequence[Known]) -> tuple[Probe, ...]:
-    """The edits, their other wordings, and neighbours: facts with an edit's prompt that must not take its new object."""
-    found = []
-    for known in chosen:
-        e = known.edit
-        for kind, prompt in (("edit", e.prompt), *(("paraphrase", p) for p in known.paraphrases)):
-            found.append(_probe(kind, e, prompt, e.target_new, str(e.target_true)))
-    for number, known in enumerate(rest):
-        e = known.edit
-        same = [
-            c.edit.target_new
-            for c in chosen
-            if c.edit.prompt == e.prompt and c.edit.target_new != e.target_true
-        ]
-        if same:
-            contrast = same[number % len(same)]
-            found.append(_probe("neighbourhood", e, e.prompt, str(e.target_true), contrast))
-    return tuple(found)
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """What settings are multiples of, for some layers."""
-
-    step: float  # ‖z0‖ / √d
-    weight: float  # median of kᵀ C⁻¹ k over the edits and layers
-
-
-@dataclass(frozen=True)
-class _Search:
-    """The search's fixed parts."""
-
-    model: EditableModel
-    chosen: Sequence[Known]
-    probes: tuple[Probe, ...]
-    given: Mapping[str, Any]
-    workspace: Path
-
-    @property
-    def batch(self) -> EditBatch:
-        return EditBatch.of(k.edit for k in self.chosen)
-
-    def settings(self, layers: tuple[int, ...], v_lr: float, weight: float) -> memit.Settings:
-        return memit.Settings(
-            **{**self.given, "layers": layers, "v_lr": v_lr, "second_moment_weight": weight}
-        )
-
-    def scale(self, layers: tuple[int, ...]) -> _Scale:
-        settings = self.settings(layers, 1.0, 1.0)
-        moments = second_moments(self.model, settings, self.workspace)
-        templates = templates_for(self.model, self.batch, settings)
-        rows, _ = readings(self.batch.edits, split=False)
-        weights = []
-        for layer in layers:
-            read = read_keys(self.model, rows, templates, layer=layer, z_layer=layers[-1])
-            keys = read.keys.double().T
-            matrix = moments.layers[layer].to(keys.device).double()
-            eye = 1e-6 * matrix.diagonal().mean() * torch.eye(len(matrix), device=keys.device)
-            weights += (keys * inverse_times(matrix + eye, keys)).sum(0).tolist()
-        size = float(read.stream.norm(dim=-1).mean())
-        return _Scale(size / read.stream.shape[1] ** 0.5, median(weights))
-
-    def point(self, layers: tuple[int, ...], v_lr: float, weight: float) -> Point:
-        settings = self.settings(layers, v_lr, weight)
-        delta = memit.edit(self.model, self.batch, settings=settings, workspace=self.workspace)
-        magnitudes = self.measured(delta)
-        success, size = self.neighbourhood(delta)
-        efficacy = fmean(magnitudes["edit"])
-        return Point(
-            layers=layers,
-            v_lr=v_lr,
-            second_moment_weight=weight,
-            efficacy=efficacy,
-            paraphrase=fmean(magnitudes["paraphrase"]) if magnitudes["paraphrase"] else efficacy,
-            neighbourhood=success,
-            neighbourhood_magnitude=size,
-        )
-
-    def measured(self, delta: Delta | None) -> dict[str, list[float]]:
-        """Magnitudes by kind of probe."""
-        end = str(self.given.get("terminator", ""))
-        pairs = [
-            (p.prompt, text + end) for p in self.probes for text in (p.target, str(p.contrast))
-        ]
-        if delta is None:
-            scores = forced(self.model, pairs)
-        else:
-            with applied(self.model, delta):
-                scores = forced(self.model, pairs)
-        found: dict[str, list[float]] = {"edit": [], "paraphrase": [], "neighbourhood": []}
-        for number, probe in enumerate(self.probes):
-            target, contrast = scores[2 * number][0], scores[2 * number + 1][0]
-            found[probe.kind].append(exp(-target) - exp(-contrast))
-        return found
-
-    def neighbourhood(self, delta: Delta | None) -> tuple[float, float]:
-        """Neighbourhood success and magnitude; nan without a neighbour."""
-        sizes = self.measured(delta)["neighbourhood"]
-        return (fmean([float(s > 0) for s in sizes]), fmean(sizes)) if sizes else (nan, nan)

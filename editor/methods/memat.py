@@ -21,7 +21,8 @@ from editor.corrections import (
 from editor.delta import Delta, applied
 from editor.edits import Edit, EditBatch
 from editor.errors import BadSettings
-from editor.heads import HeadSettings, correct_heads
+from editor.head_training import HeadSettings
+from editor.heads import correct_heads
 from editor.methods import Method, memit
 from editor.model import EditableModel
 from editor.progress import Progress, silent

@@ -9,10 +9,10 @@ from conftest import GOLDEN
 
 from editor import EditableModel, EditBatch, applied, load_model, plugins, write_checkpoint
 from editor.checkpoint import read_config
+from editor.constants import biases, constants
 from editor.corrections import HeadCorrections, with_heads
 from editor.delta import Delta, Dense
 from editor.errors import DamagedArtefact, NotEditable
-from editor.heads import biases, constants
 from editor.methods import memit
 from editor.model import family_of
 from editor.reload import compared, in_fresh_process, logits, verify_reload

@@ -8,6 +8,7 @@ import torch
 from conftest import currencies
 
 from editor import EditableModel, EditBatch, applied, load_model
+from editor.constants import constants
 from editor.corrections import (
     HeadCorrections,
     corrections_folder,
@@ -20,16 +21,8 @@ from editor.corrections import (
 )
 from editor.delta import Delta
 from editor.errors import BadEdit, BadSettings, DamagedArtefact, WrongModel
-from editor.heads import (
-    Features,
-    HeadSettings,
-    center_of_mass,
-    constants,
-    fit_probes,
-    ranked,
-    right_now,
-    trained,
-)
+from editor.head_training import HeadSettings, trained
+from editor.heads import Features, center_of_mass, fit_probes, ranked, right_now
 from editor.methods import memat
 from editor.score import forced
 from editor.settings import settings_from

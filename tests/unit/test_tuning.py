@@ -12,7 +12,8 @@ from editor.methods import memit
 from editor.presets import preset_for, presets
 from editor.settings import settings_from
 from editor.tracing import trace
-from editor.tuning import Point, candidate_layers, crossing, known_facts, tune
+from editor.trials import Point
+from editor.tuning import candidate_layers, crossing, known_facts, tune
 from reference import paths
 
 

@@ -1,0 +1,49 @@
+"""One call that writes edits into a model, whatever the method."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from editor import plugins
+from editor.checkpoint import read_config
+from editor.delta import Delta
+from editor.edits import Edit, EditBatch
+from editor.model import EditableModel
+from editor.presets import preset_for
+from editor.progress import Progress, silent
+from editor.settings import settings_from
+
+
+def edit(
+    model: EditableModel,
+    edits: Iterable[Edit],
+    *,
+    method: str = "memit",
+    settings: Mapping[str, Any] | None = None,
+    workspace: Path,
+    progress: Progress = silent,
+) -> Delta:
+    """What to add to the model's weights; use it with `applied`, `save_delta`, `write_checkpoint`.
+
+    settings: over the published ones of the model, if there are any (editor/presets). workspace keeps values and statistics
+    between calls. Raises: BadEdit, BadSettings, NotEditable, DamagedArtefact, SingularSystem (editor/errors.py).
+    """
+    module = plugins.load("editor.methods", method)
+    table = settings_table(model.path, module.Settings, settings or {})
+    found: Delta = module.edit(
+        model,
+        EditBatch.of(edits),
+        settings=settings_from(module.Settings, table),
+        workspace=workspace,
+        progress=progress,
+    )
+    return found
+
+
+def settings_table(path: Path, settings: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a method's class: what is given over the published preset of the checkpoint, if it has one."""
+    known = {field.name for field in fields(settings)}
+    preset = preset_for(read_config(path)) if (path / "config.json").is_file() else None
+    published = {k: v for k, v in preset.memit.items() if k in known} if preset else {}
+    return published | dict(given)
