@@ -6,14 +6,14 @@ English is written. MEMIT is swept over its second-moment weight and its step si
 random, as released, ITI's center-of-mass directions; several K) over the length of its corrections, on top of two of the
 weights. Teacher forced: magnitude of the edit prompts (EM), of other wordings (PM), neighbourhood success (NS), in the written
 language, and in languages that were neither written nor used for the heads. The last table compares every arm's best point
-within a point of MEMIT's NS.
+within a point of MEMIT's NS. Arms that the JSON file holds already are not measured again: an interrupted run goes on.
 """
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
@@ -26,6 +26,7 @@ from editor.plots import relevance_figure
 from editor.score import Probe
 
 WRITTEN = "en"
+MEMIT = "memit"
 SERVED = ("en", "es", "fr")
 WEIGHTS = (4.0, 60.0, 300.0, 1200.0, 4000.0)
 LENGTHS = (0.5, 1.0, 1.5, 2.0)  # times the trained corrections
@@ -57,7 +58,7 @@ def memit_curve(world: World, probes: Sequence[Probe]) -> list[Point]:
     for factor in (1.0, 1.5):
         for weight in WEIGHTS if factor == 1.0 else WEIGHTS[:3]:
             delta = memit_delta(world, weight, factor)
-            found.append(measured(world, probes, "memit", f"λ {weight:g}, lr ×{factor:g}", delta))
+            found.append(measured(world, probes, MEMIT, f"λ {weight:g}, lr ×{factor:g}", delta))
     return found
 
 
@@ -83,31 +84,34 @@ def arms(language: str) -> dict[str, HeadSettings]:
     return found
 
 
-def memat_curves(
-    world: World, probes: Sequence[Probe], language: str, weights: Sequence[float]
-) -> tuple[list[Point], dict[str, HeadCorrections]]:
-    """Every arm on the deltas of some weights, over the length of the corrections (trained on the last delta)."""
-    deltas = {weight: memit_delta(world, weight) for weight in weights}
-    found, trained = [], {}
-    for arm, settings in arms(language).items():
-        corrections = trained[arm] = memat.train_corrections(
-            world.model,
-            world.batch(language).edits,
-            deltas[weights[-1]],
-            language,
-            heads=settings,
-            settings=world.settings,
-            templates_of=(WRITTEN,),
-            still=others(world, probes, language),
-        )
-        for weight in weights:
-            for length in LENGTHS:
-                scaled = replace(corrections, vectors=corrections.vectors * length)
-                both = with_heads(world.model, deltas[weight], [scaled])
-                found.append(
-                    measured(world, probes, arm, f"λ {weight:g}, length ×{length:g}", both)
-                )
-    return found, trained
+def memat_curve(
+    world: World, probes: Sequence[Probe], arm: str, deltas: Mapping[float, Delta], language: str
+) -> list[Point]:
+    """One arm on MEMIT's deltas of some weights, over the length of the corrections (trained on the last delta)."""
+    corrections = train(world, probes, arm, deltas[max(deltas)], language)
+    found = []
+    for weight, delta in deltas.items():
+        for length in LENGTHS:
+            scaled = replace(corrections, vectors=corrections.vectors * length)
+            both = with_heads(world.model, delta, [scaled])
+            found.append(measured(world, probes, arm, f"λ {weight:g}, length ×{length:g}", both))
+    return found
+
+
+def train(
+    world: World, probes: Sequence[Probe], arm: str, delta: Delta, language: str
+) -> HeadCorrections:
+    """The corrections of an arm."""
+    return memat.train_corrections(
+        world.model,
+        world.batch(language).edits,
+        delta,
+        language,
+        heads=arms(language)[arm],
+        settings=world.settings,
+        templates_of=(WRITTEN,),
+        still=others(world, probes, language),
+    )
 
 
 def others(world: World, probes: Sequence[Probe], language: str) -> list[str]:
@@ -138,7 +142,7 @@ def compared(points: Sequence[Point], languages: Sequence[str]) -> list[dict[str
     for arm, curve in curves.items():
         row: dict[str, Any] = {"arm": arm}
         for k in languages:
-            best = max(curves["memit"], key=lambda p: p.scores[k]["EM"])
+            best = max(curves[MEMIT], key=lambda p: p.scores[k]["EM"])
             row[f"EM {k}"] = at_level(curve, k, best.scores[k]["NS"] - 0.01)
             row[f"gain {k}"] = row[f"EM {k}"] - best.scores[k]["EM"]
         rows.append(row)
@@ -156,7 +160,7 @@ def plot(points: Sequence[Point], languages: Sequence[str], path: Path) -> None:
             chosen = sorted(
                 (p.scores[language]["NS"], p.scores[language]["EM"]) for p in points if p.arm == arm
             )
-            mark = "k^" if arm == "memit" else "x" if "random" in arm else "o"
+            mark = "k^" if arm == MEMIT else "x" if "random" in arm else "o"
             axes.plot([x for x, _ in chosen], [y for _, y in chosen], mark, label=arm, markersize=4)
         axes.set_title(f"{language} ({'written' if language == WRITTEN else 'only served'})")
         axes.set_xlabel("neighbourhood success")
@@ -183,25 +187,35 @@ def main() -> None:
     world = replace(world, plan=replace(world.plan, served=served))
     every = render.probes(world.facts, world.old, world.known, world.plan)
     probes = [p for p in every if p.kind != "known"]
-    points = memit_curve(world, probes)
-    more, trained = memat_curves(world, probes, options.language, options.weights)
-    points += more
+    points = resumed(options.json)
+    done = {point.arm for point in points}
+    deltas = {weight: memit_delta(world, weight) for weight in options.weights}
+    for arm in (MEMIT, *arms(options.language)):
+        if arm in done:
+            continue
+        if arm == MEMIT:
+            points += memit_curve(world, probes)
+        else:
+            points += memat_curve(world, probes, arm, deltas, options.language)
+        save(options.json, {"points": [asdict(p) for p in points]})
     rows = compared(points, served)
-    random = [r for r in rows if str(r["arm"]).startswith("random")]
-    means = {k: fmean(float(r[k]) for r in random) for k in rows[0] if k != "arm"}
-    rows.append({"arm": "random, mean", **means})
-    save(
-        options.json,
-        {"language": options.language, "points": [asdict(p) for p in points], "compared": rows},
-    )
+    save(options.json, {"points": [asdict(p) for p in points], "compared": rows})
     if options.plot:
         plot(points, served, options.plot)
     if options.relevance:
-        best = trained["probes K=16"]
+        best = train(world, probes, "probes K=16", deltas[max(deltas)], options.language)
         figure = relevance_figure(best.relevance, best.heads)
         figure.tight_layout()
         figure.savefig(options.relevance, dpi=110)
     print(table(rows))
+
+
+def resumed(path: Path | None) -> list[Point]:
+    """The points of an earlier run."""
+    if path is None or not path.exists():
+        return []
+    held = json.loads(path.read_text(encoding="utf-8"))["points"]
+    return [Point(p["arm"], p["strength"], p["scores"]) for p in held]
 
 
 if __name__ == "__main__":

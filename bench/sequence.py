@@ -9,6 +9,7 @@ others edit what the last batch left.
 """
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -160,7 +161,10 @@ def null_space(world: World, task: Task) -> list[Delta]:
     return alphaedit.sequential(world.model, task.batches, settings=settings, workspace=WORKSPACE)
 
 
-THRESHOLD, RIDGE = 0.02, 10.0  # AlphaEdit's own
+THRESHOLD, RIDGE = (
+    0.5,
+    10.0,
+)  # of the second moment of this model; the paper's 0.02 is of others. 20 keeps 7 points less
 LR, EPOCHS, FT_LAYER = 2e-4, 10, 2
 
 
@@ -218,6 +222,13 @@ def plot(rows: Sequence[After], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def resumed(path: Path | None) -> list[After]:
+    """The rows of an earlier run; its methods are not measured again."""
+    if path is None or not path.exists():
+        return []
+    return [After(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(
@@ -232,13 +243,14 @@ def main() -> None:
     options = parser.parse_args()
     world = open_world()
     task = make_task(world, batches=options.batches, size=options.size)
-    rows = [
-        measured(world, task, name, number, delta, options.size)
-        for name in options.methods
-        for number, delta in enumerate(METHODS[name](world, task), start=1)
-        if number % options.every == 0
-    ]
-    save(options.json, [asdict(row) for row in rows])
+    rows = resumed(options.json)
+    for name in options.methods:
+        if name in {row.method for row in rows}:
+            continue
+        for number, delta in enumerate(METHODS[name](world, task), start=1):
+            if number % options.every == 0:
+                rows.append(measured(world, task, name, number, delta, options.size))
+        save(options.json, [asdict(row) for row in rows])
     if options.plot:
         plot(rows, options.plot)
     last: list[dict[str, Any]] = [asdict(r) for r in rows if r.batch == len(task.batches)]

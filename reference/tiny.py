@@ -39,6 +39,7 @@ LLAMA: dict[str, Any] = {
     **ENDS,
 }
 SHORT: dict[str, Any] = {
+    "tie_word_embeddings": False,
     "vocab_size": VOCABULARY,
     "n_embd": 32,
     "n_layer": 4,

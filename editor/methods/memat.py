@@ -90,6 +90,7 @@ def edit(
     found = [
         corrections_for(model, batch, delta, language, settings, workspace, progress)
         for language in settings.head_languages
+        if state_of(corrections_folder(workspace, model.fingerprint, language)) != "off"
     ]
     return with_heads(model, delta, found)
 

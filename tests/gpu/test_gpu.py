@@ -8,8 +8,10 @@ from conftest import GOLDEN
 from test_memit import EDITS, SETTINGS
 
 from editor import EditBatch, load_model
+from editor.head_training import HeadSettings, trained
 from editor.methods import memit
 from editor.value_cache import values_for
+from editor.values import ValueSettings
 
 pytestmark = [
     pytest.mark.gpu,
@@ -25,6 +27,17 @@ def test_values_on_the_gpu_are_those_of_the_cpu(tmp_path: Path) -> None:
         model = load_model(GOLDEN / "llama" / "model", device=device)
         found[device] = values_for(model, batch, chosen, tmp_path / device).cpu()
     assert torch.allclose(found["cpu"], found["cuda"], rtol=1e-3, atol=1e-3)
+
+
+def test_head_corrections_on_the_gpu_are_those_of_the_cpu() -> None:
+    vectors = {}
+    values = ValueSettings(z_layer=1, templates={"en": ("The report was long",)})
+    for device in ("cpu", "cuda"):
+        model = load_model(GOLDEN / "llama" / "model", device=device)
+        heads, norms = ((1, 0), (2, 1)), torch.ones(2)
+        settings = HeadSettings(lr=0.05, epochs=2)
+        vectors[device] = trained(model, EDITS, heads, norms, settings, values).cpu()
+    assert torch.allclose(vectors["cpu"], vectors["cuda"], atol=1e-2)
 
 
 def test_the_same_set_gives_the_same_bytes_on_the_gpu(tmp_path: Path) -> None:

@@ -157,6 +157,8 @@ def test_corrections_are_an_artefact_that_is_reused_switched_and_withdrawn(
     assert again.settings["head_corrections"] == [found.id]
     switch(workspace, model.fingerprint, "en", "off")
     assert switched_on(workspace, model.fingerprint) == ()
+    off = memat.edit(model, fewer, settings=settings, workspace=workspace)
+    assert "head_corrections" not in off.settings
     switch(workspace, model.fingerprint, "en", "on")
     assert [c.id for c in switched_on(workspace, model.fingerprint)] == [found.id]
     switch(workspace, model.fingerprint, "en", "withdrawn")
