@@ -151,24 +151,35 @@ def compared(points: Sequence[Point], languages: Sequence[str]) -> list[dict[str
 
 def plot(points: Sequence[Point], languages: Sequence[str], path: Path) -> None:
     """Magnitude against neighbourhood success, a panel per language."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5 * len(languages), 4.2))
+    figure = Figure(figsize=(5 * len(languages), 5.2))
     panels = figure.subplots(1, len(languages))
+    every = list(dict.fromkeys(p.arm for p in points))
     for axes, language in zip(panels, languages, strict=True):
-        for arm in dict.fromkeys(p.arm for p in points):
+        for number, arm in enumerate(every):
             chosen = sorted(
                 (p.scores[language]["NS"], p.scores[language]["EM"]) for p in points if p.arm == arm
             )
-            mark = "k^" if arm == MEMIT else "x" if "random" in arm else "o"
-            axes.plot([x for x, _ in chosen], [y for _, y in chosen], mark, label=arm, markersize=4)
+            mark = "^" if arm == MEMIT else "x" if "random" in arm else "o"
+            colour = "black" if arm == MEMIT else colormaps["tab20"](number)
+            axes.plot(
+                [x for x, _ in chosen],
+                [y for _, y in chosen],
+                mark,
+                label=arm,
+                color=colour,
+                markersize=5,
+            )
         axes.set_title(f"{language} ({'written' if language == WRITTEN else 'only served'})")
         axes.set_xlabel("neighbourhood success")
         axes.set_ylabel("magnitude of the edit prompts")
         axes.set_xlim(0.93, 1.005)
-    panels[0].legend(fontsize=6)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=8, fontsize=7)
+    figure.tight_layout(rect=(0, 0.09, 1, 1))
+    figure.savefig(path, dpi=100)
 
 
 def main() -> None:
