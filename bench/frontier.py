@@ -106,7 +106,9 @@ def public(bench: Bench, weight: float, size: int = 10) -> Delta:
         loss_threshold=0.05,
         v_num_grad_steps=25,
     )
-    found = memit.sequential(bench.world.model, batches, settings=settings, workspace=WORKSPACE)
+    found = memit.sequential(
+        bench.world.model, batches, settings=settings, workspace=WORKSPACE, history=False
+    )
     return found[-1]
 
 

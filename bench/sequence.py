@@ -145,7 +145,9 @@ def ledger(world: World, task: Task) -> list[Delta]:
 def sequential(world: World, task: Task) -> list[Delta]:
     """MEMIT on what the last batch left, nothing of earlier batches in the solve: what public code does."""
     settings = replace(world.settings, second_moment_weight=WEIGHT)
-    return memit.sequential(world.model, task.batches, settings=settings, workspace=WORKSPACE)
+    return memit.sequential(
+        world.model, task.batches, settings=settings, workspace=WORKSPACE, history=False
+    )
 
 
 def null_space(world: World, task: Task) -> list[Delta]:
@@ -158,7 +160,9 @@ def null_space(world: World, task: Task) -> list[Delta]:
     settings = settings_from(
         alphaedit.Settings, {**held, "nullspace_threshold": THRESHOLD, "ridge": RIDGE}
     )
-    return alphaedit.sequential(world.model, task.batches, settings=settings, workspace=WORKSPACE)
+    return alphaedit.sequential(
+        world.model, task.batches, settings=settings, workspace=WORKSPACE, history=True
+    )
 
 
 THRESHOLD, RIDGE = (

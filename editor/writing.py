@@ -4,10 +4,10 @@ A method is a name, a frozen settings class with a solver for one layer (`editor
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from editor.corpus import source_of
 from editor.delta import Delta
@@ -15,6 +15,7 @@ from editor.edits import Edit, EditBatch
 from editor.errors import BadSettings
 from editor.keys import Reading
 from editor.layers import Solver, Templates, put_back, solve_layers, stored
+from editor.methods import Method
 from editor.model import EditableModel
 from editor.moments import Moments, moments_for
 from editor.progress import Progress, silent
@@ -71,40 +72,54 @@ def require_above_zero(name: str, value: float) -> None:
         raise BadSettings(f"{name} must be above 0, not {value}")
 
 
-def write(
-    model: EditableModel,
-    batch: EditBatch,
-    *,
-    method: str,
-    solver: Solver,
-    settings: WriteSettings,
-    workspace: Path,
-    still: Sequence[Reading] = (),
-    progress: Progress = silent,
-) -> Delta:
-    """The update that writes the whole batch into the base weights. Same model, settings and set: same bytes.
+SolverOf = Callable[[Any], Solver]  # settings of a method -> what solves one layer
 
-    Raises: BadEdit, BadSettings (a layer the model has not), DamagedArtefact, SingularSystem.
-    """
-    refuse_layers(model, settings.layers)
-    templates = templates_for(model, batch, settings)
-    identity = about(model, batch, method, settings, templates)
-    if not batch.edits:
-        return Delta(parts={}, **identity)
-    moments = second_moments(model, settings, workspace, progress)
-    values = values_for(model, batch, settings.values(templates), workspace, progress)
-    parts, diagnostics = solve_layers(
-        model,
-        batch.edits,
-        values,
-        moments,
-        templates,
-        solver,
-        split=settings.split_openings,
-        still=still,
-        progress=progress,
-    )
-    return Delta(parts=parts, diagnostics=diagnostics, **identity)
+
+def nothing_still(_: Any, __: Sequence[Edit]) -> Sequence[Reading]:
+    """No key but those of the second moment is held."""
+    return ()
+
+
+def method(
+    name: str,
+    solver_of: SolverOf,
+    still_of: Callable[[Any, Sequence[Edit]], Sequence[Reading]] = nothing_still,
+) -> Method:
+    """A method that solves for values: its `edit`, from what solves one layer. still_of: readings that may not move."""
+
+    def edit(
+        model: EditableModel,
+        batch: EditBatch,
+        *,
+        settings: Any,
+        workspace: Path,
+        progress: Progress = silent,
+    ) -> Delta:
+        """The update that writes the whole batch into the base weights. Same model, settings and set: same bytes.
+
+        Raises: BadEdit, BadSettings (a layer the model has not), DamagedArtefact, SingularSystem.
+        """
+        refuse_layers(model, settings.layers)
+        templates = templates_for(model, batch, settings)
+        identity = about(model, batch, name, settings, templates)
+        if not batch.edits:
+            return Delta(parts={}, **identity)
+        moments = second_moments(model, settings, workspace, progress)
+        values = values_for(model, batch, settings.values(templates), workspace, progress)
+        parts, diagnostics = solve_layers(
+            model,
+            batch.edits,
+            values,
+            moments,
+            templates,
+            solver_of(settings),
+            split=settings.split_openings,
+            still=still_of(settings, batch.edits),
+            progress=progress,
+        )
+        return Delta(parts=parts, diagnostics=diagnostics, **identity)
+
+    return edit
 
 
 def refuse_layers(model: EditableModel, layers: Sequence[int]) -> None:
@@ -159,44 +174,61 @@ def second_moments(
     )
 
 
-def edit_in_sequence(
-    model: EditableModel,
-    batches: Sequence[EditBatch],
-    *,
-    method: str,
-    solver: Solver,
-    settings: WriteSettings,
-    workspace: Path,
-    history: bool,
-    progress: Progress = silent,
-) -> list[Delta]:
+class InSequence(Protocol):
+    """Edits batch after batch, for comparison with the ledger form."""
+
+    def __call__(
+        self,
+        model: EditableModel,
+        batches: Sequence[EditBatch],
+        *,
+        settings: Any,
+        workspace: Path,
+        history: bool,
+        progress: Progress = silent,
+    ) -> list[Delta]:
+        """The delta from the base after each batch. history: the keys of all earlier edits, read again, may not move."""
+        ...
+
+
+def in_sequence(name: str, solver_of: SolverOf) -> InSequence:
     """For comparison: the batches one after the other, each on the weights that the last one left, as public code does.
 
-    Values are computed on the edited model and not kept. history: the keys of all earlier edits, read again from the
-    edits themselves, may not move. Returns the delta from the base after each batch.
+    Values are computed on the edited model and not kept.
     """
-    moments = second_moments(model, settings, workspace, progress)
-    weights = [model.weight(layer) for layer in settings.layers]
-    before = [weight.detach().clone() for weight in weights]
-    found: list[Delta] = []
-    written: list[Edit] = []
-    with put_back(weights):
-        for number, batch in enumerate(batches):
-            _step(model, batch, moments, solver, settings, written if history else [])
-            written += batch.edits
-            parts = {
-                model.parameter(layer): stored(model, weight - old)
-                for layer, weight, old in zip(settings.layers, weights, before, strict=True)
-            }
-            name = hashlib.sha256(
-                "\n".join(b.id for b in batches[: number + 1]).encode()
-            ).hexdigest()
-            identity = about(model, batch, method, settings, settings.templates) | {
-                "batch_id": name
-            }
-            found.append(Delta(parts=parts, **identity))
-            progress("sequential", number + 1, len(batches))
-    return found
+
+    def sequential(
+        model: EditableModel,
+        batches: Sequence[EditBatch],
+        *,
+        settings: Any,
+        workspace: Path,
+        history: bool,
+        progress: Progress = silent,
+    ) -> list[Delta]:
+        moments = second_moments(model, settings, workspace, progress)
+        weights = [model.weight(layer) for layer in settings.layers]
+        before = [weight.detach().clone() for weight in weights]
+        found: list[Delta] = []
+        written: list[Edit] = []
+        with put_back(weights):
+            for number, batch in enumerate(batches):
+                _step(
+                    model, batch, moments, solver_of(settings), settings, written if history else []
+                )
+                written += batch.edits
+                parts = {
+                    model.parameter(layer): stored(model, weight - old)
+                    for layer, weight, old in zip(settings.layers, weights, before, strict=True)
+                }
+                ids = "\n".join(b.id for b in batches[: number + 1])
+                identity = about(model, batch, f"{name}-sequential", settings, settings.templates)
+                identity["batch_id"] = hashlib.sha256(ids.encode()).hexdigest()
+                found.append(Delta(parts=parts, **identity))
+                progress("sequential", number + 1, len(batches))
+        return found
+
+    return sequential
 
 
 def _step(

@@ -6,21 +6,15 @@ global that grows with every call; here the ledger gives it: all active facts ar
 the earlier edits of a sequence are read again (`sequential`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from editor.delta import Delta
-from editor.edits import EditBatch
 from editor.layers import Solved, Solver, System
 from editor.methods import Method
-from editor.model import EditableModel
-from editor.progress import Progress, silent
 from editor.solve import solve_square
-from editor.writing import WriteSettings, edit_in_sequence, require_above_zero, write
+from editor.writing import WriteSettings, in_sequence, method, require_above_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,48 +55,11 @@ def solver(threshold: float, ridge: float) -> Solver:
     return solve
 
 
-def edit(
-    model: EditableModel,
-    batch: EditBatch,
-    *,
-    settings: Settings,
-    workspace: Path,
-    progress: Progress = silent,
-) -> Delta:
-    """The update that writes the whole batch into the base weights: the history is the batch itself.
-
-    Raises: BadEdit, BadSettings (a layer the model has not), DamagedArtefact, SingularSystem.
-    """
-    return write(
-        model,
-        batch,
-        method="alphaedit",
-        solver=solver(settings.nullspace_threshold, settings.ridge),
-        settings=settings,
-        workspace=workspace,
-        progress=progress,
-    )
+def solver_of(settings: Settings) -> Solver:
+    """The solver of some settings."""
+    return solver(settings.nullspace_threshold, settings.ridge)
 
 
-def sequential(
-    model: EditableModel,
-    batches: Sequence[EditBatch],
-    *,
-    settings: Settings,
-    workspace: Path,
-    progress: Progress = silent,
-) -> list[Delta]:
-    """As published: batch after batch on edited weights, the keys of earlier batches held."""
-    return edit_in_sequence(
-        model,
-        batches,
-        method="alphaedit-sequential",
-        solver=solver(settings.nullspace_threshold, settings.ridge),
-        settings=settings,
-        workspace=workspace,
-        history=True,
-        progress=progress,
-    )
-
-
+edit = method("alphaedit", solver_of)  # all at once: the history is the batch itself
+sequential = in_sequence("alphaedit", solver_of)  # as published, with history=True
 _: Method = edit

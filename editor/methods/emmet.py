@@ -6,18 +6,13 @@ added to its diagonal, as the released code adds a multiple of the identity; it 
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from editor.delta import Delta
-from editor.edits import EditBatch
 from editor.layers import Solved, Solver, System
 from editor.methods import Method
-from editor.model import EditableModel
-from editor.progress import Progress, silent
 from editor.solve import inverse_times, solve_square
-from editor.writing import WriteSettings, require_above_zero, write
+from editor.writing import WriteSettings, method, require_above_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,27 +42,5 @@ def solver(slack: float) -> Solver:
     return solve
 
 
-def edit(
-    model: EditableModel,
-    batch: EditBatch,
-    *,
-    settings: Settings,
-    workspace: Path,
-    progress: Progress = silent,
-) -> Delta:
-    """The update that writes the whole batch into the base weights.
-
-    Raises: BadEdit, BadSettings (a layer the model has not), DamagedArtefact, SingularSystem.
-    """
-    return write(
-        model,
-        batch,
-        method="emmet",
-        solver=solver(settings.slack),
-        settings=settings,
-        workspace=workspace,
-        progress=progress,
-    )
-
-
+edit = method("emmet", lambda settings: solver(settings.slack))
 _: Method = edit

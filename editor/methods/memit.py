@@ -17,17 +17,13 @@ targets (the same trade-off as a smaller second-moment weight).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from editor.delta import Delta
-from editor.edits import Edit, EditBatch
+from editor.edits import Edit
 from editor.keys import Reading
 from editor.layers import Solved, Solver, System
 from editor.methods import Method
-from editor.model import EditableModel
-from editor.progress import Progress, silent
 from editor.solve import solve_update
-from editor.writing import WriteSettings, edit_in_sequence, require_above_zero, write
+from editor.writing import WriteSettings, in_sequence, method, require_above_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,30 +51,6 @@ def solver(weight: float, still_weight: float = 1.0) -> Solver:
     return solve
 
 
-def edit(
-    model: EditableModel,
-    batch: EditBatch,
-    *,
-    settings: Settings,
-    workspace: Path,
-    progress: Progress = silent,
-) -> Delta:
-    """The update that writes the whole batch into the base weights. Same model, settings and set: same bytes.
-
-    Raises: BadEdit, BadSettings (a layer the model has not), DamagedArtefact, SingularSystem.
-    """
-    return write(
-        model,
-        batch,
-        method="memit",
-        solver=solver(settings.second_moment_weight, settings.protect_weight),
-        settings=settings,
-        workspace=workspace,
-        still=protected(batch.edits) if settings.protect_weight else (),
-        progress=progress,
-    )
-
-
 def protected(edits: Sequence[Edit]) -> list[Reading]:
     """Prompts whose keys must not move: those to keep in which the subject does not come first.
 
@@ -93,26 +65,10 @@ def protected(edits: Sequence[Edit]) -> list[Reading]:
     return [Reading(prompt=p, subject=s, language=k) for p, s, k in sorted(asked)]
 
 
-def sequential(
-    model: EditableModel,
-    batches: Sequence[EditBatch],
-    *,
-    settings: Settings,
-    workspace: Path,
-    history: bool = False,
-    progress: Progress = silent,
-) -> list[Delta]:
-    """For comparison only: batch after batch on edited weights, without history as public code does it, or with it."""
-    return edit_in_sequence(
-        model,
-        batches,
-        method="memit-sequential",
-        solver=solver(settings.second_moment_weight),
-        settings=settings,
-        workspace=workspace,
-        history=history,
-        progress=progress,
-    )
-
-
+edit = method(
+    "memit",
+    lambda settings: solver(settings.second_moment_weight, settings.protect_weight),
+    lambda settings, edits: protected(edits) if settings.protect_weight else (),
+)
+sequential = in_sequence("memit", lambda settings: solver(settings.second_moment_weight))
 _: Method = edit

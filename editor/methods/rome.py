@@ -7,19 +7,14 @@ the edits' keys, so that the same set still gives the same bytes).
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from editor.delta import Delta
-from editor.edits import EditBatch
 from editor.errors import BadSettings
-from editor.layers import Solved, System
+from editor.layers import Solved, Solver, System
 from editor.methods import Method
-from editor.model import EditableModel
-from editor.progress import Progress, silent
 from editor.solve import inverse_times
-from editor.writing import WriteSettings, require_above_zero, write
+from editor.writing import WriteSettings, method, require_above_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,32 +44,15 @@ def solve(system: System) -> Solved:
     return Solved(update, system.second_moment)
 
 
-def edit(
-    model: EditableModel,
-    batch: EditBatch,
-    *,
-    settings: Settings,
-    workspace: Path,
-    progress: Progress = silent,
-) -> Delta:
-    """The update that writes the edits one after the other.
-
-    Raises: BadEdit, BadSettings (a layer the model has not), DamagedArtefact, SingularSystem.
-    """
+def solver(share: float) -> Solver:
+    """ROME's updates, the edits going a share of the way."""
 
     def part_of_the_way(system: System) -> Solved:
         found = solve(system)
-        return Solved(found.update * settings.share, found.gram)
+        return Solved(found.update * share, found.gram)
 
-    return write(
-        model,
-        batch,
-        method="rome",
-        solver=part_of_the_way,
-        settings=settings,
-        workspace=workspace,
-        progress=progress,
-    )
+    return part_of_the_way
 
 
+edit = method("rome", lambda settings: solver(settings.share))
 _: Method = edit

@@ -159,7 +159,9 @@ def test_history_keeps_the_first_batch_when_more_batches_follow(
             first[history] = nll(model, EDITS[:3])
     assert first[True] < first[False]
     table = settings_from(alphaedit.Settings, TABLES["alphaedit"])
-    last = alphaedit.sequential(model, batches, settings=table, workspace=tmp_path)[-1]
+    last = alphaedit.sequential(model, batches, settings=table, workspace=tmp_path, history=True)[
+        -1
+    ]
     old = nll(model, EDITS[6:9])
     with applied(model, last):
         assert nll(model, EDITS[6:9]) < old
