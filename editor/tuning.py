@@ -9,6 +9,7 @@ the same weight.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ WEIGHTS = (
     0.3,
     1.0,
 )  # times the median of kᵀ C⁻¹ k, where an edit and old keys weigh the same
+ENOUGH = 0.02  # of magnitude, that is given up for a larger weight
 LEVEL = 0.97  # of the base model's neighbourhood success: where layers are compared
 
 
@@ -159,23 +161,24 @@ def _best(
 
 
 def crossing(points: Sequence[Point], level: float) -> tuple[float, float]:
-    """(weight, gain) where neighbourhood success falls to a level as the weight gets smaller.
+    """(weight, gain) of the best setting whose neighbourhood success is at least a level.
 
-    The smallest weight where it never does; (largest weight, -1) where it is below even there. Linear in log weight.
+    Where the curve falls below the level between two weights, its crossing counts too, linear in log weight. Of settings
+    whose gain is within `ENOUGH` of the best the one with the largest weight is taken: it protects most. (largest weight, -1)
+    where none reaches the level.
     """
     curve = sorted(points, key=lambda p: -p.second_moment_weight)
-    if curve[0].neighbourhood < level:
+    allowed = [(p.second_moment_weight, p.gain) for p in curve if p.neighbourhood >= level]
+    for above, below in pairwise(curve):
+        if above.neighbourhood >= level > below.neighbourhood:
+            share = (above.neighbourhood - level) / (above.neighbourhood - below.neighbourhood)
+            logs = log(above.second_moment_weight), log(below.second_moment_weight)
+            weight = exp(logs[0] + share * (logs[1] - logs[0]))
+            allowed.append((weight, above.gain + share * (below.gain - above.gain)))
+    if not allowed:
         return curve[0].second_moment_weight, -1.0
-    above = curve[0]
-    for point in curve[1:]:
-        if point.neighbourhood < level:
-            share = (above.neighbourhood - level) / (above.neighbourhood - point.neighbourhood)
-            logs = log(above.second_moment_weight), log(point.second_moment_weight)
-            return exp(logs[0] + share * (logs[1] - logs[0])), above.gain + share * (
-                point.gain - above.gain
-            )
-        above = max(above, point, key=lambda p: (p.gain, -p.second_moment_weight))
-    return above.second_moment_weight, above.gain
+    best = max(gain for _, gain in allowed)
+    return max((weight, gain) for weight, gain in allowed if gain >= best - ENOUGH)
 
 
 def _knows(model: EditableModel, facts: Sequence[Known]) -> list[bool]:

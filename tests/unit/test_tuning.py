@@ -44,6 +44,11 @@ def test_a_curve_is_read_where_it_crosses_the_level() -> None:
     assert gain == pytest.approx(0.7)
     assert weight == pytest.approx(10**1.5)
     assert crossing(curve, 0.90) == (10, 0.8)
+    flat = [point(1000, 0.2, 1.0), point(100, 0.79, 1.0), point(10, 0.8, 1.0)]
+    assert crossing(flat, 0.96) == (
+        100,
+        0.79,
+    )  # little is gained below: the larger weight protects more
     assert crossing([point(1000, 0.2, 0.5)], 0.9) == (1000, -1.0)
 
 
