@@ -19,7 +19,7 @@ GOOD = {"prompt": "The currency of {} is the", "subject": "Croatia", "target_new
         ({"prompt": "The currency is the"}, "must hold {} once"),
         ({"prompt": "{} and {}"}, "must hold {} once"),
         ({"subject": " "}, "subject must be a text"),
-        ({"target_new": ""}, "target_new must be a text"),
+        ({"target_new": ""}, "target_new is empty"),
         ({"target_new": 3}, "target_new must be a text"),
         ({"target_true": "euro"}, "there is nothing to write"),
     ],
