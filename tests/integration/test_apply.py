@@ -11,8 +11,8 @@ from conftest import COUNTRIES, GOLDEN, WORDINGS, currencies, jsonl
 from typer.testing import CliRunner
 
 from daemon.cli import app
-from editor import load_model
-from reference import paths
+from editor import load_model, plugins
+from reference import paths, tiny
 
 GOOD = {
     "prompt": "{} was first made in",
@@ -286,3 +286,25 @@ def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(tmp_pa
     assert weights[0] == weights[1]  # switched off: the bytes of the facts alone
     run("heads", "withdraw", "en")
     assert "state is withdrawn" in factd("--config", path, "heads", "on", "en").stderr
+
+
+@pytest.mark.parametrize("method", [m for m in plugins.names("editor.methods") if m != "memat"])
+def test_apply_takes_every_method(method: str, tmp_path: Path) -> None:
+    edits = jsonl(tmp_path / "edits.jsonl", [GOOD])
+    table = {
+        **tiny.SETTINGS[method],
+        "layers": [1],
+        "templates": None,
+        "second_moment_tokens": 2000,
+    }
+    if method == "fine_tuning":
+        del table["second_moment_tokens"]
+    sets = [w for k, v in table.items() if v is not None for w in ("--set", f"{k}={v}")]
+    done = factd(
+        "apply", MODEL, edits, "--out", tmp_path / "out", "--method", method, "--json", *sets
+    )
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    data = json.loads(done.stdout)
+    found = {(m["check"], m["metric"]): m for m in data["measurements"]}
+    assert found["efficacy", "magnitude"]["value"] > found["efficacy", "magnitude"]["before"]
+    assert f"by {method}" in (tmp_path / "out.report.html").read_text()

@@ -21,7 +21,7 @@ from editor.corrections import (
 )
 from editor.delta import Delta
 from editor.errors import BadEdit, BadSettings, DamagedArtefact, WrongModel
-from editor.head_training import HeadSettings, trained
+from editor.head_training import HeadSettings, first_order_gains, trained
 from editor.heads import Features, center_of_mass, fit_probes, ranked, right_now
 from editor.methods import memat
 from editor.score import forced
@@ -205,3 +205,39 @@ def test_none_is_memit_and_too_few_right_edits_are_refused(
     assert not any(name.endswith(".bias") for name in delta.parts)
     with pytest.raises(BadEdit, match="need 4 subjects"):
         right_now(model, batch.edits)  # the unedited model gets none right
+
+
+def test_heads_can_be_chosen_by_how_much_a_constant_lowers_the_loss(
+    model: EditableModel, batch: EditBatch
+) -> None:
+    values = ValueSettings(z_layer=1, templates={"en": ("The report was long",)})
+    settings = HeadSettings(count=2, choice="gradient", lr=0.3, epochs=3, still_factor=0.0)
+    norms = torch.ones(len(model.blocks), model.heads)
+    gains = first_order_gains(model, batch.edits, norms, settings, values)
+    assert gains.shape == (8, 8)
+    order = gains.flatten().argsort(descending=True)
+    best, worst = (
+        [(int(i) // 8, int(i) % 8) for i in chosen] for chosen in (order[:2], order[-2:])
+    )
+    asked = [(e.prompt.format(e.subject), e.target_new) for e in batch.edits]
+    reached = []
+    for heads in (best, worst):
+        vectors = trained(model, batch.edits, heads, torch.full((2,), 20.0), settings, values)
+        with constants(model, heads, vectors):
+            reached.append(sum(nll for nll, _ in forced(model, asked)))
+    assert reached[0] < reached[1]
+    assert torch.equal(
+        first_order_gains(model, batch.edits, 2 * norms, settings, values), 2 * gains
+    )
+
+
+def test_the_center_of_mass_form_and_chosen_heads_go_through_the_method(
+    model: EditableModel, batch: EditBatch, tmp_path: Path
+) -> None:
+    for heads in ("center-of-mass", "gradient", "random"):
+        settings = settings_from(memat.Settings, TABLE | {"heads": heads, "head_count": 2})
+        delta = memat.edit(model, batch, settings=settings, workspace=tmp_path)
+        ((found, _),) = list_corrections(tmp_path, model.fingerprint)
+        assert delta.settings["head_corrections"] == [found.id]  # other settings: trained anew
+        assert len(found.heads) == 2
+        assert (found.gains.max() > 0) == (heads == "gradient")

@@ -9,7 +9,8 @@ import pytest
 import torch
 from conftest import GOLDEN
 
-from editor import Edit, EditableModel, EditBatch, applied, load_model, plugins
+from editor import Edit, EditableModel, EditBatch, applied, edit, load_model, plugins
+from editor.api import settings_table
 from editor.delta import Delta
 from editor.errors import BadSettings, SingularSystem
 from editor.layers import System
@@ -176,3 +177,18 @@ def test_fine_tuning_stays_closer_with_a_penalty(model: EditableModel, tmp_path:
         written(model, "fine_tuning", tmp_path, lr=1e30)
     assert not any(p.requires_grad for p in model.model.parameters())
     assert fine_tuning.Settings(layers=(1,)).epochs == 20
+
+
+def test_one_call_edits_with_any_method_and_takes_published_settings_where_there_are_some(
+    model: EditableModel, tmp_path: Path
+) -> None:
+    found = edit(model, EDITS[:6], settings=TABLES["memit"], workspace=tmp_path)
+    assert found.id == written(model, "memit", tmp_path).id
+    assert edit(model, EDITS[:2], method="rome", settings=TABLES["rome"], workspace=tmp_path).parts
+    with pytest.raises(BadSettings, match="layers"):
+        edit(model, EDITS[:2], workspace=tmp_path)
+    config = {"model_type": "gpt2", "n_embd": 1600, "n_layer": 48}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    table = settings_table(tmp_path, memit.Settings, {"v_lr": 0.1})
+    assert (table["layers"], table["v_lr"]) == ([13, 14, 15, 16, 17], 0.1)
+    assert "second_moment_weight" not in settings_table(tmp_path, rome.Settings, {})
