@@ -73,10 +73,10 @@ def arms(language: str) -> dict[str, HeadSettings]:
     """The arms of MEMAT."""
     plain = HeadSettings(lr=0.03, epochs=2)
     found = {f"probes K={k}": replace(plain, count=k) for k in (16, 8, 32, 48)}
-    found |= {f"gradient K={k}": replace(plain, count=k, choice="gradient") for k in (8, 4)}
+    found |= {f"gradient K={k}": replace(plain, count=k, choice="gradient") for k in (8, 4, 2)}
     found |= {
         f"random K={k} seed {seed}": replace(plain, count=k, choice="random", seed=seed)
-        for k, seed in ((16, 0), (8, 0), (8, 1), (4, 0), (4, 1))
+        for k, seed in ((16, 0), (8, 0), (8, 1), (4, 0), (4, 1), (2, 0), (2, 1), (2, 2))
     }
     found["without other facts held, K=16"] = replace(plain, still_factor=0.0)
     found["as released K=16"] = replace(plain, form="as-released")

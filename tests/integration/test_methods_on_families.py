@@ -1,7 +1,5 @@
 """Every method on every family, and the README's table that says so."""
 
-import pytest
-
 from bench import families
 from editor import plugins
 
@@ -22,7 +20,6 @@ def test_the_readme_names_every_family_and_method() -> None:
     assert [row[0] for row in rows] == list(plugins.names("editor.families"))
 
 
-@pytest.mark.slow
 def test_the_readme_says_what_the_methods_do() -> None:
     _, _, *rows = table()
     assert [list(row.values()) for row in families.rows()] == rows
