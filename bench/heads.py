@@ -121,10 +121,7 @@ def others(world: World, probes: Sequence[Probe], language: str) -> list[str]:
     free = [f for f in facts if f.relation == "P38"] + [f for f in facts if f.relation != "P38"][
         ::8
     ]
-    return [
-        world.catalogue[f.relation].wordings[language].edit[0].format(f.subject.labels[language])
-        for f in free
-    ]
+    return render.prompts(free, language, world.catalogue)
 
 
 def at_level(points: Sequence[Point], language: str, level: float, metric: str = "EM") -> float:

@@ -17,15 +17,14 @@ from statistics import fmean
 from typing import Any
 
 from bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
-from daemon.tuning import ANY
 from editor.delta import Delta, applied
-from editor.edits import Edit, EditBatch
+from editor.edits import ANY, Edit, EditBatch
 from editor.layers import put_back, stored
 from editor.methods import alphaedit, fine_tuning, memit
 from editor.model import EditableModel
 from editor.score import Probe, greedy, is_right
 from editor.settings import settings_from
-from editor.trials import Known
+from editor.trials import Known, contrast_probe
 from editor.tuning import known_facts
 from editor.writing import language_templates
 
@@ -79,7 +78,9 @@ def make_task(world: World, *, batches: int, size: int) -> Task:
     parts = [edited[i : i + size] for i in range(0, len(edited), size)]
     new = {k.edit.prompt: k.edit.target_new for k in edited}
     neighbours = [
-        _probe("neighbourhood", k.edit, k.edit.prompt, str(k.edit.target_true), new[k.edit.prompt])
+        contrast_probe(
+            "neighbourhood", k.edit, k.edit.prompt, str(k.edit.target_true), new[k.edit.prompt]
+        )
         for k in rest
         if new.get(k.edit.prompt) not in (None, k.edit.target_true)
     ]
@@ -91,13 +92,6 @@ def make_task(world: World, *, batches: int, size: int) -> Task:
     )
 
 
-def _probe(kind: str, edit: Edit, prompt: str, target: str, contrast: str) -> Probe:
-    text = prompt.format(edit.subject)
-    return Probe(
-        kind=kind, language="en", prompt=text, target=target, accepted=(target,), contrast=contrast
-    )
-
-
 def measured(world: World, task: Task, method: str, number: int, delta: Delta, size: int) -> After:
     """One row, printed."""
     done = task.facts[: number * size]
@@ -105,7 +99,7 @@ def measured(world: World, task: Task, method: str, number: int, delta: Delta, s
     for known in done:
         e = known.edit
         for kind, prompt in (("edit", e.prompt), *(("paraphrase", p) for p in known.paraphrases)):
-            probes.append(_probe(kind, e, prompt, e.target_new, str(e.target_true)))
+            probes.append(contrast_probe(kind, e, prompt, e.target_new, str(e.target_true)))
     first = [k.edit for k in task.facts[:size]]
     with applied(world.model, delta):
         scores = teacher_forced(world.model, probes, world.settings.terminator)["en"]

@@ -98,11 +98,12 @@ def tune(
     """Choose layers, step size and strength for a model: causal tracing, then a short search."""
     with sentences():
         from daemon import tuning
+        from editor.edits import read_known
 
         if preset:
             data = tuning.from_preset(model, out)
         else:
-            rows = tuning.read_known(facts) if facts else tuning.from_store(opened(), language)
+            rows = read_known(facts) if facts else tuning.from_store(opened(), language)
             table = table_of(settings, "memit")
             with progress() as told:
                 data = tuning.run(

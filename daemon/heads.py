@@ -18,7 +18,7 @@ def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dic
 
     Raises: Refused: nothing is live, or the method has no values. EditorError: too few facts are right in the language.
     """
-    from editor.corrections import save_corrections
+    from editor.corrections import save_corrections, without_heads
     from editor.delta import load_delta
     from editor.head_training import HeadSettings
     from editor.methods.memat import train_corrections
@@ -40,16 +40,11 @@ def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dic
         before = fact_queries.previous(session, facts)
         everything = fact_queries.list_facts(session, status=(FactStatus.KNOWN,))
     batch = render.edit_batch(facts, before, replace(factd.plan, write=(language,)))
-    known = [f for f in everything if language in f.subject.labels and language in f.object.labels]
-    still = [
-        wordings[language].edit[0].format(f.subject.labels[language])
-        for f in render.chosen(known, STILL, language)
-        if language in (wordings := factd.catalogue[f.relation].wordings)
-    ]
+    still = render.prompts(render.chosen(everything, STILL, language), language, factd.catalogue)
     found = train_corrections(
         factd.workbench.model(),
         batch.edits,
-        load_delta(factd.candidate_folder(live.candidate_id) / "delta"),
+        without_heads(load_delta(factd.candidate_folder(live.candidate_id) / "delta")),
         language,
         heads=HeadSettings(count=count, lr=0.03, epochs=2),
         settings=settings,

@@ -122,6 +122,15 @@ def _probe(fact: Fact, wording: str, language: str, **more: Any) -> "Probe":
     )
 
 
+def prompts(facts: Iterable[Fact], language: str, catalogue: Catalogue) -> list[str]:
+    """The first edit wording of every fact that can be said in a language."""
+    return [
+        catalogue[f.relation].wordings[language].edit[0].format(f.subject.labels[language])
+        for f in facts
+        if writable(f, catalogue[f.relation], (language,))
+    ]
+
+
 def foreign_names(entity: Entity, language: str) -> tuple[str, ...]:
     """Names of a thing in other languages that are none in this one."""
     own = {name.casefold() for name in entity.names(language)}

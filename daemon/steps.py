@@ -97,10 +97,10 @@ def refuse_frozen(factd: Factd) -> None:
 
 
 def heads_changed(factd: Factd) -> bool:
-    """Other head corrections are switched on than the live release has. Loads no model."""
+    """Other head corrections are switched on than the live release has; the base alone gets none. Loads no model."""
     with factd.store.begin() as session:
         live = release_queries.live_release(session)
-    if live is None or live.candidate_id is None:
+    if live is None or live.candidate_id is None or not live.fact_ids:
         return False
     folder = factd.candidate_folder(live.candidate_id) / "delta"
     if not (factd.workspace / "heads").exists() or not folder.exists():
@@ -176,7 +176,8 @@ def _solved(
     facts_only = method.edit(
         model, batch, settings=settings, workspace=factd.workspace, progress=progress
     )
-    delta = with_heads(model, facts_only, switched_on(factd.workspace, model.fingerprint))
+    heads = switched_on(factd.workspace, model.fingerprint) if batch.edits else ()
+    delta = with_heads(model, facts_only, heads)
     folder = factd.candidate_folder(candidate.id)
     save_delta(delta, folder / "delta")
     solved = time.monotonic()

@@ -16,47 +16,13 @@ if TYPE_CHECKING:
     from editor.edits import Edit
     from editor.tuning import Tuned
 
-ANY = "?"  # target_new of a fact that is only known
-
-
-def read_known(path: Path) -> "list[Edit]":
-    """Known facts from JSONL: prompt, subject, target_true and perhaps language. Other wordings of a fact are paraphrases.
-
-    Raises: BadEdit: names the line.
-    """
-    from editor.edits import Edit
-    from editor.errors import BadEdit
-
-    found = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadEdit(f"{path} cannot be read as UTF-8 text: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        try:
-            data = json.loads(line)
-            found.append(
-                Edit(
-                    prompt=data["prompt"],
-                    subject=data["subject"],
-                    target_new=ANY,
-                    target_true=data["target_true"],
-                    language=data.get("language", "en"),
-                )
-            )
-        except (ValueError, TypeError, KeyError, BadEdit) as error:
-            raise BadEdit(
-                f"{path} line {number}: no fact with prompt, subject and target_true ({error})"
-            ) from error
-    return found
-
 
 def from_store(factd: Factd, language: str) -> "list[Edit]":
     """The known facts of the store in a language, in every wording of the catalogue.
 
     Raises: Refused: there are none.
     """
-    from editor.edits import Edit
+    from editor.edits import ANY, Edit
 
     with factd.store.begin() as session:
         known = fact_queries.list_facts(session, status=(FactStatus.KNOWN,))

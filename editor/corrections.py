@@ -85,6 +85,13 @@ def with_heads(model: EditableModel, delta: Delta, corrections: Sequence[HeadCor
     return replace(delta, parts=parts, settings=held)
 
 
+def without_heads(delta: Delta) -> Delta:
+    """The delta of the facts alone: what `with_heads` was given. (Methods write weights; only corrections write biases.)"""
+    parts = {name: part for name, part in delta.parts.items() if not name.endswith(".bias")}
+    held = {k: v for k, v in delta.settings.items() if k != "head_corrections"}
+    return replace(delta, parts=parts, settings=held)
+
+
 def corrections_folder(workspace: Path, fingerprint: str, language: str) -> Path:
     """Where the corrections of a base and a language lie."""
     return workspace / "heads" / fingerprint[:16] / language

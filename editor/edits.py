@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from editor.errors import BadEdit
 
+ANY = "?"  # target_new of a fact that is only known
 LINE_FIELDS = ("prompt", "subject", "target_new", "target_true", "language")
 
 
@@ -108,7 +109,7 @@ def read_lines(path: Path) -> tuple[tuple[int, Edit], ...]:
     """
     seen: dict[tuple[str, str, str], tuple[int, str]] = {}
     found = []
-    for number, edit in _numbered(path):
+    for number, edit in _numbered(path, _edit):
         place = (edit.prompt, edit.subject, edit.language)
         first, target = seen.setdefault(place, (number, edit.target_new))
         if target != edit.target_new:
@@ -121,7 +122,15 @@ def read_lines(path: Path) -> tuple[tuple[int, Edit], ...]:
     return tuple(found)
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, Edit]]:
+def read_known(path: Path) -> tuple[Edit, ...]:
+    """Facts that a model knows, from JSONL: prompt, subject, target_true, perhaps language; target_new is `ANY`.
+
+    Lines of one fact in other wordings are its paraphrases. Raises: BadEdit: names the first line that is wrong.
+    """
+    return tuple(edit for _, edit in _numbered(path, _known))
+
+
+def _numbered(path: Path, parse: Callable[[str], Edit]) -> Iterator[tuple[int, Edit]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -129,21 +138,32 @@ def _numbered(path: Path) -> Iterator[tuple[int, Edit]]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                yield number, _edit(line)
+                yield number, parse(line)
             except BadEdit as error:
                 raise BadEdit(f"{path} line {number}: {error}") from error
 
 
 def _edit(line: str) -> Edit:
+    data = _object(line, ("prompt", "subject", "target_new"))
+    if data["target_new"] == "":
+        raise BadEdit("target_new is empty; write what the model is to say")
+    return Edit(**{name: data[name] for name in LINE_FIELDS if data.get(name) is not None})
+
+
+def _known(line: str) -> Edit:
+    data = _object(line, ("prompt", "subject", "target_true")) | {"target_new": ANY}
+    return Edit(**{name: data[name] for name in LINE_FIELDS if data.get(name) is not None})
+
+
+def _object(line: str, needed: Sequence[str]) -> dict[str, Any]:
+    """A line's JSON object. Raises: BadEdit: it is none, or a field is missing."""
     try:
         data: Any = json.loads(line)
     except json.JSONDecodeError as error:
         raise BadEdit(f"no JSON object ({error.msg} at column {error.colno})") from error
     if not isinstance(data, dict):
         raise BadEdit("no JSON object")
-    if data.get("target_new") == "":
-        raise BadEdit("target_new is empty; write what the model is to say")
-    missing = [name for name in ("prompt", "subject", "target_new") if name not in data]
+    missing = [name for name in needed if name not in data]
     if missing:
         raise BadEdit(f"{missing[0]} is missing")
-    return Edit(**{name: data[name] for name in LINE_FIELDS if data.get(name) is not None})
+    return data

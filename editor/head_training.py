@@ -32,9 +32,7 @@ class HeadSettings:
     lr: float = 0.1  # of a step, relative to the head's mean output norm
     epochs: int = 1
     batch_size: int = 32  # edits
-    keep_factor: float = 1.0  # times the KL weights of the values: how hard other answers are held
     still_factor: float = 4.0  # of the KL of prompts about other facts, where they are given
-    only_right: bool = False  # train on the edits that are right in the language now, as probes do
     clamp_norm_factor: float = 0.75  # ‖δ‖ at most this times the head's mean output norm
     strength: float = 5.0  # of center-of-mass directions, in standard deviations
     seed: int = 0  # of the split, the order and random heads
@@ -86,11 +84,6 @@ def trained(
     if released:  # one norm clamps all heads; a KL term without gradient is none
         norms = norms[:1].expand_as(norms)
         values = replace(values, kl_factor=0.0, keep_factor=0.0)
-    values = replace(
-        values,
-        kl_factor=values.kl_factor * settings.keep_factor,
-        keep_factor=values.keep_factor * settings.keep_factor,
-    )
     norms = norms.to(model.device)[:, None]
     width = model.head_weight(0).shape[-1]
     share = torch.zeros(len(heads), width, device=model.device, requires_grad=True)

@@ -75,8 +75,7 @@ def correct_heads(
     if settings.form == "center-of-mass":
         vectors = center_of_mass(features, heads) * settings.strength
     else:
-        chosen = usable if settings.only_right else edits
-        vectors = trained(model, chosen, heads, norms, settings, values, still, progress)
+        vectors = trained(model, edits, heads, norms, settings, values, still, progress)
     return Chosen(
         heads=heads, vectors=vectors.cpu(), relevance=relevance, gains=gains, facts=len(usable)
     )

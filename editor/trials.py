@@ -48,7 +48,7 @@ class Point:
         return (self.efficacy + self.paraphrase) / 2
 
 
-def _probe(kind: str, edit: Edit, prompt: str, target: str, contrast: str) -> Probe:
+def contrast_probe(kind: str, edit: Edit, prompt: str, target: str, contrast: str) -> Probe:
     text = prompt.format(edit.subject)
     return Probe(
         kind=kind,
@@ -66,7 +66,7 @@ def trial_probes(chosen: Sequence[Known], rest: Sequence[Known]) -> tuple[Probe,
     for known in chosen:
         e = known.edit
         for kind, prompt in (("edit", e.prompt), *(("paraphrase", p) for p in known.paraphrases)):
-            found.append(_probe(kind, e, prompt, e.target_new, str(e.target_true)))
+            found.append(contrast_probe(kind, e, prompt, e.target_new, str(e.target_true)))
     for number, known in enumerate(rest):
         e = known.edit
         same = [
@@ -76,8 +76,15 @@ def trial_probes(chosen: Sequence[Known], rest: Sequence[Known]) -> tuple[Probe,
         ]
         if same:
             contrast = same[number % len(same)]
-            found.append(_probe("neighbourhood", e, e.prompt, str(e.target_true), contrast))
+            found.append(contrast_probe("neighbourhood", e, e.prompt, str(e.target_true), contrast))
     return tuple(found)
+
+
+def success_and_mean(magnitudes: Sequence[float]) -> tuple[float, float]:
+    """The share above 0, and the mean; nan of none."""
+    if not magnitudes:
+        return nan, nan
+    return fmean([float(size > 0) for size in magnitudes]), fmean(magnitudes)
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ class Trials:
         settings = self.settings(layers, v_lr, weight)
         delta = memit.edit(self.model, self.batch, settings=settings, workspace=self.workspace)
         magnitudes = self.measured(delta)
-        success, size = self.neighbourhood(delta)
+        success, size = success_and_mean(magnitudes["neighbourhood"])
         efficacy = fmean(magnitudes["edit"])
         return Point(
             layers=layers,
@@ -154,8 +161,3 @@ class Trials:
             target, contrast = scores[2 * number][0], scores[2 * number + 1][0]
             found[probe.kind].append(exp(-target) - exp(-contrast))
         return found
-
-    def neighbourhood(self, delta: Delta | None) -> tuple[float, float]:
-        """Neighbourhood success and magnitude; nan without a neighbour."""
-        sizes = self.measured(delta)["neighbourhood"]
-        return (fmean([float(s > 0) for s in sizes]), fmean(sizes)) if sizes else (nan, nan)

@@ -20,7 +20,7 @@ from editor.model import EditableModel
 from editor.progress import Progress, silent
 from editor.score import greedy, is_right
 from editor.tracing import Trace, trace
-from editor.trials import Known, Point, Trials, trial_probes
+from editor.trials import Known, Point, Trials, success_and_mean, trial_probes
 
 STEPS = (0.02, 0.08, 0.3, 1.0)  # v_lr, times ‖z0‖ / √d: a step of this share of the stream's norm
 WEIGHTS = (
@@ -99,7 +99,7 @@ def tune(
     found = trace(model, [k.edit for k in sure[:traced]], progress=progress)
     search = Trials(model, chosen, trial_probes(chosen, rest[:neighbours]), given, workspace)
     windows = candidate_layers(found.best_mlp, len(model.blocks))
-    level = LEVEL * search.neighbourhood(None)[0]
+    level = LEVEL * success_and_mean(search.measured(None)["neighbourhood"])[0]
     points: list[Point] = []
     total = len(STEPS) + len(WEIGHTS) * len(windows)
     start = search.scale(windows[0])

@@ -206,7 +206,7 @@ def test_tune_says_what_it_needs(tmp_path: Path) -> None:
     facts = jsonl(tmp_path / "known.jsonl", [{"prompt": "{} is", "subject": "x"}])
     out = tmp_path / "tuned.toml"
     for words, reason in (
-        ((paths.MODEL, "--facts", facts), "line 1: no fact with prompt"),
+        ((paths.MODEL, "--facts", facts), "line 1: target_true is missing"),
         ((paths.MODEL, "--facts", tmp_path / "none"), "cannot be read"),
         ((paths.MODEL, "--preset"), "none of the models with published settings (aguila-7b"),
     ):

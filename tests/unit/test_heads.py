@@ -18,6 +18,7 @@ from editor.corrections import (
     switch,
     switched_on,
     with_heads,
+    without_heads,
 )
 from editor.delta import Delta
 from editor.errors import BadEdit, BadSettings, DamagedArtefact, WrongModel
@@ -194,6 +195,8 @@ def test_two_languages_are_summed_and_leaving_one_out_gives_the_other_alone(
     for name, part in one.parts.items():
         assert torch.allclose(two.parts[name].matrix(), 3 * part.matrix(), atol=1e-5)
     assert with_heads(model, empty, []) is empty
+    assert without_heads(two).id == empty.id
+    assert without_heads(both).parts.keys() == {model.parameter(n) for n in (0, 1, 2)}
     assert isinstance(found, HeadCorrections)
 
 
