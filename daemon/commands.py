@@ -207,13 +207,13 @@ def releases_diff(first: int, second: int, as_json: Json = False) -> None:
 @releases_app.command("publish")
 def releases_publish(number: int, as_json: Json = False) -> None:
     """Bring a release out (again) and make it the live one."""
-    from daemon import steps
+    from daemon import publishing
 
     with sentences():
         factd = opened()
         with factd.lock():
-            steps.recover(factd)
-            found = steps.publish(factd, number)
+            publishing.recover(factd)
+            found = publishing.publish(factd, number)
     show(found.as_json(), [f"release {number} is live"], as_json=as_json)
 
 

@@ -21,15 +21,15 @@ def edit(
     as_json: Json = False,
 ) -> None:
     """Plan, solve, check; leaves an accepted or rejected candidate. Exit 1 where it was rejected."""
-    from daemon import steps
+    from daemon import publishing, steps
 
     with sentences():
         factd = opened()
         with factd.lock(), progress() as told:
-            steps.recover(factd)
+            publishing.recover(factd)
             found = steps.edit(factd, who=terminal.who(), why=why, again=again, progress=told)
             if publish and found.release is not None:
-                steps.publish(factd, found.release)
+                publishing.publish(factd, found.release)
     show(found.as_json(), [verdict(found)], as_json=as_json)
     if not found.decision.accepted:
         terminal.fail(
@@ -73,7 +73,7 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Go back to a release, or take facts or a batch back."""
-    from daemon import steps
+    from daemon import publishing, steps
 
     if [to is not None, bool(fact), batch is not None].count(True) != 1:
         raise typer.BadParameter("give one of --to N, --fact ID …, --batch ID")
@@ -81,9 +81,9 @@ def rollback(
     with sentences():
         factd = opened()
         with factd.lock():
-            steps.recover(factd)
+            publishing.recover(factd)
             if to is not None:
-                release = steps.roll_back_to(factd, to, who=terminal.who(), why=why)
+                release = publishing.roll_back_to(factd, to, who=terminal.who(), why=why)
                 seconds = time.monotonic() - started
                 lines = [
                     f"release {to} is live after {seconds:.2f} s; frozen, `factd unfreeze` to go on"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from daemon import steps
+from daemon import publishing, steps
 from daemon.bootstrap import Factd, build
 from daemon.config import load_config
 from daemon.console import progress, table
@@ -56,7 +56,7 @@ def run_demo(directory: Path, *, quiet: bool) -> dict[str, Any]:
     )
     if found.release is None:
         raise Refused(f"the gate refused the update: {'; '.join(found.decision.reasons)}")
-    live = steps.publish(factd, found.release)
+    live = publishing.publish(factd, found.release)
     figures["release"] = live.as_json()
     say(f"release    {live.number} is live in {factd.config.publish.path / 'current'}")
     figures["rollback_fact"] = take_croatia_back(factd, say)
@@ -198,7 +198,7 @@ def take_croatia_back(factd: Factd, say: Callable[[str], Any]) -> dict[str, Any]
 def switch_back(factd: Factd, number: int, say: Callable[[str], Any]) -> dict[str, Any]:
     """Go back to a release by swapping a link, then go on."""
     started = time.monotonic()
-    steps.roll_back_to(factd, number, who="demo", why="show that it takes no GPU")
+    publishing.roll_back_to(factd, number, who="demo", why="show that it takes no GPU")
     seconds = time.monotonic() - started
     with factd.store.begin() as session:
         release_queries.unfreeze(session, who="demo", now=factd.now())

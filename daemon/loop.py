@@ -19,7 +19,7 @@ from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEve
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from daemon import steps
+from daemon import publishing, steps
 from daemon.bootstrap import Factd
 from daemon.errors import Busy
 from daemon.http import Health
@@ -68,7 +68,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.on_signal)
         with self.factd.lock():
-            steps.recover(self.factd)
+            publishing.recover(self.factd)
         schedule = self.factd.config.schedule
         self._every("pull", schedule.pull_seconds, self.pull)
         self._every("cycle", schedule.cycle_seconds, self.cycle)

@@ -278,12 +278,22 @@ def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(tmp_pa
     published = tmp_path / "published" / "current"
     assert json.loads((published / "config.json").read_text())["attention_bias"] is True
     assert "nothing to do" in factd("--config", path, "edit").stderr
+    again = run("heads", "train", "en", "--count", 4)
+    assert again["id"] == trained["id"]  # of the facts alone, not of the corrections that are live
+    ids = [w for id_ in run("releases", "show", "2")["facts"] for w in ("--fact", id_)]
+    assert len(ids) == 2 * len(rows)
     run("heads", "off", "en")
     assert run("heads", "list")[0]["state"] == "off"
     run("edit", "--publish")
     versions = tmp_path / "published" / "versions"
     weights = [(versions / n / "model.safetensors").read_bytes() for n in ("1", "3")]
     assert weights[0] == weights[1]  # switched off: the bytes of the facts alone
+    run("heads", "on", "en")
+    run(
+        "rollback", *ids
+    )  # no fact is left: nothing would measure the corrections, so there are none
+    assert not json.loads((published / "config.json").read_text()).get("attention_bias")
+    assert "nothing to do" in factd("--config", path, "edit").stderr
     run("heads", "withdraw", "en")
     assert "state is withdrawn" in factd("--config", path, "heads", "on", "en").stderr
 

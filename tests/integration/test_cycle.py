@@ -240,7 +240,7 @@ def test_a_release_is_measured_exported_and_written_again(operator: Operator) ->
 
 
 def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator) -> None:
-    from daemon import steps
+    from daemon import publishing
     from daemon.bootstrap import open_factd
     from store import release_queries
     from store.releases import CandidateStatus, ReleaseStatus
@@ -253,17 +253,17 @@ def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator
             session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
         )
         made = release_queries.create_candidate(session, batch_id="x", fact_ids=[], now=factd.now())
-    assert len(steps.recover(factd)) == 2
+    assert len(publishing.recover(factd)) == 2
     with factd.store.begin() as session:
         assert release_queries.candidate(session, made.id).status is CandidateStatus.ABANDONED
         assert release_queries.release(session, 1).status is ReleaseStatus.ACCEPTED
         release_queries.move_release(
             session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
         )
-    steps._write_version(factd, steps.replace_base(factd))
+    publishing._write_version(factd, publishing.replace_base(factd))
     factd.publisher.publish(1, factd.config.model.path, None, {})
     factd.publisher.switch(1)
-    assert steps.recover(factd) == ["release 1 was out already and is live"]
+    assert publishing.recover(factd) == ["release 1 was out already and is live"]
     with factd.lock():
         assert "another factd works" in operator.refused("edit")
 

@@ -1,0 +1,123 @@
+"""From an accepted release to the live one and back: publish, recover after a crash, roll back. No model is loaded."""
+
+from dataclasses import replace
+
+from daemon.bootstrap import Factd
+from daemon.errors import PublishFailed, Refused
+from daemon.log import log
+from store import fact_queries, release_queries
+from store.releases import Release, ReleaseStatus
+
+
+def refuse_frozen(factd: Factd) -> None:
+    """Raises: Refused: an operator froze factd."""
+    with factd.store.begin() as session:
+        flag = release_queries.frozen(session)
+    if flag:
+        raise Refused(
+            f"frozen by {flag.who} since {flag.since:%Y-%m-%d %H:%M}: {flag.why}; `factd unfreeze` to go on"
+        )
+
+
+def publish(factd: Factd, number: int) -> Release:
+    """Bring a release out and make it the live one. The files are written again only where they are not on disk.
+
+    Raises: Refused: frozen. PublishFailed: the previous release still serves.
+    """
+    refuse_frozen(factd)
+    return _bring_out(factd, number)
+
+
+def _bring_out(factd: Factd, number: int) -> Release:
+    with factd.store.begin() as session:
+        release = release_queries.release(session, number)
+        if release.status is ReleaseStatus.LIVE:
+            return release
+        before = release.status
+        release_queries.move_release(
+            session, number, before, ReleaseStatus.PUBLISHING, now=factd.now()
+        )
+    log.info("release publishing", release=number)
+    try:
+        if not factd.publisher.has(number):
+            _write_version(factd, release)
+        factd.publisher.switch(number)
+    except Exception as error:
+        with factd.store.begin() as session:
+            release_queries.move_release(
+                session, number, ReleaseStatus.PUBLISHING, ReleaseStatus.ACCEPTED, now=factd.now()
+            )
+        raise PublishFailed(
+            f"release {number} was not published, the previous one still serves: {error}"
+        ) from error
+    return _made_live(factd, release)
+
+
+def _write_version(factd: Factd, release: Release) -> None:
+    delta = None
+    if release.candidate_id is not None:
+        from editor.delta import load_delta
+
+        delta = load_delta(factd.candidate_folder(release.candidate_id) / "delta")
+    about = {"facts": list(release.fact_ids), "who": release.who, "why": release.why}
+    factd.publisher.publish(release.number, factd.config.model.path, delta, about)
+
+
+def _made_live(factd: Factd, release: Release) -> Release:
+    with factd.store.begin() as session:
+        release_queries.make_live(session, release.number, now=factd.now())
+        fact_queries.mark_live(session, release.fact_ids, now=factd.now())
+        found = release_queries.release(session, release.number)
+    log.info("release live", release=release.number, facts=len(release.fact_ids))
+    return found
+
+
+def recover(factd: Factd) -> list[str]:
+    """After a crash: what was half done is finished or abandoned. What was done, in words; call it under the lock."""
+    done = []
+    with factd.store.begin() as session:
+        release_queries.ensure_base(session, now=factd.now())
+        abandoned = release_queries.abandon_unfinished(session, now=factd.now())
+        halfway = [
+            r
+            for r in release_queries.list_releases(session)
+            if r.status is ReleaseStatus.PUBLISHING
+        ]
+    if abandoned:
+        done.append(f"{abandoned} unfinished candidates abandoned")
+    for release in halfway:
+        if factd.publisher.current() == release.number:
+            _made_live(factd, release)
+            done.append(f"release {release.number} was out already and is live")
+        else:
+            with factd.store.begin() as session:
+                back = (ReleaseStatus.PUBLISHING, ReleaseStatus.ACCEPTED)
+                release_queries.move_release(session, release.number, *back, now=factd.now())
+            done.append(f"release {release.number} waits to be published again")
+    for sentence in done:
+        log.info("recovered", what=sentence)
+    return done
+
+
+def roll_back_to(factd: Factd, number: int, *, who: str, why: str) -> Release:
+    """Make an earlier release the live one: a link is swapped, no model is loaded. Freezes, so that nothing undoes it."""
+    with factd.store.begin() as session:
+        release_queries.release(session, number)
+        release_queries.record(
+            session, who=who, what=f"rollback --to {number}", why=why, now=factd.now()
+        )
+        reason = f"rolled back to release {number}: {why}"
+        release_queries.freeze(session, why=reason, who=who, now=factd.now())
+    if not factd.publisher.has(number) and number == 0:
+        _write_version(factd, replace_base(factd))
+    if not factd.publisher.has(number):
+        raise PublishFailed(
+            f"version {number} was pruned from the disk; `factd releases publish {number}` writes it again"
+        )
+    return _bring_out(factd, number)
+
+
+def replace_base(factd: Factd) -> Release:
+    """Release 0, the base model."""
+    with factd.store.begin() as session:
+        return replace(release_queries.ensure_base(session, now=factd.now()), candidate_id=None)
