@@ -12,7 +12,7 @@ from editor.errors import BadSettings
 from editor.model import EditableModel
 from editor.progress import Progress, silent
 from editor.tokens import padded
-from editor.values import Rows, ValueSettings, make_rows, row_losses
+from editor.value_rows import Rows, ValueSettings, make_rows, row_losses
 
 CHOICES = ("probes", "gradient", "random")
 FORMS = ("correct", "as-released", "center-of-mass")
@@ -139,15 +139,14 @@ def _batch_loss(
     released: bool,
 ) -> Tensor:
     """Mean loss over the batch's edits with the corrections in place."""
-    ids = [r.ids[:-1] if r.target < len(r.ids) else r.ids for r in rows.rows]
+    ids = [r.read for r in rows.rows]
     lowest = min(layer for layer, _ in heads)
-    place = torch.arange(len(ids), device=model.device)
     with torch.no_grad():
         stream = model.run(model.embed(padded(ids, model.device)), 0, lowest)
-        _, before = row_losses(model, rows, place, model.run(stream, lowest, len(model.blocks)))
+        _, before = row_losses(model, rows, model.run(stream, lowest, len(model.blocks)))
     with constants(model, heads, vectors, last_only=released):
         top = model.run(stream, lowest, len(model.blocks))
-    loss, _ = row_losses(model, rows, place, top, before)
+    loss, _ = row_losses(model, rows, top, before)
     return loss.mean()
 
 

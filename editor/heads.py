@@ -23,7 +23,7 @@ from editor.model import EditableModel
 from editor.progress import Progress, silent
 from editor.score import forced
 from editor.tokens import padded
-from editor.values import ValueSettings
+from editor.value_rows import ValueSettings
 
 CHUNK = 64  # sentences run at once
 TRAIN_SHARE = 0.7  # of the facts; the others validate the probes

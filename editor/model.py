@@ -15,6 +15,7 @@ from editor.errors import BadSettings, ModelNotFound, NotEditable
 from editor.families import Family
 from editor.files import sha256_file
 from editor.hooks import captured_input
+from editor.past import Before
 
 REFUSED = {
     "num_local_experts": "a mixture of experts",
@@ -42,6 +43,11 @@ class EditableModel:
         return next(self.model.parameters()).device  # type: ignore[no-any-return]  # transformers is untyped
 
     @property
+    def dtype(self) -> str:
+        """What the model computes in: "float32", "bfloat16", ..."""
+        return str(self.weight(0).dtype).removeprefix("torch.")
+
+    @property
     def blocks(self) -> Any:
         """The list of blocks."""
         return self.model.get_submodule(self.family.blocks)
@@ -63,10 +69,13 @@ class EditableModel:
         """Token ids (rows, length) -> residual stream before block 0, (rows, length, d)."""
         return self.family.embed(self.model, ids)
 
-    def run(self, hidden: Tensor, start: int, stop: int) -> Tensor:
-        """The residual stream before block `start` -> before block `stop`."""
+    def run(self, hidden: Tensor, start: int, stop: int, past: Before = None) -> Tensor:
+        """The residual stream before block `start` -> before block `stop`, (rows, length, d).
+
+        past: what stands before the tokens that are run, or a recording of them; None: texts start with them.
+        """
         for layer in self.blocks[start:stop]:
-            hidden = self.family.block(self.model, layer, hidden)
+            hidden = self.family.block(self.model, layer, hidden, past)
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -18,6 +18,11 @@ class Row:
     subject: int  # position of the subject's last token
     target: int  # position of the target's first token; len(ids) where the row has no target
 
+    @property
+    def read(self) -> tuple[int, ...]:
+        """What the model must read to be scored: a target's last token need not be."""
+        return self.ids[:-1] if self.target < len(self.ids) else self.ids
+
 
 def row(tokenizer: Any, prompt: str, subject: str, target: str = "", prefix: str = "") -> Row:
     """A prompt with its subject, behind a prefix and before a target, tokenised once as a whole.
@@ -46,7 +51,9 @@ def subject_span(tokenizer: Any, prompt: str, subject: str) -> tuple[tuple[int, 
     return found.ids, min(holds[0], found.subject), found.subject
 
 
-def padded(rows: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> Tensor:
+def padded(
+    rows: Sequence[Sequence[int]], device: torch.device | str = "cpu", *, longest: int = 0
+) -> Tensor:
     """Rows of ids as one tensor (rows, longest), filled with 0 on the right, where causal attention never looks."""
-    longest = max(len(ids) for ids in rows)
+    longest = max(longest, *(len(ids) for ids in rows), 0)
     return torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in rows], device=device)

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,7 +15,8 @@ from editor.edits import Edit, EditBatch
 from editor.files import verify_folder, write_folder
 from editor.model import EditableModel
 from editor.progress import Progress, silent
-from editor.values import ValueSettings, group_values
+from editor.value_rows import ValueSettings
+from editor.values import values_of_groups
 
 
 def values_for(
@@ -24,43 +26,65 @@ def values_for(
     workspace: Path,
     progress: Progress = silent,
 ) -> Tensor:
-    """The value z of every edit, (edits, d) float32, from the workspace where it was computed before."""
+    """The value z of every edit, (edits, d) float32, from the workspace where it was computed before.
+
+    Raises: DamagedArtefact: a kept file is not what its manifest says.
+    """
     groups = batch.groups()
-    found: dict[str, Tensor] = {}
-    for number, edits in enumerate(groups):
-        values = cached_values(model, edits, settings, workspace)
-        found |= {edit.key: z for edit, z in zip(edits, values, strict=True)}
-        progress("values", number + 1, len(groups))
-    return torch.stack([found[edit.key] for edit in batch.edits])
+    abouts = [_about(model, edits, settings) for edits in groups]
+    folders = [workspace / "values" / name[:2] / name for name in map(_name, abouts)]
+    missing = [n for n, folder in enumerate(folders) if not folder.exists()]
+    done = len(groups) - len(missing)
+    progress("values", done, len(groups))
+    for place, values in values_of_groups(model, [groups[n] for n in missing], settings):
+        _keep(folders[missing[place]], values, abouts[missing[place]])
+        done += 1
+        progress("values", done, len(groups))
+    kept = [_kept(folder) for folder in folders]
+    return _in_order(batch, groups, kept).to(model.device)
 
 
-def cached_values(
-    model: EditableModel, edits: Sequence[Edit], settings: ValueSettings, workspace: Path
-) -> Tensor:
-    """The values of one group. Raises: DamagedArtefact: a kept file is not what its manifest says."""
-    languages = {edit.language for edit in edits}
-    content = {
+def _about(
+    model: EditableModel, edits: Sequence[Edit], settings: ValueSettings
+) -> dict[str, Any]:
+    """Everything that the values of a group depend on."""
+    languages = sorted({edit.language for edit in edits})
+    templates = {k: settings.templates.get(k, ()) for k in languages}
+    about = {
         "base": model.fingerprint,
         "edits": [edit.key for edit in edits],
-        "settings": asdict(settings)
-        | {"templates": {k: settings.templates.get(k, ()) for k in sorted(languages)}},
+        "settings": asdict(settings) | {"templates": templates},
     }
-    name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    folder = workspace / "values" / name[:2] / name
-    if not folder.exists():
-        values = group_values(model, edits, settings).cpu()
-        write_folder(
-            folder, lambda part: save_file({"z": values}, part / "values.safetensors"), content
-        )
+    return about if model.dtype == "float32" else about | {"dtype": model.dtype}
+
+
+def _name(about: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _keep(folder: Path, values: Tensor, about: Mapping[str, Any]) -> None:
+    held = values.cpu().contiguous()
+    write_folder(folder, lambda part: save_file({"z": held}, part / "values.safetensors"), about)
+
+
+def _kept(folder: Path) -> Tensor:
     verify_folder(folder)
-    return load_file(folder / "values.safetensors")["z"].to(model.device)
+    return load_file(folder / "values.safetensors")["z"]
+
+
+def _in_order(
+    batch: EditBatch, groups: Sequence[Sequence[Edit]], values: Sequence[Tensor]
+) -> Tensor:
+    found = {
+        edit.key: z
+        for edits, rows in zip(groups, values, strict=True)
+        for edit, z in zip(edits, rows, strict=True)
+    }
+    return torch.stack([found[edit.key] for edit in batch.edits])
 
 
 def values_now(model: EditableModel, batch: EditBatch, settings: ValueSettings) -> Tensor:
     """The values on the weights as they are now, (edits, d); not kept (for editing in sequence)."""
-    found = {
-        edit.key: z
-        for group in batch.groups()
-        for edit, z in zip(group, group_values(model, group, settings), strict=True)
-    }
-    return torch.stack([found[edit.key] for edit in batch.edits])
+    groups = batch.groups()
+    found = dict(values_of_groups(model, groups, settings))
+    return _in_order(batch, groups, [found[n] for n in range(len(groups))])

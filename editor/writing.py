@@ -21,7 +21,7 @@ from editor.moments import Moments, moments_for
 from editor.progress import Progress, silent
 from editor.templates import generate_templates
 from editor.value_cache import values_for, values_now
-from editor.values import ESSENCE, ValueSettings
+from editor.value_rows import ESSENCE, ValueSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,14 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from editor.past import Before, causal_mask, positions
+
 Embed = Callable[[Any, Tensor], Tensor]  # (model, ids (rows, length)) -> stream (rows, length, d)
-Block = Callable[[Any, Any, Tensor], Tensor]  # (model, block, stream) -> stream, causal
+Block = Callable[
+    [Any, Any, Tensor, Before], Tensor
+]  # (model, block, stream, what stands before it) -> stream, causal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,7 @@ class Family:
     transposed: bool = False  # the weight is stored (d_in, d_out), as Conv1D does
     attention: str = "sdpa"  # "eager" where the model does what sdpa cannot
     cache: str = "past_key_values"  # what the model calls its cache of earlier tokens
+    keeps_past: bool = True  # keys and values of earlier tokens can stand for them; False: a state space
     mlp_norm: str | None = None  # an RMS norm between the MLP output and the residual stream
     softcap: str = ""  # configuration key of tanh's limit on the logits
     renames: tuple[tuple[str, str], ...] = ()  # (beginning of a name in memory, in the files)
@@ -59,28 +63,6 @@ def first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
 
-def positions(hidden: Tensor) -> Tensor:
-    """Positions from 0, (1, length)."""
-    return torch.arange(hidden.shape[1], device=hidden.device)[None]
-
-
-def causal_mask(
-    hidden: Tensor, window: int | None = None, *, always: bool = False
-) -> Tensor | None:
-    """What is added to attention scores (1, 1, length, length): 0 where a token may look, the lowest number elsewhere.
-
-    None where plain causal attention says the same (sdpa then applies it itself), unless it is wanted `always`.
-    """
-    length = hidden.shape[1]
-    if not always and (window is None or length <= window):
-        return None
-    at = torch.arange(length, device=hidden.device)
-    back = at[:, None] - at[None, :]
-    seen = (back >= 0) & (back < (window or length))
-    lowest = torch.finfo(hidden.dtype).min
-    return torch.where(seen, 0.0, lowest).to(hidden.dtype)[None, None]
-
-
 def embedded(name: str) -> Embed:
     """Token embeddings of the module of this name."""
 
@@ -91,15 +73,20 @@ def embedded(name: str) -> Embed:
 
 
 def rotary(backbone: str) -> Block:
-    """Decoder layers that are given rotary embeddings, over whole texts from position 0 (right padding is never looked at)."""
+    """Decoder layers that are given rotary embeddings (right padding is never looked at)."""
 
-    def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
-        found = model.get_submodule(backbone)
-        at = positions(hidden)
-        turned = found.rotary_emb(hidden, position_ids=at)
-        mask = causal_mask(hidden, getattr(model.config, "sliding_window", None))
+    def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+        at = positions(hidden, past)
+        turned = model.get_submodule(backbone).rotary_emb(hidden, position_ids=at)
+        mask = causal_mask(hidden, past, getattr(model.config, "sliding_window", None))
         return first(
-            layer(hidden, attention_mask=mask, position_ids=at, position_embeddings=turned)
+            layer(
+                hidden,
+                attention_mask=mask,
+                position_ids=at,
+                position_embeddings=turned,
+                past_key_values=past,
+            )
         )
 
     return block

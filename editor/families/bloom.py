@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from editor.families import Carrier, Family, causal_mask, first
+from editor.families import Carrier, Family, first
+from editor.past import FAR, Before, causal_mask, key_positions
 
 
 def embed(model: Any, ids: Tensor) -> Tensor:
@@ -14,12 +14,13 @@ def embed(model: Any, ids: Tensor) -> Tensor:
     return first(found.word_embeddings_layernorm(found.word_embeddings(ids)))
 
 
-def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
-    """One block over whole texts from position 0, causal."""
+def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+    """One block, causal."""
     found = model.transformer
-    ones = torch.ones(hidden.shape[:2], device=hidden.device)
-    alibi = found.build_alibi_tensor(ones, found.num_heads, dtype=hidden.dtype)
-    return first(layer(hidden, alibi=alibi, attention_mask=causal_mask(hidden, always=True)))
+    real = (key_positions(hidden, past) < FAR).long().expand(len(hidden), -1)
+    alibi = found.build_alibi_tensor(real, found.num_heads, dtype=hidden.dtype)
+    mask = causal_mask(hidden, past, always=True)
+    return first(layer(hidden, alibi=alibi, attention_mask=mask, layer_past=past))
 
 
 FAMILY = Family(

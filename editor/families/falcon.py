@@ -4,16 +4,22 @@ from typing import Any
 
 from torch import Tensor
 
-from editor.families import Carrier, Family, causal_mask, embedded, first, positions
+from editor.families import Carrier, Family, embedded, first
+from editor.past import Before, causal_mask, positions
 
 
-def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
-    """One layer over whole texts from position 0, causal."""
-    at = positions(hidden)
-    turned = model.transformer.rotary_emb(hidden, position_ids=at)
-    mask = causal_mask(hidden, always=True)
+def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+    """One layer, causal."""
+    at = positions(hidden, past)
     return first(
-        layer(hidden, alibi=None, attention_mask=mask, position_ids=at, position_embeddings=turned)
+        layer(
+            hidden,
+            alibi=None,
+            attention_mask=causal_mask(hidden, past, always=True),
+            position_ids=at,
+            position_embeddings=model.transformer.rotary_emb(hidden, position_ids=at),
+            layer_past=past,
+        )
     )
 
 

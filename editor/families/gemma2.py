@@ -4,19 +4,21 @@ from typing import Any
 
 from torch import Tensor
 
-from editor.families import causal_mask, first, llama_like, positions
+from editor.families import first, llama_like
+from editor.past import Before, causal_mask, positions
 
 
-def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
-    """One decoder layer over whole texts from position 0, causal, within the window where the layer is local."""
-    at = positions(hidden)
+def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+    """One decoder layer, causal, within the window where the layer is local."""
+    at = positions(hidden, past)
     window = layer.self_attn.sliding_window
     return first(
         layer(
             hidden,
-            attention_mask=causal_mask(hidden, window, always=True),
+            attention_mask=causal_mask(hidden, past, window, always=True),
             position_ids=at,
             position_embeddings=model.model.rotary_emb(hidden, at),
+            past_key_values=past,
         )
     )
 

@@ -4,22 +4,24 @@ from typing import Any
 
 from torch import Tensor
 
-from editor.families import Block, causal_mask, first, llama_like, positions
+from editor.families import Block, first, llama_like
+from editor.past import Before, causal_mask, positions
 
 
 def gemma_block(backbone: str) -> Block:
-    """Decoder layers over whole texts from position 0, causal, within the window where the layer is local."""
+    """Decoder layers causal, within the window where the layer is local."""
 
-    def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
-        found, at = model.get_submodule(backbone), positions(hidden)
+    def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+        found, at = model.get_submodule(backbone), positions(hidden, past)
         kind = layer.self_attn.layer_type
         window = layer.self_attn.sliding_window if kind == "sliding_attention" else None
         return first(
             layer(
                 hidden,
-                attention_mask=causal_mask(hidden, window),
+                attention_mask=causal_mask(hidden, past, window),
                 position_ids=at,
                 position_embeddings=found.rotary_emb(hidden, at, kind),
+                past_key_values=past,
             )
         )
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from editor.families import Carrier, Family, first, positions
+from editor.families import Carrier, Family, first
+from editor.past import Before, causal_mask, positions
 
 
 def embed(model: Any, ids: Tensor) -> Tensor:
@@ -12,9 +13,9 @@ def embed(model: Any, ids: Tensor) -> Tensor:
     return first(model.transformer.wte(ids) + model.transformer.wpe(positions(ids)))
 
 
-def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
-    """One block over whole texts from position 0, causal (no mask: right padding is never looked at)."""
-    return first(layer(hidden))
+def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+    """One block, causal (right padding is never looked at)."""
+    return first(layer(hidden, attention_mask=causal_mask(hidden, past), past_key_values=past))
 
 
 FAMILY = Family(

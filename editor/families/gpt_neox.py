@@ -4,14 +4,22 @@ from typing import Any
 
 from torch import Tensor
 
-from editor.families import Carrier, Family, embedded, first, positions
+from editor.families import Carrier, Family, embedded, first
+from editor.past import Before, causal_mask, positions
 
 
-def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
-    """One layer over whole texts from position 0, causal."""
-    at = positions(hidden)
-    turned = model.gpt_neox.rotary_emb(hidden, position_ids=at)
-    return first(layer(hidden, attention_mask=None, position_ids=at, position_embeddings=turned))
+def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+    """One layer, causal."""
+    at = positions(hidden, past)
+    return first(
+        layer(
+            hidden,
+            attention_mask=causal_mask(hidden, past),
+            position_ids=at,
+            position_embeddings=model.gpt_neox.rotary_emb(hidden, position_ids=at),
+            layer_past=past,
+        )
+    )
 
 
 FAMILY = Family(

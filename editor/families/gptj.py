@@ -5,13 +5,15 @@ from typing import Any
 
 from torch import Tensor
 
-from editor.families import Carrier, Family, causal_mask, embedded, first, positions
+from editor.families import Carrier, Family, embedded, first
+from editor.past import Before, causal_mask, positions
 
 
-def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
-    """One block over whole texts from position 0, causal."""
-    mask = causal_mask(hidden, always=True)
-    return first(layer(hidden, attention_mask=mask, position_ids=positions(hidden)))
+def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+    """One block, causal."""
+    mask, at = causal_mask(hidden, past, always=True), positions(hidden, past)
+    at = at.expand(len(hidden), -1)
+    return first(layer(hidden, attention_mask=mask, position_ids=at, layer_past=past))
 
 
 FAMILY = Family(

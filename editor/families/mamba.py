@@ -5,10 +5,11 @@ from typing import Any
 from torch import Tensor
 
 from editor.families import Family, embedded, first
+from editor.past import Before
 
 
-def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
-    """One block over whole texts from the first token; a state space looks only back."""
+def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+    """One block over whole texts from the first token (past is None); a state space looks only back."""
     return first(layer(hidden))
 
 
@@ -21,4 +22,5 @@ FAMILY = Family(
     block=block,
     attention="eager",
     cache="cache_params",
+    keeps_past=False,
 )

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editor.families import Carrier, Family, first, positions
+from editor.families import Carrier, Family, first
+from editor.past import Before, causal_mask, positions
 
 
 def embed(model: Any, ids: Tensor) -> Tensor:
@@ -16,9 +17,9 @@ def embed(model: Any, ids: Tensor) -> Tensor:
     return first(found.embed_tokens(ids) + found.embed_positions(ones, 0, position_ids=at))
 
 
-def block(model: Any, layer: Any, hidden: Tensor) -> Tensor:
-    """One layer over whole texts from position 0, causal."""
-    return first(layer(hidden, attention_mask=None))
+def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+    """One layer, causal."""
+    return first(layer(hidden, attention_mask=causal_mask(hidden, past), past_key_values=past))
 
 
 FAMILY = Family(

@@ -11,7 +11,7 @@ from editor import EditBatch, load_model
 from editor.head_training import HeadSettings, trained
 from editor.methods import memit
 from editor.value_cache import values_for
-from editor.values import ValueSettings
+from editor.value_rows import ValueSettings
 
 pytestmark = [
     pytest.mark.gpu,

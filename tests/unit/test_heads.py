@@ -27,7 +27,7 @@ from editor.heads import Features, center_of_mass, fit_probes, ranked, right_now
 from editor.methods import memat
 from editor.score import forced
 from editor.settings import settings_from
-from editor.values import ValueSettings
+from editor.value_rows import ValueSettings
 from reference import paths
 
 TABLE = {
