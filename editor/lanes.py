@@ -2,17 +2,17 @@
 
 The arithmetic is that of editor/values.py; what is saved is everything that δ cannot change (EDITING §4, items 1 to 6): the
 blocks up to the z layer, the tokens before the subject's last one (their keys and values are kept), and logits that nobody asks
-for. A lane always runs the same number of rows of the same length, whether its places are taken or not: the
-kernels then do the same for a fact whatever stands beside it, and its value has the same bits.
+for. The bits of a value do not depend on what is computed beside it: all rows of a lane have one length; on a GPU, whose
+kernels depend on the number of rows, a lane always runs the same number, whether its places are taken or not; on a CPU the
+kernels do the same for every row from a few rows on, and a lane that runs out of facts grows narrow.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from editor.errors import SingularSystem
 from editor.model import EditableModel
@@ -20,8 +20,9 @@ from editor.past import Past, Recording
 from editor.tokens import padded
 from editor.value_rows import Slot, ValueSettings
 
-CPU_TOKENS, GPU_TOKENS = 288, 8192  # run at once, where a matrix product is at its best
-PAST_STEP, LENGTH_STEP = 8, 2  # shapes are rounded up, so that there are few
+CPU_TOKENS, GPU_TOKENS = 576, 8192  # run at once, where a matrix product is at its best
+PAST_STEP, LENGTH_STEP = 16, 2  # shapes are rounded up, so that there are few
+GPU_LOGITS = 1024  # positions whose logits are taken at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,106 +40,128 @@ class Economy:
 
 
 @dataclass(frozen=True, order=True)
-class PanelShape:
-    """Rows of one δ that are run together."""
+class Shape:
+    """How much room one δ needs, rounded up; those of one shape share a lane."""
 
     rows: int
     length: int  # tokens that are run at every step
     past: int  # tokens before them, at most
-    answers: int
     kept: int
 
 
-Shape = tuple[PanelShape, ...]
+def shape_of(slot: Slot, *, suffix_only: bool) -> Shape:
+    """The shape of a δ's rows."""
+    begins = [row.subject if suffix_only else 0 for row in slot.rows]
+    return Shape(
+        rows=len(slot.rows),
+        length=up(max(len(r.read) - b for r, b in zip(slot.rows, begins, strict=True)), LENGTH_STEP),
+        past=up(max(begins), PAST_STEP),
+        kept=len(slot.kept),
+    )
+
+
+def up(number: int, step: int) -> int:
+    """The next multiple of a step."""
+    return -(-number // step) * step
+
+
+Answer = tuple[int, int, float]  # position in rows * length of its place, token, share of the loss
 
 
 @dataclass(frozen=True)
-class Part:
-    """The rows of one δ that go into one panel."""
+class Asked:
+    """Where logits are taken: for the answers, then for what is kept, filled up with positions that nobody reads."""
 
-    slot: Slot
-    index: tuple[int, ...]  # numbers of the rows
-
-    def shape(self, *, suffix_only: bool) -> PanelShape:
-        """How much room they need, rounded up."""
-        rows = [self.slot.rows[i] for i in self.index]
-        begins = [row.subject if suffix_only else 0 for row in rows]
-        answers = [sum(a[0] == i for a in self.slot.answers) for i in self.index]
-        return PanelShape(
-            rows=len(rows),
-            length=up(max(len(r.read) - b for r, b in zip(rows, begins, strict=True))),
-            past=up(max(begins), PAST_STEP),
-            answers=len(rows) * up(max(answers)),
-            kept=sum(k[0] in self.index for k in self.slot.kept),
-        )
-
-
-def up(number: int, step: int = LENGTH_STEP) -> int:
-    """The next multiple of a step; 0 and 1 stay."""
-    return number if number < 2 else -(-number // step) * step
-
-
-def parts_of(slot: Slot, *, suffix_only: bool) -> tuple[Part, ...]:
-    """Rows that end with the subject (the essence rows) apart from longer ones, so that little is padded."""
-    short = [i for i, r in enumerate(slot.rows) if suffix_only and len(r.read) == r.subject + 1]
-    long = [i for i in range(len(slot.rows)) if i not in short]
-    return tuple(Part(slot, tuple(index)) for index in (long, short) if index)
+    place: Tensor  # (answers,) whose answer it is
+    token: Tensor  # (answers,)
+    share: Tensor  # (answers,)
+    at: Tensor  # (n,) positions in places * rows * length
 
 
 @dataclass
 class Panel:
     """Rows of one shape for a number of δs; row r belongs to the place r // shape.rows."""
 
-    shape: PanelShape
+    shape: Shape
+    suffix_only: bool
     ids: Tensor  # (rows, past + length) of whole texts
     subject: Tensor  # (rows,) where δ is added, in the whole text
     stream: Tensor  # (rows, length, d) float32 after the z layer
     past: Past | None
-    answer: Tensor  # (places, answers) positions in (rows * length), counted within a place; -1: none
-    token: Tensor  # (places, answers)
-    share: Tensor  # (places, answers)
-    kept: Tensor  # (places, kept)
+    kept: Tensor  # (places, kept) positions in rows * length of their place
     weight: Tensor  # (places, kept)
+    answers: list[list[Answer]]  # per place
 
     @property
     def places(self) -> int:
         """How many δs there is room for."""
-        return len(self.answer)
+        return len(self.answers)
 
     def per_place(self) -> Iterator[Tensor]:
         """Every tensor, with a first dimension that is a multiple of the places."""
-        yield from (self.ids, self.subject, self.stream)
-        yield from (self.answer, self.token, self.share, self.kept, self.weight)
+        yield from (self.ids, self.subject, self.stream, self.kept, self.weight)
         if self.past is not None:
             yield from (*self.past.keys.values(), *self.past.values.values(), self.past.lengths)
 
-    def take(self, places: Tensor, other: "Panel", others: Tensor) -> None:
-        """Put other panels' δs into places."""
+    def take(self, places: Sequence[int], other: "Panel", others: Sequence[int]) -> None:
+        """Put another panel's δs into places."""
         for own, given in zip(self.per_place(), other.per_place(), strict=True):
             per = len(own) // self.places
-            own.view(self.places, per, *own.shape[1:])[places] = given.view(
-                other.places, per, *own.shape[1:]
-            )[others]
+            found = given.view(other.places, per, *own.shape[1:])[list(others)]
+            own.view(self.places, per, *own.shape[1:])[list(places)] = found
+        for place, number in zip(places, others, strict=True):
+            self.answers[place] = other.answers[number]
         if self.past is not None:
-            self.past.masks.clear()
+            self.past.made.clear()
+
+    def of(self, places: list[int]) -> "Panel":
+        """A copy with some places only."""
+        rows = torch.arange(len(self.ids), device=self.ids.device).view(self.places, -1)[places]
+        rows = rows.flatten()
+        return replace(
+            self,
+            ids=self.ids[rows],
+            subject=self.subject[rows],
+            stream=self.stream[rows],
+            past=None if self.past is None else self.past.of_rows(rows),
+            kept=self.kept[places],
+            weight=self.weight[places],
+            answers=[self.answers[place] for place in places],
+        )
+
+    def asked(self, block: int) -> Asked:
+        """Where logits are taken, in a multiple of `block` positions."""
+        size, on = self.shape.rows * self.shape.length, self.stream.device
+        rows = [(n, n * size + at, t, s) for n, own in enumerate(self.answers) for at, t, s in own]
+        place, at, token, share = list(zip(*rows, strict=True)) or ((), (), (), ())
+        first = torch.arange(self.places, device=on)[:, None] * size
+        wanted = torch.cat([torch.tensor(at, device=on).long(), (self.kept + first).flatten()])
+        filled = torch.zeros(up(len(wanted), block), dtype=torch.long, device=on)
+        filled[: len(wanted)] = wanted
+        return Asked(
+            place=torch.tensor(place, device=on).long(),
+            token=torch.tensor(token, device=on).long(),
+            share=torch.tensor(share, device=on).float(),
+            at=filled,
+        )
 
 
 @torch.no_grad()
 def make_panel(
     model: EditableModel,
-    parts: Sequence[Part],
-    shape: PanelShape,
+    slots: Sequence[Slot],
+    shape: Shape,
     places: int,
     z_layer: int,
     *,
     suffix_only: bool,
 ) -> Panel:
-    """A panel with as many δs as there are parts, the other places empty; everything that δ cannot change is run."""
+    """A panel with some δs, its other places empty; everything that δ cannot change is run."""
     on, total = model.device, shape.past + shape.length
-    rows = [part.slot.rows[i] for part in parts for i in part.index]
+    rows = [row for slot in slots for row in slot.rows]
     empty = places * shape.rows - len(rows)
-    ids = padded([*(r.read for r in rows), *[(0,)] * (empty + 1)], on, longest=total)[:-1]
-    subject = torch.tensor([*(r.subject for r in rows), *[0] * empty], device=on)
+    ids = padded([*(row.read for row in rows), *[(0,)] * empty], on, longest=total)
+    subject = torch.tensor([*(row.subject for row in rows), *[0] * empty], device=on)
     stream = model.run(model.embed(ids), 0, z_layer + 1)
     begin = subject if suffix_only else torch.zeros_like(subject)
     past = None
@@ -148,26 +171,38 @@ def make_panel(
         past = recording.past(begin)
     at = (begin[:, None] + torch.arange(shape.length, device=on)).clamp_max(total - 1)
     taken = stream.gather(1, at[:, :, None].expand(-1, -1, stream.shape[2])).float()
-    asked = [_asked(part, shape, suffix_only=suffix_only) for part in parts]
-    none = ([0] * shape.answers, [0] * shape.answers, [0.0] * shape.answers)
-    blank = (*none, [0] * shape.kept, [0.0] * shape.kept)
-    filled = [*asked, *[blank] * (places - len(parts))]
-    columns = [torch.tensor(list(c), device=on) for c in zip(*filled, strict=True)]
-    return Panel(shape, ids, subject, taken, past, *columns)
+    kept = [_kept(slot, shape, suffix_only) for slot in slots]
+    kept += [[(0, 0.0)] * shape.kept] * (places - len(slots))
+    return Panel(
+        shape=shape,
+        suffix_only=suffix_only,
+        ids=ids,
+        subject=subject,
+        stream=taken,
+        past=past,
+        kept=torch.tensor([[at for at, _ in row] for row in kept], device=on, dtype=torch.long),
+        weight=torch.tensor([[weight for _, weight in row] for row in kept], device=on),
+        answers=[
+            *(_answers(slot, shape, suffix_only) for slot in slots),
+            *([] for _ in range(places - len(slots))),
+        ],
+    )
 
 
-def _asked(part: Part, shape: PanelShape, *, suffix_only: bool) -> tuple[list[float], ...]:
-    """Positions, tokens and shares of the answers, positions and weights of what is kept; positions count within a place."""
-    place = {row: n for n, row in enumerate(part.index)}
+def _answers(slot: Slot, shape: Shape, suffix_only: bool) -> list[Answer]:
+    return [
+        (_within(slot, shape, row, at, suffix_only), token, share)
+        for row, at, token, share in slot.answers
+    ]
 
-    def where(row: int, at: int) -> int:
-        return place[row] * shape.length + at - (part.slot.rows[row].subject if suffix_only else 0)
 
-    answers = [(where(r, at), token, s) for r, at, token, s in part.slot.answers if r in place]
-    answers += [(0, 0, 0.0)] * (shape.answers - len(answers))
-    kept = [(where(r, at), weight) for r, at, weight in part.slot.kept if r in place]
-    columns = [list(c) for c in zip(*answers, strict=True)] or [[], [], []]
-    return (*columns, *([list(c) for c in zip(*kept, strict=True)] or [[], []]))
+def _kept(slot: Slot, shape: Shape, suffix_only: bool) -> list[tuple[int, float]]:
+    return [(_within(slot, shape, row, at, suffix_only), weight) for row, at, weight in slot.kept]
+
+
+def _within(slot: Slot, shape: Shape, row: int, at: int, suffix_only: bool) -> int:
+    """A position of a row's text, counted in the tokens of its place that are run."""
+    return row * shape.length + at - (slot.rows[row].subject if suffix_only else 0)
 
 
 @dataclass
@@ -177,65 +212,50 @@ class Lane:
     model: EditableModel
     settings: ValueSettings
     economy: Economy
-    panels: list[Panel]
+    panel: Panel
     job: list[int]  # per place, the number of its δ; -1: empty
     delta: Tensor  # (places, d) float32, as all below
     mean: Tensor  # Adam's
     square: Tensor
     steps: Tensor  # (places,) updates so far
+    corrections: Tensor  # (2, steps + 1) Adam's 1 - 0.9ⁿ and 1 - 0.999ⁿ
     norm: Tensor  # (places,) ‖z0‖
     active: Tensor  # (places,) bool
-    before: list[Tensor | None]  # per panel (places, kept, vocabulary): log-probabilities at δ = 0
+    asked: Asked
+    block: int  # of positions whose logits are taken at once
+    before: Tensor | None = None  # (places, kept, vocabulary) log-probabilities at δ = 0
 
     def loss(self, delta: Tensor) -> Tensor:
         """Per place."""
-        size = torch.linalg.vector_norm(delta, dim=-1)  # its gradient is 0 at 0
-        found = self.settings.v_weight_decay * size / self.norm**2
-        for number, panel in enumerate(self.panels):
-            found = found + self._panel_loss(number, panel, delta)
-        return found
-
-    def _panel_loss(self, number: int, panel: Panel, delta: Tensor) -> Tensor:
-        model, shape, z_layer = self.model, panel.shape, self.settings.z_layer
-        suffix_only, rows = shape.past > 0 or shape.length == 1, len(panel.subject)
+        model, panel, z_layer = self.model, self.panel, self.settings.z_layer
         stream = panel.stream
         if not self.economy.lower_once:
             with torch.no_grad():
                 stream = model.run(model.embed(panel.ids), 0, z_layer + 1)
-        at = torch.zeros_like(panel.subject) if suffix_only else panel.subject
-        each = torch.arange(rows, device=at.device)
-        moved = stream.index_put(
-            (each, at), delta.repeat_interleave(shape.rows, 0).to(stream.dtype), accumulate=True
-        )
-        dtype = model.weight(0).dtype
-        top = model.run(moved.to(dtype), z_layer + 1, len(model.blocks), panel.past)
-        flat = top.reshape(panel.places, shape.rows * shape.length, -1)
+        each = torch.arange(len(stream), device=stream.device)
+        at = torch.zeros_like(panel.subject) if panel.suffix_only else panel.subject
+        added = delta.repeat_interleave(panel.shape.rows, 0).to(stream.dtype)
+        moved = stream.index_put((each, at), added, accumulate=True).to(model.weight(0).dtype)
+        flat = model.run(moved, z_layer + 1, len(model.blocks), panel.past).flatten(0, 1)
+        log, asked = self._log(flat), self.asked
+        count = len(asked.token)
+        nll = -log[:count].gather(1, asked.token[:, None])[:, 0] * asked.share
+        size = torch.linalg.vector_norm(delta, dim=-1)  # its gradient is 0 at 0
+        decay = self.settings.v_weight_decay * size / self.norm**2
+        kept = log[count : count + panel.kept.numel()].view(*panel.kept.shape, -1)
+        return decay.index_add(0, asked.place, nll) + self._kept(kept)
+
+    def _log(self, flat: Tensor) -> Tensor:
+        """Log-probabilities where they are asked for, (n, vocabulary)."""
         if not self.economy.answers_only:
-            everywhere = model.logits(flat.reshape(-1, flat.shape[-1])).float().log_softmax(-1)
-            flat = everywhere.view(*flat.shape[:2], -1)
-        loss = self._answers(panel, flat)
-        return loss + self._kept(number, panel, flat) if shape.kept else loss
+            return self.model.logits(flat).float().log_softmax(-1)[self.asked.at]
+        parts = self.asked.at.split(self.block if flat.is_cuda else len(self.asked.at))
+        return torch.cat([self.model.logits(flat[at]).float().log_softmax(-1) for at in parts])
 
-    def _at(self, flat: Tensor, at: Tensor) -> Tensor:
-        """Log-probabilities at positions (places, n) -> (places * n, vocabulary)."""
-        found = flat.gather(1, at[:, :, None].expand(-1, -1, flat.shape[2])).flatten(0, 1)
-        if not self.economy.answers_only:
-            return found
-        return self.model.logits(found).float()
-
-    def _answers(self, panel: Panel, flat: Tensor) -> Tensor:
-        if not panel.shape.answers:
-            return torch.zeros(panel.places, device=flat.device)
-        logits = self._at(flat, panel.answer)
-        nll = cross_entropy(logits, panel.token.flatten(), reduction="none")
-        return (nll.view_as(panel.share) * panel.share).sum(1)
-
-    def _kept(self, number: int, panel: Panel, flat: Tensor) -> Tensor:
-        now = self._at(flat, panel.kept).log_softmax(-1).view(*panel.kept.shape, -1)
-        old = self.before[number]
-        first = (self.steps == 0)[:, None, None]
-        self.before[number] = old = now.detach() if old is None else now.detach().where(first, old)
-        return ((now.exp() * (now - old)).sum(-1) * panel.weight).sum(1)
+    def _kept(self, now: Tensor) -> Tensor:
+        old, new = self.before, (self.steps == 0)[:, None, None]
+        self.before = old = now.detach() if old is None else now.detach().where(new, old)
+        return ((now.exp() * (now - old)).sum(-1) * self.panel.weight).sum(1)
 
     def step(self) -> None:
         """One evaluation, and one update of what has not converged."""
@@ -252,31 +272,39 @@ class Lane:
         self.active &= self.steps < self.settings.v_num_grad_steps - 1
 
     def _adam(self, gradient: Tensor) -> Tensor:
-        """What is subtracted: torch's Adam with its defaults, each place with its own count of steps."""
+        """What is subtracted: torch's Adam with its defaults, each place with its own count of steps (looked up: a power is
+        rounded otherwise in the last few numbers of a tensor)."""
         self.mean.mul_(0.9).add_(gradient, alpha=0.1)
         self.square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        count = self.steps.clamp_min(1)[:, None]
-        root = (self.square / (1 - 0.999**count)).sqrt() + 1e-8
-        return self.settings.v_lr * self.mean / (1 - 0.9**count) / root
+        root = (self.square / self.corrections[1][self.steps][:, None]).sqrt() + 1e-8
+        return self.settings.v_lr * self.mean / self.corrections[0][self.steps][:, None] / root
 
     def put(self, places: list[int], page: "Page", others: list[int]) -> None:
         """New δs into places, from a page."""
-        at = torch.tensor(places, device=self.delta.device)
-        given = torch.tensor(others, device=self.delta.device)
-        for own, panel in zip(self.panels, page.panels, strict=True):
-            own.take(at, panel, given)
+        self.panel.take(places, page.panel, others)
         for tensor in (self.delta, self.mean, self.square, self.steps):
-            tensor[at] = 0
-        self.norm[at], self.active[at] = page.norm[given], True
+            tensor[places] = 0
+        self.norm[places], self.active[places] = page.norm[others], True
+        self.asked = self.panel.asked(self.block)
         for place, other in zip(places, others, strict=True):
             self.job[place] = page.job[other]
+
+
+    def keep(self, places: list[int]) -> None:
+        """Only some places go on."""
+        self.panel = self.panel.of(places)
+        for name in ("delta", "mean", "square", "steps", "norm", "active"):
+            setattr(self, name, getattr(self, name)[places])
+        self.before = None if self.before is None else self.before[places]
+        self.job = [self.job[place] for place in places]
+        self.asked = self.panel.asked(self.block)
 
 
 @dataclass
 class Page:
     """The next δs of a lane, ready to be put into its places."""
 
-    panels: list[Panel]
+    panel: Panel
     job: list[int]
     norm: Tensor  # (places,)
     bare: list[Tensor]  # per δ (edits, d) float32: where its edits' bare rows stand
@@ -292,8 +320,7 @@ def find_deltas(
     suffix_only = economy.suffix_only and economy.lower_once and model.family.keeps_past
     lanes: dict[Shape, list[int]] = defaultdict(list)
     for number, slot in enumerate(slots):
-        parts = parts_of(slot, suffix_only=suffix_only)
-        lanes[tuple(part.shape(suffix_only=suffix_only) for part in parts)].append(number)
+        lanes[shape_of(slot, suffix_only=suffix_only)].append(number)
     for shape in sorted(lanes):
         yield from _run(model, slots, lanes[shape], shape, settings, economy, suffix_only)
 
@@ -307,31 +334,44 @@ def _run(
     economy: Economy,
     suffix_only: bool,
 ) -> Iterator[tuple[int, Tensor]]:
-    each = sum(panel.rows * panel.length for panel in shape)
-    places = max(1, economy.tokens_on(model.device) // each)
+    each = shape.rows * shape.length
+    least = -(-least_rows(model.device) // each)
+    places = max(least, economy.tokens_on(model.device) // each)
+    fixed = model.device.type == "cuda"
+    if not fixed:
+        places = max(least, min(places, len(jobs)))
     pages = _pages(model, slots, jobs, shape, places, settings.z_layer, suffix_only)
     page = next(pages)
-    lane, bare = _empty(model, page, settings, economy, shape), {}
+    lane, bare = _empty(model, page, settings, economy), {}
     waiting = list(range(len(page.job)))
     while True:
-        free = [n for n, (job, on) in enumerate(zip(lane.job, lane.active.tolist(), strict=True)) if not on]
-        for place in free:
-            if lane.job[place] >= 0:
-                yield lane.job[place], _value(bare.pop(lane.job[place]), lane.delta[place])
-                lane.job[place] = -1
-        while free:
-            if not waiting:
-                following = next(pages, None)
-                if following is None:
-                    break
-                page, waiting = following, list(range(len(following.job)))
+        free = [place for place, on in enumerate(lane.active.tolist()) if not on]
+        for place in (p for p in free if lane.job[p] >= 0):
+            yield lane.job[place], _value(bare.pop(lane.job[place]), lane.delta[place])
+            lane.job[place] = -1
+            lane.panel.answers[place] = []
+        while free and page is not None:
             taken, waiting = waiting[: len(free)], waiting[len(free) :]
             lane.put(free[: len(taken)], page, taken)
             bare |= {page.job[n]: page.bare[n] for n in taken}
             free = free[len(taken) :]
-        if all(job < 0 for job in lane.job):
+            if not waiting:
+                page = next(pages, None)
+                waiting = list(range(len(page.job))) if page is not None else []
+        busy = [place for place, job in enumerate(lane.job) if job >= 0]
+        if not busy:
             return
+        if not fixed and max(least, len(busy)) < len(lane.job):
+            lane.keep((busy + free)[: max(least, len(busy))])
         lane.step()
+
+
+def least_rows(device: torch.device) -> int:
+    """How many rows a product of matrices on a CPU must have to do the same for each of them however many there are.
+
+    Below about four rows a thread other kernels are used (MKL; tests/unit/test_lanes.py). A GPU's depend on every shape.
+    """
+    return 16 * torch.get_num_threads() if device.type == "cpu" else 1
 
 
 def _value(bare: Tensor, delta: Tensor) -> Tensor:
@@ -354,63 +394,37 @@ def _pages(
 ) -> Iterator[Page]:
     for start in range(0, len(jobs), places):
         chosen = list(jobs[start : start + places])
-        parts = [parts_of(slots[job], suffix_only=suffix_only) for job in chosen]
-        panels = [
-            make_panel(model, [p[n] for p in parts], kind, places, z_layer, suffix_only=suffix_only)
-            for n, kind in enumerate(shape)
-        ]
-        bare = [_bare(panels, parts[n], n, suffix_only) for n in range(len(chosen))]
+        own = [slots[job] for job in chosen]
+        panel = make_panel(model, own, shape, places, z_layer, suffix_only=suffix_only)
+        bare = [_bare(panel, slot, place) for place, slot in enumerate(own)]
         norm = torch.ones(places, device=model.device)
         norm[: len(chosen)] = torch.stack([rows[0].norm() for rows in bare])
-        yield Page(panels, chosen, norm, bare)
+        yield Page(panel, chosen, norm, bare)
 
 
-def _bare(panels: Sequence[Panel], parts: Sequence[Part], place: int, suffix_only: bool) -> Tensor:
+def _bare(panel: Panel, slot: Slot, place: int) -> Tensor:
     """The stream of the bare rows at the subject's last token, (edits, d)."""
-    found = []
-    for row in parts[0].slot.bare:
-        number, part = next((n, p) for n, p in enumerate(parts) if row in p.index)
-        panel = panels[number]
-        at = place * panel.shape.rows + part.index.index(row)
-        found.append(panel.stream[at, 0 if suffix_only else int(panel.subject[at])])
-    return torch.stack(found)
+    rows = panel.stream.view(panel.places, panel.shape.rows, panel.shape.length, -1)[place]
+    at = [0 if panel.suffix_only else slot.rows[row].subject for row in slot.bare]
+    return rows[list(slot.bare), at]
 
 
-def _empty(
-    model: EditableModel, page: Page, settings: ValueSettings, economy: Economy, shape: Shape
-) -> Lane:
-    """A lane in whose places nothing is found yet; it keeps the page's tensors' shapes."""
-    places, d = page.panels[0].places, page.panels[0].stream.shape[-1]
-    zeros = [torch.zeros(places, d, device=model.device) for _ in range(3)]
+def _empty(model: EditableModel, page: Page, settings: ValueSettings, economy: Economy) -> Lane:
+    """A lane of a page's shape in whose places nothing is found yet."""
+    places, on = page.panel.places, model.device
+    count = range(settings.v_num_grad_steps + 1)
+    zeros = [torch.zeros(places, page.panel.stream.shape[-1], device=on) for _ in range(3)]
     return Lane(
         model,
         settings,
         economy,
-        [_copy(panel) for panel in page.panels],
+        page.panel.of(list(range(places))),
         [-1] * places,
         *zeros,
-        torch.zeros(places, dtype=torch.long, device=model.device),
-        torch.ones(places, device=model.device),
-        torch.zeros(places, dtype=torch.bool, device=model.device),
-        [None] * len(shape),
-    )
-
-
-def _copy(panel: Panel) -> Panel:
-    past = panel.past
-    if past is not None:
-        past = Past(
-            {n: k.clone() for n, k in past.keys.items()},
-            {n: v.clone() for n, v in past.values.items()},
-            past.lengths.clone(),
-            past.longest,
-        )
-    own = (panel.answer, panel.token, panel.share, panel.kept, panel.weight)
-    return Panel(
-        panel.shape,
-        panel.ids.clone(),
-        panel.subject.clone(),
-        panel.stream.clone(),
-        past,
-        *(tensor.clone() for tensor in own),
+        torch.zeros(places, dtype=torch.long, device=on),
+        torch.tensor([[1 - b ** max(n, 1) for n in count] for b in (0.9, 0.999)], device=on),
+        torch.ones(places, device=on),
+        torch.zeros(places, dtype=torch.bool, device=on),
+        page.panel.asked(1),
+        GPU_LOGITS if on.type == "cuda" else least_rows(on),
     )

@@ -20,7 +20,7 @@ class Past:
     values: Mapping[int, Tensor]
     lengths: Tensor  # (rows,) how many of each row's are real
     longest: int
-    masks: dict[Any, Tensor] = field(default_factory=dict, compare=False)  # made once, by kind
+    made: dict[Any, Any] = field(default_factory=dict, compare=False)  # from lengths alone, once
 
     def update(self, keys: Tensor, values: Tensor, block: int, *_: Any) -> tuple[Tensor, Tensor]:
         """What attention looks at in a block: the past's keys and values, then those of the tokens that are run."""
@@ -84,12 +84,29 @@ def causal_mask(
     """
     if isinstance(past, Past):
         kind = (hidden.shape[1], window, hidden.dtype)
-        if kind not in past.masks:
-            past.masks[kind] = _mask(hidden, past, window)
-        return past.masks[kind]
+        if kind not in past.made:
+            past.made[kind] = _mask(hidden, past, window)
+        found: Tensor = past.made[kind]
+        return found
     if not always and (window is None or hidden.shape[1] <= window):
         return None
     return _mask(hidden, past, window)
+
+
+def rotations(module: Any, hidden: Tensor, past: Before, *kind: Any) -> Any:
+    """Rotary positions of the tokens of a stream, as the model's module gives them: a pair (1 or rows, length, d_head).
+
+    Behind a past they are looked up in one table: a cosine in the last few numbers of a tensor is rounded otherwise than the
+    others, and a row's must not depend on how many rows stand beside it.
+    """
+    if not isinstance(past, Past):
+        return module(hidden, positions(hidden), *kind)
+    name = ("rotary", hidden.shape[1], hidden.dtype, *kind)
+    if name not in past.made:
+        all_of_them = torch.arange(past.longest + hidden.shape[1], device=hidden.device)[None]
+        at = positions(hidden, past)
+        past.made[name] = tuple(part[0][at] for part in module(hidden, all_of_them, *kind))
+    return past.made[name]
 
 
 def _mask(hidden: Tensor, past: Before, window: int | None) -> Tensor:

@@ -79,8 +79,9 @@ def make_slot(model: EditableModel, edits: Sequence[Edit], settings: ValueSettin
     for text, weight in _kept(edits[0], settings):
         found = row(model.tokenizer, text, edits[0].subject)
         essence = text == settings.essence.get(edits[0].language)
-        kept.append((len(rows), found.subject if essence else len(found.ids) - 1, weight))
-        rows.append(found)
+        last = found.subject if essence else len(found.ids) - 1
+        kept.append((len(rows), last, weight))
+        rows.append(Row(found.ids[: last + 1], found.subject, last + 1))
     return Slot(tuple(rows), tuple(bare), tuple(answers), tuple(kept))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from editor.past import Before, causal_mask, positions
+from editor.past import Before, causal_mask, positions, rotations
 
 Embed = Callable[[Any, Tensor], Tensor]  # (model, ids (rows, length)) -> stream (rows, length, d)
 Block = Callable[
@@ -77,7 +77,7 @@ def rotary(backbone: str) -> Block:
 
     def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
         at = positions(hidden, past)
-        turned = model.get_submodule(backbone).rotary_emb(hidden, position_ids=at)
+        turned = rotations(model.get_submodule(backbone).rotary_emb, hidden, past)
         mask = causal_mask(hidden, past, getattr(model.config, "sliding_window", None))
         return first(
             layer(

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from editor.families import Carrier, Family, embedded, first
-from editor.past import Before, causal_mask, positions
+from editor.past import Before, causal_mask, positions, rotations
 
 
 def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
@@ -17,7 +17,7 @@ def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
             alibi=None,
             attention_mask=causal_mask(hidden, past, always=True),
             position_ids=at,
-            position_embeddings=model.transformer.rotary_emb(hidden, position_ids=at),
+            position_embeddings=rotations(model.transformer.rotary_emb, hidden, past),
             layer_past=past,
         )
     )

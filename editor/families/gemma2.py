@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from editor.families import first, llama_like
-from editor.past import Before, causal_mask, positions
+from editor.past import Before, causal_mask, positions, rotations
 
 
 def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
@@ -17,7 +17,7 @@ def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
             hidden,
             attention_mask=causal_mask(hidden, past, window, always=True),
             position_ids=at,
-            position_embeddings=model.model.rotary_emb(hidden, at),
+            position_embeddings=rotations(model.model.rotary_emb, hidden, past),
             past_key_values=past,
         )
     )

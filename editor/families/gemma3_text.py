@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from editor.families import Block, first, llama_like
-from editor.past import Before, causal_mask, positions
+from editor.past import Before, causal_mask, positions, rotations
 
 
 def gemma_block(backbone: str) -> Block:
@@ -20,7 +20,7 @@ def gemma_block(backbone: str) -> Block:
                 hidden,
                 attention_mask=causal_mask(hidden, past, window),
                 position_ids=at,
-                position_embeddings=found.rotary_emb(hidden, at, kind),
+                position_embeddings=rotations(found.rotary_emb, hidden, past, kind),
                 past_key_values=past,
             )
         )

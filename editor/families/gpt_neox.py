@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from editor.families import Carrier, Family, embedded, first
-from editor.past import Before, causal_mask, positions
+from editor.past import Before, causal_mask, positions, rotations
 
 
 def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
@@ -16,7 +16,7 @@ def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
             hidden,
             attention_mask=causal_mask(hidden, past),
             position_ids=at,
-            position_embeddings=model.gpt_neox.rotary_emb(hidden, position_ids=at),
+            position_embeddings=rotations(model.gpt_neox.rotary_emb, hidden, past),
             layer_past=past,
         )
     )
