@@ -8,6 +8,7 @@ from torch import Tensor
 
 from editor.hooks import captured_input
 from editor.model import EditableModel
+from editor.past import Past, Recording
 from editor.tokens import padded, row
 
 CHUNK = 32  # rows of the solve run at once; fixed, so that the same batch gives the same bytes
@@ -39,11 +40,43 @@ def read_keys(
     *,
     layer: int,
     z_layer: int,
+    shared: bool = True,
 ) -> Keys:
-    """Keys at `layer` and the stream after `z_layer`, with the weights as they are now."""
+    """Keys at `layer` and the stream after `z_layer`, with the weights as they are now.
+
+    shared: prefixes are run once for all rows instead of before each of them (which differs by rounding alone).
+    """
+    beginnings = _beginnings(model, rows, templates, z_layer) if shared else None
     chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
-    found = [_chunk(model, chunk, templates, layer, z_layer) for chunk in chunks]
+    found = [_chunk(model, chunk, templates, layer, z_layer, beginnings) for chunk in chunks]
     return Keys(torch.cat([f.keys for f in found]), torch.cat([f.stream for f in found]))
+
+
+@dataclass(frozen=True)
+class Beginnings:
+    """Prefixes that were run once; texts that begin with the same tokens go on from there."""
+
+    ids: tuple[tuple[int, ...], ...]  # of each, the last one empty
+    number: Mapping[str, int]  # prefix -> its number
+    past: Past
+
+
+def _beginnings(
+    model: EditableModel,
+    rows: Sequence[Reading],
+    templates: Mapping[str, tuple[str, ...]],
+    z_layer: int,
+) -> Beginnings | None:
+    texts = sorted(
+        {p for r in rows if r.templates != "bare" for p in templates.get(r.language, ())}
+    )
+    if not texts or not model.family.keeps_past:
+        return None
+    ids = [tuple(model.tokenizer(f"{text}.")["input_ids"]) for text in texts]
+    recording = Recording()
+    model.run(model.embed(padded([*ids, (0,)], model.device)), 0, z_layer + 1, recording)
+    lengths = torch.tensor([*(len(i) for i in ids), 0], device=model.device)
+    return Beginnings((*ids, ()), {t: n for n, t in enumerate(texts)}, recording.past(lengths))
 
 
 def _shares(reading: Reading, prefixes: Sequence[str]) -> list[tuple[str, float, float]]:
@@ -62,6 +95,7 @@ def _chunk(
     templates: Mapping[str, tuple[str, ...]],
     layer: int,
     z_layer: int,
+    beginnings: Beginnings | None,
 ) -> Keys:
     texts = [
         (n, r, *s)
@@ -72,11 +106,22 @@ def _chunk(
         row(model.tokenizer, r.prompt, r.subject, prefix=prefix) for _, r, prefix, _, _ in texts
     ]
     on = model.device
-    last = torch.tensor([r.subject for r in rows], device=on)
+    ids = [r.ids[: r.subject + 1] for r in rows]
+    stream, past, skipped = model.embed(padded(ids, on)), None, [0] * len(rows)
+    if beginnings is not None:
+        numbers = [
+            _begins(beginnings, prefix, i) for (_, _, prefix, *_), i in zip(texts, ids, strict=True)
+        ]
+        skipped = [len(beginnings.ids[number]) for number in numbers]
+        past = beginnings.past.of_rows(torch.tensor(numbers, device=on))
+        rest = max(len(i) - s for i, s in zip(ids, skipped, strict=True))
+        at = torch.tensor(skipped, device=on)[:, None] + torch.arange(rest, device=on)
+        at = at.clamp_max(stream.shape[1] - 1)[:, :, None].expand(-1, -1, stream.shape[2])
+        stream = stream.gather(1, at)
+    last = torch.tensor([r.subject - s for r, s in zip(rows, skipped, strict=True)], device=on)
     everyone = torch.arange(len(rows), device=on)
     with captured_input(model.mlp_out(layer)) as inputs:
-        ids = padded([r.ids[: r.subject + 1] for r in rows], on)
-        stream = model.run(model.embed(ids), 0, z_layer + 1)
+        stream = model.run(stream, 0, z_layer + 1, past)
     owner = torch.tensor([n for n, *_ in texts], device=on)
 
     def averaged(values: Tensor, place: int) -> Tensor:
@@ -88,3 +133,11 @@ def _chunk(
 
     keys = inputs[0].view(*stream.shape[:2], -1)  # OPT hands its MLP the rows end to end
     return Keys(averaged(keys, 3), averaged(stream, 4))
+
+
+def _begins(beginnings: Beginnings, prefix: str, ids: Sequence[int]) -> int:
+    """The number of the beginning that a text goes on from; the empty one where its tokens are not those of its prefix."""
+    number = beginnings.number.get(prefix, len(beginnings.ids) - 1)
+    own = beginnings.ids[number]
+    fits = tuple(ids[: len(own)]) == own and len(own) < len(ids)
+    return number if fits else len(beginnings.ids) - 1

@@ -57,7 +57,9 @@ def shape_of(slot: Slot, *, suffix_only: bool) -> Shape:
     begins = [row.subject if suffix_only else 0 for row in slot.rows]
     return Shape(
         rows=len(slot.rows),
-        length=up(max(len(r.read) - b for r, b in zip(slot.rows, begins, strict=True)), LENGTH_STEP),
+        length=up(
+            max(len(r.read) - b for r, b in zip(slot.rows, begins, strict=True)), LENGTH_STEP
+        ),
         past=up(max(begins), PAST_STEP),
         kept=len(slot.kept),
     )
@@ -251,8 +253,10 @@ class Lane:
     def _log(self, flat: Tensor) -> Tensor:
         """Log-probabilities where they are asked for, (n, vocabulary)."""
         if not self.economy.answers_only:
-            return self.model.logits(flat).float().log_softmax(-1)[self.asked.at]
-        parts = self.asked.at.split(self.block if flat.is_cuda else len(self.asked.at))
+            everywhere = self.model.logits(flat).float().log_softmax(-1)
+            return everywhere[self.asked.at]
+        size = self.block if flat.is_cuda else len(self.asked.at)
+        parts = torch.split(self.asked.at, size)
         return torch.cat([self.model.logits(flat[at]).float().log_softmax(-1) for at in parts])
 
     def _kept(self, now: Tensor) -> Tensor:
@@ -292,7 +296,6 @@ class Lane:
         self.asked = self.panel.asked(self.block)
         for place, other in zip(places, others, strict=True):
             self.job[place] = page.job[other]
-
 
     def keep(self, places: list[int]) -> None:
         """Only some places go on."""
@@ -345,8 +348,10 @@ def _run(
     if not fixed:
         places = max(least, min(places, len(jobs)))
     pages = _pages(model, slots, jobs, shape, places, settings.z_layer, suffix_only)
-    page = next(pages)
-    lane, bare = _empty(model, page, settings, economy), {}
+    page: Page | None = next(pages)
+    assert page is not None  # there is at least one job
+    lane = _empty(model, page, settings, economy)
+    bare: dict[int, Tensor] = {}
     waiting = list(range(len(page.job)))
     while True:
         free = [place for place, on in enumerate(lane.active.tolist()) if not on]
@@ -421,20 +426,24 @@ def _bare(panel: Panel, slot: Slot, place: int) -> Tensor:
 
 def _empty(model: EditableModel, page: Page, settings: ValueSettings, economy: Economy) -> Lane:
     """A lane of a page's shape in whose places nothing is found yet."""
-    places, on = page.panel.places, model.device
+    places, on, d = page.panel.places, model.device, page.panel.stream.shape[-1]
     count = range(settings.v_num_grad_steps + 1)
-    zeros = [torch.zeros(places, page.panel.stream.shape[-1], device=on) for _ in range(3)]
+    block = GPU_LOGITS if on.type == "cuda" else least_rows(on)
     return Lane(
-        model,
-        settings,
-        economy,
-        page.panel.of(list(range(places))),
-        [-1] * places,
-        *zeros,
-        torch.zeros(places, dtype=torch.long, device=on),
-        torch.tensor([[1 - b ** max(n, 1) for n in count] for b in (0.9, 0.999)], device=on),
-        torch.ones(places, device=on),
-        torch.zeros(places, dtype=torch.bool, device=on),
-        page.panel.asked(1),
-        GPU_LOGITS if on.type == "cuda" else least_rows(on),
+        model=model,
+        settings=settings,
+        economy=economy,
+        panel=page.panel.of(list(range(places))),
+        job=[-1] * places,
+        delta=torch.zeros(places, d, device=on),
+        mean=torch.zeros(places, d, device=on),
+        square=torch.zeros(places, d, device=on),
+        steps=torch.zeros(places, dtype=torch.long, device=on),
+        corrections=torch.tensor(
+            [[1 - b ** max(n, 1) for n in count] for b in (0.9, 0.999)], device=on
+        ),
+        norm=torch.ones(places, device=on),
+        active=torch.zeros(places, dtype=torch.bool, device=on),
+        asked=page.panel.asked(block),
+        block=block,
     )

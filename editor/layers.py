@@ -6,17 +6,20 @@ MEMIT, EMMET, AlphaEdit and ROME differ only in the solver that one layer is giv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from editor.columns import GIB, Columns, Pieces, Room, Sums, room_for
 from editor.delta import Dense, Part
 from editor.edits import Edit
+from editor.errors import BadSettings
 from editor.keys import Reading, read_keys
 from editor.model import EditableModel
 from editor.moments import Moments
 from editor.progress import Progress, silent
-from editor.solve import leverage
 
 Templates = Mapping[str, tuple[str, ...]]
 
@@ -25,10 +28,18 @@ Templates = Mapping[str, tuple[str, ...]]
 class System:
     """What one layer's update is computed from; all float64."""
 
-    keys: Tensor  # (d_in, n), a column per row of the solve
-    residuals: Tensor  # (d_out, n), what the layer's output at those keys must gain
+    columns: Columns  # per row of the solve its key (d_in,) and what the layer's output must gain there (d_out,)
     second_moment: Tensor  # (d_in, d_in), E[k kᵀ], without a weight
     still: Tensor  # (d_in, m), keys at which nothing may change (protected or written earlier); m may be 0
+    factor: Tensor | None = (
+        None  # (d_in, d_in) lower Cholesky factor of the second moment, where it is known
+    )
+    before: Sums | None = None  # of rows that were solved earlier
+
+    @classmethod
+    def of(cls, keys: Tensor, residuals: Tensor, second_moment: Tensor, still: Tensor) -> "System":
+        """From whole matrices, keys (d_in, n), residuals (d_out, n)."""
+        return cls(columns=Columns.of(keys, residuals), second_moment=second_moment, still=still)
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,8 @@ class Solved:
     """One layer's update."""
 
     update: Tensor  # (d_out, d_in) float64
-    gram: Tensor  # (d_in, d_in) float64, what is known of the old keys, for the leverage
+    leverage: float  # highest kᵀ A⁻¹ k of an edit's key, from 0 (free) to 1 (used up by itself)
+    sums: Sums | None = None  # what a later solve may go on from, where the method knows them
 
 
 Solver = Callable[[System], Solved]
@@ -80,6 +92,15 @@ def targets_of(
     return torch.where(plain[:, None], values[torch.tensor(owner, device=stream.device)], moved)
 
 
+@dataclass(frozen=True)
+class Solution:
+    """The updates of all layers."""
+
+    parts: dict[str, Part]
+    diagnostics: dict[str, float]  # per layer the norms and the highest leverage; the error of z
+    sums: dict[int, Sums]  # per layer, what `earlier` of a later solve may be
+
+
 def solve_layers(
     model: EditableModel,
     edits: Sequence[Edit],
@@ -90,40 +111,152 @@ def solve_layers(
     *,
     split: bool = False,
     still: Sequence[Reading] = (),
+    earlier: Mapping[int, Sums] | None = None,
+    memory_gib: float = 8.0,
+    unfinished: Path | None = None,
     progress: Progress = silent,
-) -> tuple[dict[str, Part], dict[str, float]]:
+) -> Solution:
     """The closed form for each layer in rising order, the lower layers' updates being in place.
 
-    values (edits, d). still: readings whose outputs may not change. Returns the parts and, per layer, the norms, the
-    highest leverage and the error of z.
+    values (edits, d). still: readings whose outputs may not change. earlier: sums of a solve that these edits are added to,
+    whose keys and residuals are not read again (above the first layer they are those of that solve: an approximation).
+    unfinished: a folder for the pieces of a large solve; what an interrupted one left there is not computed again.
+
+    Raises: BadSettings: memory_gib is too small for one layer's matrices.
     """
     parts: dict[str, Part] = {}
     diagnostics: dict[str, float] = {}
+    sums: dict[int, Sums] = {}
     layers = sorted(moments.layers)
-    z_layer = layers[-1]
     rows, owner = readings(edits, split=split)
-    base = read_keys(model, rows, templates, layer=z_layer, z_layer=z_layer).stream
-    targets = targets_of(values, base, rows, owner)
+    room = _room(model, layers, len(rows), memory_gib)
+    pieces = Pieces(unfinished if room.on_disk else None)
+    reader = _Reader(model, rows, owner, values, templates, layers[-1], pieces, room.piece)
     with put_back([model.weight(layer) for layer in layers]):
         for number, layer in enumerate(layers):
-            now = read_keys(model, rows, templates, layer=layer, z_layer=z_layer)
-            wanted = (targets - now.stream) / (len(layers) - number)
-            system = System(
-                keys=now.keys.double().T,
-                residuals=model.before_norm(layer, now.keys, wanted).double().T,
-                second_moment=moments.layers[layer].to(model.device).double(),
-                still=_still(model, still, templates, layer, z_layer),
-            )
-            solved = solver(system)
             weight = model.weight(layer)
-            diagnostics |= _norms(layer, weight, solved, system.keys)
-            weight.data.add_(solved.update.to(weight.dtype))
+            name = f"update-{layer}"
+            columns = reader.columns(layer, first=number == 0, left=len(layers) - number)
+            if pieces.has(name):  # a solve that was interrupted above this layer
+                kept = pieces.get(name)
+                solved = Solved(kept["update"].to(model.device), float(kept["leverage"]))
+            else:
+                system = System(
+                    columns=columns(),
+                    second_moment=moments.layers[layer].to(model.device).double(),
+                    still=_still(model, still, templates, layer, layers[-1]),
+                    factor=moments.factor(layer, model.device)
+                    if len(rows) * 2 <= weight.shape[1]
+                    else None,
+                    before=earlier[layer] if earlier else None,
+                )
+                solved = solver(system)
+                if pieces.folder is not None:
+                    leverage = torch.tensor(solved.leverage)
+                    pieces.put(name, {"update": solved.update, "leverage": leverage})
+            diagnostics |= _norms(layer, weight, solved)
+            if solved.sums is not None:
+                sums[layer] = solved.sums
+            weight.data.copy_((weight.double() + solved.update).to(weight.dtype))
             parts[model.parameter(layer)] = stored(model, solved.update)
+            reader.done(layer, first=number == 0)
             progress("solve", number + 1, len(layers))
-        reached = read_keys(model, rows, templates, layer=z_layer, z_layer=z_layer).stream
+        reached = reader.reached()
+    targets = reader.targets
     error = (targets - reached).norm(dim=-1) / targets.norm(dim=-1)
     diagnostics |= {"z_error_mean": float(error.mean()), "z_error_max": float(error.max())}
-    return parts, diagnostics
+    pieces.forget()
+    return Solution(parts, diagnostics, sums)
+
+
+def _room(model: EditableModel, layers: Sequence[int], rows: int, memory_gib: float) -> Room:
+    widest = max(layers, key=lambda layer: model.weight(layer).shape[1])
+    d_out, d_in = model.weight(widest).shape
+    found = room_for(rows, d_in=d_in, d_out=d_out, memory_gib=memory_gib)
+    if found is None:
+        least = 8 * (3 * d_in * d_in + 2 * d_in * d_out) + 64 * 24 * (d_in + d_out)
+        raise BadSettings(
+            f"solve_memory_gib = {memory_gib:g} is too small for matrices of {d_in} x {d_in}; "
+            f"set it to at least {least / GIB:.2g}"
+        )
+    return found
+
+
+@dataclass
+class _Reader:
+    """The rows of a solve, read piece by piece with the weights as they are when they are asked for."""
+
+    model: EditableModel
+    rows: Sequence[Reading]
+    owner: Sequence[int]
+    values: Tensor
+    templates: Templates
+    z_layer: int
+    pieces: Pieces
+    size: int
+
+    def __post_init__(self) -> None:
+        self.targets = torch.zeros(len(self.rows), self.values.shape[1], device=self.values.device)
+        ends = [i for i in range(1, len(self.rows)) if self.owner[i] != self.owner[i - 1]]
+        cuts = [0]  # a piece ends where an edit's rows end
+        for end in (*ends, len(self.rows)):
+            if end - cuts[-1] >= self.size or end == len(self.rows):
+                cuts.append(end)
+        self.spans = [slice(a, b) for a, b in pairwise(cuts) if b > a]
+
+    def columns(self, layer: int, *, first: bool, left: int) -> Callable[[], Columns]:
+        """What reads a layer's keys and residuals, `left` layers sharing the way to the targets.
+
+        The targets are set where the rows stand on the base weights, when the first layer is read.
+        """
+        names = [f"layer-{layer}-{n}" for n in range(len(self.spans))]
+        if first:
+            for n, span in enumerate(self.spans):
+                self._read(names[n], span, layer, first=True, left=left)
+
+        def read() -> Columns:
+            for n, span in enumerate(self.spans):
+                self._read(names[n], span, layer, first=first, left=left)
+            return Columns(self.pieces, tuple(names), len(self.rows), self.model.device)
+
+        return read
+
+    def _read(self, name: str, span: slice, layer: int, *, first: bool, left: int) -> None:
+        if self.pieces.has(name):
+            if first:
+                self.targets[span] = self.pieces.get(name)["targets"].to(self.targets.device)
+            return
+        now = read_keys(
+            self.model, self.rows[span], self.templates, layer=layer, z_layer=self.z_layer
+        )
+        if first:
+            owner = [index - self.owner[span][0] for index in self.owner[span]]
+            own = self.values[self.owner[span][0] : self.owner[span][-1] + 1]
+            self.targets[span] = targets_of(own, now.stream, self.rows[span], owner)
+        wanted = (self.targets[span] - now.stream) / left
+        residuals = self.model.before_norm(layer, now.keys, wanted)
+        held = {"keys": now.keys, "residuals": residuals}
+        self.pieces.put(name, held | {"targets": self.targets[span].clone()} if first else held)
+
+    def done(self, layer: int, *, first: bool) -> None:
+        """Forget what a solved layer was read from; the first layer's files hold the targets and stay until the end."""
+        for n in range(len(self.spans)):
+            if not first or self.pieces.folder is None:
+                self.pieces.drop(f"layer-{layer}-{n}")
+
+    def reached(self) -> Tensor:
+        """Where the rows stand now, (rows, d)."""
+        found = [
+            read_keys(
+                self.model,
+                self.rows[span],
+                self.templates,
+                layer=self.z_layer,
+                z_layer=self.z_layer,
+            ).stream
+            for span in self.spans
+        ]
+        return torch.cat(found)
 
 
 def _still(
@@ -134,12 +267,12 @@ def _still(
     return read_keys(model, still, templates, layer=layer, z_layer=z_layer).keys.double().T
 
 
-def _norms(layer: int, weight: Tensor, solved: Solved, keys: Tensor) -> dict[str, float]:
+def _norms(layer: int, weight: Tensor, solved: Solved) -> dict[str, float]:
     base, edited = float(weight.norm()), float((weight.double() + solved.update).norm())
     return {
         f"layer.{layer}.weight_norm_ratio": edited / base,
         f"layer.{layer}.update_norm_ratio": float(solved.update.norm()) / base,
-        f"layer.{layer}.leverage_max": float(leverage(keys, solved.gram).max()),
+        f"layer.{layer}.leverage_max": solved.leverage,
     }
 
 

@@ -6,7 +6,7 @@ error. A pass that is interrupted goes on where it stopped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from editor.files import verify_folder, write_folder
 from editor.hooks import captured_input
 from editor.model import EditableModel
 from editor.progress import Progress, silent
+from editor.solve import cholesky
 
 FILE = "moments.safetensors"
 SAVE_EVERY = 16  # batches between two savings of an unfinished pass
@@ -33,6 +34,13 @@ class Moments:
     tokens: int  # size of the sample
     source: str  # "self-generated" or the SHA-256 of the corpus
     fingerprint: str  # of the base model
+    factors: dict[int, Tensor] = field(default_factory=dict, compare=False)  # computed once
+
+    def factor(self, layer: int, device: torch.device) -> Tensor:
+        """The lower Cholesky factor of a layer's second moment, (d_in, d_in) float64. Raises: SingularSystem."""
+        if layer not in self.factors:
+            self.factors[layer] = cholesky(self.layers[layer].to(device).double())
+        return self.factors[layer]
 
 
 def build_moments(

@@ -1,4 +1,4 @@
-"""What stands before the tokens that are run: attention's keys and values of earlier tokens, kept so that they need not be run again.
+"""What stands before the tokens that are run: attention's keys and values, kept so that it need not be run again.
 
 Causal attention: tokens before a position do not depend on it. Both classes speak transformers' `Cache.update`, which is all
 that attention modules ask of a cache.

@@ -24,14 +24,20 @@ def inverse_times(matrix: Tensor, columns: Tensor) -> Tensor:
 
     Raises: SingularSystem: A has no Cholesky factor.
     """
+    found: Tensor = torch.cholesky_solve(columns, cholesky(matrix))
+    return found
+
+
+def cholesky(matrix: Tensor) -> Tensor:
+    """The lower factor L of a symmetric positive definite A = L Lᵀ, (d, d). Raises: SingularSystem: there is none."""
+    factor: Tensor
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if failed:
         raise SingularSystem(
             "the second moment and the keys give no solvable system; are the weights finite, "
             "and is the sample larger than d_in?"
         )
-    found: Tensor = torch.cholesky_solve(columns, factor)
-    return found
+    return factor
 
 
 def solve_square(matrix: Tensor, columns: Tensor) -> Tensor:
@@ -44,6 +50,20 @@ def solve_square(matrix: Tensor, columns: Tensor) -> Tensor:
     if failed or not torch.isfinite(found).all():
         raise SingularSystem("the keys give no solvable system; raise the ridge or the slack")
     return found
+
+
+def woodbury(keys: Tensor, residuals: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """The update of `solve_update` and the leverage of every key, from the factor L (d_in, d_in) of C = L Lᵀ.
+
+    Δ = R (I + Kᵀ C⁻¹ K)⁻¹ Kᵀ C⁻¹ (Woodbury): an n x n system instead of a d_in x d_in one, for few edits.
+    """
+    if not torch.isfinite(residuals).all():
+        raise SingularSystem("a residual is not finite; are the weights finite?")
+    whitened = torch.cholesky_solve(keys, factor)  # C⁻¹ K
+    inner = keys.T @ whitened
+    eye = torch.eye(len(inner), dtype=inner.dtype, device=inner.device)
+    inverse = inverse_times(eye + inner, eye)
+    return residuals @ inverse @ whitened.T, 1 - inverse.diagonal()
 
 
 def leverage(keys: Tensor, second_moment: Tensor) -> Tensor:

@@ -44,9 +44,7 @@ def values_for(
     return _in_order(batch, groups, kept).to(model.device)
 
 
-def _about(
-    model: EditableModel, edits: Sequence[Edit], settings: ValueSettings
-) -> dict[str, Any]:
+def _about(model: EditableModel, edits: Sequence[Edit], settings: ValueSettings) -> dict[str, Any]:
     """Everything that the values of a group depend on."""
     languages = sorted({edit.language for edit in edits})
     templates = {k: settings.templates.get(k, ()) for k in languages}

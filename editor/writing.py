@@ -4,6 +4,7 @@ A method is a name, a frozen settings class with a solver for one layer (`editor
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -47,6 +48,9 @@ class WriteSettings:
     second_moment_corpus: tuple[
         str, ...
     ] = ()  # "FILE" or "FILE=WEIGHT"; empty: the model's own text
+    solve_memory_gib: float = (
+        8.0  # at most for the solve of a layer; decides how its rows are cut into pieces
+    )
     seed: int = 0  # of self-generated text
     templates: Templates = field(default_factory=dict)  # empty: the model writes them
     essence: Mapping[str, str] = field(default_factory=lambda: ESSENCE)
@@ -54,7 +58,7 @@ class WriteSettings:
     def __post_init__(self) -> None:
         if not self.layers or list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:
             raise BadSettings(f"layers must be rising block numbers, not {list(self.layers)}")
-        for name in ("v_lr", "clamp_norm_factor"):
+        for name in ("v_lr", "clamp_norm_factor", "solve_memory_gib"):
             require_above_zero(name, getattr(self, name))
         if self.v_num_grad_steps < 1 or self.second_moment_tokens < 1:
             raise BadSettings("v_num_grad_steps and second_moment_tokens must be at least 1")
@@ -106,7 +110,7 @@ def method(
             return Delta(parts={}, **identity)
         moments = second_moments(model, settings, workspace, progress)
         values = values_for(model, batch, settings.values(templates), workspace, progress)
-        parts, diagnostics = solve_layers(
+        solution = solve_layers(
             model,
             batch.edits,
             values,
@@ -115,11 +119,18 @@ def method(
             solver_of(settings),
             split=settings.split_openings,
             still=still_of(settings, batch.edits),
+            memory_gib=settings.solve_memory_gib,
+            unfinished=workspace / "unfinished" / _name_of(identity),
             progress=progress,
         )
-        return Delta(parts=parts, diagnostics=diagnostics, **identity)
+        return Delta(parts=solution.parts, diagnostics=solution.diagnostics, **identity)
 
     return edit
+
+
+def _name_of(identity: Mapping[str, Any]) -> str:
+    """A name for what a delta is computed for and from."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def refuse_layers(model: EditableModel, layers: Sequence[int]) -> None:
@@ -245,9 +256,9 @@ def _step(
     values = values_now(model, batch, settings.values(templates))
     still = [Reading(prompt=e.prompt, subject=e.subject, language=e.language) for e in written]
     split = settings.split_openings
-    parts, _ = solve_layers(
+    parts = solve_layers(
         model, batch.edits, values, moments, templates, solver, split=split, still=still
-    )
+    ).parts
     for layer in settings.layers:
         matrix = parts[model.parameter(layer)].matrix()
         model.weight(layer).data.add_(

@@ -43,7 +43,9 @@ class Family:
     transposed: bool = False  # the weight is stored (d_in, d_out), as Conv1D does
     attention: str = "sdpa"  # "eager" where the model does what sdpa cannot
     cache: str = "past_key_values"  # what the model calls its cache of earlier tokens
-    keeps_past: bool = True  # keys and values of earlier tokens can stand for them; False: a state space
+    keeps_past: bool = (
+        True  # keys and values of earlier tokens can stand for them; False: a state space
+    )
     mlp_norm: str | None = None  # an RMS norm between the MLP output and the residual stream
     softcap: str = ""  # configuration key of tanh's limit on the logits
     renames: tuple[tuple[str, str], ...] = ()  # (beginning of a name in memory, in the files)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from editor.columns import summed
 from editor.layers import Solved, Solver, System
 from editor.methods import Method
-from editor.solve import solve_square
+from editor.solve import leverage, solve_square
 from editor.writing import WriteSettings, in_sequence, method, require_above_zero
 
 
@@ -48,9 +49,11 @@ def solver(threshold: float, ridge: float) -> Solver:
         project = null_space(system.second_moment, threshold)
         known = system.still @ system.still.T
         eye = ridge * torch.eye(len(project), dtype=project.dtype, device=project.device)
-        left = project @ (known + system.keys @ system.keys.T) + eye
-        update = solve_square(left, project @ system.keys @ system.residuals.T).T
-        return Solved(update, known + eye)
+        sums = summed(system.columns)
+        left = project @ (known + sums.gram) + eye
+        update = solve_square(left, project @ sums.cross).T
+        spent = leverage(system.columns.whole()[0], known + eye)
+        return Solved(update, float(spent.max()))
 
     return solve
 

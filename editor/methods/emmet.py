@@ -11,7 +11,7 @@ import torch
 
 from editor.layers import Solved, Solver, System
 from editor.methods import Method
-from editor.solve import inverse_times, solve_square
+from editor.solve import inverse_times, leverage, solve_square
 from editor.writing import WriteSettings, method, require_above_zero
 
 
@@ -33,11 +33,13 @@ def solver(slack: float) -> Solver:
     """Δ = R (Kᵀ C⁻¹ K + slack)⁻¹ Kᵀ C⁻¹."""
 
     def solve(system: System) -> Solved:
-        whitened = inverse_times(system.second_moment, system.keys)  # C⁻¹ K (d_in, n)
-        middle = system.keys.T @ whitened
+        keys, residuals = system.columns.whole()
+        whitened = inverse_times(system.second_moment, keys)  # C⁻¹ K (d_in, n)
+        middle = keys.T @ whitened
         eye = torch.eye(len(middle), dtype=middle.dtype, device=middle.device)
         middle = middle + slack * middle.diagonal().mean() * eye
-        return Solved(system.residuals @ solve_square(middle, whitened.T), system.second_moment)
+        spent = leverage(keys, system.second_moment)
+        return Solved(residuals @ solve_square(middle, whitened.T), float(spent.max()))
 
     return solve
 

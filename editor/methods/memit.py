@@ -18,11 +18,15 @@ targets (the same trade-off as a smaller second-moment weight).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
+from editor.columns import summed
 from editor.edits import Edit
+from editor.errors import SingularSystem
 from editor.keys import Reading
 from editor.layers import Solved, Solver, System
 from editor.methods import Method
-from editor.solve import solve_update
+from editor.solve import cholesky, woodbury
 from editor.writing import WriteSettings, in_sequence, method, require_above_zero
 
 
@@ -42,11 +46,26 @@ class Settings(WriteSettings):
 
 
 def solver(weight: float, still_weight: float = 1.0) -> Solver:
-    """Δ = R Kᵀ (λC + μ Σ still stillᵀ + K Kᵀ)⁻¹."""
+    """Δ = R Kᵀ (λC + μ Σ still stillᵀ + K Kᵀ)⁻¹: n x n where there are few edits, d_in x d_in and streamed otherwise."""
 
     def solve(system: System) -> Solved:
-        gram = system.second_moment * weight + still_weight * system.still @ system.still.T
-        return Solved(solve_update(system.keys, system.residuals, gram), gram)
+        few = system.columns.count * 2 <= len(system.second_moment)
+        if few and system.before is None and not system.still.shape[1]:
+            factor = system.factor if system.factor is not None else cholesky(system.second_moment)
+            update, used = woodbury(*system.columns.whole(), factor * weight**0.5)
+            return Solved(update, float(used.max()))
+        sums = summed(system.columns, system.before)
+        if not torch.isfinite(sums.cross).all():
+            raise SingularSystem("a residual is not finite; are the weights finite?")
+        gram = system.second_moment * weight + sums.gram
+        gram.addmm_(system.still, system.still.T, alpha=still_weight)
+        factor = cholesky(gram)
+        spent = [
+            torch.linalg.solve_triangular(factor, keys, upper=False).pow(2).sum(0).max()
+            for keys, _ in system.columns
+        ]
+        update = torch.cholesky_solve(sums.cross, factor).T
+        return Solved(update, float(torch.stack(spent).max()), sums)
 
     return solve
 

@@ -13,7 +13,7 @@ import torch
 from editor.errors import BadSettings
 from editor.layers import Solved, Solver, System
 from editor.methods import Method
-from editor.solve import inverse_times
+from editor.solve import inverse_times, leverage
 from editor.writing import WriteSettings, method, require_above_zero
 
 
@@ -35,13 +35,12 @@ class Settings(WriteSettings):
 
 def solve(system: System) -> Solved:
     """The rank-one updates of the columns, each on top of those before, (d_out, d_in)."""
-    whitened = inverse_times(system.second_moment, system.keys)  # C⁻¹ K (d_in, n)
-    update = torch.zeros(
-        len(system.residuals), len(system.keys), dtype=system.keys.dtype, device=system.keys.device
-    )
-    for key, residual, direction in zip(system.keys.T, system.residuals.T, whitened.T, strict=True):
+    keys, residuals = system.columns.whole()
+    whitened = inverse_times(system.second_moment, keys)  # C⁻¹ K (d_in, n)
+    update = torch.zeros(len(residuals), len(keys), dtype=keys.dtype, device=keys.device)
+    for key, residual, direction in zip(keys.T, residuals.T, whitened.T, strict=True):
         update += torch.outer(residual - update @ key, direction / (direction @ key))
-    return Solved(update, system.second_moment)
+    return Solved(update, float(leverage(keys, system.second_moment).max()))
 
 
 def solver(share: float) -> Solver:
@@ -49,7 +48,7 @@ def solver(share: float) -> Solver:
 
     def part_of_the_way(system: System) -> Solved:
         found = solve(system)
-        return Solved(found.update * share, found.gram)
+        return Solved(found.update * share, found.leverage)
 
     return part_of_the_way
 

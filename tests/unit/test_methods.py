@@ -11,6 +11,7 @@ from conftest import GOLDEN
 
 from editor import Edit, EditableModel, EditBatch, applied, edit, load_model, plugins
 from editor.api import settings_table
+from editor.columns import Columns
 from editor.delta import Delta
 from editor.errors import BadSettings, SingularSystem
 from editor.layers import System
@@ -99,29 +100,36 @@ def test_settings_that_make_no_sense_are_refused(
 def system() -> System:
     generator = torch.Generator().manual_seed(0)
     wide = torch.randn(12, 40, generator=generator).double()
-    return System(
-        keys=torch.randn(12, 4, generator=generator).double(),
-        residuals=torch.randn(5, 4, generator=generator).double(),
-        second_moment=wide @ wide.T / 40,
-        still=torch.randn(12, 2, generator=generator).double(),
+    return System.of(
+        torch.randn(12, 4, generator=generator).double(),
+        torch.randn(5, 4, generator=generator).double(),
+        wide @ wide.T / 40,
+        torch.randn(12, 2, generator=generator).double(),
     )
+
+
+def matrices(system: System, columns: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
+    keys, residuals = system.columns.whole()
+    return keys[:, columns], residuals[:, columns]
 
 
 def test_emmet_is_memit_for_a_vanishing_weight_and_holds_its_edits_exactly(system: System) -> None:
     found = emmet.solver(1e-12)(system).update
-    assert torch.allclose(found @ system.keys, system.residuals, atol=1e-6)
+    keys, residuals = matrices(system)
+    assert torch.allclose(found @ keys, residuals, atol=1e-6)
     alone = replace(system, still=system.still[:, :0])
     assert torch.allclose(found, memit.solver(1e-9)(alone).update, atol=1e-5)
     with pytest.raises(SingularSystem):
-        emmet.solver(1e-300)(replace(system, keys=system.keys[:, :1].repeat(1, 4) * 0))
+        emmet.solver(1e-300)(replace(system, columns=Columns.of(keys * 0, residuals)))
 
 
 def test_rome_for_one_edit_is_emmet_and_each_edit_holds_when_it_is_written(system: System) -> None:
-    one = replace(system, keys=system.keys[:, :1], residuals=system.residuals[:, :1])
+    one = replace(system, columns=Columns.of(*matrices(system, slice(0, 1))))
+    keys, residuals = matrices(system, slice(3, 4))
     assert torch.allclose(rome.solve(one).update, emmet.solver(1e-12)(one).update, atol=1e-8)
     assert torch.linalg.matrix_rank(rome.solve(one).update) == 1
     update = rome.solve(system).update
-    assert torch.allclose(update @ system.keys[:, -1], system.residuals[:, -1], atol=1e-8)
+    assert torch.allclose(update @ keys, residuals, atol=1e-8)
 
 
 def test_alphaedit_leaves_alone_what_is_outside_the_null_space(system: System) -> None:
@@ -130,7 +138,7 @@ def test_alphaedit_leaves_alone_what_is_outside_the_null_space(system: System) -
     update = alphaedit.solver(threshold, 0.01)(system).update
     held = vectors[:, values >= threshold]
     assert (update @ held).abs().max() < 1e-8
-    assert (update @ system.keys).norm() > 0.1  # the control: the edits move
+    assert (update @ matrices(system)[0]).norm() > 0.1  # the control: the edits move
     free = alphaedit.solver(threshold, 0.01)(replace(system, still=system.still[:, :0])).update
     assert (update @ system.still).norm() < (free @ system.still).norm()
 
