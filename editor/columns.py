@@ -1,4 +1,4 @@
-"""Keys and residuals of one layer's solve, piece by piece: in memory, or in files where there are many (and work may be resumed)."""
+"""Keys and residuals of one layer's solve, piece by piece: in memory, or in files where there are many."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

@@ -7,6 +7,7 @@ EditorError
 ├── NotEditable         the model's kind cannot be edited (family unknown, slow tokenizer, experts, quantised)
 ├── DamagedArtefact     a file is missing or differs from its manifest (carries the path)
 ├── WrongModel          an artefact was computed for other weights than these
+├── WorkerLost          processes that share the work died or do not answer
 └── SingularSystem      the closed form has no Cholesky factor, or a value is not finite
 """
 
@@ -43,6 +44,10 @@ class DamagedArtefact(EditorError):
 
 class WrongModel(EditorError):
     """An artefact was computed for other weights than these."""
+
+
+class WorkerLost(EditorError):
+    """Processes that share the work died or do not answer."""
 
 
 class SingularSystem(EditorError):

@@ -1,13 +1,13 @@
 """Keys k: the input of the edited matrix at the subject's last token, and the residual stream that the solve starts from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from editor.hooks import captured_input
-from editor.model import EditableModel
+from editor.model import EditableModel, halve
 from editor.past import Past, Recording
 from editor.tokens import padded, row
 
@@ -46,10 +46,50 @@ def read_keys(
 
     shared: prefixes are run once for all rows instead of before each of them (which differs by rounding alone).
     """
+    size = model.sizes.get("keys", CHUNK)
+    try:
+        return _read(model, rows, templates, layer, z_layer, size, shared=shared)
+    except torch.OutOfMemoryError:
+        halve(model, "keys", size, least=1)
+    return read_keys(model, rows, templates, layer=layer, z_layer=z_layer, shared=shared)
+
+
+def _read(
+    model: EditableModel,
+    rows: Sequence[Reading],
+    templates: Mapping[str, tuple[str, ...]],
+    layer: int,
+    z_layer: int,
+    size: int,
+    *,
+    shared: bool,
+) -> Keys:
     beginnings = _beginnings(model, rows, templates, z_layer) if shared else None
-    chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
+    chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
     found = [_chunk(model, chunk, templates, layer, z_layer, beginnings) for chunk in chunks]
     return Keys(torch.cat([f.keys for f in found]), torch.cat([f.stream for f in found]))
+
+
+def keys_of_rows(
+    model: EditableModel,
+    rows: Sequence[Reading],
+    *,
+    templates: Mapping[str, tuple[str, ...]],
+    layer: int,
+    z_layer: int,
+    edited: Mapping[int, Tensor],
+) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+    """The task of `read_keys`: (number, (key, stream)) of every row, with some layers' weights (d_out, d_in) as given."""
+    weights = {layer: model.weight(layer) for layer in edited}
+    before = {layer: weight.detach().clone() for layer, weight in weights.items()}
+    try:
+        for number, weight in weights.items():
+            weight.data.copy_(edited[number])
+        found = read_keys(model, rows, templates, layer=layer, z_layer=z_layer)
+    finally:
+        for number, weight in weights.items():
+            weight.data.copy_(before[number])
+    yield from enumerate(zip(found.keys.cpu(), found.stream.cpu(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -126,7 +166,7 @@ def _chunk(
 
     def averaged(values: Tensor, place: int) -> Tensor:
         shares = torch.tensor([text[place] for text in texts], device=on)
-        weighted = values[everyone, last].float() * shares[:, None]
+        weighted = values.to(on)[everyone, last].float() * shares[:, None]
         return torch.zeros(len(readings), weighted.shape[1], device=on).index_add(
             0, owner, weighted
         )

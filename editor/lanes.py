@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from editor.errors import SingularSystem
-from editor.model import EditableModel
+from editor.model import EditableModel, halve
 from editor.past import Past, Recording
 from editor.tokens import padded
 from editor.value_rows import Slot, ValueSettings
@@ -248,13 +248,13 @@ class Lane:
         size = torch.linalg.vector_norm(delta, dim=-1)  # its gradient is 0 at 0
         decay = self.settings.v_weight_decay * size / self.norm**2
         kept = log[count : count + panel.kept.numel()].view(*panel.kept.shape, -1)
-        return decay.index_add(0, asked.place, nll) + self._kept(kept)
+        found: Tensor = decay.index_add(0, asked.place, nll) + self._kept(kept)
+        return found
 
     def _log(self, flat: Tensor) -> Tensor:
         """Log-probabilities where they are asked for, (n, vocabulary)."""
         if not self.economy.answers_only:
-            everywhere = self.model.logits(flat).float().log_softmax(-1)
-            return everywhere[self.asked.at]
+            return self.model.logits(flat).float().log_softmax(-1).index_select(0, self.asked.at)
         size = self.block if flat.is_cuda else len(self.asked.at)
         parts = torch.split(self.asked.at, size)
         return torch.cat([self.model.logits(flat[at]).float().log_softmax(-1) for at in parts])
@@ -329,7 +329,18 @@ def find_deltas(
     for number, slot in enumerate(slots):
         lanes[shape_of(slot, suffix_only=suffix_only)].append(number)
     for shape in sorted(lanes):
-        yield from _run(model, slots, lanes[shape], shape, settings, economy, suffix_only)
+        left = dict.fromkeys(lanes[shape])
+        while left:
+            tokens = model.sizes.get("values", economy.tokens_on(model.device))
+            own = replace(economy, tokens=tokens)
+            try:
+                for number, values in _run(
+                    model, slots, list(left), shape, settings, own, suffix_only
+                ):
+                    yield number, values
+                    del left[number]
+            except torch.OutOfMemoryError:
+                halve(model, "values", tokens, least=shape.rows * shape.length)
 
 
 def _run(

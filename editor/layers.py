@@ -16,10 +16,11 @@ from editor.columns import GIB, Columns, Pieces, Room, Sums, room_for
 from editor.delta import Dense, Part
 from editor.edits import Edit
 from editor.errors import BadSettings
-from editor.keys import Reading, read_keys
+from editor.keys import CHUNK, Keys, Reading, keys_of_rows, read_keys
 from editor.model import EditableModel
 from editor.moments import Moments
 from editor.progress import Progress, silent
+from editor.work import done, in_order
 
 Templates = Mapping[str, tuple[str, ...]]
 
@@ -131,7 +132,7 @@ def solve_layers(
     rows, owner = readings(edits, split=split)
     room = _room(model, layers, len(rows), memory_gib)
     pieces = Pieces(unfinished if room.on_disk else None)
-    reader = _Reader(model, rows, owner, values, templates, layers[-1], pieces, room.piece)
+    reader = _Reader(model, rows, owner, values, templates, layers, pieces, room.piece)
     with put_back([model.weight(layer) for layer in layers]):
         for number, layer in enumerate(layers):
             weight = model.weight(layer)
@@ -152,7 +153,7 @@ def solve_layers(
                 )
                 solved = solver(system)
                 if pieces.folder is not None:
-                    leverage = torch.tensor(solved.leverage)
+                    leverage = torch.tensor(solved.leverage, dtype=torch.float64)
                     pieces.put(name, {"update": solved.update, "leverage": leverage})
             diagnostics |= _norms(layer, weight, solved)
             if solved.sums is not None:
@@ -191,11 +192,12 @@ class _Reader:
     owner: Sequence[int]
     values: Tensor
     templates: Templates
-    z_layer: int
+    layers: Sequence[int]
     pieces: Pieces
     size: int
 
     def __post_init__(self) -> None:
+        self.z_layer = self.layers[-1]
         self.targets = torch.zeros(len(self.rows), self.values.shape[1], device=self.values.device)
         ends = [i for i in range(1, len(self.rows)) if self.owner[i] != self.owner[i - 1]]
         cuts = [0]  # a piece ends where an edit's rows end
@@ -226,9 +228,7 @@ class _Reader:
             if first:
                 self.targets[span] = self.pieces.get(name)["targets"].to(self.targets.device)
             return
-        now = read_keys(
-            self.model, self.rows[span], self.templates, layer=layer, z_layer=self.z_layer
-        )
+        now = self._keys(span, layer)
         if first:
             owner = [index - self.owner[span][0] for index in self.owner[span]]
             own = self.values[self.owner[span][0] : self.owner[span][-1] + 1]
@@ -246,17 +246,26 @@ class _Reader:
 
     def reached(self) -> Tensor:
         """Where the rows stand now, (rows, d)."""
-        found = [
-            read_keys(
-                self.model,
-                self.rows[span],
-                self.templates,
-                layer=self.z_layer,
-                z_layer=self.z_layer,
-            ).stream
-            for span in self.spans
-        ]
-        return torch.cat(found)
+        return torch.cat([self._keys(span, self.z_layer).stream for span in self.spans])
+
+    def _keys(self, span: slice, layer: int) -> Keys:
+        model, rows = self.model, self.rows[span]
+        if model.workers is None:
+            return read_keys(model, rows, self.templates, layer=layer, z_layer=self.z_layer)
+        weights = {n: model.weight(n).detach().cpu() for n in self.layers}
+        results = done(
+            model,
+            keys_of_rows,
+            rows,
+            at_least=CHUNK,
+            templates=self.templates,
+            layer=layer,
+            z_layer=self.z_layer,
+            edited=weights,
+        )
+        pairs = in_order(results, len(rows))
+        keys, stream = (torch.stack(part).to(model.device) for part in zip(*pairs, strict=True))
+        return Keys(keys, stream)
 
 
 def _still(

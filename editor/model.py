@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from editor.families import Family
 from editor.files import sha256_file
 from editor.hooks import captured_input
 from editor.past import Before
+from editor.work import Workers
 
 REFUSED = {
     "num_local_experts": "a mixture of experts",
@@ -36,6 +37,10 @@ class EditableModel:
     family: Family
     path: Path
     fingerprint: str  # SHA-256 of configuration, tokenizer and weights
+    workers: Workers | None = None  # who does what is independent per fact; None: this process
+    sizes: dict[str, int] = field(
+        default_factory=dict, compare=False
+    )  # that fitted, by kind of work
 
     @property
     def device(self) -> torch.device:
@@ -76,15 +81,20 @@ class EditableModel:
         """
         for layer in self.blocks[start:stop]:
             hidden = self.family.block(self.model, layer, hidden, past)
-        return hidden
+        return hidden.to(self.device)  # where blocks lie on several devices
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Residual stream after the last block at chosen positions (n, d) -> logits (n, vocabulary)."""
-        normed = self.model.get_submodule(self.family.norm)(hidden)
+        norm = self.model.get_submodule(self.family.norm)
+        return self.unembedded(norm(hidden.to(next(norm.parameters()).device)))
+
+    def unembedded(self, normed: Tensor) -> Tensor:
+        """What stands behind the final norm at chosen positions (n, d) -> logits (n, vocabulary)."""
         found: Tensor = self.model.get_submodule(self.family.unembedding)(normed)
         limit = (
             getattr(self.text_config, self.family.softcap, None) if self.family.softcap else None
         )
+        found = found.to(self.device)
         return found if limit is None else limit * torch.tanh(found / limit)
 
     @property
@@ -140,6 +150,15 @@ class EditableModel:
         return found
 
 
+def halve(model: EditableModel, kind: str, size: int, *, least: int) -> None:
+    """Remember half of a size that did not fit. Raises: OutOfMemoryError (the one being handled): not even `least` fits."""
+    if size <= least:
+        raise
+    model.sizes[kind] = max(least, size // 2)
+    if model.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def weight_files(path: Path) -> list[Path]:
     """The safetensors files of a checkpoint, sorted."""
     return sorted(path.glob("*.safetensors"))
@@ -183,22 +202,29 @@ def family_of(path: Path) -> Family:
 def load_model(path: Path, *, device: str = "cpu", dtype: str | None = "float32") -> EditableModel:
     """The model of a local checkpoint, ready to be edited.
 
-    dtype "float32" computes exactly on the upcast weights; None keeps the checkpoint's own.
+    dtype "float32" computes exactly on the upcast weights; None keeps the checkpoint's own. device "auto": over several
+    devices, as accelerate places it (`pip install factd[accelerate]`); the solve of a layer then runs on the first of them.
 
     Raises: ModelNotFound, NotEditable.
     """
+    placed = {"device_map": "auto"} if device == "auto" else {}
     family, identity = family_of(path), fingerprint(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype or "auto", attn_implementation=family.attention, local_files_only=True
+            path,
+            dtype=dtype or "auto",
+            attn_implementation=family.attention,
+            local_files_only=True,
+            **placed,
         )
     except (OSError, ValueError) as error:
         raise ModelNotFound(f"{path} cannot be loaded: {error}") from error
     if not tokenizer.is_fast:
         raise NotEditable(f"{path} has a slow tokenizer; character offsets need a tokenizer.json")
     model.requires_grad_(False)  # from_pretrained leaves it in evaluation mode
-    model.to(torch.device(device))  # type: ignore[arg-type]  # transformers wraps the method
+    if not placed:
+        model.to(torch.device(device))  # type: ignore[arg-type]  # transformers wraps the method
     found = EditableModel(
         model=model, tokenizer=tokenizer, family=family, path=path, fingerprint=identity
     )

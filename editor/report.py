@@ -1,7 +1,7 @@
 """A check report: every measurement, the worst answers, what was measured and how long it took."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from math import isfinite
@@ -12,6 +12,7 @@ from editor.checks import Asked, Evidence, Measurement
 from editor.delta import Delta, applied
 from editor.model import EditableModel
 from editor.score import Answer, Probe, answers
+from editor.work import done, in_order
 
 EXAMPLES = 40
 
@@ -86,9 +87,8 @@ def run_checks(
 ) -> CheckReport:
     """Ask the base model (or take its answers) and the edited one, and run every check."""
     started = time.monotonic()
-    base = before if before is not None else answers(model, probes, terminator=terminator)
-    with applied(model, delta) if delta else nullcontext():
-        after = answers(model, probes, terminator=terminator) if delta else base
+    base = before if before is not None else answers_with(model, probes, None, terminator)
+    after = answers_with(model, probes, delta, terminator) if delta else base
     evidence = Evidence(
         probes=tuple(probes),
         before=base,
@@ -107,6 +107,22 @@ def run_checks(
         examples=examples(evidence),
         seconds=time.monotonic() - started,
     )
+
+
+def answers_with(
+    model: EditableModel, probes: Sequence[Probe], delta: Delta | None, terminator: str
+) -> tuple[Answer, ...]:
+    """What a model with a delta answers, asked by its workers if it has any."""
+    results = done(model, answers_of_probes, probes, delta=delta, terminator=terminator)
+    return tuple(in_order(results, len(probes)))
+
+
+def answers_of_probes(
+    model: EditableModel, probes: Sequence[Probe], *, delta: Delta | None, terminator: str
+) -> Iterator[tuple[int, Answer]]:
+    """The task of `answers_with`."""
+    with applied(model, delta) if delta else nullcontext():
+        yield from enumerate(answers(model, probes, terminator=terminator))
 
 
 def examples(evidence: Evidence) -> tuple[Example, ...]:

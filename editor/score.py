@@ -4,6 +4,7 @@ Scoring of a target o of T tokens after a prompt x: nll = -(1/T) Σ log p(o_t | 
 argmax (EDITING §5). Answers are greedy; an answer is right when it starts with an accepted label and ends there.
 """
 
+import copy
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from editor.generate import continued
-from editor.model import EditableModel
+from editor.generate import Read, greedy_after, read
+from editor.model import EditableModel, halve
 from editor.tokens import padded
 
 NEW_TOKENS = 32
@@ -79,26 +80,116 @@ def answers(
     probes: Sequence[Probe],
     *,
     terminator: str = "",
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
 ) -> tuple[Answer, ...]:
-    """Scores and greedy answers, in the order of the probes; the result does not depend on the batches."""
-    target = forced(model, [(p.prompt, p.target + terminator) for p in probes], batch_tokens)
-    asked = [i for i, p in enumerate(probes) if p.contrast]
-    contrast = [float("nan")] * len(probes)
-    pairs = [(probes[i].prompt, f"{probes[i].contrast}{terminator}") for i in asked]
-    for i, (nll, _) in zip(asked, forced(model, pairs, batch_tokens), strict=True):
-        contrast[i] = nll
-    said = greedy(model, [p.prompt for p in probes], batch_tokens=batch_tokens)
+    """Scores and greedy answers, in the order of the probes; the result does not depend on the batches.
+
+    A prompt is read once: its target, the contrast and the greedy answer go on from the model's cache of it.
+    """
+    size = batch_tokens or model.sizes.get("probes", BATCH_TOKENS)
+    try:
+        return _answers(model, probes, terminator, size)
+    except torch.OutOfMemoryError:
+        halve(model, "probes", size, least=64)
+    return answers(model, probes, terminator=terminator)
+
+
+def _answers(
+    model: EditableModel, probes: Sequence[Probe], terminator: str, batch_tokens: int
+) -> tuple[Answer, ...]:
+    prompts = [tuple(model.tokenizer(p.prompt)["input_ids"]) for p in probes]
+    target = [(p.prompt, p.target + terminator) for p in probes]
+    contrast = [(p.prompt, f"{p.contrast}{terminator}") if p.contrast else None for p in probes]
+    rest = [_behind(model, t, ids) for t, ids in zip(target, prompts, strict=True)]
+    other = [_behind(model, c, ids) for c, ids in zip(contrast, prompts, strict=True)]
+    scores: list[list[Score | None]] = [[None] * len(probes), [None] * len(probes)]
+    said = [""] * len(probes)
+    stops = _stops(model)
+    for batch in by_length(prompts, batch_tokens, equal=True):
+        start = read(model, torch.tensor([prompts[i] for i in batch], device=model.device))
+        for held, wanted in zip(scores, (rest, other), strict=True):
+            for i, score in zip(
+                batch, scores_after(model, start, [wanted[i] for i in batch]), strict=True
+            ):
+                held[i] = score
+        new = greedy_after(model, start, new_tokens=NEW_TOKENS, stops=stops)
+        for i, tokens in zip(batch, new, strict=True):
+            said[i] = _text(model, tokens)
+    _score_whole(model, scores[0], target, batch_tokens)
+    _score_whole(model, scores[1], contrast, batch_tokens)
     return tuple(
         Answer(
-            target_nll=nll,
-            contrast_nll=against,
-            accurate=hit,
+            target_nll=scored[0],
+            contrast_nll=against[0],
+            accurate=scored[1],
             text=text,
             right=is_right(text, p.accepted),
         )
-        for p, (nll, hit), against, text in zip(probes, target, contrast, said, strict=True)
+        for p, scored, against, text in zip(
+            probes,
+            (s or UNSCORED for s in scores[0]),
+            (s or UNSCORED for s in scores[1]),
+            said,
+            strict=True,
+        )
     )
+
+
+Score = tuple[float, bool]  # nll, every token is the argmax
+UNSCORED: Score = (float("nan"), False)
+
+
+def _behind(
+    model: EditableModel, pair: tuple[str, str] | None, prompt: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """The tokens of a target behind its prompt's; None where the two together are split otherwise, or cannot be told apart."""
+    if pair is None or not model.family.keeps_past:
+        return None
+    ids = tuple(model.tokenizer(f"{pair[0]} {pair[1]}")["input_ids"])
+    return ids[len(prompt) :] if ids[: len(prompt)] == prompt and len(ids) > len(prompt) else None
+
+
+def _score_whole(
+    model: EditableModel,
+    scores: list[Score | None],
+    pairs: Sequence[tuple[str, str] | None],
+    batch_tokens: int,
+) -> None:
+    """Score the targets that could not go on from their prompt, with the prompt before them."""
+    left = [i for i, (s, pair) in enumerate(zip(scores, pairs, strict=True)) if pair and s is None]
+    asked = [pair for i in left if (pair := pairs[i])]
+    for i, score in zip(left, forced(model, asked, batch_tokens), strict=True):
+        scores[i] = score
+
+
+@torch.inference_mode()
+def scores_after(
+    model: EditableModel, start: Read, wanted: Sequence[tuple[int, ...] | None]
+) -> list[Score | None]:
+    """Teacher-forced scores of tokens behind texts that were read; None where none are wanted."""
+    rows = [n for n, tokens in enumerate(wanted) if tokens]
+    if not rows:
+        return [None] * len(wanted)
+    tokens = [wanted[n] or () for n in rows]
+    on, longest = start.logits.device, max(map(len, tokens))
+    log, owner = start.logits[rows].log_softmax(-1), torch.arange(len(rows), device=on)
+    if longest > 1:
+        cache = copy.deepcopy(start.cache)
+        cache.batch_select_indices(torch.tensor(rows, device=on))
+        ids = padded([t[:-1] for t in tokens], on, longest=longest - 1)
+        out = model.model.base_model(input_ids=ids, use_cache=True, **{model.family.cache: cache})
+        more = torch.tensor(
+            [(n, at) for n, t in enumerate(tokens) for at in range(len(t) - 1)], device=on
+        ).T
+        normed = out.last_hidden_state[more[0], more[1]]
+        log = torch.cat([log, model.unembedded(normed).float().log_softmax(-1)])
+        owner = torch.cat([owner, more[0]])
+    chosen = torch.tensor([t[0] for t in tokens] + [x for t in tokens for x in t[1:]], device=on)
+    found = _per_row(log, chosen, owner, len(rows))
+    scores: list[Score | None] = [None] * len(wanted)
+    for n, score in zip(rows, found, strict=True):
+        scores[n] = score
+    return scores
 
 
 def by_length(
@@ -167,16 +258,10 @@ def greedy(
     stops = _stops(model)
     found = [""] * len(prompts)
     for batch in by_length(rows, batch_tokens, equal=True):
-        ids = torch.tensor([rows[i] for i in batch], device=model.device)
-        text = continued(
-            model,
-            ids,
-            new_tokens=new_tokens,
-            choose=lambda logits: logits.argmax(-1),
-            finished=lambda new: torch.isin(new, stops).any(-1),
-        )
-        for n, i in enumerate(batch):
-            found[i] = _until_stop(model, text[n, ids.shape[1] :], stops)
+        start = read(model, torch.tensor([rows[i] for i in batch], device=model.device))
+        new = greedy_after(model, start, new_tokens=new_tokens, stops=stops)
+        for i, tokens in zip(batch, new, strict=True):
+            found[i] = _text(model, tokens)
     return found
 
 
@@ -190,7 +275,5 @@ def _stops(model: EditableModel) -> Tensor:
     return torch.tensor(sorted(stops), device=model.device)
 
 
-def _until_stop(model: EditableModel, new: Tensor, stops: Tensor) -> str:
-    hits = torch.isin(new, stops).nonzero()
-    kept = new[: int(hits[0]) + 1] if len(hits) else new
-    return str(model.tokenizer.decode(kept, skip_special_tokens=True)).strip()
+def _text(model: EditableModel, tokens: Sequence[int]) -> str:
+    return str(model.tokenizer.decode(tokens, skip_special_tokens=True)).strip()

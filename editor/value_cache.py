@@ -17,6 +17,7 @@ from editor.model import EditableModel
 from editor.progress import Progress, silent
 from editor.value_rows import ValueSettings
 from editor.values import values_of_groups
+from editor.work import done
 
 
 def values_for(
@@ -34,12 +35,14 @@ def values_for(
     abouts = [_about(model, edits, settings) for edits in groups]
     folders = [workspace / "values" / name[:2] / name for name in map(_name, abouts)]
     missing = [n for n, folder in enumerate(folders) if not folder.exists()]
-    done = len(groups) - len(missing)
-    progress("values", done, len(groups))
-    for place, values in values_of_groups(model, [groups[n] for n in missing], settings):
+    ready = len(groups) - len(missing)
+    progress("values", ready, len(groups))
+    for place, values in done(
+        model, values_of_groups, [groups[n] for n in missing], settings=settings
+    ):
         _keep(folders[missing[place]], values, abouts[missing[place]])
-        done += 1
-        progress("values", done, len(groups))
+        ready += 1
+        progress("values", ready, len(groups))
     kept = [_kept(folder) for folder in folders]
     return _in_order(batch, groups, kept).to(model.device)
 

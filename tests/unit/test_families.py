@@ -15,6 +15,7 @@ from editor.delta import Delta, Dense
 from editor.errors import DamagedArtefact, NotEditable
 from editor.methods import memit
 from editor.model import family_of
+from editor.past import Past, Recording
 from editor.reload import compared, in_fresh_process, logits, verify_reload
 from editor.score import forced, greedy
 from reference import tiny
@@ -206,3 +207,29 @@ def test_a_family_that_does_not_fit_is_found_by_the_dry_run(tmp_path: Path) -> N
         load_model(tiny.make("opt", tmp_path / "opt", **small))
     with pytest.raises(NotEditable, match="does not fit"):
         load_model(tiny.make("falcon", tmp_path / "falcon", alibi=True))
+
+
+def test_tokens_behind_a_kept_past_are_what_they_are_in_the_whole_text(
+    model: EditableModel,
+) -> None:
+    if not model.family.keeps_past:
+        pytest.skip("a state space keeps no keys and values")
+    ids = torch.randint(1, 600, (3, 14), generator=torch.Generator().manual_seed(5))
+    lengths, count = torch.tensor([5, 0, 9]), 5
+    recording, stop = Recording(), len(model.blocks)
+    stream = model.embed(ids)
+    whole = model.run(stream, 0, stop, recording)
+    at = lengths[:, None] + torch.arange(count)
+    rest = stream.gather(1, at[:, :, None].expand(-1, -1, stream.shape[2]))
+    past = Past(
+        {n: k[:, :, :9] for n, k in recording.keys.items()},
+        {n: v[:, :, :9] for n, v in recording.values.items()},
+        lengths,
+        9,
+    )
+    behind = model.run(rest, 0, stop, past)
+    expected = whole.gather(1, at[:, :, None].expand(-1, -1, whole.shape[2]))
+    assert torch.allclose(behind, expected, atol=2e-5, rtol=1e-4)
+    alone = model.run(rest, 0, stop)  # the control: without the past it is another text
+    assert not torch.allclose(alone[0], expected[0], atol=1e-3)
+    assert torch.allclose(alone[1], expected[1], atol=2e-5, rtol=1e-4)
