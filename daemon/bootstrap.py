@@ -1,14 +1,15 @@
 """The only place that constructs things: configuration in, store, catalogue, publisher and a model on demand out."""
 
+import atexit
 import fcntl
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.config import Config, load_config
+from daemon.config import Config, ModelTable, load_config
 from daemon.errors import Busy
 from daemon.policy import Gate
 from daemon.publishers import Publisher
@@ -32,17 +33,24 @@ def utc_now() -> datetime:
 class Workbench:
     """The base model, loaded when first asked for, and its answers, asked once."""
 
-    path: Path
-    device: str
+    table: ModelTable
     loaded: "EditableModel | None" = None
     asked: dict[tuple[str, str, str | None], "Answer"] = field(default_factory=dict)
 
     def model(self) -> "EditableModel":
-        """The base model in float32."""
+        """The base model, with its workers if it is to have any; they end with this process."""
         if self.loaded is None:
             from editor.model import load_model
 
-            self.loaded = load_model(self.path, device=self.device)
+            table = self.table
+            self.loaded = load_model(table.path, device=table.device, dtype=table.dtype)
+            if table.workers:
+                from editor.ray_workers import ray_workers
+
+                stack = ExitStack()
+                atexit.register(stack.close)
+                shared = ray_workers(self.loaded, table.workers, address=table.ray_address or None)
+                self.loaded = stack.enter_context(shared)
         return self.loaded
 
     def base_answers(self, probes: "Sequence[Probe]", terminator: str) -> "tuple[Answer, ...]":
@@ -156,6 +164,6 @@ def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> Factd:
         store=Store(config.database),
         catalogue=load_catalogue(*config.write.catalogue),
         publisher=publisher(config.publish.path, config.publish.keep),
-        workbench=Workbench(config.model.path, config.model.device),
+        workbench=Workbench(config.model),
         now=now,
     )

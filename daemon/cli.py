@@ -7,6 +7,7 @@ import typer
 
 from daemon import (
     commands,
+    commands_bench,
     commands_editor,
     commands_heads,
     commands_model,
@@ -33,7 +34,14 @@ def options(
     log.configure(as_json=log_json)
 
 
-for group in (commands_setup, commands, commands_model, commands_editor, commands_heads):
+for group in (
+    commands_setup,
+    commands,
+    commands_model,
+    commands_editor,
+    commands_heads,
+    commands_bench,
+):
     group.add(app)
 
 

@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -47,7 +47,12 @@ class ModelTable(Table):
     """[model] the base model, a local checkpoint"""
 
     path: Path
-    device: str = "cpu"
+    device: str = "cpu"  # "cuda"; "auto": over several devices
+    dtype: Literal["float32", "bfloat16"] = (
+        "float32"  # of everything but δ, losses, sums and solves
+    )
+    workers: int = Field(default=0, ge=0)  # processes on Ray that share the work; 0: none
+    ray_address: str = ""  # of a running cluster; empty: this machine
 
 
 class WriteTable(Table):

@@ -25,6 +25,7 @@ from editor.value_rows import Slot, ValueSettings
 
 CPU_TOKENS, GPU_TOKENS = 1152, 8192  # run at once, where a matrix product is at its best
 PAST_STEP, LENGTH_STEP = 16, 2  # shapes are rounded up, so that there are few
+GPU_LOOK = 4
 GPU_LOGITS = 1024  # positions whose logits are taken at once
 
 
@@ -36,6 +37,7 @@ class Economy:
     lower_once: bool = True  # blocks up to the z layer run once instead of at every step
     suffix_only: bool = True  # tokens before the subject's last one run once
     answers_only: bool = True  # logits where they are asked for instead of everywhere
+    look: int | None = None  # steps between two looks at what has converged; a look waits for a GPU
 
     def tokens_on(self, device: torch.device) -> int:
         """How many tokens are run at once."""
@@ -383,7 +385,8 @@ def _run(
             return
         if not fixed and max(least, len(busy)) < len(lane.job):
             lane.keep((busy + free)[: max(least, len(busy))])
-        lane.step()
+        for _ in range(economy.look or (GPU_LOOK if fixed else 1)):
+            lane.step()
 
 
 def attention_for(model: EditableModel) -> AbstractContextManager[Any]:

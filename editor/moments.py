@@ -34,6 +34,7 @@ class Moments:
     tokens: int  # size of the sample
     source: str  # "self-generated" or the SHA-256 of the corpus
     fingerprint: str  # of the base model
+    dtype: str = "float32"  # that the model computed in
     factors: dict[int, Tensor] = field(default_factory=dict, compare=False)  # computed once
 
     def factor(self, layer: int, device: torch.device) -> Tensor:
@@ -74,7 +75,13 @@ def build_moments(
             model.path, "the corpus of the second moments has no text; give one or leave it out"
         )
     means = {layer: (total / count).float() for layer, total in sums.items()}
-    return Moments(layers=means, tokens=count, source=source.name, fingerprint=model.fingerprint)
+    return Moments(
+        layers=means,
+        tokens=count,
+        source=source.name,
+        fingerprint=model.fingerprint,
+        dtype=model.dtype,
+    )
 
 
 def _about(model: EditableModel, layers: Sequence[int], source: str) -> dict[str, Any]:
@@ -113,21 +120,31 @@ def _inputs(model: EditableModel, ids: Tensor, layers: Sequence[int]) -> dict[in
     return found
 
 
-def moments_folder(workspace: Path, fingerprint: str, layer: int, tokens: int, source: str) -> Path:
-    """Where the second moments of one layer lie: they depend on model, layer, sample size and source."""
-    return workspace / "moments" / fingerprint[:16] / f"{source[:20]}-{tokens}" / f"layer-{layer}"
+def moments_folder(
+    workspace: Path,
+    fingerprint: str,
+    layer: int,
+    tokens: int,
+    source: str,
+    dtype: str = "float32",
+) -> Path:
+    """Where the second moments of one layer lie: they depend on model, layer, sample size, source and precision."""
+    base = fingerprint[:16] if dtype == "float32" else f"{fingerprint[:16]}-{dtype}"
+    return workspace / "moments" / base / f"{source[:20]}-{tokens}" / f"layer-{layer}"
 
 
 def save_moments(moments: Moments, workspace: Path, *, tokens: int) -> tuple[Path, ...]:
     """One folder per layer, with a manifest; each whole or not at all. tokens: the size that was asked for."""
     return tuple(
         write_folder(
-            moments_folder(workspace, moments.fingerprint, layer, tokens, moments.source),
+            moments_folder(
+                workspace, moments.fingerprint, layer, tokens, moments.source, moments.dtype
+            ),
             lambda part, matrix=matrix: save_file({"moment": matrix.contiguous()}, part / FILE),  # type: ignore[misc]
             {
                 "fingerprint": moments.fingerprint,
                 "layer": layer,
-                "dtype": "float32",
+                "dtype": moments.dtype,
                 "tokens": moments.tokens,
                 "source": moments.source,
             },
@@ -166,7 +183,7 @@ def moments_for(
 ) -> Moments:
     """The second moments in the workspace; layers that are not there are built in one pass and kept."""
     folders = {
-        layer: moments_folder(workspace, model.fingerprint, layer, tokens, source.name)
+        layer: moments_folder(workspace, model.fingerprint, layer, tokens, source.name, model.dtype)
         for layer in layers
     }
     missing = [layer for layer, folder in folders.items() if not folder.exists()]

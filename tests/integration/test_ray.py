@@ -23,7 +23,7 @@ from editor.value_cache import values_for
 from editor.work import done, in_order
 
 ray = pytest.importorskip("ray", reason="Ray is an optional extra")
-from editor.ray_workers import ray_workers
+from editor.ray_workers import ray_workers  # noqa: E402
 
 CASE = json.loads((GOLDEN / "llama" / "case.json").read_text())
 EDITS = [Edit(**request) for request in CASE["requests"]]

@@ -49,6 +49,11 @@ def test_the_bits_do_not_depend_on_how_many_are_found_at_once(
     assert torch.equal(found(model, tokens=tokens), found(model))
 
 
+def test_looking_seldom_at_what_has_converged_changes_nothing(model: EditableModel) -> None:
+    settings = replace(SETTINGS, v_num_grad_steps=30, loss_threshold=1.0)
+    assert torch.equal(found(model, settings=settings, look=4), found(model, settings=settings))
+
+
 def test_the_bits_do_not_depend_on_the_order_or_the_company(model: EditableModel) -> None:
     everyone = found(model)
     assert torch.equal(found(model, EDITS[::-1]).flip(0), everyone)

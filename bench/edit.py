@@ -1,0 +1,214 @@
+"""The ladder of EDITING §4, rung by rung, against public MEMIT's way; both in one run on the reference model.
+
+    factd bench edit [--edits 100] [--json]
+
+Public settings: 25 evaluations, six templates and the KL row, early stop at 0.05. The first rungs compute the same values; the
+last ones (bfloat16, fewer rows, a larger step) do not, and count only with the quality that stands beside them.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench import public
+from bench.material import groups_of, public_edits, public_settings
+from bench.measure import document, matrix_rate, operations, timed
+from bench.world import WORKSPACE, World, open_world, teacher_forced
+from daemon import render
+from editor.delta import Delta, applied
+from editor.edits import Edit, EditBatch
+from editor.lanes import Economy
+from editor.layers import put_back, solve_layers, stored
+from editor.methods import memit
+from editor.model import EditableModel, load_model
+from editor.moments import Moments
+from editor.score import Probe
+from editor.value_rows import ValueSettings
+from editor.values import values_of_groups
+from editor.writing import second_moments
+from reference import paths
+
+WEIGHT = 300.0
+COUNTED = 12  # edits whose operations are counted
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of the ladder, on top of those before."""
+
+    name: str
+    economy: Economy
+    dtype: str = "float32"
+    prefixes: int = 5
+    v_lr: float | None = None
+
+
+RUNGS = (
+    Rung("many facts at once", Economy(lower_once=False, suffix_only=False, answers_only=False)),
+    Rung("+ lower blocks once", Economy(suffix_only=False, answers_only=False)),
+    Rung("+ suffix only", Economy(answers_only=False)),
+    Rung("+ logits where asked", Economy()),
+    Rung("+ bfloat16", Economy(), "bfloat16"),
+    Rung("+ 3 rows, step x 1.5", Economy(), "bfloat16", prefixes=2, v_lr=1.5),
+)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What is measured on."""
+
+    world: World
+    edits: tuple[Edit, ...]
+    probes: tuple[Probe, ...]
+    moments: Moments
+
+    def quality(self, parts: dict[str, Any]) -> dict[str, float]:
+        """Accuracy of the edits and of other wordings, success of neighbours, means over the two languages."""
+        delta = Delta(
+            parts=parts, base_fingerprint=self.world.model.fingerprint, batch_id="", method="memit"
+        )
+        with applied(self.world.model, delta):
+            found = teacher_forced(self.world.model, self.probes, "").values()
+        names = {"edit acc": "EA", "unseen acc": "PA", "neighbours": "NS", "score": "score"}
+        return {k: sum(row[v] for row in found) / len(found) for k, v in names.items()}
+
+
+def baseline(ladder: Ladder, settings: ValueSettings) -> tuple[dict[str, Any], Tensor]:
+    """One fact at a time, and the values."""
+    model, tokenizer = ladder.world.model.model, ladder.world.model.tokenizer
+    own = {e: _public_settings(e, settings, ladder.world.model) for e in ladder.edits}
+    requests = {e: vars(e) for e in ladder.edits}
+    with timed() as clock:
+        found = [public.value(model, tokenizer, requests[e], own[e]) for e in ladder.edits]
+    z = torch.stack([value for value, _ in found])
+    with timed() as solve:
+        parts = _public_solve(ladder, z, own, requests)
+    count = operations(
+        lambda: [
+            public.value(model, tokenizer, requests[e], own[e]) for e in ladder.edits[:COUNTED]
+        ]
+    )
+    row = _row("public, one by one", ladder, clock.seconds, solve.seconds, count)
+    evaluations = sum(steps for _, steps in found) / len(found)
+    return row | {"evaluations": evaluations} | ladder.quality(parts), z
+
+
+def _public_settings(edit: Edit, settings: ValueSettings, model: EditableModel) -> public.Public:
+    return public.Public(
+        block=f"{model.family.blocks}.{settings.z_layer}",
+        context_templates=(("{}",), tuple(f"{t}. {{}}" for t in settings.templates[edit.language])),
+        kl_prompt=settings.essence[edit.language],
+        v_lr=settings.v_lr,
+        v_num_grad_steps=settings.v_num_grad_steps,
+        v_weight_decay=settings.v_weight_decay,
+        clamp_norm_factor=settings.clamp_norm_factor,
+        kl_factor=settings.kl_factor,
+        early_stop_loss=settings.loss_threshold,
+    )
+
+
+def _public_solve(
+    ladder: Ladder, z: Tensor, own: dict[Edit, public.Public], requests: dict[Edit, Any]
+) -> dict[str, Any]:
+    """Keys fact by fact through the whole model, one dense solve per layer."""
+    model, parts = ladder.world.model, {}
+    layers = sorted(ladder.moments.layers)
+    with put_back([model.weight(layer) for layer in layers]):
+        for number, layer in enumerate(layers):
+            module = model.family.mlp_out.format(layer)
+            read = [
+                public.key_and_stream(model.model, model.tokenizer, requests[e], own[e], module)
+                for e in ladder.edits
+            ]
+            keys = torch.stack([key for key, _ in read]).double().T
+            left = z - torch.stack([stream for _, stream in read])
+            residuals = (left / (len(layers) - number)).double().T
+            gram = WEIGHT * ladder.moments.layers[layer].double() + keys @ keys.T
+            update = torch.linalg.solve(gram, keys @ residuals.T).T
+            model.weight(layer).data.add_(update.float())
+            parts[model.parameter(layer)] = stored(model, update)
+    return parts
+
+
+def rung(
+    ladder: Ladder, step: Rung, model: EditableModel, settings: ValueSettings, expected: Tensor
+) -> dict[str, Any]:
+    """A row of the table."""
+    templates = {k: v[: step.prefixes] for k, v in settings.templates.items()}
+    own = replace(settings, templates=templates, v_lr=settings.v_lr * (step.v_lr or 1.0))
+    find: Callable[[Sequence[Edit]], dict[int, Tensor]] = lambda edits: dict(  # noqa: E731
+        values_of_groups(model, groups_of(edits), own, step.economy)
+    )
+    with timed() as clock:
+        found = find(ladder.edits)
+    z = torch.cat([found[n] for n in range(len(ladder.edits))])
+    with timed() as solve:
+        parts = solve_layers(
+            model, ladder.edits, z, ladder.moments, settings.templates, memit.solver(WEIGHT)
+        ).parts
+    row = _row(
+        step.name,
+        ladder,
+        clock.seconds,
+        solve.seconds,
+        operations(lambda: find(ladder.edits[:COUNTED])),
+    )
+    exact = step.dtype == "float32" and step.prefixes == 5
+    error = float(((z - expected).norm(dim=1) / expected.norm(dim=1)).max()) if exact else None
+    return row | {"z error": error} | ladder.quality(parts)
+
+
+def _row(name: str, ladder: Ladder, values: float, solve: float, count: int) -> dict[str, Any]:
+    edits = len(ladder.edits)
+    return {
+        "rung": name,
+        "values s": values / edits,
+        "keys+solve s": solve / edits,
+        "total s": (values + solve) / edits,
+        "faster": None,
+        "GFLOP": count / COUNTED / 1e9,
+        "evaluations": None,
+        "z error": None,
+    }
+
+
+def run(*, edits: int = 100) -> dict[str, Any]:
+    """The table, with the speedup of the float32 rungs and of all of them."""
+    world = open_world()
+    chosen = EditBatch.of(public_edits(world, edits)).edits
+    probes = render.probes(world.facts, world.old, world.known, world.plan)
+    asked = tuple(p for p in probes if p.language in ("en", "es"))
+    settings = public_settings(world)
+    ladder = Ladder(world, chosen, asked, second_moments(world.model, world.settings, WORKSPACE))
+    models = {"float32": world.model, "bfloat16": load_model(paths.MODEL, dtype="bfloat16")}
+    first, z = baseline(ladder, settings)
+    rows = [first | {"faster": 1.0}]
+    for step in RUNGS:
+        row = rung(ladder, step, models[step.dtype], settings, z)
+        rows.append(row | {"faster": first["total s"] / row["total s"]})
+        tell(rows[-1])
+    rates = {k: matrix_rate("cpu", getattr(torch, k)) for k in models}
+    for row, dtype in zip(rows, ["float32", *(step.dtype for step in RUNGS)], strict=True):
+        row["share of the attainable"] = row["GFLOP"] * 1e9 / row["values s"] / rates[dtype]
+    return document(
+        "edit",
+        "cpu",
+        rows,
+        edits=len(chosen),
+        matrix_gflops={k: round(v / 1e9) for k, v in rates.items()},
+        speedup_same_values=rows[4]["faster"],
+        speedup=rows[-1]["faster"],
+    )
+
+
+def tell(row: dict[str, Any]) -> None:
+    """A line on the terminal's error stream: the run takes minutes."""
+    print(
+        f"{row['rung']}: {row['total s']:.3f} s an edit, x {row['faster']:.1f}",
+        file=sys.stderr,
+        flush=True,
+    )

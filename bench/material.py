@@ -1,0 +1,69 @@
+"""Edits for benchmarks: the reference world's known facts get another fact's object, as many as are asked for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+
+from bench.world import World
+from editor.edits import ANY, Edit
+from editor.tuning import known_facts
+from editor.value_rows import ValueSettings
+
+LANGUAGES = ("en", "es", "ca", "fr")
+
+
+def public_edits(world: World, count: int) -> list[Edit]:
+    """The feed in one wording each, nothing kept beside the essence row: what public MEMIT would be given."""
+    found: dict[tuple[str, str, str], Edit] = {}
+    for edit in world.batch("en", "es").edits:
+        key = (edit.subject, edit.language, edit.group)
+        found.setdefault(key, replace(edit, group="", keep=()))
+    return list(islice(found.values(), count))
+
+
+def many_edits(world: World, count: int) -> list[Edit]:
+    """Facts that the model knows, in several wordings and languages, each with another fact's object as its target.
+
+    Raises: ValueError: the world has not so many.
+    """
+    found: list[Edit] = []
+    for language in LANGUAGES:
+        for number in range(2):
+            rows = [
+                Edit(
+                    prompt=relation.wordings[language].edit[number],
+                    subject=fact.subject.labels[language],
+                    target_new=ANY,
+                    target_true=fact.object.labels[language],
+                    language=language,
+                )
+                for fact in world.known
+                if language in (relation := world.catalogue[fact.relation]).wordings
+                and number < len(relation.wordings[language].edit)
+                and language in fact.subject.labels
+                and language in fact.object.labels
+            ]
+            found += [known.edit for known in known_facts(rows)]
+            if len(found) >= count:
+                return found[:count]
+    raise ValueError(f"the reference world gives {len(found)} edits, not {count}")
+
+
+def public_settings(world: World, *, prefixes: int = 5) -> ValueSettings:
+    """Public MEMIT's: 25 evaluations, six templates, the KL row, early stop at 0.05; the step is the one tuned for this model."""
+    settings = replace(
+        world.settings,
+        v_num_grad_steps=25,
+        loss_threshold=0.05,
+        keep_factor=0.0,
+        terminator="",
+        whole_target=False,
+        share_wordings=False,
+    )
+    templates = {k: tuple(v)[:prefixes] for k, v in world.settings.templates.items()}
+    return settings.values(templates)
+
+
+def groups_of(edits: Sequence[Edit]) -> list[list[Edit]]:
+    """Each edit alone."""
+    return [[edit] for edit in edits]

@@ -1,0 +1,123 @@
+"""Checks: what asking thousands of probes costs, and how much of it is the model's.
+
+    factd bench probes [--probes 4000] [--json]
+
+Against the plain way: every prompt read three times (target, contrast, greedy answer), a batch running until its last row ends.
+"""
+
+from typing import Any
+
+import torch
+
+from bench.measure import document, matrix_rate, operations, timed
+from bench.world import World, open_world
+from daemon import render
+from editor import score
+from editor.generate import read
+from editor.model import EditableModel, load_model
+from editor.score import Probe, answers, by_length, forced
+from reference import paths
+
+
+def plain(model: EditableModel, probes: list[Probe]) -> list[str]:
+    """The plain way; the greedy answers' texts."""
+    forced(model, [(p.prompt, p.target + ".") for p in probes])
+    forced(model, [(p.prompt, f"{p.contrast}.") for p in probes if p.contrast])
+    rows = [tuple(model.tokenizer(p.prompt)["input_ids"]) for p in probes]
+    found = [""] * len(probes)
+    stops = score._stops(model)
+    for batch in by_length(rows, score.BATCH_TOKENS, equal=True):
+        at = read(model, torch.tensor([rows[i] for i in batch]))
+        new = at.logits.argmax(-1)[:, None]
+        while new.shape[1] < score.NEW_TOKENS and not torch.isin(new, stops).any(-1).all():
+            at = read(model, new[:, -1:], at.cache)
+            new = torch.cat([new, at.logits.argmax(-1)[:, None]], 1)
+        for i, tokens in zip(batch, new.tolist(), strict=True):
+            ends = [n for n, token in enumerate(tokens) if token in stops.tolist()]
+            found[i] = score._text(model, tokens[: ends[0] + 1 if ends else None])
+    return found
+
+
+def asked(world: World, count: int) -> list[Probe]:
+    """Probes of every kind and language."""
+    found = list(render.probes(world.facts, world.old, world.known, world.plan))
+    return (found * -(-count // len(found)))[:count]
+
+
+def run(*, probes: int = 4000) -> dict[str, Any]:
+    """The table."""
+    world = open_world(neighbours=2, known_sample=400)
+    chosen = asked(world, probes)
+    rows = []
+    with timed() as clock:
+        before = plain(world.model, chosen)
+    first = clock.seconds
+    rows.append(line("three readings", first, first, chosen, "float32", None))
+    for dtype in ("float32", "bfloat16"):
+        model = world.model if dtype == "float32" else load_model(paths.MODEL, dtype=dtype)
+        inside = Inside(model)
+        with timed() as clock:
+            found = answers(model, chosen, terminator=".")
+        share = inside.closed() / clock.seconds
+        same = sum(a.text == b for a, b in zip(found, before, strict=True)) / len(chosen)
+        rows.append(
+            line("one reading", clock.seconds, first, chosen, dtype, same) | {"in the model": share}
+        )
+    count = operations(lambda: answers(world.model, chosen[:200], terminator="."))
+    return document(
+        "probes",
+        "cpu",
+        rows,
+        gflop_per_probe=round(count / 200 / 1e9, 3),
+        matrix_gflops=round(matrix_rate("cpu", torch.float32) / 1e9),
+    )
+
+
+def line(
+    name: str, seconds: float, first: float, probes: list[Probe], dtype: str, same: float | None
+) -> dict[str, Any]:
+    """A row of the table."""
+    return {
+        "way": name,
+        "dtype": dtype,
+        "probes": len(probes),
+        "seconds": seconds,
+        "probes per second": len(probes) / seconds,
+        "faster": first / seconds,
+        "same answers": same,
+        "in the model": None,
+    }
+
+
+class Inside:
+    """Seconds inside the model's own forward pass."""
+
+    def __init__(self, model: EditableModel) -> None:
+        self.seconds, self.clocks = 0.0, []  # type: ignore[var-annotated]  # open clocks
+        body = model.model.base_model
+        self.handles = [
+            body.register_forward_pre_hook(lambda *_: self.enter()),
+            body.register_forward_hook(lambda *_: self.leave()),
+        ]
+        head = model.model.get_submodule(model.family.unembedding)
+        self.handles += [
+            head.register_forward_pre_hook(lambda *_: self.enter()),
+            head.register_forward_hook(lambda *_: self.leave()),
+        ]
+
+    def enter(self) -> None:
+        """A pass begins."""
+        clock = timed()
+        self.clocks.append((clock, clock.__enter__()))
+
+    def leave(self) -> None:
+        """It ends."""
+        context, clock = self.clocks.pop()
+        context.__exit__(None, None, None)
+        self.seconds += clock.seconds
+
+    def closed(self) -> float:
+        """The seconds, with the hooks taken off."""
+        for handle in self.handles:
+            handle.remove()
+        return self.seconds

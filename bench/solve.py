@@ -1,0 +1,134 @@
+"""The ledger solve: thousands of rows in several layers, its time and memory; few edits against many; adding against all.
+
+    factd bench solve [--rows 5000] [--json]
+
+Keys are read from real prompts of the reference world; the values are random points near the stream, which costs the same.
+"""
+
+import shutil
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.material import many_edits
+from bench.measure import document, peak_mib, timed
+from bench.world import WORKSPACE, open_world
+from editor.columns import Sums
+from editor.edits import EditBatch
+from editor.layers import Solution, System, solve_layers
+from editor.methods import memit
+from editor.moments import Moments
+from editor.writing import second_moments
+
+BOUND_GIB = 1.0
+FOLDER = WORKSPACE / "solve"
+
+
+def run(*, rows: int = 5000) -> dict[str, Any]:
+    """Refresh, interrupted refresh, incremental; then the two forms of the system by the number of edits."""
+    world = open_world()
+    edits = EditBatch.of(many_edits(world, rows)).edits
+    moments = second_moments(world.model, world.settings, WORKSPACE)
+    generator = torch.Generator().manual_seed(0)
+    z = 60.0 * torch.randn(len(edits), world.model.weight(0).shape[0], generator=generator)
+    solver, templates = memit.solver(1200.0), world.settings.templates
+    held = peak_mib("cpu")
+
+    def solved(part: slice, folder: Path, **more: Any) -> Solution:
+        return solve_layers(
+            world.model, edits[part], z[part], moments, templates, solver,
+            memory_gib=BOUND_GIB, unfinished=folder, **more,
+        )  # fmt: skip
+
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    with timed() as refresh:
+        whole = solved(slice(None), FOLDER / "whole")
+    peak = peak_mib("cpu") - held
+    resumed, seconds = interrupted(solved)
+    same = all(torch.equal(p.matrix(), resumed.parts[n].matrix()) for n, p in whole.parts.items())
+    keep = len(edits) * 99 // 100
+    zero = nothing(world.model.weight(0).shape, moments)
+    first = solved(slice(0, keep), FOLDER / "first", earlier=zero)
+    with timed() as added:
+        later = solved(slice(keep, None), FOLDER / "later", earlier=first.sums)
+    table: list[dict[str, Any]] = [
+        {"what": f"refresh, {len(edits)} rows", "seconds": refresh.seconds, "difference": 0.0},
+        {
+            "what": "the same, resumed above layer 0",
+            "seconds": seconds,
+            "difference": 0.0 if same else 1.0,
+        },
+        {
+            "what": f"add {len(edits) - keep} rows to {keep}",
+            "seconds": added.seconds,
+            "difference": gap(later, whole),
+        },
+        {"what": "(left out instead)", "seconds": None, "difference": gap(first, whole)},
+    ]
+    return document(
+        "solve", "cpu", table,
+        layers=len(moments.layers), peak_mib_above_start=round(peak), bound_mib=BOUND_GIB * 1024,
+        forms=forms(moments),
+    )  # fmt: skip
+
+
+class Stop(Exception):
+    """An interruption on purpose."""
+
+
+def interrupted(solved: Any) -> tuple[Solution, float]:
+    """A solve that is stopped behind the first layer and taken up again: the result, and the seconds of the second part."""
+
+    def stop(stage: str, done: int, total: int) -> None:
+        raise Stop
+
+    with suppress(Stop):
+        solved(slice(None), FOLDER / "stopped", progress=stop)
+    with timed() as clock:
+        found = solved(slice(None), FOLDER / "stopped")
+    return found, clock.seconds
+
+
+def gap(one: Solution, other: Solution) -> float:
+    """Largest relative difference of a layer's update."""
+    pairs = [(p.matrix(), one.parts[n].matrix()) for n, p in other.parts.items()]
+    return max(float((a - b).norm() / a.norm()) for a, b in pairs)
+
+
+def nothing(shape: torch.Size, moments: Moments) -> dict[int, Sums]:
+    """Sums of no rows: what makes a solve keep its own."""
+    zero = Sums(torch.zeros(shape[1], shape[1]).double(), torch.zeros(shape[1], shape[0]).double())
+    return dict.fromkeys(moments.layers, zero)
+
+
+def forms(moments: Moments) -> dict[str, dict[str, float]]:
+    """Seconds of one layer's system by the number of edits: n x n (with the second moment's factor at hand) and d_in x d_in."""
+    layer = min(moments.layers)
+    second = moments.layers[layer].double()
+    factor = moments.factor(layer, second.device)
+    found = {}
+    for n in (16, 64, 256, 640, 1280):
+        generator = torch.Generator().manual_seed(n)
+        keys: Tensor = torch.randn(len(second), n, generator=generator).double()
+        system = System.of(
+            keys, torch.randn(256, n, generator=generator).double(), second, keys[:, :0]
+        )
+        seconds = {}
+        for name, least in (("n x n", factor), ("d x d", None)):
+            chosen = replace(
+                system, factor=least, before=None if least is not None else none(second)
+            )
+            with timed() as clock:
+                memit.solver(1200.0)(chosen)
+            seconds[name] = round(clock.seconds, 4)
+        found[str(n)] = seconds
+    return found
+
+
+def none(second: Tensor) -> Sums:
+    """Sums of no rows, for a second moment (d_in, d_in)."""
+    return Sums(torch.zeros_like(second), torch.zeros(len(second), 256).double())

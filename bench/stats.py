@@ -1,0 +1,76 @@
+"""Second moments from fewer tokens: the same edit?
+
+    factd bench stats [--edits 276] [--json]
+
+The batch of the demo is solved with second moments of 100, 20, 10, 5 and 2 tokens per dimension of the model's own text; the
+values are the same. Accuracy and neighbours are means over the languages.
+"""
+
+from typing import Any
+
+from bench.measure import document, timed
+from bench.world import WORKSPACE, open_world, teacher_forced
+from daemon import render
+from editor.corpus import SelfGenerated
+from editor.delta import Delta, applied
+from editor.edits import EditBatch
+from editor.layers import solve_layers
+from editor.methods import memit
+from editor.moments import build_moments
+from editor.value_cache import values_for
+
+PER_DIMENSION = (100, 20, 10, 5, 2)
+
+
+def run(*, edits: int = 600) -> dict[str, Any]:
+    """The table."""
+    world = open_world()
+    batch = EditBatch.of(render.edit_batch(world.facts, world.old, world.plan).edits[:edits])
+    probes = render.probes(world.facts, world.old, world.known, world.plan)
+    model, settings = world.model, world.settings
+    z = values_for(model, batch, settings.values(settings.templates), WORKSPACE)
+    d_in = model.weight(0).shape[1]
+    rows = []
+    for per in PER_DIMENSION:
+        with timed() as clock:
+            moments = build_moments(
+                model, settings.layers, tokens=per * d_in, source=SelfGenerated()
+            )
+        solver = memit.solver(settings.second_moment_weight)
+        solution = solve_layers(
+            model,
+            batch.edits,
+            z,
+            moments,
+            settings.templates,
+            solver,
+            split=settings.split_openings,
+        )
+        delta = Delta(
+            parts=solution.parts,
+            base_fingerprint=model.fingerprint,
+            batch_id=batch.id,
+            method="memit",
+        )
+        with applied(model, delta):
+            found = teacher_forced(model, probes, settings.terminator).values()
+        mean = {k: sum(row[k] for row in found) / len(found) for k in ("EA", "PA", "NA", "NS")}
+        rows.append(
+            {
+                "tokens per dimension": per,
+                "tokens": per * d_in,
+                "seconds": clock.seconds,
+                "edit acc": mean["EA"],
+                "unseen acc": mean["PA"],
+                "neighbours acc": mean["NA"],
+                "neighbours": mean["NS"],
+            }
+        )
+    return document(
+        "stats",
+        "cpu",
+        rows,
+        edits=len(batch),
+        blocks_run=max(settings.layers) + 1,
+        blocks=len(model.blocks),
+    )

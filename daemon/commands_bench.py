@@ -1,0 +1,72 @@
+"""`factd bench`: what the editor costs on this machine."""
+
+from typing import Annotated, Any
+
+import typer
+
+from daemon.terminal import Json, sentences
+
+bench_app = typer.Typer(
+    no_args_is_help=True, help="Benchmarks of the editor on the reference model."
+)
+
+
+def shown(found: dict[str, Any], as_json: bool) -> None:
+    """A document on the terminal."""
+    from bench.measure import printed
+
+    printed(found, as_json=as_json)
+
+
+@bench_app.command()
+def edit(edits: Annotated[int, typer.Option(min=2)] = 100, as_json: Json = False) -> None:
+    """Every rung of the ladder against public MEMIT's way, one fact at a time (minutes)."""
+    with sentences():
+        from bench import edit as bench
+
+        shown(bench.run(edits=edits), as_json)
+
+
+@bench_app.command()
+def solve(
+    rows: Annotated[int, typer.Option(min=100, max=8000)] = 5000, as_json: Json = False
+) -> None:
+    """The ledger solve of many facts: time, memory, resumption, adding to it."""
+    with sentences():
+        from bench import solve as bench
+
+        shown(bench.run(rows=rows), as_json)
+
+
+@bench_app.command()
+def stats(edits: Annotated[int, typer.Option(min=2)] = 600, as_json: Json = False) -> None:
+    """Second moments from fewer tokens: the same edit?"""
+    with sentences():
+        from bench import stats as bench
+
+        shown(bench.run(edits=edits), as_json)
+
+
+@bench_app.command()
+def probes(probes: Annotated[int, typer.Option(min=10)] = 4000, as_json: Json = False) -> None:
+    """What the checks cost."""
+    with sentences():
+        from bench import probes as bench
+
+        shown(bench.run(probes=probes), as_json)
+
+
+@bench_app.command()
+def scale(
+    edits: Annotated[int, typer.Option(min=100, max=8000)] = 2000, as_json: Json = False
+) -> None:
+    """Time per edit from 100 edits on."""
+    with sentences():
+        from bench import scale as bench
+
+        shown(bench.run(edits=edits), as_json)
+
+
+def add(app: typer.Typer) -> None:
+    """The commands of this file."""
+    app.add_typer(bench_app, name="bench")
