@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-gpu check bench bench-frontier bench-heads bench-forms bench-sequence bench-families model clean
+.PHONY: demo test test-slow test-gpu check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-gpu model clean
 
 demo: $(STAMP)
 	$(BIN)/factd demo --dir demo
@@ -24,8 +24,8 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Each writes its figures and plots into docs/; together about an hour on two cores.
-bench: bench-frontier bench-heads bench-forms bench-sequence bench-families
+# Each writes its figures and plots into docs/; together more than an hour on two cores.
+bench: bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed
 
 bench-frontier: $(STAMP)
 	$(BIN)/python -m bench.frontier --weights 1200 2000 3000 --json docs/frontier.json --plot docs/frontier.png
@@ -41,6 +41,12 @@ bench-sequence: $(STAMP)
 
 bench-families: $(STAMP)
 	$(BIN)/python -m bench.families --write
+
+bench-speed: $(STAMP)
+	for name in edit solve stats probes scale; do $(BIN)/factd bench $$name --json > docs/bench-$$name.json || exit 1; done
+
+bench-gpu: $(STAMP)
+	PYTHON=$(BIN)/python sh bench/gpu.sh docs/bench-gpu.json
 
 # The reference model again, from its seed: about an hour on two cores; goes on where it was interrupted.
 model: $(STAMP)

@@ -158,8 +158,10 @@ def rung(
         operations(lambda: find(ladder.edits[:COUNTED])),
     )
     exact = step.dtype == "float32" and step.prefixes == 5
-    error = float(((z - expected).norm(dim=1) / expected.norm(dim=1)).max()) if exact else None
-    return row | {"z error": error} | ladder.quality(parts)
+    error = (z - expected).norm(dim=1) / expected.norm(dim=1) if exact else None
+    if error is not None:
+        row |= {"z median": float(error.median()), "z > 1e-4": int((error > 1e-4).sum())}
+    return row | ladder.quality(parts)
 
 
 def _row(name: str, ladder: Ladder, values: float, solve: float, count: int) -> dict[str, Any]:
@@ -172,7 +174,8 @@ def _row(name: str, ladder: Ladder, values: float, solve: float, count: int) -> 
         "faster": None,
         "GFLOP": count / COUNTED / 1e9,
         "evaluations": None,
-        "z error": None,
+        "z median": None,
+        "z > 1e-4": None,
     }
 
 

@@ -58,7 +58,7 @@ def run(*, edits: int = 600) -> dict[str, Any]:
         rows.append(
             {
                 "tokens per dimension": per,
-                "tokens": per * d_in,
+                "tokens": moments.tokens,
                 "seconds": clock.seconds,
                 "edit acc": mean["EA"],
                 "unseen acc": mean["PA"],

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from editor.hooks import captured_input
-from editor.model import EditableModel, halve
+from editor.model import EditableModel, halve, least_rows
 from editor.past import Past, Recording
 from editor.tokens import padded, row
 
-CHUNK = 32  # rows of the solve run at once; fixed, so that the same batch gives the same bytes
+TEXTS = 192  # run at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,29 @@ class Keys:
     stream: Tensor  # (rows, d) float32: output of the z layer at the subject's last token; of the bare prompt where it is read
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Text:
+    """One text of a row of the solve."""
+
+    owner: int  # the row
+    prefix: str
+    key_share: float
+    stream_share: float
+    ids: tuple[int, ...]  # up to the subject's last token
+
+
+def texts_of(
+    model: EditableModel, rows: Sequence[Reading], templates: Mapping[str, tuple[str, ...]]
+) -> list[Text]:
+    """The texts of some rows, tokenised."""
+    found = []
+    for owner, reading in enumerate(rows):
+        for prefix, key, stream in _shares(reading, templates.get(reading.language, ())):
+            text = row(model.tokenizer, reading.prompt, reading.subject, prefix=prefix)
+            found.append(Text(owner, prefix, key, stream, text.ids[: text.subject + 1]))
+    return found
+
+
 def read_keys(
     model: EditableModel,
     rows: Sequence[Reading],
@@ -46,28 +68,47 @@ def read_keys(
 
     shared: prefixes are run once for all rows instead of before each of them (which differs by rounding alone).
     """
-    size = model.sizes.get("keys", CHUNK)
-    try:
-        return _read(model, rows, templates, layer, z_layer, size, shared=shared)
-    except torch.OutOfMemoryError:
-        halve(model, "keys", size, least=1)
-    return read_keys(model, rows, templates, layer=layer, z_layer=z_layer, shared=shared)
+    texts = texts_of(model, rows, templates)
+    return read_texts(model, texts, len(rows), layer=layer, z_layer=z_layer, shared=shared)
 
 
-def _read(
+@torch.no_grad()
+def read_texts(
     model: EditableModel,
-    rows: Sequence[Reading],
-    templates: Mapping[str, tuple[str, ...]],
+    texts: Sequence[Text],
+    rows: int,
+    *,
     layer: int,
     z_layer: int,
-    size: int,
-    *,
-    shared: bool,
+    shared: bool = True,
 ) -> Keys:
-    beginnings = _beginnings(model, rows, templates, z_layer) if shared else None
-    chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
-    found = [_chunk(model, chunk, templates, layer, z_layer, beginnings) for chunk in chunks]
-    return Keys(torch.cat([f.keys for f in found]), torch.cat([f.stream for f in found]))
+    """As `read_keys`, of texts that were tokenised.
+
+    Texts of one length are run together: what is padded would be rounded otherwise, and a key must not depend on its company.
+    """
+    size = model.sizes.get("keys", TEXTS)
+    try:
+        beginnings = _beginnings(model, texts, z_layer) if shared else None
+        skipped = [len(beginnings.ids[_begins(beginnings, t)]) if beginnings else 0 for t in texts]
+        lengths = [len(text.ids) - n for text, n in zip(texts, skipped, strict=True)]
+        keys = torch.zeros(rows, model.weight(layer).shape[1], device=model.device)
+        stream = torch.zeros(rows, model.weight(layer).shape[0], device=model.device)
+        for length in sorted(set(lengths)):
+            alike = [text for text, own in zip(texts, lengths, strict=True) if own == length]
+            for start in range(0, len(alike), size):
+                chosen = alike[start : start + size]
+                _add(model, chosen, layer, z_layer, beginnings, keys, stream)
+        return Keys(keys, stream)
+    except torch.OutOfMemoryError:
+        halve(model, "keys", size, least=1)
+    return read_texts(model, texts, rows, layer=layer, z_layer=z_layer, shared=shared)
+
+
+@torch.no_grad()
+def read_stream(model: EditableModel, texts: Sequence[Text], rows: int, *, z_layer: int) -> Tensor:
+    """The stream alone, (rows, d), from those texts that it is read from."""
+    needed = [text for text in texts if text.stream_share]
+    return read_texts(model, needed, rows, layer=z_layer, z_layer=z_layer).stream
 
 
 def keys_of_rows(
@@ -101,22 +142,26 @@ class Beginnings:
     past: Past
 
 
-def _beginnings(
-    model: EditableModel,
-    rows: Sequence[Reading],
-    templates: Mapping[str, tuple[str, ...]],
-    z_layer: int,
-) -> Beginnings | None:
-    texts = sorted(
-        {p for r in rows if r.templates != "bare" for p in templates.get(r.language, ())}
-    )
-    if not texts or not model.family.keeps_past:
+def _beginnings(model: EditableModel, texts: Sequence[Text], z_layer: int) -> Beginnings | None:
+    prefixes = sorted({text.prefix for text in texts if text.prefix})
+    if not prefixes or not model.family.keeps_past:
         return None
-    ids = [tuple(model.tokenizer(f"{text}.")["input_ids"]) for text in texts]
+    ids = [tuple(model.tokenizer(f"{prefix}.")["input_ids"]) for prefix in prefixes]
     recording = Recording()
-    model.run(model.embed(padded([*ids, (0,)], model.device)), 0, z_layer + 1, recording)
-    lengths = torch.tensor([*(len(i) for i in ids), 0], device=model.device)
-    return Beginnings((*ids, ()), {t: n for n, t in enumerate(texts)}, recording.past(lengths))
+    empty = [(0,)] * least_rows(
+        model.device
+    )  # one is the empty beginning; kernels for few rows are others
+    model.run(model.embed(padded([*ids, *empty], model.device)), 0, z_layer + 1, recording)
+    lengths = torch.tensor([*map(len, ids), *[0] * len(empty)], device=model.device)
+    return Beginnings((*ids, ()), {t: n for n, t in enumerate(prefixes)}, recording.past(lengths))
+
+
+def _begins(beginnings: Beginnings, text: Text) -> int:
+    """The number of the beginning that a text goes on from; the empty one where its tokens are not those of its prefix."""
+    number = beginnings.number.get(text.prefix, len(beginnings.ids) - 1)
+    own = beginnings.ids[number]
+    fits = text.ids[: len(own)] == own and len(own) < len(text.ids)
+    return number if fits else len(beginnings.ids) - 1
 
 
 def _shares(reading: Reading, prefixes: Sequence[str]) -> list[tuple[str, float, float]]:
@@ -129,55 +174,41 @@ def _shares(reading: Reading, prefixes: Sequence[str]) -> list[tuple[str, float,
     return [("", 0.5, 1.0), *((prefix, each / 2, 0.0) for prefix in prefixes)]
 
 
-def _chunk(
+def _add(
     model: EditableModel,
-    readings: Sequence[Reading],
-    templates: Mapping[str, tuple[str, ...]],
+    texts: Sequence[Text],
     layer: int,
     z_layer: int,
     beginnings: Beginnings | None,
-) -> Keys:
-    texts = [
-        (n, r, *s)
-        for n, r in enumerate(readings)
-        for s in _shares(r, templates.get(r.language, ()))
-    ]
-    rows = [
-        row(model.tokenizer, r.prompt, r.subject, prefix=prefix) for _, r, prefix, _, _ in texts
-    ]
+    keys: Tensor,
+    stream: Tensor,
+) -> None:
+    """Add the shares of some texts to the keys (rows, d_in) and the stream (rows, d) of their rows."""
     on = model.device
-    ids = [r.ids[: r.subject + 1] for r in rows]
-    stream, past, skipped = model.embed(padded(ids, on)), None, [0] * len(rows)
+    empty = max(0, least_rows(on) - len(texts))
+    ids = [*(t.ids for t in texts), *[(0,)] * empty]
+    hidden, past, skipped = model.embed(padded(ids, on)), None, [0] * len(ids)
     if beginnings is not None:
-        numbers = [
-            _begins(beginnings, prefix, i) for (_, _, prefix, *_), i in zip(texts, ids, strict=True)
-        ]
+        numbers = [*(_begins(beginnings, t) for t in texts), *[len(beginnings.ids) - 1] * empty]
         skipped = [len(beginnings.ids[number]) for number in numbers]
         past = beginnings.past.of_rows(torch.tensor(numbers, device=on))
         rest = max(len(i) - s for i, s in zip(ids, skipped, strict=True))
         at = torch.tensor(skipped, device=on)[:, None] + torch.arange(rest, device=on)
-        at = at.clamp_max(stream.shape[1] - 1)[:, :, None].expand(-1, -1, stream.shape[2])
-        stream = stream.gather(1, at)
-    last = torch.tensor([r.subject - s for r, s in zip(rows, skipped, strict=True)], device=on)
-    everyone = torch.arange(len(rows), device=on)
+        at = at.clamp_max(hidden.shape[1] - 1)[:, :, None].expand(-1, -1, hidden.shape[2])
+        hidden = hidden.gather(1, at)
+    last = torch.tensor([len(i) - 1 - s for i, s in zip(ids, skipped, strict=True)], device=on)
+    owner = torch.tensor([t.owner for t in texts], device=on)
+    everyone = torch.arange(len(texts), device=on)
     with captured_input(model.mlp_out(layer)) as inputs:
-        stream = model.run(stream, 0, z_layer + 1, past)
-    owner = torch.tensor([n for n, *_ in texts], device=on)
-
-    def averaged(values: Tensor, place: int) -> Tensor:
-        shares = torch.tensor([text[place] for text in texts], device=on)
-        weighted = values.to(on)[everyone, last].float() * shares[:, None]
-        return torch.zeros(len(readings), weighted.shape[1], device=on).index_add(
-            0, owner, weighted
-        )
-
-    keys = inputs[0].view(*stream.shape[:2], -1)  # OPT hands its MLP the rows end to end
-    return Keys(averaged(keys, 3), averaged(stream, 4))
-
-
-def _begins(beginnings: Beginnings, prefix: str, ids: Sequence[int]) -> int:
-    """The number of the beginning that a text goes on from; the empty one where its tokens are not those of its prefix."""
-    number = beginnings.number.get(prefix, len(beginnings.ids) - 1)
-    own = beginnings.ids[number]
-    fits = tuple(ids[: len(own)]) == own and len(own) < len(ids)
-    return number if fits else len(beginnings.ids) - 1
+        hidden = model.run(hidden, 0, layer + 1, past)
+    found = inputs[0].view(*hidden.shape[:2], -1).to(on)  # OPT hands its MLP the rows end to end
+    share = torch.tensor([t.key_share for t in texts], device=on)
+    keys.index_add_(0, owner, found[everyone, last[: len(texts)]].float() * share[:, None])
+    needed = [n for n, text in enumerate(texts) if text.stream_share]
+    if needed:  # only they go on to the z layer
+        share = torch.tensor([texts[n].stream_share for n in needed], device=on)
+        rows = needed + [needed[0]] * max(0, least_rows(on) - len(needed))
+        above = None if past is None else past.of_rows(torch.tensor(rows, device=on))
+        top = model.run(hidden[rows], layer + 1, z_layer + 1, above)
+        at_last = top[torch.arange(len(needed), device=on), last[needed]].float()
+        stream.index_add_(0, owner[needed], at_last * share[:, None])

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from editor.errors import SingularSystem
-from editor.model import EditableModel, halve
+from editor.model import EditableModel, halve, least_rows
 from editor.past import Past, Recording
 from editor.tokens import padded
 from editor.value_rows import Slot, ValueSettings
@@ -393,14 +393,6 @@ def attention_for(model: EditableModel) -> AbstractContextManager[Any]:
     """Attention by matrix products in bfloat16 on a CPU, where torch 2.13's fused backward pass takes ten times as long."""
     slow = model.device.type == "cpu" and model.dtype == "bfloat16"
     return sdpa_kernel(SDPBackend.MATH) if slow else nullcontext()
-
-
-def least_rows(device: torch.device) -> int:
-    """How many rows a product of matrices on a CPU must have to do the same for each of them however many there are.
-
-    Below about four rows a thread other kernels are used (MKL; tests/unit/test_lanes.py). A GPU's depend on every shape.
-    """
-    return 16 * torch.get_num_threads() if device.type == "cpu" else 1
 
 
 def _value(bare: Tensor, delta: Tensor) -> Tensor:

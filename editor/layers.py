@@ -16,7 +16,7 @@ from editor.columns import GIB, Columns, Pieces, Room, Sums, room_for
 from editor.delta import Dense, Part
 from editor.edits import Edit
 from editor.errors import BadSettings
-from editor.keys import CHUNK, Keys, Reading, keys_of_rows, read_keys
+from editor.keys import Keys, Reading, keys_of_rows, read_keys, read_stream, read_texts, texts_of
 from editor.model import EditableModel
 from editor.moments import Moments
 from editor.progress import Progress, silent
@@ -205,6 +205,7 @@ class _Reader:
             if end - cuts[-1] >= self.size or end == len(self.rows):
                 cuts.append(end)
         self.spans = [slice(a, b) for a, b in pairwise(cuts) if b > a]
+        self.texts = [texts_of(self.model, self.rows[span], self.templates) for span in self.spans]
 
     def columns(self, layer: int, *, first: bool, left: int) -> Callable[[], Columns]:
         """What reads a layer's keys and residuals, `left` layers sharing the way to the targets.
@@ -213,22 +214,23 @@ class _Reader:
         """
         names = [f"layer-{layer}-{n}" for n in range(len(self.spans))]
         if first:
-            for n, span in enumerate(self.spans):
-                self._read(names[n], span, layer, first=True, left=left)
+            for n in range(len(self.spans)):
+                self._read(names[n], n, layer, first=True, left=left)
 
         def read() -> Columns:
-            for n, span in enumerate(self.spans):
-                self._read(names[n], span, layer, first=first, left=left)
+            for n in range(len(self.spans)):
+                self._read(names[n], n, layer, first=first, left=left)
             return Columns(self.pieces, tuple(names), len(self.rows), self.model.device)
 
         return read
 
-    def _read(self, name: str, span: slice, layer: int, *, first: bool, left: int) -> None:
+    def _read(self, name: str, number: int, layer: int, *, first: bool, left: int) -> None:
+        span = self.spans[number]
         if self.pieces.has(name):
             if first:
                 self.targets[span] = self.pieces.get(name)["targets"].to(self.targets.device)
             return
-        now = self._keys(span, layer)
+        now = self._keys(number, layer)
         if first:
             owner = [index - self.owner[span][0] for index in self.owner[span]]
             own = self.values[self.owner[span][0] : self.owner[span][-1] + 1]
@@ -246,18 +248,23 @@ class _Reader:
 
     def reached(self) -> Tensor:
         """Where the rows stand now, (rows, d)."""
-        return torch.cat([self._keys(span, self.z_layer).stream for span in self.spans])
+        found = [
+            read_stream(self.model, texts, span.stop - span.start, z_layer=self.z_layer)
+            for span, texts in zip(self.spans, self.texts, strict=True)
+        ]
+        return torch.cat(found)
 
-    def _keys(self, span: slice, layer: int) -> Keys:
-        model, rows = self.model, self.rows[span]
+    def _keys(self, number: int, layer: int) -> Keys:
+        model, span = self.model, self.spans[number]
+        rows = self.rows[span]
         if model.workers is None:
-            return read_keys(model, rows, self.templates, layer=layer, z_layer=self.z_layer)
+            texts = self.texts[number]
+            return read_texts(model, texts, len(rows), layer=layer, z_layer=self.z_layer)
         weights = {n: model.weight(n).detach().cpu() for n in self.layers}
         results = done(
             model,
             keys_of_rows,
             rows,
-            at_least=CHUNK,
             templates=self.templates,
             layer=layer,
             z_layer=self.z_layer,

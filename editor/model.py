@@ -150,6 +150,14 @@ class EditableModel:
         return found
 
 
+def least_rows(device: torch.device) -> int:
+    """How many rows a product of matrices on a CPU must have to do the same for each of them however many there are.
+
+    Below about four rows a thread other kernels are used (MKL; tests/unit/test_lanes.py). A GPU's depend on every shape.
+    """
+    return 16 * torch.get_num_threads() if device.type == "cpu" else 1
+
+
 def halve(model: EditableModel, kind: str, size: int, *, least: int) -> None:
     """Remember half of a size that did not fit. Raises: OutOfMemoryError (the one being handled): not even `least` fits."""
     if size <= least:

@@ -64,12 +64,9 @@ class RayWorkers:
         found: list[int] = self.ray.get([actor.pid.remote() for actor in self.actors], timeout=300)
         return found
 
-    def share(
-        self, task: Task, items: Sequence[Any], *, at_least: int = 1, **shared: Any
-    ) -> Iterator[tuple[int, Any]]:
+    def share(self, task: Task, items: Sequence[Any], **shared: Any) -> Iterator[tuple[int, Any]]:
         """See `Workers`. Raises: WorkerLost: a share was lost three times, or took longer than an hour."""
         size = -(-len(items) // (self.count * SHARES))
-        size = -(-size // at_least) * at_least
         waiting = [(start, 1) for start in range(0, len(items), size)][::-1]
         given = self.ray.put(shared)
         running: dict[Any, tuple[int, int, int]] = {}  # call -> actor, start of the share, try

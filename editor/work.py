@@ -15,23 +15,19 @@ Task = Callable[
 class Workers(Protocol):
     """Processes that hold the same model."""
 
-    def share(
-        self, task: Task, items: Sequence[Any], *, at_least: int = 1, **shared: Any
-    ) -> Iterator[tuple[int, Any]]:
+    def share(self, task: Task, items: Sequence[Any], **shared: Any) -> Iterator[tuple[int, Any]]:
         """(number of the item, its result) of every item, once each, as they come.
 
-        at_least: items that are not to be separated; shares begin at its multiples. shared: what every call is given.
+        shared: what every call is given.
         """
         ...
 
 
-def done(
-    model: Any, task: Task, items: Sequence[Any], *, at_least: int = 1, **shared: Any
-) -> Iterator[tuple[int, Any]]:
+def done(model: Any, task: Task, items: Sequence[Any], **shared: Any) -> Iterator[tuple[int, Any]]:
     """A task's results: of the model's workers, or of this process where it has none."""
     if model.workers is None or not items:
         return task(model, items, **shared)
-    found: Iterator[tuple[int, Any]] = model.workers.share(task, items, at_least=at_least, **shared)
+    found: Iterator[tuple[int, Any]] = model.workers.share(task, items, **shared)
     return found
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -117,3 +118,24 @@ def test_values_are_the_same_after_a_worker_was_killed(
 def test_what_kills_every_worker_is_an_error_and_not_a_loop(two: EditableModel) -> None:
     with pytest.raises(WorkerLost, match="died 3 times"):
         list(done(two, deadly, list(range(8))))
+
+
+def test_the_daemons_model_has_the_workers_that_are_configured(tmp_path: Path) -> None:
+    program = f"""
+from pathlib import Path
+from daemon.bootstrap import Workbench
+from daemon.config import ModelTable
+table = ModelTable(path=Path({str(GOLDEN / "llama" / "model")!r}), dtype="bfloat16", workers=2)
+bench = Workbench(table)
+model = bench.model()
+print(model.dtype, len(set(model.workers.pids())), bench.model() is model)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.stdout.split() == ["bfloat16", "2", "True"], done.stderr

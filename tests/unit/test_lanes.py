@@ -11,7 +11,8 @@ from conftest import GOLDEN
 
 from editor import Edit, EditableModel, load_model
 from editor.errors import SingularSystem
-from editor.lanes import Economy, least_rows
+from editor.lanes import Economy
+from editor.model import least_rows
 from editor.value_rows import ValueSettings
 from editor.values import values_of_groups
 
