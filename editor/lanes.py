@@ -172,7 +172,7 @@ def make_panel(
     stream = model.run(model.embed(ids), 0, z_layer + 1)
     begin = subject if suffix_only else torch.zeros_like(subject)
     past = None
-    if shape.past:
+    if shape.past and z_layer + 1 < len(model.blocks):
         recording = Recording()
         model.run(stream[:, : shape.past], z_layer + 1, len(model.blocks), recording)
         past = recording.past(begin)

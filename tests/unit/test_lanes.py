@@ -73,6 +73,13 @@ def test_what_is_saved_changes_nothing_but_rounding(
     assert not torch.equal(saved, found(model, settings=replace(SETTINGS, v_lr=0.2)))  # the control
 
 
+def test_the_last_block_may_be_the_z_layer(model: EditableModel) -> None:
+    settings = replace(SETTINGS, z_layer=len(model.blocks) - 1)
+    saved, plain = (found(model, settings=settings, suffix_only=on) for on in (True, False))
+    assert torch.allclose(saved, plain, atol=1e-4)
+    assert not torch.equal(saved, found(model))
+
+
 def test_a_value_that_has_converged_is_not_moved_by_those_that_have_not(
     model: EditableModel,
 ) -> None:
