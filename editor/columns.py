@@ -12,6 +12,7 @@ from editor.files import verify_folder, write_folder
 
 GIB = 1 << 30
 PIECE = 1024  # rows of the solve in a piece, at most
+LEAST_PIECE = 64
 RESUMED = 4096  # from so many rows on, pieces are files, so that an interrupted solve goes on
 
 
@@ -21,25 +22,32 @@ class Room:
 
     piece: int
     on_disk: bool
-    least_gib: float  # what the matrices of one layer alone need
+
+
+def least_bytes(d_in: int, d_out: int) -> int:
+    """What the matrices of one layer need, and the smallest piece.
+
+    Three float64 matrices (d_in, d_in) (second moment, Gram, factor) and two (d_in, d_out) (cross product, update) are held
+    at once.
+    """
+    return 8 * (3 * d_in * d_in + 2 * d_in * d_out) + LEAST_PIECE * row_bytes(d_in, d_out)
+
+
+def row_bytes(d_in: int, d_out: int) -> int:
+    """What a row of a piece needs, in float32 and float64 with its products."""
+    return 24 * (d_in + d_out)
 
 
 def room_for(rows: int, *, d_in: int, d_out: int, memory_gib: float) -> Room | None:
-    """The room of a solve; None: not even the matrices fit.
-
-    Three float64 matrices (d_in, d_in) (second moment, Gram, factor) and two (d_in, d_out) (cross product, update) are held
-    at once, and a piece in float32 and float64 with its products.
-    """
-    fixed = 8 * (3 * d_in * d_in + 2 * d_in * d_out)
-    left = int(memory_gib * GIB) - fixed
-    each = 24 * (d_in + d_out)
-    if left < 64 * each:
+    """The room of a solve; None: not even the matrices fit."""
+    each = row_bytes(d_in, d_out)
+    left = int(memory_gib * GIB) - least_bytes(d_in, d_out) + LEAST_PIECE * each
+    if left < LEAST_PIECE * each:
         return None
     held = rows * 4 * (d_in + d_out)
     return Room(
         min(PIECE, left // (2 * each)),
         rows >= RESUMED or held > left // 2,
-        (fixed + 64 * each) / GIB,
     )
 
 

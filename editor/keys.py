@@ -1,6 +1,6 @@
 """Keys k: the input of the edited matrix at the subject's last token, and the residual stream that the solve starts from."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,28 +111,6 @@ def read_stream(model: EditableModel, texts: Sequence[Text], rows: int, *, z_lay
     return read_texts(model, needed, rows, layer=z_layer, z_layer=z_layer).stream
 
 
-def keys_of_rows(
-    model: EditableModel,
-    rows: Sequence[Reading],
-    *,
-    templates: Mapping[str, tuple[str, ...]],
-    layer: int,
-    z_layer: int,
-    edited: Mapping[int, Tensor],
-) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-    """The task of `read_keys`: (number, (key, stream)) of every row, with some layers' weights (d_out, d_in) as given."""
-    weights = {layer: model.weight(layer) for layer in edited}
-    before = {layer: weight.detach().clone() for layer, weight in weights.items()}
-    try:
-        for number, weight in weights.items():
-            weight.data.copy_(edited[number])
-        found = read_keys(model, rows, templates, layer=layer, z_layer=z_layer)
-    finally:
-        for number, weight in weights.items():
-            weight.data.copy_(before[number])
-    yield from enumerate(zip(found.keys.cpu(), found.stream.cpu(), strict=True))
-
-
 @dataclass(frozen=True)
 class Beginnings:
     """Prefixes that were run once; texts that begin with the same tokens go on from there."""
@@ -148,9 +126,8 @@ def _beginnings(model: EditableModel, texts: Sequence[Text], z_layer: int) -> Be
         return None
     ids = [tuple(model.tokenizer(f"{prefix}.")["input_ids"]) for prefix in prefixes]
     recording = Recording()
-    empty = [(0,)] * least_rows(
-        model.device
-    )  # one is the empty beginning; kernels for few rows are others
+    # one is the empty beginning; the others fill up, as kernels for few rows are others
+    empty = [(0,)] * least_rows(model.device)
     model.run(model.embed(padded([*ids, *empty], model.device)), 0, z_layer + 1, recording)
     lengths = torch.tensor([*map(len, ids), *[0] * len(empty)], device=model.device)
     return Beginnings((*ids, ()), {t: n for n, t in enumerate(prefixes)}, recording.past(lengths))

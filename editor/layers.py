@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from editor.columns import GIB, Columns, Pieces, Room, Sums, room_for
+from editor.columns import GIB, Columns, Pieces, Room, Sums, least_bytes, room_for
 from editor.delta import Dense, Part
 from editor.edits import Edit
 from editor.errors import BadSettings
-from editor.keys import Keys, Reading, keys_of_rows, read_keys, read_stream, read_texts, texts_of
+from editor.keys import Keys, Reading, read_keys, read_stream, read_texts, texts_of
 from editor.model import EditableModel
 from editor.moments import Moments
 from editor.progress import Progress, silent
@@ -136,25 +136,19 @@ def solve_layers(
     with put_back([model.weight(layer) for layer in layers]):
         for number, layer in enumerate(layers):
             weight = model.weight(layer)
-            name = f"update-{layer}"
             columns = reader.columns(layer, first=number == 0, left=len(layers) - number)
-            if pieces.has(name):  # a solve that was interrupted above this layer
-                kept = pieces.get(name)
-                solved = Solved(kept["update"].to(model.device), float(kept["leverage"]))
-            else:
-                system = System(
+
+            def system(layer: int = layer, columns: Callable[[], Columns] = columns) -> System:
+                few = len(rows) * 2 <= model.weight(layer).shape[1]
+                return System(
                     columns=columns(),
                     second_moment=moments.layers[layer].to(model.device).double(),
                     still=_still(model, still, templates, layer, layers[-1]),
-                    factor=moments.factor(layer, model.device)
-                    if len(rows) * 2 <= weight.shape[1]
-                    else None,
+                    factor=moments.factor(layer, model.device) if few else None,
                     before=earlier[layer] if earlier else None,
                 )
-                solved = solver(system)
-                if pieces.folder is not None:
-                    leverage = torch.tensor(solved.leverage, dtype=torch.float64)
-                    pieces.put(name, {"update": solved.update, "leverage": leverage})
+
+            solved = _taken_up(pieces, f"update-{layer}", lambda: solver(system()), model.device)
             diagnostics |= _norms(layer, weight, solved)
             if solved.sums is not None:
                 sums[layer] = solved.sums
@@ -170,15 +164,28 @@ def solve_layers(
     return Solution(parts, diagnostics, sums)
 
 
+def _taken_up(
+    pieces: Pieces, name: str, solve: Callable[[], Solved], device: torch.device
+) -> Solved:
+    """A layer's update: the one that an interrupted solve left, else a new one, which is left for the next."""
+    if pieces.has(name):
+        kept = pieces.get(name)
+        return Solved(kept["update"].to(device), float(kept["leverage"]))
+    solved = solve()
+    if pieces.folder is not None:
+        leverage = torch.tensor(solved.leverage, dtype=torch.float64)
+        pieces.put(name, {"update": solved.update, "leverage": leverage})
+    return solved
+
+
 def _room(model: EditableModel, layers: Sequence[int], rows: int, memory_gib: float) -> Room:
     widest = max(layers, key=lambda layer: model.weight(layer).shape[1])
     d_out, d_in = model.weight(widest).shape
     found = room_for(rows, d_in=d_in, d_out=d_out, memory_gib=memory_gib)
     if found is None:
-        least = 8 * (3 * d_in * d_in + 2 * d_in * d_out) + 64 * 24 * (d_in + d_out)
         raise BadSettings(
             f"solve_memory_gib = {memory_gib:g} is too small for matrices of {d_in} x {d_in}; "
-            f"set it to at least {least / GIB:.2g}"
+            f"set it to at least {least_bytes(d_in, d_out) / GIB:.2g}"
         )
     return found
 
@@ -273,6 +280,23 @@ class _Reader:
         pairs = in_order(results, len(rows))
         keys, stream = (torch.stack(part).to(model.device) for part in zip(*pairs, strict=True))
         return Keys(keys, stream)
+
+
+def keys_of_rows(
+    model: EditableModel,
+    rows: Sequence[Reading],
+    *,
+    templates: Templates,
+    layer: int,
+    z_layer: int,
+    edited: Mapping[int, Tensor],
+) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+    """The task of `read_keys`: (number, (key, stream)) of every row, with some layers' weights (d_out, d_in) as given."""
+    with put_back([model.weight(number) for number in edited]):
+        for number, weight in edited.items():
+            model.weight(number).data.copy_(weight)
+        found = read_keys(model, rows, templates, layer=layer, z_layer=z_layer)
+    yield from enumerate(zip(found.keys.cpu(), found.stream.cpu(), strict=True))
 
 
 def _still(
