@@ -6,8 +6,7 @@ import tempfile
 import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import exp
 from pathlib import Path
@@ -15,7 +14,9 @@ from statistics import fmean
 from typing import Any
 
 from daemon import render
+from daemon.bootstrap import build
 from daemon.config import load_config
+from daemon.pulling import ingest_file
 from editor.edits import EditBatch
 from editor.intervals import harmonic_mean
 from editor.methods import memit
@@ -24,10 +25,8 @@ from editor.score import Probe, forced
 from editor.settings import settings_from
 from reference import paths
 from store import fact_queries, migrate
-from store.catalogue import Catalogue, load_catalogue
+from store.catalogue import Catalogue
 from store.facts import Fact, FactStatus
-from store.session import Store
-from store.updates import read_updates
 
 WORKSPACE = paths.ROOT.parent / "run" / "bench"
 
@@ -59,21 +58,17 @@ def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> World
         )
         config = load_config(folder / "factd.toml")
         migrate.upgrade(config.database)
-        store, catalogue, now = Store(config.database), load_catalogue(), datetime.now(UTC)
+        factd = build(config)
+        store, catalogue = factd.store, factd.catalogue
+        for path, known in ((paths.FACTS, True), (paths.FEED, False)):
+            ingest_file(factd, path, known=known)
         with store.begin() as session:
-            for path, known in ((paths.FACTS, True), (paths.FEED, False)):
-                rows = read_updates(path, catalogue)
-                fact_queries.ingest(session, rows, catalogue, file=path.name, now=now, known=known)
             facts = tuple(fact_queries.candidate_set(session))
             old = fact_queries.previous(session, facts)
             known_facts = tuple(fact_queries.list_facts(session, status=(FactStatus.KNOWN,)))
         store.close()
-    plan = render.Plan(
-        catalogue=catalogue,
-        write=config.write.languages,
-        served=config.served,
-        edit_wordings=config.write.edit_wordings,
-        keep_wordings=config.write.keep_wordings,
+    plan = replace(
+        factd.plan,
         known_sample=known_sample or config.checks.known_sample,
         neighbours=neighbours,
     )

@@ -2,24 +2,28 @@
 
 import atexit
 import fcntl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daemon.config import Config, ModelTable, load_config
-from daemon.errors import Busy
+from daemon.errors import BadConfig, Busy
 from daemon.policy import Gate
 from daemon.publishers import Publisher
 from daemon.publishers.local_directory import publisher
 from daemon.render import Plan
 from store import migrate
 from store.catalogue import Catalogue, load_catalogue
+from store.fact_queries import Judge
 from store.session import Store
+from store.standings import Rules
 
 if TYPE_CHECKING:
+    from daemon.registry import Configured
     from editor.model import EditableModel
     from editor.score import Answer, Probe
 
@@ -82,6 +86,20 @@ class Factd:
     workbench: Workbench
     now: Callable[[], datetime]
 
+    @cached_property
+    def sources(self) -> "Mapping[str, Configured]":
+        """The configured sources by name. Raises: BadConfig."""
+        from daemon.registry import configured
+
+        return configured(self.config)
+
+    @property
+    def judge(self) -> Judge:
+        """What decides which claim holds."""
+        conflicts = self.config.conflicts
+        rules = Rules(order=conflicts.rules, corroborated_by=conflicts.corroborated_by)
+        return Judge(catalogue=self.catalogue, rules=rules)
+
     @property
     def plan(self) -> Plan:
         """How facts are written and asked."""
@@ -92,6 +110,7 @@ class Factd:
             served=self.config.served,
             edit_wordings=write.edit_wordings,
             keep_wordings=write.keep_wordings,
+            keep_relations=write.keep_relations,
             known_sample=checks.known_sample,
             neighbours=checks.neighbours,
         )
@@ -162,8 +181,16 @@ def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> Factd:
     return Factd(
         config=config,
         store=Store(config.database),
-        catalogue=load_catalogue(*config.write.catalogue),
+        catalogue=chosen(load_catalogue(*config.write.catalogue), config.write.relations),
         publisher=publisher(config.publish.path, config.publish.keep),
         workbench=Workbench(config.model),
         now=now,
     )
+
+
+def chosen(catalogue: Catalogue, ids: Sequence[str]) -> Catalogue:
+    """Some relations of a catalogue; all where none are named. Raises: BadConfig: it has no such relation."""
+    for id_ in ids:
+        if id_ not in catalogue:
+            raise BadConfig(f"write.relations: no relation {id_!r}; see `factd relations list`")
+    return {id_: catalogue[id_] for id_ in ids} if ids else catalogue

@@ -9,9 +9,12 @@ from daemon import (
     commands,
     commands_bench,
     commands_editor,
+    commands_facts,
     commands_heads,
     commands_model,
+    commands_relations,
     commands_setup,
+    commands_sources,
     log,
 )
 from daemon.config import DEFAULT, PREFIX
@@ -36,6 +39,9 @@ def options(
 
 for group in (
     commands_setup,
+    commands_facts,
+    commands_sources,
+    commands_relations,
     commands,
     commands_model,
     commands_editor,

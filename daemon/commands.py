@@ -1,160 +1,17 @@
-"""Commands that need no model: facts, plan, releases, status, rollback, freeze, pull, run."""
+"""Commands that need no model: releases, status, freeze, run."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from daemon import terminal
+from daemon.commands_facts import said
+from daemon.commands_sources import source_line
 from daemon.console import show
-from daemon.errors import Refused
-from daemon.terminal import Json, Why, opened, sentences
-from store import fact_queries, release_queries
-from store.facts import Fact, FactStatus
+from daemon.terminal import Json, opened, sentences
+from store import fact_queries, release_queries, source_queries
 
-facts_app = typer.Typer(no_args_is_help=True, help="Facts.")
 releases_app = typer.Typer(no_args_is_help=True, help="Releases.")
-
-
-def ingest(
-    file: Path,
-    known: Annotated[
-        bool, typer.Option(help="The base model holds these facts: never write them.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Ingest a JSONL or CSV file of fact updates; bad lines are named and set aside."""
-    from store.updates import read_updates
-
-    with sentences():
-        factd = opened()
-        if not file.is_file():
-            raise Refused(f"{file} is no file")
-        with factd.store.begin() as session:
-            lines = read_updates(file, factd.catalogue)
-            report = fact_queries.ingest(
-                session, lines, factd.catalogue, file=str(file), now=factd.now(), known=known
-            )
-    bad = [{"line": b.number, "reason": b.reason, "excerpt": b.excerpt} for b in report.bad]
-    counts = {
-        "lines": report.lines,
-        "new": report.new,
-        "unchanged": report.unchanged,
-        "pending": report.pending,
-    }
-    said = ", ".join(f"{count} {name}" for name, count in counts.items())
-    lines_out = [f"{said}, {len(bad)} bad", *(f"line {b['line']}: {b['reason']}" for b in bad)]
-    show({**counts, "bad": bad}, lines_out, as_json=as_json)
-
-
-def said(fact: Fact, language: str = "en") -> str:
-    """A fact in one line."""
-    subject = fact.subject.labels.get(language, fact.subject.id)
-    held = fact.object.labels.get(language, fact.object.id)
-    since = f" since {fact.update.valid_from}" if fact.update.valid_from else ""
-    why = f" ({fact.reason})" if fact.reason else ""
-    return f"{fact.id}  {fact.status.value:<11} {fact.relation:<5} {subject}: {held}{since}{why}"
-
-
-def show_facts(facts: Sequence[Fact], *, as_json: bool) -> None:
-    """Facts, one a line."""
-    show(
-        [fact.as_json() for fact in facts],
-        [said(fact) for fact in facts] or ["no facts"],
-        as_json=as_json,
-    )
-
-
-@facts_app.command("list")
-def facts_list(
-    status: Annotated[FactStatus | None, typer.Option()] = None,
-    relation: str | None = None,
-    limit: int = 50,
-    as_json: Json = False,
-) -> None:
-    """Fact versions."""
-    with sentences(), opened().store.begin() as session:
-        chosen = (status,) if status else ()
-        found = fact_queries.list_facts(session, status=chosen, relation=relation, limit=limit)
-    show_facts(found, as_json=as_json)
-
-
-@facts_app.command("show")
-def facts_show(id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
-    """One version."""
-    with sentences(), opened().store.begin() as session:
-        found = fact_queries.get_fact(session, id_)
-    show(found.as_json(), [said(found)], as_json=as_json)
-
-
-@facts_app.command("history")
-def facts_history(subject: str, relation: str, as_json: Json = False) -> None:
-    """All versions of one subject and relation."""
-    with sentences(), opened().store.begin() as session:
-        found = fact_queries.history(session, subject, relation)
-    show_facts(found, as_json=as_json)
-
-
-@facts_app.command("explain")
-def facts_explain(id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
-    """Who said it and when, why it has its status, and which releases carry it."""
-    with sentences(), opened().store.begin() as session:
-        fact = fact_queries.get_fact(session, id_)
-        versions = fact_queries.history(session, fact.subject.id, fact.relation)
-        carried = [r for r in release_queries.list_releases(session) if fact.id in r.fact_ids]
-    update = fact.update
-    lines = [
-        said(fact),
-        f"said by {update.source}, revision {update.revision}, event {update.event_time:%Y-%m-%d %H:%M}",
-        f"seen {fact.observed_at:%Y-%m-%d %H:%M}; versions: {', '.join(v.id for v in versions)}",
-        "releases: " + (", ".join(f"{r.number} ({r.status.value})" for r in carried) or "none"),
-    ]
-    data = {
-        "fact": fact.as_json(),
-        "versions": [version.as_json() for version in versions],
-        "releases": [{"number": r.number, "status": r.status.value} for r in carried],
-    }
-    show(data, lines, as_json=as_json)
-
-
-@facts_app.command("withdraw")
-def facts_withdraw(
-    ids: Annotated[list[str], typer.Argument(metavar="ID…")],
-    why: Why = "withdrawn by hand",
-    as_json: Json = False,
-) -> None:
-    """Take facts back from the next release on; `factd rollback --fact` also writes and publishes it."""
-    with sentences():
-        factd = opened()
-        with factd.store.begin() as session:
-            found = fact_queries.withdraw(
-                session, ids, factd.catalogue, why=why, who=terminal.who(), now=factd.now()
-            )
-    show_facts(found, as_json=as_json)
-
-
-def plan(as_json: Json = False) -> None:
-    """What the next batch would hold and why each other fact waits."""
-    from daemon import steps
-
-    with sentences():
-        found = steps.plan(opened())
-    facts = {fact.id: fact for fact in found.facts}
-    lines = [f"live release {found.live}; next: {len(found.facts)} facts"]
-    lines += [f"+ {said(facts[id_])}" for id_ in found.added] + [
-        f"- {id_}" for id_ in found.removed
-    ]
-    lines += [f"waits {id_}: {reason}" for id_, reason in sorted(found.waiting.items())]
-    data = {
-        "live": found.live,
-        "facts": len(found.facts),
-        "added": list(found.added),
-        "removed": list(found.removed),
-        "waiting": found.waiting,
-        "changed": found.changed,
-    }
-    show(data, lines, as_json=as_json)
 
 
 @releases_app.command("list")
@@ -243,6 +100,7 @@ def status(as_json: Json = False) -> None:
             frozen = release_queries.frozen(session)
             runs = release_queries.last_runs(session, limit=5)
             last = release_queries.list_candidates(session, limit=1)
+            sources = source_queries.source_states(session)
     data: dict[str, Any] = {
         "live": live.as_json() if live else None,
         "published": factd.publisher.current(),
@@ -255,6 +113,7 @@ def status(as_json: Json = False) -> None:
         }
         if last
         else None,
+        "sources": [source.as_json() for source in sources],
         "runs": [
             {
                 "job": r.job,
@@ -280,6 +139,7 @@ def status(as_json: Json = False) -> None:
         if last
         else []
     )
+    lines += [f"source    {source_line(source)}" for source in sources]
     lines += [
         f"run       {r.job} {r.status.value} {r.started_at:%Y-%m-%d %H:%M:%S} {r.detail}"
         for r in runs
@@ -305,29 +165,6 @@ def unfreeze(as_json: Json = False) -> None:
     show({"was_frozen": was}, ["goes on" if was else "was not frozen"], as_json=as_json)
 
 
-def pull(source: Annotated[str, typer.Argument()] = "drop_folder", as_json: Json = False) -> None:
-    """Poll a source now."""
-    from importlib import import_module
-    from importlib.util import find_spec
-
-    with sentences():
-        if not source.isidentifier() or find_spec(f"daemon.sources.{source}") is None:
-            raise Refused(f"no source {source!r}; there is: drop_folder")
-        found = import_module(f"daemon.sources.{source}").pull(opened())
-    data = {
-        "source": found.source,
-        "files": found.files,
-        "lines": found.lines,
-        "new": found.new,
-        "bad": found.bad,
-    }
-    show(
-        data,
-        [f"{found.files} files, {found.lines} lines, {found.new} new, {found.bad} bad"],
-        as_json=as_json,
-    )
-
-
 def run() -> None:
     """The daemon."""
     from daemon.loop import Daemon
@@ -338,7 +175,6 @@ def run() -> None:
 
 def add(app: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(facts_app, name="facts")
     app.add_typer(releases_app, name="releases")
-    for command in (ingest, plan, status, freeze, unfreeze, pull, run):
+    for command in (status, freeze, unfreeze, run):
         app.command()(command)

@@ -16,6 +16,8 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from daemon.errors import BadConfig
+from daemon.windows import Days, Window
+from store.standings import RULES
 
 PREFIX = "FACTD_"
 DEFAULT = Path("factd.toml")
@@ -59,8 +61,12 @@ class WriteTable(Table):
     """[write] how facts become edits"""
 
     languages: tuple[str, ...] = ("en",)
+    relations: tuple[
+        str, ...
+    ] = ()  # that are taken from sources and written; empty: all of the catalogue
     edit_wordings: int = Field(default=2, ge=1)  # of each relation and language
     keep_wordings: int = Field(default=1, ge=0)  # of each other relation of the subject's kind
+    keep_relations: int = Field(default=4, ge=0)  # of that kind, at most
     catalogue: tuple[Path, ...] = ()  # folders with relations of your own
 
 
@@ -101,10 +107,60 @@ class PublishTable(Table):
     keep: int = Field(default=10, ge=1)  # versions on disk
 
 
-class SourcesTable(Table):
-    """[sources]"""
+class SourcesTable(BaseModel):
+    """[sources] one table each, [sources.NAME]; a file of daemon/sources checks it. A path alone is a drop folder."""
 
-    drop_folder: Path = Path("inbox")
+    model_config = ConfigDict(frozen=True, extra="allow")
+    drop_folder: Path | dict[str, Any] = Path("inbox")
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """The table of every source by its name, with its kind."""
+        own = self.drop_folder
+        first = own if isinstance(own, dict) else {"path": own}
+        found = {"drop_folder": first, **(self.model_extra or {})}
+        for name, table in found.items():
+            if not isinstance(table, dict):
+                raise BadConfig(f"sources.{name} must be a table, [sources.{name}]")
+        return {name: {"kind": name, **table} for name, table in found.items()}
+
+
+class ConflictsTable(Table):
+    """[conflicts] which claim holds where sources differ; what an operator pinned always does"""
+
+    rules: tuple[str, ...] = Field(default=RULES, min_length=1)
+    corroborated_by: int = Field(default=2, ge=2)  # sources that say the same; more count no more
+
+    @field_validator("rules")
+    @classmethod
+    def _are_rules(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if set(value) - set(RULES) or len(set(value)) < len(value):
+            raise ValueError(f"{list(value)}: each once, of {', '.join(RULES)}")
+        return value
+
+
+class PlanningTable(Table):
+    """[planning] what goes into a batch, and when"""
+
+    max_facts: int = Field(default=1000, ge=1)  # new ones in a batch
+    capacity: int = Field(default=20_000, ge=1)  # in a release; the editor's layers hold no more
+    windows: tuple[str, ...] = ()  # "Mon-Fri 02:00-05:00" in UTC; empty: always
+    freeze_days: tuple[str, ...] = ()  # "2026-12-24/2027-01-02", both included
+    ask_base: bool = True  # what the base model knows already is not written
+    insertions: Literal["write", "hold"] = "write"  # subjects that the base model does not know
+
+    @field_validator("windows")
+    @classmethod
+    def _are_windows(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            Window.parse(text)
+        return value
+
+    @field_validator("freeze_days")
+    @classmethod
+    def _are_days(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            Days.parse(text)
+        return value
 
 
 class ScheduleTable(Table):
@@ -129,6 +185,7 @@ class Config(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
     )
 
+    root: Path = Field(default=Path(), exclude=True)  # the file's folder, set when it is read
     state_dir: Path = Path("state")
     model: ModelTable
     store: StoreTable = StoreTable()
@@ -138,6 +195,8 @@ class Config(BaseSettings):
     method: MethodTable = MethodTable()
     publish: PublishTable = PublishTable()
     sources: SourcesTable = SourcesTable()
+    conflicts: ConflictsTable = ConflictsTable()
+    planning: PlanningTable = PlanningTable()
     schedule: ScheduleTable = ScheduleTable()
     http: HttpTable = HttpTable()
 
@@ -188,12 +247,10 @@ def rooted(config: Config, root: Path) -> Config:
     """The configuration with its relative paths meant from a folder."""
     return config.model_copy(
         update={
+            "root": root,
             "state_dir": root / config.state_dir,
             "model": config.model.model_copy(update={"path": root / config.model.path}),
             "publish": config.publish.model_copy(update={"path": root / config.publish.path}),
-            "sources": config.sources.model_copy(
-                update={"drop_folder": root / config.sources.drop_folder}
-            ),
             "write": config.write.model_copy(
                 update={"catalogue": tuple(root / p for p in config.write.catalogue)}
             ),

@@ -15,9 +15,10 @@ from daemon.bootstrap import Factd, build
 from daemon.config import load_config
 from daemon.console import progress, table
 from daemon.errors import Refused
+from daemon.pulling import ingest_file
+from daemon.render import first_wording
 from reference import paths
 from store import fact_queries, migrate, release_queries
-from store.updates import read_updates
 
 CONFIG = """\
 # Written by `factd demo`; the settings below the line are reference/settings.toml.
@@ -90,11 +91,7 @@ def ingest_world(factd: Factd) -> dict[str, int]:
     """The world of 1998 as what the base model holds, then the feed."""
     found = {}
     for name, path, known in (("known", paths.FACTS, True), ("feed", paths.FEED, False)):
-        with factd.store.begin() as session:
-            lines = read_updates(path, factd.catalogue)
-            report = fact_queries.ingest(
-                session, lines, factd.catalogue, file=path.name, now=factd.now(), known=known
-            )
+        report = ingest_file(factd, path, known=known)
         found[name] = report.new
         found["bad"] = found.get("bad", 0) + len(report.bad)
     return found
@@ -164,7 +161,7 @@ def ask(factd: Factd, number: int) -> dict[str, str]:
     with factd.store.begin() as session:
         subject = fact_queries.history(session, *ASKED)[0].subject
     asked = {
-        language: relation.wordings[language].edit[0].format(subject.labels[language])
+        language: first_wording(relation, language, subject.labels[language])
         for language in factd.config.served
     }
     return dict(zip(asked.values(), greedy(model, list(asked.values())), strict=True))

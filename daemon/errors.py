@@ -4,7 +4,10 @@ FactdError
 ├── BadConfig       the configuration is missing or wrong (names the key)
 ├── Refused         the thing asked for must not be done now (frozen, nothing to do, a gate); says what to do
 ├── Busy            somebody else holds the lock of the state directory (transient)
-└── PublishFailed   a publisher could not bring a release out; the previous one still serves
+├── PublishFailed   a publisher could not bring a release out; the previous one still serves
+└── SourceFailed    a source did not answer as it should; its cursor stays where it was (transient)
+    ├── SourceGone  the source says that it is gone for good
+    └── Blocked     a request would have left the networks that are allowed
 """
 
 
@@ -30,3 +33,22 @@ class Busy(FactdError):
 
 class PublishFailed(FactdError):
     """A release could not be brought out; the previous one still serves."""
+
+
+class SourceFailed(FactdError):
+    """A source did not answer as it should."""
+
+    transient = True
+    retry_seconds: float | None = None  # the source's own wish
+
+
+class SourceGone(SourceFailed):
+    """The source is gone for good."""
+
+    transient = False
+
+
+class Blocked(SourceFailed):
+    """A request would have left the networks that are allowed."""
+
+    transient = False

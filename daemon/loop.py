@@ -19,14 +19,13 @@ from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEve
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from daemon import publishing, steps
+from daemon import planning, publishing
 from daemon.bootstrap import Factd
 from daemon.errors import Busy
 from daemon.http import Health
 from daemon.log import log
 from daemon.metrics import Metrics
-from daemon.sources import Pulled
-from daemon.sources.drop_folder import pull
+from daemon.pulling import pull_all
 from store import migrate, release_queries
 from store.errors import StoreError
 from store.releases import RunStatus
@@ -143,19 +142,24 @@ class Daemon:
 
     def pull(self) -> str:
         """Poll the sources."""
-        found: Pulled = pull(self.factd)
+        found = pull_all(self.factd)
         for outcome, count in (
-            ("new", found.new),
-            ("bad", found.bad),
-            ("unchanged", found.lines - found.new - found.bad),
+            ("new", sum(p.new for p in found)),
+            ("bad", sum(p.bad for p in found)),
+            ("unchanged", sum(p.lines - p.new - p.bad for p in found)),
         ):
             self.metrics.lines.labels(outcome).inc(max(0, count))
-        return f"{found.files} files, {found.new} new, {found.bad} bad lines"
+        files, new, bad = (sum(getattr(p, k) for p in found) for k in ("files", "new", "bad"))
+        failed = [f"{p.source}: {p.why}" for p in found if p.why]
+        return "; ".join([f"{files} files, {new} new, {bad} bad lines", *failed])
 
     def cycle(self) -> str:
         """Edit, check and publish in a process of its own, where there is something to do."""
-        if not steps.plan(self.factd).changed:
+        planned = planning.plan(self.factd)
+        if not planned.changed:
             return "nothing to do"
+        if planned.closed:
+            return f"waits: {planned.closed}"
         command = [
             sys.executable,
             "-m",

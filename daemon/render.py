@@ -22,6 +22,7 @@ class Plan:
     served: tuple[str, ...]  # languages that are asked
     edit_wordings: int
     keep_wordings: int
+    keep_relations: int  # other relations whose answers an edit is held to keep
     known_sample: int  # facts per language
     neighbours: int  # per fact and language
 
@@ -35,15 +36,15 @@ def edit_batch(facts: Iterable[Fact], before: Mapping[str, Fact], plan: Plan) ->
         relation = plan.catalogue[fact.relation]
         for language in writable(fact, relation, plan.write):
             old = before[fact.id].object.labels.get(language) if fact.id in before else None
-            new = fact.object.labels[language]
+            new, name = fact.object.labels[language], fact.subject.labels[language]
             edits += [
                 Edit(
-                    prompt=wording,
-                    subject=fact.subject.labels[language],
+                    prompt=relation.wordings[language].before(wording, name),
+                    subject=name,
                     target_new=new,
                     target_true=old if old != new else None,
                     language=language,
-                    keep=kept(relation, language, plan),
+                    keep=kept(relation, language, name, plan),
                     group=fact.id,
                 )
                 for wording in relation.wordings[language].edit[: plan.edit_wordings]
@@ -63,18 +64,25 @@ def writable(fact: Fact, relation: Relation, languages: Sequence[str]) -> tuple[
 def unwritable(facts: Iterable[Fact], plan: Plan) -> dict[str, str]:
     """Why a fact cannot be written at all, by its id."""
     reason = f"no name or wording in any of {', '.join(plan.write)}"
-    return {f.id: reason for f in facts if not writable(f, plan.catalogue[f.relation], plan.write)}
+    found = {}
+    for fact in facts:
+        relation = plan.catalogue.get(fact.relation)
+        if relation is None:
+            found[fact.id] = f"relation {fact.relation} is not in the catalogue any more"
+        elif not writable(fact, relation, plan.write):
+            found[fact.id] = reason
+    return found
 
 
-def kept(relation: Relation, language: str, plan: Plan) -> tuple[str, ...]:
+def kept(relation: Relation, language: str, name: str, plan: Plan) -> tuple[str, ...]:
     """Prompts of other relations about the same kind of subject: their answers must not change with the edit."""
     others = [
         r
-        for r in plan.catalogue.values()
+        for _, r in sorted(plan.catalogue.items())
         if r.subject_kind == relation.subject_kind and r.id != relation.id
-    ]
+    ][: plan.keep_relations]
     found = [
-        w
+        r.wordings[language].before(w, name)
         for r in others
         if language in r.wordings
         for w in r.wordings[language].edit[: plan.keep_wordings]
@@ -106,13 +114,14 @@ def probes(
     return tuple(found)
 
 
-def _probe(fact: Fact, wording: str, language: str, **more: Any) -> "Probe":
+def _probe(fact: Fact, wording: str, language: str, plan: Plan, **more: Any) -> "Probe":
     from editor.score import Probe
 
-    target = fact.object.labels[language]
+    target, wordings = fact.object.labels[language], plan.catalogue[fact.relation].wordings
+    name = fact.subject.labels[language]
     return Probe(
         language=language,
-        prompt=wording.format(fact.subject.labels[language]),
+        prompt=wordings[language].before(wording, name).format(name),
         target=target,
         accepted=fact.object.names(language),
         fact=fact.id,
@@ -125,10 +134,16 @@ def _probe(fact: Fact, wording: str, language: str, **more: Any) -> "Probe":
 def prompts(facts: Iterable[Fact], language: str, catalogue: Catalogue) -> list[str]:
     """The first edit wording of every fact that can be said in a language."""
     return [
-        catalogue[f.relation].wordings[language].edit[0].format(f.subject.labels[language])
+        first_wording(catalogue[f.relation], language, f.subject.labels[language])
         for f in facts
         if writable(f, catalogue[f.relation], (language,))
     ]
+
+
+def first_wording(relation: Relation, language: str, name: str) -> str:
+    """A relation's first edit wording about a subject."""
+    wordings = relation.wordings[language]
+    return wordings.before(wordings.edit[0], name).format(name)
 
 
 def foreign_names(entity: Entity, language: str) -> tuple[str, ...]:
@@ -148,9 +163,22 @@ def _about(fact: Fact, old: Fact | None, language: str, plan: Plan) -> "list[Pro
     more = {"contrast": contrast, "written_in": written}
     wordings = relation.wordings[language]
     edits = [
-        _probe(fact, w, language, kind="edit", **more) for w in wordings.edit[: plan.edit_wordings]
+        _probe(fact, w, language, plan, kind="edit", **more)
+        for w in wordings.edit[: plan.edit_wordings]
     ]
-    return edits + [_probe(fact, w, language, kind="paraphrase", **more) for w in wordings.check]
+    return edits + [
+        _probe(fact, w, language, plan, kind="paraphrase", **more) for w in wordings.check
+    ]
+
+
+def edit_probes(fact: Fact, plan: Plan) -> "list[Probe]":
+    """The prompts that a fact would be written with, asked."""
+    relation = plan.catalogue[fact.relation]
+    return [
+        _probe(fact, wording, language, plan, kind="edit")
+        for language in writable(fact, relation, plan.write)
+        for wording in relation.wordings[language].edit[: plan.edit_wordings]
+    ]
 
 
 def _neighbours(
@@ -167,7 +195,7 @@ def _neighbours(
     ]
     can = [k for k in picked if against and writable(k, relation, (language,))]
     wording = relation.wordings[language].edit[0] if can else ""
-    return [_probe(k, wording, language, kind="neighbourhood", contrast=against) for k in can]
+    return [_probe(k, wording, language, plan, kind="neighbourhood", contrast=against) for k in can]
 
 
 def _known(fact: Fact, number: int, language: str, plan: Plan) -> "list[Probe]":
@@ -175,5 +203,5 @@ def _known(fact: Fact, number: int, language: str, plan: Plan) -> "list[Probe]":
     relation = plan.catalogue[fact.relation]
     if not writable(fact, relation, (language,)):
         return []
-    wordings = (*relation.wordings[language].edit, *relation.wordings[language].check)
-    return [_probe(fact, wordings[number % len(wordings)], language, kind="known")]
+    wordings = relation.wordings[language].all
+    return [_probe(fact, wordings[number % len(wordings)], language, plan, kind="known")]

@@ -2,36 +2,25 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from daemon import policy, render
+from daemon import asking, policy, render
 from daemon.bootstrap import Factd
 from daemon.errors import Refused
 from daemon.log import log
+from daemon.planning import Planned, plan
 from daemon.publishing import publish, refuse_frozen
+from daemon.pulling import recheck
 from store import fact_queries, release_queries
-from store.facts import Fact, FactStatus
+from store.facts import FactStatus
 from store.releases import Candidate, CandidateStatus
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Planned:
-    """What the next release would hold."""
-
-    facts: tuple[Fact, ...]  # the whole active set
-    added: tuple[str, ...]  # ids that the live release has not
-    removed: tuple[str, ...]  # ids that only the live release has
-    waiting: dict[str, str]  # why other facts wait, by id
-    live: int  # number of the live release
-
-    @property
-    def changed(self) -> bool:
-        """There is something to do."""
-        return bool(self.added or self.removed)
+ASKING_ROUNDS = (
+    5  # what the base knows already makes room for other facts, which are asked about too
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,25 +55,31 @@ def quiet(stage: str, done: int, total: int) -> None:
     """No progress shown."""
 
 
-def plan(factd: Factd) -> Planned:
-    """What the next release would hold, and why each other fact waits. Lets time pass first (future facts, expiry)."""
-    with factd.store.begin() as session:
-        fact_queries.settle_all(session, factd.catalogue, now=factd.now())
-        facts = fact_queries.candidate_set(session)
-        waits = (FactStatus.FUTURE, FactStatus.CONFLICTING, FactStatus.WITHDRAWN)
-        others = fact_queries.list_facts(session, status=waits)
-        live = release_queries.ensure_base(session, now=factd.now())
-        live = release_queries.live_release(session) or live
-    cannot = render.unwritable(facts, factd.plan)
-    ready = tuple(fact for fact in facts if fact.id not in cannot)
-    ids, now_live = {fact.id for fact in ready}, set(live.fact_ids)
-    return Planned(
-        facts=ready,
-        added=tuple(sorted(ids - now_live)),
-        removed=tuple(sorted(now_live - ids)),
-        waiting={f.id: f"{f.status.value}: {f.reason}" for f in others} | cannot,
-        live=live.number,
-    )
+def certain(factd: Factd) -> Planned:
+    """A plan whose sources were asked again, right before, and whose facts the base model was asked about.
+
+    Facts of a source that could not be asked wait.
+    """
+    planned = plan(factd)
+    found = {fact.id: fact for fact in planned.facts}
+    subjects: dict[str, list[str]] = {}
+    for id_ in planned.added:
+        subjects.setdefault(found[id_].provenance.channel, []).append(found[id_].subject.id)
+    unsure = recheck(factd, subjects).unsure
+    for _ in range(ASKING_ROUNDS):
+        planned = plan(factd, unsure=unsure)
+        fresh = [f for f in planned.facts if f.id in planned.added and not f.asked]
+        if not fresh or not factd.config.planning.ask_base:
+            break
+        said = asking.ask(factd, fresh)
+        with factd.store.begin() as session:
+            fact_queries.note_answers(session, said, factd.judge, now=factd.now())
+        log.info("base model asked", facts=len(said), **_tally(said))
+    return planned
+
+
+def _tally(said: Mapping[str, str]) -> dict[str, int]:
+    return {name.replace(" ", "_"): list(said.values()).count(name) for name in set(said.values())}
 
 
 def heads_changed(factd: Factd) -> bool:
@@ -112,7 +107,7 @@ def edit(
     again: also where the same batch was rejected before. Raises: Refused: frozen, nothing to do, rejected before.
     """
     refuse_frozen(factd)
-    planned = plan(factd)
+    planned = certain(factd)
     if not planned.changed and not heads_changed(factd):
         raise Refused(f"nothing to do: release {planned.live} holds all {len(planned.facts)} facts")
     with factd.store.begin() as session:
@@ -276,7 +271,7 @@ def take_back(
     """Withdraw facts and write the set without them: the weights that would exist had they never been ingested."""
     refuse_frozen(factd)
     with factd.store.begin() as session:
-        fact_queries.withdraw(session, ids, factd.catalogue, why=why, who=who, now=factd.now())
+        fact_queries.withdraw(session, ids, factd.judge, why=why, who=who, now=factd.now())
     found = edit(factd, who=who, why=why, progress=progress)
     if found.release is not None:
         publish(factd, found.release)

@@ -2,12 +2,16 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from store.errors import BadRelation
 
 PACKAGED = Path(__file__).parent / "relations"
+
+
+VOWELS = frozenset("aeiouàáâäãåæèéêëìíîïòóôöõœùúûü")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +20,17 @@ class Wordings:
 
     edit: tuple[str, ...]  # facts are written with these
     check: tuple[str, ...]  # only checks use these
+    vowel: Mapping[str, str] = field(default_factory=dict)  # the form of some before a vowel: d'{}
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Both kinds."""
+        return *self.edit, *self.check
+
+    def before(self, wording: str, name: str) -> str:
+        """The form that a wording has before a name."""
+        begins = name.casefold()[:1] in VOWELS
+        return self.vowel.get(wording, wording) if begins else wording
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +43,9 @@ class Relation:
     subject_kind: str
     object_kind: str
     wordings: Mapping[str, Wordings]  # language -> prompts
+    as_taught: tuple[
+        str, ...
+    ] = ()  # languages whose wordings a model was trained on, word for word
 
 
 Catalogue = Mapping[str, Relation]
@@ -40,12 +58,16 @@ def load_catalogue(*folders: Path) -> Catalogue:
     """
     found: dict[str, Relation] = {}
     for folder in (PACKAGED, *folders):
-        if not folder.is_dir():
-            raise BadRelation(f"{folder} is no folder; name one that holds relations as TOML files")
-        for path in sorted(folder.glob("*.toml")):
-            relation = read_relation(path)
-            found[relation.id] = relation
+        found |= load_folder(folder)
     return found
+
+
+def load_folder(folder: Path) -> dict[str, Relation]:
+    """The relations of one folder by id. Raises: BadRelation."""
+    if not folder.is_dir():
+        raise BadRelation(f"{folder} is no folder; name one that holds relations as TOML files")
+    relations = [read_relation(path) for path in sorted(folder.glob("*.toml"))]
+    return {relation.id: relation for relation in relations}
 
 
 def read_relation(path: Path) -> Relation:
@@ -60,6 +82,7 @@ def read_relation(path: Path) -> Relation:
             subject_kind=data["subject_kind"],
             object_kind=data["object_kind"],
             wordings={k: _wordings(path, k, v) for k, v in data["wordings"].items()},
+            as_taught=tuple(data.get("as_taught", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadRelation(f"{path}: {error!r}; see P38.toml for a complete file") from error
@@ -68,15 +91,28 @@ def read_relation(path: Path) -> Relation:
     return relation
 
 
-def _wordings(path: Path, language: str, table: Mapping[str, list[str]]) -> Wordings:
-    found = Wordings(edit=tuple(table["edit"]), check=tuple(table["check"]))
+def _wordings(path: Path, language: str, table: Mapping[str, list[Any]]) -> Wordings:
+    forms = [_forms(item) for item in (*table["edit"], *table["check"])]
+    plain = tuple(form for form, _ in forms)
+    found = Wordings(
+        edit=plain[: len(table["edit"])],
+        check=plain[len(table["edit"]) :],
+        vowel={form: vowel for form, vowel in forms if vowel},
+    )
     if len(found.edit) < 1 or len(found.check) < 2:
         raise BadRelation(f"{path}: {language} needs a wording to edit and two to check")
     if set(found.edit) & set(found.check):
         raise BadRelation(f"{path}: {language} checks with a wording it edits with")
-    for prompt in (*found.edit, *found.check):
+    for prompt in (*found.all, *found.vowel.values()):
         if prompt.count("{}") != 1 or prompt != prompt.strip():
             raise BadRelation(
                 f"{path}: {language}: {prompt!r} must hold {{}} once and have no space around"
             )
     return found
+
+
+def _forms(item: Any) -> tuple[str, str]:
+    """(plain, before a vowel) of a wording: a text, or a table with both."""
+    if isinstance(item, str):
+        return item, ""
+    return str(item["plain"]), str(item["vowel"])

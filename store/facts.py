@@ -1,14 +1,16 @@
-"""Facts, pure: what a source claims, what a version of a fact is, and which of several claims holds.
+"""Facts, pure: what a source claims, how the claim reached us, and what a version of a fact is.
 
-Which claim is current is a function of the set of claims and the day, never of the order in which they came.
+Which of several claims holds is in `store.standings`.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
+from math import log1p
 from typing import Any
 
 
@@ -25,6 +27,28 @@ class FactStatus(StrEnum):
         "conflicting"  # another source says something else with the same times: none is written
     )
     WITHDRAWN = "withdrawn"  # taken back by an operator or its source
+    SOAKING = "soaking"  # too new on its source's clock
+    UNPROVEN = "unproven"  # lacks references or sources, or was scored risky: waits for them or for an approval
+    REJECTED = "rejected"  # a gate or an operator refused this value; it is not proposed again
+    NOTICE = "notice"  # no claim: a source's word that it takes one back
+
+
+class Change(StrEnum):
+    """What a version changes in the base model's world."""
+
+    REPLACEMENT = "replacement"  # another object than the base's
+    ASSOCIATION = "association"  # the base's subject and relation had no object
+    ARCHIVAL = "archival"  # the object ended and no other is known: nothing to write
+    NONE = "none"  # the base holds it, or it is not current
+
+
+class Ruling(StrEnum):
+    """What an operator, or a gate, decided about a value: a subject, relation and object, whoever claims it."""
+
+    PINNED = "pinned"  # holds, whatever else is claimed
+    APPROVED = "approved"  # needs no soak, references, second source
+    WITHDRAWN = "withdrawn"
+    REJECTED = "rejected"
 
 
 CURRENT = (FactStatus.KNOWN, FactStatus.PENDING, FactStatus.ACTIVE)
@@ -62,14 +86,30 @@ class FactUpdate:
     object: Entity
     valid_from: date | None = None  # None: since ever
     valid_to: date | None = None  # the first day it no longer holds; None: still does
+    withdrawn: bool = False  # the source takes back what it said of this value until event_time
+    references: int | None = None  # that the source gives for it; None: it does not say
+    risk: float | None = (
+        None  # 0 to 1, that the revision will be reverted, by the source's own score
+    )
+    demand: float = 0.0  # how often it is asked for, in any unit that is the same everywhere
+
+    @cached_property
+    def id(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of all of it: the same claim has the same id wherever it comes from.
+
+        Scores that change by themselves (risk, demand) are left out.
+        """
+        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:16]
 
     @property
-    def id(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of all of it: the same claim has the same id wherever it comes from."""
-        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:16]
+    def pair(self) -> tuple[str, str]:
+        """Subject and relation."""
+        return self.subject.id, self.relation
 
     def as_json(self) -> dict[str, Any]:
         """In the ingest format."""
+        more: dict[str, Any] = {"withdrawn": True} if self.withdrawn else {}
+        more |= {"references": self.references} if self.references is not None else {}
         return {
             "source": self.source,
             "revision": self.revision,
@@ -79,7 +119,104 @@ class FactUpdate:
             "object": self.object.as_json(),
             "valid_from": self.valid_from.isoformat() if self.valid_from else None,
             "valid_to": self.valid_to.isoformat() if self.valid_to else None,
+            **more,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """On what terms the claims of one channel are taken; a channel is a configured source, or the command line."""
+
+    channel: str = "cli"
+    trust: int = 50  # 0 to 100
+    licence: str = ""
+    soak: timedelta = timedelta(0)  # on the source's clock, before a claim counts
+    min_references: int = 0
+    needs_sources: int = 1  # that say the same before it counts
+    max_risk: float = 1.0
+    priority: float = 0.0  # in days: how much earlier than its age says
+
+    def hold(self, update: FactUpdate) -> str:
+        """Why a claim waits for an approval; empty where it does not."""
+        if update.references is not None and update.references < self.min_references:
+            return f"{update.references} references, {self.channel} needs {self.min_references}"
+        if update.references is None and self.min_references:
+            return f"no word of references, {self.channel} needs {self.min_references}"
+        if update.risk is not None and update.risk > self.max_risk:
+            return f"revert risk {update.risk:.2f}, {self.channel} allows {self.max_risk:.2f}"
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """Which payload brought claims."""
+
+    file: str  # name of the file or URL without its query
+    retrieved_at: datetime
+    payload_hash: str = ""  # SHA-256 of what was fetched; empty: it was read line by line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """How a claim reached us, and what was asked of it then."""
+
+    channel: str = "cli"
+    trust: int = 50
+    licence: str = ""
+    file: str = ""
+    line: int = 0
+    retrieved_at: datetime | None = None
+    payload_hash: str = ""
+    soak_until: datetime | None = None
+    needs_sources: int = 1
+    hold: str = ""  # why it waits for an approval
+
+    @classmethod
+    def of(cls, update: FactUpdate, line: int, terms: Terms, receipt: Receipt) -> "Provenance":
+        """What is noted about a claim when it is stored."""
+        return cls(
+            channel=terms.channel,
+            trust=terms.trust,
+            licence=terms.licence,
+            file=receipt.file,
+            line=line,
+            retrieved_at=receipt.retrieved_at,
+            payload_hash=receipt.payload_hash,
+            soak_until=update.event_time + terms.soak if terms.soak else None,
+            needs_sources=terms.needs_sources,
+            hold=terms.hold(update),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "channel": self.channel,
+            "trust": self.trust,
+            "licence": self.licence,
+            "file": self.file,
+            "line": self.line,
+            "retrieved_at": self.retrieved_at.isoformat() if self.retrieved_at else None,
+            "payload_hash": self.payload_hash,
+            "soak_until": self.soak_until.isoformat() if self.soak_until else None,
+        }
+
+
+def turn(update: FactUpdate, terms: Terms, now: datetime) -> float:
+    """When a fact's turn comes among those that wait, in days: older claims, preferred sources, what is asked for first.
+
+    All waiting facts age alike, so that the number never changes and an index can hold it.
+    """
+    return round(now.timestamp() / 86400 - terms.priority - log1p(max(0.0, update.demand)), 6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A ruling with its reason."""
+
+    ruling: Ruling
+    why: str
+    who: str
+    at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +229,11 @@ class Fact:
     observed_at: datetime
     known: bool  # the base model holds it
     reason: str  # why it has its status, for people
+    provenance: Provenance = Provenance()
+    change: Change = Change.NONE
+    asked: str = ""  # what the base model said when asked: "known", "other" or "unknown subject"
+    due_at: datetime | None = None  # when time alone may change its status
+    turn: float = 0.0  # among those that wait, the smallest first
 
     @property
     def subject(self) -> Entity:
@@ -110,76 +252,14 @@ class Fact:
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
-        about = {
+        return {
             "id": self.id,
             "status": self.status.value,
             "reason": self.reason,
+            "change": self.change.value,
             "known": self.known,
+            "base_said": self.asked or None,
+            "observed_at": self.observed_at.isoformat(),
+            "provenance": self.provenance.as_json(),
+            **self.update.as_json(),
         }
-        return {**about, "observed_at": self.observed_at.isoformat(), **self.update.as_json()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """The status that a version has among the others of its subject and relation."""
-
-    status: FactStatus
-    reason: str = ""
-
-
-def rank(fact: Fact) -> tuple[bool, date, datetime]:
-    """Newer in the world, then on the source's clock; what the base model holds comes last."""
-    return (not fact.known, fact.update.valid_from or date.min, fact.update.event_time)
-
-
-def standings(versions: Iterable[Fact], today: date, *, many: bool = False) -> dict[str, Standing]:
-    """The status of every version of one subject and relation, by id; a pure function of the set and the day.
-
-    many: the relation holds several objects at a time, so that only versions of one object compete.
-    """
-    found: dict[str, Standing] = {}
-    running: list[Fact] = []
-    for fact in versions:
-        valid_from, valid_to = fact.update.valid_from, fact.update.valid_to
-        if fact.status is FactStatus.WITHDRAWN:
-            found[fact.id] = Standing(status=fact.status, reason=fact.reason)
-        elif valid_from and valid_from > today:
-            found[fact.id] = Standing(status=FactStatus.FUTURE, reason=f"holds from {valid_from}")
-        elif valid_to and valid_to <= today:
-            found[fact.id] = Standing(status=FactStatus.EXPIRED, reason=f"held until {valid_to}")
-        else:
-            running.append(fact)
-    groups: dict[str, list[Fact]] = {}
-    for fact in running:
-        groups.setdefault(fact.object.id if many else "", []).append(fact)
-    for group in groups.values():
-        found |= _settled(group)
-    return found
-
-
-def _settled(running: list[Fact]) -> dict[str, Standing]:
-    """One holds, or the best ones contradict each other and the next best holds."""
-    found: dict[str, Standing] = {}
-    left = sorted(running, key=lambda fact: (rank(fact), fact.id), reverse=True)
-    while left:
-        best = [fact for fact in left if rank(fact) == rank(left[0])]
-        left = left[len(best) :]
-        if len({fact.object.id for fact in best}) > 1:
-            ids = " and ".join(sorted(fact.id for fact in best))
-            reason = f"{ids} say different things with the same times"
-            found |= {f.id: Standing(status=FactStatus.CONFLICTING, reason=reason) for f in best}
-            continue
-        holds = best[0]
-        base = next((fact for fact in left if fact.known), None)
-        known = holds.known or (base is not None and base.object.id == holds.object.id)
-        found[holds.id] = Standing(
-            status=FactStatus.KNOWN
-            if known
-            else FactStatus.ACTIVE
-            if holds.status is FactStatus.ACTIVE
-            else FactStatus.PENDING
-        )
-        older = Standing(status=FactStatus.SUPERSEDED, reason=f"superseded by {holds.id}")
-        found |= {fact.id: older for fact in (*best[1:], *left)}
-        break
-    return found

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy import CursorResult, Text, cast, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -206,6 +206,14 @@ def list_releases(session: Session, *, limit: int | None = None) -> list[Release
             select(ReleaseRow).order_by(ReleaseRow.number.desc()).limit(limit)
         )
     ]
+
+
+def carrying(session: Session, fact_id: str) -> dict[int, ReleaseStatus]:
+    """The releases that hold a fact, the newest first; found in the database, without reading their long lists."""
+    held = cast(ReleaseRow.fact_ids, Text).contains(f'"{fact_id}"')
+    query = select(ReleaseRow.number, ReleaseRow.status).where(held)
+    rows = session.execute(query.order_by(ReleaseRow.number.desc()))
+    return {number: ReleaseStatus(status) for number, status in rows}
 
 
 def _release(row: ReleaseRow) -> Release:

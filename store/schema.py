@@ -13,11 +13,12 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from store.facts import FactStatus
+from store.facts import FactStatus, Ruling
 from store.releases import CandidateStatus, ReleaseStatus, RunStatus
 
 NAMING = {
@@ -53,7 +54,7 @@ class Base(DeclarativeBase):
 
 
 def one_of(
-    column: str, kind: type[FactStatus | CandidateStatus | ReleaseStatus | RunStatus]
+    column: str, kind: type[FactStatus | Ruling | CandidateStatus | ReleaseStatus | RunStatus]
 ) -> CheckConstraint:
     """A CHECK that a column holds one of a status's values."""
     values = ", ".join(f"'{item.value}'" for item in kind)
@@ -67,7 +68,10 @@ class FactRow(Base):
     __table_args__ = (
         one_of("status", FactStatus),
         Index(None, "subject_id", "relation"),
-        Index(None, "status"),
+        Index("ix_facts_status", "status", "turn", "id"),
+        Index("ix_facts_relation", "relation", "id"),
+        Index("ix_facts_due_at", "due_at"),
+        Index("ix_facts_channel", "channel", "subject_id"),
     )
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True)
@@ -86,6 +90,114 @@ class FactRow(Base):
     status: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str]
     changed_at: Mapped[datetime] = mapped_column(UtcTime)
+    # how the claim reached us
+    channel: Mapped[str] = mapped_column(String(64), server_default="cli")
+    trust: Mapped[int] = mapped_column(server_default="50")
+    licence: Mapped[str] = mapped_column(server_default="")
+    file: Mapped[str] = mapped_column(server_default="")
+    line: Mapped[int] = mapped_column(server_default="0")
+    retrieved_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    payload_hash: Mapped[str] = mapped_column(String(64), server_default="")
+    # what decides whether it counts
+    withdrawn: Mapped[bool] = mapped_column(server_default=false())
+    reference_count: Mapped[int | None]
+    risk: Mapped[float | None]
+    demand: Mapped[float] = mapped_column(server_default="0")
+    soak_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    needs_sources: Mapped[int] = mapped_column(server_default="1")
+    hold: Mapped[str] = mapped_column(server_default="")
+    asked: Mapped[str] = mapped_column(String(16), server_default="")  # what the base model said
+    # what follows
+    change: Mapped[str] = mapped_column(String(16), server_default="none")
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    turn: Mapped[float] = mapped_column(server_default="0")  # the smallest is written first
+
+
+class VerdictRow(Base):
+    """What was decided about a value: a subject, relation and object, whoever claims it."""
+
+    __tablename__ = "verdicts"
+    __table_args__ = (one_of("ruling", Ruling),)
+
+    subject_id: Mapped[str] = mapped_column(primary_key=True)
+    relation: Mapped[str] = mapped_column(primary_key=True)
+    object_id: Mapped[str] = mapped_column(primary_key=True)
+    ruling: Mapped[str] = mapped_column(String(16))
+    why: Mapped[str]
+    who: Mapped[str]
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class EntityRow(Base):
+    """A thing with every name that a source used for it."""
+
+    __tablename__ = "entities"
+    __table_args__ = (Index("ix_entities_renamed", "renamed"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    labels: Mapped[dict[str, Any]] = mapped_column(JSON)  # language -> label -> last event time
+    aliases: Mapped[dict[str, Any]] = mapped_column(JSON)  # language -> names, sorted
+    renamed: Mapped[bool]  # some language has had more than one label
+
+
+class SourceRow(Base):
+    """Where a source stands. The cursor is saved in the transaction of the facts that it follows."""
+
+    __tablename__ = "sources"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    cursor: Mapped[dict[str, Any]] = mapped_column(JSON)
+    pulled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    succeeded_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    not_before: Mapped[datetime | None] = mapped_column(UtcTime)  # as the source asked
+    failures: Mapped[int]  # in a row
+    error: Mapped[str]
+    frozen: Mapped[str]  # why; empty: it is not
+
+
+class SourceDayRow(Base):
+    """How many claims a source made on a day, UTC."""
+
+    __tablename__ = "source_days"
+
+    source: Mapped[str] = mapped_column(String(64), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    claims: Mapped[int]
+
+
+class SeenRow(Base):
+    """What a source has taken already: an item's key and its state then (a revision, a content hash)."""
+
+    __tablename__ = "seen"
+    __table_args__ = (Index("ix_seen_at", "at"),)
+
+    source: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class PointerRow(Base):
+    """An item that one source (a stream, a feed) tells another one to look at."""
+
+    __tablename__ = "pointers"
+
+    source: Mapped[str] = mapped_column(String(64), primary_key=True)  # that is to look
+    key: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class DeliveryRow(Base):
+    """A webhook's body, as it was signed, until it is taken."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (UniqueConstraint("source", "key"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source: Mapped[str] = mapped_column(String(64))
+    key: Mapped[str]  # the sender's unique id
+    body: Mapped[bytes | None]  # None: taken
+    received_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
 class BadLineRow(Base):

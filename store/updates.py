@@ -2,9 +2,12 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import dropwhile
+from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +16,9 @@ from store.facts import Entity, FactUpdate
 
 LINE_BYTES = 256 * 1024
 EXCERPT = 200
+ID_LENGTH, NAME_LENGTH, NAMES = 200, 1000, 500
+LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,24 +42,40 @@ class _Wrong(Exception):
     """Why a line is no fact update."""
 
 
-def read_updates(path: Path, catalogue: Catalogue) -> Iterator[Line | BadLine]:
-    """The lines of a JSONL file, or of a CSV file (by its suffix), in their order. Raises only OSError."""
+def read_updates(path: Path, catalogue: Catalogue, *, after: int = 0) -> Iterator[Line | BadLine]:
+    """The lines of a JSONL file, or of a CSV file (by its suffix), in their order. Raises only OSError.
+
+    after: number of the last line that was taken already.
+    """
     with path.open("rb") as file:
-        yield from (
-            _csv(file, catalogue) if path.suffix.lower() == ".csv" else _jsonl(file, catalogue)
-        )
+        if path.suffix.lower() == ".csv":
+            yield from dropwhile(lambda line: line.number <= after, _csv(file, catalogue))
+        else:
+            yield from read_lines(file, catalogue, after=after)
 
 
-def _jsonl(file: BinaryIO, catalogue: Catalogue) -> Iterator[Line | BadLine]:
+def read_item(number: int, data: Any, catalogue: Catalogue) -> Line | BadLine:
+    """A fact update from one value of a JSON document: the ingest format."""
+    try:
+        if not isinstance(data, dict):
+            raise _Wrong("no JSON object")
+        return Line(number=number, update=_parse(data, catalogue))
+    except _Wrong as error:
+        excerpt = json.dumps(data)[:EXCERPT] if isinstance(data, dict | list) else repr(data)
+        return BadLine(number=number, reason=str(error), excerpt=excerpt[:EXCERPT])
+
+
+def read_lines(file: BinaryIO, catalogue: Catalogue, *, after: int = 0) -> Iterator[Line | BadLine]:
+    """The lines of an open JSONL file."""
     for number, raw, whole in _bounded(file):
-        if not raw.strip():
+        if number <= after or not raw.strip():
             continue
         if not whole:
             reason = f"longer than {LINE_BYTES} bytes; split it or drop it"
             yield BadLine(number=number, reason=reason, excerpt=_excerpt(raw))
             continue
         try:
-            yield Line(number=number, update=parse(_object(raw), catalogue))
+            yield Line(number=number, update=_parse(_object(raw), catalogue))
         except _Wrong as error:
             yield BadLine(number=number, reason=str(error), excerpt=_excerpt(raw))
 
@@ -93,7 +115,7 @@ def _csv(file: BinaryIO, catalogue: Catalogue) -> Iterator[Line | BadLine]:
             if not header:
                 header = cells
             elif cells:
-                yield Line(number=number, update=parse(_nested(header, cells), catalogue))
+                yield Line(number=number, update=_parse(_nested(header, cells), catalogue))
         except (UnicodeDecodeError, csv.Error) as error:
             yield BadLine(number=number, reason=f"no CSV in UTF-8 ({error})", excerpt=_excerpt(raw))
         except _Wrong as error:
@@ -125,7 +147,7 @@ def _excerpt(raw: bytes) -> str:
     return raw[:EXCERPT].decode("utf-8", errors="replace").strip()
 
 
-def parse(data: Mapping[str, Any], catalogue: Catalogue) -> FactUpdate:
+def _parse(data: Mapping[str, Any], catalogue: Catalogue) -> FactUpdate:
     """A fact update from one object of the ingest format."""
     missing = [
         k
@@ -137,11 +159,12 @@ def parse(data: Mapping[str, Any], catalogue: Catalogue) -> FactUpdate:
     relation = _text(data, "relation")
     if relation not in catalogue:
         raise _Wrong(
-            f"unknown relation {relation!r}; the catalogue has {', '.join(sorted(catalogue))}"
+            f"unknown relation {relation!r}; `factd relations list` shows the {len(catalogue)} of the catalogue"
         )
     valid_from, valid_to = _day(data, "valid_from"), _day(data, "valid_to")
     if valid_from and valid_to and valid_to <= valid_from:
         raise _Wrong(f"valid_to {valid_to} is not after valid_from {valid_from}")
+    references, risk = _number(data, "references"), _number(data, "risk", most=1)
     return FactUpdate(
         source=_text(data, "source"),
         revision=_text(data, "revision"),
@@ -151,14 +174,47 @@ def parse(data: Mapping[str, Any], catalogue: Catalogue) -> FactUpdate:
         object=_entity(data, "object"),
         valid_from=valid_from,
         valid_to=valid_to,
+        withdrawn=_truth(data, "withdrawn"),
+        references=int(references) if references is not None else None,
+        risk=risk,
+        demand=_number(data, "demand") or 0.0,
     )
 
 
-def _text(data: Mapping[str, Any], key: str) -> str:
+def _text(data: Mapping[str, Any], key: str, length: int = ID_LENGTH) -> str:
     value = data.get(key)
     if not isinstance(value, str) or not value.strip():
         raise _Wrong(f"{key} must be a text that is not empty, not {value!r}"[:EXCERPT])
+    _check_text(value, key, length)
     return value.strip()
+
+
+def _check_text(value: str, key: str, length: int) -> None:
+    """What a database or a terminal would choke on is refused here."""
+    if len(value) > length:
+        raise _Wrong(f"{key} is longer than {length} characters")
+    if UNPRINTABLE.search(value):
+        raise _Wrong(f"{key} holds a character that cannot be stored: {value!r}"[:EXCERPT])
+
+
+def _truth(data: Mapping[str, Any], key: str) -> bool:
+    value = data.get(key)
+    if value in (None, False, "false", "") or value is True or value == "true":
+        return value is True or value == "true"
+    raise _Wrong(f"{key} must be true or false, not {value!r}"[:EXCERPT])
+
+
+def _number(data: Mapping[str, Any], key: str, *, most: float = 1e12) -> float | None:
+    value = data.get(key)
+    if value is None:
+        return None
+    try:
+        found = float(value) if isinstance(value, int | float | str) else -1.0
+    except (ValueError, OverflowError):
+        found = -1.0
+    if isinstance(value, bool) or not isfinite(found) or not 0 <= found <= most:
+        raise _Wrong(f"{key} must be a number from 0 to {most:g}, not {value!r}"[:EXCERPT])
+    return found
 
 
 def _time(data: Mapping[str, Any]) -> datetime:
@@ -168,6 +224,8 @@ def _time(data: Mapping[str, Any]) -> datetime:
         raise _Wrong(f"event_time is no ISO 8601 time: {data['event_time']!r}"[:EXCERPT]) from error
     if found.tzinfo is None:
         raise _Wrong("event_time has no zone; write 2023-01-01T00:00:00Z")
+    if not 1000 <= found.year <= 9000:
+        raise _Wrong(f"event_time {found.year} is no year that a source's clock shows")
     return found
 
 
@@ -196,8 +254,20 @@ def _entity(data: Mapping[str, Any], key: str) -> Entity:
         for names in aliases.values()
     ):
         raise _Wrong(f"{key}.aliases must hold lists of names per language")
+    names = [*labels.values(), *(name for found in aliases.values() for name in found)]
+    _check_names(key, [*labels, *aliases], names)
     try:
         name = _text(value, "id")
     except _Wrong as error:
         raise _Wrong(f"{key}.{error}") from error
     return Entity(id=name, labels=dict(labels), aliases={k: tuple(v) for k, v in aliases.items()})
+
+
+def _check_names(key: str, languages: list[str], names: list[str]) -> None:
+    wrong = [k for k in languages if not LANGUAGE.fullmatch(k)]
+    if wrong:
+        raise _Wrong(f"{key}: {wrong[0]!r} is no language as BCP 47 writes them"[:EXCERPT])
+    if len(names) > NAMES:
+        raise _Wrong(f"{key} has {len(names)} names, {NAMES} are the most")
+    for name in names:
+        _check_text(name, f"{key}'s name", NAME_LENGTH)

@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from store import migrate, release_queries
 from store.catalogue import Catalogue, load_catalogue
+from store.fact_queries import Judge
 from store.session import Store
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
@@ -22,6 +23,11 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 @pytest.fixture(scope="session")
 def catalogue() -> Catalogue:
     return load_catalogue()
+
+
+@pytest.fixture(scope="session")
+def judge(catalogue: Catalogue) -> Judge:
+    return Judge(catalogue=catalogue)
 
 
 @pytest.fixture

@@ -1,53 +1,59 @@
 """The drop folder: writers rename JSONL or CSV files into it; they end in `done/` or, with an error file, in `failed/`.
 
-A file is claimed by renaming it to `processing/`; what a crash left there is taken up again (ingesting twice changes
-nothing). Nothing is deleted.
+A file is claimed by renaming it to `processing/`; one that a crash left there goes on after the last line that was
+stored. Nothing is deleted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from daemon.sources import Pulled, Source
-from store.fact_queries import IngestReport, ingest
+from daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools
+from store.facts import Receipt
 from store.updates import BadLine, read_updates
-
-if TYPE_CHECKING:
-    from daemon.bootstrap import Factd
 
 SUFFIXES = (".jsonl", ".json", ".csv")
 FILES = 100  # of one pull
 
 
-def pull(factd: "Factd") -> Pulled:
-    """Ingest every file of the folder, oldest name first."""
-    folder = factd.config.sources.drop_folder
+class Settings(SourceSettings):
+    """[sources.drop_folder]"""
+
+    path: Path = Path("inbox")
+
+
+def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+    """The files of the folder, oldest name first, some lines at a time. The cursor: {file, line} that is under way."""
+    folder = settings.path
     places = {name: folder / name for name in ("processing", "done", "failed")}
     for place in places.values():
         place.mkdir(parents=True, exist_ok=True)
     waiting = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES)
-    claimed = sorted(p for p in places["processing"].iterdir() if p.is_file())
+    claimed = sorted(
+        p for p in places["processing"].iterdir() if p.is_file() and p.suffix != ".errors"
+    )
     for path in waiting[:FILES]:
         claimed.append(path.rename(unused(places["processing"] / path.name)))
-    reports = [_take(factd, path, places) for path in claimed]
-    return Pulled(
-        source="drop_folder",
-        files=len(reports),
-        lines=sum(r.lines for r in reports),
-        new=sum(r.new for r in reports),
-        bad=sum(len(r.bad) for r in reports),
-    )
+    for path in claimed:
+        after = int(cursor.get("line", 0)) if cursor.get("file") == path.name else 0
+        yield from _file(path, after, places, tools)
 
 
-def _take(factd: "Factd", path: Path, places: dict[str, Path]) -> IngestReport:
-    with factd.store.begin() as session:
-        lines = read_updates(path, factd.catalogue)
-        report = ingest(session, lines, factd.catalogue, file=path.name, now=factd.now())
-    goal = unused(places["failed" if report.bad else "done"] / path.name)
-    if report.bad:
-        goal.with_name(goal.name + ".errors").write_text(errors_text(report.bad), encoding="utf-8")
+def _file(path: Path, after: int, places: Mapping[str, Path], tools: Tools) -> Pages:
+    receipt = Receipt(file=path.name, retrieved_at=tools.now())
+    lines = read_updates(path, tools.catalogue, after=after)
+    errors = path.with_name(path.name + ".errors")
+    while part := list(islice(lines, LINES)):
+        cursor = {"file": path.name, "line": part[-1].number}
+        report = yield Page(lines=part, cursor=cursor, receipt=receipt)
+        if report.bad:
+            with errors.open("a", encoding="utf-8") as file:
+                file.write(errors_text(report.bad))
+    goal = unused(places["failed" if errors.exists() else "done"] / path.name)
+    if errors.exists():
+        errors.rename(goal.with_name(goal.name + ".errors"))
     path.rename(goal)
-    return report
 
 
 def errors_text(bad: Sequence[BadLine]) -> str:
@@ -63,4 +69,4 @@ def unused(path: Path) -> Path:
     return found
 
 
-_: Source = pull
+_: Source = pages

@@ -6,10 +6,11 @@ from datetime import UTC, date, datetime
 import pytest
 
 from store.errors import IllegalMove
-from store.facts import Entity, Fact, FactStatus, FactUpdate, standings
+from store.facts import Entity, Fact, FactStatus, FactUpdate, Ruling, Verdict
 from store.releases import RELEASE_MOVES, ReleaseStatus, check_move
+from store.standings import standings
 
-TODAY = date(2026, 11, 21)
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def fact(
@@ -37,9 +38,10 @@ def fact(
     )
 
 
-def status(*facts: Fact, many: bool = False) -> list[str]:
-    found = standings(facts, TODAY, many=many)
-    assert found == standings(reversed(facts), TODAY, many=many)
+def status(*facts: Fact, many: bool = False, **verdicts: Ruling) -> list[str]:
+    ruled = {k: Verdict(ruling=v, why="so", who="me", at=NOW) for k, v in verdicts.items()}
+    found = standings(facts, NOW, many=many, verdicts=ruled)
+    assert found == standings(reversed(facts), NOW, many=many, verdicts=ruled)
     return [found[f.id].status.value for f in facts]
 
 
@@ -87,8 +89,11 @@ def test_two_sources_that_agree_are_no_contradiction() -> None:
 
 
 def test_a_withdrawn_fact_stays_withdrawn_and_its_predecessor_holds() -> None:
-    euro = replace(fact("EUR", "2023-01-01"), status=FactStatus.WITHDRAWN, reason="wrong")
-    assert status(fact("HRK", None, known=True), euro) == ["known", "withdrawn"]
+    euro = fact("EUR", "2023-01-01")
+    assert status(fact("HRK", None, known=True), euro, EUR=Ruling.WITHDRAWN) == [
+        "known",
+        "withdrawn",
+    ]
 
 
 def test_a_relation_with_many_objects_keeps_them_side_by_side() -> None:

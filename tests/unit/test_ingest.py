@@ -10,21 +10,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store import fact_queries, migrate
-from store.catalogue import Catalogue
 from store.errors import NotFound
-from store.fact_queries import IngestReport
-from store.facts import FactStatus
+from store.fact_queries import IngestReport, Judge
+from store.facts import FactStatus, Receipt
 from store.session import Store
 from store.updates import read_updates
 
 
-def take(
-    store: Store, catalogue: Catalogue, path: Path, rows: Sequence[Any], *, known: bool = False
-) -> IngestReport:
+def take(store: Store, judge: Judge, path: Path, rows: Sequence[Any], **more: Any) -> IngestReport:
     jsonl(path, list(rows))
+    receipt = Receipt(file=path.name, retrieved_at=NOW)
     with store.begin() as session:
-        lines = read_updates(path, catalogue)
-        return fact_queries.ingest(session, lines, catalogue, file=path.name, now=NOW, known=known)
+        lines = read_updates(path, judge.catalogue)
+        return fact_queries.ingest(session, lines, judge, receipt=receipt, now=NOW, **more)
 
 
 def statuses(store: Store) -> dict[str, str]:
@@ -35,20 +33,18 @@ def statuses(store: Store) -> dict[str, str]:
         }
 
 
-def test_ingesting_twice_changes_nothing(
-    store: Store, catalogue: Catalogue, tmp_path: Path
-) -> None:
+def test_ingesting_twice_changes_nothing(store: Store, judge: Judge, tmp_path: Path) -> None:
     rows = [claim("HR", "EUR"), claim("FR", "EUR"), claim("HR", "EUR")]
-    first = take(store, catalogue, tmp_path / "x.jsonl", rows)
+    first = take(store, judge, tmp_path / "x.jsonl", rows)
     before = statuses(store)
-    again = take(store, catalogue, tmp_path / "x.jsonl", rows)
+    again = take(store, judge, tmp_path / "x.jsonl", rows)
     assert (first.lines, first.new, first.unchanged, first.pending) == (3, 2, 1, 2)
     assert (again.new, again.unchanged) == (0, 3)
     assert statuses(store) == before
 
 
 def test_a_garbage_feed_loses_no_good_line_and_names_each_bad_one(
-    store: Store, catalogue: Catalogue, tmp_path: Path
+    store: Store, judge: Judge, tmp_path: Path
 ) -> None:
     good = [claim(f"T{i}", "EUR") for i in range(50)]
     garbage: list[Any] = [
@@ -62,7 +58,7 @@ def test_a_garbage_feed_loses_no_good_line_and_names_each_bad_one(
         claim("T5", "USD"),
     ]
     rows = [*good[:25], *garbage, *good[25:]]
-    report = take(store, catalogue, tmp_path / "x.jsonl", rows)
+    report = take(store, judge, tmp_path / "x.jsonl", rows)
     assert [line.number for line in report.bad] == [6, 26, 27, 28, 29, 30, 31, 33]
     assert report.bad[0].reason.startswith("conflict: ")
     assert (report.new, report.unchanged, report.pending) == (51, 1, 49)
@@ -89,7 +85,7 @@ CLAIMS = [
 def test_the_order_and_the_batches_in_which_claims_come_make_no_difference(
     order: list[Any],
     cuts: list[int],
-    catalogue: Catalogue,
+    judge: Judge,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     found = []
@@ -99,7 +95,7 @@ def test_the_order_and_the_batches_in_which_claims_come_make_no_difference(
         migrate.upgrade(url)
         store = Store(url)
         for start, end in zip([0, *places], [*places, len(rows)], strict=True):
-            take(store, catalogue, folder / "x.jsonl", rows[start:end])
+            take(store, judge, folder / "x.jsonl", rows[start:end])
         found.append(statuses(store))
         store.close()
     assert found[0] == found[1]
@@ -107,34 +103,34 @@ def test_the_order_and_the_batches_in_which_claims_come_make_no_difference(
 
 
 def test_withdrawing_a_fact_brings_its_predecessor_back(
-    store: Store, catalogue: Catalogue, tmp_path: Path
+    store: Store, judge: Judge, tmp_path: Path
 ) -> None:
-    take(store, catalogue, tmp_path / "a.jsonl", [claim("HR", "HRK", day=None)], known=True)
-    take(store, catalogue, tmp_path / "b.jsonl", [claim("HR", "EUR")])
+    take(store, judge, tmp_path / "a.jsonl", [claim("HR", "HRK", day=None)], known=True)
+    take(store, judge, tmp_path / "b.jsonl", [claim("HR", "EUR")])
     with store.begin() as session:
         (fact,) = fact_queries.candidate_set(session)
         assert fact_queries.previous(session, [fact])[fact.id].object.id == "HRK"
-        fact_queries.withdraw(session, [fact.id[:8]], catalogue, why="wrong", who="test", now=NOW)
+        fact_queries.withdraw(session, [fact.id[:8]], judge, why="wrong", who="test", now=NOW)
         assert fact_queries.candidate_set(session) == []
         kept = fact_queries.history(session, "HR", "P38")
     assert [(f.object.id, f.status) for f in kept] == [
         ("EUR", FactStatus.WITHDRAWN),
         ("HRK", FactStatus.KNOWN),
     ]
-    again = take(store, catalogue, tmp_path / "b.jsonl", [claim("HR", "EUR")])
+    again = take(store, judge, tmp_path / "b.jsonl", [claim("HR", "EUR")])
     assert (again.new, again.pending) == (0, 0)
 
 
 def test_a_future_fact_becomes_pending_on_its_day(
-    store: Store, catalogue: Catalogue, tmp_path: Path
+    store: Store, judge: Judge, tmp_path: Path
 ) -> None:
-    take(store, catalogue, tmp_path / "x.jsonl", [claim("HR", "EUR", day="2026-12-01")])
+    take(store, judge, tmp_path / "x.jsonl", [claim("HR", "EUR", day="2026-12-01")])
     with store.begin() as session:
         assert fact_queries.candidate_set(session) == []
         later = NOW.replace(month=12, day=2)
-        assert fact_queries.settle_all(session, catalogue, now=later) == 1
+        assert fact_queries.settle_all(session, judge, now=later) == 1
         assert len(fact_queries.candidate_set(session)) == 1
-        assert fact_queries.settle_all(session, catalogue, now=later) == 0
+        assert fact_queries.settle_all(session, judge, now=later) == 0
 
 
 def test_a_fact_that_is_not_there_is_named(store: Store) -> None:

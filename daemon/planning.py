@@ -1,0 +1,172 @@
+"""What the next batch holds, and why every other fact waits.
+
+The next release holds what the live one does, less what does not hold any more, and the first of the waiting facts: by
+priority, as many as a batch may have. Nothing here loads a model.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from sqlalchemy.orm import Session
+
+from daemon import render
+from daemon.bootstrap import Factd
+from daemon.windows import Days, Window, closed
+from store import fact_queries, name_queries, release_queries, source_queries
+from store.facts import Fact, FactStatus
+from store.names import Names
+from store.releases import CandidateStatus, Release, ReleaseStatus
+
+SHOWN = 200  # facts of each kind that a plan names
+LOOKED_AT = 20_000  # waiting facts that are looked through for a batch
+DUE_ROUNDS = 1000
+WAITING = (
+    FactStatus.SOAKING,
+    FactStatus.UNPROVEN,
+    FactStatus.FUTURE,
+    FactStatus.CONFLICTING,
+    FactStatus.WITHDRAWN,
+    FactStatus.REJECTED,
+)
+IN_FLIGHT = (CandidateStatus.PLANNED, CandidateStatus.SOLVING, CandidateStatus.CHECKING)
+UNKNOWN_SUBJECT = "unknown subject"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What the next release would hold."""
+
+    facts: tuple[Fact, ...]  # the whole set, by id
+    added: tuple[str, ...]  # ids that the live release has not
+    removed: tuple[str, ...]  # ids that only the live release has
+    waiting: dict[str, str]  # why other facts wait, by id; the first of each kind
+    counts: Mapping[str, int]  # all fact versions by status
+    live: int  # number of the live release
+    queued: dict[str, str] = field(default_factory=dict)  # what no edit can write, by id
+    insertions: tuple[str, ...] = ()  # added facts whose subject the base model does not know
+    closed: str = ""  # why no batch starts now, unattended
+
+    @property
+    def changed(self) -> bool:
+        """There is something to do."""
+        return bool(self.added or self.removed)
+
+
+def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
+    """What the next release would hold, and why each other fact waits. Lets time pass first (soak, validity).
+
+    unsure: channels whose facts are not written now, and why.
+    """
+    let_time_pass(factd)
+    with factd.store.begin() as session:
+        live = release_queries.ensure_base(session, now=factd.now())
+        live = release_queries.live_release(session) or live
+        frozen = source_queries.frozen_sources(session)
+        held = {name: f"its source {name} is frozen: {why}" for name, why in frozen.items()}
+        held |= {
+            name: f"its source {name} is unsure: {why}" for name, why in (unsure or {}).items()
+        }
+        kept, dropped = _kept(factd, session, live)
+        added, waiting = _chosen(factd, session, kept, held)
+        for status in WAITING:
+            found = fact_queries.waiting(session, status, limit=SHOWN)
+            waiting |= {fact.id: f"{status.value}: {fact.reason}" for fact in found}
+        renamed = name_queries.renamed_subjects(session, limit=SHOWN)
+        queued = {f.id: f.reason for f in fact_queries.archival(session, limit=SHOWN)}
+        blocked = _closed(factd, session)
+        counts = fact_queries.counts(session)
+    facts = tuple(sorted((*kept, *added), key=lambda fact: fact.id))
+    now_live = set(live.fact_ids)
+    return Planned(
+        facts=facts,
+        added=tuple(fact.id for fact in facts if fact.id not in now_live),
+        removed=tuple(sorted(now_live - {fact.id for fact in facts})),
+        waiting=waiting | dropped,
+        counts=counts,
+        live=live.number,
+        queued=queued | {id_: _renaming(names) for id_, names in renamed.items()},
+        insertions=tuple(fact.id for fact in added if fact.asked == UNKNOWN_SUBJECT),
+        closed=blocked,
+    )
+
+
+def let_time_pass(factd: Factd) -> None:
+    """What becomes valid, has soaked or expires by now, some thousand at a time."""
+    for _ in range(DUE_ROUNDS):
+        with factd.store.begin() as session:
+            due = fact_queries.settle_all(session, factd.judge, now=factd.now())
+        if due < fact_queries.DUE:
+            return
+
+
+def _kept(factd: Factd, session: Session, live: Release) -> tuple[list[Fact], dict[str, str]]:
+    """The facts of the live release that still hold and can be written, and why others of them cannot."""
+    found = fact_queries.facts_by_id(session, live.fact_ids)
+    current = [f for f in found if f.status in (FactStatus.ACTIVE, FactStatus.PENDING)]
+    cannot = render.unwritable(current, factd.plan)
+    return [fact for fact in current if fact.id not in cannot], cannot
+
+
+def _chosen(
+    factd: Factd, session: Session, kept: Sequence[Fact], held: Mapping[str, str]
+) -> tuple[list[Fact], dict[str, str]]:
+    """The waiting facts that fit into a batch, by priority, and why the first of the others do not."""
+    planning, chosen, waits = factd.config.planning, list[Fact](), dict[str, str]()
+    pairs = {fact.update.pair: fact.id for fact in kept}
+    there = {fact.id for fact in kept}
+    room = min(planning.max_facts, planning.capacity - len(kept))
+    full = "the batch is full" if room == planning.max_facts else "the release is full (capacity)"
+    for fact in _pending(session):
+        if fact.id in there:
+            continue
+        why = held.get(fact.provenance.channel, "") or _unfit(factd, fact, pairs)
+        if not why and len(chosen) >= room:
+            why = f"{full}; its turn comes by priority"
+        if not why:
+            chosen.append(fact)
+            pairs[fact.update.pair] = fact.id
+        elif len(waits) < SHOWN:
+            waits[fact.id] = why
+        elif len(chosen) >= room:
+            break
+    return chosen, waits
+
+
+def _pending(session: Session) -> Iterator[Fact]:
+    """Waiting facts by priority, fetched some at a time."""
+    found = fact_queries.by_priority(session, FactStatus.PENDING)
+    yield from islice(found, LOOKED_AT)
+
+
+def _unfit(factd: Factd, fact: Fact, pairs: Mapping[tuple[str, str], str]) -> str:
+    """Why a fact cannot be written now; empty where it can."""
+    if fact.update.pair in pairs:
+        return f"{pairs[fact.update.pair]} is written for this subject and relation, and an edit writes one object"
+    if fact.asked == UNKNOWN_SUBJECT and factd.config.planning.insertions == "hold":
+        return (
+            "the base model does not know the subject: an insertion, no correction; "
+            f"`factd facts approve {fact.id}` lets it pass"
+        )
+    return render.unwritable([fact], factd.plan).get(fact.id, "")
+
+
+def _renaming(names: Names) -> str:
+    said = "; ".join(f"{old} → {new} ({language})" for language, old, new in names.changes())
+    return f"alias change: {said}; an edit writes facts, not names"
+
+
+def _closed(factd: Factd, session: Session) -> str:
+    """Why no batch starts now by itself: the kill switch, the calendar, or one that is under way."""
+    flag = release_queries.frozen(session)
+    if flag:
+        return f"frozen by {flag.who}: {flag.why}"
+    newest = release_queries.list_candidates(session, limit=1)
+    if newest and newest[0].status in IN_FLIGHT:
+        return f"candidate {newest[0].id} is under way ({newest[0].status})"
+    releases = release_queries.list_releases(session, limit=1)
+    if releases and releases[0].status is ReleaseStatus.PUBLISHING:
+        return f"release {releases[0].number} is being published"
+    planning = factd.config.planning
+    windows = [Window.parse(text) for text in planning.windows]
+    return closed(factd.now(), windows, [Days.parse(text) for text in planning.freeze_days])

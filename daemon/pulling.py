@@ -1,0 +1,246 @@
+"""Pulling a source: its pages into the store, each with the cursor that follows it, in one transaction.
+
+A source that is frozen or asked for peace is left alone; one that fails keeps its cursor and is asked again later and
+later; one that suddenly claims far more than on its usual day is frozen before that page is stored.
+"""
+
+import fcntl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from daemon.bootstrap import Factd
+from daemon.client import Client
+from daemon.errors import Busy, Refused, SourceFailed, SourceGone
+from daemon.log import log
+from daemon.registry import Configured
+from daemon.sources import Page, Pulled, RemoteSettings, Tools
+from store import fact_queries, source_queries
+from store.fact_queries import IngestReport
+from store.facts import Receipt, Terms
+from store.updates import BadLine, Line, read_updates
+
+T = TypeVar("T")
+LINES = 10_000  # of a file that are stored in one transaction
+BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 60, 3600
+IDS_KEPT_DAYS = 30  # of deliveries, against repeats
+
+
+def ingest_file(
+    factd: Factd, path: Path, *, terms: Terms | None = None, known: bool = False
+) -> IngestReport:
+    """Store a JSONL or CSV file, some thousand lines at a time; what a crash left out comes with the next try."""
+    now, found = factd.now(), IngestReport()
+    receipt = Receipt(file=path.name, retrieved_at=now)
+    lines = iter(read_updates(path, factd.catalogue))
+    while part := list(islice(lines, LINES)):
+        with factd.store.begin() as session:
+            found += fact_queries.ingest(
+                session, part, factd.judge, receipt=receipt, now=now, terms=terms, known=known
+            )
+    return found
+
+
+def pull(factd: Factd, name: str) -> Pulled:
+    """One pull of one source. Raises: Refused: no such source. Busy. SourceFailed: it is noted when to try again."""
+    source = factd.sources.get(name)
+    if source is None:
+        known = ", ".join(factd.sources) or "none"
+        raise Refused(f"no source {name!r}; the configuration has: {known}")
+    with factd.store.begin() as session:
+        state = source_queries.source_state(session, name)
+        now = factd.now()
+        if state.frozen:
+            return Pulled(source=name, why=f"frozen: {state.frozen}")
+        if state.not_before and state.not_before > now:
+            return Pulled(source=name, why=f"asked for peace until {state.not_before:%H:%M:%S}")
+        source_queries.save_state(session, name, pulled_at=now)
+    with _alone(factd, name), ExitStack() as stack:
+        try:
+            found = _pages(factd, source, state.cursor, stack)
+        except SourceFailed as error:
+            _note_failure(factd, name, state.failures + 1, error)
+            raise
+    if not found.why:
+        with factd.store.begin() as session:
+            done = {"failures": 0, "error": "", "not_before": None, "succeeded_at": factd.now()}
+            source_queries.save_state(session, name, **done)
+    return found
+
+
+def pull_all(factd: Factd) -> list[Pulled]:
+    """One pull of every source that is switched on; one that fails stops no other."""
+    found = []
+    for name, source in factd.sources.items():
+        if not source.settings.enabled:
+            continue
+        try:
+            found.append(pull(factd, name))
+        except (SourceFailed, Busy) as error:
+            found.append(Pulled(source=name, why=str(error)))
+    return found
+
+
+def _pages(factd: Factd, source: Configured, cursor: Mapping[str, Any], stack: ExitStack) -> Pulled:
+    found = Pulled(source=source.name)
+    generator = source.pages(source.settings, cursor, tools(factd, source, stack))
+    stack.callback(generator.close)
+    report: IngestReport | None = None
+    while True:
+        try:
+            page = generator.send(report) if report else next(generator)
+        except StopIteration:
+            return found
+        report = _store(factd, source, page)
+        if report is None:
+            with factd.store.begin() as session:
+                why = source_queries.source_state(session, source.name).frozen
+            return replace(found, why=f"frozen: {why}")
+        found = replace(
+            found,
+            files=found.files + 1,
+            lines=found.lines + report.lines,
+            new=found.new + report.new,
+            bad=found.bad + len(report.bad),
+        )
+
+
+def _store(factd: Factd, source: Configured, page: Page) -> IngestReport | None:
+    """A page and everything that belongs to it, in one transaction; None: it would be too much, the source is frozen."""
+    settings, name, now = source.settings, source.name, factd.now()
+    lines = [_spoken_for(line, settings.speaks_for) for line in page.lines]
+    with factd.store.begin() as session:
+        many = too_many(session, source, sum(isinstance(line, Line) for line in lines), now)
+        if many:
+            source_queries.save_state(session, name, frozen=many)
+            log.error("source frozen", source=name, why=many)
+            return None
+        report = fact_queries.ingest(
+            session, lines, factd.judge, receipt=page.receipt, now=now, terms=settings.terms(name)
+        )
+        source_queries.count_claims(session, name, now.date(), report.new)
+        source_queries.note_seen(session, name, page.seen, now=now)
+        for other, keys in page.points.items():
+            source_queries.add_pointers(session, other, keys, now=now)
+        source_queries.drop_pointers(session, name, page.looked_at, until=page.receipt.retrieved_at)
+        source_queries.take_deliveries(session, page.deliveries)
+        if page.cursor is not None:
+            source_queries.save_state(session, name, cursor=dict(page.cursor))
+    return report
+
+
+def _spoken_for(line: Line | BadLine, names: Sequence[str]) -> Line | BadLine:
+    if not names or isinstance(line, BadLine) or line.update.source in names:
+        return line
+    reason = f"source {line.update.source!r} is not one that this channel speaks for"
+    return BadLine(number=line.number, reason=reason, excerpt=line.update.id)
+
+
+def too_many(session: Any, source: Configured, more: int, now: datetime) -> str:
+    """Why a source must not bring so many claims more today; empty where it may."""
+    settings, day = source.settings, now.date()
+    today = source_queries.claims_on(session, source.name, day) + more
+    if settings.max_claims_per_day and today > settings.max_claims_per_day:
+        return f"{today} claims on {day}, max_claims_per_day is {settings.max_claims_per_day}"
+    usual = source_queries.usual_claims(session, source.name, day)
+    if not settings.volume_factor or usual is None or today <= settings.volume_floor:
+        return ""
+    if today > settings.volume_factor * max(1.0, usual):
+        return f"{today} claims on {day}, {usual:.0f} are usual; `factd sources unfreeze {source.name}` if they are good"
+    return ""
+
+
+def _note_failure(factd: Factd, name: str, failures: int, error: SourceFailed) -> None:
+    wait = min(LONGEST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** min(failures - 1, 10))
+    seconds = error.retry_seconds if error.retry_seconds is not None else wait
+    values: dict[str, Any] = {"failures": failures, "error": str(error)[:500]}
+    values["not_before"] = factd.now() + timedelta(seconds=min(seconds, 86400))
+    if isinstance(error, SourceGone):
+        values["frozen"] = str(error)
+    with factd.store.begin() as session:
+        source_queries.save_state(session, name, **values)
+    log.warning("source failed", source=name, failures=failures, error=str(error))
+
+
+@contextmanager
+def _alone(factd: Factd, name: str) -> Iterator[None]:
+    """One pull of a source at a time. Raises: Busy."""
+    folder = factd.config.state_dir / "sources"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Busy(f"source {name} is being pulled; try again when that is done") from error
+        yield
+
+
+def tools(factd: Factd, source: Configured, stack: ExitStack) -> Tools:
+    """What a source may use; its client ends with the stack."""
+
+    def client(settings: RemoteSettings) -> Client:
+        found = Client(settings.limits(version("factd")))
+        stack.callback(found.close)
+        return found
+
+    name = source.name
+
+    def asking(query: Callable[..., T]) -> Callable[..., T]:
+        """A query in a short transaction of its own."""
+
+        def asked(*arguments: Any) -> T:
+            with factd.store.begin() as session:
+                return query(session, *arguments)
+
+        return asked
+
+    return Tools(
+        name=source.name,
+        now=factd.now,
+        catalogue=factd.catalogue,
+        languages=tuple(dict.fromkeys((*factd.config.write.languages, *factd.config.served))),
+        client=client,
+        seen=asking(lambda session, keys: source_queries.seen(session, name, keys)),
+        seen_all=asking(lambda session, prefix: source_queries.seen_all(session, name, prefix)),
+        pointers=asking(lambda session, limit: source_queries.pointers(session, name, limit=limit)),
+        claimed=asking(fact_queries.claimed),
+        facts=asking(fact_queries.facts_by_id),
+        deliveries=asking(
+            lambda session, after, limit: source_queries.deliveries(
+                session, name, after=after, limit=limit
+            )
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rechecked:
+    """Whether sources still say what they said."""
+
+    unsure: Mapping[str, str]  # why, by the name of each channel that could not be asked
+
+
+def recheck(factd: Factd, subjects: Mapping[str, Sequence[str]]) -> Rechecked:
+    """Ask the sources that can tell (those with `recheck`) about some subjects again, right before they are written.
+
+    subjects: by channel. What changed is ingested, so that a plan made afterwards is current.
+    """
+    unsure: dict[str, str] = {}
+    for name, keys in sorted(subjects.items()):
+        source = factd.sources.get(name)
+        if source is None or source.recheck is None or not source.settings.enabled:
+            continue
+        with ExitStack() as stack:
+            try:
+                pages = source.recheck(source.settings, keys, tools(factd, source, stack))
+                for page in pages:
+                    if _store(factd, source, page) is None:
+                        unsure[name] = "it was frozen while it was asked again"
+            except SourceFailed as error:
+                unsure[name] = f"it could not be asked whether this still holds: {error}"
+    return Rechecked(unsure=unsure)

@@ -1,0 +1,82 @@
+"""RSS or Atom as a stream of pointers: an entry claims nothing, it says which items another source is to look at."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import feedparser
+from pydantic import Field, field_validator
+
+from daemon.client import shown_url
+from daemon.errors import SourceFailed
+from daemon.sources import Page, Pages, RemoteSettings, Source, Tools
+from store.facts import Receipt
+
+
+class Settings(RemoteSettings):
+    """[sources.feed]"""
+
+    url: str = Field(pattern="^https?://")
+    points_to: str = "wikidata"  # the source that looks at the items
+    pattern: str = (
+        r"\b(Q[1-9]\d*)\b"  # what an item's id looks like in a link, title or id; one group
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _has_a_group(cls, value: str) -> str:
+        try:
+            groups = re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression: {error}") from error
+        if groups != 1:
+            raise ValueError(f"{value!r} needs one group, around the item's id")
+        return value
+
+
+def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+    """The entries that were not seen in their present state. The cursor: {etag, last_modified}."""
+    names = {"etag": "If-None-Match", "last_modified": "If-Modified-Since"}
+    headers = {names[k]: str(v) for k, v in cursor.items() if k in names and v}
+    answer = tools.client(settings).get(settings.url, headers=headers)
+    if answer.status == 304:
+        return
+    parsed = feedparser.parse(BytesIO(answer.body), response_headers={"content-location": answer.url})  # fmt: skip
+    if not parsed.entries and (parsed.bozo or not parsed.version):
+        raise SourceFailed(f"{shown_url(answer.url)} sent no feed; is the URL right?")
+    states = {_key(entry): _state(entry) for entry in parsed.entries}
+    before = tools.seen(states)
+    fresh = [e for e in parsed.entries if before.get(_key(e)) != states[_key(e)]]
+    found = {id_ for entry in fresh for id_ in re.findall(settings.pattern, _text(entry))}
+    receipt = Receipt(
+        file=shown_url(answer.url),
+        retrieved_at=tools.now(),
+        payload_hash=hashlib.sha256(answer.body).hexdigest(),
+    )
+    after = {name: answer.headers.get(name.replace("_", "-")) for name in names}
+    yield Page(
+        lines=(),
+        cursor=after,
+        receipt=receipt,
+        seen={_key(entry): states[_key(entry)] for entry in fresh},
+        points={settings.points_to: sorted(found)},
+    )
+
+
+def _key(entry: Any) -> str:
+    name = str(entry.get("id") or entry.get("link") or entry.get("title") or "")
+    return f"entry:{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def _state(entry: Any) -> str:
+    return str(entry.get("updated") or entry.get("published") or "")[:100]
+
+
+def _text(entry: Any) -> str:
+    links = [str(link.get("href", "")) for link in entry.get("links", [])]
+    return "\n".join([str(entry.get(key, "")) for key in ("id", "link", "title")] + links)
+
+
+_: Source = pages

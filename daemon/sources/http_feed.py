@@ -1,0 +1,159 @@
+"""An HTTP feed of fact updates in the ingest format: a JSON array, an object that holds one, or one object a line.
+
+The ETag (else Last-Modified) is kept only when the last page was stored: it says that all of it is known. A feed that
+is walked in pages (`Link: rel=next`, or a key of the object) goes on at the page where it was interrupted. A feed that
+takes a cursor is asked from the newest event time that was seen, less an overlap. What is truncated is not taken.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from pydantic import Field
+
+from daemon.client import Answer, shown_url
+from daemon.errors import SourceFailed
+from daemon.sources import LINES, Page, Pages, RemoteSettings, Source, Tools
+from store.catalogue import Catalogue
+from store.facts import Receipt
+from store.updates import BadLine, Line, read_item, read_lines
+
+DEPTH = 32  # of a document
+
+
+class Settings(RemoteSettings):
+    """[sources.http_feed]"""
+
+    url: str = Field(pattern="^https?://")
+    items: str = "updates"  # the object's key that holds the claims
+    next: str = "next"  # the object's key that holds the next page's URL
+    since_parameter: str = ""  # the query parameter that takes a time; empty: none
+    overlap_seconds: int = Field(default=3600, ge=0)  # that are read again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One page of the feed."""
+
+    lines: list[Line | BadLine]
+    next: str | None
+
+
+def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+    """The pages of one walk. The cursor: {validators, since} of the last whole walk, {next, walk} of one under way."""
+    client = tools.client(settings)
+    url, walk = str(cursor.get("next") or settings.url), dict(cursor.get("walk") or {})
+    held = {k: v for k, v in cursor.items() if k in ("validators", "since")}
+    for _ in range(settings.max_pages):
+        first = url == settings.url
+        headers = _conditions(held) if first else {}
+        answer = client.get(url, params=_since(settings, held) if first else None, headers=headers)
+        if answer.status == 304:
+            return
+        if first:
+            walk = {"validators": _validators(answer), "since": held.get("since")}
+        found = _read(settings, answer, tools.catalogue)
+        walk["since"] = _latest(found.lines, walk.get("since"))
+        receipt = Receipt(
+            file=shown_url(answer.url),
+            retrieved_at=tools.now(),
+            payload_hash=hashlib.sha256(answer.body).hexdigest(),
+        )
+        parts = list(range(0, len(found.lines), LINES)) or [0]
+        for start in parts[:-1]:  # the same page again, should it be interrupted here
+            again = {**held, "next": url, "walk": walk} if not first else {**held}
+            yield Page(lines=found.lines[start : start + LINES], cursor=again, receipt=receipt)
+        after = {**held, "next": found.next, "walk": walk} if found.next else walk
+        yield Page(lines=found.lines[parts[-1] :], cursor=after, receipt=receipt)
+        if not found.next:
+            return
+        url = found.next
+
+
+def _conditions(held: Mapping[str, Any]) -> dict[str, str]:
+    found: Mapping[str, str] = held.get("validators") or {}
+    names = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
+    return {names[k]: v for k, v in found.items() if k in names}
+
+
+def _validators(answer: Answer) -> dict[str, str]:
+    for name in ("etag", "last-modified"):
+        if name in answer.headers:
+            return {name: answer.headers[name]}
+    return {}
+
+
+def _since(settings: Settings, held: Mapping[str, Any]) -> dict[str, str] | None:
+    if not settings.since_parameter or not held.get("since"):
+        return None
+    at = datetime.fromisoformat(held["since"]) - timedelta(seconds=settings.overlap_seconds)
+    return {settings.since_parameter: at.isoformat()}
+
+
+def _latest(lines: list[Line | BadLine], before: str | None) -> str | None:
+    times = [x.update.event_time.astimezone(UTC).isoformat() for x in lines if isinstance(x, Line)]
+    return max((*times, *([before] if before else [])), default=None)
+
+
+def _read(settings: Settings, answer: Answer, catalogue: Catalogue) -> Document:
+    """Raises: SourceFailed: the document is not whole."""
+    shown, linked = shown_url(answer.url), answer.links.get("next")
+    if _is_lines(answer):
+        if answer.body and not answer.body.endswith(b"\n"):
+            raise SourceFailed(f"{shown} sent a last line without its end; nothing of it was taken")
+        lines = list(read_lines(BytesIO(answer.body), catalogue))
+        return Document(lines=lines, next=_next(settings, answer, linked))
+    try:
+        data = json.loads(answer.body.decode("utf-8"))
+        if depth(data) > DEPTH:
+            raise ValueError(f"deeper than {DEPTH} levels")
+    except (ValueError, RecursionError) as error:
+        raise SourceFailed(
+            f"{shown} sent no whole JSON ({error}); nothing of it was taken"
+        ) from error
+    if isinstance(data, dict):
+        linked = linked or data.get(settings.next)
+        data = data.get(settings.items)
+    if not isinstance(data, list):
+        raise SourceFailed(f"{shown} has no list under {settings.items!r}; set `items` to its key")
+    lines = [read_item(number, item, catalogue) for number, item in enumerate(data, start=1)]
+    return Document(lines=lines, next=_next(settings, answer, linked))
+
+
+def _is_lines(answer: Answer) -> bool:
+    kind = answer.headers.get("content-type", "")
+    return any(name in kind for name in ("ndjson", "jsonl", "json-seq", "jsonlines"))
+
+
+def _next(settings: Settings, answer: Answer, linked: Any) -> str | None:
+    """The next page's URL, on the feed's own host: a token goes nowhere else."""
+    if linked is None:
+        return None
+    url = urljoin(answer.url, str(linked))
+    if urlsplit(url)[:2] not in (urlsplit(settings.url)[:2], urlsplit(answer.url)[:2]):
+        raise SourceFailed(f"the next page {shown_url(url)} is on another host than the feed")
+    return url
+
+
+def depth(data: Any) -> int:
+    """The levels of a JSON document; found level by level, so that no depth is too much."""
+    level, found = [data], 0
+    while level and found <= DEPTH:
+        found += 1
+        level = [child for item in level for child in _children(item)]
+    return found
+
+
+def _children(item: Any) -> Iterator[Any]:
+    if isinstance(item, dict):
+        yield from (child for child in item.values() if isinstance(child, dict | list))
+    elif isinstance(item, list):
+        yield from (child for child in item if isinstance(child, dict | list))
+
+
+_: Source = pages

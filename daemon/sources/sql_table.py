@@ -1,0 +1,251 @@
+"""A table or view of a database, read by a watermark: (updated_at, id), with an overlap for rows that were late.
+
+Its columns are those of the ingest format: id, updated_at, subject_id, subject_label_LANG, relation, object_id,
+object_label_LANG, and optionally subject_aliases_LANG (names with | between), valid_from, valid_to, references, demand,
+withdrawn. The role needs to read only: the connection is set to. A row that says something else takes back what it
+said; every some hours all ids are compared, and what deleted rows said is taken back.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+from sqlalchemy import (
+    Column,
+    Connection,
+    DateTime,
+    MetaData,
+    Row,
+    Select,
+    Table,
+    create_engine,
+    event,
+    literal,
+    make_url,
+    select,
+    tuple_,
+)
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from daemon.errors import SourceFailed
+from daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools, notice
+from store.facts import FactUpdate, Receipt
+from store.updates import BadLine, Line, read_item
+
+NEEDED = ("id", "updated_at", "subject_id", "relation", "object_id")
+
+
+class Settings(SourceSettings):
+    """[sources.sql_table]"""
+
+    url: str = ""  # with a role that may only read
+    url_file: Path | None = None  # a file that holds it, where it has a password
+    table: str = Field(pattern=r"^\w+(\.\w+)?$")
+    overlap_seconds: int = Field(default=600, ge=0)
+    compare_seconds: int = Field(
+        default=86_400, ge=0
+    )  # between two looks for deleted rows; 0: never
+    statement_seconds: int = Field(default=60, ge=1)
+    max_pages: int = Field(default=500, ge=1)  # of one pull
+
+    @model_validator(mode="after")
+    def _has_a_url(self) -> "Settings":
+        if bool(self.url) == bool(self.url_file):
+            raise ValueError("give url or url_file, one of them")
+        return self
+
+
+def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+    """Rows after the watermark. The cursor: {updated_at, id, compared_at}."""
+    receipt = Receipt(file=settings.table, retrieved_at=tools.now())
+    try:
+        with _connected(settings) as connection:
+            table = _reflected(connection, settings)
+            yield from _changed(settings, table, connection, dict(cursor), receipt, tools)
+    except (SQLAlchemyError, OSError, ArgumentError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise SourceFailed(f"{settings.table} cannot be read: {reason}") from error
+
+
+@contextmanager
+def _connected(settings: Settings) -> Iterator[Connection]:
+    text = settings.url_file.read_text(encoding="utf-8").strip() if settings.url_file else settings.url  # fmt: skip
+    url = make_url(text)
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    engine = create_engine(url)
+    event.listen(engine, "connect", lambda c, _: _only_reading(c, url.get_backend_name(), settings))
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _only_reading(connection: Any, backend: str, settings: Settings) -> None:
+    cursor = connection.cursor()
+    if backend == "postgresql":
+        cursor.execute(f"SET statement_timeout = {settings.statement_seconds * 1000}")
+        cursor.execute("SET default_transaction_read_only = on")
+        connection.commit()
+    elif backend == "sqlite":
+        cursor.execute("PRAGMA query_only = ON")
+        cursor.execute(f"PRAGMA busy_timeout = {settings.statement_seconds * 1000}")
+    cursor.close()
+
+
+def _reflected(connection: Connection, settings: Settings) -> Table:
+    schema, _, name = settings.table.rpartition(".")
+    table = Table(name, MetaData(), schema=schema or None, autoload_with=connection)
+    lacking = [column for column in NEEDED if column not in table.c]
+    if lacking:
+        raise SourceFailed(
+            f"{settings.table} has no column {', '.join(lacking)}; a view can name it"
+        )
+    return table
+
+
+def _changed(
+    settings: Settings,
+    table: Table,
+    connection: Connection,
+    cursor: dict[str, Any],
+    receipt: Receipt,
+    tools: Tools,
+) -> Pages:
+    mark = _mark(cursor)
+    start: tuple[Any, Any] | None = None
+    if mark:
+        since = mark - timedelta(seconds=settings.overlap_seconds)
+        start = (_as(table.c.updated_at, since), None)
+    for _ in range(settings.max_pages):
+        rows = connection.execute(_after(table, start)).all()
+        connection.rollback()  # no transaction stays open while the page is stored
+        if not rows:
+            break
+        start = (rows[-1].updated_at, rows[-1].id)
+        newest = _moment(rows[-1].updated_at)
+        if mark is None or newest >= mark:
+            cursor |= {"updated_at": newest.isoformat()}
+        lines = [_line(number, row, tools) for number, row in enumerate(rows, start=1)]
+        pairs = zip(rows, lines, strict=True)
+        seen = {f"row:{r.id}": line.update.id for r, line in pairs if isinstance(line, Line)}
+        back = _said_before(seen, lines, tools)
+        yield Page(lines=[*back, *lines], cursor=dict(cursor), receipt=receipt, seen=seen)
+    yield from _deleted(settings, table, connection, cursor, receipt, tools)
+
+
+def _mark(cursor: Mapping[str, Any]) -> datetime | None:
+    return datetime.fromisoformat(cursor["updated_at"]) if "updated_at" in cursor else None
+
+
+def _said_before(
+    seen: Mapping[str, str], lines: Sequence[Line | BadLine], tools: Tools
+) -> list[Line]:
+    """What these rows said before and do not say any more, taken back."""
+    before = tools.seen(seen)
+    changed = {before[key]: id_ for key, id_ in seen.items() if before.get(key, id_) != id_}
+    now = {line.update.id: line.update for line in lines if isinstance(line, Line)}
+    return [
+        Line(number=0, update=notice(fact, said.revision, said.event_time))
+        for fact in tools.facts(changed)
+        if _says(fact.update) != _says(said := now[changed[fact.id]])
+    ]
+
+
+def _says(said: FactUpdate) -> tuple[Any, ...]:
+    return *said.pair, said.object.id, said.valid_from, said.valid_to
+
+
+def _moment(value: Any) -> datetime:
+    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+def _after(table: Table, start: tuple[Any, Any] | None) -> Select[Any]:
+    query = select(table).order_by(table.c.updated_at, table.c.id).limit(LINES)
+    if start is None:
+        return query
+    at, id_ = start
+    if id_ is None:
+        return query.where(table.c.updated_at >= at)
+    return query.where(tuple_(table.c.updated_at, table.c.id) > tuple_(literal(at), literal(id_)))
+
+
+def _as(column: Column[Any], at: datetime) -> Any:
+    """A time as the column holds it: a text, or a time with or without its zone."""
+    if not isinstance(column.type, DateTime):
+        return at.isoformat()
+    return at if column.type.timezone else at.astimezone(UTC).replace(tzinfo=None)
+
+
+def _line(number: int, row: Row[Any], tools: Tools) -> Line | BadLine:
+    data = dict(row._mapping)
+    moment = _moment(data["updated_at"]).isoformat()
+    found: dict[str, Any] = {
+        "source": tools.name,
+        "revision": f"{data['id']}@{moment}",
+        "event_time": moment,
+        "relation": data["relation"],
+        "subject": _entity(data, "subject"),
+        "object": _entity(data, "object"),
+    }
+    for key in ("valid_from", "valid_to"):
+        value = data.get(key)
+        found[key] = value.isoformat()[:10] if isinstance(value, date) else value
+    for key in ("references", "risk", "demand"):
+        found[key] = data.get(key)
+    found["withdrawn"] = bool(data.get("withdrawn"))
+    return read_item(number, found, tools.catalogue)
+
+
+def _entity(data: Mapping[str, Any], side: str) -> dict[str, Any]:
+    labels, aliases = f"{side}_label_", f"{side}_aliases_"
+    return {
+        "id": str(data[f"{side}_id"]),
+        "labels": {
+            k.removeprefix(labels): v for k, v in data.items() if k.startswith(labels) and v
+        },
+        "aliases": {
+            k.removeprefix(aliases): [name for name in str(v).split("|") if name.strip()]
+            for k, v in data.items()
+            if k.startswith(aliases) and v
+        },
+    }
+
+
+def _deleted(
+    settings: Settings,
+    table: Table,
+    connection: Connection,
+    cursor: dict[str, Any],
+    receipt: Receipt,
+    tools: Tools,
+) -> Pages:
+    """Claims whose rows are no more, taken back: one look over all ids, some thousand at a time."""
+    now = tools.now()
+    last = datetime.fromisoformat(cursor["compared_at"]) if "compared_at" in cursor else None
+    every = timedelta(seconds=settings.compare_seconds)
+    if not every or (last and now - last < every):
+        return
+    there = {f"row:{id_}" for id_ in connection.execute(select(table.c.id)).scalars()}
+    connection.rollback()
+    rows = tools.seen_all("row:")
+    gone = sorted(key for key, id_ in rows.items() if id_ and key not in there)
+    for start in range(0, max(1, len(gone)), LINES):
+        part = gone[start : start + LINES]
+        facts = tools.facts(rows[key] for key in part)
+        lines = [
+            Line(number=n, update=notice(fact, f"{fact.update.revision}-deleted", now))
+            for n, fact in enumerate(facts, start=1)
+        ]
+        whole = start + LINES >= len(gone)
+        after = {**cursor, "compared_at": now.isoformat()} if whole else dict(cursor)
+        seen = dict.fromkeys(part, "")
+        yield Page(lines=lines, cursor=after, receipt=receipt, seen=seen)
+
+
+_: Source = pages

@@ -1,0 +1,152 @@
+"""What others send: `POST /hooks/NAME` on the daemon's port, signed, stored as it came, answered with 202, taken later.
+
+Signatures: Standard Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature: v1,…` over `id.timestamp.body`,
+https://www.standardwebhooks.com), or GitHub's (`X-Hub-Signature-256` over the body, `X-GitHub-Delivery` as its id).
+An id is taken once. The body holds claims in the ingest format: one object, a list, {"updates": […]}, or a CloudEvent
+(JSON or with `ce-` headers) whose data is one of these; its source and id are its unique name then.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from daemon.errors import BadConfig
+from daemon.sources import Page, Pages, Source, SourceSettings, Tools
+from store.facts import Receipt
+from store.updates import BadLine, read_item
+
+BODIES = 100  # of a page
+PREFIX = "whsec_"
+
+
+class Settings(SourceSettings):
+    """[sources.webhook]"""
+
+    secret_file: Path  # the shared secret; `whsec_` and base64, or any text for GitHub's style
+    style: Literal["standard", "github"] = "standard"
+    max_bytes: int = Field(default=1024 * 1024, ge=1)  # of a body
+    tolerance_seconds: int = Field(default=300, ge=1)  # between the sender's clock and ours
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """A body that is the sender's: its unique name, or why it is refused."""
+
+    key: str = ""
+    status: int = 202
+    reason: str = ""
+
+
+def secret(settings: Settings) -> bytes:
+    """The key of the HMAC. Raises: BadConfig: the file cannot be read or holds none."""
+    try:
+        text = settings.secret_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise BadConfig(f"{settings.secret_file} cannot be read ({error.strerror})") from error
+    if not text:
+        raise BadConfig(f"{settings.secret_file} is empty; it must hold the shared secret")
+    if settings.style == "github":
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix(PREFIX), validate=True)
+    except binascii.Error as error:
+        raise BadConfig(f"{settings.secret_file} must hold {PREFIX} and base64") from error
+
+
+def receive(
+    settings: Settings, headers: Mapping[str, str], body: bytes, *, now: datetime
+) -> Verified:
+    """Whether a request is the sender's. headers: names in lower case; body: as it came."""
+    if len(body) > settings.max_bytes:
+        return Verified(status=413, reason=f"the body is larger than {settings.max_bytes} bytes")
+    check = _github if settings.style == "github" else _standard
+    found = check(settings, headers, body, now)
+    event = _event_name(headers, body) if not found.reason else ""
+    return Verified(key=event or found.key, status=found.status, reason=found.reason)
+
+
+def _standard(
+    settings: Settings, headers: Mapping[str, str], body: bytes, now: datetime
+) -> Verified:
+    id_, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    signatures = headers.get("webhook-signature", "").split()
+    if not id_ or not stamp.isdigit() or not signatures or len(id_) > 200 or len(stamp) > 12:
+        return Verified(status=400, reason="webhook-id, -timestamp and -signature are needed")
+    if abs(now.timestamp() - int(stamp)) > settings.tolerance_seconds:
+        return Verified(status=400, reason="webhook-timestamp is too far from this clock")
+    signed = b".".join((id_.encode(), stamp.encode(), body))
+    right = b"v1," + base64.b64encode(hmac.digest(secret(settings), signed, hashlib.sha256))
+    same = [hmac.compare_digest(right, signature.encode()) for signature in signatures]
+    if not any(same):
+        return Verified(status=401, reason="no signature fits")
+    return Verified(key=id_)
+
+
+def _github(settings: Settings, headers: Mapping[str, str], body: bytes, now: datetime) -> Verified:
+    given, id_ = headers.get("x-hub-signature-256", ""), headers.get("x-github-delivery", "")
+    if not given or not id_ or len(id_) > 200:
+        return Verified(status=400, reason="X-Hub-Signature-256 and X-GitHub-Delivery are needed")
+    right = "sha256=" + hmac.new(secret(settings), body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(right.encode(), given.encode()):
+        return Verified(status=401, reason="the signature does not fit")
+    return Verified(key=id_)
+
+
+def _event_name(headers: Mapping[str, str], body: bytes) -> str:
+    """A CloudEvent's source and id, which are unique together; empty where it is none."""
+    if "ce-id" in headers and "ce-source" in headers:
+        return f"{headers['ce-source']} {headers['ce-id']}"[:400]
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    if isinstance(data, dict) and "specversion" in data:
+        return f"{data.get('source')} {data.get('id')}"[:400]
+    return ""
+
+
+def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+    """The bodies that wait, in the order of their arrival; each is taken with its claims. No cursor is needed."""
+    after = 0
+    while found := tools.deliveries(after, BODIES):
+        for delivery in found:
+            lines = [
+                read_item(number, item, tools.catalogue)
+                for number, item in enumerate(claims(delivery.body), start=1)
+            ]
+            receipt = Receipt(
+                file=f"{tools.name}:{delivery.key}",
+                retrieved_at=delivery.received_at,
+                payload_hash=hashlib.sha256(delivery.body).hexdigest(),
+            )
+            if not lines:
+                empty = delivery.body[:200].decode("utf-8", "replace")
+                lines = [BadLine(number=1, reason="no claims in the ingest format", excerpt=empty)]
+            yield Page(lines=lines, cursor=None, receipt=receipt, deliveries=(delivery.id,))
+        after = found[-1].id
+
+
+def claims(body: bytes) -> list[Any]:
+    """The claims of a body, unread; none where it holds none."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    if isinstance(data, dict) and "specversion" in data:
+        data = data.get("data")
+    if isinstance(data, dict) and "updates" in data:
+        data = data["updates"]
+    found = [data] if isinstance(data, dict) else data
+    return found if isinstance(found, list) else []
+
+
+_: Source = pages

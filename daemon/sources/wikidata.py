@@ -1,0 +1,266 @@
+"""Wikidata by a watch-list: what changed in the items that you name, 50 at a time, one request after another.
+
+First only the revisions are asked for, then the items whose revision is new or that a stream pointed at. A statement
+becomes a claim when what it says changed, with the entity's last change as its event time; one that is gone is taken
+back. The relations are those of the catalogue whose id is a property (P38). Every base URL is a setting.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import Field, field_validator
+
+from daemon import wikibase
+from daemon.client import Answer, Client, shown_url
+from daemon.errors import SourceFailed
+from daemon.sources import Page, Pages, RemoteSettings, Source, Tools, notice
+from daemon.wikibase import Item, Statement
+from store.facts import Entity, FactUpdate, Receipt
+from store.updates import Line
+
+BATCH = 50  # ids of one request, Wikidata's limit
+POINTERS = 500  # of one pull
+SOURCE = "wikidata"
+
+
+class Settings(RemoteSettings):
+    """[sources.wikidata]"""
+
+    api: str = Field(default="https://www.wikidata.org/w/api.php", pattern="^https?://")
+    items: tuple[str, ...] = ()  # the watch-list
+    items_file: Path | None = None  # more of it, one id a line
+    maxlag: int = Field(
+        default=5, ge=1
+    )  # seconds that its replicas may lag before it asks for peace
+    licence: str = "CC0-1.0"
+    min_references: int = Field(default=1, ge=0)
+    soak_seconds: int = Field(default=86_400, ge=0)
+    risk_api: str = ""  # a revert-risk model (Lift Wing); empty: none is asked
+
+    @field_validator("items")
+    @classmethod
+    def _are_ids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for id_ in value:
+            if not is_id(id_):
+                raise ValueError(f"{id_!r} is no item's id, as Q224")
+        return value
+
+
+def is_id(text: str) -> bool:
+    """Q and a number."""
+    return text[:1] == "Q" and text[1:].isdigit()
+
+
+def watched(settings: Settings) -> list[str]:
+    """The whole watch-list, in order. Raises: SourceFailed: the file cannot be read."""
+    found = list(settings.items)
+    if settings.items_file:
+        try:
+            lines = settings.items_file.read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SourceFailed(f"{settings.items_file} cannot be read: {error}") from error
+        found += [line for line in lines if is_id(line)]
+    return list(dict.fromkeys(found))
+
+
+def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+    """What changed since each item's last revision that was taken. The cursor: {at}, where the last pull ended its round."""
+    desk = Desk(settings, tools, tools.client(settings))
+    pointed = [key for key in tools.pointers(POINTERS) if is_id(key)]
+    ids = watched(settings)
+    start = int(cursor.get("at", 0)) if int(cursor.get("at", 0)) < len(ids) else 0
+    for part in _batches(pointed):
+        yield desk.page(part, {"at": start}, looked_at=part)
+    for number, at in enumerate(range(start, len(ids), BATCH)):
+        if number >= settings.max_pages:
+            return
+        part = ids[at : at + BATCH]
+        changed = desk.changed(part)
+        after = {"at": at + BATCH if at + BATCH < len(ids) else 0}
+        if changed:
+            yield desk.page(changed, after)
+
+
+def recheck(settings: Settings, subjects: Sequence[str], tools: Tools) -> Iterator[Page]:
+    """Whether the revisions that were taken are still the current ones; what changed meanwhile, as pages."""
+    desk = Desk(settings, tools, tools.client(settings))
+    for part in _batches([id_ for id_ in subjects if is_id(id_)]):
+        changed = desk.changed(part)
+        if changed:
+            yield desk.page(changed, {"at": 0})
+
+
+def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
+    left = iter(ids)
+    while part := list(islice(left, BATCH)):
+        yield part
+
+
+@dataclass
+class Desk:
+    """One pull's work: settings, tools and the names that were looked up."""
+
+    settings: Settings
+    tools: Tools
+    client: Client
+
+    def __post_init__(self) -> None:
+        self.names: dict[str, Entity] = {}
+
+    def ask(self, ids: Sequence[str], props: str) -> tuple[Answer, Mapping[str, Any]]:
+        """Raises: SourceFailed."""
+        asked = {
+            "action": "wbgetentities",
+            "format": "json",
+            "ids": "|".join(ids),
+            "props": props,
+            "languages": "|".join((*self.tools.languages, "mul")),
+            "redirects": "yes",
+            "maxlag": str(self.settings.maxlag),
+        }
+        answer = self.client.get(self.settings.api, params=asked)
+        try:
+            data = json.loads(answer.body)
+            if "error" in data:
+                raise self._refused(answer, data["error"])
+            if not isinstance(data["entities"], dict):
+                raise ValueError("entities is no object")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise SourceFailed(f"{shown_url(answer.url)} sent no entities ({error})") from error
+        return answer, data
+
+    def _refused(self, answer: Answer, error: Mapping[str, Any]) -> SourceFailed:
+        failed = SourceFailed(f"{shown_url(answer.url)} refused: {error.get('code')}")
+        after = answer.headers.get("retry-after", "")
+        failed.retry_seconds = float(after) if after.isdigit() else None
+        return failed
+
+    def changed(self, ids: Sequence[str]) -> list[str]:
+        """Those whose revision is not the one that was taken last."""
+        _, data = self.ask(ids, "info")
+        seen = self.tools.seen(f"entity:{id_}" for id_ in ids)
+        found = []
+        for key, entity in data["entities"].items():
+            asked = (entity.get("redirects") or {}).get("from", key)
+            now = "missing" if "missing" in entity else str(entity.get("lastrevid"))
+            if seen.get(f"entity:{asked}") != now:
+                found.append(asked)
+        return found
+
+    def page(
+        self,
+        ids: Sequence[str],
+        cursor: Mapping[str, Any] | None,
+        looked_at: Sequence[str] = (),
+    ) -> Page:
+        """The claims that these items make anew and the ones that they make no more."""
+        asked_at = self.tools.now()
+        answer, data = self.ask(ids, "info|claims|labels|aliases")
+        try:
+            found = list(wikibase.items(data, self.relations, self.tools.languages))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise SourceFailed(f"{self.settings.api} sent an entity without {error}") from error
+        self.look_up(s.object for item in found for s in item.statements if s.is_item)
+        updates: list[FactUpdate] = []
+        seen: dict[str, str] = {}
+        for item in found:
+            fresh, states = self.news(item)
+            updates += fresh
+            seen |= states | {f"entity:{item.asked_as}": str(item.revision)}
+            seen |= {f"entity:{item.id}": str(item.revision)}
+        for id_ in wikibase.missing(data):
+            updates += self.gone(id_, f"missing-{asked_at:%Y%m%d}", asked_at)
+            seen[f"entity:{id_}"] = "missing"
+        receipt = Receipt(
+            file=shown_url(answer.url),
+            retrieved_at=asked_at,
+            payload_hash=hashlib.sha256(answer.body).hexdigest(),
+        )
+        lines = [Line(number=n, update=update) for n, update in enumerate(updates, start=1)]
+        return Page(lines=lines, cursor=cursor, receipt=receipt, seen=seen, looked_at=looked_at)
+
+    @property
+    def relations(self) -> list[str]:
+        """The catalogue's properties."""
+        return [id_ for id_ in self.tools.catalogue if id_[0] == "P" and id_[1:].isdigit()]
+
+    def look_up(self, ids: Iterator[str]) -> None:
+        """The names of objects."""
+        for part in _batches(sorted(set(ids) - set(self.names))):
+            _, data = self.ask(part, "labels|aliases")
+            for key, entity in data["entities"].items():
+                if "missing" in entity:
+                    continue
+                asked = (entity.get("redirects") or {}).get("from", key)
+                self.names[asked] = wikibase.named(entity, self.tools.languages)
+
+    def news(self, item: Item) -> tuple[list[FactUpdate], dict[str, str]]:
+        """What an item says now and did not when it was taken last."""
+        names = hashlib.sha256(json.dumps(item.named.as_json()).encode()).hexdigest()[:8]
+        digests = {f"statement:{s.id}": s.digest(item.id, names) for s in item.statements}
+        seen = self.tools.seen(digests)
+        can = [s for s in item.statements if not s.is_item or s.object in self.names]
+        fresh = [s for s in can if seen.get(f"statement:{s.id}") != digests[f"statement:{s.id}"]]
+        risk = self.risk(item.revision) if fresh else None
+        said = [self.update(item, statement, risk) for statement in fresh]
+        back = self.taken_back(item, can)
+        if item.asked_as != item.id:  # it was merged into another item
+            back += self.gone(item.asked_as, str(item.revision), item.modified)
+        return said + back, {key: digests[key] for s in can if (key := f"statement:{s.id}")}
+
+    def taken_back(self, item: Item, statements: Sequence[Statement]) -> list[FactUpdate]:
+        """What was claimed about an item with another object or other times than it says now."""
+        still = {(s.relation, self.object_of(s).id, s.valid_from, s.valid_to) for s in statements}
+        return [
+            notice(fact, str(item.revision), item.modified)
+            for fact in self.tools.claimed(SOURCE, item.id)
+            if (fact.relation, fact.object.id, fact.update.valid_from, fact.update.valid_to)
+            not in still
+        ]
+
+    def gone(self, id_: str, revision: str, at: datetime) -> list[FactUpdate]:
+        """An item is no more: all that was claimed about it is taken back."""
+        return [notice(fact, revision, at) for fact in self.tools.claimed(SOURCE, id_)]
+
+    def object_of(self, statement: Statement) -> Entity:
+        """The object with its names; redirects are followed."""
+        if statement.is_item:
+            return self.names[statement.object]
+        names = dict.fromkeys(self.tools.languages, statement.object)
+        return Entity(id=statement.object, labels=names)
+
+    def update(self, item: Item, statement: Statement, risk: float | None) -> FactUpdate:
+        """A statement as a claim."""
+        return FactUpdate(
+            source=SOURCE,
+            revision=str(item.revision),
+            event_time=item.modified,
+            subject=item.named,
+            relation=statement.relation,
+            object=self.object_of(statement),
+            valid_from=statement.valid_from,
+            valid_to=statement.valid_to,
+            references=statement.references,
+            risk=risk,
+        )
+
+    def risk(self, revision: int) -> float | None:
+        """The probability that a revision will be reverted, where a model is configured; None where it does not say."""
+        if not self.settings.risk_api:
+            return None
+        url = f"{self.settings.risk_api.rstrip('/')}/{quote(str(revision))}"
+        try:
+            data = json.loads(self.client.get(url).body)
+            return float(data["output"]["probabilities"]["true"])
+        except (SourceFailed, ValueError, KeyError, TypeError):
+            return None  # one signal of several; soak and references still hold
+
+
+_: Source = pages

@@ -1,0 +1,105 @@
+"""Wikidata's EventStreams: server-sent events that say which items changed. Claims nothing, points the watch-list there.
+
+Each pull listens for some seconds, from `Last-Event-ID` on. Repeats and disorder are normal: an event's `meta.id` is
+taken once, and the watch-list asks for the item's current revision, so that order does not matter. Canary events are
+dropped. The pointers and the last id are stored together.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+from httpx_sse import EventSource, ServerSentEvent, SSEError
+from pydantic import Field
+
+from daemon.client import Client, shown_url
+from daemon.errors import SourceFailed
+from daemon.sources import Page, Pages, RemoteSettings, Source, Tools
+from daemon.sources.wikidata import is_id
+from store.facts import Receipt
+
+EVENTS = 500  # of a page
+RECONNECTS = 10  # of a pull
+
+
+class Settings(RemoteSettings):
+    """[sources.wikidata_events]"""
+
+    url: str = Field(default="https://stream.wikimedia.org/v2/stream/recentchange", pattern="^https?://")  # fmt: skip
+    points_to: str = "wikidata"  # the source that looks at the items
+    wiki: str = "wikidatawiki"
+    items: tuple[str, ...] = ()  # only these; empty: every item, and the watch-list decides
+    listen_seconds: float = Field(default=20.0, gt=0)  # of a pull
+
+
+def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+    """What was heard until the time is over or the stream went silent. The cursor: {last_event_id}."""
+    client = tools.client(settings)
+    last = str(cursor.get("last_event_id", ""))
+    until = client.clock() + settings.listen_seconds
+    reconnects = 0
+    while client.clock() < until and reconnects < RECONNECTS:
+        heard: list[ServerSentEvent] = []
+        for event in _listen(client, settings, last, until - client.clock()):
+            heard.append(event)
+            last = event.id or last
+            if len(heard) == EVENTS:
+                yield _page(settings, heard, last, tools)
+                heard = []
+        if heard:
+            yield _page(settings, heard, last, tools)
+        reconnects += 1
+        client.sleep(min(settings.retry_wait_seconds, max(0.0, until - client.clock())))
+
+
+def _listen(
+    client: Client, settings: Settings, last: str, seconds: float
+) -> Iterator[ServerSentEvent]:
+    """Events until the connection ends, by whoever's will. Raises: SourceFailed: it was refused."""
+    headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+    headers |= {"Last-Event-ID": last} if last else {}
+    heard = False
+    try:
+        with client.stream(settings.url, headers=headers, seconds=seconds) as response:
+            for event in EventSource(response).iter_sse():
+                heard = True
+                yield event
+    except SSEError as error:
+        raise SourceFailed(f"{shown_url(settings.url)} is no event stream: {error}") from error
+    except httpx.TimeoutException:
+        return  # the time is over, or nothing happens
+    except httpx.TransportError as error:
+        if not heard:
+            raise SourceFailed(
+                f"{shown_url(settings.url)}: {error or type(error).__name__}"
+            ) from error
+
+
+def _page(settings: Settings, events: list[ServerSentEvent], last: str, tools: Tools) -> Page:
+    found = {}
+    for event in events:
+        try:
+            data = json.loads(event.data)
+            meta = data["meta"]
+            canary = meta.get("domain") == "canary"
+            if not canary and data.get("wiki") == settings.wiki and data.get("type") in ("edit", "new"):  # fmt: skip
+                found[f"event:{meta['id']}"] = str(data.get("title", ""))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue  # one event that cannot be read; the watch-list's own rounds see the item
+    seen = tools.seen(found)
+    wanted = {
+        key: title
+        for key, title in found.items()
+        if key not in seen and is_id(title) and (not settings.items or title in settings.items)
+    }
+    return Page(
+        lines=(),
+        cursor={"last_event_id": last},
+        receipt=Receipt(file=shown_url(settings.url), retrieved_at=tools.now()),
+        seen=wanted,
+        points={settings.points_to: sorted(set(wanted.values()))},
+    )
+
+
+_: Source = pages
