@@ -1,12 +1,18 @@
-"""/metrics, /livez and /readyz on one port, on 127.0.0.1 unless told otherwise."""
+"""/metrics, /livez, /readyz and /hooks/NAME on one port, on 127.0.0.1 unless told otherwise."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from daemon.hooks import Hook
+from store.errors import StoreError
+
+BODY_SECONDS = 20  # for a whole body, however slowly it comes
+PART = 64 * 1024
 Probe = Callable[[], str | None]  # why it is not well; None: it is
 
 
@@ -14,7 +20,14 @@ class Health:
     """The server of one daemon."""
 
     def __init__(
-        self, host: str, port: int, registry: CollectorRegistry, *, live: Probe, ready: Probe
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        *,
+        live: Probe,
+        ready: Probe,
+        hooks: Mapping[str, Hook],
     ) -> None:
         routes = {"/livez": live, "/readyz": ready}
 
@@ -32,6 +45,39 @@ class Health:
                     )
                 else:
                     self._answer(404, b"/metrics, /livez and /readyz are here\n", "text/plain")
+
+            def do_POST(self) -> None:
+                hook = hooks.get(self.path.split("?")[0].removeprefix("/hooks/"))
+                length = self.headers.get("Content-Length", "")
+                self.close_connection = True
+                if hook is None:
+                    self._say(404, "no such hook")
+                elif not length.isdigit():
+                    self._say(411, "Content-Length is needed")
+                elif len(length) > 12 or int(length) > hook.max_bytes:
+                    self._say(413, f"the body is larger than {hook.max_bytes} bytes")
+                else:
+                    self._take(hook, int(length))
+
+            def _take(self, hook: Hook, length: int) -> None:
+                body, until = bytearray(), time.monotonic() + BODY_SECONDS
+                while len(body) < length and time.monotonic() < until:
+                    part = self.rfile.read1(min(PART, length - len(body)))
+                    if not part:
+                        break
+                    body += part
+                if len(body) < length:
+                    self._say(400, "the body did not come whole")
+                    return
+                try:
+                    reply = hook.take({k.lower(): v for k, v in self.headers.items()}, bytes(body))
+                except StoreError:
+                    self._say(503, "it could not be stored, send it again")
+                    return
+                self._say(reply.status, reply.text)
+
+            def _say(self, status: int, text: str) -> None:
+                self._answer(status, text.encode() + b"\n", "text/plain")
 
             def _answer(self, status: int, body: bytes, kind: str) -> None:
                 self.send_response(status)

@@ -22,6 +22,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from daemon import planning, publishing
 from daemon.bootstrap import Factd
 from daemon.errors import Busy
+from daemon.hooks import hooks
 from daemon.http import Health
 from daemon.log import log
 from daemon.metrics import Metrics
@@ -39,13 +40,18 @@ class Daemon:
 
     def __init__(self, factd: Factd, config_path: Path) -> None:
         self.factd, self.config_path = factd, config_path
-        self.metrics = Metrics(factd.store)
+        self.metrics = Metrics(factd.store, tuple(factd.sources))
         self.stopping = threading.Event()
         self.beat = time.monotonic()
         self.child: subprocess.Popen[str] | None = None
         http = factd.config.http
         self.health = Health(
-            http.host, http.port, self.metrics.registry, live=self.not_live, ready=self.not_ready
+            http.host,
+            http.port,
+            self.metrics.registry,
+            live=self.not_live,
+            ready=self.not_ready,
+            hooks=hooks(factd),
         )
         self.clock = BackgroundScheduler(timezone=UTC)
 

@@ -8,19 +8,23 @@ factd_frozen 0
 factd_runs_total{job="cycle",status="done"} 31
 factd_step_seconds_bucket{step="edit",le="60.0"} 30
 factd_missed_ticks_total{job="pull"} 0
+factd_source_frozen{source="wikidata"} 0
+factd_source_failures{source="wikidata"} 0
+factd_source_last_success_timestamp_seconds{source="wikidata"} 1.79e+09
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
-from store import fact_queries, release_queries
+from store import fact_queries, release_queries, source_queries
 from store.releases import CandidateStatus, RunStatus
 from store.schema import CandidateRow
 from store.session import Store
+from store.source_queries import SourceState
 
 JOBS = ("pull", "cycle")
 STEPS = ("pull", "cycle")
@@ -30,8 +34,8 @@ BUCKETS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 class StoreCollector(Collector):
     """What the database says now."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, sources: tuple[str, ...]) -> None:
+        self.store, self.sources = store, sources
 
     def collect(self) -> Iterator[Metric]:
         """One short transaction a scrape."""
@@ -41,6 +45,7 @@ class StoreCollector(Collector):
             frozen = release_queries.frozen(session)
             query = select(CandidateRow.status, func.count()).group_by(CandidateRow.status)
             candidates = {status: count for status, count in session.execute(query)}  # noqa: C416 - rows, no dict
+            states = [source_queries.source_state(session, name) for name in self.sources]
         yield _labelled("factd_facts", "Fact versions by status.", facts)
         every = {status.value: candidates.get(status.value, 0) for status in CandidateStatus}
         yield _labelled("factd_candidates", "Candidates by status.", every)
@@ -57,9 +62,25 @@ class StoreCollector(Collector):
             "factd_frozen", "1 while nothing is written or published.", float(bool(frozen))
         )
 
+        for name, text, value in SOURCE_SERIES:
+            yield _labelled(name, text, {s.name: value(s) for s in states}, label="source")
 
-def _labelled(name: str, text: str, values: dict[str, int]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, text, labels=["status"])
+
+SOURCE_SERIES: tuple[tuple[str, str, Callable[[SourceState], float]], ...] = (
+    ("factd_source_frozen", "1 while a source is not asked.", lambda s: float(bool(s.frozen))),
+    ("factd_source_failures", "Pulls that failed in a row.", lambda s: float(s.failures)),
+    (
+        "factd_source_last_success_timestamp_seconds",
+        "When a source was pulled to its end; 0: never.",
+        lambda s: s.succeeded_at.timestamp() if s.succeeded_at else 0.0,
+    ),
+)
+
+
+def _labelled(
+    name: str, text: str, values: Mapping[str, float], *, label: str = "status"
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=[label])
     for status, value in values.items():
         family.add_metric([status], value)
     return family
@@ -68,9 +89,9 @@ def _labelled(name: str, text: str, values: dict[str, int]) -> GaugeMetricFamily
 class Metrics:
     """A registry with everything; counters start at 0."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, sources: tuple[str, ...] = ()) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(StoreCollector(store))
+        self.registry.register(StoreCollector(store, sources))
         self.runs = Counter(
             "factd_runs", "Ticks of jobs that ended.", ["job", "status"], registry=self.registry
         )

@@ -44,12 +44,16 @@ def _file(path: Path, after: int, places: Mapping[str, Path], tools: Tools) -> P
     receipt = Receipt(file=path.name, retrieved_at=tools.now())
     lines = read_updates(path, tools.catalogue, after=after)
     errors = path.with_name(path.name + ".errors")
-    while part := list(islice(lines, LINES)):
-        cursor = {"file": path.name, "line": part[-1].number}
+    part = list(islice(lines, LINES))
+    while part:
+        more = list(islice(lines, LINES))
+        # the last lines leave no mark: another file of this name starts from its own beginning
+        cursor = {"file": path.name, "line": part[-1].number} if more else {}
         report = yield Page(lines=part, cursor=cursor, receipt=receipt)
         if report.bad:
             with errors.open("a", encoding="utf-8") as file:
                 file.write(errors_text(report.bad))
+        part = more
     goal = unused(places["failed" if errors.exists() else "done"] / path.name)
     if errors.exists():
         errors.rename(goal.with_name(goal.name + ".errors"))

@@ -9,7 +9,7 @@ from daemon.bootstrap import Factd, build
 from daemon.config import load_config
 from daemon.errors import PublishFailed
 from daemon.publishers.local_directory import LocalDirectory
-from daemon.sources.drop_folder import pull
+from daemon.pulling import pull
 from store import fact_queries, migrate
 
 BASE = GOLDEN / "llama" / "model"
@@ -25,13 +25,13 @@ def factd(tmp_path: Path) -> Factd:
 
 
 def test_files_of_one_name_end_side_by_side_and_a_bad_one_has_an_error_file(factd: Factd) -> None:
-    inbox = factd.config.sources.drop_folder
+    inbox = factd.config.root / "inbox"
     inbox.mkdir()
     for rows in ([claim("HR", "EUR")], [claim("FR", "EUR"), b"{x"], [claim("IT", "EUR")]):
         jsonl(inbox / "x.jsonl", rows)
-        assert pull(factd).files == 1
+        assert pull(factd, "drop_folder").files == 1
     (inbox / "notes.txt").write_text("no source")
-    assert pull(factd).files == 0
+    assert pull(factd, "drop_folder").files == 0
     assert sorted(p.name for p in (inbox / "done").iterdir()) == ["x.1.jsonl", "x.jsonl"]
     assert "line 2" in (inbox / "failed" / "x.jsonl.errors").read_text()
     with factd.store.begin() as session:
@@ -39,10 +39,10 @@ def test_files_of_one_name_end_side_by_side_and_a_bad_one_has_an_error_file(fact
 
 
 def test_a_file_that_a_crash_left_in_processing_is_taken_up_again(factd: Factd) -> None:
-    left = factd.config.sources.drop_folder / "processing"
+    left = factd.config.root / "inbox" / "processing"
     left.mkdir(parents=True)
     jsonl(left / "x.jsonl", [claim("HR", "EUR")])
-    assert (pull(factd).new, pull(factd).files) == (1, 0)
+    assert (pull(factd, "drop_folder").new, pull(factd, "drop_folder").files) == (1, 0)
 
 
 def test_current_is_swapped_and_old_versions_are_pruned_but_never_the_base(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""What is posted to `/hooks/NAME`: verified, stored as it came, answered. The source takes it at its next pull."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from daemon.bootstrap import Factd
+from daemon.log import log
+from daemon.registry import Configured
+from store import source_queries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """An HTTP answer."""
+
+    status: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hook:
+    """One source that is sent to."""
+
+    max_bytes: int
+    take: Callable[[Mapping[str, str], bytes], Reply]  # headers in lower case, body
+
+
+def hooks(factd: Factd) -> dict[str, Hook]:
+    """The hooks of the configured sources, by name."""
+    return {
+        name: _hook(factd, source)
+        for name, source in factd.sources.items()
+        if source.receive is not None and source.settings.enabled
+    }
+
+
+def _hook(factd: Factd, source: Configured) -> Hook:
+    receive: Callable[..., Any] = source.receive or (lambda *_, **__: None)
+    settings: Any = source.settings
+
+    def take(headers: Mapping[str, str], body: bytes) -> Reply:
+        found = receive(settings, headers, body, now=factd.now())
+        if found.reason:
+            log.warning("delivery refused", source=source.name, status=found.status)
+            return Reply(status=found.status, text=found.reason)
+        with factd.store.begin() as session:
+            new = source_queries.add_delivery(
+                session, source.name, found.key, body, now=factd.now()
+            )
+        return Reply(status=202, text="stored" if new else "was stored before")
+
+    return Hook(max_bytes=settings.max_bytes, take=take)
