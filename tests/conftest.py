@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,18 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from store import migrate, release_queries
+import postgres
+
+from daemon.bootstrap import Factd, build
+from daemon.config import load_config
+from store import fact_queries, migrate, release_queries
 from store.catalogue import Catalogue, load_catalogue
 from store.fact_queries import Judge
 from store.session import Store
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
+SERVER: pytest.StashKey[Any] = pytest.StashKey()
+CASES: pytest.StashKey[list[tuple[str, ...]]] = pytest.StashKey()
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
@@ -30,15 +36,138 @@ def judge(catalogue: Catalogue) -> Judge:
     return Judge(catalogue=catalogue)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgresql", "both"),
+        default="both",
+        help="where tests keep their facts; both: tests of the store on both, whole cycles on SQLite",
+    )
+    parser.addoption("--cases", default="", help="write the table of sources' cases to this file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SERVER] = None
+    config.stash[CASES] = []
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    server = config.stash.get(SERVER, None)
+    if server:
+        server.stop()
+    if config.getoption("--cases") and config.stash[CASES]:
+        Path(config.getoption("--cases")).write_text(cases_text(config.stash[CASES]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    marker = item.get_closest_marker("case")
+    if marker and report.when == "call":
+        name = item.name.split("[")[0]
+        item.config.stash[CASES].append((*marker.args, name, report.outcome))
+    return report
+
+
+def cases_text(rows: list[tuple[str, ...]]) -> str:
+    """The table of `docs/source-cases.md`."""
+    head = [
+        "# What each source does when something goes wrong",
+        "",
+        "Made by `make docs` from the tests, each of which talks to a real HTTP server on loopback, or to a real database.",
+        "",
+        "| source | case | outcome | test | result |",
+        "|---|---|---|---|---|",
+    ]
+    unique = dict.fromkeys(rows)
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in unique), ""])
+
+
+def postgresql(config: pytest.Config) -> str:
+    """The URL of a fresh PostgreSQL database; the server starts at the first."""
+    if config.stash[SERVER] is None:
+        folder = postgres.binaries()
+        if folder is None:
+            pytest.skip("no PostgreSQL server is installed (Debian: postgresql)")
+        config.stash[SERVER] = postgres.Server(folder)
+    return str(config.stash[SERVER].new())
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--database")
+        names = ("sqlite", "postgresql") if chosen == "both" else (chosen,)
+        metafunc.parametrize("backend", names, scope="session")
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def database(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """The URL of a migrated, empty database."""
+    if backend == "postgresql":
+        return postgresql(request.config)
     url = f"sqlite:///{tmp_path / 'factd.sqlite'}"
     migrate.upgrade(url)
-    found = Store(url)
+    return url
+
+
+@pytest.fixture
+def elsewhere(request: pytest.FixtureRequest) -> str:
+    """The database of a whole cycle: empty for SQLite in its state folder."""
+    return postgresql(request.config) if request.config.getoption("--database") == "postgresql" else ""  # fmt: skip
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    found = Store(database)
     with found.begin() as session:
         release_queries.ensure_base(session, now=NOW)
     yield found
     found.close()
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def on(self, **more: float) -> None:
+        self.time += timedelta(**more)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+Maker = Callable[[str], Factd]
+
+
+@pytest.fixture
+def make(tmp_path: Path, database: str, clock: Clock) -> Iterator[Maker]:
+    """factd with the given tables, on a tiny model that is not loaded, with a clock that a test sets."""
+    made: list[Factd] = []
+
+    def build_it(tables: str = "") -> Factd:
+        path = tmp_path / "factd.toml"
+        model = GOLDEN / "llama" / "model"
+        path.write_text(f'[model]\npath = "{model}"\n[store]\nurl = "{database}"\n{tables}')
+        made.append(build(load_config(path), now=clock))
+        return made[-1]
+
+    yield build_it
+    for factd in made:
+        factd.store.close()
+
+
+def said(factd: Factd) -> dict[str, str]:
+    """Every claim: subject and object, and its status."""
+    with factd.store.begin() as session:
+        facts = fact_queries.list_facts(session)
+    return {f"{f.subject.id} {f.object.id} {f.update.revision}": f.status.value for f in facts}
 
 
 def claim(who: str, held: str, /, *, day: str | None = "2023-01-01", **more: Any) -> dict[str, Any]:
