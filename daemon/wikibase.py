@@ -5,8 +5,6 @@ start (P580) and an end (P582) are the claim's validity; a statement that ended 
 An unknown or missing value is no object. JSON as `wbgetentities` gives it: https://www.wikidata.org/w/api.php?action=help&modules=wbgetentities
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,12 +31,6 @@ class Statement:
     valid_from: date | None
     valid_to: date | None
     references: int
-
-    def digest(self, subject: str, revision_of_names: str) -> str:
-        """16 hexadecimal digits that change when what it says changes."""
-        said = [subject, self.relation, self.object, str(self.valid_from), str(self.valid_to)]
-        text = json.dumps([*said, self.references, revision_of_names])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from daemon.client import Answer, Client, shown_url
 from daemon.errors import SourceFailed
 from daemon.sources import Page, Pages, RemoteSettings, Source, Tools, notice
 from daemon.wikibase import Item, Statement
-from store.facts import Entity, FactUpdate, Receipt
+from store.facts import Entity, Fact, FactUpdate, Receipt
 from store.updates import Line
 
 BATCH = 50  # ids of one request, Wikidata's limit
@@ -171,9 +171,8 @@ class Desk:
         updates: list[FactUpdate] = []
         seen: dict[str, str] = {}
         for item in found:
-            fresh, states = self.news(item)
-            updates += fresh
-            seen |= states | {f"entity:{item.asked_as}": str(item.revision)}
+            updates += self.news(item)
+            seen |= {f"entity:{item.asked_as}": str(item.revision)}
             seen |= {f"entity:{item.id}": str(item.revision)}
         for id_ in wikibase.missing(data):
             updates += self.gone(id_, f"missing-{asked_at:%Y%m%d}", asked_at)
@@ -201,29 +200,29 @@ class Desk:
                 asked = (entity.get("redirects") or {}).get("from", key)
                 self.names[asked] = wikibase.named(entity, self.tools.languages)
 
-    def news(self, item: Item) -> tuple[list[FactUpdate], dict[str, str]]:
-        """What an item says now and did not when it was taken last."""
-        names = hashlib.sha256(json.dumps(item.named.as_json()).encode()).hexdigest()[:8]
-        digests = {f"statement:{s.id}": s.digest(item.id, names) for s in item.statements}
-        seen = self.tools.seen(digests)
+    def news(self, item: Item) -> list[FactUpdate]:
+        """What an item says now and did not when it was taken last, and what it does not say any more."""
+        claimed = self.tools.claimed(SOURCE, item.id)
         can = [s for s in item.statements if not s.is_item or s.object in self.names]
-        fresh = [s for s in can if seen.get(f"statement:{s.id}") != digests[f"statement:{s.id}"]]
+        there = {_said(fact) for fact in claimed}
+        names = json.dumps(item.named.as_json())
+        fresh = [s for s in can if (self.times(s), s.references, names) not in there]
         risk = self.risk(item.revision) if fresh else None
         said = [self.update(item, statement, risk) for statement in fresh]
-        back = self.taken_back(item, can)
+        still = {self.times(s) for s in can}
+        back = [
+            notice(fact, str(item.revision), item.modified)
+            for fact in claimed
+            if _times(fact.update) not in still
+        ]
         if item.asked_as != item.id:  # it was merged into another item
             back += self.gone(item.asked_as, str(item.revision), item.modified)
-        return said + back, {key: digests[key] for s in can if (key := f"statement:{s.id}")}
+        return said + back
 
-    def taken_back(self, item: Item, statements: Sequence[Statement]) -> list[FactUpdate]:
-        """What was claimed about an item with another object or other times than it says now."""
-        still = {(s.relation, self.object_of(s).id, s.valid_from, s.valid_to) for s in statements}
-        return [
-            notice(fact, str(item.revision), item.modified)
-            for fact in self.tools.claimed(SOURCE, item.id)
-            if (fact.relation, fact.object.id, fact.update.valid_from, fact.update.valid_to)
-            not in still
-        ]
+    def times(self, statement: Statement) -> tuple[Any, ...]:
+        """What a statement says, and when that holds."""
+        object_ = self.object_of(statement).id
+        return statement.relation, object_, statement.valid_from, statement.valid_to
 
     def gone(self, id_: str, revision: str, at: datetime) -> list[FactUpdate]:
         """An item is no more: all that was claimed about it is taken back."""
@@ -261,6 +260,15 @@ class Desk:
             return float(data["output"]["probabilities"]["true"])
         except (SourceFailed, ValueError, KeyError, TypeError):
             return None  # one signal of several; soak and references still hold
+
+
+def _times(said: FactUpdate) -> tuple[Any, ...]:
+    return said.relation, said.object.id, said.valid_from, said.valid_to
+
+
+def _said(fact: Fact) -> tuple[Any, ...]:
+    update = fact.update
+    return _times(update), update.references, json.dumps(update.subject.as_json())
 
 
 _: Source = pages
