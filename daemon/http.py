@@ -1,5 +1,6 @@
 """/metrics, /livez, /readyz and /hooks/NAME on one port, on 127.0.0.1 unless told otherwise."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,11 +10,20 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from daemon.hooks import Hook
+from daemon.log import log
 from store.errors import StoreError
 
 BODY_SECONDS = 20  # for a whole body, however slowly it comes
 PART = 64 * 1024
 Probe = Callable[[], str | None]  # why it is not well; None: it is
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A peer that breaks off is its own affair."""
+        log.warning("request broke off", error=repr(sys.exception()))
 
 
 class Health:
@@ -100,8 +110,7 @@ class Health:
 
     def start(self) -> None:
         """Answer from now on."""
-        self.server = ThreadingHTTPServer(self.address, self.handler)
-        self.server.daemon_threads = True
+        self.server = _Server(self.address, self.handler)
         self.thread = threading.Thread(target=self.server.serve_forever, name="http", daemon=True)
         self.thread.start()
 

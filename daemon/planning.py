@@ -14,7 +14,7 @@ from daemon import render
 from daemon.bootstrap import Factd
 from daemon.windows import Days, Window, closed
 from store import fact_queries, name_queries, release_queries, source_queries
-from store.facts import Fact, FactStatus
+from store.facts import Fact, FactStatus, Ruling
 from store.names import Names
 from store.releases import CandidateStatus, Release, ReleaseStatus
 
@@ -120,7 +120,7 @@ def _chosen(
     for fact in _pending(session):
         if fact.id in there:
             continue
-        why = held.get(fact.provenance.channel, "") or _unfit(factd, fact, pairs)
+        why = held.get(fact.provenance.channel, "") or _unfit(factd, session, fact, pairs)
         if not why and len(chosen) >= room:
             why = f"{full}; its turn comes by priority"
         if not why:
@@ -139,11 +139,19 @@ def _pending(session: Session) -> Iterator[Fact]:
     yield from islice(found, LOOKED_AT)
 
 
-def _unfit(factd: Factd, fact: Fact, pairs: Mapping[tuple[str, str], str]) -> str:
+def _held_insertion(factd: Factd, session: Session, fact: Fact) -> bool:
+    """The base model does not know the subject, and such facts wait for an approval that this one has not."""
+    if fact.asked != UNKNOWN_SUBJECT or factd.config.planning.insertions == "write":
+        return False
+    verdict = fact_queries.verdicts(session, *fact.update.pair).get(fact.object.id)
+    return verdict is None or verdict.ruling not in (Ruling.APPROVED, Ruling.PINNED)
+
+
+def _unfit(factd: Factd, session: Session, fact: Fact, pairs: Mapping[tuple[str, str], str]) -> str:
     """Why a fact cannot be written now; empty where it can."""
     if fact.update.pair in pairs:
         return f"{pairs[fact.update.pair]} is written for this subject and relation, and an edit writes one object"
-    if fact.asked == UNKNOWN_SUBJECT and factd.config.planning.insertions == "hold":
+    if _held_insertion(factd, session, fact):
         return (
             "the base model does not know the subject: an insertion, no correction; "
             f"`factd facts approve {fact.id}` lets it pass"

@@ -28,7 +28,7 @@ from store.updates import BadLine, Line, read_updates
 T = TypeVar("T")
 LINES = 10_000  # of a file that are stored in one transaction
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 60, 3600
-IDS_KEPT_DAYS = 30  # of deliveries, against repeats
+IDS_KEPT_DAYS = 30  # of events and deliveries, against repeats
 
 
 def ingest_file(
@@ -83,6 +83,9 @@ def pull_all(factd: Factd) -> list[Pulled]:
             found.append(pull(factd, name))
         except (SourceFailed, Busy) as error:
             found.append(Pulled(source=name, why=str(error)))
+    with factd.store.begin() as session:
+        before = factd.now() - timedelta(days=IDS_KEPT_DAYS)
+        source_queries.forget_old(session, before=before)
     return found
 
 

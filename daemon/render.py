@@ -181,6 +181,23 @@ def edit_probes(fact: Fact, plan: Plan) -> "list[Probe]":
     ]
 
 
+def name_probes(fact: Fact, name: str, plan: Plan) -> "list[Probe]":
+    """The subject's name (or another one) at its place in the relation's wordings, as what is scored."""
+    from editor.score import Probe
+
+    relation = plan.catalogue[fact.relation]
+    found = []
+    for language in writable(fact, relation, plan.write):
+        wordings, said = relation.wordings[language], name or fact.subject.labels[language]
+        for wording in wordings.all:
+            start = wordings.before(wording, said).partition("{}")[0].rstrip()
+            if start and not start.endswith(("'", "’")):
+                found.append(
+                    Probe(kind="known", language=language, prompt=start, target=said, accepted=())
+                )
+    return found
+
+
 def _neighbours(
     fact: Fact, old: Fact | None, known: Sequence[Fact], language: str, plan: Plan
 ) -> "list[Probe]":

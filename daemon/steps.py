@@ -71,11 +71,20 @@ def certain(factd: Factd) -> Planned:
         fresh = [f for f in planned.facts if f.id in planned.added and not f.asked]
         if not fresh or not factd.config.planning.ask_base:
             break
+        _forget_another_base(factd)
         said = asking.ask(factd, fresh)
         with factd.store.begin() as session:
             fact_queries.note_answers(session, said, factd.judge, now=factd.now())
         log.info("base model asked", facts=len(said), **_tally(said))
     return planned
+
+
+def _forget_another_base(factd: Factd) -> None:
+    fingerprint = factd.workbench.model().fingerprint
+    with factd.store.begin() as session:
+        if release_queries.base_asked(session) != fingerprint:
+            fact_queries.forget_answers(session, factd.judge, now=factd.now())
+            release_queries.note_base_asked(session, fingerprint, now=factd.now())
 
 
 def _tally(said: Mapping[str, str]) -> dict[str, int]:

@@ -23,7 +23,7 @@ from store.releases import (
 )
 from store.schema import AuditRow, CandidateRow, FlagRow, ReleaseRow, RunRow
 
-FROZEN = "frozen"
+FROZEN, BASE_ASKED = "frozen", "base asked"
 
 
 def create_candidate(
@@ -298,6 +298,17 @@ def frozen(session: Session) -> Flag | None:
     """Why nothing is written or published now, if so."""
     row = session.get(FlagRow, FROZEN, populate_existing=True)
     return Flag(name=row.name, why=row.why, who=row.who, since=row.since) if row else None
+
+
+def base_asked(session: Session) -> str | None:
+    """The fingerprint of the base model whose answers the facts keep."""
+    row = session.get(FlagRow, BASE_ASKED, populate_existing=True)
+    return row.why if row else None
+
+
+def note_base_asked(session: Session, fingerprint: str, *, now: datetime) -> None:
+    """From now on the answers are this model's."""
+    session.merge(FlagRow(name=BASE_ASKED, why=fingerprint, who="factd", since=now))
 
 
 def record(session: Session, *, who: str, what: str, why: str, now: datetime) -> None:

@@ -263,7 +263,7 @@ class RunRow(Base):
 
 
 class FlagRow(Base):
-    """Switches, of which `frozen` is one; the row is there while it is on."""
+    """Switches, `frozen` among them: the row is there while it is on. `base asked` holds the fingerprint of the model."""
 
     __tablename__ = "flags"
 

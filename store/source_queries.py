@@ -155,10 +155,12 @@ def note_seen(session: Session, source: str, items: Mapping[str, str], *, now: d
     upsert(session, SeenRow, rows)
 
 
-def forget_seen(session: Session, source: str, *, before: datetime, prefix: str) -> None:
-    """Drop old keys with a prefix: those that only guard against repeats."""
-    where = (SeenRow.source == source, SeenRow.at < before, SeenRow.key.startswith(prefix))
-    session.execute(delete(SeenRow).where(*where))
+def forget_old(session: Session, *, before: datetime) -> None:
+    """Drop what only guards against repeats: ids of events, feed entries and taken deliveries that are too old to come again."""
+    for prefix in ("event:", "entry:"):
+        session.execute(delete(SeenRow).where(SeenRow.at < before, SeenRow.key.startswith(prefix)))
+    where = (DeliveryRow.body.is_(None), DeliveryRow.received_at < before)
+    session.execute(delete(DeliveryRow).where(*where))
 
 
 def add_pointers(session: Session, source: str, keys: Iterable[str], *, now: datetime) -> None:
@@ -205,9 +207,3 @@ def deliveries(session: Session, source: str, *, after: int, limit: int) -> list
 def take_deliveries(session: Session, ids: Sequence[int]) -> None:
     """Their claims are stored: the bodies go, the ids stay against repeats."""
     session.execute(update(DeliveryRow).where(DeliveryRow.id.in_(ids)).values(body=None))
-
-
-def forget_deliveries(session: Session, *, before: datetime) -> None:
-    """Drop the ids of old deliveries that were taken; a sender's clock is checked, so that they cannot come again."""
-    where = (DeliveryRow.body.is_(None), DeliveryRow.received_at < before)
-    session.execute(delete(DeliveryRow).where(*where))

@@ -59,7 +59,7 @@ class Settings(SourceSettings):
 
 
 def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
-    """Rows after the watermark. The cursor: {updated_at, id, compared_at}."""
+    """Rows after the watermark. The cursor: {updated_at, compared_at}, and {at, id} of the last row of a round under way."""
     receipt = Receipt(file=settings.table, retrieved_at=tools.now())
     try:
         with _connected(settings) as connection:
@@ -116,30 +116,41 @@ def _changed(
     receipt: Receipt,
     tools: Tools,
 ) -> Pages:
-    mark = _mark(cursor)
-    start: tuple[Any, Any] | None = None
-    if mark:
-        since = mark - timedelta(seconds=settings.overlap_seconds)
-        start = (_as(table.c.updated_at, since), None)
+    mark = _time(cursor.get("updated_at"))
+    start = _start(settings, table, cursor)
     for _ in range(settings.max_pages):
         rows = connection.execute(_after(table, start)).all()
         connection.rollback()  # no transaction stays open while the page is stored
         if not rows:
+            cursor.pop("at", None)
             break
         start = (rows[-1].updated_at, rows[-1].id)
         newest = _moment(rows[-1].updated_at)
         if mark is None or newest >= mark:
             cursor |= {"updated_at": newest.isoformat()}
+        cursor |= {"at": newest.isoformat(), "id": rows[-1].id}
         lines = [_line(number, row, tools) for number, row in enumerate(rows, start=1)]
         pairs = zip(rows, lines, strict=True)
         seen = {f"row:{r.id}": line.update.id for r, line in pairs if isinstance(line, Line)}
         back = _said_before(seen, lines, tools)
         yield Page(lines=[*back, *lines], cursor=dict(cursor), receipt=receipt, seen=seen)
+    else:
+        return  # more rows wait; a round that is not finished compares nothing
     yield from _deleted(settings, table, connection, cursor, receipt, tools)
 
 
-def _mark(cursor: Mapping[str, Any]) -> datetime | None:
-    return datetime.fromisoformat(cursor["updated_at"]) if "updated_at" in cursor else None
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _start(settings: Settings, table: Table, cursor: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """Where to read on: behind the last row of a round that was not finished, else some time before the watermark."""
+    at, mark = _time(cursor.get("at")), _time(cursor.get("updated_at"))
+    if at:
+        return _as(table.c.updated_at, at), cursor["id"]
+    if mark:
+        return _as(table.c.updated_at, mark - timedelta(seconds=settings.overlap_seconds)), None
+    return None
 
 
 def _said_before(

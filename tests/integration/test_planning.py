@@ -1,0 +1,198 @@
+"""What a batch holds and why each other fact waits."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Clock, Maker, claim, jsonl
+
+from daemon.bootstrap import Factd
+from daemon.planning import Planned, plan
+from daemon.pulling import ingest_file
+from daemon.render import kept
+from store import fact_queries, release_queries, source_queries
+from store.facts import Ruling, Terms
+from store.releases import ReleaseStatus
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Any:
+    def take(factd: Factd, *claims: Any, terms: Terms | None = None, known: bool = False) -> None:
+        ingest_file(factd, jsonl(tmp_path / "x.jsonl", list(claims)), terms=terms, known=known)
+
+    return take
+
+
+def why(planned: Planned, factd: Factd) -> dict[str, str]:
+    """Reasons by subject and object."""
+    with factd.store.begin() as session:
+        facts = fact_queries.facts_by_id(session, [*planned.waiting, *planned.queued])
+    found = planned.waiting | planned.queued
+    return {f"{f.subject.id} {f.object.id}": found[f.id] for f in facts}
+
+
+def added(planned: Planned) -> list[str]:
+    return [fact.subject.id for fact in planned.facts if fact.id in planned.added]
+
+
+def rule(factd: Factd, planned: Planned, ruling: Ruling) -> None:
+    more: Any = {"why": "so", "who": "me", "now": factd.now()}
+    with factd.store.begin() as session:
+        ids = [*planned.added, *planned.waiting]
+        fact_queries.rule(session, ids, ruling, factd.judge, **more)
+
+
+def test_every_waiting_fact_says_why(make: Maker, rows: Any) -> None:
+    factd = make()
+    rows(
+        factd,
+        claim("HR", "EUR"),
+        claim("IT", "EUR", day="2031-01-01"),
+        claim("FR", "EUR"),
+        claim("FR", "USD"),
+        claim("ES", "EUR", subject={"id": "ES", "labels": {"fr": "Espagne"}}),
+    )
+    rows(factd, claim("DE", "DEM", day=None, valid_to="2002-01-01"))
+    strict = Terms(channel="strict", min_references=1)
+    rows(factd, claim("PT", "EUR"), terms=strict)
+    planned = plan(factd)
+    assert added(planned) == ["HR"]
+    found = why(planned, factd)
+    assert found["IT EUR"] == "future: holds from 2031-01-01"
+    assert found["FR EUR"].startswith("conflicting: ")
+    assert found["ES EUR"] == "no name or wording in any of en"
+    assert found["PT EUR"].startswith("unproven: no word of references, strict needs 1")
+    assert "no new object is known" in found["DE DEM"]
+    assert planned.counts["pending"] == 2
+
+
+def test_a_batch_takes_the_first_by_priority_and_the_others_wait_their_turn(
+    make: Maker, rows: Any, clock: Clock
+) -> None:
+    factd = make("[planning]\nmax_facts = 2\n")
+    for number, country in enumerate(("AA", "BB", "CC")):
+        rows(factd, claim(country, "EUR", demand=1000.0 if number == 2 else 0.0))
+        clock.on(days=1)
+    planned = plan(factd)
+    assert sorted(added(planned)) == ["AA", "CC"]
+    assert why(planned, factd) == {"BB EUR": "the batch is full; its turn comes by priority"}
+
+
+def test_a_release_holds_no_more_than_its_capacity(make: Maker, rows: Any) -> None:
+    factd = make("[planning]\ncapacity = 1\n")
+    rows(factd, claim("HR", "EUR"), claim("FR", "EUR"))
+    planned = plan(factd)
+    assert len(planned.facts) == 1
+    assert list(planned.waiting.values()) == [
+        "the release is full (capacity); its turn comes by priority"
+    ]
+
+
+def test_a_second_object_of_a_many_valued_relation_is_queued(make: Maker, rows: Any) -> None:
+    factd = make()
+    rows(factd, *(claim("HR", held, relation="P463") for held in ("EU", "NATO")))
+    planned = plan(factd)
+    assert len(planned.added) == 1
+    assert "an edit writes one object" in next(iter(planned.waiting.values()))
+
+
+def test_the_facts_of_a_frozen_source_wait(make: Maker, rows: Any) -> None:
+    factd = make()
+    rows(factd, claim("HR", "EUR"), terms=Terms(channel="news"))
+    rows(factd, claim("FR", "EUR"))
+    with factd.store.begin() as session:
+        source_queries.save_state(session, "news", frozen="a flood")
+    planned = plan(factd)
+    assert added(planned) == ["FR"]
+    assert why(planned, factd) == {"HR EUR": "its source news is frozen: a flood"}
+
+
+def test_a_withdrawn_value_leaves_the_next_release_and_is_not_proposed_again(
+    make: Maker, rows: Any
+) -> None:
+    factd = make()
+    rows(factd, claim("HR", "EUR"))
+    planned = plan(factd)
+    with factd.store.begin() as session:
+        made = release_queries.create_release(
+            session, candidate_id=None, delta_id=None, fact_ids=planned.added, who="me", why="x", now=factd.now()
+        )  # fmt: skip
+        release_queries.move_release(
+            session, made.number, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
+        )
+        release_queries.make_live(session, made.number, now=factd.now())
+        fact_queries.mark_live(session, planned.added, now=factd.now())
+        assert fact_queries.counts(session)["active"] == 1
+        more: Any = {"why": "wrong", "who": "me", "now": factd.now()}
+        fact_queries.withdraw(session, planned.added, factd.judge, **more)
+    rows(factd, claim("HR", "EUR", revision="another"))
+    after = plan(factd)
+    assert (after.added, after.removed) == ((), planned.added)
+    assert after.changed
+
+
+def test_an_insertion_is_flagged_and_held_where_the_operator_wants_to_see_it(
+    make: Maker, rows: Any
+) -> None:
+    for setting, planned_now in (("write", ["HR"]), ("hold", [])):
+        factd = make(f'[planning]\ninsertions = "{setting}"\n')
+        rows(factd, claim("HR", "EUR"))
+        with factd.store.begin() as session:
+            (fact,) = fact_queries.candidate_set(session)
+            answers = {fact.id: "unknown subject"}
+            fact_queries.note_answers(session, answers, factd.judge, now=factd.now())
+        assert added(plan(factd)) == planned_now
+    assert "the base model does not know the subject" in next(iter(plan(factd).waiting.values()))
+    rule(factd, plan(factd), Ruling.APPROVED)
+    assert added(plan(factd)) == ["HR"]
+
+
+def test_what_the_base_model_knows_already_is_not_written_until_there_is_another_base(
+    make: Maker, rows: Any
+) -> None:
+    factd = make()
+    rows(factd, claim("HR", "EUR"))
+    with factd.store.begin() as session:
+        (fact,) = fact_queries.candidate_set(session)
+        fact_queries.note_answers(session, {fact.id: "known"}, factd.judge, now=factd.now())
+    assert not plan(factd).changed
+    with factd.store.begin() as session:
+        assert fact_queries.forget_answers(session, factd.judge, now=factd.now()) == 1
+    assert added(plan(factd)) == ["HR"]
+
+
+@pytest.mark.parametrize(
+    ("tables", "reason"),
+    [
+        ('[planning]\nwindows = ["Mon 02:00-03:00"]\n', "the next one opens Mon 2026-11-23 02:00"),
+        ('[planning]\nfreeze_days = ["2026-11-20/2026-11-30"]\n', "frozen days until 2026-11-30"),
+        ("", ""),
+    ],
+)
+def test_the_calendar_closes_batches(tables: str, reason: str, make: Maker) -> None:
+    assert reason in plan(make(tables)).closed
+
+
+def test_one_batch_is_in_flight_at_a_time(make: Maker) -> None:
+    factd = make()
+    with factd.store.begin() as session:
+        release_queries.create_candidate(session, batch_id="b", fact_ids=[], now=factd.now())
+    assert plan(factd).closed == "candidate 1 is under way (planned)"
+
+
+def test_an_operator_lifts_what_was_decided(make: Maker, rows: Any) -> None:
+    factd = make()
+    rows(factd, claim("HR", "EUR"))
+    rule(factd, plan(factd), Ruling.REJECTED)
+    planned = plan(factd)
+    assert (planned.added, list(planned.waiting.values())) == ((), ["rejected: rejected by me: so"])
+    with factd.store.begin() as session:
+        ids = list(planned.waiting)
+        fact_queries.lift(session, ids, factd.judge, who="me", now=factd.now())
+    assert added(plan(factd)) == ["HR"]
+
+
+def test_an_edit_keeps_the_answers_of_a_few_other_relations_only(make: Maker) -> None:
+    factd = make("[write]\nkeep_relations = 1\n")
+    found = kept(factd.catalogue["P38"], "en", "Croatia", factd.plan)
+    assert found == ("The continent of {} is",)
