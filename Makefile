@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-gpu check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-gpu model clean
+.PHONY: demo test test-slow test-postgresql test-gpu docs check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-gpu model clean
 
 demo: $(STAMP)
 	$(BIN)/factd demo --dir demo
@@ -15,6 +15,10 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
+# Everything on PostgreSQL, whole cycles included.
+test-postgresql: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu" --database postgresql
+
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu
 
@@ -23,6 +27,10 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The table of sources' cases, from the tests.
+docs: $(STAMP)
+	$(BIN)/python -m pytest -m "case and not slow" tests/integration --cases docs/source-cases.md
 
 # Each writes its figures and plots into docs/; together more than an hour on two cores.
 bench: bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed
@@ -44,6 +52,9 @@ bench-families: $(STAMP)
 
 bench-speed: $(STAMP)
 	for name in edit solve stats probes scale; do $(BIN)/factd bench $$name --json > docs/bench-$$name.json || exit 1; done
+
+bench-store: $(STAMP)
+	$(BIN)/factd bench store --json > docs/bench-store.json
 
 bench-gpu: $(STAMP)
 	PYTHON=$(BIN)/python sh bench/gpu.sh docs/bench-gpu.json

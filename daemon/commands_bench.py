@@ -1,4 +1,4 @@
-"""`factd bench`: what the editor costs on this machine."""
+"""`factd bench`: what the editor and the store cost on this machine."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,7 @@ import typer
 from daemon.terminal import Json, sentences
 
 bench_app = typer.Typer(
-    no_args_is_help=True, help="Benchmarks of the editor on the reference model."
+    no_args_is_help=True, help="Benchmarks: the editor on the reference model, the store."
 )
 
 
@@ -65,6 +65,19 @@ def scale(
         from bench import scale as bench
 
         shown(bench.run(edits=edits), as_json)
+
+
+@bench_app.command()
+def store(
+    facts: Annotated[int, typer.Option(min=1000)] = 1_000_000,
+    url: Annotated[str, typer.Option(help="An empty database; a SQLite file without.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Ingest and queries of a full fact store (minutes)."""
+    with sentences():
+        from bench import store as bench
+
+        shown(bench.run(facts=facts, url=url), as_json)
 
 
 def add(app: typer.Typer) -> None:

@@ -1,18 +1,21 @@
 """Commands about facts, which need no model: ingest, facts, plan."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from daemon import terminal
+from daemon.bootstrap import Factd
 from daemon.console import show
 from daemon.errors import Refused
 from daemon.terminal import Json, Why, opened, sentences
 from store import fact_queries, name_queries, release_queries
 from store.facts import Fact, FactStatus, Ruling, Verdict
 from store.names import Names
+from store.releases import ReleaseStatus
 
 facts_app = typer.Typer(no_args_is_help=True, help="Facts.")
 Ids = Annotated[list[str], typer.Argument(metavar="ID…")]
@@ -104,29 +107,55 @@ def facts_history(subject: str, relation: str, as_json: Json = False) -> None:
 @facts_app.command("explain")
 def facts_explain(id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
     """Who said it and when, why it has its status, what it competes with, and which releases carry it."""
-    with sentences(), opened().store.begin() as session:
+    with sentences():
+        found = explained(opened(), id_)
+    show(found.as_json(), found.lines(), as_json=as_json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """Everything that is known about one fact."""
+
+    fact: Fact
+    versions: tuple[Fact, ...]
+    verdicts: Mapping[str, Verdict]  # by object id
+    names: Names  # of the subject
+    releases: Mapping[int, ReleaseStatus]  # that carry it
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "fact": self.fact.as_json(),
+            "versions": [version.as_json() for version in self.versions],
+            "verdicts": {object_: verdict_json(v) for object_, v in self.verdicts.items()},
+            "names": {"labels": self.names.labels, "aliases": self.names.aliases},
+            "releases": [{"number": n, "status": s.value} for n, s in self.releases.items()],
+        }
+
+    def lines(self) -> list[str]:
+        """For people."""
+        lines = [said(self.fact), *provenance_lines(self.fact), *name_lines(self.names)]
+        others = [version for version in self.versions if version.id != self.fact.id]
+        lines += [f"competes  {said(version)}" for version in others]
+        for object_, v in self.verdicts.items():
+            lines.append(
+                f"verdict   {object_} {v.ruling.value} by {v.who}, {v.at:%Y-%m-%d}: {v.why}"
+            )
+        carried = ", ".join(f"{n} ({s.value})" for n, s in self.releases.items())
+        return [*lines, f"releases  {carried or 'none'}"]
+
+
+def explained(factd: Factd, id_: str) -> Explained:
+    """Raises: NotFound."""
+    with factd.store.begin() as session:
         fact = fact_queries.get_fact(session, id_)
-        versions = fact_queries.history(session, fact.subject.id, fact.relation)
-        ruled = fact_queries.verdicts(session, fact.subject.id, fact.relation)
-        names = name_queries.names_of(session, fact.subject.id)
-        carried = release_queries.carrying(session, fact.id)
-    data = {
-        "fact": fact.as_json(),
-        "versions": [version.as_json() for version in versions],
-        "verdicts": {object_: verdict_json(verdict) for object_, verdict in ruled.items()},
-        "names": {"labels": names.labels, "aliases": names.aliases},
-        "releases": [
-            {"number": number, "status": status.value} for number, status in carried.items()
-        ],
-    }
-    lines = [said(fact), *provenance_lines(fact), *name_lines(names)]
-    lines += [f"competes  {said(version)}" for version in versions if version.id != fact.id]
-    lines += [
-        f"verdict   {o} {v.ruling.value} by {v.who}, {v.at:%Y-%m-%d}: {v.why}"
-        for o, v in ruled.items()
-    ]
-    lines += ["releases  " + (", ".join(f"{n} ({s.value})" for n, s in carried.items()) or "none")]
-    show(data, lines, as_json=as_json)
+        return Explained(
+            fact=fact,
+            versions=tuple(fact_queries.history(session, *fact.update.pair)),
+            verdicts=fact_queries.verdicts(session, *fact.update.pair),
+            names=name_queries.names_of(session, fact.subject.id),
+            releases=release_queries.carrying(session, fact.id),
+        )
 
 
 def verdict_json(verdict: Verdict) -> dict[str, str]:

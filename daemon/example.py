@@ -31,8 +31,17 @@ known_kept = 0.95
 [publish]
 path = "published"        # versions/N and the link `current`
 
-[sources]
-drop_folder = "inbox"     # rename JSONL or CSV files into it
+[sources.drop_folder]
+path = "inbox"            # rename JSONL or CSV files into it
+
+# [sources.wikidata]      # see docs/sources.md for this and other kinds
+# items_file = "watch-list.txt"
+# contact = "you@example.org"
+
+[planning]
+max_facts = 1000          # new ones in a batch
+# windows = ["Mon-Fri 02:00-05:00"]   # UTC
+# insertions = "hold"     # subjects that the model does not know wait for `factd facts approve`
 
 [schedule]
 pull_seconds = 60

@@ -22,7 +22,7 @@ from store.session import Store
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 SERVER: pytest.StashKey[Any] = pytest.StashKey()
-CASES: pytest.StashKey[list[tuple[str, ...]]] = pytest.StashKey()
+CASES: pytest.StashKey[dict[tuple[str, ...], set[str]]] = pytest.StashKey()
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SERVER] = None
-    config.stash[CASES] = []
+    config.stash[CASES] = {}
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -62,25 +62,29 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = yield
-    marker = item.get_closest_marker("case")
-    if marker and report.when == "call":
-        name = item.name.split("[")[0]
-        item.config.stash[CASES].append((*marker.args, name, report.outcome))
+    if report.when == "call":
+        found = item.config.stash[CASES]
+        for marker in item.iter_markers("case"):
+            found.setdefault((*marker.args, item.name.split("[")[0]), set()).add(report.outcome)
     return report
 
 
-def cases_text(rows: list[tuple[str, ...]]) -> str:
+def cases_text(cases: dict[tuple[str, ...], set[str]]) -> str:
     """The table of `docs/source-cases.md`."""
     head = [
         "# What each source does when something goes wrong",
         "",
-        "Made by `make docs` from the tests, each of which talks to a real HTTP server on loopback, or to a real database.",
+        "Made by `make docs` from the tests, each of which talks to a real HTTP server on loopback, or to a real database, and",
+        "stores what it takes in SQLite and in PostgreSQL.",
         "",
         "| source | case | outcome | test | result |",
         "|---|---|---|---|---|",
     ]
-    unique = dict.fromkeys(rows)
-    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in unique), ""])
+    rows = [
+        f"| {' | '.join(case)} | {'passed' if outcomes == {'passed'} else 'FAILED'} |"
+        for case, outcomes in sorted(cases.items(), key=lambda item: item[0][0])
+    ]
+    return "\n".join([*head, *rows, ""])
 
 
 def postgresql(config: pytest.Config) -> str:

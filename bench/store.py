@@ -1,0 +1,151 @@
+"""The fact store: how fast updates come in, what memory that takes, and how fast it answers when it is full.
+
+    factd bench store [--facts 1000000] [--url postgresql://…] [--json]
+
+Claims of three languages, an eighth of them corrections of earlier ones, are ingested from a JSONL file of so many
+lines into an empty database, by the same code as `factd ingest`. Then each query is asked some times; the median counts.
+"""
+
+import json
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+from bench.measure import document, timed
+from daemon.bootstrap import Factd, build
+from daemon.commands_facts import explained
+from daemon.config import load_config, masked
+from daemon.planning import plan
+from daemon.pulling import ingest_file
+from store import fact_queries, migrate
+from store.facts import FactStatus
+
+TABLE = '[model]\npath = "model"\n[store]\nurl = "{url}"\n'
+LANGUAGES = ("en", "es", "fr")
+RELATIONS = ("P35", "P36", "P38", "P169", "P54", "P26")
+TIMES = 15
+SAMPLES = 10  # of memory, in the document
+
+
+def run(*, facts: int = 1_000_000, url: str = "") -> dict[str, Any]:
+    """The table. url: an empty database; SQLite in a temporary folder where none is given."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        factd = _fresh(folder, url)
+        rows, memory = _ingested(factd, folder, facts)
+        asked = [_asked(name, query) for name, query in _queries(factd).items()]
+        with factd.store.begin() as session:
+            counts = fact_queries.counts(session)
+        dialect = factd.store.engine.dialect.name
+        factd.store.close()
+    more: dict[str, Any] = {
+        "database": dialect,
+        "url": masked(url),
+        "facts": facts,
+        "updates per minute": round(facts / rows["seconds"] * 60),
+        **rows,
+        "resident MiB while ingesting": memory,
+        "slowest query ms": max(row["median ms"] for row in asked),
+        "counts": {k: v for k, v in counts.items() if v},
+    }
+    return document("store", "cpu", asked, **more)
+
+
+def _fresh(folder: Path, url: str) -> Factd:
+    (folder / "factd.toml").write_text(TABLE.format(url=url))
+    factd = build(load_config(folder / "factd.toml"))
+    migrate.upgrade(factd.config.database)
+    return factd
+
+
+def claims(count: int) -> Iterator[dict[str, Any]]:
+    """Claims as a source makes them; every eighth corrects the one before it."""
+    rng = random.Random(1)
+    who, relation = "", ""
+    for number in range(count):
+        if number % 8 or not who:
+            who, relation = f"S{number}", rng.choice(RELATIONS)
+        day = f"20{rng.randrange(10, 26)}-0{rng.randrange(1, 10)}-1{rng.randrange(10)}"
+        held = f"O{rng.randrange(5000)}"
+        yield {
+            "source": "bench",
+            "revision": str(number),
+            "event_time": f"{day}T00:00:00Z",
+            "subject": {"id": who, "labels": {k: f"{who} {k}" for k in LANGUAGES}},
+            "relation": relation,
+            "object": {"id": held, "labels": {k: f"{held} {k}" for k in LANGUAGES}},
+            "valid_from": day,
+        }
+
+
+def _ingested(factd: Factd, folder: Path, count: int) -> tuple[dict[str, Any], list[float]]:
+    """Seconds and peak, and the memory while the file is taken."""
+    path = folder / "claims.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in claims(count))
+    with sampled() as memory, timed() as clock:
+        report = ingest_file(factd, path)
+    assert report.malformed == 0
+    found = {"seconds": round(clock.seconds, 1), "file MiB": round(path.stat().st_size / 2**20)}
+    path.unlink()
+    step = max(1, len(memory) // SAMPLES)
+    return found | {"peak MiB": max(memory)}, memory[::step]
+
+
+@contextmanager
+def sampled() -> Iterator[list[float]]:
+    """This process's resident memory in MiB, twice a second."""
+    found, over = [resident_mib()], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            found.append(resident_mib())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        thread.join(timeout=5)
+
+
+def resident_mib() -> float:
+    """Memory that this process holds now, MiB."""
+    return round(psutil.Process().memory_info().rss / 2**20, 1)
+
+
+def _queries(factd: Factd) -> dict[str, Callable[[int], Any]]:
+    """What an operator asks, by name; the number varies what is asked for."""
+    with factd.store.begin() as session:
+        some = fact_queries.list_facts(session, status=(FactStatus.SUPERSEDED,), limit=TIMES)
+
+    def listed(**more: Any) -> Any:
+        with factd.store.begin() as session:
+            return fact_queries.list_facts(session, limit=50, **more)
+
+    return {
+        "facts list": lambda _: listed(),
+        "facts list --status pending": lambda _: listed(status=(FactStatus.PENDING,)),
+        "facts list --relation P38": lambda _: listed(relation="P38"),
+        "facts list --subject": lambda n: listed(subject=some[n].subject.id),
+        "facts explain": lambda n: explained(factd, some[n].id[:10]),
+        "plan": lambda _: plan(factd),
+    }
+
+
+def _asked(name: str, query: Callable[[int], Any]) -> dict[str, Any]:
+    found = []
+    for number in range(TIMES):
+        started = time.perf_counter()
+        query(number)
+        found.append((time.perf_counter() - started) * 1000)
+    return {"query": name, "median ms": round(median(found), 1), "worst ms": round(max(found), 1)}
