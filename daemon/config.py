@@ -292,6 +292,18 @@ def shown(config: Config, path: Path) -> dict[str, dict[str, str]]:
     return found
 
 
+def secret_text(path: Path) -> str:
+    """What a secret file holds, without the line's end. Raises: BadConfig: it cannot be read or is empty."""
+    try:
+        found = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no UTF-8"
+        raise BadConfig(f"{path} cannot be read ({reason}); it must hold the secret") from error
+    if not found:
+        raise BadConfig(f"{path} is empty; it must hold the secret")
+    return found
+
+
 def masked(url: str) -> str:
     """A database URL without its password."""
     return make_url(url).render_as_string(hide_password=True) if url else url

@@ -6,6 +6,7 @@ later; one that suddenly claims far more than on its usual day is frozen before 
 
 import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 
 from daemon.bootstrap import Factd
 from daemon.client import Client
-from daemon.errors import Busy, Refused, SourceFailed, SourceGone
+from daemon.errors import Busy, FactdError, Refused, SourceFailed, SourceGone
 from daemon.log import log
 from daemon.registry import Configured
 from daemon.sources import Page, Pulled, RemoteSettings, Tools
@@ -26,6 +27,7 @@ from store.facts import Receipt, Terms
 from store.updates import BadLine, Line, read_updates
 
 T = TypeVar("T")
+SIDE_BY_SIDE = 8  # sources
 LINES = 10_000  # of a file that are stored in one transaction
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 60, 3600
 IDS_KEPT_DAYS = 30  # of events and deliveries, against repeats
@@ -74,15 +76,17 @@ def pull(factd: Factd, name: str) -> Pulled:
 
 
 def pull_all(factd: Factd) -> list[Pulled]:
-    """One pull of every source that is switched on; one that fails stops no other."""
-    found = []
-    for name, source in factd.sources.items():
-        if not source.settings.enabled:
-            continue
+    """One pull of every source that is switched on, side by side; one that fails stops no other."""
+    names = [name for name, source in factd.sources.items() if source.settings.enabled]
+
+    def pulled(name: str) -> Pulled:
         try:
-            found.append(pull(factd, name))
-        except (SourceFailed, Busy) as error:
-            found.append(Pulled(source=name, why=str(error)))
+            return pull(factd, name)
+        except FactdError as error:
+            return Pulled(source=name, why=str(error))
+
+    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="pull") as pool:
+        found = list(pool.map(pulled, names))
     with factd.store.begin() as session:
         before = factd.now() - timedelta(days=IDS_KEPT_DAYS)
         source_queries.forget_old(session, before=before)
@@ -113,27 +117,36 @@ def _pages(factd: Factd, source: Configured, cursor: Mapping[str, Any], stack: E
         )
 
 
+class _Flood(Exception):
+    """A page would be too much; nothing of it is stored."""
+
+
 def _store(factd: Factd, source: Configured, page: Page) -> IngestReport | None:
     """A page and everything that belongs to it, in one transaction; None: it would be too much, the source is frozen."""
     settings, name, now = source.settings, source.name, factd.now()
     lines = [_spoken_for(line, settings.speaks_for) for line in page.lines]
-    with factd.store.begin() as session:
-        many = too_many(session, source, sum(isinstance(line, Line) for line in lines), now)
-        if many:
-            source_queries.save_state(session, name, frozen=many)
-            log.error("source frozen", source=name, why=many)
-            return None
-        report = fact_queries.ingest(
-            session, lines, factd.judge, receipt=page.receipt, now=now, terms=settings.terms(name)
-        )
-        source_queries.count_claims(session, name, now.date(), report.new)
-        source_queries.note_seen(session, name, page.seen, now=now)
-        for other, keys in page.points.items():
-            source_queries.add_pointers(session, other, keys, now=now)
-        source_queries.drop_pointers(session, name, page.looked_at, until=page.receipt.retrieved_at)
-        source_queries.take_deliveries(session, page.deliveries)
-        if page.cursor is not None:
-            source_queries.save_state(session, name, cursor=dict(page.cursor))
+    try:
+        with factd.store.begin() as session:
+            terms = settings.terms(name)
+            report = fact_queries.ingest(
+                session, lines, factd.judge, receipt=page.receipt, now=now, terms=terms
+            )
+            source_queries.count_claims(session, name, now.date(), report.new)
+            if why := too_many(session, source, now):
+                raise _Flood(why)
+            source_queries.note_seen(session, name, page.seen, now=now)
+            for other, keys in page.points.items():
+                source_queries.add_pointers(session, other, keys, now=now)
+            until = page.receipt.retrieved_at
+            source_queries.drop_pointers(session, name, page.looked_at, until=until)
+            source_queries.take_deliveries(session, page.deliveries)
+            if page.cursor is not None:
+                source_queries.save_state(session, name, cursor=dict(page.cursor))
+    except _Flood as flood:
+        with factd.store.begin() as session:
+            source_queries.save_state(session, name, frozen=str(flood))
+        log.error("source frozen", source=name, why=str(flood))
+        return None
     return report
 
 
@@ -144,10 +157,10 @@ def _spoken_for(line: Line | BadLine, names: Sequence[str]) -> Line | BadLine:
     return BadLine(number=line.number, reason=reason, excerpt=line.update.id)
 
 
-def too_many(session: Any, source: Configured, more: int, now: datetime) -> str:
-    """Why a source must not bring so many claims more today; empty where it may."""
+def too_many(session: Any, source: Configured, now: datetime) -> str:
+    """Why a source has claimed too much today; empty where it has not. Claims that were there before do not count."""
     settings, day = source.settings, now.date()
-    today = source_queries.claims_on(session, source.name, day) + more
+    today = source_queries.claims_on(session, source.name, day)
     if settings.max_claims_per_day and today > settings.max_claims_per_day:
         return f"{today} claims on {day}, max_claims_per_day is {settings.max_claims_per_day}"
     usual = source_queries.usual_claims(session, source.name, day)

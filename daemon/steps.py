@@ -14,13 +14,13 @@ from daemon.planning import Planned, plan
 from daemon.publishing import publish, refuse_frozen
 from daemon.pulling import recheck
 from store import fact_queries, release_queries
-from store.facts import FactStatus
+from store.facts import WRITTEN, FactStatus
 from store.releases import Candidate, CandidateStatus
 
 Progress = Callable[[str, int, int], None]
-ASKING_ROUNDS = (
-    5  # what the base knows already makes room for other facts, which are asked about too
-)
+KNOWN = 20_000  # of the base's own facts, from which samples are drawn; ids are hashes, so the first are any
+# what the base knows already makes room for other facts, which are asked about too
+ASKING_ROUNDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def edit(
         raise Refused(f"nothing to do: release {planned.live} holds all {len(planned.facts)} facts")
     with factd.store.begin() as session:
         before = fact_queries.previous(session, planned.facts)
-        known = fact_queries.list_facts(session, status=(FactStatus.KNOWN,))
+        known = fact_queries.list_facts(session, status=(FactStatus.KNOWN,), limit=KNOWN)
         earlier = release_queries.list_candidates(session)
     batch = render.edit_batch(planned.facts, before, factd.plan)
     rejected = [
@@ -255,15 +255,12 @@ def check(factd: Factd, number: int | None) -> dict[str, Any]:
 
     with factd.store.begin() as session:
         release = release_queries.release(session, number) if number else None
-        held = set(release.fact_ids) if release else set()
-        everything = fact_queries.list_facts(
-            session, status=(FactStatus.KNOWN, FactStatus.PENDING, FactStatus.ACTIVE)
-        )
-        facts = [
-            f for f in everything if (f.id in held if release else f.status is not FactStatus.KNOWN)
-        ]
+        known = fact_queries.list_facts(session, status=(FactStatus.KNOWN,), limit=KNOWN)
+        found = fact_queries.facts_by_id(session, release.fact_ids if release else ())
+        facts = [fact for fact in found if fact.status in WRITTEN]
+        if release is None:
+            facts = fact_queries.list_facts(session, status=WRITTEN, limit=KNOWN)
         before = fact_queries.previous(session, facts)
-    known = [fact for fact in everything if fact.status is FactStatus.KNOWN]
     asked = render.probes(facts, before, known, factd.plan)
     terminator = str(getattr(factd.method_settings(), "terminator", ""))
     delta = None

@@ -35,7 +35,7 @@ CHUNK = 1000  # lines looked up at once
 PARAMETERS = 400  # pairs in one IN list
 DUE = 5000  # versions that time changes in one transaction
 FACTS = cast(Table, FactRow.__table__)
-TURN = (FactRow.turn, FactRow.id)
+TURN, TURNS = (FactRow.turn, FactRow.id), 250
 BAD_SHOWN = 1000  # bad lines that a report holds; all are in the table
 
 
@@ -172,12 +172,18 @@ def _ingest_chunk(
 
 
 def _set_aside(session: Session, file: str, bad: Sequence[BadLine], now: datetime) -> None:
-    rows = [
-        {"file": file, "number": b.number, "reason": b.reason, "excerpt": b.excerpt, "at": now}
-        for b in bad
-    ]
-    if rows:
-        session.execute(insert(BadLineRow), rows)
+    """Keep bad lines, each once however often its file or page is read."""
+    for part in chunks(bad, CHUNK):
+        where = (BadLineRow.file == file, BadLineRow.number.in_({line.number for line in part}))
+        query = select(BadLineRow.number, BadLineRow.reason, BadLineRow.excerpt).where(*where)
+        there = {tuple(row) for row in session.execute(query)}
+        rows = [
+            {"file": file, "number": b.number, "reason": b.reason, "excerpt": b.excerpt, "at": now}
+            for b in part
+            if (b.number, b.reason, b.excerpt) not in there
+        ]
+        if rows:
+            session.execute(insert(BadLineRow), rows)
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -284,7 +290,7 @@ def _entity(data: Mapping[str, Any]) -> Entity:
     return Entity(id=data["id"], labels=data["labels"], aliases=aliases)
 
 
-def _fact(row: FactRow) -> Fact:
+def _fact(row: Any) -> Fact:
     said = FactUpdate(
         source=row.source,
         revision=row.revision,
@@ -329,9 +335,9 @@ def _fact(row: FactRow) -> Fact:
 def _facts(
     session: Session, *where: Any, limit: int | None = None, order: Sequence[Any] = (FactRow.id,)
 ) -> list[Fact]:
-    query = select(FactRow).where(*where).order_by(*order).limit(limit)
-    rows = session.scalars(query.execution_options(populate_existing=True))
-    return [_fact(row) for row in rows]
+    """Read as plain rows: half the time of mapped objects, and nothing to refresh afterwards."""
+    query = select(FACTS).where(*where).order_by(*order).limit(limit)
+    return [_fact(row) for row in session.execute(query)]
 
 
 def list_facts(
@@ -361,17 +367,16 @@ def by_priority(session: Session, status: FactStatus) -> Iterator[Fact]:
     where, last = FactRow.status == status, None
     while True:
         after = tuple_(FactRow.turn, FactRow.id) > last if last else true()
-        found = _facts(session, where, after, limit=CHUNK, order=TURN)
+        found = _facts(session, where, after, limit=TURNS, order=TURN)
         yield from found
-        if len(found) < CHUNK:
+        if len(found) < TURNS:
             return
         last = found[-1].turn, found[-1].id
 
 
 def archival(session: Session, *, limit: int) -> list[Fact]:
     """Facts that ended without a successor, which no edit can write."""
-    where = (FactRow.status == FactStatus.EXPIRED, FactRow.change == Change.ARCHIVAL)
-    return _facts(session, *where, limit=limit)
+    return _facts(session, FactRow.change == Change.ARCHIVAL, limit=limit)
 
 
 def get_fact(session: Session, id_: str) -> Fact:

@@ -72,6 +72,7 @@ class FactRow(Base):
         Index("ix_facts_relation", "relation", "id"),
         Index("ix_facts_due_at", "due_at"),
         Index("ix_facts_channel", "channel", "subject_id"),
+        Index("ix_facts_change", "change", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True)
@@ -204,6 +205,7 @@ class BadLineRow(Base):
     """A line of a source that was set aside."""
 
     __tablename__ = "bad_lines"
+    __table_args__ = (Index("ix_bad_lines_file", "file", "number"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     file: Mapped[str]

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from daemon.client import Client, Limits
+from daemon.config import secret_text
 from store.catalogue import Catalogue
 from store.fact_queries import IngestReport
 from store.facts import Fact, FactUpdate, Receipt, Terms
@@ -41,6 +42,9 @@ class SourceSettings(BaseModel):
     volume_factor: float = Field(default=100.0, ge=0)  # times its usual day freezes it; 0: never
     volume_floor: int = Field(default=100, ge=1)  # claims of a day that are never too many
     max_claims_per_day: int = Field(default=0, ge=0)  # more freeze it; 0: any number
+
+    def ready(self) -> None:
+        """Raises: BadConfig: a file that it names cannot be read."""
 
     def terms(self, name: str) -> Terms:
         """On what terms its claims are taken."""
@@ -70,9 +74,12 @@ class RemoteSettings(SourceSettings):
     allow_networks: tuple[str, ...] = ()  # private networks, as "10.1.0.0/16"
     token_file: Path | None = None  # a Bearer token
 
+    def ready(self) -> None:
+        """Raises: BadConfig: the token's file cannot be read."""
+        self.limits("")
+
     def limits(self, version: str) -> Limits:
-        """For the client."""
-        token = self.token_file.read_text(encoding="utf-8").strip() if self.token_file else ""
+        """For the client. Raises: BadConfig."""
         return Limits(
             user_agent=f"factd/{version} ({self.contact or 'no contact'})",
             seconds=self.timeout_seconds,
@@ -83,7 +90,7 @@ class RemoteSettings(SourceSettings):
             retry_after_seconds=self.retry_after_seconds,
             requests_per_minute=self.requests_per_minute,
             networks=self.allow_networks,
-            token=token,
+            token=secret_text(self.token_file) if self.token_file else "",
         )
 
 

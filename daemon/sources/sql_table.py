@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from daemon.config import secret_text
 from daemon.errors import SourceFailed
 from daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools, notice
 from store.facts import FactUpdate, Receipt
@@ -57,6 +58,11 @@ class Settings(SourceSettings):
             raise ValueError("give url or url_file, one of them")
         return self
 
+    def ready(self) -> None:
+        """Raises: BadConfig: the URL's file cannot be read."""
+        if self.url_file:
+            secret_text(self.url_file)
+
 
 def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
     """Rows after the watermark. The cursor: {updated_at, compared_at}, and {at, id} of the last row of a round under way."""
@@ -72,7 +78,7 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
 
 @contextmanager
 def _connected(settings: Settings) -> Iterator[Connection]:
-    text = settings.url_file.read_text(encoding="utf-8").strip() if settings.url_file else settings.url  # fmt: skip
+    text = secret_text(settings.url_file) if settings.url_file else settings.url
     url = make_url(text)
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")

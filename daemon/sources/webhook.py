@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from daemon.config import secret_text
 from daemon.errors import BadConfig
 from daemon.sources import Page, Pages, Source, SourceSettings, Tools
 from store.facts import Receipt
@@ -36,6 +37,10 @@ class Settings(SourceSettings):
     max_bytes: int = Field(default=1024 * 1024, ge=1)  # of a body
     tolerance_seconds: int = Field(default=300, ge=1)  # between the sender's clock and ours
 
+    def ready(self) -> None:
+        """Raises: BadConfig: the secret cannot be read."""
+        secret(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
@@ -48,12 +53,7 @@ class Verified:
 
 def secret(settings: Settings) -> bytes:
     """The key of the HMAC. Raises: BadConfig: the file cannot be read or holds none."""
-    try:
-        text = settings.secret_file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise BadConfig(f"{settings.secret_file} cannot be read ({error.strerror})") from error
-    if not text:
-        raise BadConfig(f"{settings.secret_file} is empty; it must hold the shared secret")
+    text = secret_text(settings.secret_file)
     if settings.style == "github":
         return text.encode()
     try:

@@ -26,7 +26,7 @@ from store.facts import Entity, Fact, FactUpdate, Receipt
 from store.updates import Line
 
 BATCH = 50  # ids of one request, Wikidata's limit
-POINTERS = 500  # of one pull
+POINTERS = 5000  # of one pull
 SOURCE = "wikidata"
 
 
@@ -71,12 +71,20 @@ def watched(settings: Settings) -> list[str]:
 
 
 def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
-    """What changed since each item's last revision that was taken. The cursor: {at}, where the last pull ended its round."""
+    """What changed since each item's last revision that was taken. The cursor: {at}, where the last pull ended its round.
+
+    Without a watch-list the pointers are one; with one, pointers to other items are dropped.
+    """
     desk = Desk(settings, tools, tools.client(settings))
-    pointed = [key for key in tools.pointers(POINTERS) if is_id(key)]
     ids = watched(settings)
     start = int(cursor.get("at", 0)) if int(cursor.get("at", 0)) < len(ids) else 0
-    for part in _batches(pointed):
+    pointed = tools.pointers(POINTERS)
+    wanted = [id_ for id_ in pointed if is_id(id_) and (not ids or id_ in set(ids))]
+    others = sorted(set(pointed) - set(wanted))
+    if others:
+        receipt = Receipt(file=shown_url(settings.api), retrieved_at=tools.now())
+        yield Page(lines=(), cursor={"at": start}, receipt=receipt, looked_at=others)
+    for part in _batches(wanted):
         yield desk.page(part, {"at": start}, looked_at=part)
     for number, at in enumerate(range(start, len(ids), BATCH)):
         if number >= settings.max_pages:

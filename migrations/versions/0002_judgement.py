@@ -75,6 +75,8 @@ def upgrade() -> None:
         facts.create_index("ix_facts_channel", ["channel", "subject_id"])
         facts.create_index("ix_facts_due_at", ["due_at"])
         facts.create_index("ix_facts_relation", ["relation", "id"])
+        facts.create_index("ix_facts_change", ["change", "id"])
+    op.create_index("ix_bad_lines_file", "bad_lines", ["file", "number"])
     op.execute(
         "INSERT INTO verdicts (subject_id, relation, object_id, ruling, why, who, at) "
         "SELECT subject_id, relation, object_id, 'withdrawn', MIN(reason), 'an operator', MAX(changed_at) "
@@ -164,12 +166,13 @@ def downgrade() -> None:
         "UPDATE facts SET status = 'withdrawn' WHERE withdrawn OR status IN ('soaking', 'unproven', 'rejected', 'notice')"
     )
     with op.batch_alter_table("facts") as facts:
-        for name in ("relation", "due_at", "channel", "status"):
+        for name in ("relation", "due_at", "channel", "status", "change"):
             facts.drop_index(f"ix_facts_{name}")
         facts.create_index("ix_facts_status", ["status"])
         _allow(facts, STATUSES)
         for name in COLUMNS.split():
             facts.drop_column(name)
+    op.drop_index("ix_bad_lines_file", "bad_lines")
     for name in (
         "verdicts",
         "sources",

@@ -1,6 +1,7 @@
 """Ingest into a real SQLite file: idempotent, independent of order, nothing lost."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import pytest
 from conftest import NOW, claim, jsonl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import func, select
 
 from store import fact_queries, migrate
 from store.errors import NotFound
 from store.fact_queries import IngestReport, Judge
-from store.facts import FactStatus, Receipt
+from store.facts import FactStatus, Receipt, Ruling, Terms
+from store.schema import BadLineRow
 from store.session import Store
 from store.updates import read_updates
 
@@ -75,7 +78,11 @@ CLAIMS = [
     claim("FR", "FRF", day="2002-01-01"),
     claim("IT", "EUR", day="2031-01-01"),
     claim("IT", "ITL", day="2001-01-01", valid_to="2002-01-01"),
+    claim("FR", "EUR", day="2002-01-01", source="other", event_time="2003-01-01T00:00:00Z"),
+    claim("HR", "USD", day="2010-01-01", event_time="2011-01-01T00:00:00Z", withdrawn=True),
+    claim("HR", "GBP", day="2024-01-01", references=0),
 ]
+TERMS = Terms(channel="strict", min_references=0, soak=timedelta(days=1))
 
 
 @settings(
@@ -95,7 +102,8 @@ def test_the_order_and_the_batches_in_which_claims_come_make_no_difference(
         migrate.upgrade(url)
         store = Store(url)
         for start, end in zip([0, *places], [*places, len(rows)], strict=True):
-            take(store, judge, folder / "x.jsonl", rows[start:end])
+            for _ in range(2):
+                take(store, judge, folder / "x.jsonl", rows[start:end], terms=TERMS)
         found.append(statuses(store))
         store.close()
     assert found[0] == found[1]
@@ -136,3 +144,39 @@ def test_a_future_fact_becomes_pending_on_its_day(
 def test_a_fact_that_is_not_there_is_named(store: Store) -> None:
     with store.begin() as session, pytest.raises(NotFound, match="no fact with id 'abc'"):
         fact_queries.get_fact(session, "abc")
+
+
+def test_a_bad_line_is_kept_once_however_often_it_is_read(
+    store: Store, judge: Judge, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        take(store, judge, tmp_path / "x.jsonl", [b"{x", claim("HR", "EUR")])
+    with store.begin() as session:
+        assert session.scalar(select(func.count()).select_from(BadLineRow)) == 1
+
+
+def test_a_verdict_outlives_the_way_down_and_up_again(
+    store: Store, judge: Judge, tmp_path: Path
+) -> None:
+    rows = [claim("HR", "EUR"), claim("FR", "EUR", day="2031-01-01"), claim("IT", "EUR")]
+    take(store, judge, tmp_path / "x.jsonl", rows)
+    take(store, judge, tmp_path / "y.jsonl", [claim("IT", "EUR", event_time="2024-01-01T00:00:00Z", withdrawn=True)])  # fmt: skip
+    with store.begin() as session:
+        (fact,) = fact_queries.list_facts(session, subject="HR")
+        more: Any = {"why": "wrong", "who": "me", "now": NOW}
+        fact_queries.withdraw(session, [fact.id], judge, **more)
+    before = statuses(store)
+    store.close()
+    migrate.downgrade(store.url, "0001")
+    migrate.upgrade(store.url)
+    assert migrate.differences(store.url) == []
+    with store.begin() as session:
+        assert fact_queries.settle_all(session, judge, now=NOW.replace(year=2032)) == 1
+        assert fact_queries.verdicts(session, "HR", "P38")["EUR"].ruling is Ruling.WITHDRAWN
+    after = statuses(store)
+    assert set(after) == set(before)
+    assert {x.split(" ", 1)[1]: x.split()[0] for x in after.values()} == {
+        "HR EUR": "withdrawn",
+        "FR EUR": "pending",
+        "IT EUR": "withdrawn",
+    }
