@@ -9,7 +9,7 @@ from daemon.bootstrap import build
 from daemon.config import load_config, shown
 from daemon.console import show
 from daemon.errors import FactdError
-from daemon.terminal import Json, config_path, sentences
+from daemon.terminal import Json, config_path, kept, sentences
 
 
 def version_command(as_json: Json = False) -> None:
@@ -42,7 +42,7 @@ def config_check(as_json: Json = False) -> None:
     """Validate the file, the environment, the catalogue, the sources with their secrets, and the method's settings."""
 
     with sentences():
-        factd = build(load_config(config_path()))
+        factd = kept(build(load_config(config_path())))
         factd.method_settings()
         for source in factd.sources.values():
             source.settings.ready()
@@ -73,7 +73,7 @@ def db_upgrade(as_json: Json = False) -> None:
     from store import migrate, release_queries
 
     with sentences():
-        factd = build(load_config(config_path()))
+        factd = kept(build(load_config(config_path())))
         revision = migrate.upgrade(factd.config.database)
         with factd.store.begin() as session:
             release_queries.ensure_base(session, now=factd.now())

@@ -18,6 +18,7 @@ from store.errors import StoreError
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Why = Annotated[str, typer.Option("--why", help="For the audit log.")]
 STATE: dict[str, Path] = {"config": DEFAULT}
+OPENED: list[Factd] = []  # by the command that runs, closed at its end
 
 
 def config_path() -> Path:
@@ -41,6 +42,9 @@ def sentences() -> Iterator[None]:
         if type(error).__module__ != "editor.errors":
             raise
         fail(str(error))
+    finally:
+        while OPENED:
+            OPENED.pop().store.close()
 
 
 def fail(sentence: str) -> None:
@@ -51,4 +55,10 @@ def fail(sentence: str) -> None:
 
 def opened() -> Factd:
     """factd with the configuration that was named."""
-    return open_factd(config_path())
+    return kept(open_factd(config_path()))
+
+
+def kept(factd: Factd) -> Factd:
+    """The same, closed when the command ends."""
+    OPENED.append(factd)
+    return factd

@@ -23,6 +23,7 @@ from store.session import Store
 GOLDEN = Path(__file__).parent / "data" / "golden"
 SERVER: pytest.StashKey[Any] = pytest.StashKey()
 CASES: pytest.StashKey[dict[tuple[str, ...], set[str]]] = pytest.StashKey()
+CONFIGS: list[pytest.Config] = []
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
@@ -47,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    CONFIGS.append(config)
     config.stash[SERVER] = None
     config.stash[CASES] = {}
 
@@ -104,20 +106,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", names, scope="session")
 
 
-@pytest.fixture
-def database(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+def fresh_database(backend: str, folder: Path) -> str:
     """The URL of a migrated, empty database."""
     if backend == "postgresql":
-        return postgresql(request.config)
-    url = f"sqlite:///{tmp_path / 'factd.sqlite'}"
+        return postgresql(CONFIGS[-1])
+    url = f"sqlite:///{folder / 'factd.sqlite'}"
     migrate.upgrade(url)
     return url
 
 
 @pytest.fixture
-def elsewhere(request: pytest.FixtureRequest) -> str:
-    """The database of a whole cycle: empty for SQLite in its state folder."""
-    return postgresql(request.config) if request.config.getoption("--database") == "postgresql" else ""  # fmt: skip
+def database(backend: str, tmp_path: Path) -> str:
+    return fresh_database(backend, tmp_path)
+
+
+def cycle_database() -> str:
+    """The database of a whole cycle: a fresh one with --database postgresql, else "", SQLite in the state folder."""
+    config = CONFIGS[-1]
+    return postgresql(config) if config.getoption("--database") == "postgresql" else ""
 
 
 @pytest.fixture

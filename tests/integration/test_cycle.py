@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import GOLDEN, jsonl
+from conftest import GOLDEN, cycle_database, jsonl
 from typer.testing import CliRunner
 
 from daemon.cli import app
@@ -21,8 +21,12 @@ CONFIG = f"""
 [model]
 path = "{GOLDEN / "llama" / "model"}"
 
+[store]
+url = "{{url}}"
+
 [write]
 languages = ["en"]
+relations = ["T1", "T2"]
 catalogue = ["relations"]
 
 [checks]
@@ -100,7 +104,7 @@ class Operator:
         (folder / "relations").mkdir(parents=True)
         (folder / "relations" / "T1.toml").write_text(RELATION)
         (folder / "relations" / "T2.toml").write_text(RELATION_2)
-        (folder / "factd.toml").write_text(CONFIG.format(edit=edit))
+        (folder / "factd.toml").write_text(CONFIG.format(edit=edit, url=cycle_database()))
         self.runner = CliRunner()
         self("db", "upgrade")
         self("ingest", str(jsonl(folder / "known.jsonl", KNOWN)), "--known")
@@ -266,6 +270,7 @@ def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator
     assert publishing.recover(factd) == ["release 1 was out already and is live"]
     with factd.lock():
         assert "another factd works" in operator.refused("edit")
+    factd.store.close()
 
 
 def test_the_daemon_does_the_cycle_by_itself_and_stops_on_sigterm(operator: Operator) -> None:

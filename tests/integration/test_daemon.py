@@ -1,6 +1,7 @@
 """The daemon in this process: every tick is a row, a failed job is a row and not a dead daemon, metrics say what happened."""
 
 import signal
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,16 +13,18 @@ from test_cycle import FEED, Operator
 from daemon.bootstrap import open_factd
 from daemon.loop import Daemon
 from daemon.sources import drop_folder
-from store import release_queries
+from store import migrate, release_queries
 from store.releases import RunStatus
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Daemon:
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
     operator = Operator(tmp_path)
     path = operator.folder / "factd.toml"
     frozen_clock = datetime(2026, 11, 21, 12, 0, 30, tzinfo=UTC)
-    return Daemon(open_factd(path, now=lambda: frozen_clock), path)
+    found = Daemon(open_factd(path, now=lambda: frozen_clock), path)
+    yield found
+    found.factd.store.close()
 
 
 def inbox_of(daemon: Daemon) -> Path:
@@ -91,6 +94,5 @@ def test_the_loop_turns_answers_and_stops(daemon: Daemon) -> None:
 
 def test_a_database_without_its_schema_is_not_ready(daemon: Daemon) -> None:
     daemon.factd.store.close()
-    for path in daemon.factd.config.state_dir.glob("factd.sqlite*"):
-        path.unlink()
+    migrate.downgrade(daemon.factd.config.database, "base")
     assert "factd db upgrade" in str(daemon.not_ready())

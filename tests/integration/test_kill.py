@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import GOLDEN, claim, postgresql
+from conftest import GOLDEN, claim, fresh_database
 from fakes import Asked, Fake, Reply, serving
 from sqlalchemy import text
 
-from store import migrate
 from store.session import Store
 
 PAGE = 500
@@ -115,7 +114,6 @@ def contents(url: str) -> str:
 
 
 def config(folder: Path, url: str, feed: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "factd.toml"
     path.write_text(TABLE.format(model=GOLDEN / "llama" / "model", url=url, feed=feed))
     return path
@@ -134,18 +132,14 @@ def config(folder: Path, url: str, feed: str) -> Path:
     "the store equals that of an uninterrupted run",
 )
 def test_kill_9_loses_and_doubles_nothing(
-    count: int, kills: int, backend: str, pages: list[bytes], server: Fake, tmp_path: Path, request: pytest.FixtureRequest
+    count: int, kills: int, backend: str, pages: list[bytes], server: Fake, tmp_path: Path
 ) -> None:  # fmt: skip
     pages[:] = paged(updates(count))
 
-    def fresh(name: str) -> str:
-        if backend == "postgresql":
-            return postgresql(request.config)
-        url = f"sqlite:///{tmp_path / name}.sqlite"
-        migrate.upgrade(url)
-        return url
-
-    whole, broken = fresh("whole"), fresh("broken")
+    folders = [tmp_path / name for name in ("whole", "broken")]
+    for folder in folders:
+        folder.mkdir()
+    whole, broken = (fresh_database(backend, folder) for folder in folders)
     seconds = run(config(tmp_path / "whole", whole, server.url))
     assert seconds is not None
     rng, path = random.Random(kills), config(tmp_path / "broken", broken, server.url)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NOW, claim, jsonl
+from conftest import NOW, claim, fresh_database, jsonl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
@@ -93,14 +93,13 @@ def test_the_order_and_the_batches_in_which_claims_come_make_no_difference(
     order: list[Any],
     cuts: list[int],
     judge: Judge,
+    backend: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     found = []
     for rows, places in ((CLAIMS, []), (order, sorted(cuts))):
         folder = tmp_path_factory.mktemp("order")
-        url = f"sqlite:///{folder / 'x.sqlite'}"
-        migrate.upgrade(url)
-        store = Store(url)
+        store = Store(fresh_database(backend, folder))
         for start, end in zip([0, *places], [*places, len(rows)], strict=True):
             for _ in range(2):
                 take(store, judge, folder / "x.jsonl", rows[start:end], terms=TERMS)
