@@ -18,8 +18,8 @@ from daemon.publishers.local_directory import publisher
 from daemon.render import Plan
 from store import migrate
 from store.catalogue import Catalogue, load_catalogue
-from store.fact_queries import Judge
 from store.session import Store
+from store.settling import Judge
 from store.standings import Rules
 
 if TYPE_CHECKING:

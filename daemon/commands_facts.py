@@ -12,7 +12,7 @@ from daemon.bootstrap import Factd
 from daemon.console import show
 from daemon.errors import Refused
 from daemon.terminal import Json, Why, opened, sentences
-from store import fact_queries, name_queries, release_queries
+from store import fact_queries, name_queries, release_queries, settling
 from store.facts import Fact, FactStatus, Ruling, Verdict
 from store.names import Names
 from store.releases import ReleaseStatus
@@ -191,7 +191,7 @@ def _ruled(ids: list[str], ruling: Ruling, why: str, *, as_json: bool) -> None:
         factd = opened()
         more: dict[str, Any] = {"why": why, "who": terminal.who(), "now": factd.now()}
         with factd.store.begin() as session:
-            found = fact_queries.rule(session, ids, ruling, factd.judge, **more)
+            found = settling.rule(session, ids, ruling, factd.judge, **more)
     show_facts(found, as_json=as_json)
 
 
@@ -225,9 +225,7 @@ def facts_lift(ids: Ids, as_json: Json = False) -> None:
     with sentences():
         factd = opened()
         with factd.store.begin() as session:
-            found = fact_queries.lift(
-                session, ids, factd.judge, who=terminal.who(), now=factd.now()
-            )
+            found = settling.lift(session, ids, factd.judge, who=terminal.who(), now=factd.now())
     show_facts(found, as_json=as_json)
 
 

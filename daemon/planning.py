@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from daemon import render
 from daemon.bootstrap import Factd
 from daemon.windows import Days, Window, closed
-from store import fact_queries, name_queries, release_queries, source_queries
+from store import fact_queries, name_queries, release_queries, settling, source_queries
 from store.facts import Fact, FactStatus, Ruling
 from store.names import Names
 from store.releases import CandidateStatus, Release, ReleaseStatus
@@ -95,8 +95,8 @@ def let_time_pass(factd: Factd) -> None:
     """What becomes valid, has soaked or expires by now, some thousand at a time."""
     for _ in range(DUE_ROUNDS):
         with factd.store.begin() as session:
-            due = fact_queries.settle_all(session, factd.judge, now=factd.now())
-        if due < fact_queries.DUE:
+            due = settling.settle_all(session, factd.judge, now=factd.now())
+        if due < settling.DUE:
             return
 
 

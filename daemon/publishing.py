@@ -5,7 +5,7 @@ from dataclasses import replace
 from daemon.bootstrap import Factd
 from daemon.errors import PublishFailed, Refused
 from daemon.log import log
-from store import fact_queries, release_queries
+from store import release_queries, settling
 from store.releases import Release, ReleaseStatus
 
 
@@ -66,7 +66,7 @@ def _write_version(factd: Factd, release: Release) -> None:
 def _made_live(factd: Factd, release: Release) -> Release:
     with factd.store.begin() as session:
         release_queries.make_live(session, release.number, now=factd.now())
-        fact_queries.mark_live(session, release.fact_ids, now=factd.now())
+        settling.mark_live(session, release.fact_ids, now=factd.now())
         found = release_queries.release(session, release.number)
     log.info("release live", release=release.number, facts=len(release.fact_ids))
     return found

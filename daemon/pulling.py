@@ -21,9 +21,9 @@ from daemon.errors import Busy, FactdError, Refused, SourceFailed, SourceGone
 from daemon.log import log
 from daemon.registry import Configured
 from daemon.sources import Page, Pulled, RemoteSettings, Tools
-from store import fact_queries, source_queries
-from store.fact_queries import IngestReport
+from store import fact_queries, ingest, source_queries
 from store.facts import Receipt, Terms
+from store.ingest import IngestReport
 from store.updates import BadLine, Line, read_updates
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ def ingest_file(
     lines = iter(read_updates(path, factd.catalogue))
     while part := list(islice(lines, LINES)):
         with factd.store.begin() as session:
-            found += fact_queries.ingest(
+            found += ingest.ingest(
                 session, part, factd.judge, receipt=receipt, now=now, terms=terms, known=known
             )
     return found
@@ -128,7 +128,7 @@ def _store(factd: Factd, source: Configured, page: Page) -> IngestReport | None:
     try:
         with factd.store.begin() as session:
             terms = settings.terms(name)
-            report = fact_queries.ingest(
+            report = ingest.ingest(
                 session, lines, factd.judge, receipt=page.receipt, now=now, terms=terms
             )
             source_queries.count_claims(session, name, now.date(), report.new)

@@ -13,7 +13,7 @@ from daemon.log import log
 from daemon.planning import Planned, plan
 from daemon.publishing import publish, refuse_frozen
 from daemon.pulling import recheck
-from store import fact_queries, release_queries
+from store import fact_queries, release_queries, settling
 from store.facts import WRITTEN, FactStatus
 from store.releases import Candidate, CandidateStatus
 
@@ -74,7 +74,7 @@ def certain(factd: Factd) -> Planned:
         _forget_another_base(factd)
         said = asking.ask(factd, fresh)
         with factd.store.begin() as session:
-            fact_queries.note_answers(session, said, factd.judge, now=factd.now())
+            settling.note_answers(session, said, factd.judge, now=factd.now())
         log.info("base model asked", facts=len(said), **_tally(said))
     return planned
 
@@ -83,7 +83,7 @@ def _forget_another_base(factd: Factd) -> None:
     fingerprint = factd.workbench.model().fingerprint
     with factd.store.begin() as session:
         if release_queries.base_asked(session) != fingerprint:
-            fact_queries.forget_answers(session, factd.judge, now=factd.now())
+            settling.forget_answers(session, factd.judge, now=factd.now())
             release_queries.note_base_asked(session, fingerprint, now=factd.now())
 
 
@@ -277,7 +277,7 @@ def take_back(
     """Withdraw facts and write the set without them: the weights that would exist had they never been ingested."""
     refuse_frozen(factd)
     with factd.store.begin() as session:
-        fact_queries.withdraw(session, ids, factd.judge, why=why, who=who, now=factd.now())
+        settling.withdraw(session, ids, factd.judge, why=why, who=who, now=factd.now())
     found = edit(factd, who=who, why=why, progress=progress)
     if found.release is not None:
         publish(factd, found.release)

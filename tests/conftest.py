@@ -17,8 +17,8 @@ from daemon.bootstrap import Factd, build
 from daemon.config import load_config
 from store import fact_queries, migrate, release_queries
 from store.catalogue import Catalogue, load_catalogue
-from store.fact_queries import Judge
 from store.session import Store
+from store.settling import Judge
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 SERVER: pytest.StashKey[Any] = pytest.StashKey()

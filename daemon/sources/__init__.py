@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from daemon.client import Client, Limits
 from daemon.config import secret_text
 from store.catalogue import Catalogue
-from store.fact_queries import IngestReport
 from store.facts import Fact, FactUpdate, Receipt, Terms
+from store.ingest import IngestReport
 from store.source_queries import Delivery
 from store.updates import BadLine, Line
 

@@ -10,7 +10,7 @@ from daemon.bootstrap import Factd
 from daemon.planning import Planned, plan
 from daemon.pulling import ingest_file
 from daemon.render import kept
-from store import fact_queries, release_queries, source_queries
+from store import fact_queries, release_queries, settling, source_queries
 from store.facts import Ruling, Terms
 from store.releases import ReleaseStatus
 
@@ -39,7 +39,7 @@ def rule(factd: Factd, planned: Planned, ruling: Ruling) -> None:
     more: Any = {"why": "so", "who": "me", "now": factd.now()}
     with factd.store.begin() as session:
         ids = [*planned.added, *planned.waiting]
-        fact_queries.rule(session, ids, ruling, factd.judge, **more)
+        settling.rule(session, ids, ruling, factd.judge, **more)
 
 
 def test_every_waiting_fact_says_why(make: Maker, rows: Any) -> None:
@@ -121,10 +121,10 @@ def test_a_withdrawn_value_leaves_the_next_release_and_is_not_proposed_again(
             session, made.number, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
         )
         release_queries.make_live(session, made.number, now=factd.now())
-        fact_queries.mark_live(session, planned.added, now=factd.now())
+        settling.mark_live(session, planned.added, now=factd.now())
         assert fact_queries.counts(session)["active"] == 1
         more: Any = {"why": "wrong", "who": "me", "now": factd.now()}
-        fact_queries.withdraw(session, planned.added, factd.judge, **more)
+        settling.withdraw(session, planned.added, factd.judge, **more)
     rows(factd, claim("HR", "EUR", revision="another"))
     after = plan(factd)
     assert (after.added, after.removed) == ((), planned.added)
@@ -140,7 +140,7 @@ def test_an_insertion_is_flagged_and_held_where_the_operator_wants_to_see_it(
         with factd.store.begin() as session:
             (fact,) = fact_queries.candidate_set(session)
             answers = {fact.id: "unknown subject"}
-            fact_queries.note_answers(session, answers, factd.judge, now=factd.now())
+            settling.note_answers(session, answers, factd.judge, now=factd.now())
         assert added(plan(factd)) == planned_now
     assert "the base model does not know the subject" in next(iter(plan(factd).waiting.values()))
     rule(factd, plan(factd), Ruling.APPROVED)
@@ -154,10 +154,10 @@ def test_what_the_base_model_knows_already_is_not_written_until_there_is_another
     rows(factd, claim("HR", "EUR"))
     with factd.store.begin() as session:
         (fact,) = fact_queries.candidate_set(session)
-        fact_queries.note_answers(session, {fact.id: "known"}, factd.judge, now=factd.now())
+        settling.note_answers(session, {fact.id: "known"}, factd.judge, now=factd.now())
     assert not plan(factd).changed
     with factd.store.begin() as session:
-        assert fact_queries.forget_answers(session, factd.judge, now=factd.now()) == 1
+        assert settling.forget_answers(session, factd.judge, now=factd.now()) == 1
     assert added(plan(factd)) == ["HR"]
 
 
@@ -188,7 +188,7 @@ def test_an_operator_lifts_what_was_decided(make: Maker, rows: Any) -> None:
     assert (planned.added, list(planned.waiting.values())) == ((), ["rejected: rejected by me: so"])
     with factd.store.begin() as session:
         ids = list(planned.waiting)
-        fact_queries.lift(session, ids, factd.judge, who="me", now=factd.now())
+        settling.lift(session, ids, factd.judge, who="me", now=factd.now())
     assert added(plan(factd)) == ["HR"]
 
 

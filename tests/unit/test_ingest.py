@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from store import fact_queries, migrate
+from store import fact_queries, ingest, migrate, settling
 from store.errors import NotFound
-from store.fact_queries import IngestReport, Judge
 from store.facts import FactStatus, Receipt, Ruling, Terms
+from store.ingest import IngestReport
 from store.schema import BadLineRow
 from store.session import Store
+from store.settling import Judge
 from store.updates import read_updates
 
 
@@ -25,7 +26,7 @@ def take(store: Store, judge: Judge, path: Path, rows: Sequence[Any], **more: An
     receipt = Receipt(file=path.name, retrieved_at=NOW)
     with store.begin() as session:
         lines = read_updates(path, judge.catalogue)
-        return fact_queries.ingest(session, lines, judge, receipt=receipt, now=NOW, **more)
+        return ingest.ingest(session, lines, judge, receipt=receipt, now=NOW, **more)
 
 
 def statuses(store: Store) -> dict[str, str]:
@@ -117,7 +118,7 @@ def test_withdrawing_a_fact_brings_its_predecessor_back(
     with store.begin() as session:
         (fact,) = fact_queries.candidate_set(session)
         assert fact_queries.previous(session, [fact])[fact.id].object.id == "HRK"
-        fact_queries.withdraw(session, [fact.id[:8]], judge, why="wrong", who="test", now=NOW)
+        settling.withdraw(session, [fact.id[:8]], judge, why="wrong", who="test", now=NOW)
         assert fact_queries.candidate_set(session) == []
         kept = fact_queries.history(session, "HR", "P38")
     assert [(f.object.id, f.status) for f in kept] == [
@@ -135,9 +136,9 @@ def test_a_future_fact_becomes_pending_on_its_day(
     with store.begin() as session:
         assert fact_queries.candidate_set(session) == []
         later = NOW.replace(month=12, day=2)
-        assert fact_queries.settle_all(session, judge, now=later) == 1
+        assert settling.settle_all(session, judge, now=later) == 1
         assert len(fact_queries.candidate_set(session)) == 1
-        assert fact_queries.settle_all(session, judge, now=later) == 0
+        assert settling.settle_all(session, judge, now=later) == 0
 
 
 def test_a_fact_that_is_not_there_is_named(store: Store) -> None:
@@ -163,14 +164,14 @@ def test_a_verdict_outlives_the_way_down_and_up_again(
     with store.begin() as session:
         (fact,) = fact_queries.list_facts(session, subject="HR")
         more: Any = {"why": "wrong", "who": "me", "now": NOW}
-        fact_queries.withdraw(session, [fact.id], judge, **more)
+        settling.withdraw(session, [fact.id], judge, **more)
     before = statuses(store)
     store.close()
     migrate.downgrade(store.url, "0001")
     migrate.upgrade(store.url)
     assert migrate.differences(store.url) == []
     with store.begin() as session:
-        assert fact_queries.settle_all(session, judge, now=NOW.replace(year=2032)) == 1
+        assert settling.settle_all(session, judge, now=NOW.replace(year=2032)) == 1
         assert fact_queries.verdicts(session, "HR", "P38")["EUR"].ruling is Ruling.WITHDRAWN
     after = statuses(store)
     assert set(after) == set(before)
