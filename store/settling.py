@@ -14,6 +14,7 @@ from store.fact_queries import (
     PARAMETERS,
     chunks,
     facts_by_id,
+    facts_of,
     facts_where,
     get_fact,
     verdicts_of,
@@ -67,7 +68,7 @@ def settle(
     moves: list[Move] = []
     for part in chunks(sorted(pairs), PARAMETERS):
         versions: dict[tuple[str, str], list[Fact]] = {}
-        for fact in facts_where(session, tuple_(FactRow.subject_id, FactRow.relation).in_(part)):
+        for fact in facts_of(session, part):
             versions.setdefault(fact.update.pair, []).append(fact)
         ruled = verdicts_of(session, part)
         for pair, facts in versions.items():

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import delete, select, tuple_, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -178,10 +178,11 @@ def pointers(session: Session, source: str, *, limit: int) -> list[str]:
 
 def drop_pointers(session: Session, source: str, keys: Iterable[str], *, until: datetime) -> None:
     """It has looked at these; what was pointed at again after `until` stays."""
-    pairs = [(source, key) for key in keys]
-    for start in range(0, len(pairs), PARAMETERS):
-        part = tuple_(PointerRow.source, PointerRow.key).in_(pairs[start : start + PARAMETERS])
-        session.execute(delete(PointerRow).where(part, PointerRow.at <= until))
+    wanted = list(keys)
+    for start in range(0, len(wanted), PARAMETERS):
+        these = PointerRow.key.in_(wanted[start : start + PARAMETERS])
+        where = (PointerRow.source == source, these, PointerRow.at <= until)
+        session.execute(delete(PointerRow).where(*where))
 
 
 def add_delivery(session: Session, source: str, key: str, body: bytes, *, now: datetime) -> bool:
