@@ -30,7 +30,7 @@ check: $(STAMP)
 
 # The table of sources' cases, from the tests.
 docs: $(STAMP)
-	$(BIN)/python -m pytest -m "case and not slow" tests/integration --cases docs/source-cases.md
+	$(BIN)/python -m pytest -m "case and not slow" tests/integration tests/unit --cases docs/source-cases.md
 
 # Each writes its figures and plots into docs/; together more than an hour on two cores.
 bench: bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed

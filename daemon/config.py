@@ -5,6 +5,7 @@ from the file's folder.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -285,10 +286,7 @@ def shown(config: Config, path: Path) -> dict[str, dict[str, str]]:
             variable = PREFIX + name.replace(".", "__").upper()
             given = table in data and (not key or key in data[table])
             origin = "environment" if variable in os.environ else "file" if given else "default"
-            found[name] = {
-                "value": masked(str(item)) if name == "store.url" else str(item),
-                "origin": origin,
-            }
+            found[name] = {"value": without_secrets(str(item)), "origin": origin}
     return found
 
 
@@ -302,6 +300,12 @@ def secret_text(path: Path) -> str:
     if not found:
         raise BadConfig(f"{path} is empty; it must hold the secret")
     return found
+
+
+def without_secrets(text: str) -> str:
+    """A value as it may be shown: no passwords and no queries of URLs."""
+    hidden = re.sub(r"(://[^\s:/@]*):[^\s@]*@", r"\1:***@", text)
+    return re.sub(r"(://[^\s?'\"]*)\?[^\s'\"]*", r"\1?***", hidden)
 
 
 def masked(url: str) -> str:

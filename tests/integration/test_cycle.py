@@ -361,6 +361,44 @@ def test_a_usage_error_is_exit_code_2(operator: Operator) -> None:
     assert operator.raw("nonsense").exit_code == 2
 
 
+def test_an_operator_rules_over_values(operator: Operator) -> None:
+    operator.ingest([*FEED, update("Zoeshost", "Chile", "2019-01-01")])
+    old = next(
+        f["id"]
+        for f in operator("facts", "list")
+        if f["object"]["id"] == "Chile" and f["subject"]["id"] == "Zoeshost"
+    )
+    assert "by validity" in operator("facts", "explain", old)["fact"]["reason"]
+    (pinned,) = operator("facts", "pin", old, "--why", "checked")
+    assert pinned["status"] == "pending"
+    found = operator("facts", "explain", old)
+    assert found["verdicts"]["Chile"]["why"] == "checked"
+    assert sorted(v["status"] for v in found["versions"]) == ["pending", "superseded", "superseded"]
+    assert operator("facts", "reject", old)[0]["status"] == "rejected"
+    assert operator("facts", "lift", old)[0]["status"] == "superseded"
+    assert operator("facts", "approve", old)[0]["status"] == "superseded"
+    assert [f["id"] for f in operator("facts", "list", "--subject", "Zoeshost", "--source", "cli")]
+    text = operator.raw("facts", "explain", old).stdout
+    for word in ("said by", "came by", "competes", "verdict", "releases"):
+        assert word in text
+
+
+def test_sources_and_relations_are_listed(operator: Operator) -> None:
+    assert operator("pull") == [operator("pull", "drop_folder")]
+    (source,) = operator("sources", "list")
+    assert (source["name"], source["kind"], source["failures"]) == ("drop_folder", "drop_folder", 0)
+    assert operator("sources", "unfreeze", "drop_folder") == {
+        "source": "drop_folder",
+        "was_frozen": None,
+    }
+    assert "no source 'x'" in operator.refused("sources", "unfreeze", "x")
+    own = str(operator.folder / "relations")
+    assert [r["id"] for r in operator("relations", "list", own)] == ["T1", "T2"]
+    assert len(operator("relations", "list")) >= 45
+    assert operator("relations", "check")["findings"] == []
+    assert "wordings need mending" in operator.refused("relations", "check", own)
+
+
 def test_commands_for_people_print_lines(operator: Operator) -> None:
     operator.ingest(FEED)
     for words in (
@@ -374,6 +412,8 @@ def test_commands_for_people_print_lines(operator: Operator) -> None:
         ["db", "current"],
         ["version"],
         ["pull"],
+        ["sources", "list"],
+        ["relations", "list"],
         ["freeze", "--why", "night"],
         ["releases", "show", "0"],
     ):

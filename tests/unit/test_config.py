@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from daemon.bootstrap import build
 from daemon.config import load_config, shown
 from daemon.errors import BadConfig
+from daemon.registry import configured
 
 MINIMAL = '[model]\npath = "model"\n'
 
@@ -65,6 +67,73 @@ def test_a_mistyped_variable_is_refused(
     monkeypatch.setenv(name, "1")
     with pytest.raises(BadConfig, match=name):
         load_config(path)
+
+
+def test_secrets_of_sources_are_not_shown(path: Path) -> None:
+    table = '[sources.{}]\nkind = "{}"\nurl = "{}"\n'
+    path.write_text(
+        MINIMAL
+        + table.format("a", "sql_table", "postgresql://me:hunter2@db/x?sslpassword=hunter2")
+        + table.format("b", "http_feed", "https://example.org/feed?token=hunter2&x=hunter2")
+    )
+    found = str(shown(load_config(path), path))
+    assert "hunter2" not in found
+    assert "postgresql://me:***@db/x" in found
+
+
+def test_a_source_may_come_from_the_environment(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACTD_SOURCES__DROP_FOLDER", "elsewhere")
+    monkeypatch.setenv("FACTD_SOURCES__NEWS__URL", "https://example.org/feed")
+    monkeypatch.setenv("FACTD_SOURCES__NEWS__KIND", "http_feed")
+    tables = load_config(path).sources.tables()
+    assert str(tables["drop_folder"]["path"]) == "elsewhere"
+    assert tables["news"] == {"kind": "http_feed", "url": "https://example.org/feed"}
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ("[sources.x]\n", "sources.x: no kind 'x'; there are"),
+        ('[sources.http_feed]\nurl = "nonsense"\n', "sources.http_feed.url"),
+        ('[sources.http_feed]\nurl = "http://a"\nurll = 1\n', "sources.http_feed.urll"),
+        ("[sources]\nx = 1\n", "sources.x must be a table"),
+        ('[sources.wikidata]\nitems = ["P38"]\n', "'P38' is no item's id"),
+        ('[sources.feed]\nurl = "http://a"\npattern = "Q"\n', "needs one group"),
+        ('[sources.feed]\nurl = "http://a"\npattern = "("\n', "no regular expression"),
+        ('[sources.sql_table]\ntable = "a"\n', "give url or url_file"),
+        ('[sources.sql_table]\nurl = "sqlite://"\ntable = "a; b"\n', "sources.sql_table.table"),
+    ],
+)
+def test_a_wrong_source_is_refused_with_its_key(table: str, reason: str, path: Path) -> None:
+    path.write_text(MINIMAL + table)
+    with pytest.raises(BadConfig) as caught:
+        configured(load_config(path))
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ('[conflicts]\nrules = ["age"]\n', "conflicts.rules"),
+        ("[conflicts]\nrules = []\n", "conflicts.rules"),
+        ('[planning]\nwindows = ["night"]\n', "is no window"),
+        ('[planning]\nfreeze_days = ["2026-13-01"]\n', "planning.freeze_days"),
+    ],
+)
+def test_rules_windows_and_days_are_checked(table: str, reason: str, path: Path) -> None:
+    path.write_text(MINIMAL + table)
+    with pytest.raises(BadConfig, match=reason):
+        load_config(path)
+
+
+def test_relations_are_chosen_by_their_ids(path: Path) -> None:
+    path.write_text(MINIMAL + '[write]\nrelations = ["P38", "P6"]\n')
+    assert list(build(load_config(path)).catalogue) == ["P38", "P6"]
+    path.write_text(MINIMAL + '[write]\nrelations = ["P0"]\n')
+    with pytest.raises(BadConfig, match="no relation 'P0'"):
+        build(load_config(path))
 
 
 def test_a_password_is_masked(path: Path) -> None:

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
-from conftest import GOLDEN, claim, jsonl
+from conftest import GOLDEN, Maker, claim, jsonl
 
 from daemon.bootstrap import Factd, build
 from daemon.config import load_config
 from daemon.errors import PublishFailed
 from daemon.publishers.local_directory import LocalDirectory
 from daemon.pulling import pull
-from store import fact_queries, migrate
+from store import fact_queries, migrate, source_queries
 
 BASE = GOLDEN / "llama" / "model"
 
@@ -24,6 +24,11 @@ def factd(tmp_path: Path) -> Factd:
     return found
 
 
+@pytest.mark.case(
+    "drop_folder",
+    "bad lines among good ones; files of one name",
+    "done/, or failed/ with an error file; nothing is deleted",
+)
 def test_files_of_one_name_end_side_by_side_and_a_bad_one_has_an_error_file(factd: Factd) -> None:
     inbox = factd.config.root / "inbox"
     inbox.mkdir()
@@ -43,6 +48,25 @@ def test_a_file_that_a_crash_left_in_processing_is_taken_up_again(factd: Factd) 
     left.mkdir(parents=True)
     jsonl(left / "x.jsonl", [claim("HR", "EUR")])
     assert (pull(factd, "drop_folder").new, pull(factd, "drop_folder").files) == (1, 0)
+
+
+@pytest.mark.case(
+    "drop_folder", "a crash in the middle of a file", "goes on after the last line that was stored"
+)
+def test_a_file_goes_on_after_the_last_line_that_was_stored(
+    make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.sources.drop_folder.LINES", 2)
+    factd = make()
+    left = factd.config.root / "inbox" / "processing"
+    left.mkdir(parents=True)
+    jsonl(left / "x.jsonl", [claim(f"T{n}", "EUR") for n in range(5)])
+    with factd.store.begin() as session:
+        source_queries.save_state(session, "drop_folder", cursor={"file": "x.jsonl", "line": 2})
+    found = pull(factd, "drop_folder")
+    assert (found.files, found.lines, found.new) == (2, 3, 3)
+    jsonl(factd.config.root / "inbox" / "x.jsonl", [claim("T0", "EUR")])
+    assert pull(factd, "drop_folder").new == 1
 
 
 def test_current_is_swapped_and_old_versions_are_pruned_but_never_the_base(tmp_path: Path) -> None:

@@ -1,0 +1,32 @@
+"""Names are joined without order, and the one that was used last is current."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.names import Names, joined
+
+labels = st.dictionaries(
+    st.sampled_from(["en", "es"]),
+    st.dictionaries(st.sampled_from("ABC"), st.sampled_from(["2020", "2021", "2022"]), min_size=1),
+)
+aliases = st.dictionaries(
+    st.sampled_from(["en", "es"]),
+    st.lists(st.sampled_from("XYZ"), unique=True).map(sorted).map(tuple),
+)
+names = st.builds(Names, labels=labels, aliases=aliases)
+
+
+@given(names, names, names)
+def test_joining_is_commutative_associative_and_idempotent(a: Names, b: Names, c: Names) -> None:
+    assert joined(a, b) == joined(b, a)
+    assert joined(joined(a, b), c) == joined(a, joined(b, c))
+    once = joined(a, b)
+    assert joined(once, b) == once
+
+
+def test_the_label_that_was_used_last_is_current() -> None:
+    found = Names(labels={"en": {"Swaziland": "2017", "Eswatini": "2018"}})
+    assert found.renamed
+    assert found.current("en") == "Eswatini"
+    assert found.current("fr") is None
+    assert found.changes() == (("en", "Swaziland", "Eswatini"),)
