@@ -22,6 +22,7 @@ from daemon.log import log
 from daemon.registry import Configured
 from daemon.sources import Page, Pulled, RemoteSettings, Tools
 from store import fact_queries, ingest, source_queries
+from store.errors import StoreError
 from store.facts import Receipt, Terms
 from store.ingest import IngestReport
 from store.updates import BadLine, Line, read_updates
@@ -54,24 +55,24 @@ def pull(factd: Factd, name: str) -> Pulled:
     if source is None:
         known = ", ".join(factd.sources) or "none"
         raise Refused(f"no source {name!r}; the configuration has: {known}")
-    with factd.store.begin() as session:
-        state = source_queries.source_state(session, name)
-        now = factd.now()
-        if state.frozen:
-            return Pulled(source=name, why=f"frozen: {state.frozen}")
-        if state.not_before and state.not_before > now:
-            return Pulled(source=name, why=f"asked for peace until {state.not_before:%H:%M:%S}")
-        source_queries.save_state(session, name, pulled_at=now)
     with _alone(factd, name), ExitStack() as stack:
+        with factd.store.begin() as session:
+            state = source_queries.source_state(session, name)
+            now = factd.now()
+            if state.frozen:
+                return Pulled(source=name, why=f"frozen: {state.frozen}")
+            if state.not_before and state.not_before > now:
+                return Pulled(source=name, why=f"asked for peace until {state.not_before:%H:%M:%S}")
+            source_queries.save_state(session, name, pulled_at=now)
         try:
             found = _pages(factd, source, state.cursor, stack)
         except SourceFailed as error:
             _note_failure(factd, name, state.failures + 1, error)
             raise
-    if not found.why:
-        with factd.store.begin() as session:
-            done = {"failures": 0, "error": "", "not_before": None, "succeeded_at": factd.now()}
-            source_queries.save_state(session, name, **done)
+        if not found.why:
+            with factd.store.begin() as session:
+                done = {"failures": 0, "error": "", "not_before": None, "succeeded_at": factd.now()}
+                source_queries.save_state(session, name, **done)
     return found
 
 
@@ -82,7 +83,7 @@ def pull_all(factd: Factd) -> list[Pulled]:
     def pulled(name: str) -> Pulled:
         try:
             return pull(factd, name)
-        except FactdError as error:
+        except (FactdError, StoreError) as error:
             return Pulled(source=name, why=str(error))
 
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="pull") as pool:
@@ -100,7 +101,7 @@ def _pages(factd: Factd, source: Configured, cursor: Mapping[str, Any], stack: E
     report: IngestReport | None = None
     while True:
         try:
-            page = generator.send(report) if report else next(generator)
+            page = next(generator) if report is None else generator.send(report)
         except StopIteration:
             return found
         report = _store(factd, source, page)

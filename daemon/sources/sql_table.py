@@ -8,6 +8,7 @@ said; every some hours all ids are compared, and what deleted rows said is taken
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
     try:
         with _connected(settings) as connection:
             table = _reflected(connection, settings)
-            yield from _changed(settings, table, connection, dict(cursor), receipt, tools)
+            look = Look(settings, table, connection, receipt, tools)
+            yield from _changed(look, dict(cursor))
     except (SQLAlchemyError, OSError, ArgumentError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise SourceFailed(f"{settings.table} cannot be read: {reason}") from error
@@ -114,19 +116,28 @@ def _reflected(connection: Connection, settings: Settings) -> Table:
     return table
 
 
-def _changed(
-    settings: Settings,
-    table: Table,
-    connection: Connection,
-    cursor: dict[str, Any],
-    receipt: Receipt,
-    tools: Tools,
-) -> Pages:
+@dataclass(frozen=True)
+class Look:
+    """One look at the table."""
+
+    settings: Settings
+    table: Table
+    connection: Connection
+    receipt: Receipt
+    tools: Tools
+
+    def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        """The rows of a query; no transaction stays open while they are stored."""
+        found = self.connection.execute(query).all()
+        self.connection.rollback()
+        return found
+
+
+def _changed(look: Look, cursor: dict[str, Any]) -> Pages:
     mark = _time(cursor.get("updated_at"))
-    start = _start(settings, table, cursor)
-    for _ in range(settings.max_pages):
-        rows = connection.execute(_after(table, start)).all()
-        connection.rollback()  # no transaction stays open while the page is stored
+    start = _start(look.settings, look.table, cursor)
+    for _ in range(look.settings.max_pages):
+        rows = look.rows(_after(look.table, start))
         if not rows:
             cursor.pop("at", None)
             break
@@ -135,14 +146,14 @@ def _changed(
         if mark is None or newest >= mark:
             cursor |= {"updated_at": newest.isoformat()}
         cursor |= {"at": newest.isoformat(), "id": rows[-1].id}
-        lines = [_line(number, row, tools) for number, row in enumerate(rows, start=1)]
+        lines = [_line(number, row, look.tools) for number, row in enumerate(rows, start=1)]
         pairs = zip(rows, lines, strict=True)
         seen = {f"row:{r.id}": line.update.id for r, line in pairs if isinstance(line, Line)}
-        back = _said_before(seen, lines, tools)
-        yield Page(lines=[*back, *lines], cursor=dict(cursor), receipt=receipt, seen=seen)
+        back = _said_before(seen, lines, look.tools)
+        yield Page(lines=[*back, *lines], cursor=dict(cursor), receipt=look.receipt, seen=seen)
     else:
         return  # more rows wait; a round that is not finished compares nothing
-    yield from _deleted(settings, table, connection, cursor, receipt, tools)
+    yield from _deleted(look, cursor)
 
 
 def _time(text: str | None) -> datetime | None:
@@ -234,22 +245,14 @@ def _entity(data: Mapping[str, Any], side: str) -> dict[str, Any]:
     }
 
 
-def _deleted(
-    settings: Settings,
-    table: Table,
-    connection: Connection,
-    cursor: dict[str, Any],
-    receipt: Receipt,
-    tools: Tools,
-) -> Pages:
+def _deleted(look: Look, cursor: dict[str, Any]) -> Pages:
     """Claims whose rows are no more, taken back: one look over all ids, some thousand at a time."""
-    now = tools.now()
+    tools, now = look.tools, look.tools.now()
     last = datetime.fromisoformat(cursor["compared_at"]) if "compared_at" in cursor else None
-    every = timedelta(seconds=settings.compare_seconds)
+    every = timedelta(seconds=look.settings.compare_seconds)
     if not every or (last and now - last < every):
         return
-    there = {f"row:{id_}" for id_ in connection.execute(select(table.c.id)).scalars()}
-    connection.rollback()
+    there = {f"row:{row.id}" for row in look.rows(select(look.table.c.id))}
     rows = tools.seen_all("row:")
     gone = sorted(key for key, id_ in rows.items() if id_ and key not in there)
     for start in range(0, max(1, len(gone)), LINES):
@@ -262,7 +265,7 @@ def _deleted(
         whole = start + LINES >= len(gone)
         after = {**cursor, "compared_at": now.isoformat()} if whole else dict(cursor)
         seen = dict.fromkeys(part, "")
-        yield Page(lines=lines, cursor=after, receipt=receipt, seen=seen)
+        yield Page(lines=lines, cursor=after, receipt=look.receipt, seen=seen)
 
 
 _: Source = pages
