@@ -67,8 +67,9 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
         held |= {
             name: f"its source {name} is unsure: {why}" for name, why in (unsure or {}).items()
         }
-        kept, dropped = _kept(factd, session, live)
+        kept, dropped, outgoing = _kept(factd, session, live)
         added, waiting = _chosen(factd, session, kept, held)
+        kept += _until_their_successors_turn(session, outgoing, added)
         for status in WAITING:
             found = fact_queries.waiting(session, status, limit=SHOWN)
             waiting |= {fact.id: f"{status.value}: {fact.reason}" for fact in found}
@@ -100,12 +101,25 @@ def let_time_pass(factd: Factd) -> None:
             return
 
 
-def _kept(factd: Factd, session: Session, live: Release) -> tuple[list[Fact], dict[str, str]]:
-    """The facts of the live release that still hold and can be written, and why others of them cannot."""
+def _kept(
+    factd: Factd, session: Session, live: Release
+) -> tuple[list[Fact], dict[str, str], list[Fact]]:
+    """The facts of the live release that still hold and can be written, why others cannot, and those that were superseded."""
     found = fact_queries.facts_by_id(session, live.fact_ids)
     current = [f for f in found if f.status in (FactStatus.ACTIVE, FactStatus.PENDING)]
+    outgoing = [fact for fact in found if fact.status is FactStatus.SUPERSEDED]
     cannot = render.unwritable(current, factd.plan)
-    return [fact for fact in current if fact.id not in cannot], cannot
+    return [fact for fact in current if fact.id not in cannot], cannot, outgoing
+
+
+def _until_their_successors_turn(
+    session: Session, outgoing: Sequence[Fact], added: Sequence[Fact]
+) -> list[Fact]:
+    """Superseded facts of the live release whose successor waits: without them the base model's own answer came back."""
+    come = {fact.update.pair for fact in added}
+    pairs = [fact.update.pair for fact in outgoing if fact.update.pair not in come]
+    waiting = fact_queries.pending_pairs(session, pairs)
+    return [fact for fact in outgoing if fact.update.pair in waiting]
 
 
 def _chosen(

@@ -256,9 +256,9 @@ def check(factd: Factd, number: int | None) -> dict[str, Any]:
     with factd.store.begin() as session:
         release = release_queries.release(session, number) if number else None
         known = fact_queries.list_facts(session, status=(FactStatus.KNOWN,), limit=KNOWN)
-        found = fact_queries.facts_by_id(session, release.fact_ids if release else ())
-        facts = [fact for fact in found if fact.status in WRITTEN]
-        if release is None:
+        if release:
+            facts = fact_queries.facts_by_id(session, release.fact_ids)
+        else:
             facts = fact_queries.list_facts(session, status=WRITTEN, limit=KNOWN)
         before = fact_queries.previous(session, facts)
     asked = render.probes(facts, before, known, factd.plan)

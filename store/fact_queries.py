@@ -115,6 +115,12 @@ def facts_of(session: Session, pairs: Iterable[tuple[str, str]], *where: Any) ->
     return [fact for fact in found if fact.update.pair in wanted]
 
 
+def pending_pairs(session: Session, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of some subjects and relations that have a fact which waits to be written."""
+    waiting = facts_of(session, pairs, FactRow.status == FactStatus.PENDING)
+    return {fact.update.pair for fact in waiting}
+
+
 def list_facts(
     session: Session,
     *,

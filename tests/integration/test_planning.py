@@ -107,21 +107,45 @@ def test_the_facts_of_a_frozen_source_wait(make: Maker, rows: Any) -> None:
     assert why(planned, factd) == {"HR EUR": "its source news is frozen: a flood"}
 
 
+def publish(factd: Factd, planned: Planned) -> None:
+    """The plan as the live release."""
+    ids, now = [fact.id for fact in planned.facts], factd.now()
+    with factd.store.begin() as session:
+        more: Any = {"who": "me", "why": "x", "now": now}
+        made = release_queries.create_release(
+            session, candidate_id=None, delta_id=None, fact_ids=ids, **more
+        )
+        accepted, publishing = ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING
+        release_queries.move_release(session, made.number, accepted, publishing, now=now)
+        release_queries.make_live(session, made.number, now=now)
+        settling.mark_live(session, ids, now=now)
+
+
+def test_a_superseded_fact_stays_until_its_successors_turn(make: Maker, rows: Any) -> None:
+    factd = make("[planning]\nmax_facts = 1\n")
+    rows(factd, claim("HR", "USD", day="2020-01-01"))
+    publish(factd, plan(factd))
+    rows(factd, claim("FR", "EUR"), claim("HR", "EUR"), terms=Terms(channel="news"))
+    with factd.store.begin() as session:
+        source_queries.save_state(session, "news", frozen="a flood")
+    assert [fact.object.id for fact in plan(factd).facts] == ["USD"]
+    assert not plan(factd).changed
+    with factd.store.begin() as session:
+        source_queries.save_state(session, "news", frozen="")
+    for _ in range(2):
+        publish(factd, plan(factd))
+    assert {f.object.id for f in plan(factd).facts} == {"EUR"}
+    assert len(plan(factd).facts) == 2
+
+
 def test_a_withdrawn_value_leaves_the_next_release_and_is_not_proposed_again(
     make: Maker, rows: Any
 ) -> None:
     factd = make()
     rows(factd, claim("HR", "EUR"))
     planned = plan(factd)
+    publish(factd, planned)
     with factd.store.begin() as session:
-        made = release_queries.create_release(
-            session, candidate_id=None, delta_id=None, fact_ids=planned.added, who="me", why="x", now=factd.now()
-        )  # fmt: skip
-        release_queries.move_release(
-            session, made.number, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
-        )
-        release_queries.make_live(session, made.number, now=factd.now())
-        settling.mark_live(session, planned.added, now=factd.now())
         assert fact_queries.counts(session)["active"] == 1
         more: Any = {"why": "wrong", "who": "me", "now": factd.now()}
         settling.withdraw(session, planned.added, factd.judge, **more)
