@@ -132,9 +132,13 @@ def _queries(factd: Factd) -> dict[str, Callable[[int], Any]]:
         with factd.store.begin() as session:
             return fact_queries.list_facts(session, limit=50, **more)
 
+    def waiting() -> Any:
+        with factd.store.begin() as session:
+            return fact_queries.waiting(session, FactStatus.PENDING, limit=50)
+
     return {
         "facts list": lambda _: listed(),
-        "facts list --status pending": lambda _: listed(status=(FactStatus.PENDING,)),
+        "facts list --status pending": lambda _: waiting(),
         "facts list --relation P38": lambda _: listed(relation="P38"),
         "facts list --subject": lambda n: listed(subject=some[n].subject.id),
         "facts explain": lambda n: explained(factd, some[n].id[:10]),

@@ -75,16 +75,14 @@ def facts_list(
     limit: int = 50,
     as_json: Json = False,
 ) -> None:
-    """Fact versions."""
+    """Fact versions by id; those of one status by their turn."""
     with sentences(), opened().store.begin() as session:
-        found = fact_queries.list_facts(
-            session,
-            status=(status,) if status else (),
-            relation=relation,
-            subject=subject,
-            channel=source,
-            limit=limit,
-        )
+        chosen: dict[str, Any] = {"relation": relation, "channel": source, "limit": limit}
+        if status and not subject:
+            found = fact_queries.waiting(session, status, **chosen)
+        else:
+            only = (status,) if status else ()
+            found = fact_queries.list_facts(session, status=only, subject=subject, **chosen)
     show_facts(found, as_json=as_json)
 
 

@@ -131,16 +131,34 @@ def list_facts(
     limit: int | None = None,
 ) -> list[Fact]:
     """Fact versions by id."""
+    if subject:
+        found = facts_where(session, FactRow.subject_id == subject, order=())
+        return [
+            fact
+            for fact in sorted(found, key=lambda fact: fact.id)
+            if (not status or fact.status in status)
+            and (not relation or fact.relation == relation)
+            and (not channel or fact.provenance.channel == channel)
+        ][:limit]
     where: list[Any] = [FactRow.status.in_(status)] if status else []
     where += [FactRow.relation == relation] if relation else []
-    where += [FactRow.subject_id == subject] if subject else []
     where += [FactRow.channel == channel] if channel else []
     return facts_where(session, *where, limit=limit)
 
 
-def waiting(session: Session, status: FactStatus, *, limit: int) -> list[Fact]:
+def waiting(
+    session: Session,
+    status: FactStatus,
+    *,
+    limit: int,
+    relation: str | None = None,
+    channel: str | None = None,
+) -> list[Fact]:
     """Facts of one status, those first whose turn comes first."""
-    return facts_where(session, FactRow.status == status, limit=limit, order=TURN)
+    where: list[Any] = [FactRow.status == status]
+    where += [FactRow.relation == relation] if relation else []
+    where += [FactRow.channel == channel] if channel else []
+    return facts_where(session, *where, limit=limit, order=TURN)
 
 
 def by_priority(session: Session, status: FactStatus) -> Iterator[Fact]:
