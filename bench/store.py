@@ -42,7 +42,7 @@ def run(*, facts: int = 1_000_000, url: str = "") -> dict[str, Any]:
         factd = _fresh(folder, url)
         rows, memory = _ingested(factd, folder, facts)
         asked = [_asked(name, query) for name, query in _queries(factd).items()]
-        with factd.store.begin() as session:
+        with factd.store.read() as session:
             counts = fact_queries.counts(session)
         dialect = factd.store.engine.dialect.name
         factd.store.close()
@@ -125,15 +125,15 @@ def resident_mib() -> float:
 
 def _queries(factd: Factd) -> dict[str, Callable[[int], Any]]:
     """What an operator asks, by name; the number varies what is asked for."""
-    with factd.store.begin() as session:
+    with factd.store.read() as session:
         some = fact_queries.list_facts(session, status=(FactStatus.SUPERSEDED,), limit=TIMES)
 
     def listed(**more: Any) -> Any:
-        with factd.store.begin() as session:
+        with factd.store.read() as session:
             return fact_queries.list_facts(session, limit=50, **more)
 
     def waiting() -> Any:
-        with factd.store.begin() as session:
+        with factd.store.read() as session:
             return fact_queries.waiting(session, FactStatus.PENDING, limit=50)
 
     return {

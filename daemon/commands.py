@@ -17,7 +17,7 @@ releases_app = typer.Typer(no_args_is_help=True, help="Releases.")
 @releases_app.command("list")
 def releases_list(as_json: Json = False) -> None:
     """The newest first."""
-    with sentences(), opened().store.begin() as session:
+    with sentences(), opened().store.read() as session:
         found = release_queries.list_releases(session)
     lines = [
         f"{r.number:>4}  {r.status.value:<10} {len(r.fact_ids):>5} facts  {r.created_at:%Y-%m-%d %H:%M}  {r.why}"
@@ -29,7 +29,7 @@ def releases_list(as_json: Json = False) -> None:
 @releases_app.command("show")
 def releases_show(number: int, as_json: Json = False) -> None:
     """One release with what was measured."""
-    with sentences(), opened().store.begin() as session:
+    with sentences(), opened().store.read() as session:
         found = release_queries.release(session, number)
         made = (
             release_queries.candidate(session, found.candidate_id) if found.candidate_id else None
@@ -53,7 +53,7 @@ def number_text(value: float | None) -> str:
 @releases_app.command("diff")
 def releases_diff(first: int, second: int, as_json: Json = False) -> None:
     """The facts that the second release has and the first one has not, and the reverse."""
-    with sentences(), opened().store.begin() as session:
+    with sentences(), opened().store.read() as session:
         one, two = (set(release_queries.release(session, n).fact_ids) for n in (first, second))
         facts = {id_: fact_queries.get_fact(session, id_) for id_ in one ^ two}
     added, removed = sorted(two - one), sorted(one - two)
@@ -94,7 +94,7 @@ def status(as_json: Json = False) -> None:
     """One screen: live release, queue, last runs, health."""
     with sentences():
         factd = opened()
-        with factd.store.begin() as session:
+        with factd.store.read() as session:
             counts = fact_queries.counts(session)
             live = release_queries.live_release(session)
             frozen = release_queries.frozen(session)

@@ -76,7 +76,7 @@ def facts_list(
     as_json: Json = False,
 ) -> None:
     """Fact versions by id; those of one status by their turn."""
-    with sentences(), opened().store.begin() as session:
+    with sentences(), opened().store.read() as session:
         chosen: dict[str, Any] = {"relation": relation, "channel": source, "limit": limit}
         if status and not subject:
             found = fact_queries.waiting(session, status, **chosen)
@@ -89,7 +89,7 @@ def facts_list(
 @facts_app.command("show")
 def facts_show(id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
     """One version."""
-    with sentences(), opened().store.begin() as session:
+    with sentences(), opened().store.read() as session:
         found = fact_queries.get_fact(session, id_)
     show(found.as_json(), [said(found)], as_json=as_json)
 
@@ -97,7 +97,7 @@ def facts_show(id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json 
 @facts_app.command("history")
 def facts_history(subject: str, relation: str, as_json: Json = False) -> None:
     """All versions of one subject and relation."""
-    with sentences(), opened().store.begin() as session:
+    with sentences(), opened().store.read() as session:
         found = fact_queries.history(session, subject, relation)
     show_facts(found, as_json=as_json)
 
@@ -145,7 +145,7 @@ class Explained:
 
 def explained(factd: Factd, id_: str) -> Explained:
     """Raises: NotFound."""
-    with factd.store.begin() as session:
+    with factd.store.read() as session:
         fact = fact_queries.get_fact(session, id_)
         return Explained(
             fact=fact,

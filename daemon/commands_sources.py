@@ -28,7 +28,7 @@ def sources_list(as_json: Json = False) -> None:
     """Every configured source and where it stands."""
     with sentences():
         factd = opened()
-        with factd.store.begin() as session:
+        with factd.store.read() as session:
             found = [source_queries.source_state(session, name) for name in factd.sources]
     data = [{**state.as_json(), "kind": factd.sources[state.name].settings.kind} for state in found]
     show(data, [source_line(state) for state in found], as_json=as_json)

@@ -39,7 +39,7 @@ class StoreCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One short transaction a scrape."""
-        with self.store.begin() as session:
+        with self.store.read() as session:
             facts = fact_queries.counts(session)
             live = release_queries.live_release(session)
             frozen = release_queries.frozen(session)

@@ -211,7 +211,7 @@ def tools(factd: Factd, source: Configured, stack: ExitStack) -> Tools:
         """A query in a short transaction of its own."""
 
         def asked(*arguments: Any) -> T:
-            with factd.store.begin() as session:
+            with factd.store.read() as session:
                 return query(session, *arguments)
 
         return asked

@@ -1,11 +1,11 @@
 """The database: SQLite (WAL, one writer at a time, no lost updates) or PostgreSQL through psycopg 3."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -32,8 +32,14 @@ def make_engine(url: str) -> Engine:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed)
     event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(engine, "begin", _on_begin)
     return engine
+
+
+def _on_begin(connection: Connection) -> None:
+    """A writer waits for its turn before it reads anything; a reader sees what was there, and waits for nobody."""
+    reading = connection.get_execution_options().get("reading")
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def _on_connect(connection: Any, _: object) -> None:
@@ -52,23 +58,33 @@ class Store:
         self.url = url
         self.engine = make_engine(url)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        reader = self.engine.execution_options(reading=True)
+        self._readers = sessionmaker(reader, expire_on_commit=False)
 
-    @contextmanager
-    def begin(self) -> Iterator[Session]:
+    def begin(self) -> AbstractContextManager[Session]:
         """One transaction: committed at the end, rolled back on any error.
 
         Raises: StoreError: the database cannot be reached (transient).
         """
-        try:
-            with self._sessions.begin() as session:
-                yield session
-        except OperationalError as error:
-            failed = StoreError(
-                f"the database does not answer: {error.orig}; check [store] url and try again"
-            )
-            failed.transient = True
-            raise failed from error
+        return _transaction(self._sessions)
+
+    def read(self) -> AbstractContextManager[Session]:
+        """One transaction that only reads, beside any writer. Raises: StoreError, as `begin`."""
+        return _transaction(self._readers)
 
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
+
+
+@contextmanager
+def _transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    try:
+        with sessions.begin() as session:
+            yield session
+    except OperationalError as error:
+        failed = StoreError(
+            f"the database does not answer: {error.orig}; check [store] url and try again"
+        )
+        failed.transient = True
+        raise failed from error

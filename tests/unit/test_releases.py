@@ -94,6 +94,16 @@ def test_no_update_of_many_writers_is_lost(store: Store) -> None:
         assert session.execute(text("SELECT n FROM counted")).scalar_one() == 100
 
 
+def test_a_reader_waits_for_no_writer_and_sees_what_was_there(store: Store) -> None:
+    with store.begin() as session:
+        release_queries.freeze(session, why="night", who="me", now=NOW)
+        session.flush()
+        with store.read() as reader:
+            assert release_queries.frozen(reader) is None
+    with store.read() as reader:
+        assert release_queries.frozen(reader) is not None
+
+
 def test_sqlite_is_opened_with_our_pragmas(tmp_path: Path) -> None:
     with Store(f"sqlite:///{tmp_path / 'x.sqlite'}").begin() as session:
         found = [
