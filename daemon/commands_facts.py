@@ -259,7 +259,6 @@ def plan(
         "waiting": found.waiting,
         "queued": found.queued,
         "insertions": list(found.insertions),
-        "counts": dict(found.counts),
         "closed": found.closed or None,
         "changed": found.changed,
     }

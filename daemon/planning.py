@@ -41,7 +41,6 @@ class Planned:
     added: tuple[str, ...]  # ids that the live release has not
     removed: tuple[str, ...]  # ids that only the live release has
     waiting: dict[str, str]  # why other facts wait, by id; the first of each kind
-    counts: Mapping[str, int]  # all fact versions by status
     live: int  # number of the live release
     queued: dict[str, str] = field(default_factory=dict)  # what no edit can write, by id
     insertions: tuple[str, ...] = ()  # added facts whose subject the base model does not know
@@ -76,7 +75,6 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
         renamed = name_queries.renamed_subjects(session, limit=SHOWN)
         queued = {f.id: f.reason for f in fact_queries.archival(session, limit=SHOWN)}
         blocked = _closed(factd, session)
-        counts = fact_queries.counts(session)
     facts = tuple(sorted((*kept, *added), key=lambda fact: fact.id))
     now_live = set(live.fact_ids)
     return Planned(
@@ -84,7 +82,6 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
         added=tuple(fact.id for fact in facts if fact.id not in now_live),
         removed=tuple(sorted(now_live - {fact.id for fact in facts})),
         waiting=waiting | dropped,
-        counts=counts,
         live=live.number,
         queued=queued | {id_: _renaming(names) for id_, names in renamed.items()},
         insertions=tuple(fact.id for fact in added if fact.asked == UNKNOWN_SUBJECT),
