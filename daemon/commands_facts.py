@@ -57,6 +57,12 @@ def said(fact: Fact, language: str = "en") -> str:
     return f"{fact.id}  {fact.status.value:<11} {fact.relation:<5} {subject}: {held}{since}{why}"
 
 
+def named(fact: Fact, language: str = "en") -> str:
+    """What a fact says, in a few words."""
+    subject, held = (x.labels.get(language, x.id) for x in (fact.subject, fact.object))
+    return f"{fact.id}  {fact.relation} {subject}: {held}"
+
+
 def show_facts(facts: Sequence[Fact], *, as_json: bool) -> None:
     """Facts, one a line."""
     show(
@@ -244,12 +250,10 @@ def plan(
     )
     lines += [f"+ {said(facts[id_])}{flags.get(id_, '')}" for id_ in found.added[:limit]]
     lines += [f"- {id_}" for id_ in found.removed[:limit]]
-    lines += [f"waits {id_}: {reason}" for id_, reason in sorted(found.waiting.items())[:limit]]
+    lines += [f"waits {named(waits.fact)}: {waits.why}" for waits in found.waits[:limit]]
     lines += [f"queued {id_}: {reason}" for id_, reason in sorted(found.queued.items())[:limit]]
-    shown = sum(
-        min(limit, len(x)) for x in (found.added, found.removed, found.waiting, found.queued)
-    )
-    every = sum(len(x) for x in (found.added, found.removed, found.waiting, found.queued))
+    shown = sum(min(limit, len(x)) for x in (found.added, found.removed, found.waits, found.queued))
+    every = sum(len(x) for x in (found.added, found.removed, found.waits, found.queued))
     lines += [f"… and {every - shown} lines more; --limit shows them"] if shown < every else []
     data = {
         "live": found.live,

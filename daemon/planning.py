@@ -33,6 +33,14 @@ IN_FLIGHT = (CandidateStatus.PLANNED, CandidateStatus.SOLVING, CandidateStatus.C
 UNKNOWN_SUBJECT = "unknown subject"
 
 
+@dataclass(frozen=True)
+class Waits:
+    """A fact that is not written now, and why."""
+
+    fact: Fact
+    why: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Planned:
     """What the next release would hold."""
@@ -40,11 +48,16 @@ class Planned:
     facts: tuple[Fact, ...]  # the whole set, by id
     added: tuple[str, ...]  # ids that the live release has not
     removed: tuple[str, ...]  # ids that only the live release has
-    waiting: dict[str, str]  # why other facts wait, by id; the first of each kind
+    waits: tuple[Waits, ...]  # other facts, the first of each kind
     live: int  # number of the live release
     queued: dict[str, str] = field(default_factory=dict)  # what no edit can write, by id
     insertions: tuple[str, ...] = ()  # added facts whose subject the base model does not know
     closed: str = ""  # why no batch starts now, unattended
+
+    @property
+    def waiting(self) -> dict[str, str]:
+        """Why other facts wait, by id."""
+        return {found.fact.id: found.why for found in self.waits}
 
     @property
     def changed(self) -> bool:
@@ -67,11 +80,11 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
             name: f"its source {name} is unsure: {why}" for name, why in (unsure or {}).items()
         }
         kept, dropped, outgoing = _kept(factd, session, live)
-        added, waiting = _chosen(factd, session, kept, held)
+        added, waits = _chosen(factd, session, kept, held)
         kept += _until_their_successors_turn(session, outgoing, added)
         for status in WAITING:
             found = fact_queries.waiting(session, status, limit=SHOWN)
-            waiting |= {fact.id: f"{status.value}: {fact.reason}" for fact in found}
+            waits += [Waits(fact, f"{status.value}: {fact.reason}") for fact in found]
         renamed = name_queries.renamed_subjects(session, limit=SHOWN)
         queued = {f.id: f.reason for f in fact_queries.archival(session, limit=SHOWN)}
         blocked = _closed(factd, session)
@@ -81,7 +94,7 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
         facts=facts,
         added=tuple(fact.id for fact in facts if fact.id not in now_live),
         removed=tuple(sorted(now_live - {fact.id for fact in facts})),
-        waiting=waiting | dropped,
+        waits=(*waits, *dropped),
         live=live.number,
         queued=queued | {id_: _renaming(names) for id_, names in renamed.items()},
         insertions=tuple(fact.id for fact in added if fact.asked == UNKNOWN_SUBJECT),
@@ -100,13 +113,14 @@ def let_time_pass(factd: Factd) -> None:
 
 def _kept(
     factd: Factd, session: Session, live: Release
-) -> tuple[list[Fact], dict[str, str], list[Fact]]:
+) -> tuple[list[Fact], list[Waits], list[Fact]]:
     """The facts of the live release that still hold and can be written, why others cannot, and those that were superseded."""
     found = fact_queries.facts_by_id(session, live.fact_ids)
     current = [f for f in found if f.status in (FactStatus.ACTIVE, FactStatus.PENDING)]
     outgoing = [fact for fact in found if fact.status is FactStatus.SUPERSEDED]
     cannot = render.unwritable(current, factd.plan)
-    return [fact for fact in current if fact.id not in cannot], cannot, outgoing
+    dropped = [Waits(fact, cannot[fact.id]) for fact in current if fact.id in cannot]
+    return [fact for fact in current if fact.id not in cannot], dropped, outgoing
 
 
 def _until_their_successors_turn(
@@ -121,9 +135,9 @@ def _until_their_successors_turn(
 
 def _chosen(
     factd: Factd, session: Session, kept: Sequence[Fact], held: Mapping[str, str]
-) -> tuple[list[Fact], dict[str, str]]:
+) -> tuple[list[Fact], list[Waits]]:
     """The waiting facts that fit into a batch, by priority, and why the first of the others do not."""
-    planning, chosen, waits = factd.config.planning, list[Fact](), dict[str, str]()
+    planning, chosen, waits = factd.config.planning, list[Fact](), list[Waits]()
     pairs = {fact.update.pair: fact.id for fact in kept}
     there = {fact.id for fact in kept}
     room = min(planning.max_facts, planning.capacity - len(kept))
@@ -138,7 +152,7 @@ def _chosen(
             chosen.append(fact)
             pairs[fact.update.pair] = fact.id
         elif len(waits) < SHOWN:
-            waits[fact.id] = why
+            waits.append(Waits(fact, why))
         elif len(chosen) >= room:
             break
     return chosen, waits
