@@ -28,9 +28,9 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The table of sources' cases, from the tests.
+# The table of sources' cases, from the tests; minutes, for it kills an ingest a hundred times.
 docs: $(STAMP)
-	$(BIN)/python -m pytest -m "case and not slow" tests/integration tests/unit --cases docs/source-cases.md
+	$(BIN)/python -m pytest -m case tests/integration tests/unit --cases docs/source-cases.md
 
 # Each writes its figures and plots into docs/; together more than an hour on two cores.
 bench: bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed

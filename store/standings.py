@@ -131,7 +131,7 @@ def _excluded(
         return Standing(
             status=status(ruling.value), reason=f"{ruling.value} by {verdict.who}: {verdict.why}"
         )
-    notice = next((other for other in facts if takes_back(other, fact)), None)
+    notice = next((other for other in facts if _is_gone(fact, other, facts, now)), None)
     if notice:
         reason = f"withdrawn by {update.source} in revision {notice.update.revision}"
         return Standing(status=status.WITHDRAWN, reason=reason)
@@ -151,12 +151,33 @@ def _excluded(
 
 
 def takes_back(notice: Fact, fact: Fact) -> bool:
-    """What the source says in the same revision as the notice stays."""
+    """A source's notice is about one of its claims. What it says in the same revision as the notice stays."""
     one, other = notice.update, fact.update
     later = (one.event_time, one.revision != other.revision) > (other.event_time, False)
     return (
         one.withdrawn and one.source == other.source and one.object.id == other.object.id and later
     )
+
+
+def _is_gone(fact: Fact, notice: Fact, facts: list[Fact], now: datetime) -> bool:
+    """A notice has taken effect on a claim, and the source did not say the same again later.
+
+    A claim that is taken back while it soaks never counts; one that counted goes when the notice has soaked too, so
+    that neither vandalism nor its revert changes anything on its own day.
+    """
+    if not takes_back(notice, fact):
+        return False
+    said, soak = fact.update, fact.provenance.soak_until
+    times = (said.source, said.object.id, said.valid_from, said.valid_to)
+    again = any(
+        not f.update.withdrawn
+        and (f.update.source, f.update.object.id, f.update.valid_from, f.update.valid_to) == times
+        and f.update.event_time > notice.update.event_time
+        for f in facts
+    )
+    in_time = soak is not None and notice.update.event_time < soak
+    until = notice.provenance.soak_until
+    return not again and (in_time or until is None or until <= now)
 
 
 def _outdated(facts: list[Fact]) -> dict[str, Standing]:

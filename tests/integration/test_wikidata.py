@@ -136,7 +136,6 @@ def test_an_edit_soaks(make: Maker, wiki: Wikidata, server: Fake, clock: Clock) 
     assert len(plan(factd).added) == 1
 
 
-@case("wikidata", "vandalism that is reverted while it soaks", "never written")
 @case(
     "wikidata",
     "a revert after it was written",
@@ -179,6 +178,25 @@ def test_a_source_that_cannot_be_asked_makes_its_facts_wait(factd: Factd, wiki: 
     found = plan(factd, unsure=unsure)
     assert found.added == ()
     assert "could not be asked whether this still holds" in next(iter(found.waiting.values()))
+
+
+@case("wikidata", "vandalism that is reverted while it soaks", "never written")
+def test_vandalism_that_is_reverted_in_time_is_never_written(
+    make: Maker, wiki: Wikidata, server: Fake, clock: Clock
+) -> None:
+    day = TABLE.format(url=server.url, more="").replace("soak_seconds = 0", "soak_seconds = 86400")
+    factd = make(day)
+    pull(factd, "wikidata")
+    dollar = statement("P38", "Q4917", rank="preferred", start=time("2026-11-20"))
+    wiki.put("Q224", P38=[kuna(), dollar], at="2026-11-21T11:00:00Z")
+    pull(factd, "wikidata")
+    assert current(factd) == ["Croatian kuna"]
+    wiki.put("Q224", P38=[kuna(rank="preferred")], at="2026-11-21T13:00:00Z")
+    clock.on(hours=2)
+    pull(factd, "wikidata")
+    for _ in range(60):
+        clock.on(hours=1)
+        assert [f.object.labels["en"] for f in plan(factd).facts] == ["Croatian kuna"]
 
 
 @case(

@@ -156,6 +156,18 @@ def test_a_source_takes_back_only_its_own_word_and_may_say_it_again() -> None:
     assert statuses(back, again) == ["notice", "pending"]
 
 
+def test_a_notice_soaks_where_the_claim_had_counted() -> None:
+    day = timedelta(days=1)
+    counted = claim("EUR", "2023-01-01", how=Provenance(soak_until=NOW - 9 * day))
+    at = NOW - timedelta(hours=1)
+    back = claim("EUR", withdrawn=True, how=Provenance(soak_until=at + day))
+    back = replace(back, update=replace(back.update, event_time=at))
+    assert statuses(counted, back) == ["pending", "notice"]
+    assert statuses(counted, back, now=NOW + day) == ["withdrawn", "notice"]
+    fresh = replace(counted, provenance=Provenance(soak_until=NOW + timedelta(hours=5)))
+    assert statuses(fresh, back) == ["withdrawn", "notice"]
+
+
 def test_a_claim_soaks_on_its_sources_clock_and_then_counts() -> None:
     soaking = claim("EUR", "2023-01-01", how=Provenance(soak_until=NOW + timedelta(hours=1)))
     (found,) = judged(soaking)
