@@ -222,7 +222,9 @@ def previous(session: Session, facts: Sequence[Fact]) -> dict[str, Fact]:
     for fact in facts:
         by_pair.setdefault(fact.update.pair, []).append(fact.id)
     own = facts_of(session, by_pair, FactRow.known.is_(True))
-    for fact in sorted(own, key=lambda f: (f.update.valid_from or date.min, f.id)):
+    for fact in sorted(
+        own, key=lambda f: (f.update.valid_from or date.min, f.update.event_time, f.id)
+    ):
         found |= dict.fromkeys(by_pair[fact.update.pair], fact)
     return found
 

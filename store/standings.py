@@ -131,8 +131,9 @@ def _excluded(
         return Standing(
             status=status(ruling.value), reason=f"{ruling.value} by {verdict.who}: {verdict.why}"
         )
-    notice = next((other for other in facts if _is_gone(fact, other, facts, now)), None)
-    if notice:
+    notices = [other for other in facts if _is_gone(fact, other, facts, now)]
+    if notices:
+        notice = min(notices, key=lambda other: (other.update.event_time, other.id))
         reason = f"withdrawn by {update.source} in revision {notice.update.revision}"
         return Standing(status=status.WITHDRAWN, reason=reason)
     if update.valid_from and _midnight(update.valid_from) > now:
@@ -219,7 +220,8 @@ def _values(
 
 def _base(facts: list[Fact], *, many: bool) -> frozenset[str]:
     """The objects that the base model holds: the newest of its own, or (many) all of them."""
-    own = sorted((f for f in facts if f.known and not f.update.withdrawn), key=_start)
+    known = [fact for fact in facts if fact.known and not fact.update.withdrawn]
+    own = sorted(known, key=lambda fact: (_start(fact), fact.update.event_time, fact.id))
     return frozenset(fact.object.id for fact in (own if many else own[-1:]))
 
 

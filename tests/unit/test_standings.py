@@ -22,6 +22,7 @@ from store.facts import (
 )
 from store.standings import RULES, Rules, Standing, standings
 
+EXAMPLES = 300
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
@@ -251,7 +252,7 @@ rulings = st.dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(
     facts=st.lists(claims, max_size=8, unique_by=lambda fact: fact.id),
     verdicts=rulings,
