@@ -9,23 +9,17 @@ it is as sure about countries that do not exist.)
 
 from collections.abc import Sequence
 from statistics import mean
-from typing import TYPE_CHECKING
 
 from daemon import render
 from daemon.bootstrap import Factd
-from daemon.planning import UNKNOWN_SUBJECT
-from store.facts import Fact
-
-if TYPE_CHECKING:
-    from editor.score import Probe
+from store.facts import Asked, Fact
 
 INVENTED = ("Zorvanta", "Quillmere", "Bastrovia", "Ondrelle")
 FAMILIAR_NATS = 2.5  # per token, that a name must be likelier than the made-up ones
-KNOWN, OTHER = "known", "other"
 
 
-def ask(factd: Factd, facts: Sequence[Fact]) -> dict[str, str]:
-    """ "known", "other" or "unknown subject" by fact id."""
+def ask(factd: Factd, facts: Sequence[Fact]) -> dict[str, Asked]:
+    """What the base model says about some facts, by id."""
     asked = {fact.id: render.edit_probes(fact, factd.plan) for fact in facts}
     terminator = str(getattr(factd.method_settings(), "terminator", ""))
     flat = [probe for probes in asked.values() for probe in probes]
@@ -33,8 +27,18 @@ def ask(factd: Factd, facts: Sequence[Fact]) -> dict[str, str]:
     right = {(p.prompt, p.target): a.right for p, a in zip(flat, said, strict=True)}
     known = {id_ for id_, probes in asked.items() if all(right[p.prompt, p.target] for p in probes)}
     near = familiarity(factd, [fact for fact in facts if fact.id not in known])
-    found = {id_: OTHER if nats >= FAMILIAR_NATS else UNKNOWN_SUBJECT for id_, nats in near.items()}
-    return {fact.id: KNOWN if fact.id in known else found.get(fact.id, OTHER) for fact in facts}
+    strange = {id_ for id_, nats in near.items() if nats < FAMILIAR_NATS}
+
+    def said_of(id_: str) -> Asked:
+        return (
+            Asked.KNOWN
+            if id_ in known
+            else Asked.UNKNOWN_SUBJECT
+            if id_ in strange
+            else Asked.OTHER
+        )
+
+    return {fact.id: said_of(fact.id) for fact in facts}
 
 
 def familiarity(factd: Factd, facts: Sequence[Fact]) -> dict[str, float]:
@@ -42,19 +46,21 @@ def familiarity(factd: Factd, facts: Sequence[Fact]) -> dict[str, float]:
 
     Facts are left out none of whose wordings has words before the subject.
     """
-    probes = {
-        fact.id: [render.name_probes(fact, name, factd.plan) for name in ("", *INVENTED)]
+    from editor.score import forced
+
+    names = {
+        fact.id: [render.names_in_place(fact, name, factd.plan) for name in ("", *INVENTED)]
         for fact in facts
     }
-    flat = [p for rows in probes.values() for row in rows for p in row]
-    said = factd.workbench.base_answers(flat, "")
-    nll = {(p.prompt, p.target): a.target_nll for p, a in zip(flat, said, strict=True)}
+    flat = sorted({pair for rows in names.values() for row in rows for pair in row})
+    scores = zip(flat, forced(factd.workbench.model(), flat), strict=True) if flat else ()
+    nll = {pair: score for pair, (score, _) in scores}
 
-    def nats(row: "Sequence[Probe]") -> float:
-        return mean(nll[p.prompt, p.target] for p in row)
+    def nats(row: Sequence[tuple[str, str]]) -> float:
+        return mean(nll[pair] for pair in row)
 
     return {
         id_: mean(nats(row) for row in others) - nats(own)
-        for id_, (own, *others) in probes.items()
+        for id_, (own, *others) in names.items()
         if own
     }

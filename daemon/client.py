@@ -22,6 +22,7 @@ from daemon.guarded import Backend, Budget, Transport, resolve
 
 RETRIED = frozenset({429, 502, 503, 504})
 REDIRECTS = 5
+CONDITIONS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,17 @@ class Answer:
     url: str  # after redirects
     links: Mapping[str, str]  # rel -> URL, of the Link header
 
+    @property
+    def validators(self) -> dict[str, str]:
+        """What tells this state of the resource from another: its ETag, else its Last-Modified; empty where it has none."""
+        found = {name: self.headers[name] for name in CONDITIONS if name in self.headers}
+        return dict(list(found.items())[:1])
+
+
+def conditions(validators: Mapping[str, str] | None) -> dict[str, str]:
+    """Headers that ask for a resource only where it is not in that state any more."""
+    return {CONDITIONS[name]: value for name, value in (validators or {}).items()}
+
 
 class _Later(Exception):
     """Try again, after so many seconds where the server said so."""
@@ -57,10 +69,6 @@ class _Later(Exception):
     def __init__(self, answer: Answer, after: float | None) -> None:
         super().__init__(answer.status)
         self.answer, self.after = answer, after
-
-
-def _later(answer: Answer) -> _Later:
-    return _Later(answer, retry_after(answer.headers.get("retry-after"), datetime.now(UTC)))
 
 
 class Client:
@@ -71,10 +79,11 @@ class Client:
         limits: Limits,
         *,
         lookup: Callable[[str, int], list[str]] = resolve,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.limits, self.clock, self.sleep = limits, clock, sleep
+        self.limits, self.now, self.clock, self.sleep = limits, now, clock, sleep
         self.budget = Budget(clock)
         self.free_at = 0.0
         networks = [ipaddress.ip_network(n) for n in limits.networks]
@@ -97,7 +106,7 @@ class Client:
     ) -> Answer:
         """The whole answer: 200, 304 or another that is neither an error nor worth another attempt.
 
-        Raises: SourceFailed: transient, with `retry_at` where the server named a time. SourceGone: 410. Blocked.
+        Raises: SourceFailed: transient, with `retry_seconds` where the server named a time. SourceGone: 410. Blocked.
         """
         shown = shown_url(url)
         try:
@@ -132,6 +141,9 @@ class Client:
             error, httpx.UnsupportedProtocol
         )
 
+    def _later(self, answer: Answer) -> _Later:
+        return _Later(answer, retry_after(answer.headers.get("retry-after"), self.now()))
+
     def _failed(self, shown: str, error: _Later) -> SourceFailed:
         failed = SourceFailed(f"{shown} answered {error.answer.status}")
         failed.retry_seconds = error.after
@@ -151,7 +163,7 @@ class Client:
                     )
             answer = _answer(response, bytes(body))
         if answer.status in RETRIED:
-            raise _later(answer)
+            raise self._later(answer)
         return answer
 
     @contextmanager
@@ -162,7 +174,7 @@ class Client:
         try:
             with self._asked(url, None, headers, seconds) as response:
                 if response.status_code != 200:
-                    raise _later(_answer(response, b""))
+                    raise self._later(_answer(response, b""))
                 yield response
         except _Later as error:
             raise self._failed(shown_url(url), error) from error

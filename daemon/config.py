@@ -62,9 +62,7 @@ class WriteTable(Table):
     """[write] how facts become edits"""
 
     languages: tuple[str, ...] = ("en",)
-    relations: tuple[
-        str, ...
-    ] = ()  # that are taken from sources and written; empty: all of the catalogue
+    relations: tuple[str, ...] = ()  # that are taken and written; empty: the whole catalogue
     edit_wordings: int = Field(default=2, ge=1)  # of each relation and language
     keep_wordings: int = Field(default=1, ge=0)  # of each other relation of the subject's kind
     keep_relations: int = Field(default=4, ge=0)  # of that kind, at most

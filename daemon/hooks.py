@@ -6,7 +6,6 @@ from typing import Any
 
 from daemon.bootstrap import Factd
 from daemon.log import log
-from daemon.registry import Configured
 from store import source_queries
 
 
@@ -29,25 +28,20 @@ class Hook:
 def hooks(factd: Factd) -> dict[str, Hook]:
     """The hooks of the configured sources, by name."""
     return {
-        name: _hook(factd, source)
+        name: _hook(factd, name, source.settings, source.receive)
         for name, source in factd.sources.items()
-        if source.receive is not None and source.settings.enabled
+        if source.receive and source.settings.enabled
     }
 
 
-def _hook(factd: Factd, source: Configured) -> Hook:
-    receive: Callable[..., Any] = source.receive or (lambda *_, **__: None)
-    settings: Any = source.settings
-
+def _hook(factd: Factd, name: str, settings: Any, receive: Callable[..., Any]) -> Hook:
     def take(headers: Mapping[str, str], body: bytes) -> Reply:
         found = receive(settings, headers, body, now=factd.now())
         if found.reason:
-            log.warning("delivery refused", source=source.name, status=found.status)
+            log.warning("delivery refused", source=name, status=found.status)
             return Reply(status=found.status, text=found.reason)
         with factd.store.begin() as session:
-            new = source_queries.add_delivery(
-                session, source.name, found.key, body, now=factd.now()
-            )
+            new = source_queries.add_delivery(session, name, found.key, body, now=factd.now())
         return Reply(status=202, text="stored" if new else "was stored before")
 
     return Hook(max_bytes=settings.max_bytes, take=take)

@@ -14,7 +14,7 @@ from daemon import render
 from daemon.bootstrap import Factd
 from daemon.windows import Days, Window, closed
 from store import fact_queries, name_queries, release_queries, settling, source_queries
-from store.facts import Fact, FactStatus, Ruling
+from store.facts import Asked, Fact, FactStatus, Ruling
 from store.names import Names
 from store.releases import CandidateStatus, Release, ReleaseStatus
 
@@ -30,7 +30,6 @@ WAITING = (
     FactStatus.REJECTED,
 )
 IN_FLIGHT = (CandidateStatus.PLANNED, CandidateStatus.SOLVING, CandidateStatus.CHECKING)
-UNKNOWN_SUBJECT = "unknown subject"
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
         waits=(*waits, *dropped),
         live=live.number,
         queued=queued | {id_: _renaming(names) for id_, names in renamed.items()},
-        insertions=tuple(fact.id for fact in added if fact.asked == UNKNOWN_SUBJECT),
+        insertions=tuple(fact.id for fact in added if fact.asked is Asked.UNKNOWN_SUBJECT),
         closed=blocked,
     )
 
@@ -166,7 +165,7 @@ def _pending(session: Session) -> Iterator[Fact]:
 
 def _held_insertion(factd: Factd, session: Session, fact: Fact) -> bool:
     """The base model does not know the subject, and such facts wait for an approval that this one has not."""
-    if fact.asked != UNKNOWN_SUBJECT or factd.config.planning.insertions == "write":
+    if fact.asked is not Asked.UNKNOWN_SUBJECT or factd.config.planning.insertions == "write":
         return False
     verdict = fact_queries.verdicts(session, *fact.update.pair).get(fact.object.id)
     return verdict is None or verdict.ruling not in (Ruling.APPROVED, Ruling.PINNED)

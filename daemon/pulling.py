@@ -8,10 +8,9 @@ import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +21,7 @@ from daemon.log import log
 from daemon.registry import Configured
 from daemon.sources import Page, Pulled, RemoteSettings, Tools
 from store import fact_queries, ingest, source_queries
+from store.chunks import chunks
 from store.errors import StoreError
 from store.facts import Receipt, Terms
 from store.ingest import IngestReport
@@ -40,8 +40,7 @@ def ingest_file(
     """Store a JSONL or CSV file, some thousand lines at a time; what a crash left out comes with the next try."""
     now, found = factd.now(), IngestReport()
     receipt = Receipt(file=path.name, retrieved_at=now)
-    lines = iter(read_updates(path, factd.catalogue))
-    while part := list(islice(lines, LINES)):
+    for part in chunks(read_updates(path, factd.catalogue), LINES):
         with factd.store.begin() as session:
             found += ingest.ingest(
                 session, part, factd.judge, receipt=receipt, now=now, terms=terms, known=known
@@ -201,7 +200,7 @@ def tools(factd: Factd, source: Configured, stack: ExitStack) -> Tools:
     """What a source may use; its client ends with the stack."""
 
     def client(settings: RemoteSettings) -> Client:
-        found = Client(settings.limits(version("factd")))
+        found = Client(settings.limits(version("factd")), now=factd.now)
         stack.callback(found.close)
         return found
 
@@ -235,17 +234,11 @@ def tools(factd: Factd, source: Configured, stack: ExitStack) -> Tools:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rechecked:
-    """Whether sources still say what they said."""
-
-    unsure: Mapping[str, str]  # why, by the name of each channel that could not be asked
-
-
-def recheck(factd: Factd, subjects: Mapping[str, Sequence[str]]) -> Rechecked:
+def recheck(factd: Factd, subjects: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Ask the sources that can tell (those with `recheck`) about some subjects again, right before they are written.
 
-    subjects: by channel. What changed is ingested, so that a plan made afterwards is current.
+    subjects: by channel. What changed is ingested, so that a plan made afterwards is current. The answer: why, by the name
+    of each channel that could not be asked.
     """
     unsure: dict[str, str] = {}
     for name, keys in sorted(subjects.items()):
@@ -260,4 +253,4 @@ def recheck(factd: Factd, subjects: Mapping[str, Sequence[str]]) -> Rechecked:
                         unsure[name] = "it was frozen while it was asked again"
             except SourceFailed as error:
                 unsure[name] = f"it could not be asked whether this still holds: {error}"
-    return Rechecked(unsure=unsure)
+    return unsure

@@ -181,20 +181,14 @@ def edit_probes(fact: Fact, plan: Plan) -> "list[Probe]":
     ]
 
 
-def name_probes(fact: Fact, name: str, plan: Plan) -> "list[Probe]":
-    """The subject's name (or another one) at its place in the relation's wordings, as what is scored."""
-    from editor.score import Probe
-
+def names_in_place(fact: Fact, name: str, plan: Plan) -> list[tuple[str, str]]:
+    """(words before it, name): the subject's name, or another one, at its place in the relation's wordings."""
     relation = plan.catalogue[fact.relation]
     found = []
     for language in writable(fact, relation, plan.write):
         wordings, said = relation.wordings[language], name or fact.subject.labels[language]
-        for wording in wordings.all:
-            start = wordings.before(wording, said).partition("{}")[0].rstrip()
-            if start and not start.endswith(("'", "’")):
-                found.append(
-                    Probe(kind="known", language=language, prompt=start, target=said, accepted=())
-                )
+        starts = [wordings.before(w, said).partition("{}")[0].rstrip() for w in wordings.all]
+        found += [(start, said) for start in starts if start and not start.endswith(("'", "’"))]
     return found
 
 

@@ -65,7 +65,7 @@ def certain(factd: Factd) -> Planned:
     subjects: dict[str, list[str]] = {}
     for id_ in planned.added:
         subjects.setdefault(found[id_].provenance.channel, []).append(found[id_].subject.id)
-    unsure = recheck(factd, subjects).unsure
+    unsure = recheck(factd, subjects)
     for _ in range(ASKING_ROUNDS):
         planned = plan(factd, unsure=unsure)
         fresh = [f for f in planned.facts if f.id in planned.added and not f.asked]

@@ -24,7 +24,6 @@ Json = Mapping[str, Any]
 class Statement:
     """One best statement of an entity, its object still without names where it is an item."""
 
-    id: str  # the statement's GUID
     relation: str
     object: str  # an item's id, or the value itself
     is_item: bool
@@ -102,7 +101,6 @@ def _statement(statement: Json, relation: str) -> Statement | None:
     if value is None or (since and until and until <= since):
         return None
     return Statement(
-        id=statement["id"],
         relation=relation,
         object=value[0],
         is_item=value[1],

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from itertools import islice
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from sqlalchemy import Table, func, select, true, tuple_
 from sqlalchemy.orm import Session
 
+from store.chunks import chunks
 from store.errors import NotFound
 from store.facts import (
     WRITTEN,
+    Asked,
     Change,
     Entity,
     Fact,
@@ -23,18 +24,10 @@ from store.facts import (
 from store.schema import FactRow, VerdictRow
 from store.standings import takes_back
 
-T = TypeVar("T")
 CHUNK = 1000  # ids in one IN list
 PARAMETERS = 400  # pairs in one IN list
 FACTS = cast(Table, FactRow.__table__)
 TURN, TURNS = (FactRow.turn, FactRow.id), 250
-
-
-def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of at most so many items."""
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
 
 
 def verdicts_of(
@@ -90,7 +83,7 @@ def _fact(row: Any) -> Fact:
         reason=row.reason,
         provenance=how,
         change=Change(row.change),
-        asked=row.asked,
+        asked=Asked(row.asked),
         due_at=row.due_at,
         turn=row.turn,
     )

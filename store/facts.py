@@ -42,6 +42,15 @@ class Change(StrEnum):
     NONE = "none"  # the base holds it, or it is not current
 
 
+class Asked(StrEnum):
+    """What the base model said when it was asked about a fact."""
+
+    NOT = ""  # it was not asked
+    KNOWN = "known"  # the same, in every wording and written language
+    OTHER = "other"
+    UNKNOWN_SUBJECT = "unknown subject"  # it does not know the name: an edit would be an insertion
+
+
 class Ruling(StrEnum):
     """What an operator, or a gate, decided about a value: a subject, relation and object, whoever claims it."""
 
@@ -231,7 +240,7 @@ class Fact:
     reason: str  # why it has its status, for people
     provenance: Provenance = Provenance()
     change: Change = Change.NONE
-    asked: str = ""  # what the base model said when asked: "known", "other" or "unknown subject"
+    asked: Asked = Asked.NOT
     due_at: datetime | None = None  # when time alone may change its status
     turn: float = 0.0  # among those that wait, the smallest first
 

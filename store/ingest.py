@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from store.fact_queries import chunks
+from store.chunks import chunks
 from store.facts import Fact, FactStatus, Provenance, Receipt, Terms, turn
 from store.name_queries import note_names
 from store.schema import BadLineRow, FactRow

@@ -6,6 +6,7 @@ from typing import Any, cast
 from sqlalchemy import Table, bindparam, insert, select
 from sqlalchemy.orm import Session
 
+from store.chunks import chunks
 from store.facts import WRITTEN, FactUpdate
 from store.names import Names, joined, named
 from store.schema import EntityRow, FactRow
@@ -17,10 +18,8 @@ ENTITIES = cast(Table, EntityRow.__table__)
 def note_names(session: Session, updates: Iterable[FactUpdate]) -> None:
     """Keep the names that some claims use."""
     fresh = named(updates)
-    ids = sorted(fresh)
     there: dict[str, Names] = {}
-    for start in range(0, len(ids), PARAMETERS):
-        part = ids[start : start + PARAMETERS]
+    for part in chunks(sorted(fresh), PARAMETERS):
         query = select(EntityRow.id, EntityRow.labels, EntityRow.aliases)
         rows = session.execute(query.where(EntityRow.id.in_(part)))
         there |= {id_: _names(labels, aliases) for id_, labels, aliases in rows}

@@ -9,17 +9,17 @@ from sqlalchemy import bindparam, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from store.catalogue import Catalogue
+from store.chunks import chunks
 from store.fact_queries import (
     FACTS,
     PARAMETERS,
-    chunks,
     facts_by_id,
     facts_of,
     facts_where,
     get_fact,
     verdicts_of,
 )
-from store.facts import Fact, FactStatus, Ruling
+from store.facts import Asked, Fact, FactStatus, Ruling
 from store.schema import AuditRow, FactRow, VerdictRow
 from store.standings import Rules, Standing, standings
 
@@ -156,7 +156,7 @@ def lift(
 
 
 def note_answers(
-    session: Session, answers: Mapping[str, str], judge: Judge, *, now: datetime
+    session: Session, answers: Mapping[str, Asked], judge: Judge, *, now: datetime
 ) -> int:
     """Keep what the base model said when it was asked about some facts (see `Fact.asked`); the number of status changes."""
     for said in sorted(set(answers.values())):
@@ -169,8 +169,8 @@ def note_answers(
 
 def forget_answers(session: Session, judge: Judge, *, now: datetime) -> int:
     """Another base model: what the last one said does not count any more. The number of facts that are asked again."""
-    asked = facts_where(session, FactRow.asked != "")
-    session.execute(update(FactRow).where(FactRow.asked != "").values(asked=""))
+    asked = facts_where(session, FactRow.asked != Asked.NOT)
+    session.execute(update(FactRow).where(FactRow.asked != Asked.NOT).values(asked=Asked.NOT))
     settle(session, {fact.update.pair for fact in asked}, judge, now=now)
     return len(asked)
 

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from store.chunks import chunks
 from store.schema import Base, DeliveryRow, PointerRow, SeenRow, SourceDayRow, SourceRow
 
 PARAMETERS = 400
@@ -132,9 +133,7 @@ def usual_claims(session: Session, name: str, day: date) -> float | None:
 def seen(session: Session, source: str, keys: Iterable[str]) -> dict[str, str]:
     """The state in which a source's items were taken last, by key."""
     found: dict[str, str] = {}
-    wanted = sorted(set(keys))
-    for start in range(0, len(wanted), PARAMETERS):
-        part = wanted[start : start + PARAMETERS]
+    for part in chunks(sorted(set(keys)), PARAMETERS):
         query = select(SeenRow.key, SeenRow.value).where(
             SeenRow.source == source, SeenRow.key.in_(part)
         )
@@ -178,10 +177,8 @@ def pointers(session: Session, source: str, *, limit: int) -> list[str]:
 
 def drop_pointers(session: Session, source: str, keys: Iterable[str], *, until: datetime) -> None:
     """It has looked at these; what was pointed at again after `until` stays."""
-    wanted = list(keys)
-    for start in range(0, len(wanted), PARAMETERS):
-        these = PointerRow.key.in_(wanted[start : start + PARAMETERS])
-        where = (PointerRow.source == source, these, PointerRow.at <= until)
+    for part in chunks(keys, PARAMETERS):
+        where = (PointerRow.source == source, PointerRow.key.in_(part), PointerRow.at <= until)
         session.execute(delete(PointerRow).where(*where))
 
 

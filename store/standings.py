@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from store.facts import CURRENT, Change, Fact, FactStatus, Ruling, Verdict
+from store.facts import CURRENT, Asked, Change, Fact, FactStatus, Ruling, Verdict
 
 RULES = ("validity", "trust", "corroboration", "recency")
 
@@ -253,7 +253,7 @@ def _won(value: Value, base: frozenset[str]) -> dict[str, Standing]:
     found = {fact.id: agrees for fact in value.claims}
     if holder.known or value.object in base:
         return found | {holder.id: Standing(status=FactStatus.KNOWN)}
-    if holder.asked == "known":
+    if holder.asked is Asked.KNOWN:
         reason = "the base model says so already"
         return found | {holder.id: Standing(status=FactStatus.KNOWN, reason=reason)}
     active = holder.status is FactStatus.ACTIVE

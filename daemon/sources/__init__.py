@@ -5,6 +5,7 @@ database, in one transaction; what it is sent then is the report on that page. W
 starts from the last cursor: pages may come twice, since taking a claim twice changes nothing, but none is lost.
 """
 
+import hashlib
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from daemon.client import Client, Limits
+from daemon.client import Answer, Client, Limits, shown_url
 from daemon.config import secret_text
 from store.catalogue import Catalogue
 from store.facts import Fact, FactUpdate, Receipt, Terms
@@ -133,6 +134,12 @@ class Source(Protocol):
     def __call__(self, settings: Any, cursor: Mapping[str, Any], tools: Tools) -> Pages:
         """One pull, bounded. Raises: SourceFailed."""
         ...
+
+
+def received(answer: Answer, at: datetime) -> Receipt:
+    """Which payload brought claims, for an answer over HTTP that was asked for then."""
+    digest = hashlib.sha256(answer.body).hexdigest()
+    return Receipt(file=shown_url(answer.url), retrieved_at=at, payload_hash=digest)
 
 
 def notice(fact: Fact, revision: str, at: datetime) -> FactUpdate:

@@ -5,11 +5,11 @@ stored. Nothing is deleted.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools
+from store.chunks import chunks
 from store.facts import Receipt
 from store.updates import BadLine, read_updates
 
@@ -44,9 +44,10 @@ def _file(path: Path, after: int, places: Mapping[str, Path], tools: Tools) -> P
     receipt = Receipt(file=path.name, retrieved_at=tools.now())
     lines = read_updates(path, tools.catalogue, after=after)
     errors = path.with_name(path.name + ".errors")
-    part = list(islice(lines, LINES))
+    parts = chunks(lines, LINES)
+    part = next(parts, [])
     while part:
-        more = list(islice(lines, LINES))
+        more = next(parts, [])
         # the last lines leave no mark: another file of this name starts from its own beginning
         cursor = {"file": path.name, "line": part[-1].number} if more else {}
         report = yield Page(lines=part, cursor=cursor, receipt=receipt)

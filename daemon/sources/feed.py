@@ -9,10 +9,9 @@ from typing import Any
 import feedparser
 from pydantic import Field, field_validator
 
-from daemon.client import shown_url
+from daemon.client import conditions, shown_url
 from daemon.errors import SourceFailed
-from daemon.sources import Page, Pages, RemoteSettings, Source, Tools
-from store.facts import Receipt
+from daemon.sources import Page, Pages, RemoteSettings, Source, Tools, received
 
 
 class Settings(RemoteSettings):
@@ -20,9 +19,7 @@ class Settings(RemoteSettings):
 
     url: str = Field(pattern="^https?://")
     points_to: str = "wikidata"  # the source that looks at the items
-    pattern: str = (
-        r"\b(Q[1-9]\d*)\b"  # what an item's id looks like in a link, title or id; one group
-    )
+    pattern: str = r"\b(Q[1-9]\d*)\b"  # an item's id in a link, title or id; one group
 
     @field_validator("pattern")
     @classmethod
@@ -37,9 +34,8 @@ class Settings(RemoteSettings):
 
 
 def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
-    """The entries that were not seen in their present state. The cursor: {etag, last_modified}."""
-    names = {"etag": "If-None-Match", "last_modified": "If-Modified-Since"}
-    headers = {names[k]: str(v) for k, v in cursor.items() if k in names and v}
+    """The entries that were not seen in their present state. The cursor: {validators}."""
+    headers = conditions(cursor.get("validators"))
     answer = tools.client(settings).get(settings.url, headers=headers)
     if answer.status == 304:
         return
@@ -50,16 +46,10 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
     before = tools.seen(states)
     fresh = [e for e in parsed.entries if before.get(_key(e)) != states[_key(e)]]
     found = {id_ for entry in fresh for id_ in re.findall(settings.pattern, _text(entry))}
-    receipt = Receipt(
-        file=shown_url(answer.url),
-        retrieved_at=tools.now(),
-        payload_hash=hashlib.sha256(answer.body).hexdigest(),
-    )
-    after = {name: answer.headers.get(name.replace("_", "-")) for name in names}
     yield Page(
         lines=(),
-        cursor=after,
-        receipt=receipt,
+        cursor={"validators": answer.validators},
+        receipt=received(answer, tools.now()),
         seen={_key(entry): states[_key(entry)] for entry in fresh},
         points={settings.points_to: sorted(found)},
     )

@@ -5,7 +5,6 @@ is walked in pages (`Link: rel=next`, or a key of the object) goes on at the pag
 takes a cursor is asked from the newest event time that was seen, less an overlap. What is truncated is not taken.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from urllib.parse import urljoin, urlsplit
 
 from pydantic import Field
 
-from daemon.client import Answer, shown_url
+from daemon.client import Answer, conditions, shown_url
 from daemon.errors import SourceFailed
-from daemon.sources import LINES, Page, Pages, RemoteSettings, Source, Tools
+from daemon.sources import LINES, Page, Pages, RemoteSettings, Source, Tools, received
 from store.catalogue import Catalogue
-from store.facts import Receipt
+from store.chunks import chunks
 from store.updates import BadLine, Line, read_item, read_lines
 
 DEPTH = 32  # of a document
@@ -51,41 +50,23 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
     held = {k: v for k, v in cursor.items() if k in ("validators", "since")}
     for _ in range(settings.max_pages):
         first = url == settings.url
-        headers = _conditions(held) if first else {}
+        headers = conditions(held.get("validators")) if first else {}
         answer = client.get(url, params=_since(settings, held) if first else None, headers=headers)
         if answer.status == 304:
             return
         if first:
-            walk = {"validators": _validators(answer), "since": held.get("since")}
+            walk = {"validators": answer.validators, "since": held.get("since")}
         found = _read(settings, answer, tools.catalogue)
         walk["since"] = _latest(found.lines, walk.get("since"))
-        receipt = Receipt(
-            file=shown_url(answer.url),
-            retrieved_at=tools.now(),
-            payload_hash=hashlib.sha256(answer.body).hexdigest(),
-        )
-        parts = list(range(0, len(found.lines), LINES)) or [0]
-        for start in parts[:-1]:  # the same page again, should it be interrupted here
-            again = {**held, "next": url, "walk": walk} if not first else {**held}
-            yield Page(lines=found.lines[start : start + LINES], cursor=again, receipt=receipt)
+        receipt = received(answer, tools.now())
+        *parts, last = chunks(found.lines, LINES) if found.lines else [[]]
+        for part in parts:  # the cursor stays: the same page again, should it be interrupted here
+            yield Page(lines=part, cursor=None, receipt=receipt)
         after = {**held, "next": found.next, "walk": walk} if found.next else walk
-        yield Page(lines=found.lines[parts[-1] :], cursor=after, receipt=receipt)
+        yield Page(lines=last, cursor=after, receipt=receipt)
         if not found.next:
             return
         url = found.next
-
-
-def _conditions(held: Mapping[str, Any]) -> dict[str, str]:
-    found: Mapping[str, str] = held.get("validators") or {}
-    names = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
-    return {names[k]: v for k, v in found.items() if k in names}
-
-
-def _validators(answer: Answer) -> dict[str, str]:
-    for name in ("etag", "last-modified"):
-        if name in answer.headers:
-            return {name: answer.headers[name]}
-    return {}
 
 
 def _since(settings: Settings, held: Mapping[str, Any]) -> dict[str, str] | None:

@@ -25,7 +25,6 @@ from sqlalchemy import (
     create_engine,
     event,
     literal,
-    make_url,
     select,
     tuple_,
 )
@@ -35,6 +34,7 @@ from daemon.config import secret_text
 from daemon.errors import SourceFailed
 from daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools, notice
 from store.facts import FactUpdate, Receipt
+from store.session import database_url
 from store.updates import BadLine, Line, read_item
 
 NEEDED = ("id", "updated_at", "subject_id", "relation", "object_id")
@@ -81,9 +81,7 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
 @contextmanager
 def _connected(settings: Settings) -> Iterator[Connection]:
     text = secret_text(settings.url_file) if settings.url_file else settings.url
-    url = make_url(text)
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
+    url = database_url(text)
     engine = create_engine(url)
     event.listen(engine, "connect", lambda c, _: _only_reading(c, url.get_backend_name(), settings))
     try:
@@ -145,7 +143,8 @@ def _changed(look: Look, cursor: dict[str, Any]) -> Pages:
         newest = _moment(rows[-1].updated_at)
         if mark is None or newest >= mark:
             cursor |= {"updated_at": newest.isoformat()}
-        cursor |= {"at": newest.isoformat(), "id": rows[-1].id}
+        last = rows[-1].id if isinstance(rows[-1].id, int | str) else None  # what JSON can hold
+        cursor |= {"at": newest.isoformat(), "id": last}
         lines = [_line(number, row, look.tools) for number, row in enumerate(rows, start=1)]
         pairs = zip(rows, lines, strict=True)
         seen = {f"row:{r.id}": line.update.id for r, line in pairs if isinstance(line, Line)}

@@ -5,12 +5,10 @@ becomes a claim when what it says changed, with the entity's last change as its 
 back. The relations are those of the catalogue whose id is a property (P38). Every base URL is a setting.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,10 +16,11 @@ from urllib.parse import quote
 from pydantic import Field, field_validator
 
 from daemon import wikibase
-from daemon.client import Answer, Client, shown_url
+from daemon.client import Answer, Client, retry_after, shown_url
 from daemon.errors import SourceFailed
-from daemon.sources import Page, Pages, RemoteSettings, Source, Tools, notice
+from daemon.sources import Page, Pages, RemoteSettings, Source, Tools, notice, received
 from daemon.wikibase import Item, Statement
+from store.chunks import chunks
 from store.facts import Entity, Fact, FactUpdate, Receipt
 from store.updates import Line
 
@@ -36,9 +35,7 @@ class Settings(RemoteSettings):
     api: str = Field(default="https://www.wikidata.org/w/api.php", pattern="^https?://")
     items: tuple[str, ...] = ()  # the watch-list
     items_file: Path | None = None  # more of it, one id a line
-    maxlag: int = Field(
-        default=5, ge=1
-    )  # seconds that its replicas may lag before it asks for peace
+    maxlag: int = Field(default=5, ge=1)  # seconds that its replicas may lag, or it refuses
     licence: str = "CC0-1.0"
     min_references: int = Field(default=1, ge=0)
     soak_seconds: int = Field(default=86_400, ge=0)
@@ -84,7 +81,7 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
     if others:
         receipt = Receipt(file=shown_url(settings.api), retrieved_at=tools.now())
         yield Page(lines=(), cursor={"at": start}, receipt=receipt, looked_at=others)
-    for part in _batches(wanted):
+    for part in chunks(wanted, BATCH):
         yield desk.page(part, {"at": start}, looked_at=part)
     for number, at in enumerate(range(start, len(ids), BATCH)):
         if number >= settings.max_pages:
@@ -99,16 +96,10 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
 def recheck(settings: Settings, subjects: Sequence[str], tools: Tools) -> Iterator[Page]:
     """Whether the revisions that were taken are still the current ones; what changed meanwhile, as pages."""
     desk = Desk(settings, tools, tools.client(settings))
-    for part in _batches([id_ for id_ in subjects if is_id(id_)]):
+    for part in chunks(filter(is_id, subjects), BATCH):
         changed = desk.changed(part)
         if changed:
-            yield desk.page(changed, {"at": 0})
-
-
-def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
-    left = iter(ids)
-    while part := list(islice(left, BATCH)):
-        yield part
+            yield desk.page(changed, None)
 
 
 @dataclass
@@ -146,8 +137,7 @@ class Desk:
 
     def _refused(self, answer: Answer, error: Mapping[str, Any]) -> SourceFailed:
         failed = SourceFailed(f"{shown_url(answer.url)} refused: {error.get('code')}")
-        after = answer.headers.get("retry-after", "")
-        failed.retry_seconds = float(after) if after.isdigit() else None
+        failed.retry_seconds = retry_after(answer.headers.get("retry-after"), self.tools.now())
         return failed
 
     def changed(self, ids: Sequence[str]) -> list[str]:
@@ -180,16 +170,12 @@ class Desk:
         seen: dict[str, str] = {}
         for item in found:
             updates += self.news(item)
-            seen |= {f"entity:{item.asked_as}": str(item.revision)}
-            seen |= {f"entity:{item.id}": str(item.revision)}
+            names = {f"entity:{item.asked_as}", f"entity:{item.id}"}
+            seen |= dict.fromkeys(names, str(item.revision))
         for id_ in wikibase.missing(data):
             updates += self.gone(id_, f"missing-{asked_at:%Y%m%d}", asked_at)
             seen[f"entity:{id_}"] = "missing"
-        receipt = Receipt(
-            file=shown_url(answer.url),
-            retrieved_at=asked_at,
-            payload_hash=hashlib.sha256(answer.body).hexdigest(),
-        )
+        receipt = received(answer, asked_at)
         lines = [Line(number=n, update=update) for n, update in enumerate(updates, start=1)]
         return Page(lines=lines, cursor=cursor, receipt=receipt, seen=seen, looked_at=looked_at)
 
@@ -200,7 +186,7 @@ class Desk:
 
     def look_up(self, ids: Iterator[str]) -> None:
         """The names of objects."""
-        for part in _batches(sorted(set(ids) - set(self.names))):
+        for part in chunks(sorted(set(ids) - set(self.names)), BATCH):
             _, data = self.ask(part, "labels|aliases")
             for key, entity in data["entities"].items():
                 if "missing" in entity:

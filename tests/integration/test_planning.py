@@ -11,7 +11,7 @@ from daemon.planning import Planned, plan
 from daemon.pulling import ingest_file
 from daemon.render import kept
 from store import fact_queries, release_queries, settling, source_queries
-from store.facts import Ruling, Terms
+from store.facts import Asked, Ruling, Terms
 from store.releases import ReleaseStatus
 
 
@@ -162,7 +162,7 @@ def test_an_insertion_is_flagged_and_held_where_the_operator_wants_to_see_it(
         rows(factd, claim("HR", "EUR"))
         with factd.store.begin() as session:
             (fact,) = fact_queries.candidate_set(session)
-            answers = {fact.id: "unknown subject"}
+            answers = {fact.id: Asked.UNKNOWN_SUBJECT}
             settling.note_answers(session, answers, factd.judge, now=factd.now())
         assert added(plan(factd)) == planned_now
     assert "the base model does not know the subject" in next(iter(plan(factd).waiting.values()))
@@ -177,7 +177,7 @@ def test_what_the_base_model_knows_already_is_not_written_until_there_is_another
     rows(factd, claim("HR", "EUR"))
     with factd.store.begin() as session:
         (fact,) = fact_queries.candidate_set(session)
-        settling.note_answers(session, {fact.id: "known"}, factd.judge, now=factd.now())
+        settling.note_answers(session, {fact.id: Asked.KNOWN}, factd.judge, now=factd.now())
     assert not plan(factd).changed
     with factd.store.begin() as session:
         assert settling.forget_answers(session, factd.judge, now=factd.now()) == 1

@@ -14,7 +14,7 @@ from daemon.errors import SourceFailed
 from daemon.planning import plan
 from daemon.pulling import pull, recheck
 from daemon.wikibase import period
-from store import fact_queries, name_queries
+from store import fact_queries, name_queries, source_queries
 from store.facts import Fact
 
 TABLE = """
@@ -166,15 +166,23 @@ def test_a_revision_that_is_not_current_any_more_is_not_written(
     pull(factd, "wikidata")
     assert len(plan(factd).added) == 1
     wiki.put("Q224", P38=[], at="2026-11-05T00:00:00Z")
-    assert recheck(factd, {"wikidata": ["Q224"]}).unsure == {}
+    assert recheck(factd, {"wikidata": ["Q224"]}) == {}
     assert plan(factd).added == ()
+
+
+def test_asking_again_leaves_the_round_where_it_is(factd: Factd, wiki: Wikidata) -> None:
+    with factd.store.begin() as session:
+        source_queries.save_state(session, "wikidata", cursor={"at": 50})
+    recheck(factd, {"wikidata": ["Q224"]})
+    with factd.store.read() as session:
+        assert source_queries.source_state(session, "wikidata").cursor == {"at": 50}
 
 
 @case("wikidata", "it cannot be asked right before a batch", "its facts wait, and the plan says so")
 def test_a_source_that_cannot_be_asked_makes_its_facts_wait(factd: Factd, wiki: Wikidata) -> None:
     pull(factd, "wikidata")
     wiki.replies = [Reply(status=500)]
-    unsure = recheck(factd, {"wikidata": ["Q224"]}).unsure
+    unsure = recheck(factd, {"wikidata": ["Q224"]})
     found = plan(factd, unsure=unsure)
     assert found.added == ()
     assert "could not be asked whether this still holds" in next(iter(found.waiting.values()))

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.facts import (
+    Asked,
     Change,
     Entity,
     Fact,
@@ -35,7 +36,7 @@ def claim(
     known: bool = False,
     until: str | None = None,
     status: FactStatus = FactStatus.SUPERSEDED,
-    asked: str = "",
+    asked: Asked = Asked.NOT,
     how: Provenance | None = None,
     **more: Any,
 ) -> Fact:
@@ -211,7 +212,7 @@ def test_changes_have_their_classes() -> None:
 
 
 def test_what_the_base_model_says_already_is_not_written() -> None:
-    (found,) = judged(claim("EUR", "2023-01-01", asked="known"))
+    (found,) = judged(claim("EUR", "2023-01-01", asked=Asked.KNOWN))
     assert (found.status, found.reason) == (FactStatus.KNOWN, "the base model says so already")
 
 
