@@ -21,11 +21,12 @@ from editor.corrections import with_heads
 from editor.delta import Delta, applied
 from editor.drift import drift
 from editor.edits import EditBatch
+from editor.exam import Exam, Results, sit
 from editor.head_training import HeadSettings
 from editor.methods import memat, memit
 from editor.rank import Question, language_pairs, rankings
 from editor.report import run_checks
-from editor.score import Answer, Probe, answers
+from editor.score import Probe, answers
 from store.facts import Fact
 
 WEIGHT = 60.0
@@ -67,14 +68,13 @@ def measured(
     world: World,
     delta: Delta,
     probes: Sequence[Probe],
-    base: tuple[Answer, ...],
+    base: Results,
     first: set[str],
 ) -> dict[str, dict[str, float]]:
     """Every metric, by language."""
     model = world.model
-    report = run_checks(
-        model, probes, delta=delta, terminator=world.settings.terminator, before=base
-    )
+    exam = Exam(probes=tuple(probes))
+    report = run_checks(model, exam, delta=delta, terminator=world.settings.terminator, base=base)
     with applied(model, delta):
         found = teacher_forced(model, probes, world.settings.terminator)
         kept = [p for p in probes if p.kind == "edit" and p.fact in first]
@@ -118,7 +118,7 @@ def main() -> None:
     world = open_world(neighbours=3)
     world = replace(world, plan=replace(world.plan, served=SERVED, write=(WRITTEN,)))
     probes = render.probes(world.facts, world.old, world.known, world.plan)
-    base = answers(world.model, probes, terminator=world.settings.terminator)
+    base = sit(world.model, Exam(probes=probes), terminator=world.settings.terminator)
     half = world.facts[: len(world.facts) // 2]
     one, two = written(world, half), written(world, world.facts)
     ids = {fact.id for fact in half}

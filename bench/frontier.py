@@ -16,10 +16,10 @@ from bench.world import WORKSPACE, World, open_world, save
 from daemon import render
 from editor.delta import Delta
 from editor.edits import EditBatch
+from editor.exam import Exam, Results, sit
 from editor.intervals import harmonic_mean
 from editor.methods import memit
 from editor.report import CheckReport, run_checks
-from editor.score import Answer, Probe, answers
 
 COLUMNS = (
     ("edit", "efficacy", "generation"),
@@ -35,25 +35,26 @@ class Bench:
     """The reference world with what is asked of it."""
 
     world: World
-    probes: tuple[Probe, ...]
-    base: tuple[Answer, ...]
+    exam: Exam
+    base: Results
 
 
 def prepare() -> Bench:
     """Open the world, ask the base model."""
     world = open_world()
     probes = render.probes(world.facts, world.old, world.known, world.plan)
-    return Bench(world, probes, answers(world.model, probes, terminator=world.settings.terminator))
+    exam = Exam(probes=probes)
+    return Bench(world, exam, sit(world.model, exam, terminator=world.settings.terminator))
 
 
 def row(bench: Bench, name: str, delta: Delta) -> dict[str, Any]:
     """One line of the table, per language."""
     report = run_checks(
         bench.world.model,
-        bench.probes,
+        bench.exam,
         delta=delta,
         terminator=bench.world.settings.terminator,
-        before=bench.base,
+        base=bench.base,
     )
     languages = {k: figures(report, k) for k in bench.world.plan.served}
     for language, values in languages.items():

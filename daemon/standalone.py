@@ -45,6 +45,7 @@ def apply_edits(job: Job, *, progress: Progress) -> dict[str, Any]:
     from editor import plugins
     from editor.checkpoint import write_checkpoint
     from editor.edits import EditBatch, read_lines
+    from editor.exam import Exam
     from editor.model import load_model
     from editor.reload import verify_reload
     from editor.report import run_checks
@@ -64,7 +65,8 @@ def apply_edits(job: Job, *, progress: Progress) -> dict[str, Any]:
     work = job.beside(".workspace")
     delta = module.edit(model, batch, settings=settings, workspace=work, progress=progress)
     edited = time.monotonic()
-    report = run_checks(model, probes(every, job.languages), delta=delta, terminator=terminator)
+    exam = Exam(probes=probes(every, job.languages))
+    report = run_checks(model, exam, delta=delta, terminator=terminator)
     write_checkpoint(job.model, delta, job.out, {"edits": len(batch), "method": job.method})
     error = verify_reload(model, delta, job.out)
     data = {

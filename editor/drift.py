@@ -1,6 +1,7 @@
 """Drift: how far general text has moved, per language, against the base model (EDITING §5)."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import exp
 
@@ -26,40 +27,87 @@ class Drift:
     tokens: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class TextScores:
+    """How a model reads texts of one language beside the base model; a number per text each, sums over its tokens."""
+
+    tokens: tuple[int, ...]
+    base_nll: tuple[float, ...]  # nats, of the base model
+    nll: tuple[float, ...]
+    kl: tuple[float, ...]  # KL(base ‖ model), nats
+
+    @property
+    def rise(self) -> float:
+        """Nats per token by which the texts became less likely."""
+        return (sum(self.nll) - sum(self.base_nll)) / sum(self.tokens)
+
+    @property
+    def divergence(self) -> float:
+        """Mean KL per token."""
+        return sum(self.kl) / sum(self.tokens)
+
+
 def drift(
     model: EditableModel, delta: Delta, texts: Mapping[str, Sequence[str]]
 ) -> tuple[Drift, ...]:
     """Perplexity ratio and mean KL on held-out texts, per language."""
+    return tuple(
+        Drift(
+            language=language,
+            perplexity_ratio=exp(found.rise),
+            kl=found.divergence,
+            tokens=sum(found.tokens),
+        )
+        for language, found in text_scores(model, delta, texts).items()
+    )
+
+
+def text_scores(
+    model: EditableModel, delta: Delta | None, texts: Mapping[str, Sequence[str]]
+) -> dict[str, TextScores]:
+    """How the edited model reads texts, by language; None: the base itself. Texts of one token are left out."""
+    return {
+        language: _language(model, delta, _rows(model, held))
+        for language, held in sorted(texts.items())
+    }
+
+
+def _rows(model: EditableModel, texts: Sequence[str]) -> list[list[list[int]]]:
+    """The pieces of every text that has two tokens."""
     found = []
-    for language, held in sorted(texts.items()):
-        rows = [row for text in held if len(row := model.tokenizer(text)["input_ids"]) > 1]
-        rows = [row[i : i + ROW_TOKENS] for row in rows for i in range(0, len(row), ROW_TOKENS)]
-        rows = [row for row in rows if len(row) > 1]
-        found.append(_language(model, delta, language, rows))
-    return tuple(found)
+    for text in texts:
+        ids = model.tokenizer(text)["input_ids"]
+        pieces = [ids[i : i + ROW_TOKENS] for i in range(0, len(ids), ROW_TOKENS)]
+        found.append([piece for piece in pieces if len(piece) > 1])
+    return [pieces for pieces in found if pieces]
 
 
 @torch.inference_mode()
 def _language(
-    model: EditableModel, delta: Delta, language: str, rows: Sequence[Sequence[int]]
-) -> Drift:
-    nll_base = nll_now = divergence = 0.0
-    tokens = 0
-    for batch in by_length(rows, BATCH_TOKENS, equal=False):
-        chosen = [rows[i] for i in batch]
+    model: EditableModel, delta: Delta | None, texts: Sequence[Sequence[Sequence[int]]]
+) -> TextScores:
+    rows = [(number, piece) for number, pieces in enumerate(texts) for piece in pieces]
+    sums = torch.zeros(len(texts), 4, dtype=torch.float64)  # tokens, base nll, nll, KL
+    for batch in by_length([piece for _, piece in rows], BATCH_TOKENS, equal=False):
+        chosen = [rows[i][1] for i in batch]
+        owner = torch.tensor([rows[i][0] for i in batch for _ in rows[i][1][1:]])
         target = torch.tensor([t for row in chosen for t in row[1:]], device=model.device)
         before = _logs(model, chosen)
-        with applied(model, delta):
-            now = _logs(model, chosen)
-        nll_base += float(-before.gather(1, target[:, None]).sum())
-        nll_now += float(-now.gather(1, target[:, None]).sum())
-        divergence += float((before.exp() * (before - now)).sum())
-        tokens += len(target)
-    return Drift(
-        language=language,
-        perplexity_ratio=exp((nll_now - nll_base) / tokens),
-        kl=divergence / tokens,
-        tokens=tokens,
+        with applied(model, delta) if delta else nullcontext():
+            now = _logs(model, chosen) if delta else before
+        each = torch.stack(
+            [
+                torch.ones(len(target), device=model.device),
+                -before.gather(1, target[:, None])[:, 0],
+                -now.gather(1, target[:, None])[:, 0],
+                (before.exp() * (before - now)).sum(-1),
+            ],
+            dim=1,
+        )
+        sums.index_add_(0, owner, each.double().cpu())
+    tokens, base, edited, kl = sums.T.tolist()
+    return TextScores(
+        tokens=tuple(map(int, tokens)), base_nll=tuple(base), nll=tuple(edited), kl=tuple(kl)
     )
 
 

@@ -31,6 +31,17 @@ def fsync(path: Path) -> None:
         os.close(handle)
 
 
+def write_file(path: Path, content: bytes) -> None:
+    """A file that appears whole: written under a temporary name, fsynced, renamed. Its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".tmp")
+    part.write_bytes(content)
+    part.chmod(0o644)
+    fsync(part)
+    part.rename(path)
+    fsync(path.parent)
+
+
 def write_folder(out: Path, fill: Callable[[Path], None], about: Mapping[str, Any]) -> Path:
     """A folder that appears whole: `fill` writes into a temporary one, which gets a manifest and is renamed to `out`.
 

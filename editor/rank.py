@@ -25,7 +25,12 @@ def rankings(model: EditableModel, questions: Sequence[Question]) -> list[list[i
 
 def rank_consistency(one: Sequence[Sequence[int]], two: Sequence[Sequence[int]]) -> float:
     """Mean over questions of Σ_j w_j · overlap of the top j / j, w_j = e^(N-j) / Σ_k e^(N-k); 1: the same rankings."""
-    return fmean(_consistency(a, b) for a, b in zip(one, two, strict=True))
+    return fmean(consistencies(one, two))
+
+
+def consistencies(one: Sequence[Sequence[int]], two: Sequence[Sequence[int]]) -> list[float]:
+    """RankC of every question."""
+    return [_consistency(a, b) for a, b in zip(one, two, strict=True)]
 
 
 def _consistency(one: Sequence[int], two: Sequence[int]) -> float:

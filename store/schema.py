@@ -19,6 +19,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from store.facts import FactStatus, Ruling
+from store.measured import AuditOutcome
 from store.releases import CandidateStatus, ReleaseStatus, RunStatus
 
 NAMING = {
@@ -54,7 +55,8 @@ class Base(DeclarativeBase):
 
 
 def one_of(
-    column: str, kind: type[FactStatus | Ruling | CandidateStatus | ReleaseStatus | RunStatus]
+    column: str,
+    kind: type[FactStatus | Ruling | CandidateStatus | ReleaseStatus | RunStatus | AuditOutcome],
 ) -> CheckConstraint:
     """A CHECK that a column holds one of a status's values."""
     values = ", ".join(f"'{item.value}'" for item in kind)
@@ -285,3 +287,61 @@ class AuditRow(Base):
     who: Mapped[str]
     what: Mapped[str]
     why: Mapped[str]
+
+
+class ProbeSetRow(Base):
+    """A version of the questions that every release is asked; the questions lie in the state directory."""
+
+    __tablename__ = "probe_sets"
+
+    version: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))  # SHA-256 of its content
+    basis: Mapped[str] = mapped_column(String(64))  # of what it was built for: base, languages, …
+    counts: Mapped[dict[str, Any]] = mapped_column(JSON)  # kind and language -> number
+    why: Mapped[str]
+    made_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class QuarantineRow(Base):
+    """A fact that blame set aside, and what spoke against it."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (Index("ix_quarantine_fact_id", "fact_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    fact_id: Mapped[str] = mapped_column(String(16), ForeignKey("facts.id"))
+    candidate_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
+    reason: Mapped[str]
+    evidence: Mapped[dict[str, Any]] = mapped_column(JSON)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class BeliefRow(Base):
+    """What the base model believed about a fact before it was written, from several wordings and decodings."""
+
+    __tablename__ = "beliefs"
+
+    fact_id: Mapped[str] = mapped_column(String(16), ForeignKey("facts.id"), primary_key=True)
+    language: Mapped[str] = mapped_column(primary_key=True)
+    base: Mapped[str] = mapped_column(String(64))  # fingerprint of the model
+    answer: Mapped[str]  # the commonest
+    certainty: Mapped[float]  # its share of all decodings
+    agreement: Mapped[float]  # share of the wordings whose greedy answer it is
+    asked: Mapped[int]  # decodings
+    others: Mapped[dict[str, Any]] = mapped_column(JSON)  # answer -> share
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class AuditedRow(Base):
+    """An audit of the live release."""
+
+    __tablename__ = "audits"
+    __table_args__ = (Index("ix_audits_release", "release"), one_of("outcome", AuditOutcome))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    release: Mapped[int] = mapped_column(ForeignKey("releases.number"))
+    outcome: Mapped[str] = mapped_column(String(16))
+    action: Mapped[str]  # what was done about it
+    reasons: Mapped[list[str]] = mapped_column(JSON)
+    report: Mapped[dict[str, Any]] = mapped_column(JSON)
+    at: Mapped[datetime] = mapped_column(UtcTime)

@@ -1,13 +1,21 @@
-"""Checks: what an edit did and did not change. One file each; a check measures, it never judges (daemon/policy.py does)."""
+"""Checks: what an edit did and did not change. One file each; a check measures, it never judges (daemon/policy.py does).
+
+Every number stands beside the same of the base model and, where there is one, of the live release, on the same probes.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, isfinite
+from math import exp, isfinite, nan
 from statistics import fmean
 from typing import Protocol
 
-from editor.intervals import of_mean, wilson
+from editor.drift import TextScores
+from editor.intervals import Difference, of_mean, of_means, of_shares, wilson
 from editor.score import Answer, Probe
+
+Rankings = Sequence[
+    Sequence[int]
+]  # per question the numbers of its candidates, the likeliest first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,27 +24,15 @@ class Measurement:
 
     check: str
     metric: str  # success, accuracy, magnitude, generation, … (EDITING §5)
-    language: str  # BCP 47; "all" where languages make no difference
+    language: str  # BCP 47; "all" where languages make no difference, "en→es" and "en~es" for two
     value: float
     low: float  # 95 % confidence
     high: float
     sample_size: int
     before: float | None = None  # the same on the base model
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """What all checks look at: the same probes asked of the base model and of the edited one."""
-
-    probes: tuple[Probe, ...]
-    before: tuple[Answer, ...]
-    after: tuple[Answer, ...]
-    diagnostics: Mapping[str, float] = field(default_factory=dict)  # of the delta
-
-    def of(self, *kinds: str) -> tuple["Asked", ...]:
-        """The probes of some kinds with both answers."""
-        rows = zip(self.probes, self.before, self.after, strict=True)
-        return tuple(Asked(probe=p, before=b, after=a) for p, b, a in rows if p.kind in kinds)
+    live: float | None = None  # the same on the live release
+    to_base: Difference | None = None
+    to_live: Difference | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +42,45 @@ class Asked:
     probe: Probe
     before: Answer
     after: Answer
+    live: Answer | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """How the models rank the candidates of the same questions in one language."""
+
+    before: Rankings
+    after: Rankings
+    live: Rankings | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """How the models read the same held-out texts of one language."""
+
+    after: TextScores
+    live: TextScores | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What all checks look at: the same probes, texts and questions, put to the base model, the live release, the edited one."""
+
+    probes: tuple[Probe, ...]
+    before: tuple[Answer, ...]
+    after: tuple[Answer, ...]
+    live: tuple[Answer, ...] | None = None
+    texts: Mapping[str, Read] = field(default_factory=dict)  # by language
+    ranked: Mapping[str, Ranked] = field(default_factory=dict)  # by language
+    diagnostics: Mapping[str, float] = field(default_factory=dict)  # of the delta
+
+    def of(self, *kinds: str) -> tuple[Asked, ...]:
+        """The probes of some kinds with their answers."""
+        live = self.live or [None] * len(self.probes)
+        rows = zip(self.probes, self.before, self.after, live, strict=True)
+        return tuple(
+            Asked(probe=p, before=b, after=a, live=v) for p, b, a, v in rows if p.kind in kinds
+        )
 
 
 class Check(Protocol):
@@ -56,55 +91,86 @@ class Check(Protocol):
         ...
 
 
-def languages(asked: Sequence[Asked]) -> tuple[str, ...]:
-    """The languages of some probes, sorted."""
-    return tuple(sorted({row.probe.language for row in asked}))
+Hit = Callable[[Asked, Answer], bool]
+Size = Callable[[Asked, Answer], float]
 
 
-def share(
+def right(_: Asked, answer: Answer) -> bool:
+    """Greedy decoding names the object and nothing else."""
+    return answer.right
+
+
+def accurate(_: Asked, answer: Answer) -> bool:
+    """Every token of the target is the argmax, teacher forced."""
+    return answer.accurate
+
+
+def wins(_: Asked, answer: Answer) -> bool:
+    """The target is likelier than the contrast."""
+    return answer.target_nll < answer.contrast_nll
+
+
+def magnitude(_: Asked, answer: Answer) -> float:
+    """e^-nll(target) - e^-nll(contrast), from -1 to 1."""
+    return exp(-answer.target_nll) - exp(-answer.contrast_nll)
+
+
+def by_language(asked: Sequence[Asked]) -> dict[str, list[Asked]]:
+    """Rows by the language of their probe, languages sorted."""
+    names = sorted({row.probe.language for row in asked})
+    return {name: [row for row in asked if row.probe.language == name] for name in names}
+
+
+def share(check: str, metric: str, language: str, rows: Sequence[Asked], hit: Hit) -> Measurement:
+    """The share of answers that are a hit, with Wilson's interval; differences by McNemar's test."""
+    now, base = [hit(row, row.after) for row in rows], [hit(row, row.before) for row in rows]
+    live = [hit(row, row.live) for row in rows if row.live is not None]
+    low, high = wilson(sum(now), len(now))
+    return Measurement(
+        check=check,
+        metric=metric,
+        language=language,
+        value=sum(now) / len(now) if now else nan,
+        low=low,
+        high=high,
+        sample_size=len(now),
+        before=sum(base) / len(base) if base else None,
+        live=sum(live) / len(live) if live else None,
+        to_base=of_shares(now, base) if base else None,
+        to_live=of_shares(now, live) if live else None,
+    )
+
+
+def mean(check: str, metric: str, language: str, rows: Sequence[Asked], size: Size) -> Measurement:
+    """The mean of a size of the answers, with its normal interval; differences by a paired bootstrap."""
+    now, base = [size(row, row.after) for row in rows], [size(row, row.before) for row in rows]
+    live = [size(row, row.live) for row in rows if row.live is not None]
+    return of_numbers(check, metric, language, now, base, live)
+
+
+def of_numbers(
     check: str,
     metric: str,
     language: str,
-    hits: Sequence[bool],
-    before: Sequence[bool] | None = None,
+    now: Sequence[float],
+    base: Sequence[float],
+    live: Sequence[float] = (),
 ) -> Measurement:
-    """A share with Wilson's interval."""
-    low, high = wilson(sum(hits), len(hits))
-    value = sum(hits) / len(hits) if hits else float("nan")
-    was = sum(before) / len(before) if before else None
+    """The mean of some numbers; one that is no number makes it no number."""
+    low, high = of_mean(now) if all(map(isfinite, now)) else (nan, nan)
     return Measurement(
         check=check,
         metric=metric,
         language=language,
-        value=value,
+        value=fmean(now) if now else nan,
         low=low,
         high=high,
-        sample_size=len(hits),
-        before=was,
+        sample_size=len(now),
+        before=fmean(base) if base else None,
+        live=fmean(live) if live else None,
+        to_base=of_means(now, base) if base else None,
+        to_live=of_means(now, live) if live else None,
     )
-
-
-def mean(
-    check: str, metric: str, language: str, values: Sequence[float], before: Sequence[float]
-) -> Measurement:
-    """A mean with its normal interval; one value that is no number makes it no number."""
-    low, high = of_mean(values) if all(map(isfinite, values)) else (float("nan"), float("nan"))
-    value = fmean(values) if values else float("nan")
-    return Measurement(
-        check=check,
-        metric=metric,
-        language=language,
-        value=value,
-        low=low,
-        high=high,
-        sample_size=len(values),
-        before=fmean(before) if before else None,
-    )
-
-
-def magnitude(answer: Answer) -> float:
-    """e^-nll(target) - e^-nll(contrast), from -1 to 1."""
-    return exp(-answer.target_nll) - exp(-answer.contrast_nll)
 
 
 def against_contrast(check: str, asked: Sequence[Asked]) -> tuple[Measurement, ...]:
@@ -113,31 +179,11 @@ def against_contrast(check: str, asked: Sequence[Asked]) -> tuple[Measurement, .
     Success and magnitude are of the probes that have a contrast, the others of all.
     """
     found: list[Measurement] = []
-    wins: Callable[[Answer], bool] = lambda a: a.target_nll < a.contrast_nll  # noqa: E731
-    for language in languages(asked):
-        rows = [row for row in asked if row.probe.language == language]
+    for language, rows in by_language(asked).items():
         rival = [row for row in rows if row.probe.contrast]
         if rival:
-            found.append(
-                share(
-                    check,
-                    "success",
-                    language,
-                    [wins(r.after) for r in rival],
-                    [wins(r.before) for r in rival],
-                )
-            )
-            sizes = [magnitude(r.after) for r in rival], [magnitude(r.before) for r in rival]
-            found.append(mean(check, "magnitude", language, *sizes))
-        hits = [r.after.accurate for r in rows], [r.before.accurate for r in rows]
-        found.append(share(check, "accuracy", language, *hits))
-        found.append(
-            share(
-                check,
-                "generation",
-                language,
-                [r.after.right for r in rows],
-                [r.before.right for r in rows],
-            )
-        )
+            found.append(share(check, "success", language, rival, wins))
+            found.append(mean(check, "magnitude", language, rival, magnitude))
+        found.append(share(check, "accuracy", language, rows, accurate))
+        found.append(share(check, "generation", language, rows, right))
     return tuple(found)

@@ -3,19 +3,17 @@
 An answer is in another language when it names the object as only other languages do ("franc suisse" to an English prompt).
 """
 
-from editor.checks import Asked, Check, Evidence, Measurement, languages, share
+from editor.checks import Asked, Check, Evidence, Measurement, by_language, share
 from editor.score import Answer, is_right
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """The share of answers that name no object in another language, per language."""
-    found: list[Measurement] = []
-    asked = evidence.of("edit", "paraphrase", "known")
-    for language in languages(asked):
-        rows = [row for row in asked if row.probe.language == language]
-        after, before = [faithful(r, r.after) for r in rows], [faithful(r, r.before) for r in rows]
-        found.append(share("fidelity", "share", language, after, before))
-    return tuple(found)
+    asked = evidence.of("edit", "paraphrase", "earlier", "known")
+    return tuple(
+        share("fidelity", "share", language, rows, faithful)
+        for language, rows in by_language(asked).items()
+    )
 
 
 def faithful(row: Asked, answer: Answer) -> bool:

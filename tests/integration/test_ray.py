@@ -17,8 +17,8 @@ from conftest import GOLDEN
 
 from editor import Edit, EditableModel, EditBatch, load_model
 from editor.errors import WorkerLost
+from editor.exam import answers_with
 from editor.methods import memit
-from editor.report import answers_with
 from editor.score import Probe
 from editor.value_cache import values_for
 from editor.work import done, in_order

@@ -1,0 +1,14 @@
+"""Retention: are the facts that earlier releases wrote still answered?"""
+
+from editor.checks import Check, Evidence, Measurement, by_language, right, share
+
+
+def check(evidence: Evidence) -> tuple[Measurement, ...]:
+    """The share of right answers about a sample of earlier facts, by generation, per language."""
+    return tuple(
+        share("retention", "generation", language, rows, right)
+        for language, rows in by_language(evidence.of("earlier")).items()
+    )
+
+
+_: Check = check
