@@ -2,7 +2,8 @@
 
 A wording ends where the object begins. An article there agrees with one object and not with the next; "de" before a
 subject becomes "d'" before a vowel. Such wordings are refused unless they have a form for it or stand in `as_taught`,
-the languages whose wordings a model was trained on word for word.
+the languages whose wordings a model was trained on word for word. The same holds for prompts about the past. A phrase
+that names the object has to begin with a definite article: that is what a preposition before it contracts with.
 """
 
 import re
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from store.catalogue import Relation, Wordings
+from store.contractions import ARTICLES as DEFINITE
+from store.contractions import article
 
 LANGUAGES = ("en", "es", "ca", "fr", "de", "it", "pt")
 LEAST, LEAST_CHECKS = 4, 2
@@ -50,7 +53,10 @@ def findings(relation: Relation, languages: tuple[str, ...] = LANGUAGES) -> list
     ]
     for language, wordings in relation.wordings.items():
         taught = language in relation.as_taught
-        for wording, problem in _problems(wordings, language, taught=taught):
+        problems = [*_problems(wordings, language, taught=taught)]
+        if relation.many and (wordings.past or wordings.noun):
+            problems.append(("", "has several objects at a time; past and noun need one"))
+        for wording, problem in problems:
             found.append(
                 Finding(relation=relation.id, language=language, wording=wording, problem=problem)
             )
@@ -60,17 +66,51 @@ def findings(relation: Relation, languages: tuple[str, ...] = LANGUAGES) -> list
 def _problems(wordings: Wordings, language: str, *, taught: bool) -> Iterator[tuple[str, str]]:
     if len(wordings.all) < LEAST or len(wordings.check) < LEAST_CHECKS:
         yield "", f"needs {LEAST} wordings, {LEAST_CHECKS} of them to check"
-    if len({w.casefold() for w in wordings.all}) < len(wordings.all):
+    said = (*wordings.all, *wordings.past)
+    if len({w.casefold() for w in said}) < len(said):
         yield "", "says the same twice"
     for wording in wordings.all:
-        forms = [wording, wordings.vowel[wording]] if wording in wordings.vowel else [wording]
-        for form in forms:
-            yield from ((form, problem) for problem in _of_form(form, language, taught))
-        if not taught and wording not in wordings.vowel and (word := _elided(wording, language)):
-            yield wording, f"{word!r} changes before a vowel; give {{ plain = …, vowel = … }}"
+        yield from _of_wording(wording, wordings, language, taught)
+    for wording in wordings.past:  # no model was taught these
+        yield from _of_wording(wording, wordings, language, False)
+    if wordings.noun:
+        yield from _of_noun(wordings, language)
 
 
-def _of_form(wording: str, language: str, taught: bool) -> Iterator[str]:
+def _of_wording(
+    wording: str, wordings: Wordings, language: str, taught: bool
+) -> Iterator[tuple[str, str]]:
+    for form in _forms(wording, wordings):
+        yield from ((form, problem) for problem in _of_form(form, language, taught))
+    if not taught:
+        yield from _unelided(wording, wordings, language)
+
+
+def _of_noun(wordings: Wordings, language: str) -> Iterator[tuple[str, str]]:
+    for form in _forms(wordings.noun, wordings):
+        yield from ((form, problem) for problem in _of_phrase(form, language))
+    yield from _unelided(wordings.noun, wordings, language)
+
+
+def _forms(wording: str, wordings: Wordings) -> tuple[str, ...]:
+    """A wording, and the form that it has before a vowel."""
+    return (wording, wordings.vowel[wording]) if wording in wordings.vowel else (wording,)
+
+
+def _of_phrase(phrase: str, language: str) -> Iterator[str]:
+    first = article(phrase, language)
+    if language not in DEFINITE:
+        yield f"cannot stand in another wording of {language}; leave the noun out"
+    elif not first:
+        yield "must begin with a definite article in lower case"
+    elif not phrase.replace("{}", "").removeprefix(first).strip():
+        yield "says nothing but the subject"
+    if other := _other_language(phrase, language):
+        yield f"reads like {other}"
+
+
+def _of_form(form: str, language: str, taught: bool) -> Iterator[str]:
+    wording = form.replace("{year}", "")
     before, _, after = wording.partition("{}")
     if not after.strip():
         yield "ends with the subject; the object must follow other words"
@@ -82,6 +122,11 @@ def _of_form(wording: str, language: str, taught: bool) -> Iterator[str]:
     other = _other_language(wording, language)
     if other:
         yield f"reads like {other}"
+
+
+def _unelided(wording: str, wordings: Wordings, language: str) -> Iterator[tuple[str, str]]:
+    if wording not in wordings.vowel and (word := _elided(wording, language)):
+        yield wording, f"{word!r} changes before a vowel; give {{ plain = …, vowel = … }}"
 
 
 def _elided(wording: str, language: str) -> str:

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from store.catalogue import PACKAGED, load_catalogue, read_relation
+from store.contractions import ARTICLES
 from store.errors import BadRelation
 
 GOOD = (PACKAGED / "P38.toml").read_text()
+OF_THE_PAST = "In {year} the currency of {} was the"
 
 
 def test_the_packaged_relations_are_read() -> None:
@@ -34,6 +36,17 @@ def test_the_packaged_relations_are_read() -> None:
             "two to check",
         ),
         ("[wordings.en]", "[wordings.en", "TOMLDecodeError"),
+        (OF_THE_PAST, "Then the currency of {} was the", "must hold {year} once"),
+        (OF_THE_PAST, "From {year} to {year} the currency of {} was the", "must hold {year} once"),
+        (OF_THE_PAST, "In {year} the currency was the", "must hold {} once"),
+        (OF_THE_PAST, f" {OF_THE_PAST}", "have no space around"),
+        (f'"{OF_THE_PAST}"', f'"{OF_THE_PAST}", "{OF_THE_PAST}"', "says the past twice"),
+        (OF_THE_PAST, "The currency of {} is the", "must hold {year} once"),
+        ("The currency of {} is the", OF_THE_PAST, "must hold {year} never"),
+        ("past = [", 'noun = "the money"\npast = [', "must hold {} once"),
+        ("past = [", 'noun = ""\npast = [', "must hold {} once"),
+        ("past = [", 'noun = { plain = "the money of {}" }\npast = [', "KeyError('vowel')"),
+        ("past = [", "pasts = [", "has unknown keys: pasts"),
     ],
 )
 def test_a_wrong_file_is_named_with_what_is_wrong(
@@ -52,3 +65,63 @@ def test_a_folder_of_ones_own_replaces_packaged_relations(tmp_path: Path) -> Non
     assert load_catalogue(tmp_path)["P38"].name == "money"
     with pytest.raises(BadRelation, match="is no folder"):
         load_catalogue(tmp_path / "nothing")
+
+
+def test_past_and_noun_may_be_missing(tmp_path: Path) -> None:
+    plain = load_catalogue()["P30"].wordings["en"]
+    assert (plain.past, plain.noun, plain.named("Croatia")) == ((), "", "")
+
+
+def test_today_is_said_without_the_past_and_without_the_noun() -> None:
+    capital = load_catalogue()["P36"].wordings["en"]
+    assert not {*capital.past, capital.noun} & {*capital.all}
+
+
+@pytest.mark.parametrize(
+    ("relation", "language", "name", "prompt"),
+    [
+        ("P38", "en", "Croatia", "In 2022 the currency of Croatia was the"),
+        ("P38", "de", "Kroatien", "Die Währung von Kroatien hieß im Jahr 2022"),
+        ("P38", "fr", "France", "En 2022, la monnaie de France s'appelait"),
+        ("P38", "fr", "Andorre", "En 2022, la monnaie d'Andorre s'appelait"),
+        ("P37", "ca", "Eslovènia", "L'any 2022 la llengua oficial d'Eslovènia es deia"),
+        ("P39", "it", "Élisa {}", "Nel 2022 Élisa {} ricopriva la carica di"),
+    ],
+)
+def test_a_prompt_about_a_year_holds_the_name_in_its_form(
+    relation: str, language: str, name: str, prompt: str
+) -> None:
+    wordings = load_catalogue()[relation].wordings[language]
+    assert wordings.in_year(wordings.past[0], name, 2022) == prompt
+
+
+@pytest.mark.parametrize(
+    ("relation", "language", "name", "phrase"),
+    [
+        ("P17", "en", "Zagreb", "the country of the city of Zagreb"),
+        ("P17", "fr", "Lyon", "le pays de la ville de Lyon"),
+        ("P17", "fr", "Arles", "le pays de la ville d'Arles"),
+        ("P54", "ca", "Aitana", "l'equip d'Aitana"),
+    ],
+)
+def test_a_noun_names_the_object_through_its_subject(
+    relation: str, language: str, name: str, phrase: str
+) -> None:
+    assert load_catalogue()[relation].wordings[language].named(name) == phrase
+
+
+def test_what_a_packaged_noun_names_is_the_subject_of_another_relation() -> None:
+    found = load_catalogue()
+    kinds = {relation.subject_kind for relation in found.values()}
+    with_noun = [r for r in found.values() if any(w.noun for w in r.wordings.values())]
+    assert len(with_noun) >= 20
+    for relation in with_noun:
+        assert relation.object_kind in kinds
+        assert {k for k, w in relation.wordings.items() if w.noun} == set(ARTICLES), relation.id
+
+
+def test_what_packaged_relations_say_of_the_past_they_say_in_every_language() -> None:
+    with_past = [r for r in load_catalogue().values() if any(w.past for w in r.wordings.values())]
+    assert len(with_past) >= 15
+    for relation in with_past:
+        assert all(wordings.past for wordings in relation.wordings.values()), relation.id

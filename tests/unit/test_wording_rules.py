@@ -25,12 +25,34 @@ GOOD = {
 }
 
 
-def lint(path: Path, language: str, wording: str) -> list[str]:
+ANOTHER = {
+    "en": "The person in charge of {} is",
+    "es": "Quien dirige la empresa {} es",
+    "fr": "La firme {} a pour tête",
+    "de": "An der Spitze der Firma {} steht",
+}
+
+
+def quoted(wording: str) -> str:
+    return wording if wording.startswith("{ ") else f'"{wording}"'
+
+
+def lint(path: Path, language: str, wording: str, *, more: str = "", head: str = "") -> list[str]:
+    """What is found in a file with a wording to edit; more: lines after it; head: lines before all."""
     first, second, third = GOOD[language]
-    quoted = wording if wording.startswith("{ ") else f'"{wording}"'
-    text = FILE.format(language=language, edit=quoted, other=first, check=f'"{second}", "{third}"')
-    (path / "T1.toml").write_text(text)
+    check = f'"{second}", "{third}"'
+    text = FILE.format(language=language, edit=quoted(wording), other=first, check=check)
+    (path / "T1.toml").write_text(head + text + more)
     return [f.problem for f in findings(read_relation(path / "T1.toml"), ())]
+
+
+def lint_past(path: Path, language: str, past: str, *, head: str = "") -> list[str]:
+    more = f"past = [{quoted(past)}]\n"
+    return lint(path, language, ANOTHER[language], more=more, head=head)
+
+
+def lint_noun(path: Path, language: str, noun: str) -> list[str]:
+    return lint(path, language, ANOTHER[language], more=f"noun = {quoted(noun)}\n")
 
 
 def test_every_packaged_relation_passes_in_seven_languages() -> None:
@@ -82,3 +104,82 @@ def test_a_language_that_lacks_is_named(tmp_path: Path) -> None:
     lint(tmp_path, "en", "The person in charge of {} is")
     found = findings(read_relation(tmp_path / "T1.toml"), ("en", "pt"))
     assert [str(finding) for finding in found] == ["T1 pt: has no wordings"]
+
+
+@pytest.mark.parametrize(
+    ("language", "past", "problem"),
+    [
+        ("en", "In {year} the head was {}", "ends with the subject"),
+        ("en", "{year} {}:", "says nothing but the subject"),
+        ("es", "En {year} el jefe de {} era el", "ends with 'el'"),
+        ("es", "In {year} the head of {} was", "reads like en"),
+        ("fr", "En {year}, le chef de {} s'appelait", "'de' changes before a vowel"),
+    ],
+)
+def test_a_prompt_about_the_past_that_would_make_a_wrong_sentence_is_found(
+    language: str, past: str, problem: str, tmp_path: Path
+) -> None:
+    assert any(problem in found for found in lint_past(tmp_path, language, past))
+
+
+def test_no_model_was_taught_the_past_so_that_its_rules_always_hold(tmp_path: Path) -> None:
+    taught = 'as_taught = ["fr"]\n'
+    past = "En {year}, le chef de {} s'appelait"
+    assert lint(tmp_path, "fr", "Le chef de {} est", head=taught) == []
+    assert any("changes" in found for found in lint_past(tmp_path, "fr", past, head=taught))
+
+
+@pytest.mark.parametrize(
+    ("language", "past"),
+    [
+        ("en", "In {year} the head of {} was"),
+        ("es", "En {year} el jefe de {} se llamaba"),
+        ("de", "Der Chef von {} hieß im Jahr {year}"),
+        (
+            "fr",
+            '{ plain = "En {year}, le chef de {} était", vowel = "En {year}, le chef d\'{} était" }',
+        ),
+    ],
+)
+def test_a_good_prompt_about_the_past_passes(language: str, past: str, tmp_path: Path) -> None:
+    assert lint_past(tmp_path, language, past) == []
+
+
+@pytest.mark.parametrize(
+    ("language", "noun", "problem"),
+    [
+        ("en", "{} and its head", "must begin with a definite article"),
+        ("es", "El jefe de {}", "must begin with a definite article"),
+        ("es", "un jefe de {}", "must begin with a definite article"),
+        ("en", "the {}", "says nothing but the subject"),
+        ("fr", "la tête qui dirige with the help of {}", "reads like en"),
+        ("fr", "le chef de {}", "'de' changes before a vowel"),
+        ("de", "der Chef von {}", "cannot stand in another wording of de"),
+    ],
+)
+def test_a_noun_that_cannot_stand_in_another_wording_is_found(
+    language: str, noun: str, problem: str, tmp_path: Path
+) -> None:
+    assert any(problem in found for found in lint_noun(tmp_path, language, noun))
+
+
+@pytest.mark.parametrize(
+    ("language", "noun"),
+    [
+        ("en", "the head of {}"),
+        ("es", "el jefe de {}"),
+        ("fr", '{ plain = "le chef de {}", vowel = "le chef d\'{}" }'),
+        ("fr", "l'homme qui dirige {}"),
+    ],
+)
+def test_a_good_noun_passes(language: str, noun: str, tmp_path: Path) -> None:
+    assert lint_noun(tmp_path, language, noun) == []
+
+
+def test_a_relation_with_several_objects_at_a_time_has_no_past_and_no_noun(tmp_path: Path) -> None:
+    lint_noun(tmp_path, "en", "the head of {}")
+    path = tmp_path / "T1.toml"
+    path.write_text(path.read_text().replace('"one"', '"many"'))
+    assert [f.problem for f in findings(read_relation(path), ())] == [
+        "has several objects at a time; past and noun need one"
+    ]
