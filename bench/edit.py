@@ -18,7 +18,6 @@ from bench import public
 from bench.material import groups_of, public_edits, public_settings
 from bench.measure import document, matrix_rate, operations, timed
 from bench.world import WORKSPACE, World, open_world, teacher_forced
-from daemon import render
 from editor.delta import Delta, applied
 from editor.edits import Edit, EditBatch
 from editor.lanes import Economy
@@ -183,7 +182,7 @@ def run(*, edits: int = 100) -> dict[str, Any]:
     """The table, with the speedup of the float32 rungs and of all of them."""
     world = open_world()
     chosen = EditBatch.of(public_edits(world, edits)).edits
-    probes = render.probes(world.facts, world.old, world.known, world.plan)
+    probes = world.probes()
     asked = tuple(p for p in probes if p.language in ("en", "es"))
     settings = public_settings(world)
     ladder = Ladder(world, chosen, asked, second_moments(world.model, world.settings, WORKSPACE))

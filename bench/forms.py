@@ -16,7 +16,6 @@ from typing import Any
 
 from bench.heads import WRITTEN, others
 from bench.world import WORKSPACE, World, held_out, open_world, save, table, teacher_forced
-from daemon import render
 from editor.corrections import with_heads
 from editor.delta import Delta, applied
 from editor.drift import drift
@@ -117,7 +116,7 @@ def main() -> None:
     options = parser.parse_args()
     world = open_world(neighbours=3)
     world = replace(world, plan=replace(world.plan, served=SERVED, write=(WRITTEN,)))
-    probes = render.probes(world.facts, world.old, world.known, world.plan)
+    probes = world.probes()
     base = sit(world.model, Exam(probes=probes), terminator=world.settings.terminator)
     half = world.facts[: len(world.facts) // 2]
     one, two = written(world, half), written(world, world.facts)

@@ -42,7 +42,7 @@ class Bench:
 def prepare() -> Bench:
     """Open the world, ask the base model."""
     world = open_world()
-    probes = render.probes(world.facts, world.old, world.known, world.plan)
+    probes = world.probes()
     exam = Exam(probes=probes)
     return Bench(world, exam, sit(world.model, exam, terminator=world.settings.terminator))
 

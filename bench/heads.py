@@ -193,7 +193,7 @@ def main() -> None:
     world = open_world(neighbours=3)
     served = tuple(k for k in SERVED if k != options.language or k == WRITTEN)
     world = replace(world, plan=replace(world.plan, served=served))
-    every = render.probes(world.facts, world.old, world.known, world.plan)
+    every = world.probes()
     probes = [p for p in every if p.kind != "known"]
     points = resumed(options.json)
     done = {point.arm for point in points}

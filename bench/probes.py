@@ -11,7 +11,6 @@ import torch
 
 from bench.measure import document, matrix_rate, operations, timed
 from bench.world import World, open_world
-from daemon import render
 from editor import score
 from editor.generate import read
 from editor.model import EditableModel, load_model
@@ -40,7 +39,7 @@ def plain(model: EditableModel, probes: list[Probe]) -> list[str]:
 
 def asked(world: World, count: int) -> list[Probe]:
     """Probes of every kind and language."""
-    found = list(render.probes(world.facts, world.old, world.known, world.plan))
+    found = list(world.probes())
     return (found * -(-count // len(found)))[:count]
 
 

@@ -26,7 +26,7 @@ def run(*, edits: int = 600) -> dict[str, Any]:
     """The table."""
     world = open_world()
     batch = EditBatch.of(render.edit_batch(world.facts, world.old, world.plan).edits[:edits])
-    probes = render.probes(world.facts, world.old, world.known, world.plan)
+    probes = world.probes()
     model, settings = world.model, world.settings
     z = values_for(model, batch, settings.values(settings.templates), WORKSPACE)
     d_in = model.weight(0).shape[1]

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from daemon import render
+from daemon import probing, render
 from daemon.bootstrap import build
 from daemon.config import load_config
 from daemon.pulling import ingest_file
@@ -48,6 +48,14 @@ class World:
         found = render.edit_batch(self.facts, self.old, self.plan)
         return EditBatch.of(e for e in found.edits if e.language in languages)
 
+    def probes(self) -> tuple[Probe, ...]:
+        """What is asked of the base and of an edited model: about the feed, and about facts that must not change."""
+        ground = probing.Ground(new=self.facts, before=self.old, known=self.known)
+        return (
+            *probing.batch_probes(ground, self.plan),
+            *probing.of_the_set(probing.held_probes(self.known, self.plan), ground),
+        )
+
 
 def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> World:
     """Ingest the world and the feed, load the model."""
@@ -67,11 +75,9 @@ def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> World
             old = fact_queries.previous(session, facts)
             known_facts = tuple(fact_queries.list_facts(session, status=(FactStatus.KNOWN,)))
         store.close()
-    plan = replace(
-        factd.plan,
-        known_sample=known_sample or config.checks.known_sample,
-        neighbours=neighbours,
-    )
+    known_sample = known_sample or config.checks.known_sample
+    sizes = replace(factd.plan.sizes, known=known_sample, neighbours=neighbours)
+    plan = replace(factd.plan, sizes=sizes)
     table = tomllib.loads(paths.SETTINGS.read_text())["method"]["memit"]
     settings = settings_from(memit.Settings, table)
     model = load_model(paths.MODEL)

@@ -5,14 +5,23 @@ unknown where its name, at its place in the relation's wordings, is about as unl
 would be an insertion then, not a correction. On the reference model the 69 territories of the feed are at 1.1 to 6.3 nats
 per token of their name, twelve made-up ones at 10.5 to 13.1. (How sure the model is of its own answer does not tell:
 it is as sure about countries that do not exist.)
+
+What it believes instead is kept with each fact: from every wording, those that only checks use included, greedy and
+drawn, with the share of all answers that say the same.
 """
 
 from collections.abc import Sequence
 from statistics import mean
+from typing import TYPE_CHECKING
 
-from daemon import render
+from daemon import probing, render
 from daemon.bootstrap import Factd
+from store import measured_queries
 from store.facts import Asked, Fact
+from store.measured import Belief
+
+if TYPE_CHECKING:
+    from editor.score import Probe
 
 INVENTED = ("Zorvanta", "Quillmere", "Bastrovia", "Ondrelle")
 FAMILIAR_NATS = 2.5  # per token, that a name must be likelier than the made-up ones
@@ -20,10 +29,9 @@ FAMILIAR_NATS = 2.5  # per token, that a name must be likelier than the made-up 
 
 def ask(factd: Factd, facts: Sequence[Fact]) -> dict[str, Asked]:
     """What the base model says about some facts, by id."""
-    asked = {fact.id: render.edit_probes(fact, factd.plan) for fact in facts}
-    terminator = str(getattr(factd.method_settings(), "terminator", ""))
+    asked = {fact.id: probing.edit_probes(fact, factd.plan) for fact in facts}
     flat = [probe for probes in asked.values() for probe in probes]
-    said = factd.workbench.base_answers(flat, terminator)
+    said = factd.workbench.base_answers(flat, factd.terminator)
     right = {(p.prompt, p.target): a.right for p, a in zip(flat, said, strict=True)}
     known = {id_ for id_, probes in asked.items() if all(right[p.prompt, p.target] for p in probes)}
     near = familiarity(factd, [fact for fact in facts if fact.id not in known])
@@ -64,3 +72,32 @@ def familiarity(factd: Factd, facts: Sequence[Fact]) -> dict[str, float]:
         for id_, (own, *others) in names.items()
         if own
     }
+
+
+def note_beliefs(factd: Factd, facts: Sequence[Fact]) -> list[Belief]:
+    """Take and keep what the base model believes about some facts, per written language."""
+    from editor.belief import opinions
+
+    wordings = {
+        (fact.id, language): [p.prompt for p in probes]
+        for fact in facts
+        for language, probes in _by_language(fact, factd).items()
+    }
+    model = factd.workbench.model()
+    samples = factd.config.planning.ask_samples
+    found = [
+        Belief(fact_id=id_, language=language, **vars(opinion))
+        for (id_, language), opinion in zip(
+            wordings, opinions(model, list(wordings.values()), samples=samples), strict=True
+        )
+    ]
+    with factd.store.begin() as session:
+        measured_queries.note_beliefs(session, found, model.fingerprint, now=factd.now())
+    return found
+
+
+def _by_language(fact: Fact, factd: Factd) -> "dict[str, list[Probe]]":
+    found: dict[str, list[Probe]] = {}
+    for probe in probing.edit_probes(fact, factd.plan, unseen=True):
+        found.setdefault(probe.language, []).append(probe)
+    return found

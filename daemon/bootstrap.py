@@ -4,18 +4,20 @@ import atexit
 import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.config import Config, ModelTable, load_config
+from daemon.config import Config, load_config
 from daemon.errors import BadConfig, Busy
+from daemon.gates import gates_from
 from daemon.policy import Gate
 from daemon.publishers import Publisher
 from daemon.publishers.local_directory import publisher
-from daemon.render import Plan
+from daemon.render import Plan, Sizes
+from daemon.tables import ModelTable
 from store import migrate
 from store.catalogue import Catalogue, load_catalogue
 from store.session import Store
@@ -24,6 +26,7 @@ from store.standings import Rules
 
 if TYPE_CHECKING:
     from daemon.registry import Configured
+    from editor.exam import Exam, Memory, Results
     from editor.model import EditableModel
     from editor.score import Answer, Probe
 
@@ -38,8 +41,9 @@ class Workbench:
     """The base model, loaded when first asked for, and its answers, asked once."""
 
     table: ModelTable
+    answers: Path  # a folder
     loaded: "EditableModel | None" = None
-    asked: dict[tuple[str, str, str | None], "Answer"] = field(default_factory=dict)
+    memory: "Memory | None" = None
 
     def model(self) -> "EditableModel":
         """The base model, with its workers if it is to have any; they end with this process."""
@@ -57,22 +61,20 @@ class Workbench:
                 self.loaded = stack.enter_context(shared)
         return self.loaded
 
+    def base(self, exam: "Exam", terminator: str) -> "Results":
+        """What the base model makes of an exam; it is asked once, also by a later process."""
+        from editor.exam import Memory, sit
+
+        model = self.model()
+        if self.memory is None:
+            self.memory = Memory.of(self.answers / f"{model.fingerprint}.json")
+        return sit(model, exam, terminator=terminator, memory=self.memory)
+
     def base_answers(self, probes: "Sequence[Probe]", terminator: str) -> "tuple[Answer, ...]":
         """What the base model says to some probes."""
-        from dataclasses import replace
+        from editor.exam import Exam
 
-        from editor.score import answers, is_right
-
-        def key(probe: "Probe") -> tuple[str, str, str | None]:
-            return probe.prompt, probe.target + terminator, probe.contrast
-
-        fresh = list({key(p): p for p in probes if key(p) not in self.asked}.values())
-        found = answers(self.model(), fresh, terminator=terminator)
-        self.asked |= {key(p): answer for p, answer in zip(fresh, found, strict=True)}
-        return tuple(
-            replace(self.asked[key(p)], right=is_right(self.asked[key(p)].text, p.accepted))
-            for p in probes
-        )
+        return self.base(Exam(probes=tuple(probes)), terminator).answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,32 +113,23 @@ class Factd:
             edit_wordings=write.edit_wordings,
             keep_wordings=write.keep_wordings,
             keep_relations=write.keep_relations,
-            known_sample=checks.known_sample,
-            neighbours=checks.neighbours,
+            sizes=Sizes(
+                known=checks.known_sample,
+                neighbours=checks.neighbours,
+                namesakes=checks.namesakes,
+                consequences=checks.consequences,
+                earlier=checks.earlier_sample,
+                ranked=checks.ranked,
+                candidates=checks.candidates,
+                texts=checks.text_sample,
+            ),
         )
 
     @property
     def gates(self) -> tuple[Gate, ...]:
         """What a candidate must reach."""
-        table, write, served = self.config.gates, self.config.write.languages, self.config.served
-        return (
-            Gate(
-                check="efficacy", metric="generation", least=table.edit_generation, languages=write
-            ),
-            Gate(
-                check="paraphrase",
-                metric="generation",
-                least=table.paraphrase_generation,
-                languages=write,
-            ),
-            Gate(check="known_facts", metric="kept", least=table.known_kept, languages=served),
-            Gate(
-                check="neighbourhood",
-                metric="success",
-                least=table.neighbourhood_success,
-                languages=write,
-            ),
-        )
+        write, served = self.config.write.languages, self.config.served
+        return gates_from(self.config.gates, write=write, served=served)
 
     def method_settings(self) -> Any:
         """The frozen settings of the configured method. Raises: BadSettings."""
@@ -149,6 +142,11 @@ class Factd:
     def candidate_folder(self, id_: int) -> Path:
         """Where a candidate's delta and report lie."""
         return self.config.state_dir / "candidates" / str(id_)
+
+    @property
+    def terminator(self) -> str:
+        """The text behind every target, as the method writes it."""
+        return str(getattr(self.method_settings(), "terminator", ""))
 
     @property
     def workspace(self) -> Path:
@@ -183,7 +181,7 @@ def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> Factd:
         store=Store(config.database),
         catalogue=chosen(load_catalogue(*config.write.catalogue), config.write.relations),
         publisher=publisher(config.publish.path, config.publish.keep),
-        workbench=Workbench(config.model),
+        workbench=Workbench(config.model, config.state_dir / "workspace" / "answers"),
         now=now,
     )
 

@@ -21,13 +21,13 @@ def edit(
     as_json: Json = False,
 ) -> None:
     """Plan, solve, check; leaves an accepted or rejected candidate. Exit 1 where it was rejected."""
-    from daemon import publishing, steps
+    from daemon import editing, publishing
 
     with sentences():
         factd = opened()
         with factd.lock(), progress() as told:
             publishing.recover(factd)
-            found = steps.edit(factd, who=terminal.who(), why=why, again=again, progress=told)
+            found = editing.edit(factd, who=terminal.who(), why=why, again=again, progress=told)
             if publish and found.release is not None:
                 publishing.publish(factd, found.release)
     show(found.as_json(), [verdict(found)], as_json=as_json)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from daemon import publishing, steps
+from daemon import editing, publishing, steps
 from daemon.bootstrap import Factd, build
 from daemon.config import load_config
 from daemon.console import progress, table
@@ -44,7 +44,7 @@ def run_demo(directory: Path, *, quiet: bool) -> dict[str, Any]:
         f"ingested   {figures['ingested']['known']} facts the base model holds, {figures['ingested']['feed']} updates since 1998"
     )
     with progress() as told:
-        found = steps.edit(factd, who="demo", why="from 1998 to today", progress=told)
+        found = editing.edit(factd, who="demo", why="from 1998 to today", progress=told)
     figures["update"] = outcome(found)
     say(f"batch      {found.batch_id[:12]}: {found.facts} facts, {found.edits} edits")
     say(
@@ -119,7 +119,7 @@ def answers(measurements: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def outcome(found: steps.Edited) -> dict[str, Any]:
+def outcome(found: editing.Edited) -> dict[str, Any]:
     """An edit's figures."""
     per_edit = found.seconds["edit"] / max(1, found.edits)
     return {

@@ -5,8 +5,8 @@ from typing import Any
 
 from daemon import render
 from daemon.bootstrap import Factd
+from daemon.candidates import Progress
 from daemon.errors import Refused
-from daemon.steps import Progress
 from store import fact_queries, release_queries
 from store.facts import FactStatus
 

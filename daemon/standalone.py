@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from daemon.candidates import Progress
 from daemon.errors import Refused
-from daemon.steps import Progress
 
 if TYPE_CHECKING:
     from editor.delta import Delta

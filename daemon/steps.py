@@ -1,274 +1,45 @@
-"""The steps of the cycle: plan, edit (solve and check), take back. Each does one piece of work and says what it did."""
+"""Other steps: the checks on a release by hand, facts taken back. Each does one piece of work and says what it did."""
 
-import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from daemon import asking, policy, render
+from daemon import candidates
 from daemon.bootstrap import Factd
+from daemon.candidates import Progress, quiet
+from daemon.editing import Edited, edit
 from daemon.errors import Refused
-from daemon.log import log
-from daemon.planning import Planned, plan
 from daemon.publishing import publish, refuse_frozen
-from daemon.pulling import recheck
 from store import fact_queries, release_queries, settling
-from store.facts import WRITTEN, FactStatus
-from store.releases import Candidate, CandidateStatus
+from store.facts import WRITTEN
 
-Progress = Callable[[str, int, int], None]
-KNOWN = 20_000  # of the base's own facts, from which samples are drawn; ids are hashes, so the first are any
-# what the base knows already makes room for other facts, which are asked about too
-ASKING_ROUNDS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Edited:
-    """A candidate with its decision."""
-
-    candidate: int
-    batch_id: str
-    facts: int
-    edits: int
-    decision: policy.Decision
-    release: int | None  # number of the accepted release
-    seconds: dict[str, float]  # values and solve, checks
-    report: dict[str, Any]  # of the checks, as JSON
-
-    def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "candidate": self.candidate,
-            "batch_id": self.batch_id,
-            "facts": self.facts,
-            "edits": self.edits,
-            "accepted": self.decision.accepted,
-            "reasons": list(self.decision.reasons),
-            "release": self.release,
-            "seconds": self.seconds,
-            "measurements": self.report.get("measurements", []),
-        }
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """No progress shown."""
-
-
-def certain(factd: Factd) -> Planned:
-    """A plan whose sources were asked again, right before, and whose facts the base model was asked about.
-
-    Facts of a source that could not be asked wait.
-    """
-    planned = plan(factd)
-    found = {fact.id: fact for fact in planned.facts}
-    subjects: dict[str, list[str]] = {}
-    for id_ in planned.added:
-        subjects.setdefault(found[id_].provenance.channel, []).append(found[id_].subject.id)
-    unsure = recheck(factd, subjects)
-    for _ in range(ASKING_ROUNDS):
-        planned = plan(factd, unsure=unsure)
-        fresh = [f for f in planned.facts if f.id in planned.added and not f.asked]
-        if not fresh or not factd.config.planning.ask_base:
-            break
-        _forget_another_base(factd)
-        said = asking.ask(factd, fresh)
-        with factd.store.begin() as session:
-            settling.note_answers(session, said, factd.judge, now=factd.now())
-        log.info("base model asked", facts=len(said), **_tally(said))
-    return planned
-
-
-def _forget_another_base(factd: Factd) -> None:
-    fingerprint = factd.workbench.model().fingerprint
-    with factd.store.begin() as session:
-        if release_queries.base_asked(session) != fingerprint:
-            settling.forget_answers(session, factd.judge, now=factd.now())
-            release_queries.note_base_asked(session, fingerprint, now=factd.now())
-
-
-def _tally(said: Mapping[str, str]) -> dict[str, int]:
-    return {name.replace(" ", "_"): list(said.values()).count(name) for name in set(said.values())}
-
-
-def heads_changed(factd: Factd) -> bool:
-    """Other head corrections are switched on than the live release has; the base alone gets none. Loads no model."""
-    with factd.store.begin() as session:
-        live = release_queries.live_release(session)
-    if live is None or live.candidate_id is None or not live.fact_ids:
-        return False
-    folder = factd.candidate_folder(live.candidate_id) / "delta"
-    if not (factd.workspace / "heads").exists() or not folder.exists():
-        return False
-    from editor.corrections import switched_on
-    from editor.delta import delta_about
-
-    about = delta_about(folder)
-    wanted = [c.id for c in switched_on(factd.workspace, about["base_fingerprint"])]
-    return wanted != list(about["settings"].get("head_corrections", []))
-
-
-def edit(
-    factd: Factd, *, who: str, why: str, again: bool = False, progress: Progress = quiet
-) -> Edited:
-    """Plan, solve and check: one accepted or rejected candidate, an accepted one with its release (not yet published).
-
-    again: also where the same batch was rejected before. Raises: Refused: frozen, nothing to do, rejected before.
-    """
-    refuse_frozen(factd)
-    planned = certain(factd)
-    if not planned.changed and not heads_changed(factd):
-        raise Refused(f"nothing to do: release {planned.live} holds all {len(planned.facts)} facts")
-    with factd.store.begin() as session:
-        before = fact_queries.previous(session, planned.facts)
-        known = fact_queries.list_facts(session, status=(FactStatus.KNOWN,), limit=KNOWN)
-        earlier = release_queries.list_candidates(session)
-    batch = render.edit_batch(planned.facts, before, factd.plan)
-    rejected = [
-        c.id for c in earlier if c.batch_id == batch.id and c.status is CandidateStatus.REJECTED
-    ]
-    if rejected and not again:
-        raise Refused(
-            f"candidate {rejected[0]} with the same facts was rejected; change facts or gates, or use --again"
-        )
-    ids = [fact.id for fact in planned.facts]
-    with factd.store.begin() as session:
-        candidate = release_queries.create_candidate(
-            session, batch_id=batch.id, fact_ids=ids, now=factd.now()
-        )
-    log.info("candidate planned", candidate=candidate.id, facts=len(ids), edits=len(batch))
-    asked = render.probes(planned.facts, before, known, factd.plan)
-    try:
-        return _solved(factd, candidate, batch, asked, who=who, why=why, progress=progress)
-    except BaseException:
-        with factd.store.begin() as session:
-            release_queries.abandon_unfinished(session, now=factd.now())
-        raise
-
-
-def _solved(
-    factd: Factd,
-    candidate: Candidate,
-    batch: Any,
-    asked: Any,
-    *,
-    who: str,
-    why: str,
-    progress: Progress,
-) -> Edited:
-    from editor import plugins
-    from editor.corrections import switched_on, with_heads
-    from editor.delta import save_delta
-    from editor.report import run_checks
-
-    _move(factd, candidate.id, CandidateStatus.PLANNED, CandidateStatus.SOLVING)
-    started = time.monotonic()
-    settings = factd.method_settings()
-    terminator = str(getattr(settings, "terminator", ""))
-    method = plugins.load("editor.methods", factd.config.method.name)
-    model = factd.workbench.model()
-    loaded = time.monotonic()
-    facts_only = method.edit(
-        model, batch, settings=settings, workspace=factd.workspace, progress=progress
-    )
-    heads = switched_on(factd.workspace, model.fingerprint) if batch.edits else ()
-    delta = with_heads(model, facts_only, heads)
-    folder = factd.candidate_folder(candidate.id)
-    save_delta(delta, folder / "delta")
-    solved = time.monotonic()
-    _move(factd, candidate.id, CandidateStatus.SOLVING, CandidateStatus.CHECKING, delta_id=delta.id)
-    base = factd.workbench.base_answers(asked, terminator)
-    report = run_checks(model, asked, delta=delta, terminator=terminator, before=base).as_json()
-    checked = time.monotonic()
-    decision = policy.judge(
-        report["measurements"], factd.gates, least_sample=factd.config.gates.least_sample
-    )
-    if not batch.edits:
-        decision = policy.Decision(accepted=True, reasons=())  # the base itself: nothing is written
-    (folder / "report.json").write_text(
-        json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8"
-    )
-    release = _decided(factd, candidate, delta.id, decision, report, who=who, why=why)
-    seconds = {"load": loaded - started, "edit": solved - loaded, "checks": checked - solved}
-    return Edited(
-        candidate=candidate.id,
-        batch_id=batch.id,
-        facts=len(candidate.fact_ids),
-        edits=len(batch),
-        decision=decision,
-        release=release,
-        seconds={k: round(v, 3) for k, v in seconds.items()},
-        report=report,
-    )
-
-
-def _move(
-    factd: Factd, id_: int, before: CandidateStatus, after: CandidateStatus, **values: Any
-) -> None:
-    with factd.store.begin() as session:
-        release_queries.move_candidate(session, id_, before, after, now=factd.now(), **values)
-    log.info("candidate moved", candidate=id_, status=after.value)
-
-
-def _decided(
-    factd: Factd,
-    candidate: Candidate,
-    delta_id: str,
-    decision: policy.Decision,
-    report: dict[str, Any],
-    *,
-    who: str,
-    why: str,
-) -> int | None:
-    """The verdict and, where it is good, the release, in one transaction; the release's number."""
-    after = CandidateStatus.ACCEPTED if decision.accepted else CandidateStatus.REJECTED
-    found = {"report": report, "reasons": list(decision.reasons)}
-    with factd.store.begin() as session:
-        now = factd.now()
-        release_queries.move_candidate(
-            session, candidate.id, CandidateStatus.CHECKING, after, now=now, **found
-        )
-        made = None
-        if decision.accepted:
-            made = release_queries.create_release(
-                session,
-                candidate_id=candidate.id,
-                delta_id=delta_id,
-                fact_ids=candidate.fact_ids,
-                who=who,
-                why=why,
-                now=now,
-            )
-    log.info(
-        "candidate judged",
-        candidate=candidate.id,
-        status=after.value,
-        reasons=list(decision.reasons),
-    )
-    return made.number if made else None
+CHECKED = 20_000  # facts that `check` looks at on the base
 
 
 def check(factd: Factd, number: int | None) -> dict[str, Any]:
-    """The checks on a release (its delta as stored) or, for None, on the base; nothing is changed."""
+    """The checks on a release (its delta as stored) or, for None, on the base; nothing is changed.
+
+    A release is compared with the base and with the live one, and judged by the gates as they are now.
+    """
     from editor.delta import load_delta
+    from editor.exam import Memory
     from editor.report import run_checks
 
-    with factd.store.begin() as session:
+    live = candidates.live_of(factd)
+    with factd.store.read() as session:
         release = release_queries.release(session, number) if number else None
-        known = fact_queries.list_facts(session, status=(FactStatus.KNOWN,), limit=KNOWN)
         if release:
             facts = fact_queries.facts_by_id(session, release.fact_ids)
         else:
-            facts = fact_queries.list_facts(session, status=WRITTEN, limit=KNOWN)
-        before = fact_queries.previous(session, facts)
-    asked = render.probes(facts, before, known, factd.plan)
-    terminator = str(getattr(factd.method_settings(), "terminator", ""))
-    delta = None
-    if release and release.candidate_id:
-        delta = load_delta(factd.candidate_folder(release.candidate_id) / "delta")
-    base = factd.workbench.base_answers(asked, terminator)
-    model = factd.workbench.model()
-    return run_checks(model, asked, delta=delta, terminator=terminator, before=base).as_json()
+            facts = fact_queries.list_facts(session, status=WRITTEN, limit=CHECKED)
+    case = candidates.case_of(factd, facts, replace(live, fact_ids=()))
+    if release is None or release.candidate_id is None:
+        model, base = factd.workbench.model(), factd.workbench.base(case.exam, factd.terminator)
+        return run_checks(model, case.exam, terminator=factd.terminator, base=base).as_json()
+    folder = factd.candidate_folder(release.candidate_id)
+    memory = Memory.of(folder / "answers.json")
+    found = candidates.examined(factd, case, load_delta(folder / "delta"), memory=memory)
+    return dict(found.report)
 
 
 def take_back(

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daemon.bootstrap import Factd
+from daemon.candidates import Progress
 from daemon.errors import Refused
-from daemon.steps import Progress
 from store import fact_queries
 from store.facts import FactStatus
 

@@ -8,7 +8,10 @@ EditorError
 ├── DamagedArtefact     a file is missing or differs from its manifest (carries the path)
 ├── WrongModel          an artefact was computed for other weights than these
 ├── WorkerLost          processes that share the work died or do not answer
-└── SingularSystem      the closed form has no Cholesky factor, or a value is not finite
+└── SingularSystem      the closed form has no Cholesky factor, or a residual is not finite
+    └── BadValue        a value is not finite
+
+Where an error is about one group of edits (one fact), `group` names it: without it the others can go on.
 """
 
 from pathlib import Path
@@ -16,6 +19,8 @@ from pathlib import Path
 
 class EditorError(Exception):
     """Base of all errors that the editor raises on purpose; the text is one sentence for the operator."""
+
+    group: str = ""  # of the edits that it is about
 
 
 class BadEdit(EditorError):
@@ -52,3 +57,16 @@ class WorkerLost(EditorError):
 
 class SingularSystem(EditorError):
     """The closed form has no solution in finite numbers."""
+
+
+class BadValue(SingularSystem):
+    """The value of a slot is not a finite number."""
+
+    def __init__(self, slot: int) -> None:
+        super().__init__(
+            "a value is not finite; are the weights finite and the learning rate sane?"
+        )
+        self.slot = slot
+
+    def __reduce__(self) -> tuple[type["BadValue"], tuple[int], dict[str, str]]:
+        return type(self), (self.slot,), {"group": self.group}

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from math import isnan, nan
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from editor.rank import Question, rankings
 from editor.score import Answer, Probe, answers, is_right
 from editor.work import done, in_order
 
+REMEMBERED = 200_000  # answers of one model, at most
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exam:
@@ -30,6 +34,30 @@ class Exam:
 
     def __len__(self) -> int:
         return len(self.probes)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]  # a dict stays one
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Exam":
+        """The exam that `as_json` wrote."""
+        lists = ("accepted", "written_in", "foreign")
+        rows: list[dict[str, Any]] = [
+            {k: tuple(v) if k in lists else v for k, v in p.items()} for p in data["probes"]
+        ]
+        return cls(
+            probes=tuple(Probe(**row) for row in rows),
+            texts={k: tuple(v) for k, v in data["texts"].items()},
+            questions={k: tuple((p, c) for p, c in v) for k, v in data["questions"].items()},
+        )
+
+    def counts(self) -> dict[str, int]:
+        """The number of questions by kind and language."""
+        found = Counter(f"{p.kind} {p.language}" for p in self.probes)
+        found |= Counter({f"text {k}": len(v) for k, v in self.texts.items()})
+        found |= Counter({f"ranked {k}": len(v) for k, v in self.questions.items()})
+        return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +75,7 @@ class Memory:
 
     path: Path | None = None  # of a JSON file; None: for this process only
     held: dict[str, Any] = field(default_factory=dict)
+    changed: bool = False
 
     @classmethod
     def of(cls, path: Path) -> "Memory":
@@ -62,9 +91,17 @@ class Memory:
         return cls(path, held)
 
     def save(self) -> None:
-        """Write what was learned, whole or not at all."""
-        if self.path is not None:
-            write_file(self.path, json.dumps(self.held, ensure_ascii=False).encode())
+        """Write what was learned, whole or not at all; of much, the latest."""
+        if self.path is None or not self.changed:
+            return
+        self.held = dict(list(self.held.items())[-REMEMBERED:])
+        write_file(self.path, json.dumps(self.held, ensure_ascii=False).encode())
+        self.changed = False
+
+    def learn(self, found: Mapping[str, Any]) -> None:
+        """Keep some answers."""
+        self.held |= found
+        self.changed |= bool(found)
 
 
 def sit(
@@ -139,7 +176,7 @@ def _answered(
 
     fresh = list({key(p): p for p in probes if key(p) not in memory.held}.values())
     found = answers_with(model, fresh, delta, terminator)
-    memory.held |= {key(p): _kept(answer) for p, answer in zip(fresh, found, strict=True)}
+    memory.learn({key(p): _kept(answer) for p, answer in zip(fresh, found, strict=True)})
     held = [_recalled(memory.held[key(p)]) for p in probes]
     return tuple(
         replace(a, right=is_right(a.text, p.accepted)) for p, a in zip(probes, held, strict=True)
@@ -168,7 +205,7 @@ def _texts_read(
     def read(language: str) -> Any:
         return asdict(text_scores(model, delta, {language: texts[language]})[language])
 
-    rows = {k: _once(memory, "texts", held, lambda k=k: read(k)) for k, held in texts.items()}
+    rows = {k: _once(memory, "texts", held, partial(read, k)) for k, held in texts.items()}
     return {k: TextScores(**{n: tuple(v) for n, v in row.items()}) for k, row in rows.items()}
 
 
@@ -183,8 +220,7 @@ def _ranked(
             return rankings(model, asked)
 
     return {
-        k: _once(memory, "rankings", asked, lambda asked=asked: rank(asked))
-        for k, asked in questions.items()
+        k: _once(memory, "rankings", asked, partial(rank, asked)) for k, asked in questions.items()
     }
 
 
@@ -193,5 +229,5 @@ def _once(memory: Memory, kind: str, asked: Any, ask: Callable[[], Any]) -> Any:
     digest = hashlib.sha256(json.dumps(asked, ensure_ascii=False).encode()).hexdigest()
     name = f"{kind} {digest}"
     if name not in memory.held:
-        memory.held[name] = ask()
+        memory.learn({name: ask()})
     return memory.held[name]

@@ -93,6 +93,20 @@ def sample(
     ]
 
 
+def own_texts(
+    model: EditableModel, starts: Sequence[str], *, count: int, new_tokens: int, seed: int
+) -> list[str]:
+    """Seeded texts of the model's own, about as many from each start."""
+    found: list[str] = []
+    for number, start in enumerate(starts):
+        rows = count // len(starts) + (number < count % len(starts))
+        ids = torch.tensor([model.tokenizer(start)["input_ids"]] * rows, device=model.device)
+        if rows:
+            drawn = sample_rows(model, ids, new_tokens=new_tokens, seed=seed * 1000 + number)
+            found += [model.tokenizer.decode(row, skip_special_tokens=True) for row in drawn]
+    return found
+
+
 def sample_rows(
     model: EditableModel, ids: Tensor, *, new_tokens: int, seed: int, temperature: float = 1.0
 ) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from editor.errors import SingularSystem
+from editor.errors import BadValue
 from editor.model import EditableModel, halve, least_rows
 from editor.panels import Asked, Panel, Shape, make_panel, shape_of
 from editor.value_rows import Slot, ValueSettings
@@ -154,7 +154,7 @@ def find_deltas(
 ) -> Iterator[tuple[int, Tensor]]:
     """(number of the slot, z of its edits (edits, d) float32), in the order in which they are found.
 
-    Raises: SingularSystem: a value is not a finite number.
+    Raises: BadValue: a value is not a finite number.
     """
     suffix_only = economy.suffix_only and economy.lower_once and model.family.keeps_past
     lanes: dict[Shape, list[int]] = defaultdict(list)
@@ -199,7 +199,8 @@ def _run(
     while True:
         free = [place for place, on in enumerate(lane.active.tolist()) if not on]
         for place in (p for p in free if lane.job[p] >= 0):
-            yield lane.job[place], _value(bare.pop(lane.job[place]), lane.delta[place])
+            job = lane.job[place]
+            yield job, _value(job, bare.pop(job), lane.delta[place])
             lane.job[place] = -1
             lane.panel.answers[place] = []
         while free and page is not None:
@@ -225,12 +226,10 @@ def attention_for(model: EditableModel) -> AbstractContextManager[Any]:
     return sdpa_kernel(SDPBackend.MATH) if slow else nullcontext()
 
 
-def _value(bare: Tensor, delta: Tensor) -> Tensor:
+def _value(job: int, bare: Tensor, delta: Tensor) -> Tensor:
     found = bare + delta
     if not torch.isfinite(found).all():
-        raise SingularSystem(
-            "a value is not finite; are the weights finite and the learning rate sane?"
-        )
+        raise BadValue(job)
     return found
 
 

@@ -122,9 +122,8 @@ def run_checks(
     """
     started = time.monotonic()
     before = base or sit(model, exam, terminator=terminator)
-    if delta is None:
-        after = before
-    else:
+    after = before
+    if delta is not None:
         after = sit(model, exam, delta=delta, terminator=terminator, memory=memory)
     evidence = evidence_of(exam, before, after, live, delta.diagnostics if delta else {})
     return report_on(evidence, model.fingerprint, delta, time.monotonic() - started)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from editor.edits import Edit, EditBatch
+from editor.errors import DamagedArtefact, EditorError
 from editor.files import verify_folder, write_folder
 from editor.model import EditableModel
 from editor.progress import Progress, silent
@@ -29,7 +30,7 @@ def values_for(
 ) -> Tensor:
     """The value z of every edit, (edits, d) float32, from the workspace where it was computed before.
 
-    Raises: DamagedArtefact: a kept file is not what its manifest says.
+    Raises: DamagedArtefact: a kept file is not what its manifest says; SingularSystem: a value is no number. Both name the group.
     """
     groups = batch.groups()
     abouts = [_about(model, edits, settings) for edits in groups]
@@ -43,7 +44,7 @@ def values_for(
         _keep(folders[missing[place]], values, abouts[missing[place]])
         ready += 1
         progress("values", ready, len(groups))
-    kept = [_kept(folder) for folder in folders]
+    kept = [_kept(folder, edits[0].group) for folder, edits in zip(folders, groups, strict=True)]
     return _in_order(batch, groups, kept).to(model.device)
 
 
@@ -68,9 +69,16 @@ def _keep(folder: Path, values: Tensor, about: Mapping[str, Any]) -> None:
     write_folder(folder, lambda part: save_file({"z": held}, part / "values.safetensors"), about)
 
 
-def _kept(folder: Path) -> Tensor:
-    verify_folder(folder)
-    return load_file(folder / "values.safetensors")["z"]
+def _kept(folder: Path, group: str) -> Tensor:
+    try:
+        verify_folder(folder)
+        found: Tensor = load_file(folder / "values.safetensors")["z"]
+        if not torch.isfinite(found).all():
+            raise DamagedArtefact(folder, "holds a number that is none; delete it")
+    except EditorError as error:
+        error.group = group
+        raise
+    return found
 
 
 def _in_order(

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from editor.edits import Edit
+from editor.errors import BadValue, EditorError
 from editor.lanes import Economy, find_deltas
 from editor.model import EditableModel
-from editor.value_rows import ValueSettings, make_slot, slots_of
+from editor.value_rows import Slot, ValueSettings, make_slot, slots_of
 
 
 def group_values(
@@ -25,7 +26,7 @@ def group_values(
 ) -> Tensor:
     """The value z of every edit of a group, (edits, d), float32.
 
-    Raises: SingularSystem: a value is not a finite number.
+    Raises: BadValue: a value is not a finite number.
     """
     return next(values_of_groups(model, [edits], settings, economy))[1]
 
@@ -38,19 +39,44 @@ def values_of_groups(
 ) -> Iterator[tuple[int, Tensor]]:
     """(number of the group, the values of its edits (edits, d) float32), as groups are finished.
 
-    Raises: SingularSystem: a value is not a finite number.
+    Raises: BadValue: a value is not a finite number.
     """
     owners = [
         (number, members)
         for number, group in enumerate(groups)
         for members in slots_of(group, shared=settings.share_wordings)
     ]
-    slots = [make_slot(model, [groups[n][i] for i in members], settings) for n, members in owners]
+    slots = [_slot(model, [groups[n][i] for i in members], settings) for n, members in owners]
     found: list[dict[int, Tensor]] = [{} for _ in groups]
-    for slot, values in find_deltas(model, slots, settings, economy or Economy()):
+    for slot, values in _found(model, groups, owners, slots, settings, economy or Economy()):
         number, members = owners[slot]
         found[number] |= dict(zip(members, values, strict=True))
         if len(found[number]) == len(groups[number]):
             rows = found[number]
             yield number, torch.stack([rows[i] for i in range(len(rows))])
             found[number] = {}
+
+
+def _slot(model: EditableModel, edits: Sequence[Edit], settings: ValueSettings) -> Slot:
+    """As `make_slot`; an edit that cannot be read names its group."""
+    try:
+        return make_slot(model, edits, settings)
+    except EditorError as error:
+        error.group = edits[0].group
+        raise
+
+
+def _found(
+    model: EditableModel,
+    groups: Sequence[Sequence[Edit]],
+    owners: Sequence[tuple[int, list[int]]],
+    slots: Sequence[Slot],
+    settings: ValueSettings,
+    economy: Economy,
+) -> Iterator[tuple[int, Tensor]]:
+    """As `find_deltas`; a value that is none names its group."""
+    try:
+        yield from find_deltas(model, slots, settings, economy)
+    except BadValue as error:
+        error.group = groups[owners[error.slot][0]][0].group
+        raise

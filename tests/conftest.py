@@ -15,11 +15,13 @@ import postgres
 
 from daemon.bootstrap import Factd, build
 from daemon.config import load_config
+from daemon.gates import MEASURES
 from store import fact_queries, migrate, release_queries
 from store.catalogue import Catalogue, load_catalogue
 from store.session import Store
 from store.settling import Judge
 
+GATES_OFF = "fact_right = 0.0\n" + "".join(f"{name} = false\n" for name in MEASURES)
 GOLDEN = Path(__file__).parent / "data" / "golden"
 SERVER: pytest.StashKey[Any] = pytest.StashKey()
 CASES: pytest.StashKey[dict[tuple[str, ...], set[str]]] = pytest.StashKey()

@@ -1,8 +1,8 @@
 """Portability: does what was written reach what follows from it?
 
-`alias`: the subject under another of its names. `consequence`: one hop further in the graph of facts ("the currency of the country
-of the city of Zagreb"), of the questions that the base model answers with the old consequence: others it could not
-answer before the edit either.
+`alias`: the subject under another of its names. `consequence`: one hop further in the graph of facts ("the currency of the
+country of the city of Zagreb"), of the questions that the base model answers with the old consequence: others it
+could not answer before the edit either.
 """
 
 from editor.checks import Asked, Check, Evidence, Measurement, by_language, right, share

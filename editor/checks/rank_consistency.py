@@ -1,4 +1,7 @@
-"""RankC: do two languages rank the candidates for an answer alike, before and after? (arXiv:2310.10378) The language reads "en~es"."""
+"""RankC: do two languages rank the candidates for an answer alike, before and after? (arXiv:2310.10378)
+
+The language reads "en~es".
+"""
 
 from itertools import combinations
 

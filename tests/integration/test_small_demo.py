@@ -4,22 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import GOLDEN, claim, jsonl
+from conftest import GATES_OFF, GOLDEN, claim, jsonl
 from typer.testing import CliRunner
 
 from daemon.cli import app
 from reference import paths
 
-SETTINGS = """
+SETTINGS = f"""
 [write]
 languages = ["en"]
 
 [gates]
-edit_generation = 0.0
-paraphrase_generation = 0.0
-known_kept = 0.0
-neighbourhood_success = 0.0
-
+{GATES_OFF}
 [method.memit]
 layers = [0, 1]
 second_moment_weight = 30.0
@@ -77,7 +73,9 @@ def test_the_demo_touches_no_folder_that_is_not_its_own(small_world: Path) -> No
 
 
 def test_a_demo_whose_gate_refuses_says_so(small_world: Path) -> None:
-    paths.SETTINGS.write_text(SETTINGS.replace("edit_generation = 0.0", "edit_generation = 1.0"))
+    paths.SETTINGS.write_text(
+        SETTINGS.replace("edit_generation = false", "edit_generation = 1.0", 1)
+    )
     done = CliRunner().invoke(app, ["demo", "--dir", str(small_world)])
     assert done.exit_code == 1
     assert "the gate refused the update" in done.stderr

@@ -1,0 +1,196 @@
+"""One candidate: what it is made of and asked, solved, measured, judged. What comes next: daemon/editing.py."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from daemon import policy, probe_sets, probing, render
+from daemon.bootstrap import Factd
+from daemon.probing import Ground
+from store import fact_queries, release_queries
+from store.facts import Fact
+from store.releases import Release
+
+if TYPE_CHECKING:
+    from editor.checks import Evidence
+    from editor.delta import Delta
+    from editor.edits import EditBatch
+    from editor.exam import Exam, Memory, Results
+    from editor.influence import Reach
+
+Progress = Callable[[str, int, int], None]
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """No progress shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What a candidate is made of, and what it is asked beside the base model and the live release."""
+
+    ground: Ground
+    batch: "EditBatch"
+    exam: "Exam"
+    probe_set: int  # version
+    live: Release
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """The whole set, by id."""
+        both = (*self.ground.earlier, *self.ground.new)
+        return tuple(sorted(both, key=lambda fact: fact.id))
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The facts' ids, sorted."""
+        return tuple(fact.id for fact in self.facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """What was measured of one delta, and what the policy says of it."""
+
+    delta: "Delta"
+    evidence: "Evidence"
+    report: Mapping[str, Any]  # as JSON, with the decision
+    decision: policy.Decision
+    reaches: "tuple[Reach, ...]"
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def case_of(factd: Factd, facts: Sequence[Fact], live: Release) -> Case:
+    """The case of a set of facts. Raises: BadEdit: two of them cannot be told apart."""
+    known = probe_sets.known_facts(factd)
+    with factd.store.read() as session:
+        before = fact_queries.previous(session, facts)
+    there = set(live.fact_ids)
+    ground = Ground(
+        new=tuple(fact for fact in facts if fact.id not in there),
+        earlier=tuple(fact for fact in facts if fact.id in there),
+        before=before,
+        known=known,
+    )
+    version, held = probe_sets.current(factd, known)
+    asked = probing.batch_probes(ground, factd.plan)
+    exam = replace(held, probes=(*asked, *probing.of_the_set(held.probes, ground)))
+    batch = render.edit_batch(facts, before, factd.plan)
+    return Case(ground=ground, batch=batch, exam=exam, probe_set=version.version, live=live)
+
+
+def solved(factd: Factd, batch: "EditBatch", progress: Progress = quiet) -> "Delta":
+    """The delta that writes a batch, with the head corrections that are switched on."""
+    from editor import plugins
+    from editor.corrections import switched_on, with_heads
+
+    method = plugins.load("editor.methods", factd.config.method.name)
+    model = factd.workbench.model()
+    facts_only = method.edit(
+        model,
+        batch,
+        settings=factd.method_settings(),
+        workspace=factd.workspace,
+        progress=progress,
+    )
+    heads = switched_on(factd.workspace, model.fingerprint) if batch.edits else ()
+    found: Delta = with_heads(model, facts_only, heads)
+    return found
+
+
+def reaches_of(factd: Factd, batch: "EditBatch") -> "tuple[Reach, ...]":
+    """How far each fact is to move the stream; nothing of a method that writes no values."""
+    from editor.influence import reaches
+    from editor.writing import WriteSettings
+
+    settings = factd.method_settings()
+    if not isinstance(settings, WriteSettings):
+        return ()
+    return reaches(factd.workbench.model(), batch, settings, factd.workspace)
+
+
+def live_results(factd: Factd, exam: "Exam", live: Release) -> "Results":
+    """What the live release makes of an exam; what it was asked as a candidate is not asked again."""
+    from editor.delta import load_delta
+    from editor.exam import Memory, sit
+
+    if live.candidate_id is None or not live.fact_ids:
+        return factd.workbench.base(exam, factd.terminator)
+    folder = factd.candidate_folder(live.candidate_id)
+    return sit(
+        factd.workbench.model(),
+        exam,
+        delta=load_delta(folder / "delta"),
+        terminator=factd.terminator,
+        memory=Memory.of(folder / "answers.json"),
+    )
+
+
+def examined(
+    factd: Factd,
+    case: Case,
+    delta: "Delta",
+    *,
+    exam: "Exam | None" = None,
+    memory: "Memory | None" = None,
+    gates: Sequence[policy.Gate] | None = None,
+) -> Examined:
+    """A delta measured beside the base and the live release, and judged.
+
+    exam: a part of the case's; gates: some of the policy's. memory: of the delta's answers.
+    """
+    from editor.exam import evidence_of, sit
+    from editor.report import report_on
+
+    started = time.monotonic()
+    asked, model = case.exam if exam is None else exam, factd.workbench.model()
+    base = factd.workbench.base(asked, factd.terminator)
+    live = live_results(factd, asked, case.live)
+    now = sit(model, asked, delta=delta, terminator=factd.terminator, memory=memory)
+    reach = reaches_of(factd, case.batch)
+    furthest = {"value_reach_max": max(r.ratio for r in reach)} if reach else {}
+    evidence = evidence_of(asked, base, now, live, {**delta.diagnostics, **furthest})
+    report = report_on(evidence, model.fingerprint, delta, time.monotonic() - started).as_json()
+    chosen = factd.gates if gates is None else gates
+    decision = policy.judge(report, chosen, fact_right=factd.config.gates.fact_right)
+    if not case.batch.edits:
+        decision = policy.Decision(accepted=True, reasons=())  # the base itself: nothing is written
+    judged = {"probe_set": case.probe_set, "decision": decision_json(decision)}
+    return Examined(
+        delta=delta,
+        evidence=evidence,
+        report={**report, **judged},
+        decision=decision,
+        reaches=reach,
+    )
+
+
+def decision_json(decision: policy.Decision) -> dict[str, Any]:
+    """A decision for reports."""
+    return {
+        "accepted": decision.accepted,
+        "verdict": decision.verdict.value,
+        "reasons": list(decision.reasons),
+        "findings": [plain(finding.as_json()) for finding in decision.findings],
+    }
+
+
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose numbers that are none are null."""
+    return {k: None if isinstance(v, float) and v != v else v for k, v in row.items()}
+
+
+def write_report(factd: Factd, candidate: int, report: Mapping[str, Any]) -> None:
+    """A candidate's report beside its delta."""
+    from editor.files import write_file
+
+    text = json.dumps(report, ensure_ascii=False, indent=1)
+    write_file(factd.candidate_folder(candidate) / "report.json", text.encode())
+
+
+def live_of(factd: Factd) -> Release:
+    """The live release; the base where there is none."""
+    with factd.store.begin() as session:
+        base = release_queries.ensure_base(session, now=factd.now())
+        return release_queries.live_release(session) or base

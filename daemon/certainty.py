@@ -1,0 +1,88 @@
+"""The plan that may be written: sources asked again right before, the base model asked about each new fact, names looked at."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from daemon import asking, probe_sets, screening
+from daemon.bootstrap import Factd
+from daemon.log import log
+from daemon.planning import Planned, plan
+from daemon.pulling import recheck
+from store import fact_queries, release_queries, settling
+from store.facts import Fact, Ruling
+
+# what the base knows already makes room for other facts, which are asked about too
+ASKING_ROUNDS = 5
+
+
+def certain(factd: Factd) -> Planned:
+    """A plan whose sources were asked again, right before, and whose facts the base model was asked about.
+
+    Facts of a source that could not be asked wait.
+    """
+    planned = plan(factd)
+    found = {fact.id: fact for fact in planned.facts}
+    subjects: dict[str, list[str]] = {}
+    for id_ in planned.added:
+        subjects.setdefault(found[id_].provenance.channel, []).append(found[id_].subject.id)
+    unsure = recheck(factd, subjects)
+    for _ in range(ASKING_ROUNDS):
+        planned = plan(factd, unsure=unsure)
+        fresh = [f for f in planned.facts if f.id in planned.added and not f.asked]
+        if not fresh or not factd.config.planning.ask_base:
+            break
+        _forget_another_base(factd)
+        said = asking.ask(factd, fresh)
+        with factd.store.begin() as session:
+            settling.note_answers(session, said, factd.judge, now=factd.now())
+        asking.note_beliefs(factd, fresh)
+        log.info("base model asked", facts=len(said), **_tally(said))
+    return planned
+
+
+def _forget_another_base(factd: Factd) -> None:
+    fingerprint = factd.workbench.model().fingerprint
+    with factd.store.begin() as session:
+        if release_queries.base_asked(session) != fingerprint:
+            settling.forget_answers(session, factd.judge, now=factd.now())
+            release_queries.note_base_asked(session, fingerprint, now=factd.now())
+
+
+def _tally(said: Mapping[str, str]) -> dict[str, int]:
+    return {name.replace(" ", "_"): list(said.values()).count(name) for name in set(said.values())}
+
+
+def screened(factd: Factd, planned: Planned) -> tuple[screening.Suspect, ...]:
+    """The new facts of a plan that must not be written; what an operator approved or pinned passes."""
+    new = [fact for fact in planned.facts if fact.id in planned.added]
+    earlier = [fact for fact in planned.facts if fact.id not in planned.added]
+    known = probe_sets.known_facts(factd)
+    return screening.screen(
+        [fact for fact in new if not _approved(factd, fact)],
+        earlier,
+        screening.Register.of([*known, *earlier], factd.catalogue),
+        factd.catalogue,
+        relation_share=factd.config.screen.relation_share,
+    )
+
+
+def _approved(factd: Factd, fact: Fact) -> bool:
+    with factd.store.read() as session:
+        verdict = fact_queries.verdicts(session, *fact.update.pair).get(fact.object.id)
+    return verdict is not None and verdict.ruling in (Ruling.APPROVED, Ruling.PINNED)
+
+
+def planned_again(factd: Factd, planned: Planned) -> Planned:
+    """The plan as it is now, with none but the new facts that it had: what was set aside is gone, what it replaced is back."""
+    now = plan(factd)
+    with factd.store.read() as session:
+        live = set(release_queries.release(session, now.live).fact_ids)
+    wanted = live | set(planned.added)
+    facts = tuple(fact for fact in now.facts if fact.id in wanted)
+    ids = {fact.id for fact in facts}
+    return replace(
+        now,
+        facts=facts,
+        added=tuple(fact.id for fact in facts if fact.id not in live),
+        removed=tuple(sorted(live - ids)),
+    )

@@ -1,0 +1,15 @@
+"""Namesakes: are facts about subjects whose names share words with an edited one ("Equatorial Guinea") still answered?"""
+
+from editor.checks import Check, Evidence, Measurement, by_language, right, share
+
+
+def check(evidence: Evidence) -> tuple[Measurement, ...]:
+    """`kept`: of what the base model answers right, the share still right, by generation, per language."""
+    asked = [row for row in evidence.of("namesake") if row.before.right]
+    return tuple(
+        share("namesakes", "kept", language, rows, right)
+        for language, rows in by_language(asked).items()
+    )
+
+
+_: Check = check
