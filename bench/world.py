@@ -114,7 +114,7 @@ def at_equal(curve: Sequence[tuple[float, float]], x: float) -> float:
 def held_out() -> dict[str, list[str]]:
     """Text that the model was never trained on, per language."""
     return {
-        file.stem: file.read_text(encoding="utf-8").split("\n\n")
+        file.stem: file.read_text(encoding="utf-8").splitlines()
         for file in sorted(paths.HELD_OUT.glob("*.txt"))
     }
 

@@ -8,6 +8,7 @@ import typer
 from daemon import (
     commands,
     commands_bench,
+    commands_checks,
     commands_editor,
     commands_facts,
     commands_heads,
@@ -44,6 +45,7 @@ for group in (
     commands_relations,
     commands,
     commands_model,
+    commands_checks,
     commands_editor,
     commands_heads,
     commands_bench,

@@ -1,4 +1,4 @@
-"""Commands that need a model (imported when they run): edit, check, rollback, export, demo."""
+"""Commands that need a model (imported when they run): edit, rollback, export, demo."""
 
 import json
 import time
@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from daemon import terminal
-from daemon.commands import number_text
 from daemon.console import progress, show
 from daemon.errors import Refused
 from daemon.terminal import Json, Why, opened, sentences
@@ -41,22 +40,6 @@ def verdict(found: Any) -> str:
     """A candidate's outcome in one line."""
     said = f"candidate {found.candidate}: {found.facts} facts, {found.edits} edits, {found.seconds['edit']:.1f} s"
     return f"{said}, release {found.release}" if found.decision.accepted else f"{said}, rejected"
-
-
-def check(
-    number: Annotated[int | None, typer.Argument(metavar="[N]")] = None, as_json: Json = False
-) -> None:
-    """Run the checks on a release, or on the base; nothing is changed."""
-    from daemon import steps
-
-    with sentences():
-        report = steps.check(opened(), number)
-    rows = report["measurements"]
-    lines = [
-        f"{m['check']:<14} {m['metric']:<11} {m['language']:<6} {number_text(m['value'])} of {m['sample_size']}"
-        for m in rows
-    ]
-    show(report, lines, as_json=as_json)
 
 
 def rollback(
@@ -153,5 +136,5 @@ def demo(
 
 def add(app: typer.Typer) -> None:
     """Register the commands of this file."""
-    for command in (edit, check, rollback, export, demo):
+    for command in (edit, rollback, export, demo):
         app.command()(command)

@@ -11,7 +11,7 @@ from daemon.candidates import Case, Examined, Progress, quiet
 from daemon.certainty import certain, planned_again, screened
 from daemon.errors import Refused
 from daemon.log import log
-from daemon.planning import Planned
+from daemon.planning import Planned, plan
 from daemon.publishing import refuse_frozen
 from store import release_queries
 from store.measured import SetAside
@@ -115,20 +115,27 @@ def edit(
     refuse_frozen(factd)
     cycle = Cycle(
         factd=factd,
-        planned=certain(factd),
+        planned=plan(factd),
         who=who,
         why=why,
         again=again,
         progress=progress,
         solves=factd.config.blame.solves,
     )
-    wrong = screened(factd, cycle.planned)
-    if wrong:
-        reasons = {suspect.fact: suspect.reason for suspect in wrong}
-        cycle.put_aside(reasons, {suspect.fact: suspect.evidence for suspect in wrong}, None)
+    _screen(cycle)
+    cycle.planned = certain(factd)
+    _screen(cycle)
     if not cycle.changed:
         raise Refused(_nothing(cycle))
     return _attempts(cycle)
+
+
+def _screen(cycle: Cycle) -> None:
+    """Set aside what must not be written; before the base is asked, and again for what came in its place."""
+    wrong = screened(cycle.factd, cycle.planned)
+    if wrong:
+        reasons = {suspect.fact: suspect.reason for suspect in wrong}
+        cycle.put_aside(reasons, {suspect.fact: suspect.evidence for suspect in wrong}, None)
 
 
 def _nothing(cycle: Cycle) -> str:

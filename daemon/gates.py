@@ -1,6 +1,7 @@
 """[gates]: what a candidate must reach. A name each; a number, `false` (off), or {least or most, surely, sample}.
 
-`least` or `most` bounds the number itself, `surely` the far end of its 95 % interval, `sample` is how many probes are needed.
+`least` or `most` bounds the number itself, `surely` the bad end of its 95 % interval, `sample` is how many probes are needed.
+With `doubt = "passes"` a gate fails only where the whole interval is out of bounds: for what a batch gives few probes of.
 Edit prompts are all asked, so they need no sample; what generalises from a sample (known facts, neighbours) does.
 """
 
@@ -19,6 +20,7 @@ class Threshold(Table):
 
     bound: float | None = None  # None: the gate is off
     surely: float | None = None
+    doubt: Literal["refuses", "passes"] = "refuses"
     sample: int = Field(default=1, ge=1)
 
     @model_validator(mode="before")
@@ -108,20 +110,24 @@ class GatesTable(Table):
     paraphrase_generation: Threshold = Threshold(bound=0.70, surely=0.20, sample=2)
     fact_right: float = Field(default=0.25, ge=0, le=1)  # of each new fact in each written language
     neighbourhood_success: Threshold = Threshold(bound=0.80)
-    neighbourhood_lost: Threshold = Threshold(bound=0.15)  # against the base model
+    neighbourhood_lost: Threshold = Threshold(
+        bound=0.15, doubt="passes", sample=8
+    )  # against the base model
     known_kept: Threshold = Threshold(bound=0.95, surely=0.88, sample=30)
     known_lost: Threshold = Threshold(bound=0.04, surely=0.12)  # against the live release
-    namesakes_kept: Threshold = Threshold(bound=0.80)
+    namesakes_kept: Threshold = Threshold(bound=0.80, doubt="passes", sample=8)
     retention: Threshold = Threshold(bound=0.80)
-    retention_lost: Threshold = Threshold(bound=0.05)  # against the live release
-    temporal_kept: Threshold = Threshold(bound=0.50)  # of what the base model answered right
+    retention_lost: Threshold = Threshold(
+        bound=0.05, doubt="passes", sample=8
+    )  # against the live release
+    temporal_kept: Threshold = Threshold()  # off: an edit of MEMIT's kind reaches the past, too
     alias_generation: Threshold = Threshold()
-    fidelity_lost: Threshold = Threshold(bound=0.03)
+    fidelity_lost: Threshold = Threshold(bound=0.03, doubt="passes")
     # general text
     perplexity_ratio: Threshold = Threshold(bound=1.10, surely=1.20, sample=10)
     perplexity_grown: Threshold = Threshold(bound=0.05)
     kl: Threshold = Threshold(bound=0.15, surely=0.30, sample=10)  # nats per token
-    rank_lost: Threshold = Threshold(bound=0.15)
+    rank_lost: Threshold = Threshold(bound=0.15, doubt="passes")
     # weights
     leverage: Threshold = Threshold(bound=0.999)
     weight_norm: Threshold = Threshold()  # depends on the model
@@ -184,6 +190,7 @@ def _of_languages(
                 more_is_better=measure.more_is_better,
                 bound=threshold.bound or 0.0,
                 surely=threshold.surely,
+                doubt_passes=threshold.doubt == "passes",
                 sample=threshold.sample
                 if measure.check in UNBOUNDED
                 else max(threshold.sample, table.least_sample),

@@ -1,6 +1,7 @@
 """The policy, pure: a report and gates in, a decision with its reasons out. An old report can be judged again with other gates.
 
-Three outcomes of a gate. *fail*: the number is out of bounds. *inconclusive*: the number is within them, but too few
+Three outcomes of a gate. *fail*: the number is out of bounds (of a gate that doubt
+passes: its whole 95 % interval is). *inconclusive*: the number is within them, but too few
 probes were asked, or its 95 % interval reaches further than `surely` allows. *pass*: neither. A candidate is accepted where
 every gate passes and every number of its report is one; so what was not measured well enough is not published.
 
@@ -36,7 +37,8 @@ class Gate:
     against: Literal["value", "base", "live"] = "value"  # the number itself, or what it lost
     more_is_better: bool = True
     bound: float  # the least value; the most where less is better, or of a loss
-    surely: float | None = None  # what the far end of the 95 % interval must keep to
+    surely: float | None = None  # what the bad end of the 95 % interval must keep to
+    doubt_passes: bool = False  # it fails only where the good end is out of bounds too
     sample: int = 1  # probes; with fewer nothing is decided
     language: str | None = None  # None: every one that was measured
     of: Literal["new", "earlier", "any"] = "any"  # facts without which there is nothing to judge
@@ -160,12 +162,14 @@ def _judged(gate: Gate, row: Row) -> Finding:
     if numbers is None:
         text = f"INCONCLUSIVE: {name}: the report has no comparison with the {_other(gate)}"
         return _finding(gate, row, Verdict.INCONCLUSIVE, text)
-    value, far = numbers
+    value, near, far = numbers
     asks = f"the gate asks for {'at least' if gate.at_least else 'at most'} {gate.bound:.3g}"
     if row["sample_size"] < gate.sample:
-        text = f"INCONCLUSIVE: {name} has {row['sample_size']} probes, {gate.sample} are needed"
-        return _finding(gate, row, Verdict.INCONCLUSIVE, text, value)
-    if _beyond(gate, value, gate.bound):
+        text = f"{name} has {row['sample_size']} probes, {gate.sample} are needed"
+        if gate.doubt_passes:
+            return _finding(gate, row, Verdict.PASS, f"{text}; doubt passes", value)
+        return _finding(gate, row, Verdict.INCONCLUSIVE, f"INCONCLUSIVE: {text}", value)
+    if _beyond(gate, near if gate.doubt_passes else value, gate.bound):
         text = f"{name} is {value:.3f}, {asks}"
         return _finding(gate, row, Verdict.FAIL, text, value)
     if gate.surely is not None and _beyond(gate, far, gate.surely):
@@ -177,18 +181,16 @@ def _judged(gate: Gate, row: Row) -> Finding:
     return _finding(gate, row, Verdict.PASS, f"{name} is {value:.3f}, {asks}", value)
 
 
-def measured(gate: Gate, row: Row) -> tuple[float, float] | None:
-    """The number that a gate judges, and the end of its 95 % interval on the bad side; None: not compared."""
-    if gate.against == "value":
-        ends = row["low"], row["high"]
-        return row["value"], _known(ends[0] if gate.more_is_better else ends[1], row["value"])
-    difference = row.get(f"to_{gate.against}")
-    if not difference or is_none(difference["value"]):
+def measured(gate: Gate, row: Row) -> tuple[float, float, float] | None:
+    """The number that a gate judges, and the good and the bad end of its 95 % interval; None: not compared."""
+    found = row if gate.against == "value" else row.get(f"to_{gate.against}")
+    if not found or is_none(found["value"]):
         return None
-    value, low, high = (difference[k] for k in ("value", "low", "high"))
-    return (
-        (-value, _known(low, value) * -1) if gate.more_is_better else (value, _known(high, value))
-    )
+    value = found["value"]
+    low, high = _known(found["low"], value), _known(found["high"], value)
+    if gate.against == "value":
+        return (value, high, low) if gate.more_is_better else (value, low, high)
+    return (-value, -high, -low) if gate.more_is_better else (value, low, high)
 
 
 def _known(end: float | None, value: float) -> float:
@@ -230,6 +232,7 @@ def _of_facts(report: Report, least: float) -> Iterator[Finding]:
     """New facts that were written in a language and do not answer there."""
     if least <= 0:
         return
+    yield from _of_earlier(report)
     rows = [row for row in report.get("facts") or () if row["new"] and row["written"]]
     for language in sorted({row["language"] for row in rows}):
         mine = [row for row in rows if row["language"] == language]
@@ -249,4 +252,27 @@ def _of_facts(report: Report, least: float) -> Iterator[Finding]:
             sample_size=len(mine),
             sentence=f"{text} ({said})" if lost else f"every new fact is answered in {language}",
             facts=tuple(row["fact"] for row in lost),
+        )
+
+
+def _of_earlier(report: Report) -> Iterator[Finding]:
+    """Facts of the live release all of whose answers were right, and none is any more."""
+    rows = [row for row in report.get("facts") or () if not row["new"] and row["written"]]
+    for language in sorted({row["language"] for row in rows}):
+        mine = [r for r in rows if r["language"] == language and r.get("live") == r["asked"]]
+        lost = [row for row in mine if not row["right"]]
+        said = ", ".join(row["fact"] for row in lost[:5])
+        text = f"{len(lost)} of {len(mine)} facts of the live release are lost in {language}"
+        kept = f"no fact of the live release is lost in {language}"
+        yield Finding(
+            gate="earlier_lost",
+            check="retention",
+            metric="facts",
+            language=language,
+            against="live",
+            verdict=Verdict.FAIL if lost else Verdict.PASS,
+            value=float(len(lost)),
+            bound=0.0,
+            sample_size=len(mine),
+            sentence=f"{text} ({said})" if lost else kept,
         )

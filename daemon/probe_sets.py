@@ -123,7 +123,7 @@ def _texts(
     factd: Factd, file: Path | None, language: str, count: int, seed: int
 ) -> tuple[str, ...]:
     if file is not None:
-        texts = [" ".join(text.split()) for text in _text_of(file).split("\n\n") if text.strip()]
+        texts = [line.strip() for line in _text_of(file).splitlines() if line.strip()]
         return tuple(random.Random(seed).sample(texts, min(count, len(texts))))
     from editor.generate import own_texts
     from editor.templates import SEED_WORDS
@@ -139,5 +139,5 @@ def _text_of(file: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"checks.texts: {file} cannot be read as UTF-8 text: {error}") from error
     if not found.strip():
-        raise BadConfig(f"checks.texts: {file} is empty; write texts with a blank line between")
+        raise BadConfig(f"checks.texts: {file} is empty; write a text a line")
     return found

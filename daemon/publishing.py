@@ -40,7 +40,7 @@ def _bring_out(factd: Factd, number: int) -> Release:
     log.info("release publishing", release=number)
     try:
         if not factd.publisher.has(number):
-            _write_version(factd, release)
+            write_version(factd, release)
         factd.publisher.switch(number)
     except Exception as error:
         with factd.store.begin() as session:
@@ -53,7 +53,8 @@ def _bring_out(factd: Factd, number: int) -> Release:
     return _made_live(factd, release)
 
 
-def _write_version(factd: Factd, release: Release) -> None:
+def write_version(factd: Factd, release: Release) -> None:
+    """Write a release's files from the base and its delta; what lay there is replaced."""
     delta = None
     if release.candidate_id is not None:
         from editor.delta import load_delta
@@ -109,7 +110,7 @@ def roll_back_to(factd: Factd, number: int, *, who: str, why: str) -> Release:
         reason = f"rolled back to release {number}: {why}"
         release_queries.freeze(session, why=reason, who=who, now=factd.now())
     if not factd.publisher.has(number) and number == 0:
-        _write_version(factd, replace_base(factd))
+        write_version(factd, replace_base(factd))
     if not factd.publisher.has(number):
         raise PublishFailed(
             f"version {number} was pruned from the disk; `factd releases publish {number}` writes it again"

@@ -16,7 +16,7 @@ from store.facts import Entity, Fact
 FEW = 20  # known pairs of a relation; below, a share of them says nothing
 LONGEST_LABEL = 120  # characters
 BROKEN = re.compile(r"[\x00-\x1f\x7f\ufffd]|Ã[\x80-\xbf©¨±³¼§´]|â€")
-SENTENCES = re.compile(r"[.!?]\s+\w+\s|https?://|www\.|[{}<>|]")
+SENTENCES = re.compile(r"\w{4}[.]\s+[A-ZÀ-Þ]\w*\s|[!?]\s+\w|https?://|www\.|[{}<>|]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +115,8 @@ def misnamed(thing: Entity, language: str, label: str, register: Register) -> st
     name = label.casefold()
     called = register.names.get(thing.id, {})
     own = called.get(language, frozenset())
+    if not called:
+        return _foreign(thing, language, name, register)
     if not own or name in own:
         return ""
     others = register.owners.get((language, name), frozenset()) - {thing.id}
@@ -123,6 +125,19 @@ def misnamed(thing: Entity, language: str, label: str, register: Register) -> st
         return f"is the name of {alike[0]}; {thing.id} is called {sorted(own)[0]!r} there"
     if any(name in held for k, held in called.items() if k != language):
         return f"is its name in another language; it is called {sorted(own)[0]!r} there"
+    return ""
+
+
+def _foreign(thing: Entity, language: str, name: str, register: Register) -> str:
+    """Of a thing that nobody knows: its name here is what other languages call another thing, and not this one."""
+    if (language, name) in register.owners:
+        return ""
+    for (other, held), owners in register.owners.items():
+        if held == name and other != language:
+            known = next((o for o in sorted(owners) if register.names[o].get(language)), None)
+            if known:
+                here = sorted(register.names[known][language])[0]
+                return f"is what {known} is called in {other}; here it is called {here!r}"
     return ""
 
 
@@ -161,15 +176,15 @@ def _contradictions(new: Sequence[Fact], earlier: Sequence[Fact]) -> Iterator[Su
 
 
 def _floods(new: Sequence[Fact], register: Register, share: float) -> Iterator[Suspect]:
-    """A batch that changes most of what is known of a relation."""
-    by_relation: dict[str, list[Fact]] = {}
+    """A source that changes most of what is known of a relation at once."""
+    claimed: dict[tuple[str, str], list[Fact]] = {}
     for fact in new:
-        by_relation.setdefault(fact.relation, []).append(fact)
-    for relation, facts in sorted(by_relation.items()):
+        claimed.setdefault((fact.relation, fact.update.source), []).append(fact)
+    for (relation, source), facts in sorted(claimed.items()):
         known = register.pairs.get(relation, 0)
         if known >= FEW and len(facts) > share * known:
             reason = (
-                f"the batch changes {len(facts)} of {known} known pairs of {relation} at once; "
+                f"{source} changes {len(facts)} of {known} known pairs of {relation} at once; "
                 "`factd facts approve` lets one pass"
             )
             for fact in facts:

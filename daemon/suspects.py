@@ -1,6 +1,6 @@
 """Who is suspect when a candidate fails: facts with direct evidence, then by how much they reach what was damaged."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from daemon.policy import Decision
 if TYPE_CHECKING:
     from editor.checks import Asked, Evidence
     from editor.exam import Exam
+    from editor.influence import Reach
 
 OUTLIER = 6.0  # robust deviations of a reach from the batch's median
 REACHED = 1.05  # ‖z - z0‖ over what the settings allow, with room for rounding
@@ -30,6 +31,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {  # what a check asks
     "fidelity": ("edit", "paraphrase", "earlier", "known"),
     "transfer": ("edit",),
 }
+OF_ANSWERS = ("facts", "efficacy", "paraphrase", "generation")  # of what is written itself
 WRITTEN = ("edit", "paraphrase")
 
 
@@ -46,8 +48,7 @@ def suspects(factd: Factd, case: Case, found: Examined) -> Suspects:
     """Rank the new facts of a candidate that failed."""
     new = [fact.id for fact in case.ground.new]
     reach = {r.group: r for r in found.reaches}
-    beyond = {id_ for id_ in new if id_ in reach and reach[id_].ratio > REACHED}
-    silent = {id_ for f in found.decision.failed for id_ in f.facts}
+    direct = _direct(new, reach, found.decision)
     outlying = _deviations({id_: r.size for id_, r in reach.items()})
     influence = _influences(factd, case, hurt(found, case))
     whole = sum(influence.values()) or 1.0
@@ -67,8 +68,20 @@ def suspects(factd: Factd, case: Case, found: Examined) -> Suspects:
         for id_ in new
     }
     ranked = sorted(new, key=lambda id_: (-score(id_), id_))
-    direct = tuple(id_ for id_ in ranked if id_ in beyond | silent)
-    return Suspects(ranked=tuple(ranked), direct=direct, evidence=rows)
+    own = tuple(id_ for id_ in ranked if id_ in direct)
+    return Suspects(ranked=tuple(ranked), direct=own, evidence=rows)
+
+
+def _direct(new: Sequence[str], reach: "Mapping[str, Reach]", decision: Decision) -> set[str]:
+    """Facts that are wrong in themselves: a value that cannot be, or else, where nothing but answers failed, none of its own.
+
+    Where other facts suffer too, a fact that does not answer may be a victim.
+    """
+    beyond = {id_ for id_ in new if id_ in reach and reach[id_].ratio > REACHED}
+    if beyond:
+        return beyond
+    answers_only = all(finding.check in OF_ANSWERS for finding in decision.failed)
+    return {id_ for f in decision.failed for id_ in f.facts} if answers_only else set()
 
 
 def _deviations(sizes: Mapping[str, float]) -> dict[str, float]:

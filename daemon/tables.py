@@ -69,9 +69,7 @@ class ChecksTable(Table):
     earlier_sample: int = Field(default=200, ge=1)  # facts that earlier releases wrote
     ranked: int = Field(default=20, ge=0)  # questions whose candidates are ranked
     candidates: int = Field(default=8, ge=2)  # of each of them
-    texts: dict[str, Path] = Field(
-        default_factory=dict
-    )  # held-out text by language, a blank line between
+    texts: dict[str, Path] = Field(default_factory=dict)  # held-out text by language, a text a line
     text_sample: int = Field(
         default=30, ge=0
     )  # per language; without a file the base model writes them

@@ -1,8 +1,8 @@
 """Drift: how far general text has moved, per language, against the base model (EDITING §5)."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import exp
 
 import torch
@@ -67,7 +67,17 @@ def text_scores(
 ) -> dict[str, TextScores]:
     """How the edited model reads texts, by language; None: the base itself. Texts of one token are left out."""
     return {
-        language: _language(model, delta, _rows(model, held))
+        language: _scores(model, partial(_edited, model, delta), _rows(model, held))
+        for language, held in sorted(texts.items())
+    }
+
+
+def text_scores_of(
+    base: EditableModel, model: EditableModel, texts: Mapping[str, Sequence[str]]
+) -> dict[str, TextScores]:
+    """How another model of the same tokenizer reads texts beside the base model, by language."""
+    return {
+        language: _scores(base, lambda rows, _: _logs(model, rows), _rows(base, held))
         for language, held in sorted(texts.items())
     }
 
@@ -82,9 +92,21 @@ def _rows(model: EditableModel, texts: Sequence[str]) -> list[list[list[int]]]:
     return [pieces for pieces in found if pieces]
 
 
+Now = Callable[[Sequence[Sequence[int]], Tensor], Tensor]  # rows, the base's logs -> logs
+
+
+def _edited(
+    model: EditableModel, delta: Delta | None, rows: Sequence[Sequence[int]], before: Tensor
+) -> Tensor:
+    if delta is None:
+        return before
+    with applied(model, delta):
+        return _logs(model, rows)
+
+
 @torch.inference_mode()
-def _language(
-    model: EditableModel, delta: Delta | None, texts: Sequence[Sequence[Sequence[int]]]
+def _scores(
+    model: EditableModel, now_of: Now, texts: Sequence[Sequence[Sequence[int]]]
 ) -> TextScores:
     rows = [(number, piece) for number, pieces in enumerate(texts) for piece in pieces]
     sums = torch.zeros(len(texts), 4, dtype=torch.float64)  # tokens, base nll, nll, KL
@@ -93,8 +115,7 @@ def _language(
         owner = torch.tensor([rows[i][0] for i in batch for _ in rows[i][1][1:]])
         target = torch.tensor([t for row in chosen for t in row[1:]], device=model.device)
         before = _logs(model, chosen)
-        with applied(model, delta) if delta else nullcontext():
-            now = _logs(model, chosen) if delta else before
+        now = now_of(chosen, before)
         each = torch.stack(
             [
                 torch.ones(len(target), device=model.device),

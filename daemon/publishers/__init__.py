@@ -15,6 +15,14 @@ class Publisher(Protocol):
         """Make a version ready, whole or not at all. delta None: the base itself."""
         ...
 
+    def folder(self, number: int) -> Path:
+        """Where a version lies as servers load it."""
+        ...
+
+    def previous(self, number: int) -> int | None:
+        """The newest version before one that lies ready; None: there is none."""
+        ...
+
     def switch(self, number: int) -> None:
         """Make a version the current one, atomically. Raises: PublishFailed."""
         ...

@@ -20,20 +20,20 @@ class LocalDirectory:
     root: Path
     keep: int  # versions on disk besides the base's and the current one
 
-    def version(self, number: int) -> Path:
+    def folder(self, number: int) -> Path:
         """Where a version lies."""
         return self.root / "versions" / str(number)
 
     def has(self, number: int) -> bool:
         """The version lies ready (a folder without its manifest is not whole)."""
-        return (self.version(number) / "manifest.json").is_file()
+        return (self.folder(number) / "manifest.json").is_file()
 
     def publish(self, number: int, base: Path, delta: Any, about: dict[str, Any]) -> Path:
         """Write the version; an older one of the same number is replaced."""
         from editor.checkpoint import write_checkpoint
 
-        self.version(number).parent.mkdir(parents=True, exist_ok=True)
-        return write_checkpoint(base, delta, self.version(number), {**about, "release": number})
+        self.folder(number).parent.mkdir(parents=True, exist_ok=True)
+        return write_checkpoint(base, delta, self.folder(number), {**about, "release": number})
 
     def switch(self, number: int) -> None:
         """`current` points to the version; servers see the old one or the new one, never nothing."""
@@ -62,10 +62,15 @@ class LocalDirectory:
         found = (self.root / "versions").iterdir() if (self.root / "versions").is_dir() else ()
         return sorted(int(path.name) for path in found if path.name.isdigit())
 
+    def previous(self, number: int) -> int | None:
+        """The newest version before one that lies ready."""
+        found = [n for n in self.numbers() if n < number and self.has(n)]
+        return found[-1] if found else None
+
     def _prune(self) -> None:
         old = [n for n in self.numbers() if n not in (0, self.current())]
         for number in old[: max(0, len(old) - self.keep)]:
-            shutil.rmtree(self.version(number))
+            shutil.rmtree(self.folder(number))
 
 
 def publisher(root: Path, keep: int) -> Publisher:

@@ -261,7 +261,7 @@ def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator
         release_queries.move_release(
             session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
         )
-    publishing._write_version(factd, publishing.replace_base(factd))
+    publishing.write_version(factd, publishing.replace_base(factd))
     factd.publisher.publish(1, factd.config.model.path, None, {})
     factd.publisher.switch(1)
     assert publishing.recover(factd) == ["release 1 was out already and is live"]

@@ -86,5 +86,5 @@ def test_current_is_swapped_and_old_versions_are_pruned_but_never_the_base(tmp_p
 def test_a_version_without_its_manifest_is_not_there(tmp_path: Path) -> None:
     place = LocalDirectory(tmp_path / "published", keep=2)
     place.publish(1, BASE, None, {})
-    (place.version(1) / "manifest.json").unlink()
+    (place.folder(1) / "manifest.json").unlink()
     assert not place.has(1)

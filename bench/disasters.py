@@ -1,0 +1,348 @@
+"""Planted disasters: does the gate catch each, are the right facts set aside, and do clean batches pass?
+
+    factd bench disasters [--only TEXT] [--clean 40] [--json]
+
+Every scenario is a state of its own on the reference model: the world of 1998, a batch, the real steps. "Clean" changes are
+those of the feed that the editor can write at all: written alone, they are answered in every written language. (What
+is not written cannot be told from what was damaged; such facts are set aside, too, and are counted in the document.)
+"""
+
+import json
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench.measure import document
+from bench.planted import KINDS, Plan, Update, World
+from bench.world import WORKSPACE
+from daemon import candidates, editing, publishing, render
+from daemon.bootstrap import Factd, Workbench, build
+from daemon.config import load_config
+from daemon.errors import FactdError, Refused
+from daemon.pulling import ingest_file
+from editor.edits import EditBatch
+from editor.files import write_folder
+from editor.value_cache import folder_of, values_for
+from editor.writing import templates_for
+from reference import paths
+from store import catalogue, fact_queries, migrate, release_queries
+from store.facts import Fact
+
+SHARED = WORKSPACE / "disasters"
+WRITTEN = ("en", "es", "ca")
+CHANGES = (
+    ('languages = ["en", "es", "ca", "fr"]', 'languages = ["en", "es", "ca"]'),
+    ("known_sample = 120", 'known_sample = 120\nlanguages = ["en", "es", "ca", "fr"]'),
+    ("second_moment_weight = 1200.0", "second_moment_weight = 300.0"),
+    ("v_num_grad_steps = 11", "v_num_grad_steps = 25"),
+    ("loss_threshold = 0.1", "loss_threshold = 0.05"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one scenario."""
+
+    name: str
+    caught: bool  # what is guilty is not in the release, and somebody was told
+    right: bool  # just the guilty were set aside
+    published: bool  # all others are in an accepted release
+    solves: int
+    seconds: float
+    told: str
+
+    def as_row(self) -> dict[str, Any]:
+        """A line of the table."""
+        return {
+            "scenario": self.name,
+            "caught": self.caught,
+            "right facts": self.right,
+            "others published": self.published,
+            "blame solves": self.solves,
+            "seconds": self.seconds,
+            "told": self.told,
+        }
+
+
+@dataclass
+class Lab:
+    """A prepared state that scenarios copy, and the base model."""
+
+    folder: Path
+    workbench: Workbench | None = None
+
+    def config_text(self, more: str = "") -> str:
+        """The reference settings with the languages and strength of this bench."""
+        text = paths.SETTINGS.read_text(encoding="utf-8")
+        for old, new in CHANGES:
+            assert old in text, old
+            text = text.replace(old, new)
+        texts = "\n".join(f'{f.stem} = "{f}"' for f in sorted(paths.HELD_OUT.glob("*.txt")))
+        head = f'[model]\npath = "{paths.MODEL}"\n[checks.texts]\n{texts}\n'
+        return head + text + "\n[planning]\nask_samples = 0\n" + more
+
+    @contextmanager
+    def factd(self, *, own_values: bool = False, relations: Path | None = None) -> Iterator[Factd]:
+        """A fresh state with the world of 1998 in it."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as name:
+            home = Path(name)
+            text = self.config_text()
+            if relations:
+                text = text.replace("[write]", f'[write]\ncatalogue = ["{relations}"]', 1)
+            (home / "factd.toml").write_text(text, encoding="utf-8")
+            state = home / "state"
+            if (self.folder / "template").exists():
+                shutil.copytree(self.folder / "template", state)
+            state.mkdir(exist_ok=True)
+            work = state / "workspace"
+            if own_values:
+                work.mkdir()
+                (work / "moments").symlink_to(SHARED / "moments")
+                shutil.copytree(SHARED / "values", work / "values")
+            else:
+                work.symlink_to(SHARED)
+            found = build(load_config(home / "factd.toml"))
+            self.workbench = self.workbench or found.workbench
+            yield replace(found, workbench=self.workbench)
+            found.store.close()
+
+    def prepare(self) -> None:
+        """Ingest the world once."""
+        SHARED.mkdir(parents=True, exist_ok=True)
+        with self.factd() as factd:
+            migrate.upgrade(factd.config.database)
+            ingest_file(factd, paths.FACTS, known=True)
+            factd.store.close()
+            shutil.copytree(
+                factd.config.state_dir,
+                self.folder / "template",
+                ignore=shutil.ignore_patterns("workspace"),
+            )
+
+
+def updates(path: Path) -> list[Update]:
+    """The lines of a feed."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def ingested(factd: Factd, batch: Sequence[Update]) -> None:
+    """Take a batch in."""
+    file = factd.config.root / "batch.jsonl"
+    lines = (json.dumps(update, ensure_ascii=False) for update in batch)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    report = ingest_file(factd, file)
+    assert not report.bad, report.bad
+
+
+def writable(lab: Lab) -> list[Update]:
+    """The changes of the feed that the editor can write: alone, each is right in every written language."""
+    found = []
+    feed = updates(paths.FEED)
+    with lab.factd() as factd:
+        ingested(factd, feed)
+        live = candidates.live_of(factd)
+        with factd.store.begin() as session:
+            facts = fact_queries.candidate_set(session)
+        render_all(factd, facts)
+        for fact in facts:
+            case = candidates.case_of(factd, [fact], live)
+            probes = tuple(p for p in case.exam.probes if p.kind in ("edit", "paraphrase"))
+            delta = candidates.solved(factd, case.batch)
+            exam = replace(case.exam, probes=probes, texts={}, questions={})
+            rows = candidates.examined(factd, case, delta, exam=exam, gates=()).report["facts"]
+            written = [row for row in rows if row["written"]]
+            if all(row["right"] * 2 >= row["asked"] for row in written):
+                found.append(fact.update.revision)
+    return [update for update in feed if update["revision"] in found]
+
+
+def render_all(factd: Factd, facts: Sequence[Fact]) -> None:
+    """Compute all values at once, which takes less than one by one."""
+    with factd.store.begin() as session:
+        before = fact_queries.previous(session, facts)
+    batch = render.edit_batch(facts, before, factd.plan)
+    settings, model = factd.method_settings(), factd.workbench.model()
+    values_for(
+        model, batch, settings.values(templates_for(model, batch, settings)), factd.workspace
+    )
+
+
+def tamper(factd: Factd, values: Mapping[str, str]) -> None:
+    """Damage the values of some facts on disk, each in its own way."""
+    with factd.store.begin() as session:
+        facts = fact_queries.candidate_set(session)
+        before = fact_queries.previous(session, facts)
+    batches = {
+        fact.update.revision: render.edit_batch([fact], before, factd.plan) for fact in facts
+    }
+    model = factd.workbench.model()
+    held = {
+        revision: values_for(model, batch, value_settings(factd, batch), factd.workspace)
+        for revision, batch in batches.items()
+        if revision in values or any(revision in how for how in values.values())
+    }
+    for revision, how in values.items():
+        batch = batches[revision]
+        moved = damaged(how, held[revision], batch, held)
+        folder = folder_of(model, batch.edits, value_settings(factd, batch), factd.workspace)
+        if how == "cut":
+            file = folder / "values.safetensors"
+            file.write_bytes(file.read_bytes()[:-40])
+            continue
+
+        def fill(part: Path, moved: Tensor = moved) -> None:
+            save_file({"z": moved.contiguous()}, part / "values.safetensors")
+
+        write_folder(folder, fill, {})
+
+
+def value_settings(factd: Factd, batch: EditBatch) -> Any:
+    """What the values of a batch are found with."""
+    settings = factd.method_settings()
+    return settings.values(templates_for(factd.workbench.model(), batch, settings))
+
+
+def damaged(how: str, z: Tensor, batch: EditBatch, held: Mapping[str, Tensor]) -> Tensor:
+    """A damaged copy of a value (edits, d)."""
+    kind, _, rest = how.partition(" ")
+    moved = z.clone().cpu()
+    if kind == "times":
+        moved *= float(rest)
+    elif kind == "nan":
+        moved[0, 0] = torch.nan
+    elif kind == "inf":
+        moved[0, 0] = torch.inf
+    elif kind == "language":
+        own = torch.tensor([edit.language == rest for edit in batch.edits])
+        noise = torch.randn(moved.shape, generator=torch.Generator().manual_seed(0))
+        size = moved.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True)
+        moved = torch.where(own[:, None], moved + 0.5 * noise * size, moved)
+    elif kind == "swap":
+        moved = held[rest].clone().cpu()[: len(moved)]
+    return moved
+
+
+def broken_catalogue(relation: str, folder: Path) -> Path:
+    """A catalogue folder in which the Spanish wordings of a relation are those of another one."""
+    text = (catalogue.PACKAGED / f"{relation}.toml").read_text(encoding="utf-8")
+    other = catalogue.load_catalogue()["P38"].wordings["es"]
+    for old, new in zip(
+        catalogue.load_catalogue()[relation].wordings["es"].edit, other.edit, strict=True
+    ):
+        text = text.replace(f'"{old}"', f'"{new}"')
+    folder.mkdir(exist_ok=True)
+    (folder / f"{relation}.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def played(lab: Lab, name: str, plan: Plan) -> Outcome:
+    """One scenario from ingest to the decision."""
+    started = time.monotonic()
+    relations = None
+    if plan.broken_relation:
+        relations = broken_catalogue(plan.broken_relation, lab.folder / "relations")
+    with lab.factd(own_values=bool(plan.values), relations=relations) as factd:
+        if plan.first:
+            ingested(factd, plan.first)
+            made = editing.edit(factd, who="bench", why="first")
+            assert made.release is not None, made.decision.reasons
+            publishing.publish(factd, made.release)
+        ingested(factd, plan.updates)
+        tamper(factd, plan.values)
+        told, solves, held = "", 0, frozenset[str]()
+        try:
+            found = editing.edit(factd, who="bench", why=name)
+            told, solves = "; ".join(found.decision.reasons), found.solves
+            held = in_release(factd, found.release)
+        except (Refused, FactdError) as error:
+            told = str(error)
+        aside = set_aside(factd)
+        wanted = {u["revision"] for u in plan.updates} - plan.guilty
+        return Outcome(
+            name=name,
+            caught=not held & plan.guilty and bool(aside or told),
+            right=frozenset(aside) == plan.guilty,
+            published=wanted <= held,
+            solves=solves,
+            seconds=time.monotonic() - started,
+            told=" | ".join(dict.fromkeys(aside.values())) or told,
+        )
+
+
+def in_release(factd: Factd, number: int | None) -> frozenset[str]:
+    """The revisions of a release's facts."""
+    if number is None:
+        return frozenset()
+    with factd.store.read() as session:
+        release = release_queries.release(session, number)
+        facts = fact_queries.facts_by_id(session, release.fact_ids)
+    return frozenset(fact.update.revision for fact in facts)
+
+
+def set_aside(factd: Factd) -> dict[str, str]:
+    """What was set aside: revision -> reason."""
+    from store import measured_queries
+
+    with factd.store.read() as session:
+        rows = measured_queries.quarantine(session)
+        facts = {f.id: f for f in fact_queries.facts_by_id(session, [r.fact_id for r in rows])}
+    return {facts[row.fact_id].update.revision: row.reason for row in rows}
+
+
+def scenarios(world: World) -> Iterator[tuple[str, Plan]]:
+    """Every planted disaster, seeded."""
+    for name, (kind, times) in KINDS.items():
+        for seed in range(times):
+            yield f"{name} ({seed + 1})", kind(random.Random(f"{name} {seed}"), world)
+
+
+def clean_batches(world: World, count: int) -> Iterator[tuple[str, Plan]]:
+    """Batches without a fault, of 4 to 24 facts; every fourth comes after another one that is live."""
+    for seed in range(count):
+        rng = random.Random(f"clean {seed}")
+        batch = rng.sample(list(world.clean), rng.randint(4, min(24, len(world.clean))))
+        first = batch[: len(batch) // 2] if seed % 4 == 3 else []
+        rest = tuple(batch[len(first) :])
+        plan = Plan(updates=rest, guilty=frozenset(), first=tuple(first))
+        yield f"clean ({seed + 1}, {'second batch' if first else 'first batch'})", plan
+
+
+def run(*, clean: int = 40, only: str = "") -> dict[str, Any]:
+    """The table, and what it adds up to."""
+    with tempfile.TemporaryDirectory() as name:
+        lab = Lab(Path(name))
+        lab.prepare()
+        able = writable(lab)
+        world = World(able, updates(paths.FACTS))
+        wanted = [*scenarios(world), *clean_batches(world, clean)]
+        rows = []
+        for title, plan in wanted:
+            if only in title:
+                rows.append(played(lab, title, plan))
+                print(rows[-1].as_row(), flush=True)
+    bad = [row for row in rows if not row.name.startswith("clean")]
+    good = [row for row in rows if row.name.startswith("clean")]
+    return document(
+        "disasters",
+        "cpu",
+        [row.as_row() for row in rows],
+        writable=f"{len(able)} of {len(updates(paths.FEED))}",
+        disasters=len(bad),
+        caught=sum(row.caught for row in bad),
+        right_facts=sum(row.right for row in bad),
+        others_published=sum(row.published for row in bad),
+        clean=len(good),
+        false_alarms=sum(bool(row.told) or not row.published for row in good),
+        median_seconds=median(row.seconds for row in rows) if rows else None,
+    )

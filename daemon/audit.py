@@ -1,0 +1,197 @@
+"""The watch after publishing: the live release, loaded from its files as a server does, asked again.
+
+Facts of the release are compared with what its delta says in memory (anything else is damage), facts of the base model with
+the base, in a sample that the candidate was not asked; held-out text drifts as it drifts. Damaged files are written again from
+the delta and asked once more. An audit that fails rolls back to the version before, and freezes.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from daemon import candidates, policy, probe_sets, probing, publishing
+from daemon.bootstrap import Factd
+from daemon.candidates import decision_json
+from daemon.errors import FactdError, Refused
+from daemon.gates import gates_from
+from daemon.log import log
+from daemon.probing import Ground
+from store import fact_queries, measured_queries, release_queries
+from store.measured import Audit, AuditOutcome
+from store.releases import Release
+
+if TYPE_CHECKING:
+    from editor.exam import Exam, Results
+
+WHO = "factd (audit)"
+GATES = (
+    "known_kept",
+    "retention",
+    "retention_lost",
+    "known_lost",
+    "perplexity_ratio",
+    "perplexity_grown",
+    "kl",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one look at the published files found."""
+
+    decision: policy.Decision
+    lost: tuple[str, ...]  # facts that the delta answers and the files do not
+    silent: tuple[str, ...]  # facts that not even the delta answers, in some written language
+    report: Mapping[str, Any]
+
+
+def audit(factd: Factd) -> Audit:
+    """Audit the live release, mend or roll back, and keep what was found. Raises: Refused: only the base is live."""
+    live = candidates.live_of(factd)
+    if live.candidate_id is None or not live.fact_ids:
+        raise Refused("only the base model is live; there is nothing to audit")
+    damage = damaged_files(factd, live)
+    if damage:
+        log.error("published files damaged", release=live.number, why=damage)
+        publishing.write_version(factd, live)
+    seen = look(factd, live)
+    repaired = bool(damage)
+    if not seen.decision.accepted and not damage:
+        publishing.write_version(factd, live)
+        again = look(factd, live)
+        repaired, seen = again.decision.accepted, again if again.decision.accepted else seen
+    outcome = AuditOutcome.PASSED if not repaired else AuditOutcome.REPAIRED
+    action = "the version was written again from its delta" if repaired else ""
+    if not seen.decision.accepted:
+        outcome, action = AuditOutcome.FAILED, _rolled_back(factd, live, seen)
+    return _kept(factd, live, outcome, action, damage, seen)
+
+
+def damaged_files(factd: Factd, live: Release) -> str:
+    """Why the published files are not what their manifest says; empty where they are."""
+    from editor.errors import EditorError
+    from editor.files import verify_folder
+
+    try:
+        verify_folder(factd.publisher.folder(live.number))
+    except EditorError as error:
+        return str(error)
+    return ""
+
+
+def look(factd: Factd, live: Release) -> Seen:
+    """Ask the published files, their delta in memory, and the base model the same things; judge what differs."""
+    from editor.exam import evidence_of
+    from editor.report import report_on
+
+    exam = exam_of(factd, live)
+    base = factd.workbench.base(exam, factd.terminator)
+    meant = candidates.live_results(factd, exam, live)
+    evidence = evidence_of(exam, base, published_results(factd, exam, live), meant)
+    report = report_on(evidence, factd.workbench.model().fingerprint, None, 0.0).as_json()
+    decision = policy.judge(report, gates(factd))
+    rows = [row for row in report["facts"] if row["written"]]
+    decision = _with_lost(decision, [r["fact"] for r in rows if _is_lost(r)])
+    return Seen(
+        decision=decision,
+        lost=tuple(sorted({r["fact"] for r in rows if _is_lost(r)})),
+        silent=tuple(sorted({r["fact"] for r in rows if not r["live"]})),
+        report=report,
+    )
+
+
+def _is_lost(row: Mapping[str, Any]) -> bool:
+    """The delta answers more about the fact than the files do."""
+    return bool(row["live"]) and row["right"] < row["live"] * 0.5
+
+
+def _with_lost(decision: policy.Decision, lost: Sequence[str]) -> policy.Decision:
+    """A fact that the files have lost is a reason of its own."""
+    if not lost:
+        return decision
+    text = f"{len(set(lost))} facts of the release are not answered any more ({', '.join(sorted(set(lost))[:5])})"
+    return replace(decision, accepted=False, reasons=(text, *decision.reasons))
+
+
+def gates(factd: Factd) -> tuple[policy.Gate, ...]:
+    """The policy's gates that are about what a release keeps."""
+    write, served = factd.config.write.languages, factd.config.served
+    found = gates_from(factd.config.gates, write=write, served=served)
+    return tuple(gate for gate in found if gate.name in GATES)
+
+
+def exam_of(factd: Factd, live: Release) -> "Exam":
+    """Facts of the release, facts of the base and texts: others on each day."""
+    from editor.exam import Exam
+
+    known = probe_sets.known_facts(factd)
+    with factd.store.read() as session:
+        facts = fact_queries.facts_by_id(session, live.fact_ids)
+        before = fact_queries.previous(session, facts)
+    day = factd.now().date().isoformat()
+    table = factd.config.audit
+    sizes = replace(factd.plan.sizes, known=table.known_sample, earlier=table.earlier_sample)
+    plan = replace(factd.plan, sizes=sizes)
+    ground = Ground(new=(), earlier=tuple(facts), before=before, known=known)
+    held = probing.held_probes(ground.still, plan, salt=day)
+    seed = int(hashlib.sha256(day.encode()).hexdigest()[:6], 16)
+    return Exam(
+        probes=(*probing.batch_probes(ground, plan), *held),
+        texts=probe_sets.held_out(factd, sizes.texts, seed=seed),
+    )
+
+
+def published_results(factd: Factd, exam: "Exam", live: Release) -> "Results":
+    """What the published version answers, loaded from its files."""
+    from editor.drift import text_scores_of
+    from editor.exam import Results, sit
+    from editor.model import load_model
+
+    table = factd.config.model
+    folder = factd.publisher.folder(live.number)
+    model = load_model(folder, device=table.device, dtype=table.dtype)
+    probes = replace(exam, texts={}, questions={})
+    said = sit(model, probes, terminator=factd.terminator)
+    texts = text_scores_of(factd.workbench.model(), model, exam.texts)
+    return Results(answers=said.answers, texts=texts, rankings={})
+
+
+def _rolled_back(factd: Factd, live: Release, seen: Seen) -> str:
+    """Go back to the version before, where that is wanted and there is one; what was done, in words."""
+    if not factd.config.audit.roll_back:
+        return "nothing: [audit] roll_back is off"
+    number = factd.publisher.previous(live.number)
+    if number is None:
+        return "nothing: no version before it lies ready"
+    why = f"the audit of release {live.number} failed: {seen.decision.reasons[0]}"
+    try:
+        publishing.roll_back_to(factd, number, who=WHO, why=why)
+    except FactdError as error:
+        return f"rolling back to release {number} failed: {error}"
+    return f"rolled back to release {number} and frozen"
+
+
+def _kept(
+    factd: Factd, live: Release, outcome: AuditOutcome, action: str, damage: str, seen: Seen
+) -> Audit:
+    reasons = [damage] if damage else []
+    found = Audit(
+        release=live.number,
+        outcome=outcome,
+        action=action,
+        reasons=[*reasons, *seen.decision.reasons],
+        report={
+            "lost": list(seen.lost),
+            "silent": list(seen.silent),
+            "decision": decision_json(seen.decision),
+            "measurements": seen.report["measurements"],
+        },
+        at=factd.now(),
+    )
+    with factd.store.begin() as session:
+        measured_queries.add_audit(session, found)
+        what = f"audit of release {live.number}: {outcome.value}"
+        release_queries.record(session, who=WHO, what=what, why=action, now=factd.now())
+    log.info("release audited", release=live.number, outcome=outcome.value, action=action)
+    return found
