@@ -51,11 +51,13 @@ def audit(factd: Factd) -> Audit:
     live = candidates.live_of(factd)
     if live.candidate_id is None or not live.fact_ids:
         raise Refused("only the base model is live; there is nothing to audit")
-    damage = damaged_files(factd, live)
-    if damage:
+    damage, seen = damaged_files(factd, live), None
+    if not damage:
+        damage, seen = first_look(factd, live)
+    if seen is None:
         log.error("published files damaged", release=live.number, why=damage)
         publishing.write_version(factd, live)
-    seen = look(factd, live)
+        seen = look(factd, live)
     repaired = bool(damage)
     if not seen.decision.accepted and not damage:
         publishing.write_version(factd, live)
@@ -78,6 +80,16 @@ def damaged_files(factd: Factd, live: Release) -> str:
     except EditorError as error:
         return str(error)
     return ""
+
+
+def first_look(factd: Factd, live: Release) -> tuple[str, Seen | None]:
+    """What was seen; or why the files cannot even be loaded, as when their weights are no numbers."""
+    from editor.errors import EditorError
+
+    try:
+        return "", look(factd, live)
+    except EditorError as error:
+        return str(error), None
 
 
 def look(factd: Factd, live: Release) -> Seen:

@@ -86,3 +86,20 @@ def planned_again(factd: Factd, planned: Planned) -> Planned:
         added=tuple(fact.id for fact in facts if fact.id not in live),
         removed=tuple(sorted(live - ids)),
     )
+
+
+def heads_changed(factd: Factd) -> bool:
+    """Other head corrections are switched on than the live release has; the base alone gets none. Loads no model."""
+    with factd.store.begin() as session:
+        live = release_queries.live_release(session)
+    if live is None or live.candidate_id is None or not live.fact_ids:
+        return False
+    folder = factd.candidate_folder(live.candidate_id) / "delta"
+    if not (factd.workspace / "heads").exists() or not folder.exists():
+        return False
+    from editor.corrections import switched_on
+    from editor.delta import delta_about
+
+    about = delta_about(folder)
+    wanted = [c.id for c in switched_on(factd.workspace, about["base_fingerprint"])]
+    return wanted != list(about["settings"].get("head_corrections", []))

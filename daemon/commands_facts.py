@@ -12,8 +12,9 @@ from daemon.bootstrap import Factd
 from daemon.console import show
 from daemon.errors import Refused
 from daemon.terminal import Json, Why, opened, sentences
-from store import fact_queries, name_queries, release_queries, settling
+from store import fact_queries, measured_queries, name_queries, release_queries, settling
 from store.facts import Fact, FactStatus, Ruling, Verdict
+from store.measured import Belief, SetAside
 from store.names import Names
 from store.releases import ReleaseStatus
 
@@ -125,6 +126,8 @@ class Explained:
     verdicts: Mapping[str, Verdict]  # by object id
     names: Names  # of the subject
     releases: Mapping[int, ReleaseStatus]  # that carry it
+    beliefs: Sequence[Belief]  # of the base model, before
+    set_aside: Sequence[SetAside]
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -134,11 +137,15 @@ class Explained:
             "verdicts": {object_: verdict_json(v) for object_, v in self.verdicts.items()},
             "names": {"labels": self.names.labels, "aliases": self.names.aliases},
             "releases": [{"number": n, "status": s.value} for n, s in self.releases.items()],
+            "beliefs": [belief.as_json() for belief in self.beliefs],
+            "set_aside": [one.as_json() for one in self.set_aside],
         }
 
     def lines(self) -> list[str]:
         """For people."""
         lines = [said(self.fact), *provenance_lines(self.fact), *name_lines(self.names)]
+        lines += [belief_line(belief) for belief in self.beliefs]
+        lines += [f"set aside {one.at:%Y-%m-%d %H:%M}: {one.reason}" for one in self.set_aside]
         others = [version for version in self.versions if version.id != self.fact.id]
         lines += [f"competes  {said(version)}" for version in others]
         for object_, v in self.verdicts.items():
@@ -159,7 +166,15 @@ def explained(factd: Factd, id_: str) -> Explained:
             verdicts=fact_queries.verdicts(session, *fact.update.pair),
             names=name_queries.names_of(session, fact.subject.id),
             releases=release_queries.carrying(session, fact.id),
+            beliefs=measured_queries.beliefs(session, [fact.id]).get(fact.id, []),
+            set_aside=measured_queries.quarantine(session, fact_id=fact.id),
         )
+
+
+def belief_line(belief: Belief) -> str:
+    """What the base model believed, and how surely."""
+    sure = f"{belief.certainty:.0%} of {belief.asked} answers, {belief.agreement:.0%} of wordings"
+    return f"believed  {belief.answer!r} in {belief.language} ({sure})"
 
 
 def verdict_json(verdict: Verdict) -> dict[str, str]:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from daemon import candidates, narrowing, policy
+from daemon import candidates, narrowing, pages, policy
 from daemon.bootstrap import Factd
 from daemon.candidates import Case, Examined, Progress, quiet
-from daemon.certainty import certain, planned_again, screened
+from daemon.certainty import certain, heads_changed, planned_again, screened
 from daemon.errors import Refused
 from daemon.log import log
 from daemon.planning import Planned, plan
@@ -55,23 +55,6 @@ class Edited:
             "seconds": self.seconds,
             "measurements": self.report.get("measurements", []),
         }
-
-
-def heads_changed(factd: Factd) -> bool:
-    """Other head corrections are switched on than the live release has; the base alone gets none. Loads no model."""
-    with factd.store.begin() as session:
-        live = release_queries.live_release(session)
-    if live is None or live.candidate_id is None or not live.fact_ids:
-        return False
-    folder = factd.candidate_folder(live.candidate_id) / "delta"
-    if not (factd.workspace / "heads").exists() or not folder.exists():
-        return False
-    from editor.corrections import switched_on
-    from editor.delta import delta_about
-
-    about = delta_about(folder)
-    wanted = [c.id for c in switched_on(factd.workspace, about["base_fingerprint"])]
-    return wanted != list(about["settings"].get("head_corrections", []))
 
 
 @dataclass
@@ -255,6 +238,8 @@ def _solved(cycle: Cycle, candidate: Candidate, case: Case) -> tuple[Edited, Cas
     candidates.write_report(factd, candidate.id, found.report)
     checked = time.monotonic()
     release = _decided(cycle, candidate, found)
+    title = f"candidate {candidate.id}: {len(case.ids)} facts"
+    pages.write_page(factd, candidate.id, found.report, title)
     seconds = {"load": loaded - started, "edit": solved - loaded, "checks": checked - solved}
     edited = Edited(
         candidate=candidate.id,

@@ -33,6 +33,7 @@ from store.releases import RunStatus
 
 STALE_SECONDS = 120  # /livez fails when the loop did not turn for so long
 TURN_SECONDS = 1.0
+JOB_OF = {"edit": "cycle", "audit": "audit"}  # the job that runs a command
 
 
 class Daemon:
@@ -44,6 +45,7 @@ class Daemon:
         self.stopping = threading.Event()
         self.beat = time.monotonic()
         self.child: subprocess.Popen[str] | None = None
+        self.one_model = threading.Lock()  # an edit and an audit do not share the machine
         http = factd.config.http
         self.health = Health(
             http.host,
@@ -77,6 +79,8 @@ class Daemon:
         schedule = self.factd.config.schedule
         self._every("pull", schedule.pull_seconds, self.pull)
         self._every("cycle", schedule.cycle_seconds, self.cycle)
+        if schedule.audit_seconds:
+            self._every("audit", schedule.audit_seconds, self.audit)
         self.clock.add_listener(self._missed, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
         self.health.start()
         self.clock.start()
@@ -166,29 +170,34 @@ class Daemon:
             return "nothing to do"
         if planned.closed:
             return f"waits: {planned.closed}"
-        command = [
-            sys.executable,
-            "-m",
-            "daemon.cli",
-            "--config",
-            str(self.config_path),
-            "edit",
-            "--publish",
-        ]
-        self.child = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        try:
-            out, err = self.child.communicate(
-                timeout=self.factd.config.schedule.cycle_timeout_seconds
+        timeout = self.factd.config.schedule.cycle_timeout_seconds
+        return self._process("edit", "--publish", timeout=timeout)
+
+    def audit(self) -> str:
+        """Ask the live release again in a process of its own, where one was edited."""
+        with self.factd.store.read() as session:
+            live = release_queries.live_release(session)
+        if live is None or not live.fact_ids:
+            return "nothing to do"
+        return self._process("audit", timeout=self.factd.config.schedule.audit_timeout_seconds)
+
+    def _process(self, *words: str, timeout: float) -> str:
+        """One command that loads a model; its last line. Only one at a time. Raises: Busy: it failed, or took too long."""
+        with self.one_model:
+            command = [sys.executable, "-m", "daemon.cli", "--config", str(self.config_path)]
+            self.child = subprocess.Popen(
+                [*command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            out, err = self.child.communicate()
-            raise Busy(
-                "the edit took longer than schedule.cycle_timeout_seconds and was ended"
-            ) from None
-        if self.child.returncode:
-            last = err.strip().splitlines()[-1:] or ["no word"]
-            raise Busy(f"the edit ended with {self.child.returncode}: {last[0]}")
-        return out.strip().splitlines()[-1] if out.strip() else "done"
+            try:
+                out, err = self.child.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.communicate()
+                raise Busy(
+                    f"`factd {words[0]}` took longer than {timeout} s and was ended; "
+                    f"see [schedule] {JOB_OF[words[0]]}_timeout_seconds"
+                ) from None
+            if self.child.returncode:
+                last = err.strip().splitlines()[-1:] or ["no word"]
+                raise Busy(f"`factd {words[0]}` ended with {self.child.returncode}: {last[0]}")
+            return out.strip().splitlines()[-1] if out.strip() else "done"

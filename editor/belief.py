@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from editor.generate import read
 from editor.model import EditableModel
-from editor.score import BATCH_TOKENS, ENDS, by_length, greedy, normalised
+from editor.score import BATCH_TOKENS, by_length, greedy, normalised
 
 NEW_TOKENS = 16
+END = re.compile(r"(\w{3})(?:[.!?;]\s|\n)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +60,9 @@ def opinion(best: Sequence[str], drawn: Sequence[str]) -> Opinion:
 
 
 def first_sentence(text: str) -> str:
-    """An answer, normalised, up to the end of its sentence."""
-    ends = [at for end in (*ENDS, "\n") if (at := text.find(end + " ")) > 0]
-    return normalised(text[: min(ends)] if ends else text)
+    """An answer, normalised, up to the end of its sentence; the stop of "St. Martin" is none."""
+    end = END.search(text)
+    return normalised(text[: end.end(1)] if end else text)
 
 
 @torch.inference_mode()

@@ -34,7 +34,7 @@ def values_for(
     """
     groups = batch.groups()
     abouts = [_about(model, edits, settings) for edits in groups]
-    folders = [workspace / "values" / name[:2] / name for name in map(_name, abouts)]
+    folders = [_folder(workspace, about) for about in abouts]
     missing = [n for n, folder in enumerate(folders) if not folder.exists()]
     ready = len(groups) - len(missing)
     progress("values", ready, len(groups))
@@ -60,8 +60,16 @@ def _about(model: EditableModel, edits: Sequence[Edit], settings: ValueSettings)
     return about if model.dtype == "float32" else about | {"dtype": model.dtype}
 
 
-def _name(about: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+def _folder(workspace: Path, about: Mapping[str, Any]) -> Path:
+    name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    return workspace / "values" / name[:2] / name
+
+
+def folder_of(
+    model: EditableModel, group: Sequence[Edit], settings: ValueSettings, workspace: Path
+) -> Path:
+    """Where the values of a group lie, or would."""
+    return _folder(workspace, _about(model, group, settings))
 
 
 def _keep(folder: Path, values: Tensor, about: Mapping[str, Any]) -> None:

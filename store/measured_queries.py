@@ -120,6 +120,12 @@ def count_set_aside(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(QuarantineRow)) or 0
 
 
+def count_audits(session: Session) -> dict[str, int]:
+    """The number of audits by outcome."""
+    query = select(AuditedRow.outcome, func.count()).group_by(AuditedRow.outcome)
+    return {outcome: count for outcome, count in session.execute(query)}  # noqa: C416 - rows, no dict
+
+
 def add_audit(session: Session, audit: Audit) -> None:
     """Keep an audit."""
     row = AuditedRow(

@@ -4,11 +4,11 @@ from editor.checks import Check, Evidence, Measurement, by_language, right, shar
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """`kept`: of what the base model answers right, the share still right, by generation, per language."""
+    """`kept`: of what the base model answers right, the share still right, by generation, per language and of all."""
     asked = [row for row in evidence.of("namesake") if row.before.right]
+    parts = {**by_language(asked), "all": asked} if asked else {}
     return tuple(
-        share("namesakes", "kept", language, rows, right)
-        for language, rows in by_language(asked).items()
+        share("namesakes", "kept", language, rows, right) for language, rows in parts.items()
     )
 
 

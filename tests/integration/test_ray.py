@@ -124,7 +124,7 @@ def test_the_daemons_model_has_the_workers_that_are_configured(tmp_path: Path) -
     program = f"""
 from pathlib import Path
 from daemon.bootstrap import Workbench
-from daemon.config import ModelTable
+from daemon.tables import ModelTable
 table = ModelTable(path=Path({str(GOLDEN / "llama" / "model")!r}), dtype="bfloat16", workers=2)
 bench = Workbench(table)
 model = bench.model()

@@ -1,7 +1,5 @@
 """What counts as a right answer, and that scores do not depend on batches."""
 
-import math
-
 import pytest
 import torch
 from conftest import GOLDEN
@@ -9,7 +7,7 @@ from conftest import GOLDEN
 from editor.exam import Exam
 from editor.model import EditableModel, load_model
 from editor.report import CheckReport, run_checks
-from editor.score import Answer, Probe, answers, forced, greedy, is_right
+from editor.score import Probe, answers, forced, greedy, is_right
 
 
 @pytest.fixture(scope="module")

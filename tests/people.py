@@ -1,0 +1,120 @@
+"""Someone at a terminal, with a small invented world on a tiny real model."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from conftest import GATES_OFF, GOLDEN, cycle_database, jsonl
+from typer.testing import CliRunner
+
+from daemon.cli import app
+from editor.files import sha256_file
+
+GATES = GATES_OFF.replace("edit_generation = false", "edit_generation = {edit}")
+CONFIG = f"""
+[model]
+path = "{GOLDEN / "llama" / "model"}"
+
+[store]
+url = "{{url}}"
+
+[write]
+languages = ["en"]
+relations = ["T1", "T2"]
+catalogue = ["relations"]
+
+[checks]
+known_sample = 20
+
+[gates]
+{GATES}least_sample = 1
+
+[method.memit]
+layers = [0, 1, 2]
+second_moment_weight = 30.0
+v_lr = 0.3
+v_num_grad_steps = 20
+v_weight_decay = 0.1
+second_moment_tokens = 3000
+terminator = "."
+
+[method.memit.templates]
+en = ["The report was long"]
+
+[schedule]
+pull_seconds = 1
+cycle_seconds = 1
+
+[http]
+port = 0
+"""
+RELATION = """
+id = "T1"
+name = "made in"
+cardinality = "one"
+subject_kind = "thing"
+object_kind = "country"
+[wordings.en]
+edit = ["{} was first made in"]
+check = ["{} was produced in", "{} comes from"]
+"""
+RELATION_2 = (
+    RELATION.replace("T1", "T2")
+    .replace("{} was first made in", "The maker of {} is")
+    .replace("{} was produced in", "{} is by")
+    .replace("{} comes from", "Who made {}?")
+)
+THINGS = ("Zoeshost", "Kagle Clahal", "Braqui Seldor", "Gargle Wilhal")
+
+
+def update(thing: str, country: str, day: str | None) -> dict[str, Any]:
+    return {
+        "source": "test",
+        "revision": f"{thing}-{day}",
+        "event_time": f"{day or '1998-01-01'}T00:00:00Z",
+        "subject": {"id": thing, "labels": {"en": thing}},
+        "relation": "T1",
+        "object": {"id": country, "labels": {"en": country}},
+        "valid_from": day,
+    }
+
+
+KNOWN = [
+    update(thing, country, None)
+    for thing, country in zip(THINGS, ("Egypt", "Stockholm", "Stockholm", "Stockholm"), strict=True)
+]
+FEED = [update("Zoeshost", "Germany", "2020-01-01"), update("Kagle Clahal", "Chile", "2021-01-01")]
+
+
+class Operator:
+    """Someone at a terminal."""
+
+    def __init__(self, folder: Path, *, edit: float = 0.0) -> None:
+        self.folder = folder
+        (folder / "relations").mkdir(parents=True)
+        (folder / "relations" / "T1.toml").write_text(RELATION)
+        (folder / "relations" / "T2.toml").write_text(RELATION_2)
+        (folder / "factd.toml").write_text(CONFIG.format(edit=edit, url=cycle_database()))
+        self.runner = CliRunner()
+        self("db", "upgrade")
+        self("ingest", str(jsonl(folder / "known.jsonl", KNOWN)), "--known")
+
+    def raw(self, *words: str) -> Any:
+        return self.runner.invoke(app, ["--config", str(self.folder / "factd.toml"), *words])
+
+    def __call__(self, *words: str) -> Any:
+        done = self.raw(*words, "--json")
+        assert done.exit_code == 0, (words, done.stderr, done.exception)
+        return json.loads(done.stdout)
+
+    def refused(self, *words: str) -> str:
+        done = self.raw(*words)
+        assert done.exit_code == 1, (words, done.stdout)
+        return str(done.stderr.strip().splitlines()[-1])
+
+    def ingest(self, rows: Sequence[Any], name: str = "feed.jsonl") -> Any:
+        return self("ingest", str(jsonl(self.folder / name, list(rows))))
+
+    def published(self, version: str = "current") -> str:
+        return sha256_file(self.folder / "published" / version / "model.safetensors")

@@ -1,0 +1,141 @@
+"""What is seen before anything is written: names that are somebody else's, floods, contradictions; a clean feed passes."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from daemon.screening import Register, Suspect, screen
+from reference import paths
+from store.catalogue import Catalogue
+from store.facts import Entity, Fact, FactStatus, FactUpdate
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def facts(path: Path, *, known: bool, catalogue: Catalogue) -> list[Fact]:
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        data = json.loads(line)
+        things = [
+            Entity(id=data[name]["id"], labels=data[name]["labels"])
+            for name in ("subject", "object")
+        ]
+        found.append(fact(*things, relation=data["relation"], source="cldr", known=known))
+    return found
+
+
+def fact(
+    subject: Entity,
+    held: Entity,
+    *,
+    relation: str = "P38",
+    source: str = "test",
+    known: bool = False,
+) -> Fact:
+    update = FactUpdate(
+        source=source,
+        revision=f"{subject.id}-{held.id}",
+        event_time=NOW,
+        subject=subject,
+        relation=relation,
+        object=held,
+    )
+    status = FactStatus.KNOWN if known else FactStatus.PENDING
+    return Fact(id=update.id, update=update, status=status, observed_at=NOW, known=known, reason="")
+
+
+def thing(id_: str, **labels: str) -> Entity:
+    return Entity(id=id_, labels=labels)
+
+
+@pytest.fixture(scope="module")
+def world(catalogue: Catalogue) -> list[Fact]:
+    return facts(paths.FACTS, known=True, catalogue=catalogue)
+
+
+@pytest.fixture(scope="module")
+def register(world: list[Fact], catalogue: Catalogue) -> Register:
+    return Register.of(world, catalogue)
+
+
+def screened(
+    new: Sequence[Fact], register: Register, catalogue: Catalogue, earlier: Sequence[Fact] = ()
+) -> tuple[Suspect, ...]:
+    return screen(new, earlier, register, catalogue, relation_share=0.5)
+
+
+def test_nothing_is_wrong_with_what_really_happened_since_1998(
+    register: Register, catalogue: Catalogue
+) -> None:
+    feed = facts(paths.FEED, known=False, catalogue=catalogue)
+    assert len(feed) == 69
+    assert screened(feed, register, catalogue) == ()
+
+
+HR = thing("HR", en="Croatia", es="Croacia")
+
+
+@pytest.mark.parametrize(
+    ("held", "reason"),
+    [
+        (thing("CHF", en="Swiss franc", es="corona sueca"), "is the name of SEK"),
+        (thing("CHF", en="franco suizo"), "is its name in another language"),
+        (thing("NEW", en="corona sueca"), "is what SEK is called in es"),
+        (thing("NEW", en="euro. Visit our site for more"), "is more than a name"),
+        (thing("NEW", en="see https://example.org"), "is more than a name"),
+        (thing("NEW", en="coro\ufffdna"), "broken characters"),
+        (thing("NEW", en="croÃ\xa0cia"), "broken characters"),
+        (thing("NEW", en="x" * 121), "121 characters long"),
+        (thing("NEW", en="…"), "has no letter or digit"),
+        (thing("city:Europe/Paris", en="Paris"), "is known as a city, not as a currency"),
+        (HR, "its object is its subject"),
+    ],
+)
+def test_an_object_that_cannot_be_is_named_with_the_reason(
+    held: Entity, reason: str, register: Register, catalogue: Catalogue
+) -> None:
+    (found,) = screened([fact(HR, held)], register, catalogue)
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        thing("NEW", en="St. Kitts & Nevis dollar"),
+        thing("NEW", en="Bosnia-Herzegovina convertible mark (1994)"),
+        thing("NEW", en="franc C.F.A."),
+        thing("EUR", en="euro", es="euro"),
+    ],
+)
+def test_an_unusual_name_is_no_fault(
+    held: Entity, register: Register, catalogue: Catalogue
+) -> None:
+    assert screened([fact(HR, held)], register, catalogue) == ()
+
+
+def test_two_subjects_of_one_name_contradict_each_other_and_what_is_live(
+    register: Register, catalogue: Catalogue
+) -> None:
+    one, two = thing("A", en="Springfield"), thing("B", en="springfield")
+    first, second = fact(one, thing("X", en="dollar")), fact(two, thing("Y", en="peso"))
+    assert {s.fact for s in screened([first, second], register, catalogue)} == {first.id, second.id}
+    (late,) = screened([second], register, catalogue, earlier=[first])
+    assert first.id in late.reason
+    same = fact(two, thing("X", en="dollar"))
+    assert screened([first, same], register, catalogue) == ()
+
+
+def test_a_source_that_changes_most_of_a_relation_at_once_is_stopped_and_others_go_on(
+    world: list[Fact], register: Register, catalogue: Catalogue
+) -> None:
+    held = [f for f in world if f.relation == "P282"]
+    to = thing("script:Zzzz", en="Unknown Script")
+    poison = [fact(f.subject, to, relation="P282") for f in held[:150]]
+    clean = fact(HR, thing("EUR", en="euro"), source="cldr")
+    found = {s.fact for s in screened([*poison, clean], register, catalogue)}
+    assert found == {f.id for f in poison}
+    few = poison[:50]
+    assert screened(few, register, catalogue) == ()
