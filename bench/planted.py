@@ -95,7 +95,8 @@ def flipped(relation: str) -> Kind:
 
     def plan(rng: random.Random, world: World) -> Plan:
         held = [u for u in world.known if u["relation"] == relation]
-        to = rng.choice(held)["object"]
+        objects = {u["object"]["id"]: u["object"] for u in held}
+        to = objects[rng.choice(sorted(objects))]  # any, not the commonest: the whole relation
         clean = some(rng, world, 8)
         spared = {u["subject"]["id"] for u in clean}
         poison = [

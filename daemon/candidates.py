@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from daemon import policy, probe_sets, probing, render
 from daemon.bootstrap import Factd
+from daemon.errors import Refused
 from daemon.probing import Ground
 from store import fact_queries, release_queries
 from store.facts import Fact
 from store.releases import Release
 
 if TYPE_CHECKING:
-    from editor.checks import Evidence
+    from editor.checks import Evidence, Measurement
     from editor.delta import Delta
     from editor.edits import EditBatch
     from editor.exam import Exam, Memory, Results
@@ -151,7 +152,11 @@ def examined(
     reach = reaches_of(factd, case.batch)
     furthest = {"value_reach_max": max(r.ratio for r in reach)} if reach else {}
     evidence = evidence_of(asked, base, now, live, {**delta.diagnostics, **furthest})
-    report = report_on(evidence, model.fingerprint, delta, time.monotonic() - started).as_json()
+    made = report_on(evidence, model.fingerprint, delta, time.monotonic() - started)
+    if exam is None and factd.config.checks.transfer:
+        more = transfer(factd, case, base)
+        made = replace(made, measurements=(*made.measurements, *more))
+    report = made.as_json()
     chosen = factd.gates if gates is None else gates
     decision = policy.judge(report, chosen, fact_right=factd.config.gates.fact_right)
     if not case.batch.edits:
@@ -163,6 +168,24 @@ def examined(
         report={**report, **judged},
         decision=decision,
         reaches=reach,
+    )
+
+
+def transfer(factd: Factd, case: Case, base: "Results") -> "tuple[Measurement, ...]":
+    """The whole transfer matrix of a case's facts. Raises: Refused: the method has no values to solve by language."""
+    from editor.methods import memit
+    from editor.transfer_matrix import transfer_matrix
+
+    settings = factd.method_settings()
+    if not isinstance(settings, memit.Settings):
+        raise Refused("the transfer matrix needs [method] memit; switch [checks] transfer off")
+    return transfer_matrix(
+        factd.workbench.model(),
+        case.batch,
+        case.exam.probes,
+        base.answers,
+        settings=settings,
+        workspace=factd.workspace,
     )
 
 

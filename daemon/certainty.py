@@ -56,7 +56,9 @@ def screened(factd: Factd, planned: Planned) -> tuple[screening.Suspect, ...]:
     """The new facts of a plan that must not be written; what an operator approved or pinned passes."""
     new = [fact for fact in planned.facts if fact.id in planned.added]
     earlier = [fact for fact in planned.facts if fact.id not in planned.added]
-    known = probe_sets.known_facts(factd)
+    with factd.store.read() as session:
+        held = fact_queries.of_the_base(session, limit=probe_sets.KNOWN)
+    known = [fact for fact in held if fact.relation in factd.catalogue]
     return screening.screen(
         [fact for fact in new if not _approved(factd, fact)],
         earlier,

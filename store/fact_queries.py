@@ -166,6 +166,11 @@ def by_priority(session: Session, status: FactStatus) -> Iterator[Fact]:
         last = found[-1].turn, found[-1].id
 
 
+def of_the_base(session: Session, *, limit: int) -> list[Fact]:
+    """What the base model holds, also where something newer is claimed by now, by id."""
+    return facts_where(session, FactRow.known.is_(True), limit=limit)
+
+
 def archival(session: Session, *, limit: int) -> list[Fact]:
     """Facts that ended without a successor, which no edit can write."""
     return facts_where(session, FactRow.change == Change.ARCHIVAL, limit=limit)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import jsonl
 from people import FEED, KNOWN, Operator, update
 from safetensors.torch import save_file
 
@@ -186,3 +187,17 @@ def test_the_live_releases_answers_are_remembered_and_not_asked_again(operator: 
     assert [a.text for a in again.answers] == [a.text for a in first.answers]
     assert asked == []
     made.store.close()
+
+
+def test_a_source_that_flips_a_relation_is_stopped_before_anything_is_solved(
+    operator: Operator,
+) -> None:
+    things = [f"Thing {n}" for n in range(24)]
+    held = [update(thing, f"Land {n}", None) for n, thing in enumerate(things)]
+    operator("ingest", str(jsonl(operator.folder / "more.jsonl", held)), "--known")
+    poison = [update(thing, "Chile", "2024-01-01") | {"source": "poison"} for thing in things]
+    operator.ingest([*FEED, *poison])
+    made = operator("edit")
+    assert made["accepted"] and made["facts"] == len(FEED)
+    assert len(made["set_aside"]) == len(poison)
+    assert "poison changes 24 of 28 known pairs of T1 at once" in made["set_aside"][0]["reason"]
