@@ -3,8 +3,9 @@
     factd bench disasters [--only TEXT] [--clean 40] [--json]
 
 Every scenario is a state of its own on the reference model: the world of 1998, a batch, the real steps. "Clean" changes are
-those of the feed that the editor can write at all: written alone, they are answered in every written language. (What
-is not written cannot be told from what was damaged; such facts are set aside, too, and are counted in the document.)
+those of the feed that are clean when written alone: answered in every written language, and sparing at least two in three of
+the subjects with which their own shares words ("Canary Islands" takes the currency of other islands along). The others
+are what the gates are for, and are counted in the document.
 """
 
 import json
@@ -30,6 +31,7 @@ from daemon import candidates, editing, publishing, render
 from daemon.bootstrap import Factd, Workbench, build
 from daemon.config import load_config
 from daemon.errors import FactdError, Refused
+from daemon.log import log
 from daemon.pulling import ingest_file
 from editor.edits import EditBatch
 from editor.files import write_folder
@@ -82,7 +84,7 @@ class Lab:
     folder: Path
     workbench: Workbench | None = None
 
-    def config_text(self, more: str = "") -> str:
+    def config_text(self) -> str:
         """The reference settings with the languages and strength of this bench."""
         text = paths.SETTINGS.read_text(encoding="utf-8")
         for old, new in CHANGES:
@@ -90,7 +92,7 @@ class Lab:
             text = text.replace(old, new)
         texts = "\n".join(f'{f.stem} = "{f}"' for f in sorted(paths.HELD_OUT.glob("*.txt")))
         head = f'[model]\npath = "{paths.MODEL}"\n[checks.texts]\n{texts}\n'
-        return head + text + "\n[planning]\nask_samples = 0\n" + more
+        return head + text + "\n[planning]\nask_samples = 0\n"
 
     @contextmanager
     def factd(self, *, own_values: bool = False, relations: Path | None = None) -> Iterator[Factd]:
@@ -146,7 +148,7 @@ def ingested(factd: Factd, batch: Sequence[Update]) -> None:
 
 
 def writable(lab: Lab) -> list[Update]:
-    """The changes of the feed that the editor can write: alone, each is right in every written language."""
+    """The changes of the feed that the editor can write: alone, each is right in every written language, and spares others."""
     found = []
     feed = updates(paths.FEED)
     with lab.factd() as factd:
@@ -157,14 +159,22 @@ def writable(lab: Lab) -> list[Update]:
         render_all(factd, facts)
         for fact in facts:
             case = candidates.case_of(factd, [fact], live)
-            probes = tuple(p for p in case.exam.probes if p.kind in ("edit", "paraphrase"))
+            kinds = ("edit", "paraphrase", "namesake", "neighbourhood")
+            probes = tuple(p for p in case.exam.probes if p.kind in kinds)
             delta = candidates.solved(factd, case.batch)
             exam = replace(case.exam, probes=probes, texts={}, questions={})
-            rows = candidates.examined(factd, case, delta, exam=exam, gates=()).report["facts"]
-            written = [row for row in rows if row["written"]]
-            if all(row["right"] * 2 >= row["asked"] for row in written):
+            report = candidates.examined(factd, case, delta, exam=exam, gates=()).report
+            written = [row for row in report["facts"] if row["written"]]
+            taken = all(row["right"] * 2 >= row["asked"] for row in written)
+            if taken and spared(report):
                 found.append(fact.update.revision)
     return [update for update in feed if update["revision"] in found]
+
+
+def spared(report: Mapping[str, Any]) -> bool:
+    """Other subjects keep their answers, but for one in three of those that have words of the name in common."""
+    kept = {(m["check"], m["metric"]): m["value"] for m in report["measurements"]}
+    return bool(kept.get(("namesakes", "kept"), 1.0) >= 2 / 3)
 
 
 def render_all(factd: Factd, facts: Sequence[Fact]) -> None:
@@ -330,7 +340,7 @@ def run(*, clean: int = 40, only: str = "") -> dict[str, Any]:
         for title, plan in wanted:
             if only in title:
                 rows.append(played(lab, title, plan))
-                print(rows[-1].as_row(), flush=True)
+                log.info("scenario", **rows[-1].as_row())
     bad = [row for row in rows if not row.name.startswith("clean")]
     good = [row for row in rows if row.name.startswith("clean")]
     return document(

@@ -17,6 +17,8 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
+from editor.model import EditableModel
+
 Row = Mapping[str, Any]
 
 
@@ -42,6 +44,45 @@ def settle(device: torch.device | str) -> None:
     """Wait for a GPU."""
     if str(device).startswith("cuda"):
         torch.cuda.synchronize()
+
+
+class Inside:
+    """Seconds inside a model: its body, its blocks run one by one, its norm and its unembedding; what is nested counts once."""
+
+    def __init__(self, model: EditableModel) -> None:
+        self.seconds, self.depth, self.since = 0.0, 0, 0.0
+        named = (model.family.norm, model.family.unembedding)
+        parts = [
+            model.model.base_model,
+            *model.blocks,
+            *map(model.model.get_submodule, named),
+        ]
+        self.handles = [
+            handle
+            for part in parts
+            for handle in (
+                part.register_forward_pre_hook(lambda *_: self.enter()),
+                part.register_forward_hook(lambda *_: self.leave()),
+            )
+        ]
+
+    def enter(self) -> None:
+        """A pass begins."""
+        if not self.depth:
+            self.since = time.perf_counter()
+        self.depth += 1
+
+    def leave(self) -> None:
+        """It ends."""
+        self.depth -= 1
+        if not self.depth:
+            self.seconds += time.perf_counter() - self.since
+
+    def closed(self) -> float:
+        """The seconds, with the hooks taken off."""
+        for handle in self.handles:
+            handle.remove()
+        return self.seconds
 
 
 def matrix_rate(device: torch.device | str, dtype: torch.dtype, *, size: int = 1024) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bench.measure import document, matrix_rate, operations, timed
+from bench.measure import Inside, document, matrix_rate, operations, timed
 from bench.world import World, open_world
 from editor import score
 from editor.generate import read
@@ -86,37 +86,3 @@ def line(
         "same answers": same,
         "in the model": None,
     }
-
-
-class Inside:
-    """Seconds inside the model's own forward pass."""
-
-    def __init__(self, model: EditableModel) -> None:
-        self.seconds, self.clocks = 0.0, []  # type: ignore[var-annotated]  # open clocks
-        body = model.model.base_model
-        self.handles = [
-            body.register_forward_pre_hook(lambda *_: self.enter()),
-            body.register_forward_hook(lambda *_: self.leave()),
-        ]
-        head = model.model.get_submodule(model.family.unembedding)
-        self.handles += [
-            head.register_forward_pre_hook(lambda *_: self.enter()),
-            head.register_forward_hook(lambda *_: self.leave()),
-        ]
-
-    def enter(self) -> None:
-        """A pass begins."""
-        clock = timed()
-        self.clocks.append((clock, clock.__enter__()))
-
-    def leave(self) -> None:
-        """It ends."""
-        context, clock = self.clocks.pop()
-        context.__exit__(None, None, None)
-        self.seconds += clock.seconds
-
-    def closed(self) -> float:
-        """The seconds, with the hooks taken off."""
-        for handle in self.handles:
-            handle.remove()
-        return self.seconds

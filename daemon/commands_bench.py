@@ -68,6 +68,41 @@ def scale(
 
 
 @bench_app.command()
+def disasters(
+    only: Annotated[str, typer.Option(help="A part of a scenario's name.")] = "",
+    clean: Annotated[int, typer.Option(min=0, help="Batches without a fault.")] = 40,
+    as_json: Json = False,
+) -> None:
+    """Planted disasters and clean batches through the whole edit: caught, and the right facts set aside? (half an hour)"""
+    with sentences():
+        from bench import disasters as bench
+
+        shown(bench.run(clean=clean, only=only), as_json)
+
+
+@bench_app.command()
+def blame(as_json: Json = False) -> None:
+    """64 facts, three of them bad: solves until they are found (minutes)."""
+    with sentences():
+        from bench import blame as bench
+
+        shown(bench.run(), as_json)
+
+
+@bench_app.command()
+def checks(
+    facts: Annotated[int, typer.Option(min=1, max=69)] = 50,
+    known: Annotated[int, typer.Option(min=1, help="Per language.")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """What all checks of a batch cost, and how much of it is the model's."""
+    with sentences():
+        from bench import checks as bench
+
+        shown(bench.run(facts=facts, known=known), as_json)
+
+
+@bench_app.command()
 def store(
     facts: Annotated[int, typer.Option(min=1000)] = 1_000_000,
     url: Annotated[str, typer.Option(help="An empty database; a SQLite file without.")] = "",

@@ -33,33 +33,35 @@ def narrow(factd: Factd, case: Case, found: Examined, *, solves: int) -> Narrowe
     if not case.ground.new or solves <= 0:
         return Narrowed(facts={}, reasons={}, solves=0, why_not="no new facts to look among")
     suspect = suspects.suspects(factd, case, found)
-    blamed = _blamed(factd, case, found, suspect, solves)
+    found_guilty = blamed(factd, case, found, suspect, solves)
     most = max(1, int(factd.config.blame.most * len(case.ground.new)))
     log.info(
         "candidate narrowed",
-        guilty=len(blamed.guilty),
-        solves=blamed.solves,
-        complete=blamed.complete,
+        guilty=len(found_guilty.guilty),
+        solves=found_guilty.solves,
+        complete=found_guilty.complete,
     )
-    if not blamed.complete:
-        return _none(blamed, f"{blamed.solves} solves did not find the facts that cause it")
-    if len(blamed.guilty) > most:
-        share = f"{len(blamed.guilty)} of {len(case.ground.new)} new facts"
+    if not found_guilty.complete:
         return _none(
-            blamed, f"{share} would have to be set aside; look at the settings and the gates"
+            found_guilty, f"{found_guilty.solves} solves did not find the facts that cause it"
+        )
+    if len(found_guilty.guilty) > most:
+        share = f"{len(found_guilty.guilty)} of {len(case.ground.new)} new facts"
+        return _none(
+            found_guilty, f"{share} would have to be set aside; look at the settings and the gates"
         )
     why = "; ".join(finding.sentence for finding in found.decision.failed[:4])
     return Narrowed(
         facts={
             id_: {
                 **suspect.evidence[id_],
-                "found": blamed.evidence.get(id_, ""),
+                "found": found_guilty.evidence.get(id_, ""),
                 "gates": [f.gate for f in found.decision.failed],
             }
-            for id_ in blamed.guilty
+            for id_ in found_guilty.guilty
         },
-        reasons={id_: _reason(id_, found.decision, why) for id_ in blamed.guilty},
-        solves=blamed.solves,
+        reasons={id_: _reason(id_, found.decision, why) for id_ in found_guilty.guilty},
+        solves=found_guilty.solves,
     )
 
 
@@ -72,7 +74,7 @@ def _reason(fact: str, decision: Decision, why: str) -> str:
     return f"caused: {own[0] if own else why}"
 
 
-def _blamed(factd: Factd, case: Case, found: Examined, suspect: Suspects, solves: int) -> Blamed:
+def blamed(factd: Factd, case: Case, found: Examined, suspect: Suspects, solves: int) -> Blamed:
     """The search; without a trial where every gate that failed names its facts."""
     failed = found.decision.failed
     if suspect.direct and all(set(f.facts) & set(suspect.direct) for f in failed):

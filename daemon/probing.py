@@ -199,8 +199,8 @@ def neighbours(fact: Fact, ground: Ground, language: str, plan: Plan) -> "list[P
 
 
 def namesakes(fact: Fact, ground: Ground, language: str, plan: Plan) -> "list[Probe]":
-    """Facts of the base about other subjects whose names share words with the edited one."""
-    name = fact.subject.labels.get(language)
+    """Facts of the base about other subjects whose names share words with the edited one, of its relation first."""
+    name, count = fact.subject.labels.get(language), plan.sizes.namesakes
     if not name:
         return []
     like = [
@@ -210,7 +210,9 @@ def namesakes(fact: Fact, ground: Ground, language: str, plan: Plan) -> "list[Pr
         and writable(k, plan.catalogue[k.relation], (language,))
         and alike(name, k.subject.labels[language])
     ]
-    picked = chosen(like, plan.sizes.namesakes, fact.id)
+    near = [k for k in like if k.relation == fact.relation]
+    far = [k for k in like if k.relation != fact.relation]
+    picked = [*chosen(near, count, fact.id), *chosen(far, count, fact.id)][:count]
     return [held(k, number, language, plan, kind="namesake") for number, k in enumerate(picked)]
 
 
