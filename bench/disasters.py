@@ -33,6 +33,7 @@ from daemon.config import load_config
 from daemon.errors import FactdError, Refused
 from daemon.log import log
 from daemon.pulling import ingest_file
+from editor.corrections import HeadCorrections, save_corrections
 from editor.edits import EditBatch
 from editor.files import write_folder
 from editor.value_cache import folder_of, values_for
@@ -217,6 +218,30 @@ def tamper(factd: Factd, values: Mapping[str, str]) -> None:
         write_folder(folder, fill, {})
 
 
+def switch_heads_on(factd: Factd, size: float) -> None:
+    """Corrections of a few heads in the last blocks, `size` long each, as if they had been trained so."""
+    if not size:
+        return
+    model = factd.workbench.model()
+    heads = tuple((len(model.blocks) - 2, head) for head in range(4))
+    width = model.head_weight(0).shape[-1]
+    drawn = torch.randn(len(heads), width, generator=torch.Generator().manual_seed(0))
+    vectors = size * drawn / drawn.norm(dim=-1, keepdim=True)
+    grid = torch.zeros(len(model.blocks), model.heads)
+    held = HeadCorrections(
+        language="es",
+        base_fingerprint=model.fingerprint,
+        trained_on="planted",
+        heads=heads,
+        vectors=vectors,
+        relevance=grid,
+        gains=grid.clone(),
+        facts=0,
+        settings={},
+    )
+    save_corrections(held, factd.workspace)
+
+
 def value_settings(factd: Factd, batch: EditBatch) -> Any:
     """What the values of a batch are found with."""
     settings = factd.method_settings()
@@ -262,7 +287,7 @@ def played(lab: Lab, name: str, plan: Plan) -> Outcome:
     relations = None
     if plan.broken_relation:
         relations = broken_catalogue(plan.broken_relation, lab.folder / "relations")
-    with lab.factd(own_values=bool(plan.values), relations=relations) as factd:
+    with lab.factd(own_values=bool(plan.values or plan.heads), relations=relations) as factd:
         if plan.first:
             ingested(factd, plan.first)
             made = editing.edit(factd, who="bench", why="first")
@@ -270,18 +295,19 @@ def played(lab: Lab, name: str, plan: Plan) -> Outcome:
             publishing.publish(factd, made.release)
         ingested(factd, plan.updates)
         tamper(factd, plan.values)
-        told, solves, held = "", 0, frozenset[str]()
+        switch_heads_on(factd, plan.heads)
+        told, solves, held, alarmed = "", 0, frozenset[str](), False
         try:
             found = editing.edit(factd, who="bench", why=name)
             told, solves = "; ".join(found.decision.reasons), found.solves
-            held = in_release(factd, found.release)
+            held, alarmed = in_release(factd, found.release), bool(found.earlier)
         except (Refused, FactdError) as error:
             told = str(error)
         aside = set_aside(factd)
         wanted = {u["revision"] for u in plan.updates} - plan.guilty
         return Outcome(
             name=name,
-            caught=not held & plan.guilty and bool(aside or told),
+            caught=not held & plan.guilty and bool(aside or told or alarmed),
             right=frozenset(aside) == plan.guilty,
             published=wanted <= held,
             solves=solves,
@@ -328,14 +354,14 @@ def clean_batches(world: World, count: int) -> Iterator[tuple[str, Plan]]:
         yield f"clean ({seed + 1}, {'second batch' if first else 'first batch'})", plan
 
 
-def run(*, clean: int = 40, only: str = "") -> dict[str, Any]:
-    """The table, and what it adds up to."""
+def run(*, clean: int = 40, only: str = "", part: int = 1, parts: int = 1) -> dict[str, Any]:
+    """The table, and what it adds up to. part: of several processes that share the scenarios."""
     with tempfile.TemporaryDirectory() as name:
         lab = Lab(Path(name))
         lab.prepare()
         able = writable(lab)
         world = World(able, updates(paths.FACTS))
-        wanted = [*scenarios(world), *clean_batches(world, clean)]
+        wanted = [*scenarios(world), *clean_batches(world, clean)][part - 1 :: parts]
         rows = []
         for title, plan in wanted:
             if only in title:

@@ -71,13 +71,15 @@ def scale(
 def disasters(
     only: Annotated[str, typer.Option(help="A part of a scenario's name.")] = "",
     clean: Annotated[int, typer.Option(min=0, help="Batches without a fault.")] = 40,
+    part: Annotated[int, typer.Option(min=1, help="Of several processes that share them.")] = 1,
+    parts: Annotated[int, typer.Option(min=1)] = 1,
     as_json: Json = False,
 ) -> None:
     """Planted disasters and clean batches through the whole edit: caught, and the right facts set aside? (half an hour)"""
     with sentences():
         from bench import disasters as bench
 
-        shown(bench.run(clean=clean, only=only), as_json)
+        shown(bench.run(clean=clean, only=only, part=part, parts=parts), as_json)
 
 
 @bench_app.command()

@@ -177,11 +177,27 @@ def _narrowed(cycle: Cycle, found: Edited, case: Case, measured: Examined) -> bo
     cycle.rejected.append(found.candidate)
     narrowed = narrowing.narrow(cycle.factd, case, measured, solves=cycle.solves)
     cycle.solves -= narrowed.solves
-    if narrowed.facts:
+    if narrowed.heads:
+        _switch_heads_off(cycle, found)
+    elif narrowed.facts:
         cycle.put_aside(narrowed.reasons, narrowed.facts, found.candidate)
     else:
         log.info("nothing set aside", candidate=found.candidate, why=narrowed.why_not)
-    return bool(narrowed.facts)
+    return narrowed.heads or bool(narrowed.facts)
+
+
+def _switch_heads_off(cycle: Cycle, found: Edited) -> None:
+    """The head corrections make a candidate fail, not its facts: `factd heads on` tries them again."""
+    from editor.corrections import switch, switched_on
+
+    factd, base = cycle.factd, cycle.factd.workbench.model().fingerprint
+    why = "; ".join(found.decision.reasons[:2])
+    for held in switched_on(factd.workspace, base):
+        switch(factd.workspace, base, held.language, "off")
+        what = f"heads off {held.language}, for candidate {found.candidate}"
+        with factd.store.begin() as session:
+            release_queries.record(session, who="factd", what=what, why=why, now=factd.now())
+        log.error("head corrections switched off", language=held.language, why=why)
 
 
 def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
@@ -209,7 +225,11 @@ def _refuse_rejected(cycle: Cycle, case: Case) -> None:
     with cycle.factd.store.read() as session:
         before = release_queries.list_candidates(session)
     rejected = [
-        c.id for c in before if c.batch_id == case.batch.id and c.status is CandidateStatus.REJECTED
+        c.id
+        for c in before
+        if c.batch_id == case.batch.id
+        and c.status is CandidateStatus.REJECTED
+        and c.id not in cycle.rejected
     ]
     if rejected and not cycle.again:
         raise Refused(

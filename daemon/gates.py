@@ -109,7 +109,7 @@ class GatesTable(Table):
     edit_generation: Threshold = Threshold(bound=0.90)
     paraphrase_generation: Threshold = Threshold(bound=0.70, surely=0.20, sample=2)
     fact_right: float = Field(default=0.25, ge=0, le=1)  # of each new fact in each written language
-    neighbourhood_success: Threshold = Threshold(bound=0.80)
+    neighbourhood_success: Threshold = Threshold(bound=0.80, doubt="passes", sample=8)
     neighbourhood_lost: Threshold = Threshold(
         bound=0.15, doubt="passes", sample=8
     )  # against the base model

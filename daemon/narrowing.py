@@ -9,7 +9,7 @@ from daemon.blame import Blamed, blame
 from daemon.bootstrap import Factd
 from daemon.candidates import Case, Examined
 from daemon.log import log
-from daemon.policy import Decision
+from daemon.policy import Decision, Gate
 from daemon.suspects import Suspects
 from store import measured_queries, settling
 from store.facts import Ruling
@@ -26,10 +26,13 @@ class Narrowed:
     reasons: Mapping[str, str]  # id -> in words
     solves: int
     why_not: str = ""
+    heads: bool = False  # not facts but the head corrections that are switched on
 
 
 def narrow(factd: Factd, case: Case, found: Examined, *, solves: int) -> Narrowed:
     """The new facts without which a failed candidate passes, by at most `solves` solves."""
+    if heads_cause(factd, case, found):
+        return Narrowed(facts={}, reasons={}, solves=0, heads=True)
     if not case.ground.new or solves <= 0:
         return Narrowed(facts={}, reasons={}, solves=0, why_not="no new facts to look among")
     suspect = suspects.suspects(factd, case, found)
@@ -65,6 +68,24 @@ def narrow(factd: Factd, case: Case, found: Examined, *, solves: int) -> Narrowe
     )
 
 
+def heads_cause(factd: Factd, case: Case, found: Examined) -> bool:
+    """The candidate passes without its head corrections; no solve, they are a part of the delta."""
+    from editor.corrections import without_heads
+
+    if not found.delta.settings.get("head_corrections"):
+        return False
+    plain = without_heads(found.delta)
+    exam = suspects.exam_of(found.decision, case.exam)
+    return candidates.examined(
+        factd, case, plain, exam=exam, gates=_failed_gates(factd, found)
+    ).decision.accepted
+
+
+def _failed_gates(factd: Factd, found: Examined) -> list[Gate]:
+    names = {finding.gate for finding in found.decision.failed}
+    return [gate for gate in factd.gates if gate.name in names]
+
+
 def _none(blamed: Blamed, why: str) -> Narrowed:
     return Narrowed(facts={}, reasons={}, solves=blamed.solves, why_not=why)
 
@@ -80,8 +101,7 @@ def blamed(factd: Factd, case: Case, found: Examined, suspect: Suspects, solves:
     if suspect.direct and all(set(f.facts) & set(suspect.direct) for f in failed):
         evidence = dict.fromkeys(suspect.direct, "measured on the fact itself")
         return Blamed(guilty=suspect.direct, solves=0, complete=True, evidence=evidence)
-    names = {finding.gate for finding in failed}
-    gates = [gate for gate in factd.gates if gate.name in names]
+    gates = _failed_gates(factd, found)
     exam = suspects.exam_of(found.decision, case.exam)
 
     def passes(left_out: frozenset[str]) -> bool:

@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from store.catalogue import Catalogue
 from store.facts import Entity, Fact
 
+ARTICLES = frozenset(
+    "the a an el la los las lo un una els les en na le il gli i o os as der die das".split()
+)  # noqa: SIM905 - a line
+MANY = 3  # known names that hold a new one; from then on it is told from none of them
 FEW = 20  # known pairs of a relation; below, a share of them says nothing
 LONGEST_LABEL = 120  # characters
 BROKEN = re.compile(r"[\x00-\x1f\x7f\ufffd]|Ã[\x80-\xbf©¨±³¼§´]|â€")
@@ -36,6 +40,10 @@ class Register:
     owners: Mapping[tuple[str, str], frozenset[str]]  # (language, name) -> things
     kinds: Mapping[str, frozenset[str]]  # thing -> kinds that it has in the catalogue's relations
     pairs: Mapping[str, int]  # relation -> known pairs
+    said: Mapping[tuple[str, str, str], tuple[Fact, ...]]  # (relation, language, subject's name)
+    parts: Mapping[
+        tuple[str, str], frozenset[tuple[str, ...]]
+    ]  # (language, word) -> names in words
 
     @classmethod
     def of(cls, known: Sequence[Fact], catalogue: Catalogue) -> "Register":
@@ -44,7 +52,10 @@ class Register:
         owners: dict[tuple[str, str], set[str]] = {}
         kinds: dict[str, set[str]] = {}
         pairs: dict[str, set[str]] = {}
+        said: dict[tuple[str, str, str], list[Fact]] = {}
         for fact in known:
+            for language, label in fact.subject.labels.items():
+                said.setdefault((fact.relation, language, bare(label)), []).append(fact)
             relation = catalogue[fact.relation]
             pairs.setdefault(fact.relation, set()).add(fact.subject.id)
             for thing, kind in (
@@ -60,7 +71,28 @@ class Register:
             owners={k: frozenset(v) for k, v in owners.items()},
             kinds={k: frozenset(v) for k, v in kinds.items()},
             pairs={k: len(v) for k, v in pairs.items()},
+            said={k: tuple(v) for k, v in said.items()},
+            parts=_parts(owners),
         )
+
+
+def _parts(
+    owners: Mapping[tuple[str, str], set[str]],
+) -> dict[tuple[str, str], frozenset[tuple[str, ...]]]:
+    """Names of several words by each of their words."""
+    found: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+    for language, name in owners:
+        words = tuple(name.split())
+        for word in words if len(words) > 1 else ():
+            found.setdefault((language, word), set()).add(words)
+    return {key: frozenset(names) for key, names in found.items()}
+
+
+def bare(name: str) -> str:
+    """A name as the model may take it for another: without case, punctuation around its words, and a leading article."""
+    words = [word.strip(".,;:!?\"'«»()") for word in name.casefold().replace("’", "'").split()]
+    words = [word for word in words if word]
+    return " ".join(words[1:] if len(words) > 1 and words[0] in ARTICLES else words)
 
 
 def screen(
@@ -76,7 +108,7 @@ def screen(
     for suspect in (
         *_floods(new, register, relation_share),
         *(s for fact in new for s in _of_one(fact, register, catalogue)),
-        *_contradictions(new, earlier),
+        *_contradictions(new, earlier, register),
     ):
         found.setdefault(suspect.fact, suspect)
     return tuple(found[fact.id] for fact in new if fact.id in found)
@@ -95,6 +127,27 @@ def _of_one(fact: Fact, register: Register, catalogue: Catalogue) -> Iterator[Su
                     evidence={"language": language, "label": label[:200]},
                 )
     yield from _of_another_kind(fact, register, catalogue)
+    yield from _part_of_many(fact, register)
+
+
+def _part_of_many(fact: Fact, register: Register) -> Iterator[Suspect]:
+    """A subject that nobody knows, whose name is a part of many known ones: an edit of it is met in all of them."""
+    if fact.subject.id in register.names:
+        return
+    for language, label in sorted(fact.subject.labels.items()):
+        words = tuple(label.casefold().split())
+        held = register.parts.get((language, words[0]), frozenset()) if words else frozenset()
+        whole = sorted(" ".join(name) for name in held if _holds(name, words))
+        if len(whole) >= MANY:
+            reason = f"its subject's name in {language}, {label!r}, is a part of {len(whole)} known names"
+            yield Suspect(fact=fact.id, reason=reason, evidence={"names": whole[:5]})
+
+
+def _holds(name: tuple[str, ...], words: tuple[str, ...]) -> bool:
+    size = len(words)
+    return size < len(name) and any(
+        name[n : n + size] == words for n in range(len(name) - size + 1)
+    )
 
 
 def unsayable(label: str) -> str:
@@ -157,14 +210,20 @@ def _of_another_kind(fact: Fact, register: Register, catalogue: Catalogue) -> It
             yield Suspect(fact=fact.id, reason=reason, evidence={"kinds": sorted(held)})
 
 
-def _contradictions(new: Sequence[Fact], earlier: Sequence[Fact]) -> Iterator[Suspect]:
+def _contradictions(
+    new: Sequence[Fact], earlier: Sequence[Fact], register: Register
+) -> Iterator[Suspect]:
     """Different subjects of one name with different objects: no wording could tell them apart."""
     said: dict[tuple[str, str, str], list[Fact]] = {}
     for fact in (*earlier, *new):
         for language, name in fact.subject.labels.items():
-            said.setdefault((fact.relation, language, name.casefold()), []).append(fact)
+            said.setdefault((fact.relation, language, bare(name)), []).append(fact)
     fresh = {fact.id for fact in new}
-    for (_, language, _), facts in sorted(said.items()):
+    for key, told in sorted(said.items()):
+        language, subjects = key[1], {fact.subject.id for fact in told}
+        replaced = {fact.update.pair for fact in told}
+        known = [f for f in register.said.get(key, ()) if f.update.pair not in replaced]
+        facts = [*told, *(f for f in known if f.subject.id not in subjects)]
         labels = {fact.object.labels.get(language, "").casefold() for fact in facts} - {""}
         if len(labels) > 1:
             ids = [fact.id for fact in facts]
