@@ -164,10 +164,10 @@ def writable(lab: Lab) -> list[Update]:
             probes = tuple(p for p in case.exam.probes if p.kind in kinds)
             delta = candidates.solved(factd, case.batch)
             exam = replace(case.exam, probes=probes, texts={}, questions={})
-            report = candidates.examined(factd, case, delta, exam=exam, gates=()).report
-            written = [row for row in report["facts"] if row["written"]]
+            said = candidates.examined(factd, case, delta, exam=exam, gates=())
+            written = [row for row in said.report["facts"] if row["written"]]
             taken = all(row["right"] * 2 >= row["asked"] for row in written)
-            if taken and spared(report):
+            if taken and said.decision.accepted and spared(said.report):
                 found.append(fact.update.revision)
     return [update for update in feed if update["revision"] in found]
 

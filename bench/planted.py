@@ -256,7 +256,7 @@ KINDS: Mapping[str, tuple[Kind, int]] = {  # name -> how, and how often with oth
         substring(en="Guinea", es="Guinea", ca="Guinea", fr="Guinée"),
         2,
     ),
-    "head corrections much too strong: drift, no fact to blame": (strong_heads(40.0), 3),
+    "head corrections much too strong: drift, no fact to blame": (strong_heads(1500.0), 3),
     "early edits overwritten by near namesakes": (overwriting, 3),
     "a relation with another one's wordings": (broken_wording("P37"), 3),
 }

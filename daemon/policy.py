@@ -95,7 +95,8 @@ class Decision:
 def judge(report: Report, gates: Sequence[Gate], *, fact_right: float = 0.0) -> Decision:
     """Accepted where every gate passes and every number is one.
 
-    fact_right: the least share of right answers that each new fact must have in each language it was written in.
+    fact_right: the least share of right answers, and of those in unseen wordings, that each new fact must have in each
+    language it was written in.
     """
     findings = [
         *_no_numbers(report["measurements"]),
@@ -236,8 +237,8 @@ def _of_facts(report: Report, least: float) -> Iterator[Finding]:
     rows = [row for row in report.get("facts") or () if row["new"] and row["written"]]
     for language in sorted({row["language"] for row in rows}):
         mine = [row for row in rows if row["language"] == language]
-        lost = [row for row in mine if row["right"] < least * row["asked"]]
-        shares = [row["right"] / row["asked"] for row in mine]
+        shares = [answered(row) for row in mine]
+        lost = [row for row, share in zip(mine, shares, strict=True) if share < least]
         text = f"{len(lost)} of {len(mine)} new facts are not answered in {language}"
         said = "; ".join(f"{r['fact']} {r['right']} of {r['asked']}" for r in lost[:5])
         yield Finding(
@@ -253,6 +254,16 @@ def _of_facts(report: Report, least: float) -> Iterator[Finding]:
             sentence=f"{text} ({said})" if lost else f"every new fact is answered in {language}",
             facts=tuple(row["fact"] for row in lost),
         )
+
+
+def answered(row: Row) -> float:
+    """The share of a fact's questions that are answered right, or of those in unseen wordings where that is less.
+
+    What is said to its own prompts alone is repeated, not known.
+    """
+    share = row["right"] / row["asked"]
+    unseen = row.get("unseen", 0)
+    return min(share, row["unseen_right"] / unseen) if unseen else share
 
 
 def _of_earlier(report: Report) -> Iterator[Finding]:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from store.catalogue import Catalogue
 from store.facts import Entity, Fact
 
-ARTICLES = frozenset(
-    "the a an el la los las lo un una els les en na le il gli i o os as der die das".split()
-)  # noqa: SIM905 - a line
+ARTICLES = frozenset(  # of the seven languages of the catalogue
+    {"the", "a", "an", "el", "la", "los", "las", "lo", "un", "una", "els", "les", "en", "na"}
+    | {"le", "il", "gli", "i", "o", "os", "as", "der", "die", "das"}
+)
 MANY = 3  # known names that hold a new one; from then on it is told from none of them
 FEW = 20  # known pairs of a relation; below, a share of them says nothing
 LONGEST_LABEL = 120  # characters

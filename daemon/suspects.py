@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.bootstrap import Factd
 from daemon.candidates import Case, Examined
-from daemon.policy import Decision
+from daemon.policy import Decision, answered
 
 if TYPE_CHECKING:
     from editor.checks import Asked, Evidence
@@ -111,7 +111,7 @@ def _wrong(report: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {}
     for row in report["facts"]:
         if row["new"] and row["written"]:
-            share = 1 - row["right"] / row["asked"]
+            share = 1 - answered(row)
             found[row["fact"]] = max(found.get(row["fact"], 0.0), share)
     return found
 

@@ -1,6 +1,13 @@
-"""Figures of a report as SVG text; nothing is shown or written, no global state of the plotting library is touched."""
+"""Figures of a report as SVG text; nothing is shown or written, no global state of the plotting library is touched.
 
+Ink that has no colour of its own takes that of the text around the figure, and grounds are transparent: one figure serves light
+and dark pages.
+"""
+
+import re
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from html import escape
 from io import StringIO
 from typing import Any
 
@@ -12,55 +19,112 @@ from editor.checks import Measurement
 from editor.tracing import Trace
 from editor.trials import Point
 
-SIZE = (7.0, 3.6)
+SIZE = (5.2, 3.2)  # inches; still legible when a phone shows three quarters of it
+AFTER, BASE, LIVE = "#3b7dd8", "#d1495b", "#b07a00"  # 3:1 or more on white and on near black
+COLOURS = (AFTER, "#c96a00", "#22895c", "#9a5fc8", BASE, "#6f7b87")
+PLAIN = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+DPI = 160  # of what is drawn as pixels
 
 
-def as_svg(figure: Figure) -> str:
-    """A figure as SVG, the same text for the same figure."""
+def as_svg(figure: Figure, name: str = "") -> str:
+    """A figure as SVG, the same text for the same figure and name; texts stay texts, ids are its own.
+
+    Several may stand in one page when their names differ. name: what a reader who sees no pictures is told.
+    """
     figure.tight_layout()
     out = StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "factd"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+    with matplotlib.rc_context({"svg.hashsalt": "factd", "svg.fonttype": "none"}):
+        figure.savefig(out, format="svg", metadata=PLAIN, transparent=True, dpi=DPI)
+    drawn = re.sub(r"#000000|(?<=px )'[^;\"]+sans-serif", _of_the_page, out.getvalue())
+    return _labelled(_with_own_ids(drawn, name), name)
 
 
-def axes_of(figure: Figure, x: str, y: str) -> Any:
-    """The axes of an empty figure, with names."""
-    found = figure.add_subplot()
+def _of_the_page(found: re.Match[str]) -> str:
+    return "currentColor" if found[0].startswith("#") else "sans-serif"
+
+
+def _with_own_ids(svg: str, name: str) -> str:
+    """Ids that nothing refers to are left out, the others begin with a mark of this figure."""
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
+    mark = "f" + sha256((name + svg).encode()).hexdigest()[:8]
+
+    def renamed(found: re.Match[str]) -> str:
+        return f' id="{mark}-{found[1]}"' if found[1] in used else ""
+
+    named = re.sub(r' id="([^"]+)"', renamed, svg)
+    return re.sub(r'((?:href="|url\()#)', rf"\g<1>{mark}-", named)
+
+
+def _labelled(svg: str, name: str) -> str:
+    label = f'<svg role="img" aria-label="{escape(name)}" '
+    return svg.replace("<svg ", label, 1) if name else svg
+
+
+def axes_of(figure: Figure, x: str, y: str, place: tuple[int, int, int] = (1, 1, 1)) -> Any:
+    """The axes of an empty figure, or of a place (rows, columns, number) in its grid, with names and without a frame."""
+    found = figure.add_subplot(*place)
     found.set_xlabel(x)
     found.set_ylabel(y)
+    found.spines[["top", "right"]].set_visible(False)
+    found.tick_params(labelsize=9, length=3)
     return found
 
 
 def answers_figure(measurements: Sequence[Measurement]) -> Figure:
-    """Right answers before and after, with 95 % intervals, by check and language."""
+    """Right answers of the base model, the live release and after, with 95 % intervals, by check and language."""
     rows = [m for m in measurements if m.metric in ("generation", "kept")]
-    figure = Figure(figsize=(SIZE[0], max(1.5, 0.32 * len(rows) + 1.0)))
-    axes = axes_of(figure, "share of right answers, greedy", "")
-    for place, row in enumerate(rows):
-        axes.plot([row.low, row.high], [place, place], color="C0", linewidth=3, alpha=0.35)
-        axes.plot([row.value], [place], "o", color="C0")
-        if row.before is not None:
-            axes.plot([row.before], [place], "|", color="C3", markersize=10)
-    axes.set_yticks(range(len(rows)), [f"{row.check} {row.language}" for row in rows])
-    axes.set_xlim(-0.02, 1.02)
-    axes.invert_yaxis()
+    return rows_figure(rows, "share of right answers, greedy", (-0.02, 1.02))
+
+
+def rows_figure(
+    rows: Sequence[Measurement], label: str, ends: tuple[float, float] | None = None
+) -> Figure:
+    """A line for every measurement: its value with its interval beside the base's and the live release's."""
+    figure = Figure(figsize=(SIZE[0], 0.21 * len(rows) + 1.1))
+    axes = axes_of(figure, label, "")
+    places = range(len(rows))
+    axes.hlines(places, [m.low for m in rows], [m.high for m in rows], AFTER, lw=4, alpha=0.35)
+    for values, mark, colour, name in _three(rows):
+        if any(value is not None for value in values):
+            numbers = [float("nan") if value is None else value for value in values]
+            axes.plot(numbers, places, mark, color=colour, label=name, mew=2, ms=mark_size(mark))
+    axes.set_yticks(places, [f"{m.check.replace('_', ' ')}  {m.language}" for m in rows])
+    axes.set_xlim(ends)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(axis="x", alpha=0.25, linewidth=0.6)
+    figure.legend(loc="upper right", ncols=3, frameon=False, fontsize=9, handletextpad=0.2)
     return figure
 
 
+def _three(rows: Sequence[Measurement]) -> tuple[tuple[list[float | None], str, str, str], ...]:
+    return (
+        ([m.before for m in rows], "|", BASE, "base model"),
+        ([m.live for m in rows], "x", LIVE, "live release"),
+        ([m.value for m in rows], "o", AFTER, "after, 95 %"),
+    )
+
+
+def mark_size(mark: str) -> float:
+    """Points: a stroke is longer than a dot is wide."""
+    return {"|": 9.0, "x": 5.0}.get(mark, 4.0)
+
+
 def norms_figure(diagnostics: Mapping[str, float]) -> Figure:
-    """How far each layer's weight moved, and the highest leverage of an edit there."""
-    figure = Figure(figsize=SIZE)
-    axes = axes_of(figure, "layer", "ratio")
-    for name, label in (("update_norm_ratio", "‖ΔW‖ / ‖W‖"), ("leverage_max", "highest leverage")):
-        found = sorted(
-            (int(key.split(".")[1]), value)
-            for key, value in diagnostics.items()
-            if key.endswith(name)
+    """How far each layer's weight moved, and the highest leverage of an edit there, one above the other."""
+    found = {
+        label: sorted((int(k.split(".")[1]), v) for k, v in diagnostics.items() if k.endswith(name))
+        for name, label in (
+            ("update_norm_ratio", "‖ΔW‖ / ‖W‖"),
+            ("leverage_max", "highest leverage"),
         )
-        if found:
-            axes.plot([n for n, _ in found], [v for _, v in found], "o-", label=label)
-    axes.legend(fontsize=8)
+    }
+    shown = {label: values for label, values in found.items() if values}
+    figure = Figure(figsize=(SIZE[0], 0.6 + 1.5 * max(1, len(shown))))
+    for place, (label, values) in enumerate(shown.items(), 1):
+        axes = axes_of(figure, "layer", label, (len(shown), 1, place))
+        axes.plot([n for n, _ in values], [v for _, v in values], "o-", color=COLOURS[place - 1])
+        axes.set_xticks([n for n, _ in values])
+        axes.set_ylim(bottom=0)
     return figure
 
 
@@ -87,7 +151,7 @@ def trace_figure(found: Trace) -> Figure:
     ):
         axes.plot(values, "o-", label=label)
     axes.set_title(f"answer {found.clean:.2f}, with noise on the subject {found.corrupted:.2f}")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, frameon=False)
     return figure
 
 
@@ -100,5 +164,5 @@ def tuning_figure(points: Sequence[Point], level: float) -> Figure:
         label = f"layers {layers[0]}–{layers[-1]}"
         axes.plot([x for x, _ in curve], [y for _, y in curve], "o-", label=label)
     axes.axvline(level, color="grey", linewidth=0.5)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, frameon=False)
     return figure

@@ -46,6 +46,8 @@ class FactAnswers:
     right: int
     before: int
     live: int | None
+    unseen: int = 0  # of the questions, those in wordings that no edit used
+    unseen_right: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +172,8 @@ def _answers_of(fact: str, language: str, asked: Sequence[Asked]) -> FactAnswers
         right=sum(row.after.right for row in asked),
         before=sum(row.before.right for row in asked),
         live=sum(live) if live else None,
+        unseen=sum(row.probe.kind == "paraphrase" for row in asked),
+        unseen_right=sum(row.probe.kind == "paraphrase" and row.after.right for row in asked),
     )
 
 
