@@ -119,7 +119,12 @@ def verdict(page: Page) -> Verdict:
     kind = {True: "pass", False: "fail", None: "none"}[page.accepted]
     if page.accepted is False and reasons and all(how == "inconclusive" for how, _ in reasons):
         kind = "inconclusive"
-    word = {"pass": "Accepted", "fail": "Refused", "inconclusive": "Inconclusive", "none": "Not decided"}  # fmt: skip
+    word = {
+        "pass": "Accepted",
+        "fail": "Refused",
+        "inconclusive": "Inconclusive",
+        "none": "Not decided",
+    }
     return Verdict(kind=kind, word=word[kind], summary=summary(page, kind), reasons=reasons)
 
 
@@ -128,7 +133,9 @@ def why(page: Page) -> tuple[tuple[str, str], ...]:
     found = {f["sentence"]: f["verdict"] for f in page.findings if f["verdict"] != "pass"}
     for reason in page.reasons:
         found.setdefault(reason, "inconclusive" if reason.startswith("INCONCLUSIVE") else "fail")
-    return tuple(sorted(((kind, text) for text, kind in found.items()), key=lambda row: row[0] != "fail"))  # fmt: skip
+    return tuple(
+        sorted(((kind, text) for text, kind in found.items()), key=lambda row: row[0] != "fail")
+    )
 
 
 def summary(page: Page, kind: str) -> str:
@@ -182,7 +189,9 @@ def _of_layer(metric: str) -> tuple[str, str]:
 
 def depths(found: Mapping[str, Mapping[str, float]]) -> list[str]:
     """The layers' numbers in their order, "all" last."""
-    return sorted({n for held in found.values() for n in held}, key=lambda n: (n == "all", len(n), n))  # fmt: skip
+    return sorted(
+        {n for held in found.values() for n in held}, key=lambda n: (n == "all", len(n), n)
+    )
 
 
 def facts(rows: Iterable[Row], names: Mapping[str, str]) -> list[Fact]:

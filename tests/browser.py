@@ -12,8 +12,18 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
 SECONDS = 60
-SWITCHES = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
-    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")  # fmt: skip
+OWN = ("data:", "chrome:", "chrome-untrusted:", "devtools:")  # of the page, of the browser
+SWITCHES = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 def programs() -> tuple[str, str]:
@@ -61,7 +71,7 @@ def requested(browser: Chrome) -> list[str]:
     sent = [
         e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
     ]
-    return [url for url in sent if not url.startswith("data:")]
+    return [url for url in sent if not url.startswith(OWN)]
 
 
 def complaints(browser: Chrome) -> list[dict[str, Any]]:
