@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-postgresql test-gpu docs check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-gpu model clean
+.PHONY: demo test test-slow test-postgresql test-gpu docs check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-gates bench-gpu model clean
 
 demo: $(STAMP)
 	$(BIN)/factd demo --dir demo
@@ -33,7 +33,7 @@ docs: $(STAMP)
 	$(BIN)/python -m pytest -m case tests/integration tests/unit --cases docs/source-cases.md
 
 # Each writes its figures and plots into docs/; together more than an hour on two cores.
-bench: bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed
+bench: bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-gates
 
 bench-frontier: $(STAMP)
 	$(BIN)/python -m bench.frontier --weights 1200 2000 3000 --json docs/frontier.json --plot docs/frontier.png
@@ -55,6 +55,10 @@ bench-speed: $(STAMP)
 
 bench-store: $(STAMP)
 	$(BIN)/factd bench store --json > docs/bench-store.json
+
+# Planted disasters and clean batches, blame, what the checks cost; about an hour.
+bench-gates: $(STAMP)
+	for name in disasters blame checks; do $(BIN)/factd bench $$name --json > docs/bench-$$name.json || exit 1; done
 
 bench-gpu: $(STAMP)
 	PYTHON=$(BIN)/python sh bench/gpu.sh docs/bench-gpu.json

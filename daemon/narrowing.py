@@ -36,36 +36,36 @@ def narrow(factd: Factd, case: Case, found: Examined, *, solves: int) -> Narrowe
     if not case.ground.new or solves <= 0:
         return Narrowed(facts={}, reasons={}, solves=0, why_not="no new facts to look among")
     suspect = suspects.suspects(factd, case, found)
-    found_guilty = blamed(factd, case, found, suspect, solves)
-    most = max(1, int(factd.config.blame.most * len(case.ground.new)))
+    search = blamed(factd, case, found, suspect, solves)
     log.info(
         "candidate narrowed",
-        guilty=len(found_guilty.guilty),
-        solves=found_guilty.solves,
-        complete=found_guilty.complete,
+        guilty=len(search.guilty),
+        solves=search.solves,
+        complete=search.complete,
     )
-    if not found_guilty.complete:
-        return _none(
-            found_guilty, f"{found_guilty.solves} solves did not find the facts that cause it"
-        )
-    if len(found_guilty.guilty) > most:
-        share = f"{len(found_guilty.guilty)} of {len(case.ground.new)} new facts"
-        return _none(
-            found_guilty, f"{share} would have to be set aside; look at the settings and the gates"
-        )
-    why = "; ".join(finding.sentence for finding in found.decision.failed[:4])
+    why_not = _doubt(factd, case, search)
+    if why_not:
+        return Narrowed(facts={}, reasons={}, solves=search.solves, why_not=why_not)
+    gates = [finding.gate for finding in found.decision.failed]
     return Narrowed(
         facts={
-            id_: {
-                **suspect.evidence[id_],
-                "found": found_guilty.evidence.get(id_, ""),
-                "gates": [f.gate for f in found.decision.failed],
-            }
-            for id_ in found_guilty.guilty
+            id_: {**suspect.evidence[id_], "found": search.evidence.get(id_, ""), "gates": gates}
+            for id_ in search.guilty
         },
-        reasons={id_: _reason(id_, found.decision, why) for id_ in found_guilty.guilty},
-        solves=found_guilty.solves,
+        reasons={id_: _reason(id_, found.decision, suspect) for id_ in search.guilty},
+        solves=search.solves,
     )
+
+
+def _doubt(factd: Factd, case: Case, search: Blamed) -> str:
+    """Why what a search found is not acted on; empty where it is."""
+    if not search.complete:
+        return f"{search.solves} solves did not find the facts that cause it"
+    count = len(case.ground.new)
+    if len(search.guilty) > max(1, int(factd.config.blame.most * count)):
+        share = f"{len(search.guilty)} of {count} new facts"
+        return f"{share} would have to be set aside; look at the settings and the gates"
+    return ""
 
 
 def heads_cause(factd: Factd, case: Case, found: Examined) -> bool:
@@ -86,13 +86,14 @@ def _failed_gates(factd: Factd, found: Examined) -> list[Gate]:
     return [gate for gate in factd.gates if gate.name in names]
 
 
-def _none(blamed: Blamed, why: str) -> Narrowed:
-    return Narrowed(facts={}, reasons={}, solves=blamed.solves, why_not=why)
-
-
-def _reason(fact: str, decision: Decision, why: str) -> str:
+def _reason(fact: str, decision: Decision, suspect: Suspects) -> str:
+    """What speaks against a fact, in words: what was measured on itself, else what it causes."""
+    reach = suspect.evidence[fact]["value_reach"]
+    if reach is not None and reach > suspects.REACHED:
+        return f"its value lies {reach:.3g} times as far from the model's own as the settings allow"
     own = [finding.sentence for finding in decision.failed if fact in finding.facts]
-    return f"caused: {own[0] if own else why}"
+    caused = "; ".join(finding.sentence for finding in decision.failed[:3])
+    return own[0] if own else f"without it the gates pass, with it: {caused}"
 
 
 def blamed(factd: Factd, case: Case, found: Examined, suspect: Suspects, solves: int) -> Blamed:

@@ -261,8 +261,8 @@ def answered(row: Row) -> float:
 
     What is said to its own prompts alone is repeated, not known.
     """
-    share = row["right"] / row["asked"]
-    unseen = row.get("unseen", 0)
+    share: float = row["right"] / row["asked"]
+    unseen: int = row.get("unseen", 0)
     return min(share, row["unseen_right"] / unseen) if unseen else share
 
 

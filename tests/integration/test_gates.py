@@ -70,7 +70,7 @@ def test_a_fact_with_an_absurd_strength_is_set_aside_and_the_other_goes_on(
     assert fact["subject"]["id"] == "Zoeshost"
     assert operator("quarantine", "list")[0]["fact"] == fact["id"]
     (shown,) = operator("quarantine", "show", fact["id"][:8])
-    assert "value_reach_max" in shown["reason"]
+    assert "times as far from the model's own as the settings allow" in shown["reason"]
     assert operator("facts", "explain", fact["id"])["set_aside"] == [shown]
     text = operator.raw("quarantine", "show", fact["id"]).stdout
     assert "value_reach" in text and "candidate 1" in text
