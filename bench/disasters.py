@@ -47,7 +47,7 @@ WRITTEN = ("en", "es", "ca")
 CHANGES = (
     ('languages = ["en", "es", "ca", "fr"]', 'languages = ["en", "es", "ca"]'),
     ("known_sample = 120", 'known_sample = 120\nlanguages = ["en", "es", "ca", "fr"]'),
-    ("second_moment_weight = 1200.0", "second_moment_weight = 300.0"),
+    ("second_moment_weight = 1200.0", "second_moment_weight = 100.0"),
     ("v_num_grad_steps = 11", "v_num_grad_steps = 25"),
     ("loss_threshold = 0.1", "loss_threshold = 0.05"),
 )
