@@ -3,9 +3,9 @@
     factd bench disasters [--only TEXT] [--clean 40] [--json]
 
 Every scenario is a state of its own on the reference model: the world of 1998, a batch, the real steps. "Clean" changes are
-those of the feed that are clean when written alone: answered in every written language, and sparing at least two in three of
-the subjects with which their own shares words ("Canary Islands" takes the currency of other islands along). The others
-are what the gates are for, and are counted in the document.
+those of the feed that are clean when written alone (answered in every written language, sparing at least two in three of the
+subjects with which their own shares words: "Canary Islands" takes the currency of other islands along) and that are answered
+when all of them are written at once. The others are what the gates are for, and are counted in the document.
 """
 
 import json
@@ -41,6 +41,7 @@ from editor.writing import templates_for
 from reference import paths
 from store import catalogue, fact_queries, migrate, release_queries
 from store.facts import Fact
+from store.releases import Release
 
 SHARED = WORKSPACE / "disasters"
 WRITTEN = ("en", "es", "ca")
@@ -168,8 +169,20 @@ def writable(lab: Lab) -> list[Update]:
             written = [row for row in said.report["facts"] if row["written"]]
             taken = all(row["right"] * 2 >= row["asked"] for row in written)
             if taken and said.decision.accepted and spared(said.report):
-                found.append(fact.update.revision)
-    return [update for update in feed if update["revision"] in found]
+                found.append(fact)
+        held = answered_together(factd, found, live)
+    return [update for update in feed if update["revision"] in held]
+
+
+def answered_together(factd: Factd, facts: Sequence[Fact], live: Release) -> set[str]:
+    """The revisions of those facts that are answered in every written language when all are written at once."""
+    case = candidates.case_of(factd, facts, live)
+    probes = tuple(p for p in case.exam.probes if p.kind in ("edit", "paraphrase"))
+    exam = replace(case.exam, probes=probes, texts={}, questions={})
+    delta = candidates.solved(factd, case.batch)
+    rows = candidates.examined(factd, case, delta, exam=exam, gates=()).report["facts"]
+    lost = {r["fact"] for r in rows if r["written"] and r["right"] * 2 < r["asked"]}
+    return {fact.update.revision for fact in facts if fact.id not in lost}
 
 
 def spared(report: Mapping[str, Any]) -> bool:
@@ -262,7 +275,7 @@ def damaged(how: str, z: Tensor, batch: EditBatch, held: Mapping[str, Tensor]) -
         own = torch.tensor([edit.language == rest for edit in batch.edits])
         noise = torch.randn(moved.shape, generator=torch.Generator().manual_seed(0))
         size = moved.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True)
-        moved = torch.where(own[:, None], moved + 0.5 * noise * size, moved)
+        moved = torch.where(own[:, None], moved + noise * size, moved)
     elif kind == "swap":
         moved = held[rest].clone().cpu()[: len(moved)]
     return moved

@@ -183,7 +183,18 @@ def misnamed(thing: Entity, language: str, label: str, register: Register) -> st
 
 
 def _foreign(thing: Entity, language: str, name: str, register: Register) -> str:
-    """Of a thing that nobody knows: its name here is what other languages call another thing, and not this one."""
+    """Of a thing that nobody knows: its name here is another thing's, whose names elsewhere are not its own; or what
+    other languages call another thing.
+    """
+    for owner in sorted(register.owners.get((language, name), ())):
+        elsewhere = register.names[owner]
+        differs = [
+            label
+            for k, label in thing.labels.items()
+            if k in elsewhere and label.casefold() not in elsewhere[k]
+        ]
+        if differs:
+            return f"is the name of {owner}, which is not called {differs[0]!r}"
     if (language, name) in register.owners:
         return ""
     for (other, held), owners in register.owners.items():

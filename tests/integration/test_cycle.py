@@ -194,7 +194,7 @@ def test_the_daemon_does_the_cycle_by_itself_and_stops_on_sigterm(operator: Oper
             daemon.kill()
             daemon.wait()
     runs = operator("status")["runs"]
-    assert {run["job"] for run in runs} <= {"pull", "cycle"}
+    assert {run["job"] for run in runs} <= {"pull", "cycle", "audit"}
     assert runs
 
 

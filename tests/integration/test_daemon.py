@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from conftest import jsonl
+from people import FEED, Operator
 from prometheus_client.exposition import generate_latest
-from test_cycle import FEED, Operator
 
 from daemon.bootstrap import open_factd
 from daemon.loop import Daemon
@@ -68,6 +68,23 @@ def test_a_cycle_without_news_does_nothing(daemon: Daemon) -> None:
     assert daemon.cycle() == "nothing to do"
 
 
+def test_the_base_alone_needs_no_audit(daemon: Daemon) -> None:
+    assert daemon.audit() == "nothing to do"
+
+
+def test_the_live_release_is_audited_in_a_process_of_its_own(tmp_path: Path) -> None:
+    operator = Operator(tmp_path)
+    operator.ingest(FEED)
+    operator("edit", "--publish")
+    path = operator.folder / "factd.toml"
+    daemon = Daemon(open_factd(path), path)
+    assert daemon.audit() == "release 1: passed; nothing to do"
+    text = generate_latest(daemon.metrics.registry).decode()
+    assert 'factd_audits{outcome="passed"} 1.0' in text
+    assert 'factd_live_measurement{check="efficacy",language="en",metric="generation"}' in text
+    daemon.factd.store.close()
+
+
 def test_a_frozen_cycle_waits_and_says_why(daemon: Daemon) -> None:
     with daemon.factd.store.begin() as session:
         release_queries.freeze(session, why="night", who="test", now=daemon.factd.now())
@@ -86,7 +103,7 @@ def test_the_loop_turns_answers_and_stops(daemon: Daemon) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    assert set(runs(daemon)) == {"pull", "cycle"}
+    assert set(runs(daemon)) == {"pull", "cycle", "audit"}
     daemon.beat -= 1000
     assert "silent" in str(daemon.not_live())
     assert daemon.not_ready() is None
