@@ -8,6 +8,7 @@ from daemon.bootstrap import Factd
 from daemon.log import log
 from daemon.planning import Planned, plan
 from daemon.pulling import recheck
+from daemon.register import Register
 from store import fact_queries, release_queries, settling
 from store.facts import Fact, Ruling
 
@@ -62,7 +63,7 @@ def screened(factd: Factd, planned: Planned) -> tuple[screening.Suspect, ...]:
     return screening.screen(
         [fact for fact in new if not _approved(factd, fact)],
         earlier,
-        screening.Register.of([*known, *earlier], factd.catalogue),
+        Register.of([*known, *earlier], factd.catalogue),
         factd.catalogue,
         relation_share=factd.config.screen.relation_share,
     )

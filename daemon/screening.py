@@ -10,15 +10,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from daemon.register import FEW, Register, bare, likelier
 from store.catalogue import Catalogue
 from store.facts import Entity, Fact
 
-ARTICLES = frozenset(  # of the seven languages of the catalogue
-    {"the", "a", "an", "el", "la", "los", "las", "lo", "un", "una", "els", "les", "en", "na"}
-    | {"le", "il", "gli", "i", "o", "os", "as", "der", "die", "das"}
-)
 MANY = 3  # known names that hold a new one; from then on it is told from none of them
-FEW = 20  # known pairs of a relation; below, a share of them says nothing
+READS_LIKE = 0.15  # nats per three letters
+RARELY = 0.03  # of the names of several words that two languages share
 LONGEST_LABEL = 120  # characters
 BROKEN = re.compile(r"[\x00-\x1f\x7f\ufffd]|Ã[\x80-\xbf©¨±³¼§´]|â€")
 SENTENCES = re.compile(r"\w{4}[.]\s+[A-ZÀ-Þ]\w*\s|[!?]\s+\w|https?://|www\.|[{}<>|]")
@@ -31,69 +29,6 @@ class Suspect:
     fact: str
     reason: str
     evidence: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Register:
-    """What the store knows: names by thing and language, things by name, kinds of things, pairs of relations."""
-
-    names: Mapping[str, Mapping[str, frozenset[str]]]  # thing -> language -> casefolded names
-    owners: Mapping[tuple[str, str], frozenset[str]]  # (language, name) -> things
-    kinds: Mapping[str, frozenset[str]]  # thing -> kinds that it has in the catalogue's relations
-    pairs: Mapping[str, int]  # relation -> known pairs
-    said: Mapping[tuple[str, str, str], tuple[Fact, ...]]  # (relation, language, subject's name)
-    parts: Mapping[
-        tuple[str, str], frozenset[tuple[str, ...]]
-    ]  # (language, word) -> names in words
-
-    @classmethod
-    def of(cls, known: Sequence[Fact], catalogue: Catalogue) -> "Register":
-        """From facts that are trusted: those the base model holds, and those that are live."""
-        names: dict[str, dict[str, set[str]]] = {}
-        owners: dict[tuple[str, str], set[str]] = {}
-        kinds: dict[str, set[str]] = {}
-        pairs: dict[str, set[str]] = {}
-        said: dict[tuple[str, str, str], list[Fact]] = {}
-        for fact in known:
-            for language, label in fact.subject.labels.items():
-                said.setdefault((fact.relation, language, bare(label)), []).append(fact)
-            relation = catalogue[fact.relation]
-            pairs.setdefault(fact.relation, set()).add(fact.subject.id)
-            for thing, kind in (
-                (fact.subject, relation.subject_kind),
-                (fact.object, relation.object_kind),
-            ):
-                kinds.setdefault(thing.id, set()).add(kind)
-                for language, name in _names(thing):
-                    names.setdefault(thing.id, {}).setdefault(language, set()).add(name)
-                    owners.setdefault((language, name), set()).add(thing.id)
-        return cls(
-            names={id_: {k: frozenset(v) for k, v in held.items()} for id_, held in names.items()},
-            owners={k: frozenset(v) for k, v in owners.items()},
-            kinds={k: frozenset(v) for k, v in kinds.items()},
-            pairs={k: len(v) for k, v in pairs.items()},
-            said={k: tuple(v) for k, v in said.items()},
-            parts=_parts(owners),
-        )
-
-
-def _parts(
-    owners: Mapping[tuple[str, str], set[str]],
-) -> dict[tuple[str, str], frozenset[tuple[str, ...]]]:
-    """Names of several words by each of their words."""
-    found: dict[tuple[str, str], set[tuple[str, ...]]] = {}
-    for language, name in owners:
-        words = tuple(name.split())
-        for word in words if len(words) > 1 else ():
-            found.setdefault((language, word), set()).add(words)
-    return {key: frozenset(names) for key, names in found.items()}
-
-
-def bare(name: str) -> str:
-    """A name as the model may take it for another: without case, punctuation around its words, and a leading article."""
-    words = [word.strip(".,;:!?\"'«»()") for word in name.casefold().replace("’", "'").split()]
-    words = [word for word in words if word]
-    return " ".join(words[1:] if len(words) > 1 and words[0] in ARTICLES else words)
 
 
 def screen(
@@ -118,9 +53,13 @@ def screen(
 def _of_one(fact: Fact, register: Register, catalogue: Catalogue) -> Iterator[Suspect]:
     if fact.subject.id == fact.object.id:
         yield Suspect(fact=fact.id, reason="its object is its subject")
-    for role, thing in (("subject", fact.subject), ("object", fact.object)):
+    relation = catalogue[fact.relation]
+    for role, thing, kind in (
+        ("subject", fact.subject, relation.subject_kind),
+        ("object", fact.object, relation.object_kind),
+    ):
         for language, label in sorted(thing.labels.items()):
-            reason = unsayable(label) or misnamed(thing, language, label, register)
+            reason = unsayable(label) or misnamed(thing, language, label, register, kind)
             if reason:
                 yield Suspect(
                     fact=fact.id,
@@ -164,13 +103,13 @@ def unsayable(label: str) -> str:
     return ""
 
 
-def misnamed(thing: Entity, language: str, label: str, register: Register) -> str:
+def misnamed(thing: Entity, language: str, label: str, register: Register, kind: str) -> str:
     """Why a label is not this thing's; empty where it may be."""
     name = label.casefold()
     called = register.names.get(thing.id, {})
     own = called.get(language, frozenset())
     if not called:
-        return _foreign(thing, language, name, register)
+        return _foreign(thing, language, name, register, kind)
     if not own or name in own:
         return ""
     others = register.owners.get((language, name), frozenset()) - {thing.id}
@@ -182,7 +121,7 @@ def misnamed(thing: Entity, language: str, label: str, register: Register) -> st
     return ""
 
 
-def _foreign(thing: Entity, language: str, name: str, register: Register) -> str:
+def _foreign(thing: Entity, language: str, name: str, register: Register, kind: str) -> str:
     """Of a thing that nobody knows: its name here is another thing's, whose names elsewhere are not its own; or what
     other languages call another thing.
     """
@@ -197,6 +136,11 @@ def _foreign(thing: Entity, language: str, name: str, register: Register) -> str
             return f"is the name of {owner}, which is not called {differs[0]!r}"
     if (language, name) in register.owners:
         return ""
+    for other, label in sorted(thing.labels.items()):
+        same = other != language and label.casefold() == name and " " in name
+        rare = register.shared.get((kind, language, other), 1.0) < RARELY
+        if same and rare and likelier(name, other, language, register) > READS_LIKE:
+            return f"is its name in {other}, too, and reads like one of that language"
     for (other, held), owners in register.owners.items():
         if held == name and other != language:
             known = next((o for o in sorted(owners) if register.names[o].get(language)), None)
@@ -261,9 +205,3 @@ def _floods(new: Sequence[Fact], register: Register, share: float) -> Iterator[S
             for fact in facts:
                 evidence = {"relation": relation, "changed": len(facts), "known": known}
                 yield Suspect(fact=fact.id, reason=reason, evidence=evidence)
-
-
-def _names(thing: Entity) -> Iterator[tuple[str, str]]:
-    for language in thing.labels:
-        for name in thing.names(language):
-            yield language, name.casefold()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.screening import Register, Suspect, screen
+from daemon.register import Register
+from daemon.screening import Suspect, screen
 from reference import paths
 from store.catalogue import Catalogue
 from store.facts import Entity, Fact, FactStatus, FactUpdate
@@ -84,6 +85,8 @@ HR = thing("HR", en="Croatia", es="Croacia")
         (thing("CHF", en="Swiss franc", es="corona sueca"), "is the name of SEK"),
         (thing("CHF", en="franco suizo"), "is its name in another language"),
         (thing("NEW", en="corona sueca"), "is what SEK is called in es"),
+        (thing("NEW", en="franco nuevo", es="franco nuevo"), "is its name in es, too"),
+        (thing("NEW", en="new franc", es="corona sueca"), "is the name of SEK, which is not"),
         (thing("NEW", en="euro. Visit our site for more"), "is more than a name"),
         (thing("NEW", en="see https://example.org"), "is more than a name"),
         (thing("NEW", en="coro\ufffdna"), "broken characters"),
@@ -108,6 +111,7 @@ def test_an_object_that_cannot_be_is_named_with_the_reason(
         thing("NEW", en="Bosnia-Herzegovina convertible mark (1994)"),
         thing("NEW", en="franc C.F.A."),
         thing("EUR", en="euro", es="euro"),
+        thing("NEW", es="lira nova", ca="lira nova"),
     ],
 )
 def test_an_unusual_name_is_no_fault(
