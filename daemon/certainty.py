@@ -9,6 +9,7 @@ from daemon.log import log
 from daemon.planning import Planned, plan
 from daemon.pulling import recheck
 from daemon.register import Register
+from daemon.wordings import broken_wordings
 from store import fact_queries, release_queries, settling
 from store.facts import Fact, Ruling
 
@@ -67,6 +68,14 @@ def screened(factd: Factd, planned: Planned) -> tuple[screening.Suspect, ...]:
         factd.catalogue,
         relation_share=factd.config.screen.relation_share,
     )
+
+
+def badly_worded(factd: Factd, planned: Planned) -> dict[str, str]:
+    """The new facts whose relation has a broken wording, and why. Loads the base model."""
+    new = [fact for fact in planned.facts if fact.id in planned.added]
+    known = probe_sets.known_facts(factd)
+    broken = broken_wordings(factd, {fact.relation for fact in new}, known)
+    return {fact.id: broken[fact.relation] for fact in new if fact.relation in broken}
 
 
 def _approved(factd: Factd, fact: Fact) -> bool:

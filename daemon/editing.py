@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from daemon import candidates, narrowing, pages, policy
 from daemon.bootstrap import Factd
 from daemon.candidates import Case, Examined, Progress, quiet
-from daemon.certainty import certain, heads_changed, planned_again, screened
+from daemon.certainty import badly_worded, certain, heads_changed, planned_again, screened
 from daemon.errors import Refused
 from daemon.log import log
 from daemon.planning import Planned, plan
@@ -108,6 +108,9 @@ def edit(
     _screen(cycle)
     cycle.planned = certain(factd)
     _screen(cycle)
+    worded = badly_worded(factd, cycle.planned)
+    if worded:
+        cycle.put_aside(worded, {}, None)
     if not cycle.changed:
         raise Refused(_nothing(cycle))
     return _attempts(cycle)
