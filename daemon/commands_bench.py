@@ -69,7 +69,7 @@ def scale(
 
 @bench_app.command()
 def disasters(
-    only: Annotated[str, typer.Option(help="A part of a scenario's name.")] = "",
+    only: Annotated[str, typer.Option(help="Parts of scenarios' names, | between.")] = "",
     clean: Annotated[int, typer.Option(min=0, help="Batches without a fault.")] = 40,
     part: Annotated[int, typer.Option(min=1, help="Of several processes that share them.")] = 1,
     parts: Annotated[int, typer.Option(min=1)] = 1,
