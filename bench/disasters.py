@@ -49,6 +49,13 @@ SHARED = WORKSPACE / "disasters"
 WRITTEN = ("en", "es", "ca")
 CHANGES = (
     ('languages = ["en", "es", "ca", "fr"]', 'languages = ["en", "es", "ca"]'),
+    ("fact_right = 0.0", "fact_right = 0.25"),
+    ("known_kept = {least = 0.90, surely = 0.80, sample = 60}", "known_kept = 0.90"),
+    ("known_lost = 0.12", "known_lost = {most = 0.06, surely = 0.14}"),
+    (
+        'namesakes_kept = {least = 0.60, doubt = "passes", sample = 8}',
+        'namesakes_kept = {least = 0.75, doubt = "passes", sample = 8}',
+    ),
     ("known_sample = 120", 'known_sample = 120\nlanguages = ["en", "es", "ca", "fr"]'),
     ("second_moment_weight = 1200.0", "second_moment_weight = 100.0"),
     ("v_num_grad_steps = 11", "v_num_grad_steps = 25"),

@@ -2,7 +2,7 @@
 
 Facts come ranked by suspicion. Leaving out the first k of them passes from some k on (more is left out, less is wrong); that k
 is found by bisection, the fact at k is guilty, and the search goes on among those before it. A culprit costs at most
-1 + log2(n) solves: three among 64 need at most 23 when the ranking knows nothing, and about ten when it is good.
+1 + log2(n) solves: three among 64 need at most 24 when the ranking knows nothing, and about ten when it is good.
 """
 
 from collections.abc import Callable, Mapping, Sequence

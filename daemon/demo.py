@@ -25,6 +25,9 @@ CONFIG = """\
 [model]
 path = "{model}"
 
+[checks.texts]
+{texts}
+
 # ---
 {settings}
 """
@@ -81,7 +84,10 @@ def prepare(directory: Path) -> Factd:
     (directory / MARK).touch()
     settings = paths.SETTINGS.read_text(encoding="utf-8")
     config = directory / "factd.toml"
-    config.write_text(CONFIG.format(model=paths.MODEL, settings=settings), encoding="utf-8")
+    texts = "\n".join(f'{f.stem} = "{f}"' for f in sorted(paths.HELD_OUT.glob("*.txt")))
+    config.write_text(
+        CONFIG.format(model=paths.MODEL, settings=settings, texts=texts), encoding="utf-8"
+    )
     factd = build(load_config(config))
     migrate.upgrade(factd.config.database)
     return factd

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from conftest import COUNTRIES, GOLDEN, WORDINGS, currencies, jsonl
+from conftest import COUNTRIES, GATES_OFF, GOLDEN, WORDINGS, currencies, jsonl
 from typer.testing import CliRunner
 
 from daemon.cli import app
@@ -250,10 +250,8 @@ def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(tmp_pa
     path = tmp_path / "factd.toml"
     text = paths.SETTINGS.read_text().replace("100000", "8000")
     text = text.replace('languages = ["en", "es", "ca", "fr"]', 'languages = ["en"]')
-    gates = ("edit_generation = 0.80", "paraphrase_generation = 0.75", "known_kept = 0.90")
-    for gate in gates:
-        text = text.replace(gate, gate.split(" = ")[0] + " = 0.0")
-    text = text.replace("[gates]", "[gates]\nneighbourhood_success = 0.0")
+    before, _, rest = text.partition("[gates]")
+    text = before + f"[gates]\n{GATES_OFF}\n[method]" + rest.partition("[method]")[2]
     path.write_text(f'[model]\npath = "{paths.MODEL}"\n{text}')
 
     def run(*words: Any) -> Any:
