@@ -250,6 +250,7 @@ def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(tmp_pa
     path = tmp_path / "factd.toml"
     text = paths.SETTINGS.read_text().replace("100000", "8000")
     text = text.replace('languages = ["en", "es", "ca", "fr"]', 'languages = ["en"]')
+    text = text.replace("known_sample = 120", "known_sample = 15\ntext_sample = 4\nranked = 0")
     before, _, rest = text.partition("[gates]")
     text = before + f"[gates]\n{GATES_OFF}\n[method]" + rest.partition("[method]")[2]
     path.write_text(f'[model]\npath = "{paths.MODEL}"\n{text}')

@@ -126,7 +126,7 @@ from pathlib import Path
 from daemon.bootstrap import Workbench
 from daemon.tables import ModelTable
 table = ModelTable(path=Path({str(GOLDEN / "llama" / "model")!r}), dtype="bfloat16", workers=2)
-bench = Workbench(table)
+bench = Workbench(table, Path("answers"))
 model = bench.model()
 print(model.dtype, len(set(model.workers.pids())), bench.model() is model)
 """
