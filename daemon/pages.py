@@ -32,7 +32,7 @@ def page_of(
             report=report,
             names=names(factd, [*fact_ids(report), *(row["fact"] for row in aside)]),
             set_aside=aside,
-            history=history(factd),
+            history=history(factd, but=report["delta_id"]),
             figures=relevance(factd, report),
         )
     )
@@ -73,12 +73,12 @@ def words(fact: Fact, factd: Factd) -> str:
     return f"{subject}, {relation.name if relation else fact.relation}: {held}"
 
 
-def history(factd: Factd) -> tuple[dict[str, Any], ...]:
-    """The norms of the last releases, the oldest first."""
+def history(factd: Factd, *, but: str | None) -> tuple[dict[str, Any], ...]:
+    """The norms of the last releases but that of one delta, the oldest first."""
     found = []
     with factd.store.read() as session:
         for release in release_queries.list_releases(session, limit=HISTORY):
-            if release.candidate_id is not None:
+            if release.candidate_id is not None and release.delta_id != but:
                 made = release_queries.candidate(session, release.candidate_id)
                 norms = norms_of(made.report or {})
                 found.append({"release": release.number, "norms": norms})
