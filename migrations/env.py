@@ -3,7 +3,7 @@
 from alembic import context
 
 from store.migrate import PLUGINS
-from store.schema import Base
+from store.operations_schema import Base
 from store.session import make_engine
 
 url = context.config.attributes.get("url") or context.get_x_argument(as_dictionary=True).get("url")

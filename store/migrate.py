@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 
 import migrations
 from store.errors import SchemaOutdated
-from store.schema import Base
+from store.operations_schema import Base
 from store.session import make_engine
 
 PLUGINS = ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"]

@@ -21,7 +21,7 @@ class CandidateStatus(StrEnum):
 
 
 class ReleaseStatus(StrEnum):
-    """accepted → publishing → live → retired, live → withdrawn."""
+    """accepted → publishing → live → retired, live → withdrawn; one that an operator refuses is withdrawn."""
 
     ACCEPTED = "accepted"
     PUBLISHING = "publishing"
@@ -48,7 +48,7 @@ CANDIDATE_MOVES: Mapping[CandidateStatus, tuple[CandidateStatus, ...]] = {
     _C.ABANDONED: (),
 }
 RELEASE_MOVES: Mapping[ReleaseStatus, tuple[ReleaseStatus, ...]] = {
-    _R.ACCEPTED: (_R.PUBLISHING,),
+    _R.ACCEPTED: (_R.PUBLISHING, _R.WITHDRAWN),  # an operator refused it
     _R.PUBLISHING: (_R.LIVE, _R.ACCEPTED),  # back when the publisher failed
     _R.LIVE: (_R.RETIRED, _R.WITHDRAWN),
     _R.RETIRED: (_R.PUBLISHING,),  # roll back to it
@@ -117,6 +117,20 @@ class Run:
     finished_at: datetime | None
     status: RunStatus
     detail: str
+    epoch: int = 0  # of the clock's lease
+    attempt: int = 1
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "job": self.job,
+            "status": self.status.value,
+            "scheduled_for": self.scheduled_for.isoformat(),
+            "at": self.started_at.isoformat(),
+            "finished_at": self.finished_at.isoformat() if self.finished_at else None,
+            "attempt": self.attempt,
+            "detail": self.detail,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

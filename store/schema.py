@@ -1,6 +1,7 @@
 """The tables. Times are UTC with their zone; statuses are texts with CHECK constraints; JSON holds names per language."""
 
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -56,7 +57,7 @@ class Base(DeclarativeBase):
 
 def one_of(
     column: str,
-    kind: type[FactStatus | Ruling | CandidateStatus | ReleaseStatus | RunStatus | AuditOutcome],
+    kind: type[StrEnum],
 ) -> CheckConstraint:
     """A CHECK that a column holds one of a status's values."""
     values = ", ".join(f"'{item.value}'" for item in kind)
@@ -221,7 +222,7 @@ class CandidateRow(Base):
     """A set of facts on its way to a release."""
 
     __tablename__ = "candidates"
-    __table_args__ = (one_of("status", CandidateStatus),)
+    __table_args__ = (one_of("status", CandidateStatus), Index("ix_candidates_status", "status"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     batch_id: Mapped[str] = mapped_column(String(64))
@@ -238,7 +239,7 @@ class ReleaseRow(Base):
     """What was accepted for publishing. Number 0 is the base model."""
 
     __tablename__ = "releases"
-    __table_args__ = (one_of("status", ReleaseStatus),)
+    __table_args__ = (one_of("status", ReleaseStatus), Index("ix_releases_status", "status"))
 
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     candidate_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
@@ -255,7 +256,11 @@ class RunRow(Base):
     """One tick of one job; unique, so that a second daemon cannot run the same one."""
 
     __tablename__ = "runs"
-    __table_args__ = (UniqueConstraint("job", "scheduled_for"), one_of("status", RunStatus))
+    __table_args__ = (
+        UniqueConstraint("job", "scheduled_for"),
+        one_of("status", RunStatus),
+        Index("ix_runs_status", "status"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     job: Mapped[str]
@@ -264,6 +269,8 @@ class RunRow(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime)
     status: Mapped[str] = mapped_column(String(16))
     detail: Mapped[str]
+    epoch: Mapped[int] = mapped_column(server_default="0")  # of the clock's lease
+    attempt: Mapped[int] = mapped_column(server_default="1")
 
 
 class FlagRow(Base):
