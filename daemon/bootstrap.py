@@ -1,7 +1,6 @@
 """The only place that constructs things: configuration in, store, catalogue, publisher and a model on demand out."""
 
 import atexit
-import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daemon.config import Config, load_config
-from daemon.errors import BadConfig, Busy
+from daemon.errors import BadConfig
 from daemon.gates import gates_from
 from daemon.policy import Gate
 from daemon.publishers import Publisher
@@ -25,6 +24,9 @@ from store.settling import Judge
 from store.standings import Rules
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from daemon.lease import Held
     from daemon.registry import Configured
     from editor.exam import Exam, Memory, Results
     from editor.model import EditableModel
@@ -87,6 +89,7 @@ class Factd:
     publisher: Publisher
     workbench: Workbench
     now: Callable[[], datetime]
+    writer: "Held | None" = None  # the lease of whoever changes releases (daemon/lease.py)
 
     @cached_property
     def sources(self) -> "Mapping[str, Configured]":
@@ -154,17 +157,17 @@ class Factd:
         return self.config.state_dir / "workspace"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """One process at a time changes releases. Raises: Busy."""
-        self.config.state_dir.mkdir(parents=True, exist_ok=True)
-        with (self.config.state_dir / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise Busy(
-                    f"another factd works on {self.config.state_dir}; try again when it is done"
-                ) from error
-            yield
+    def changing(self) -> "Iterator[Session]":
+        """A transaction that changes candidates or releases. Raises: Overtaken: another process does that now."""
+        with self.store.begin() as session:
+            if self.writer is not None:
+                self.writer.confirm(session)
+            yield session
+
+    @property
+    def epoch(self) -> int | None:
+        """Of the writer's lease, for whoever switches versions."""
+        return self.writer.epoch if self.writer else None
 
 
 def open_factd(path: Path, *, now: Callable[[], datetime] = utc_now) -> Factd:

@@ -8,6 +8,7 @@ from daemon import terminal
 from daemon.commands_facts import said
 from daemon.commands_sources import source_line
 from daemon.console import show
+from daemon.lease import writing
 from daemon.terminal import Json, opened, sentences
 from store import fact_queries, release_queries, source_queries
 
@@ -67,9 +68,7 @@ def releases_publish(number: int, as_json: Json = False) -> None:
     from daemon import publishing
 
     with sentences():
-        factd = opened()
-        with factd.lock():
-            publishing.recover(factd)
+        with writing(opened()) as factd:
             found = publishing.publish(factd, number)
     show(found.as_json(), [f"release {number} is live"], as_json=as_json)
 

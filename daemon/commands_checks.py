@@ -11,6 +11,7 @@ from daemon import terminal
 from daemon.commands import number_text
 from daemon.console import show
 from daemon.errors import BadConfig, Refused
+from daemon.lease import writing
 from daemon.terminal import Json, opened, sentences
 from store import fact_queries, measured_queries
 
@@ -165,8 +166,7 @@ def audit(as_json: Json = False) -> None:
     from store.measured import AuditOutcome
 
     with sentences():
-        factd = opened()
-        with factd.lock():
+        with writing(opened()) as factd:
             found = audited(factd)
     lines = [f"release {found.release}: {found.outcome.value}; {found.action or 'nothing to do'}"]
     lost = found.report["lost"]

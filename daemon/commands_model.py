@@ -10,6 +10,7 @@ import typer
 from daemon import terminal
 from daemon.console import progress, show
 from daemon.errors import Refused
+from daemon.lease import writing
 from daemon.terminal import Json, Why, opened, sentences
 
 
@@ -23,9 +24,7 @@ def edit(
     from daemon import editing, publishing
 
     with sentences():
-        factd = opened()
-        with factd.lock(), progress() as told:
-            publishing.recover(factd)
+        with writing(opened()) as factd, progress() as told:
             found = editing.edit(factd, who=terminal.who(), why=why, again=again, progress=told)
             if publish and found.release is not None:
                 publishing.publish(factd, found.release)
@@ -62,9 +61,7 @@ def rollback(
         raise typer.BadParameter("give one of --to N, --fact ID …, --batch ID")
     started = time.monotonic()
     with sentences():
-        factd = opened()
-        with factd.lock():
-            publishing.recover(factd)
+        with writing(opened(), seize=to is not None) as factd:
             if to is not None:
                 release = publishing.roll_back_to(factd, to, who=terminal.who(), why=why)
                 seconds = time.monotonic() - started

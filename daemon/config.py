@@ -23,6 +23,7 @@ from daemon.tables import (
     ChecksTable,
     ConflictsTable,
     HttpTable,
+    LeaseTable,
     MethodTable,
     ModelTable,
     PlanningTable,
@@ -62,6 +63,7 @@ class Config(BaseSettings):
     conflicts: ConflictsTable = ConflictsTable()
     planning: PlanningTable = PlanningTable()
     schedule: ScheduleTable = ScheduleTable()
+    lease: LeaseTable = LeaseTable()
     http: HttpTable = HttpTable()
 
     @classmethod

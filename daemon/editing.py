@@ -14,6 +14,7 @@ from daemon.log import log
 from daemon.planning import Planned, plan
 from daemon.publishing import refuse_frozen
 from store import release_queries
+from store.errors import Overtaken
 from store.measured import SetAside
 from store.releases import Candidate, CandidateStatus
 
@@ -198,7 +199,7 @@ def _switch_heads_off(cycle: Cycle, found: Edited) -> None:
     for held in switched_on(factd.workspace, base):
         switch(factd.workspace, base, held.language, "off")
         what = f"heads off {held.language}, for candidate {found.candidate}"
-        with factd.store.begin() as session:
+        with factd.changing() as session:
             release_queries.record(session, who="factd", what=what, why=why, now=factd.now())
         log.error("head corrections switched off", language=held.language, why=why)
 
@@ -209,7 +210,7 @@ def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
     live = candidates.live_of(factd)
     case = candidates.case_of(factd, cycle.planned.facts, live)
     _refuse_rejected(cycle, case)
-    with factd.store.begin() as session:
+    with factd.changing() as session:
         candidate = release_queries.create_candidate(
             session, batch_id=case.batch.id, fact_ids=case.ids, now=factd.now()
         )
@@ -218,8 +219,10 @@ def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
     )
     try:
         return _solved(cycle, candidate, case)
+    except Overtaken:
+        raise  # whoever took over has abandoned it
     except BaseException:
-        with factd.store.begin() as session:
+        with factd.changing() as session:
             release_queries.abandon_unfinished(session, now=factd.now())
         raise
 
@@ -283,7 +286,7 @@ def _solved(cycle: Cycle, candidate: Candidate, case: Case) -> tuple[Edited, Cas
 def _move(
     factd: Factd, id_: int, before: CandidateStatus, after: CandidateStatus, **values: Any
 ) -> None:
-    with factd.store.begin() as session:
+    with factd.changing() as session:
         release_queries.move_candidate(session, id_, before, after, now=factd.now(), **values)
     log.info("candidate moved", candidate=id_, status=after.value)
 
@@ -293,7 +296,7 @@ def _decided(cycle: Cycle, candidate: Candidate, found: Examined) -> int | None:
     factd, decision = cycle.factd, found.decision
     after = CandidateStatus.ACCEPTED if decision.accepted else CandidateStatus.REJECTED
     values = {"report": dict(found.report), "reasons": list(decision.reasons)}
-    with factd.store.begin() as session:
+    with factd.changing() as session:
         now, before = factd.now(), CandidateStatus.CHECKING
         release_queries.move_candidate(session, candidate.id, before, after, now=now, **values)
         made = None

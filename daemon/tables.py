@@ -189,6 +189,12 @@ class ScheduleTable(Table):
     audit_timeout_seconds: int = Field(default=3600, ge=1)
 
 
+class LeaseTable(Table):
+    """[lease] who ticks and who changes releases, where several processes could"""
+
+    seconds: float = Field(default=15.0, gt=0)  # without a sign of life until another takes over
+
+
 class HttpTable(Table):
     """[http] /metrics, /livez, /readyz"""
 

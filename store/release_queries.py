@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, Text, cast, func, select, update
+from sqlalchemy import CursorResult, Text, cast, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -208,6 +208,33 @@ def list_releases(session: Session, *, limit: int | None = None) -> list[Release
     ]
 
 
+def releases_in(session: Session, *statuses: ReleaseStatus) -> list[Release]:
+    """Those in some statuses, the newest first."""
+    query = select(ReleaseRow).where(ReleaseRow.status.in_(statuses))
+    return [_release(row) for row in session.scalars(query.order_by(ReleaseRow.number.desc()))]
+
+
+def releases_since(session: Session, since: datetime) -> list[Release]:
+    """Those that were made since a time."""
+    query = select(ReleaseRow).where(ReleaseRow.created_at >= since, ReleaseRow.number > 0)
+    return [_release(row) for row in session.scalars(query)]
+
+
+def last_before(session: Session, before: datetime) -> Release | None:
+    """The newest that was made before a time and has been live."""
+    query = select(ReleaseRow).where(
+        ReleaseRow.created_at < before, ReleaseRow.live_at.is_not(None)
+    )
+    row = session.scalar(query.order_by(ReleaseRow.number.desc()).limit(1))
+    return _release(row) if row else None
+
+
+def count_candidates(session: Session, *, since: datetime) -> int:
+    """How many were made since a time."""
+    query = select(func.count()).where(CandidateRow.created_at >= since)
+    return session.scalar(query) or 0
+
+
 def carrying(session: Session, fact_id: str) -> dict[int, ReleaseStatus]:
     """The releases that hold a fact, the newest first; found in the database, without reading their long lists."""
     held = cast(ReleaseRow.fact_ids, Text).contains(f'"{fact_id}"')
@@ -230,8 +257,13 @@ def _release(row: ReleaseRow) -> Release:
     )
 
 
-def start_run(session: Session, job: str, scheduled_for: datetime, *, now: datetime) -> Run | None:
-    """Take one tick of a job; None where somebody has it already."""
+def start_run(
+    session: Session, job: str, scheduled_for: datetime, *, now: datetime, epoch: int = 0
+) -> Run | None:
+    """Take one tick of a job; None where somebody has it already.
+
+    epoch: of the clock's lease. What a daemon with an earlier one left running is taken from it, and run again.
+    """
     row = RunRow(
         job=job,
         scheduled_for=scheduled_for,
@@ -239,22 +271,54 @@ def start_run(session: Session, job: str, scheduled_for: datetime, *, now: datet
         finished_at=None,
         status=RunStatus.RUNNING,
         detail="",
+        epoch=epoch,
+        attempt=1,
     )
     try:
         with session.begin_nested():
             session.add(row)
     except IntegrityError:
-        return None
+        return _taken_over(session, job, scheduled_for, epoch, now)
     return _run(row)
 
 
-def finish_run(
-    session: Session, id_: int, status: RunStatus, detail: str, *, now: datetime
-) -> None:
-    """Record how a run ended. Raises: StaleState: it had ended before."""
-    where = (RunRow.id == id_, RunRow.status == RunStatus.RUNNING)
+def _taken_over(
+    session: Session, job: str, scheduled_for: datetime, epoch: int, now: datetime
+) -> Run | None:
+    where = (RunRow.job == job, RunRow.scheduled_for == scheduled_for)
+    left = (RunRow.status == RunStatus.RUNNING, RunRow.epoch < epoch)
+    values = {"epoch": epoch, "attempt": RunRow.attempt + 1, "started_at": now}
+    done = session.execute(update(RunRow).where(*where, *left).values(values))
+    if not isinstance(done, CursorResult) or done.rowcount != 1:
+        return None
+    return _run(session.scalars(select(RunRow).where(*where)).one())
+
+
+def finish_run(session: Session, run: Run, status: RunStatus, detail: str, *, now: datetime) -> None:
+    """Record how a run ended. Raises: StaleState: it had ended before, or a later daemon has taken it over."""
+    where = (RunRow.id == run.id, RunRow.status == RunStatus.RUNNING, RunRow.epoch == run.epoch)
     values = {"status": status, "detail": detail, "finished_at": now}
-    _swapped(session.execute(update(RunRow).where(*where).values(values)), f"run {id_} has ended")
+    done = session.execute(update(RunRow).where(*where).values(values))
+    _swapped(done, f"run {run.id} of {run.job} has ended or was taken over")
+
+
+def last_tick(session: Session, job: str) -> datetime | None:
+    """The newest tick of a job that somebody took."""
+    return session.scalar(select(func.max(RunRow.scheduled_for)).where(RunRow.job == job))
+
+
+def left_running(session: Session, epoch: int) -> list[Run]:
+    """The runs that daemons with an earlier epoch left, the oldest first."""
+    query = select(RunRow).where(RunRow.status == RunStatus.RUNNING, RunRow.epoch < epoch)
+    return [_run(row) for row in session.scalars(query.order_by(RunRow.scheduled_for))]
+
+
+def forget_runs(session: Session, before: datetime) -> int:
+    """Forget runs that ended before a time, but for the last of each job; how many."""
+    keep = select(func.max(RunRow.id)).group_by(RunRow.job)
+    where = (RunRow.finished_at < before, RunRow.id.not_in(keep))
+    done = session.execute(delete(RunRow).where(*where))
+    return done.rowcount if isinstance(done, CursorResult) else 0
 
 
 def last_runs(session: Session, *, limit: int = 10) -> list[Run]:
@@ -273,6 +337,8 @@ def _run(row: RunRow) -> Run:
         finished_at=row.finished_at,
         status=RunStatus(row.status),
         detail=row.detail,
+        epoch=row.epoch,
+        attempt=row.attempt,
     )
 
 
