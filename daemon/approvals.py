@@ -70,9 +70,7 @@ def _say(factd: Factd, number: int, consent: Consent, *, who: str, why: str) -> 
                 f"release {number} is {release.status}, only accepted ones that were never live wait for an approval"
             )
         batch = release_queries.candidate(session, release.candidate_id).batch_id
-        approval_queries.note_approval(
-            session, batch, consent, who=who, why=why, now=factd.now()
-        )
+        approval_queries.note_approval(session, batch, consent, who=who, why=why, now=factd.now())
         if consent is Consent.REFUSED:
             back = (ReleaseStatus.ACCEPTED, ReleaseStatus.WITHDRAWN)
             release_queries.move_release(session, number, *back, now=factd.now())

@@ -165,9 +165,8 @@ def audit(as_json: Json = False) -> None:
     from daemon.audit import audit as audited
     from store.measured import AuditOutcome
 
-    with sentences():
-        with writing(opened()) as factd:
-            found = audited(factd)
+    with sentences(), writing(opened()) as factd:
+        found = audited(factd)
     lines = [f"release {found.release}: {found.outcome.value}; {found.action or 'nothing to do'}"]
     lost = found.report["lost"]
     lines += [f"lost      {len(lost)} facts: {', '.join(lost[:5])}"] if lost else []

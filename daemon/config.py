@@ -18,21 +18,25 @@ from sqlalchemy import make_url
 from daemon.errors import BadConfig
 from daemon.gates import GatesTable
 from daemon.tables import (
+    ApprovalsTable,
     AuditTable,
     BlameTable,
     ChecksTable,
     ConflictsTable,
     HttpTable,
     LeaseTable,
+    LimitsTable,
     MethodTable,
     ModelTable,
     PlanningTable,
     PublishTable,
+    RetentionTable,
     ScheduleTable,
     ScreenTable,
     SourcesTable,
     StoreTable,
     Table,
+    WorkerTable,
     WriteTable,
 )
 
@@ -62,7 +66,11 @@ class Config(BaseSettings):
     sources: SourcesTable = SourcesTable()
     conflicts: ConflictsTable = ConflictsTable()
     planning: PlanningTable = PlanningTable()
+    approvals: ApprovalsTable = ApprovalsTable()
+    limits: LimitsTable = LimitsTable()
     schedule: ScheduleTable = ScheduleTable()
+    worker: WorkerTable = WorkerTable()
+    retention: RetentionTable = RetentionTable()
     lease: LeaseTable = LeaseTable()
     http: HttpTable = HttpTable()
 
@@ -136,7 +144,7 @@ def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
         field = Config.model_fields.get(table)
         kind: Any = field.annotation if field else None
         fixed = isinstance(kind, type) and issubclass(kind, Table)
-        known = bool(field) and (not fixed or key in kind.model_fields)
+        known = bool(field) and (not fixed or key.partition("__")[0] in kind.model_fields)
         if not known:
             raise BadConfig(
                 f"the environment variable {name} is no setting; see `factd config show`"

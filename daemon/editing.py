@@ -13,9 +13,10 @@ from daemon.errors import Refused
 from daemon.log import log
 from daemon.planning import Planned, plan
 from daemon.publishing import refuse_frozen
-from store import release_queries
+from store import approval_queries, release_queries
 from store.errors import Overtaken
 from store.measured import SetAside
+from store.operations import Consent
 from store.releases import Candidate, CandidateStatus
 
 if TYPE_CHECKING:
@@ -230,6 +231,12 @@ def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
 def _refuse_rejected(cycle: Cycle, case: Case) -> None:
     with cycle.factd.store.read() as session:
         before = release_queries.list_candidates(session)
+        said = approval_queries.approval(session, case.batch.id)
+    if said is not None and said.consent is Consent.REFUSED:
+        raise Refused(
+            f"{said.who} refused this batch ({said.why or 'no reason given'}); `factd facts withdraw ID` takes "
+            "out what is wrong in it"
+        )
     rejected = [
         c.id
         for c in before

@@ -95,7 +95,9 @@ class Watch:
 class Claim:
     """Somebody who wants a lease: looks, waits, takes."""
 
-    def __init__(self, store: Store, name: str, seconds: float, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, name: str, seconds: float, now: Callable[[], datetime]
+    ) -> None:
         self.store, self.name, self.seconds, self.now = store, name, seconds, now
         self.watch = Watch()
         self.seen: Lease | None = None
@@ -204,8 +206,8 @@ def taken(factd: Factd, name: str, *, seize: bool = False) -> Held:
 def writing(factd: Factd, *, seize: bool = False) -> Iterator[Factd]:
     """factd as the one that changes releases, until the end of the block.
 
-    seize: take over from whoever does, whose work is then abandoned (a rollback does not wait). What an earlier one left half done
-    is finished or abandoned first. Raises: Busy.
+    seize: take over from whoever does, whose work is then abandoned (a rollback does not wait). What an earlier one left
+    half done is finished or abandoned first. Raises: Busy.
     """
     from daemon import publishing
 

@@ -1,4 +1,4 @@
-"""How much a day may bring, in UTC: edits, facts and publications, so that a source gone wild cannot rewrite a model overnight."""
+"""How much a day may bring, in UTC: a source gone wild cannot rewrite a model overnight."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,8 +23,10 @@ def midnight(now: datetime) -> datetime:
     return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def used(session: Session, now: datetime) -> Used:
-    """What today has brought so far."""
+def used(session: Session, table: LimitsTable, now: datetime) -> Used:
+    """What today has brought so far; zeros where nothing is limited."""
+    if not (table.edits_per_day or table.facts_per_day or table.publishes_per_day):
+        return Used(edits=0, facts=0, publishes=0)
     since = midnight(now)
     out = [r for r in release_queries.releases_since(session, since) if r.live_at is not None]
     before = release_queries.last_before(session, since)

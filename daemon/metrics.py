@@ -21,7 +21,7 @@ factd_source_last_success_timestamp_seconds{source="wikidata"} 1.79e+09
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
@@ -33,8 +33,9 @@ from store.schema import CandidateRow
 from store.session import Store
 from store.source_queries import SourceState
 
-JOBS = ("pull", "cycle", "audit")
-STEPS = ("pull", "cycle", "audit")
+JOBS = ("pull", "cycle", "audit", "statistics", "prune")
+STEPS = JOBS
+CAUSES = ("exit", "killed", "memory", "stale", "timeout")
 BUCKETS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 
@@ -134,6 +135,15 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self.restarts = Counter(
+            "factd_worker_ends",
+            "Workers that ended before their time.",
+            ["cause"],
+            registry=self.registry,
+        )
+        self.leading = Gauge(
+            "factd_leading", "1 while this daemon has the clock.", registry=self.registry
+        )
         self.lines = Counter(
             "factd_lines", "Lines of sources.", ["outcome"], registry=self.registry
         )
@@ -141,6 +151,8 @@ class Metrics:
             self.missed.labels(job)
             for status in (RunStatus.DONE, RunStatus.FAILED):
                 self.runs.labels(job, status.value)
+        for cause in CAUSES:
+            self.restarts.labels(cause)
         for step in STEPS:
             self.seconds.labels(step)
         for outcome in ("new", "unchanged", "bad"):

@@ -10,7 +10,7 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from daemon import render
+from daemon import limits, render
 from daemon.bootstrap import Factd
 from daemon.windows import Days, Window, closed
 from store import fact_queries, name_queries, release_queries, settling, source_queries
@@ -139,8 +139,15 @@ def _chosen(
     planning, chosen, waits = factd.config.planning, list[Fact](), list[Waits]()
     pairs = {fact.update.pair: fact.id for fact in kept}
     there = {fact.id for fact in kept}
-    room = min(planning.max_facts, planning.capacity - len(kept))
-    full = "the batch is full" if room == planning.max_facts else "the release is full (capacity)"
+    most = factd.config.limits
+    left = limits.facts_left(most, limits.used(session, most, factd.now()))
+    rooms = {
+        planning.max_facts: "the batch is full",
+        planning.capacity - len(kept): "the release is full (capacity)",
+    }
+    if left is not None:
+        rooms[left] = "today's limit of facts is reached"
+    room, full = min(rooms.items())
     for fact in _pending(session):
         if fact.id in there:
             continue
@@ -196,9 +203,13 @@ def _closed(factd: Factd, session: Session) -> str:
     newest = release_queries.list_candidates(session, limit=1)
     if newest and newest[0].status in IN_FLIGHT:
         return f"candidate {newest[0].id} is under way ({newest[0].status})"
-    releases = release_queries.list_releases(session, limit=1)
-    if releases and releases[0].status is ReleaseStatus.PUBLISHING:
-        return f"release {releases[0].number} is being published"
+    halfway = release_queries.releases_in(session, ReleaseStatus.PUBLISHING)
+    if halfway:
+        return f"release {halfway[0].number} is being published"
+    most = factd.config.limits
+    spent = limits.reached(most, limits.used(session, most, factd.now()))
+    if spent:
+        return spent
     planning = factd.config.planning
     windows = [Window.parse(text) for text in planning.windows]
     return closed(factd.now(), windows, [Days.parse(text) for text in planning.freeze_days])

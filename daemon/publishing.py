@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from daemon import approvals
 from daemon.bootstrap import Factd
 from daemon.errors import PublishFailed, Refused
 from daemon.log import log
@@ -26,7 +27,20 @@ def publish(factd: Factd, number: int) -> Release:
     Raises: Refused: frozen. PublishFailed: the previous release still serves.
     """
     refuse_frozen(factd)
+    refuse_unapproved(factd, number)
     return _bring_out(factd, number)
+
+
+def refuse_unapproved(factd: Factd, number: int) -> None:
+    """Raises: Refused: it waits for an operator, or what was approved is no longer true."""
+    with factd.store.read() as session:
+        release = release_queries.release(session, number)
+    waits = approvals.why_waits(factd, release)
+    if waits:
+        raise Refused(f"release {number} waits: {waits}; `factd approve {number} --why …`")
+    gone = approvals.outdated(factd, release) if release.live_at is None else ""
+    if gone:
+        raise Refused(f"release {number} is outdated: {gone}; the next edit makes another one")
 
 
 def _bring_out(factd: Factd, number: int) -> Release:

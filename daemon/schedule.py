@@ -66,18 +66,17 @@ def _cron_ticks(schedule: Schedule, since: datetime, until: datetime) -> Iterato
     """One tick a day at 02:30 stays one where clocks are set: a time that is skipped comes an hour later by the new clock, one
     that comes twice counts the first time."""
     trigger, zone = cron_trigger(schedule.cron, schedule.zone), ZoneInfo(schedule.zone)
-    at, last = since.astimezone(zone), since
-    while True:
-        found = trigger.get_next_fire_time(None, at + timedelta(microseconds=1))
+    at = last = since.astimezone(UTC)
+    while at <= until:
+        moment = (at + timedelta(microseconds=1)).astimezone(zone)
+        found = trigger.get_next_fire_time(None, moment)
         if found is None:
             return
         tick = found.replace(fold=0).astimezone(UTC)
-        if tick > until:
-            return
-        if tick > last:
+        if last < tick <= until:
             yield tick
             last = tick
-        at = max(found, found.astimezone(UTC).astimezone(zone))
+        at = max(at + timedelta(minutes=1), tick, found.astimezone(UTC))
 
 
 def newest(schedule: Schedule, now: datetime) -> datetime | None:
@@ -85,27 +84,33 @@ def newest(schedule: Schedule, now: datetime) -> datetime | None:
     if schedule.every_seconds and not schedule.cron:
         step = schedule.every_seconds
         return datetime.fromtimestamp(now.timestamp() // step * step, UTC)
-    found = None
-    for found in ticks(schedule, now - LOOK_BACK, now):
-        pass
-    return found
+    return max(ticks(schedule, now - LOOK_BACK, now), default=None)
 
 
 def due(schedule: Schedule, last: datetime | None, now: datetime) -> list[datetime]:
-    """The ticks that are to be run now, given the last one that was; nothing outside the windows.
-
-    A clock that jumped back lets nothing run twice: ticks up to `last` are over. Raises nothing.
-    """
+    """The ticks that are to be run now, given the last one until now that was; nothing outside the windows."""
     if not schedule.is_on or (schedule.windows and closed(now, schedule.windows, ())):
         return []
     current = newest(schedule, now)
     if current is None or (last is not None and current <= last):
         return []
-    if last is None or schedule.catch_up != "always":
-        found = [current]
-    else:
+    found = [current]
+    if last is not None and schedule.catch_up == "always":
         found = list(islice(ticks(schedule, last, now), MOST))
     return _not_skipped(schedule, found, now)
+
+
+def is_overdue(schedule: Schedule, now: datetime, idle_seconds: float) -> bool:
+    """By this process's own clock, one and a half periods have passed without a tick: the wall clock went back.
+
+    The ticks of the time that now comes again have been run; without this rule nothing would run until it is over.
+    """
+    if not schedule.is_on or (schedule.windows and closed(now, schedule.windows, ())):
+        return False
+    around = list(islice(ticks(schedule, now - LOOK_BACK, now + LOOK_BACK), 2))
+    if schedule.every_seconds and not schedule.cron:
+        return idle_seconds > 1.5 * schedule.every_seconds
+    return len(around) == 2 and idle_seconds > 1.5 * (around[1] - around[0]).total_seconds()
 
 
 def _not_skipped(schedule: Schedule, found: Sequence[datetime], now: datetime) -> list[datetime]:

@@ -1,11 +1,10 @@
-"""Candidates, releases, runs and switches in the database. Every status change is a compare-and-swap with its row count."""
+"""Candidates, releases and switches in the database. Every status change is a compare-and-swap with its row count."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, Text, cast, delete, func, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import CursorResult, Text, cast, func, select, update
 from sqlalchemy.orm import Session
 
 from store.errors import NotFound, StaleState
@@ -17,11 +16,9 @@ from store.releases import (
     Flag,
     Release,
     ReleaseStatus,
-    Run,
-    RunStatus,
     check_move,
 )
-from store.schema import AuditRow, CandidateRow, FlagRow, ReleaseRow, RunRow
+from store.schema import AuditRow, CandidateRow, FlagRow, ReleaseRow
 
 FROZEN, BASE_ASKED = "frozen", "base asked"
 
@@ -63,10 +60,11 @@ def move_candidate(
     done = session.execute(
         update(CandidateRow).where(*where).values(status=after, changed_at=now, **values)
     )
-    _swapped(done, f"candidate {id_} is no longer {before}")
+    swapped(done, f"candidate {id_} is no longer {before}")
 
 
-def _swapped(done: Any, sentence: str) -> None:
+def swapped(done: Any, sentence: str) -> None:
+    """Raises: StaleState: an update found no row as it was seen."""
     if not isinstance(done, CursorResult) or done.rowcount != 1:
         raise StaleState(f"{sentence}; somebody else changed it, look again with `factd status`")
 
@@ -170,7 +168,7 @@ def move_release(
         {"live_at": now} if after is ReleaseStatus.LIVE else {}
     )
     where = (ReleaseRow.number == number, ReleaseRow.status == before)
-    _swapped(
+    swapped(
         session.execute(update(ReleaseRow).where(*where).values(values)),
         f"release {number} is no longer {before}",
     )
@@ -220,6 +218,12 @@ def releases_since(session: Session, since: datetime) -> list[Release]:
     return [_release(row) for row in session.scalars(query)]
 
 
+def candidates_of(session: Session, numbers: Sequence[int]) -> list[int | None]:
+    """The candidates of some releases."""
+    query = select(ReleaseRow.candidate_id).where(ReleaseRow.number.in_(numbers))
+    return list(session.scalars(query))
+
+
 def last_before(session: Session, before: datetime) -> Release | None:
     """The newest that was made before a time and has been live."""
     query = select(ReleaseRow).where(
@@ -254,91 +258,6 @@ def _release(row: ReleaseRow) -> Release:
         why=row.why,
         created_at=row.created_at,
         live_at=row.live_at,
-    )
-
-
-def start_run(
-    session: Session, job: str, scheduled_for: datetime, *, now: datetime, epoch: int = 0
-) -> Run | None:
-    """Take one tick of a job; None where somebody has it already.
-
-    epoch: of the clock's lease. What a daemon with an earlier one left running is taken from it, and run again.
-    """
-    row = RunRow(
-        job=job,
-        scheduled_for=scheduled_for,
-        started_at=now,
-        finished_at=None,
-        status=RunStatus.RUNNING,
-        detail="",
-        epoch=epoch,
-        attempt=1,
-    )
-    try:
-        with session.begin_nested():
-            session.add(row)
-    except IntegrityError:
-        return _taken_over(session, job, scheduled_for, epoch, now)
-    return _run(row)
-
-
-def _taken_over(
-    session: Session, job: str, scheduled_for: datetime, epoch: int, now: datetime
-) -> Run | None:
-    where = (RunRow.job == job, RunRow.scheduled_for == scheduled_for)
-    left = (RunRow.status == RunStatus.RUNNING, RunRow.epoch < epoch)
-    values = {"epoch": epoch, "attempt": RunRow.attempt + 1, "started_at": now}
-    done = session.execute(update(RunRow).where(*where, *left).values(values))
-    if not isinstance(done, CursorResult) or done.rowcount != 1:
-        return None
-    return _run(session.scalars(select(RunRow).where(*where)).one())
-
-
-def finish_run(session: Session, run: Run, status: RunStatus, detail: str, *, now: datetime) -> None:
-    """Record how a run ended. Raises: StaleState: it had ended before, or a later daemon has taken it over."""
-    where = (RunRow.id == run.id, RunRow.status == RunStatus.RUNNING, RunRow.epoch == run.epoch)
-    values = {"status": status, "detail": detail, "finished_at": now}
-    done = session.execute(update(RunRow).where(*where).values(values))
-    _swapped(done, f"run {run.id} of {run.job} has ended or was taken over")
-
-
-def last_tick(session: Session, job: str) -> datetime | None:
-    """The newest tick of a job that somebody took."""
-    return session.scalar(select(func.max(RunRow.scheduled_for)).where(RunRow.job == job))
-
-
-def left_running(session: Session, epoch: int) -> list[Run]:
-    """The runs that daemons with an earlier epoch left, the oldest first."""
-    query = select(RunRow).where(RunRow.status == RunStatus.RUNNING, RunRow.epoch < epoch)
-    return [_run(row) for row in session.scalars(query.order_by(RunRow.scheduled_for))]
-
-
-def forget_runs(session: Session, before: datetime) -> int:
-    """Forget runs that ended before a time, but for the last of each job; how many."""
-    keep = select(func.max(RunRow.id)).group_by(RunRow.job)
-    where = (RunRow.finished_at < before, RunRow.id.not_in(keep))
-    done = session.execute(delete(RunRow).where(*where))
-    return done.rowcount if isinstance(done, CursorResult) else 0
-
-
-def last_runs(session: Session, *, limit: int = 10) -> list[Run]:
-    """The newest first."""
-    return [
-        _run(row) for row in session.scalars(select(RunRow).order_by(RunRow.id.desc()).limit(limit))
-    ]
-
-
-def _run(row: RunRow) -> Run:
-    return Run(
-        id=row.id,
-        job=row.job,
-        scheduled_for=row.scheduled_for,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        status=RunStatus(row.status),
-        detail=row.detail,
-        epoch=row.epoch,
-        attempt=row.attempt,
     )
 
 

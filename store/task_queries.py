@@ -147,9 +147,7 @@ def _mine(held: Task) -> tuple[Any, ...]:
 
 def note_death(session: Session, held: Task, cause: str, detail: str, *, now: datetime) -> None:
     """What a worker had in hand when it died or ran out of memory."""
-    row = DeathRow(
-        task_id=held.id, cause=cause, in_hand=list(held.in_hand), detail=detail, at=now
-    )
+    row = DeathRow(task_id=held.id, cause=cause, in_hand=list(held.in_hand), detail=detail, at=now)
     session.add(row)
 
 

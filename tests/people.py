@@ -43,8 +43,16 @@ terminator = "."
 en = ["The report was long"]
 
 [schedule]
-pull_seconds = 1
-cycle_seconds = 1
+pull = {{every_seconds = 1}}
+cycle = {{every_seconds = 1}}
+
+[lease]
+seconds = 2
+
+[worker]
+beat_seconds = 0.5
+stale_seconds = 20
+back_off_seconds = 0.2
 
 [http]
 port = 0

@@ -34,6 +34,10 @@ class Publisher(Protocol):
         """From now on whoever has an earlier epoch is refused, also one that was paused meanwhile. Raises: PublishFailed."""
         ...
 
+    def numbers(self) -> list[int]:
+        """The versions that lie ready, ascending."""
+        ...
+
     def current(self) -> int | None:
         """The number of the current version."""
         ...

@@ -16,7 +16,6 @@ from typing import Any
 from daemon.errors import PublishFailed
 from daemon.publishers import Publisher
 
-
 LOCK_SECONDS = 30  # another process holds the lock for the time of one rename
 
 

@@ -13,7 +13,7 @@ from prometheus_client.exposition import generate_latest
 from daemon.bootstrap import open_factd
 from daemon.loop import Daemon
 from daemon.sources import drop_folder
-from store import migrate, release_queries
+from store import migrate, release_queries, run_queries
 from store.releases import RunStatus
 
 
@@ -36,7 +36,7 @@ def inbox_of(daemon: Daemon) -> Path:
 
 def runs(daemon: Daemon) -> dict[str, tuple[RunStatus, str]]:
     with daemon.factd.store.begin() as session:
-        return {run.job: (run.status, run.detail) for run in release_queries.last_runs(session)}
+        return {run.job: (run.status, run.detail) for run in run_queries.last_runs(session)}
 
 
 def test_a_tick_is_recorded_once_and_counted(daemon: Daemon) -> None:
