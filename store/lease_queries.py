@@ -34,21 +34,18 @@ def take(session: Session, seen: Lease, holder: str, *, now: datetime) -> Lease:
     """The lease for a new holder. Raises: Overtaken: it is no longer as it was seen."""
     where = (LeaseRow.epoch == seen.epoch, LeaseRow.turns == seen.turns)
     found = Lease(name=seen.name, holder=holder, epoch=seen.epoch + 1, turns=seen.turns + 1)
-    _changed(session, seen, where, found, now)
+    _changed(session, seen, where, {"holder": holder, "epoch": found.epoch}, now)
     return found
 
 
-def renew(session: Session, held: Lease, *, now: datetime) -> Lease:
+def renew(session: Session, held: Lease, *, now: datetime) -> None:
     """A sign of life. Raises: Overtaken."""
-    found = Lease(name=held.name, holder=held.holder, epoch=held.epoch, turns=held.turns + 1)
-    _changed(session, held, (LeaseRow.epoch == held.epoch,), found, now)
-    return found
+    _changed(session, held, (LeaseRow.epoch == held.epoch,), {}, now)
 
 
 def give_back(session: Session, held: Lease, *, now: datetime) -> None:
     """Free for anybody at once. Raises: Overtaken."""
-    found = Lease(name=held.name, holder="", epoch=held.epoch, turns=held.turns + 1)
-    _changed(session, held, (LeaseRow.epoch == held.epoch,), found, now)
+    _changed(session, held, (LeaseRow.epoch == held.epoch,), {"holder": ""}, now)
 
 
 def confirm(session: Session, held: Lease) -> None:
@@ -58,8 +55,10 @@ def confirm(session: Session, held: Lease) -> None:
         raise _overtaken(held)
 
 
-def _changed(session: Session, seen: Lease, where: Any, found: Lease, now: datetime) -> None:
-    values = {"holder": found.holder, "epoch": found.epoch, "turns": found.turns, "at": now}
+def _changed(
+    session: Session, seen: Lease, where: Any, values: dict[str, Any], now: datetime
+) -> None:
+    values = {**values, "turns": LeaseRow.turns + 1, "at": now}
     query = update(LeaseRow).where(LeaseRow.name == seen.name, *where).values(values)
     done = session.execute(query)
     if not isinstance(done, CursorResult) or done.rowcount != 1:

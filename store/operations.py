@@ -42,7 +42,7 @@ class Role(StrEnum):
 
 _T = TaskStatus
 TASK_MOVES: Mapping[TaskStatus, tuple[TaskStatus, ...]] = {
-    _T.WAITING: (_T.RUNNING, _T.FAILED),
+    _T.WAITING: (_T.RUNNING,),
     _T.RUNNING: (_T.DONE, _T.FAILED, _T.WAITING),
     _T.DONE: (),
     _T.FAILED: (),

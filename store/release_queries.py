@@ -175,10 +175,11 @@ def move_release(
 
 
 def make_live(session: Session, number: int, *, now: datetime) -> None:
-    """A publishing release becomes the live one, and the one that was is retired."""
+    """A publishing release becomes the live one; the one that was is retired, or withdrawn where an earlier one replaces it."""
     old = live_release(session)
     if old is not None and old.number != number:
-        move_release(session, old.number, ReleaseStatus.LIVE, ReleaseStatus.RETIRED, now=now)
+        after = ReleaseStatus.RETIRED if number > old.number else ReleaseStatus.WITHDRAWN
+        move_release(session, old.number, ReleaseStatus.LIVE, after, now=now)
     move_release(session, number, ReleaseStatus.PUBLISHING, ReleaseStatus.LIVE, now=now)
 
 

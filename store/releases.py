@@ -21,7 +21,7 @@ class CandidateStatus(StrEnum):
 
 
 class ReleaseStatus(StrEnum):
-    """accepted → publishing → live → retired, live → withdrawn; one that an operator refuses is withdrawn."""
+    """accepted → publishing → live → retired; withdrawn: rolled back from, or refused by an operator."""
 
     ACCEPTED = "accepted"
     PUBLISHING = "publishing"

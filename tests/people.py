@@ -42,9 +42,11 @@ terminator = "."
 [method.memit.templates]
 en = ["The report was long"]
 
-[schedule]
-pull = {{every_seconds = 1}}
-cycle = {{every_seconds = 1}}
+[schedule.pull]
+every_seconds = 1
+
+[schedule.cycle]
+every_seconds = 1
 
 [lease]
 seconds = 2

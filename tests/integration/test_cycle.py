@@ -134,6 +134,7 @@ def test_a_release_is_measured_exported_and_written_again(operator: Operator) ->
 def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator) -> None:
     from daemon import publishing
     from daemon.bootstrap import open_factd
+    from daemon.lease import writing
     from store import release_queries
     from store.releases import CandidateStatus, ReleaseStatus
 
@@ -156,8 +157,8 @@ def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator
     factd.publisher.publish(1, factd.config.model.path, None, {})
     factd.publisher.switch(1)
     assert publishing.recover(factd) == ["release 1 was out already and is live"]
-    with factd.lock():
-        assert "another factd works" in operator.refused("edit")
+    with writing(factd):
+        assert "changes releases now" in operator.refused("edit")
     factd.store.close()
 
 
