@@ -39,6 +39,15 @@ def solve(
 
 
 @bench_app.command()
+def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = False) -> None:
+    """Cycles of ingest, edit, check, publish, audit: does memory, disk or the number of open files grow? (half an hour)"""
+    with sentences():
+        from bench import soak as bench
+
+        shown(bench.run(cycles=cycles), as_json)
+
+
+@bench_app.command()
 def stats(edits: Annotated[int, typer.Option(min=2)] = 600, as_json: Json = False) -> None:
     """Second moments from fewer tokens: the same edit?"""
     with sentences():

@@ -188,6 +188,8 @@ def _narrowed(cycle: Cycle, found: Edited, case: Case, measured: Examined) -> bo
         cycle.put_aside(narrowed.reasons, narrowed.facts, found.candidate)
     else:
         log.info("nothing set aside", candidate=found.candidate, why=narrowed.why_not)
+    with cycle.factd.changing() as session:
+        release_queries.note_narrowed(session, found.candidate)
     return narrowed.heads or bool(narrowed.facts)
 
 
@@ -242,6 +244,7 @@ def _refuse_rejected(cycle: Cycle, case: Case) -> None:
         for c in before
         if c.batch_id == case.batch.id
         and c.status is CandidateStatus.REJECTED
+        and c.narrowed
         and c.id not in cycle.rejected
     ]
     if rejected and not cycle.again:
@@ -317,6 +320,7 @@ def _decided(cycle: Cycle, candidate: Candidate, found: Examined) -> int | None:
                 why=cycle.why,
                 now=now,
             )
+            release_queries.withdraw_overtaken(session, made.number, now=now)
     reasons = list(decision.reasons)
     log.info("candidate judged", candidate=candidate.id, status=after.value, reasons=reasons)
     return made.number if made else None

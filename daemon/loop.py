@@ -10,7 +10,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +44,24 @@ class Job:
     name: str
     schedule: Schedule
     work: Callable[[], str]
+
+
+class Jumps:
+    """Notices when somebody sets the wall clock: it then runs apart from the monotonic one."""
+
+    def __init__(
+        self, now: Callable[[], datetime], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.now, self.monotonic = now, monotonic
+        self.apart = self._apart()
+
+    def _apart(self) -> float:
+        return self.now().timestamp() - self.monotonic()
+
+    def noticed(self) -> bool:
+        """Whether it was set since the last look."""
+        before, self.apart = self.apart, self._apart()
+        return abs(self.apart - before) > JUMP_SECONDS
 
 
 class Daemon:
@@ -114,21 +131,17 @@ class Daemon:
         self.health.start()
         self.clock.start()
         log.info("daemon started", port=self.health.port, pid=os.getpid())
-        apart = self._apart()
+        jumps = Jumps(self.factd.now)
         try:
             while not self.stopping.is_set() and turns != 0:
                 self.turn()
-                if abs(self._apart() - apart) > JUMP_SECONDS:
-                    apart = self._apart()
+                if jumps.noticed():
                     log.warning("the clock jumped", now=self.factd.now().isoformat())
                     self._look_now()
                 turns = turns - 1 if turns is not None else None
                 self.stopping.wait(TURN_SECONDS)
         finally:
             self.stop()
-
-    def _apart(self) -> float:
-        return self.factd.now().timestamp() - time.monotonic()
 
     def turn(self) -> None:
         """One turn of the loop: sign of life, the lease, the workers."""
@@ -230,14 +243,21 @@ class Daemon:
         status, detail = self._outcome(job)
         if status is None:
             return  # the daemon stops or has lost the clock: the run is for whoever has it next
-        self._ended(run, status, detail)
+        if not self._ended(run, status, detail):
+            return
         self.metrics.seconds.labels(job.name).observe(time.monotonic() - started)
         self.metrics.runs.labels(job.name, status.value).inc()
         log.info("run ended", job=job.name, run=run.id, status=status.value, detail=detail)
 
-    def _ended(self, run: Run, status: RunStatus, detail: str) -> None:
-        with suppress(StaleState), self.factd.store.begin() as session:
-            run_queries.finish_run(session, run, status, detail, now=self.factd.now())
+    def _ended(self, run: Run, status: RunStatus, detail: str) -> bool:
+        """Record it; False where a later daemon has taken the run over, and what this one did does not count."""
+        try:
+            with self.factd.store.begin() as session:
+                run_queries.finish_run(session, run, status, detail, now=self.factd.now())
+        except StaleState as error:
+            log.warning("run was taken over", job=run.job, run=run.id, error=str(error))
+            return False
+        return True
 
     def _outcome(self, job: Job) -> tuple[RunStatus | None, str]:
         try:

@@ -13,7 +13,7 @@ from daemon import approvals, editing, planning, publishing
 from daemon.audit import audit as audited
 from daemon.bootstrap import Factd
 from daemon.certainty import heads_changed
-from daemon.errors import Refused
+from daemon.errors import Busy, Refused
 from daemon.lease import writing
 from daemon.planning import Planned
 from store import release_queries
@@ -35,36 +35,43 @@ class Outcome:
 
 def run_edit(factd: Factd, task: Task, tell: Tell) -> Outcome:
     """One step from what the store holds towards a live release that says it."""
-    with writing(_of_size(factd, task.size)) as own:
-        tell("plan", ())
-        planned = planning.plan(own)
-        if planned.closed:
-            return Outcome(detail=f"waits: {planned.closed}")
-        ready = accepted_before(own, planned)
-        if ready is not None:
-            return _published(own, ready, tell)
-        if not planned.changed and not heads_changed(own):
-            return Outcome(detail="nothing to do")
+    try:
+        with writing(_of_size(factd, task.size)) as own:
+            return _edited(own, task, tell)
+    except Busy as error:
+        return Outcome(detail=f"waits: {error}")
 
-        def progress(stage: str, done: int, total: int) -> None:
-            if own.writer is not None:
-                own.writer.check()
-            tell(f"{stage} {done}/{total}", planned.added)
 
-        tell("edit", planned.added)
-        try:
-            found = editing.edit(own, who=WHO, why="the daemon's cycle", progress=progress)
-        except Refused as error:
-            return Outcome(detail=f"waits: {error}")
-        result = {"candidate": found.candidate, "new": len(planned.added), "size": task.size}
-        if found.release is None:
-            reasons = "; ".join(found.decision.reasons)
-            said = f"candidate {found.candidate} was rejected: {reasons}"
-            return Outcome(detail=said, result=result, failed=True)
-        with own.store.read() as session:
-            release = release_queries.release(session, found.release)
-        done = _published(own, release, tell)
-        return replace(done, result={**result, **done.result})
+def _edited(own: Factd, task: Task, tell: Tell) -> Outcome:
+    tell("plan", ())
+    planned = planning.plan(own)
+    if planned.closed:
+        return Outcome(detail=f"waits: {planned.closed}")
+    ready = accepted_before(own, planned)
+    if ready is not None:
+        return _published(own, ready, tell)
+    if not planned.changed and not heads_changed(own):
+        return Outcome(detail="nothing to do")
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if own.writer is not None:
+            own.writer.check()
+        tell(f"{stage} {done}/{total}", planned.added)
+
+    tell("edit", planned.added)
+    try:
+        found = editing.edit(own, who=WHO, why="the daemon's cycle", progress=progress)
+    except Refused as error:
+        return Outcome(detail=f"waits: {error}")
+    result = {"candidate": found.candidate, "new": len(planned.added), "size": task.size}
+    if found.release is None:
+        reasons = "; ".join(found.decision.reasons)
+        said = f"candidate {found.candidate} was rejected: {reasons}"
+        return Outcome(detail=said, result=result, failed=True)
+    with own.store.read() as session:
+        release = release_queries.release(session, found.release)
+    done = _published(own, release, tell)
+    return replace(done, result={**result, **done.result})
 
 
 def _of_size(factd: Factd, size: int | None) -> Factd:

@@ -161,9 +161,19 @@ class WorkerProcess:
 
     def _ended(self, task: Task, found: Outcome) -> None:
         status = TaskStatus.FAILED if found.failed else TaskStatus.DONE
-        with self.factd.store.begin() as session:
-            now = self.factd.now()
-            task_queries.end_task(session, task, status, found.detail, found.result, now=now)
+        until = time.monotonic() + self.factd.config.worker.stale_seconds
+        while True:
+            try:
+                with self.factd.store.begin() as session:
+                    now = self.factd.now()
+                    task_queries.end_task(
+                        session, task, status, found.detail, found.result, now=now
+                    )
+                break
+            except StoreError as error:  # away, or full: it may come back before others notice
+                if not error.transient or time.monotonic() > until:
+                    raise
+                time.sleep(LOOK_SECONDS)
         log.info(
             "task ended", task=task.id, kind=task.kind, status=status.value, detail=found.detail
         )

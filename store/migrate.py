@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 import migrations
 from store.errors import SchemaOutdated
 from store.operations_schema import METADATA
-from store.session import make_engine
+from store.session import make_engine, reached
 
 PLUGINS = ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"]
 
@@ -41,10 +41,10 @@ def head() -> str:
 
 
 def current(url: str) -> str | None:
-    """The revision of a database; None where it has none."""
+    """The revision of a database; None where it has none. Raises: StoreError: it cannot be asked."""
     engine = make_engine(url)
     try:
-        with engine.connect() as connection:
+        with reached(), engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()

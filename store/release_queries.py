@@ -108,7 +108,13 @@ def _candidate(row: CandidateRow) -> Candidate:
         report=row.report,
         reasons=tuple(row.reasons),
         created_at=row.created_at,
+        narrowed=row.narrowed,
     )
+
+
+def note_narrowed(session: Session, id_: int) -> None:
+    """The facts that made a candidate fail were looked for, and set aside where they were found."""
+    session.execute(update(CandidateRow).where(CandidateRow.id == id_).values(narrowed=True))
 
 
 def create_release(
@@ -172,6 +178,14 @@ def move_release(
         session.execute(update(ReleaseRow).where(*where).values(values)),
         f"release {number} is no longer {before}",
     )
+
+
+def withdraw_overtaken(session: Session, number: int, *, now: datetime) -> None:
+    """Accepted releases that never were live are withdrawn when a later one is accepted: it holds what they held, or less."""
+    for old in releases_in(session, ReleaseStatus.ACCEPTED):
+        if old.number < number and old.live_at is None:
+            back = (ReleaseStatus.ACCEPTED, ReleaseStatus.WITHDRAWN)
+            move_release(session, old.number, *back, now=now)
 
 
 def make_live(session: Session, number: int, *, now: datetime) -> None:

@@ -75,6 +75,7 @@ class Candidate:
     report: Mapping[str, Any] | None
     reasons: tuple[str, ...]  # why it was rejected
     created_at: datetime
+    narrowed: bool = False  # the facts that cause it were looked for
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,14 +52,18 @@ class Kill:
             event.listen(Session, "after_commit", end)
 
 
-def lived(life: Callable[[Path], None], config: Path, kill: Kill | None = None) -> int:
-    """The exit code of a life."""
+def lived(
+    life: Callable[[Path], None], config: Path, kill: Kill | None = None, *, ends_after: float = 0
+) -> int:
+    """The exit code of a life. ends_after: seconds after which it is killed, wherever it is."""
     process = PROCESSES.Process(target=_live, args=(life, config, kill))
     process.start()
-    process.join(timeout=SECONDS)
+    process.join(timeout=ends_after or SECONDS)
     if process.is_alive():
         process.kill()
         process.join(timeout=SECONDS)
+        if ends_after:
+            return KILLED
         raise TimeoutError(f"{life.__name__} took longer than {SECONDS} s")
     assert process.exitcode is not None
     return process.exitcode
@@ -92,10 +97,21 @@ def cycle(config: Path) -> None:
     thread.start()
     for name in ("pull", "cycle"):
         daemon.look(daemon.jobs[name])
+    until = time.monotonic() + SECONDS
+    while open_tasks(factd) and time.monotonic() < until:  # that a worker which died gave back
+        time.sleep(0.1)
     over.set()
     thread.join(timeout=SECONDS)
     daemon.held.give_back()
     factd.store.close()
+
+
+def open_tasks(factd: Any) -> list[Any]:
+    """What still waits or runs."""
+    from store import task_queries
+
+    with factd.store.begin() as session:
+        return task_queries.open_tasks(session)
 
 
 def roll_back(config: Path) -> None:

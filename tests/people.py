@@ -100,12 +100,12 @@ FEED = [update("Zoeshost", "Germany", "2020-01-01"), update("Kagle Clahal", "Chi
 class Operator:
     """Someone at a terminal."""
 
-    def __init__(self, folder: Path, *, edit: float = 0.0) -> None:
+    def __init__(self, folder: Path, *, edit: float = 0.0, url: str = "") -> None:
         self.folder = folder
         (folder / "relations").mkdir(parents=True)
         (folder / "relations" / "T1.toml").write_text(RELATION)
         (folder / "relations" / "T2.toml").write_text(RELATION_2)
-        (folder / "factd.toml").write_text(CONFIG.format(edit=edit, url=cycle_database()))
+        (folder / "factd.toml").write_text(CONFIG.format(edit=edit, url=url or cycle_database()))
         self.runner = CliRunner()
         self("db", "upgrade")
         self("ingest", str(jsonl(folder / "known.jsonl", KNOWN)), "--known")

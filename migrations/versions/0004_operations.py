@@ -155,6 +155,11 @@ def upgrade() -> None:
 
     op.create_index("ix_releases_status", "releases", ["status"])
 
+    with op.batch_alter_table("candidates") as batch_op:
+        batch_op.add_column(
+            sa.Column("narrowed", sa.Boolean(), server_default=sa.false(), nullable=False)
+        )
+    op.execute("UPDATE candidates SET narrowed = (status = 'rejected')")
     with op.batch_alter_table("runs") as batch_op:
         batch_op.add_column(sa.Column("epoch", sa.Integer(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("attempt", sa.Integer(), server_default="1", nullable=False))
@@ -163,6 +168,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """What ran is forgotten; facts, verdicts and releases stay."""
+    with op.batch_alter_table("candidates") as batch_op:
+        batch_op.drop_column("narrowed")
     with op.batch_alter_table("runs") as batch_op:
         batch_op.drop_index("ix_runs_status")
         batch_op.drop_column("attempt")
