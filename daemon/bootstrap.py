@@ -25,7 +25,7 @@ from store.settling import Judge
 from store.standings import Rules
 
 if TYPE_CHECKING:
-    from daemon.registry import Configured
+    from daemon.registry import Configured, Told
     from editor.exam import Exam, Memory, Results
     from editor.model import EditableModel
     from editor.score import Answer, Probe
@@ -94,6 +94,13 @@ class Factd:
         from daemon.registry import configured
 
         return configured(self.config)
+
+    @cached_property
+    def channels(self) -> "Mapping[str, Told]":
+        """The channels that notices are told over, by name. Raises: BadConfig."""
+        from daemon.registry import channels
+
+        return channels(self.config)
 
     @property
     def judge(self) -> Judge:

@@ -120,9 +120,14 @@ def start_attempt(session: Session, dispatch: Dispatch, *, now: datetime) -> boo
         DispatchRow.status == DispatchStatus.WAITING,
         DispatchRow.attempts == dispatch.attempts,
     )
-    wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(dispatch.attempts, 10))
-    values = {"attempts": dispatch.attempts + 1, "not_before": now + timedelta(seconds=wait)}
+    wait = timedelta(seconds=wait_seconds(dispatch.attempts))
+    values = {"attempts": dispatch.attempts + 1, "not_before": now + wait}
     return _count(session.execute(update(DispatchRow).where(*where).values(values))) == 1
+
+
+def wait_seconds(attempts: int) -> float:
+    """How long the next attempt waits after one before which there were so many."""
+    return float(min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(attempts, 10)))
 
 
 def sent(session: Session, id_: int, *, now: datetime) -> None:
