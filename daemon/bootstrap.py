@@ -18,6 +18,7 @@ from daemon.publishers import Publisher
 from daemon.publishers.local_directory import publisher
 from daemon.render import Plan, Sizes
 from daemon.tables import ModelTable
+from daemon.tracing import begin
 from store import migrate
 from store.catalogue import Catalogue, load_catalogue
 from store.session import Store
@@ -178,6 +179,7 @@ def open_factd(path: Path, *, now: Callable[[], datetime] = utc_now) -> Factd:
     """factd with a configuration file. Raises: BadConfig, BadRelation, SchemaOutdated."""
     config = load_config(path)
     migrate.check(config.database)
+    begin(config.tracing)
     return build(config, now=now)
 
 

@@ -10,9 +10,10 @@ from daemon.bootstrap import Factd
 from daemon.candidates import Case, Examined, Progress, quiet
 from daemon.certainty import badly_worded, certain, heads_changed, planned_again, screened
 from daemon.errors import Refused
-from daemon.log import log
+from daemon.log import BATCH_DIGITS, bound, log
 from daemon.planning import Planned, plan
 from daemon.publishing import refuse_frozen
+from daemon.tracing import span
 from store import release_queries
 from store.measured import SetAside
 from store.releases import Candidate, CandidateStatus
@@ -87,6 +88,7 @@ class Cycle:
         return self.planned.changed or heads_changed(self.factd)
 
 
+@span("edit")
 def edit(
     factd: Factd, *, who: str, why: str, again: bool = False, progress: Progress = quiet
 ) -> Edited:
@@ -150,7 +152,9 @@ def _attempts(cycle: Cycle) -> Edited:
         else:
             if found.decision.accepted or len(cycle.rejected) >= ATTEMPTS:
                 return found
-            if not _narrowed(cycle, found, case, measured):
+            with bound(candidate=found.candidate, batch=found.batch_id):
+                narrowed = _narrowed(cycle, found, case, measured)
+            if not narrowed:
                 return _told(cycle, found)
         if not cycle.changed:
             break
@@ -213,11 +217,17 @@ def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
         candidate = release_queries.create_candidate(
             session, batch_id=case.batch.id, fact_ids=case.ids, now=factd.now()
         )
+    batch = case.batch.id[:BATCH_DIGITS]
     log.info(
-        "candidate planned", candidate=candidate.id, facts=len(case.ids), edits=len(case.batch)
+        "candidate planned",
+        candidate=candidate.id,
+        batch=batch,
+        facts=len(case.ids),
+        edits=len(case.batch),
     )
     try:
-        return _solved(cycle, candidate, case)
+        with bound(candidate=candidate.id, batch=batch):
+            return _solved(cycle, candidate, case)
     except BaseException:
         with factd.store.begin() as session:
             release_queries.abandon_unfinished(session, now=factd.now())

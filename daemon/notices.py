@@ -254,7 +254,7 @@ def _limit(snapshot: Snapshot) -> Iterator[Wanted]:
         yield Wanted(
             key=f"limit:{snapshot.now:%Y-%m-%d}",
             kind="limit",
-            text=f"a limit of the day was reached: {snapshot.limit}; what waits goes on tomorrow (UTC)",
+            text=snapshot.limit,
             data={"limit": snapshot.limit},
         )
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from daemon.bootstrap import Factd
 from daemon.errors import PublishFailed, Refused
-from daemon.log import log
+from daemon.log import bound, log
+from daemon.tracing import span
 from store import release_queries, settling
 from store.releases import Release, ReleaseStatus
 
@@ -25,7 +26,8 @@ def publish(factd: Factd, number: int) -> Release:
     Raises: Refused: frozen. PublishFailed: the previous release still serves.
     """
     refuse_frozen(factd)
-    return _bring_out(factd, number)
+    with span("publish", release=number), bound(release=number):
+        return _bring_out(factd, number)
 
 
 def _bring_out(factd: Factd, number: int) -> Release:
@@ -115,7 +117,8 @@ def roll_back_to(factd: Factd, number: int, *, who: str, why: str) -> Release:
         raise PublishFailed(
             f"version {number} was pruned from the disk; `factd releases publish {number}` writes it again"
         )
-    return _bring_out(factd, number)
+    with span("roll back", release=number), bound(release=number):
+        return _bring_out(factd, number)
 
 
 def replace_base(factd: Factd) -> Release:

@@ -242,4 +242,4 @@ class TracingTable(Table):
     service: str = "factd"
     share: float = Field(default=1.0, ge=0, le=1)  # of the traces that are kept
     timeout_seconds: float = Field(default=5.0, gt=0)  # of one export
-    headers_file: Path | None = None  # "name: value" lines, as the collector wants them
+    headers_file: Path | None = None  # "name: value", one a line, as the collector wants them
