@@ -1,18 +1,14 @@
-"""Logs: every line of an edit can be read by a program and carries its candidate and batch; no line holds a secret."""
+"""Logs: one line a state change, with the ids that are bound, for programs or people; no line holds a secret."""
 
 import json
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
-from people import FEED, Operator
 
 from daemon.log import bound, carried, configure, log
-
-OF_A_CANDIDATE = ("candidate planned", "candidate moved", "candidate judged")
 
 
 @pytest.fixture
@@ -20,22 +16,6 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Any:
     configure(as_json=True)
     yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     configure()
-
-
-def test_every_line_of_an_edit_is_json_with_its_candidate_and_batch(tmp_path: Path) -> None:
-    operator = Operator(tmp_path)
-    operator.ingest(FEED)
-    done = operator.raw("--log-json", "edit", "--publish", "--json")
-    assert done.exit_code == 0, done.stderr
-    found = [json.loads(line) for line in done.stderr.splitlines()]
-    batch = json.loads(done.stdout)["batch_id"][:12]
-    named = [line["event"] for line in found]
-    assert {*OF_A_CANDIDATE, "release publishing", "release live"} <= set(named)
-    first, last = named.index("candidate planned"), named.index("candidate judged")
-    for line in found[first : last + 1]:
-        assert (line["candidate"], line["batch"]) == (1, batch), line
-    assert {line["release"] for line in found[last + 1 :]} == {1}
-    assert all(line["host"] and line["timestamp"] and line["level"] == "info" for line in found)
 
 
 def test_what_is_bound_is_on_the_lines_within_and_on_no_other(lines: Any) -> None:

@@ -1,18 +1,14 @@
-"""Spans of the cycle: nothing without a collector, the whole tree with one, over real OTLP to a server on loopback."""
+"""Spans: nothing without a collector, a tree with one, in step with the log lines."""
 
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fakes import Asked, Reply, serving
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from people import FEED, Operator
 
 from daemon import tracing
 from daemon.errors import BadConfig
@@ -107,44 +103,6 @@ def test_spans_are_kept_by_share(exporter: InMemorySpanExporter) -> None:
     with tracing.span("run"):
         assert tracing.trace_id() is None
     assert spans(exporter) == {}
-
-
-def attributes(span: Any) -> dict[str, Any]:
-    return {a.key: a.value.string_value or a.value.int_value for a in span.attributes}
-
-
-def test_a_whole_edit_reaches_a_collector_over_otlp(tmp_path: Path) -> None:
-    operator = Operator(tmp_path)
-    operator.ingest(FEED)
-    (tmp_path / "headers").write_text("x-team: facts\n")
-    with serving(lambda _: Reply()) as collector:
-        config = tmp_path / "factd.toml"
-        table = f'[tracing]\nendpoint = "{collector.url}/v1/traces"\nheaders_file = "headers"\n'
-        config.write_text(config.read_text() + table)
-        try:
-            operator("edit", "--publish")
-        finally:
-            tracing.end()
-    requests = [ExportTraceServiceRequest.FromString(plain(asked)) for asked in collector.asked]
-    held = [r for request in requests for r in request.resource_spans]
-    found = {s.name: s for r in held for scope in r.scope_spans for s in scope.spans}
-    assert {"edit", "plan", "solve", "checks", "judge", "publish"} <= set(found)
-    edit = found["edit"]
-    assert {found[n].parent_span_id for n in ("plan", "solve", "checks")} == {edit.span_id}
-    assert found["judge"].parent_span_id == found["checks"].span_id
-    assert attributes(found["publish"]) == {"factd.release": 1}
-    assert edit.end_time_unix_nano - edit.start_time_unix_nano > 0
-    (resource,) = {json.dumps(attributes(r.resource), sort_keys=True) for r in held}
-    assert json.loads(resource)["service.name"] == "factd"
-    assert collector.asked[0].headers["x-team"] == "facts"
-
-
-def plain(asked: Asked) -> bytes:
-    """The body as it was before it was packed."""
-    import gzip
-
-    packed = asked.headers.get("content-encoding") == "gzip"
-    return gzip.decompress(asked.body) if packed else asked.body
 
 
 def test_a_headers_file_that_is_none_is_refused(tmp_path: Path) -> None:
