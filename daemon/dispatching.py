@@ -18,8 +18,9 @@ from sqlalchemy.orm import Session
 from daemon import notices
 from daemon.bootstrap import Factd
 from daemon.channels import Message
+from daemon.config import without_secrets
 from daemon.errors import BadConfig, FactdError, NotSent, Refused
-from daemon.log import carried, log
+from daemon.log import carried, log, without_secret_fields
 from daemon.notices import Wanted
 from daemon.registry import Told
 from store import notice_queries, snapshot_queries
@@ -107,14 +108,23 @@ def send_due(factd: Factd, told: Told) -> int:
     with factd.store.read() as session:
         due = notice_queries.due(session, told.name, now=factd.now(), limit=MESSAGES)
     for one in due:
-        with factd.store.begin() as session:
-            mine = notice_queries.start_attempt(session, one, now=factd.now())
+        mine = _begun(factd, one)
         if mine and not attempt(factd, told, one):
             break
         arrived += mine
         if time.monotonic() > until:
             break
     return arrived
+
+
+def _begun(factd: Factd, one: Dispatch) -> bool:
+    """Count an attempt; False where another process makes it, or every one so far ended with its process."""
+    last = one.attempts >= factd.config.notify.attempts
+    with factd.store.begin() as session:
+        if last:
+            notice_queries.failed(session, one.id, "every attempt broke off", last=True)
+            return False
+        return notice_queries.start_attempt(session, one, now=factd.now())
 
 
 def attempt(factd: Factd, told: Told, one: Dispatch) -> bool:
@@ -144,14 +154,14 @@ def _wished(error: FactdError, one: Dispatch, now: datetime) -> datetime | None:
 
 
 def message_of(one: Dispatch) -> Message:
-    """A notice as a channel sends it; its id is the same for every attempt, and another when it is told again."""
+    """A notice as a channel sends it, without secrets. Its id is one for all attempts, and another when it is told again."""
     notice = one.notice
     what = (notice.id, notice.key, notice.first_at.isoformat(), one.channel, one.times)
     return Message(
         id=f"factd_{hashlib.sha256(repr(what).encode()).hexdigest()[:32]}",
         kind=notice.kind,
-        text=notice.text,
-        data=notice.data,
+        text=without_secrets(notice.text),
+        data=without_secret_fields(notice.data),
         first_at=notice.first_at,
         count=notice.count,
         over_at=notice.over_at,

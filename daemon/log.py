@@ -73,8 +73,13 @@ def carried(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def masked(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A line without secrets: passwords and queries of URLs, tokens, and what a field's name calls a secret."""
-    return {name: _masked(name, value) for name, value in event.items()}
+    """A line without secrets."""
+    return without_secret_fields(event)
+
+
+def without_secret_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Data without passwords and queries of URLs, without tokens, and without what a field's name calls a secret."""
+    return {str(name): _masked(str(name), value) for name, value in data.items()}
 
 
 def _masked(name: str, value: Any) -> Any:
@@ -83,7 +88,7 @@ def _masked(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return without_secrets(value)
     if isinstance(value, Mapping):
-        return {str(key): _masked(str(key), item) for key, item in value.items()}
+        return without_secret_fields(value)
     if isinstance(value, list | tuple | set | frozenset):
         return [_masked("", item) for item in value]
     if value is None or isinstance(value, bool | int | float):

@@ -15,7 +15,7 @@ from daemon.tables import KINDS, NotifyTable
 from store import notice_queries
 from store.measured import AuditOutcome
 from store.operations import Notice
-from store.releases import CandidateStatus, RunStatus
+from store.releases import RunStatus
 from store.snapshot import Aside, Death, Snapshot
 
 HELD_BACK = timedelta(hours=2)  # at most, while the edit that rejected a candidate goes on
@@ -82,10 +82,9 @@ def _ended(there: Mapping[str, Notice], wanted: Mapping[str, Wanted]) -> list[st
 
 
 def _rejected(snapshot: Snapshot, since: datetime) -> Iterator[Wanted]:
-    """The newest candidate that was rejected with none accepted after it; once its edit is over, which may still narrow it."""
-    decided = (CandidateStatus.ACCEPTED, CandidateStatus.REJECTED)
-    newest = next((one for one in snapshot.candidates if one.status in decided), None)
-    if newest is None or newest.status is CandidateStatus.ACCEPTED or newest.changed_at < since:
+    """The newest candidate that was rejected; once its edit is over, which may still narrow it."""
+    newest = snapshot.rejected
+    if newest is None or newest.changed_at < since:
         return
     key = f"rejected:{newest.id}"
     if _held_back(snapshot, key, newest.changed_at):

@@ -45,8 +45,9 @@ def over(session: Session, key: str, *, now: datetime) -> bool:
 
 def open_notices(session: Session) -> dict[str, Notice]:
     """What holds now, by key, in the order in which it was found."""
-    query = select(NoticeRow).where(NoticeRow.over_at.is_(None)).order_by(NoticeRow.id)
-    return {row.key: _notice(row) for row in session.scalars(query)}
+    query = select(NoticeRow).where(NoticeRow.over_at.is_(None))  # by the index of the open ones
+    rows = sorted(session.scalars(query), key=lambda row: row.id)
+    return {row.key: _notice(row) for row in rows}
 
 
 def newest_notices(session: Session, *, limit: int) -> list[Notice]:

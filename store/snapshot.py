@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from store.releases import CandidateStatus, Flag, RunStatus
+from store.releases import Flag, RunStatus
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """A candidate, without its facts and report."""
+class Rejected:
+    """A candidate that was rejected, without its facts and report."""
 
     id: int
     batch_id: str
-    status: CandidateStatus
     reasons: tuple[str, ...]
     changed_at: datetime
 
@@ -99,7 +98,7 @@ class Snapshot:
 
     now: datetime
     frozen: Flag | None = None
-    candidates: tuple[Judged, ...] = ()  # the newest first
+    rejected: Rejected | None = None  # the newest, where none was accepted after it
     under_way: bool = False  # an edit is being made
     set_aside: tuple[Aside, ...] = ()  # the newest first
     sources: tuple[Watched, ...] = ()

@@ -20,9 +20,9 @@ from store.schema import (
     RunRow,
     SourceRow,
 )
-from store.snapshot import Aside, Death, Done, Ended, Judged, Looked, Serving, Snapshot, Watched
+from store.snapshot import Aside, Death, Done, Ended, Looked, Rejected, Serving, Snapshot, Watched
 
-NEWEST = 50  # candidates, deaths
+NEWEST = 50  # deaths, rollbacks
 NEWEST_LINES = 1000  # of the audit log
 NEWEST_ASIDE = 500  # facts that were set aside
 LAST_RUNS = 20  # of a job
@@ -34,12 +34,11 @@ def snapshot(
     session: Session, *, now: datetime, waiting: tuple[int, ...] = (), limit: str = ""
 ) -> Snapshot:
     """How factd stands. waiting: releases that wait for an operator. limit: one that was reached."""
-    candidates = _candidates(session)
     return Snapshot(
         now=now,
         frozen=release_queries.frozen(session),
-        candidates=candidates,
-        under_way=_under_way(session, candidates),
+        rejected=_rejected(session),
+        under_way=_under_way(session),
         set_aside=_set_aside(session),
         sources=_sources(session),
         done=_rollbacks(session),
@@ -61,30 +60,29 @@ def highest_leverage(session: Session, candidate: int) -> float | None:
     return max((float(value) for value in found if value is not None), default=None)
 
 
-def _candidates(session: Session) -> tuple[Judged, ...]:
+def _rejected(session: Session) -> Rejected | None:
+    """The newest candidate that was rejected with none accepted after it. Only its own long row is read."""
+    newest = {
+        status: session.scalar(
+            select(func.max(CandidateRow.id)).where(CandidateRow.status == status)
+        )
+        for status in (CandidateStatus.ACCEPTED, CandidateStatus.REJECTED)
+    }
+    id_ = newest[CandidateStatus.REJECTED]
+    if id_ is None or id_ < (newest[CandidateStatus.ACCEPTED] or 0):
+        return None
     row = CandidateRow
-    query = select(row.id, row.batch_id, row.status, row.reasons, row.changed_at)
-    return tuple(
-        Judged(
-            id=id_,
-            batch_id=batch_id,
-            status=CandidateStatus(status),
-            reasons=tuple(reasons),
-            changed_at=changed_at,
-        )
-        for id_, batch_id, status, reasons, changed_at in session.execute(
-            query.order_by(row.id.desc()).limit(NEWEST)
-        )
-    )
+    query = select(row.batch_id, row.reasons, row.changed_at).where(row.id == id_)
+    batch_id, reasons, changed_at = session.execute(query).one()
+    return Rejected(id=id_, batch_id=batch_id, reasons=tuple(reasons), changed_at=changed_at)
 
 
-def _under_way(session: Session, candidates: tuple[Judged, ...]) -> bool:
+def _under_way(session: Session) -> bool:
     """A candidate, a task or a run of the cycle is not done: what was rejected may still be narrowed."""
-    if any(one.status in IN_FLIGHT for one in candidates):
-        return True
+    candidate = select(CandidateRow.id).where(CandidateRow.status.in_(IN_FLIGHT))
     task = select(TaskRow.id).where(TaskRow.status == TaskStatus.RUNNING, TaskRow.kind == "edit")
     run = select(RunRow.id).where(RunRow.status == RunStatus.RUNNING, RunRow.job == "cycle")
-    return any(session.scalar(query.limit(1)) is not None for query in (task, run))
+    return any(session.scalar(query.limit(1)) is not None for query in (candidate, task, run))
 
 
 def _set_aside(session: Session) -> tuple[Aside, ...]:

@@ -25,7 +25,9 @@ class ChannelSettings(BaseModel):
     enabled: bool = True
     kinds: tuple[str, ...] = tuple(kind for kind in KINDS if kind not in UNASKED)  # that are told
     repeat_hours: float = Field(default=0.0, ge=0)  # told again while it holds; 0: once
-    timeout_seconds: float = Field(default=10.0, gt=0)  # of one attempt
+    timeout_seconds: float = Field(
+        default=10.0, gt=0, le=25
+    )  # of one attempt; the next is after 30
 
     @field_validator("kinds")
     @classmethod

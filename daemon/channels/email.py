@@ -91,7 +91,7 @@ def body(message: Message) -> str:
     rows |= {name: one_line(str(value)) for name, value in message.data.items()}
     lines = [f"{name:<10} {value}" for name, value in rows.items()]
     return "\n".join(
-        [message.text, "", *lines, "", "`factd notices list` shows what holds now.", ""]
+        [one_line(message.text), "", *lines, "", "`factd notices list` shows what holds now.", ""]
     )
 
 
@@ -103,7 +103,7 @@ def send(settings: Settings, message: Message, *, now: datetime) -> None:
             if settings.user:
                 server.login(settings.user, password)
             refused = server.send_message(made)
-    except (smtplib.SMTPException, OSError) as error:
+    except (smtplib.SMTPException, OSError, ValueError) as error:
         raise NotSent(f"{settings.host}: {_said(error)}") from error
     if refused:  # the others have it, and would get it again with another attempt
         log.warning("mail refused for some", server=settings.host, addresses=sorted(refused))

@@ -7,9 +7,10 @@ Any 2xx is an arrival. Redirects are not followed, and only the public internet 
 import json
 from datetime import datetime
 from importlib.metadata import version
+from ipaddress import ip_network
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from daemon.channels import Channel, ChannelSettings, Message
 from daemon.client import Client, Limits
@@ -27,6 +28,13 @@ class Settings(ChannelSettings):
     url_file: Path | None = None  # a file that holds it, where its path is a secret
     secret_file: Path  # `whsec_` and base64, shared with the receiver
     allow_networks: tuple[str, ...] = ()  # private networks, as "10.1.0.0/16"
+
+    @field_validator("allow_networks")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            ip_network(text)
+        return value
 
     @model_validator(mode="after")
     def _has_one_url(self) -> "Settings":

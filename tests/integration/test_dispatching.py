@@ -235,6 +235,32 @@ def factd_clock(factd: Factd) -> datetime:
     return one.not_before - timedelta(seconds=30)
 
 
+def test_a_message_that_ends_its_process_each_time_is_given_up(
+    make: Maker, fake: Fake, clock: Clock
+) -> None:
+    factd = make("[notify]\nattempts = 2\n" + channel(fake))
+    freeze(factd)
+    dispatching.arrange(factd, dispatching.found(factd))
+    for _ in range(2):
+        with factd.store.begin() as session:
+            (one,) = notice_queries.due(session, "ops", now=clock(), limit=1)
+            assert notice_queries.start_attempt(session, one, now=clock())
+        clock.on(hours=2)
+    assert [dispatch(factd), dispatch(factd)] == [0, 0]
+    assert fake.asked == []
+    with factd.store.read() as session:
+        (one,) = notice_queries.dispatches_of(session, [one.notice.id])
+    assert (one.status, one.error) == (DispatchStatus.FAILED, "every attempt broke off")
+
+
+def test_a_secret_in_what_happened_does_not_leave_the_house(make: Maker, fake: Fake) -> None:
+    factd = make(channel(fake))
+    freeze(factd, "https://u:hunter2@example.org/?token=hunter2 answered 500")
+    assert dispatch(factd) == 1
+    assert b"hunter2" not in fake.asked[0].body
+    assert b"https://u:***@example.org/" in fake.asked[0].body
+
+
 def test_the_commands_show_and_try_channels(make: Maker, fake: Fake, down: set[str]) -> None:
     factd = make(channel(fake, "ops") + channel(fake, "desk"))
     freeze(factd, "an incident")

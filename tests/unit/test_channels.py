@@ -141,6 +141,10 @@ def test_a_url_may_lie_in_a_file(fake: Fake, secret: Path, tmp_path: Path) -> No
             '[notify.email]\nhost = "a"\nsender = "a@b"\nto = ["a@b"]\nuser = "u"\npassword_file = "p"\nsecurity = "none"\n',
             "not sent in the clear",
         ),
+        (
+            '[notify.webhook]\nurl = "http://a"\nsecret_file = "s"\nallow_networks = ["x"]',
+            "allow_networks",
+        ),
         ("[notify]\nbudget_sahre = 0.9\n", "budget_sahre is no key"),
     ],
 )

@@ -11,15 +11,15 @@ from daemon.channels import UNASKED, ChannelSettings
 from daemon.notices import Wanted, find, reconcile
 from daemon.tables import KINDS, NotifyTable
 from store import notice_queries
-from store.releases import CandidateStatus, Flag, RunStatus
+from store.releases import Flag, RunStatus
 from store.session import Store
 from store.snapshot import (
     Aside,
     Death,
     Done,
     Ended,
-    Judged,
     Looked,
+    Rejected,
     Serving,
     Snapshot,
     Watched,
@@ -27,15 +27,11 @@ from store.snapshot import (
 
 TABLE, CAPACITY = NotifyTable(), 100
 HOUR = timedelta(hours=1)
-C = CandidateStatus
 
 
-def candidates(*found: tuple[int, C], hours: float = 3.0) -> dict[str, Any]:
-    made = [
-        Judged(id=id_, batch_id="b" * 64, status=status, reasons=("too few right",), changed_at=NOW - hours * HOUR)
-        for id_, status in found
-    ]  # fmt: skip
-    return {"candidates": tuple(made)}
+def rejected(id_: int, hours: float = 3.0) -> dict[str, Any]:
+    at = NOW - hours * HOUR
+    return {"rejected": Rejected(id=id_, batch_id="b" * 64, reasons=("too few",), changed_at=at)}
 
 
 def runs(*statuses: RunStatus) -> dict[str, Any]:
@@ -79,25 +75,21 @@ def done(hours: float) -> dict[str, Any]:
 F, D = RunStatus.FAILED, RunStatus.DONE
 CASES: list[tuple[str, dict[str, Any], set[str]]] = [
     ("nothing happened", {}, set()),
-    ("a candidate was rejected", candidates((7, C.REJECTED)), {"rejected:7"}),
-    ("only the newest one counts", candidates((9, C.REJECTED), (7, C.REJECTED)), {"rejected:9"}),
-    ("a later one was accepted", candidates((8, C.ACCEPTED), (7, C.REJECTED)), set()),
-    ("a later one was abandoned", candidates((8, C.ABANDONED), (7, C.REJECTED)), {"rejected:7"}),
-    ("it is days ago", candidates((7, C.REJECTED), hours=73), set()),
+    ("a candidate was rejected", rejected(7), {"rejected:7"}),
+    ("it is days ago", rejected(7, 73), set()),
     (
         "its edit goes on and may narrow it",
-        candidates((7, C.REJECTED), hours=1) | {"under_way": True},
+        rejected(7, 1) | {"under_way": True},
         set(),
     ),
     (
         "its edit goes on for hours",
-        candidates((7, C.REJECTED), hours=3) | {"under_way": True},
+        rejected(7, 3) | {"under_way": True},
         {"rejected:7"},
     ),
     (
         "it was told before the next edit began",
-        candidates((7, C.REJECTED), hours=1)
-        | {"under_way": True, "told": frozenset({"rejected:7"})},
+        rejected(7, 1) | {"under_way": True, "told": frozenset({"rejected:7"})},
         {"rejected:7"},
     ),
     (
@@ -174,9 +166,9 @@ def test_a_bound_of_zero_is_never_reached() -> None:
 
 
 def test_a_text_says_what_happened_and_what_to_do() -> None:
-    held = candidates((7, C.REJECTED)) | source(frozen="a flood") | {"waiting": (4,)} | live(81)
+    held = rejected(7) | source(frozen="a flood") | {"waiting": (4,)} | live(81)
     texts = {one.kind: one.text for one in find(Snapshot(now=NOW, **held), TABLE, capacity=100)}
-    assert texts["rejected"].startswith("candidate 7 was rejected: too few right;")
+    assert texts["rejected"].startswith("candidate 7 was rejected: too few;")
     assert "factd approve 4" in texts["approval"]
     assert texts["budget_low"].startswith("release 3 holds 81 of at most 100 facts")
 

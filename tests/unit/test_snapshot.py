@@ -61,20 +61,23 @@ def the_fact(factd: Factd) -> str:
 
 def test_a_fresh_database_has_nothing_to_tell(factd: Factd) -> None:
     found = snapshot(factd)
-    assert (found.candidates, found.runs, found.under_way) == ((), {}, False)
+    assert (found.rejected, found.runs, found.under_way) == (None, {}, False)
     assert found.live is not None and (found.live.number, found.live.facts) == (0, 0)
     assert dispatching.found(factd) == ()
 
 
-def test_candidates_come_without_their_facts_the_newest_first(factd: Factd) -> None:
-    ids = [candidate(factd, C.REJECTED), candidate(factd, C.ACCEPTED)]
+def test_the_newest_rejected_candidate_is_seen_until_a_later_one_is_accepted(factd: Factd) -> None:
+    candidate(factd, C.REJECTED)
+    newest = candidate(factd, C.REJECTED)
     found = snapshot(factd)
-    assert [(one.id, one.status) for one in found.candidates] == [
-        (ids[1], C.ACCEPTED),
-        (ids[0], C.REJECTED),
-    ]
-    assert found.candidates[1].reasons == ("it failed",)
+    assert found.rejected is not None and found.rejected.id == newest
+    assert found.rejected.reasons == ("it failed",)
     assert not found.under_way
+    assert [one.key for one in dispatching.found(factd)] == [f"rejected:{newest}"]
+    candidate(factd, C.ABANDONED)
+    assert snapshot(factd).rejected == found.rejected
+    candidate(factd, C.ACCEPTED)
+    assert snapshot(factd).rejected is None
 
 
 def test_an_edit_is_under_way_as_a_run_a_task_or_a_candidate(factd: Factd) -> None:
