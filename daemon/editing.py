@@ -71,6 +71,7 @@ class Cycle:
     solves: int  # left
     aside: list[SetAside] = field(default_factory=list)
     rejected: list[int] = field(default_factory=list)
+    ids: dict[str, Any] = field(default_factory=dict)  # of the last candidate, for log lines
 
     def put_aside(
         self,
@@ -148,11 +149,12 @@ def _attempts(cycle: Cycle) -> Edited:
         except EditorError as error:
             if error.group not in cycle.planned.added:
                 raise
-            _leave_out(cycle, error)
+            with bound(**cycle.ids):
+                _leave_out(cycle, error)
         else:
             if found.decision.accepted or len(cycle.rejected) >= ATTEMPTS:
                 return found
-            with bound(candidate=found.candidate, batch=found.batch_id):
+            with bound(**cycle.ids):
                 narrowed = _narrowed(cycle, found, case, measured)
             if not narrowed:
                 return _told(cycle, found)
@@ -209,7 +211,7 @@ def _switch_heads_off(cycle: Cycle, found: Edited) -> None:
 
 def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
     """One candidate, solved, measured and judged. Raises: Refused: rejected before; EditorError."""
-    factd = cycle.factd
+    factd, cycle.ids = cycle.factd, {}
     live = candidates.live_of(factd)
     case = candidates.case_of(factd, cycle.planned.facts, live)
     _refuse_rejected(cycle, case)
@@ -217,16 +219,10 @@ def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
         candidate = release_queries.create_candidate(
             session, batch_id=case.batch.id, fact_ids=case.ids, now=factd.now()
         )
-    batch = case.batch.id[:BATCH_DIGITS]
-    log.info(
-        "candidate planned",
-        candidate=candidate.id,
-        batch=batch,
-        facts=len(case.ids),
-        edits=len(case.batch),
-    )
+    cycle.ids = {"candidate": candidate.id, "batch": case.batch.id[:BATCH_DIGITS]}
+    log.info("candidate planned", facts=len(case.ids), edits=len(case.batch), **cycle.ids)
     try:
-        with bound(candidate=candidate.id, batch=batch):
+        with bound(**cycle.ids):
             return _solved(cycle, candidate, case)
     except BaseException:
         with factd.store.begin() as session:

@@ -93,3 +93,22 @@ def test_lines_and_spans_of_an_edit_have_one_trace_id(watched: Watched) -> None:
     assert judged["trace_id"] == edit
     live = next(line for line in watched.lines if line["event"] == "release live")
     assert live["trace_id"] == watched.spans["publish"].trace_id.hex()
+
+
+def test_lines_about_what_makes_a_candidate_fail_carry_it_too(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    operator = Operator(tmp_path_factory.mktemp("rejected"), edit=1.0)
+    config = operator.folder / "factd.toml"
+    weak = config.read_text().replace("v_num_grad_steps = 20", "v_num_grad_steps = 1")
+    config.write_text(weak)
+    operator.ingest(FEED)
+    done = operator.raw("--log-json", "edit")
+    assert done.exit_code == 1
+    *lines, sentence = done.stderr.splitlines()
+    assert "efficacy generation" in sentence
+    found = [json.loads(line) for line in lines]
+    named = [line["event"] for line in found]
+    assert {"candidate narrowed", "nothing set aside"} & set(named)
+    for line in found[named.index("candidate planned") :]:
+        assert line["candidate"] >= 1 and len(line["batch"]) == 12, line
