@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 
 import migrations
 from store.errors import SchemaOutdated
-from store.operations_schema import Base
+from store.operations_schema import METADATA
 from store.session import make_engine
 
 PLUGINS = ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"]
@@ -58,7 +58,7 @@ def differences(url: str) -> list[object]:
             context = MigrationContext.configure(
                 connection, opts={"compare_type": True, "autogenerate_plugins": PLUGINS}
             )
-            return list(compare_metadata(context, Base.metadata))
+            return list(compare_metadata(context, METADATA))
     finally:
         engine.dispose()
 

@@ -174,3 +174,6 @@ class SessionRow(Base):
     csrf: Mapped[str] = mapped_column(String(64))
     made_at: Mapped[datetime] = mapped_column(UtcTime)
     seen_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+METADATA = Base.metadata  # of all tables, those of store/schema.py included
