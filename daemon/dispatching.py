@@ -83,15 +83,16 @@ def arrange(factd: Factd, wanted: tuple[Wanted, ...]) -> None:
     now, channels = factd.now(), tuple(factd.channels.values())
     with factd.store.read() as session:
         owed = any(any(_owed(session, told, now)) for told in channels)
-        if not owed and not notices.differs(session, wanted):
-            return
+        new = notices.changes(notice_queries.open_notices(session), wanted)
+    if not (owed or new.told or new.ended):
+        return
     with factd.store.begin() as session:
-        changes = notices.reconcile(session, wanted, now=now)
+        changed = notices.reconcile(session, wanted, now=now)
         for told in channels:
             untold, stale = _owed(session, told, now)
             notice_queries.give(session, told.name, untold)
             notice_queries.tell_again(session, stale)
-    log.info("notices changed", changes=changes)
+    log.info("notices changed", changed=changed)
 
 
 def _owed(session: Session, told: Told, now: datetime) -> tuple[list[int], list[int]]:

@@ -52,33 +52,32 @@ def find(snapshot: Snapshot, table: NotifyTable, *, capacity: int) -> tuple[Want
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """How what the database says differs from what is wanted."""
+
+    told: tuple[Wanted, ...]  # new ones, and open ones whose words changed
+    ended: tuple[str, ...]  # keys of open ones that are not wanted any more
+
+
+def changes(there: Mapping[str, Notice], wanted: Iterable[Wanted]) -> Changes:
+    """What is to be told and ended. Open notices of kinds that are not found here are left to whoever opened them."""
+    by_key = {one.key[: notice_queries.KEY_LENGTH]: one for one in wanted}
+    new = (k for k, one in by_key.items() if k not in there or there[k].text != one.text)
+    ended = (k for k, one in there.items() if k not in by_key and one.kind in KINDS)
+    return Changes(told=tuple(by_key[key] for key in new), ended=tuple(ended))
+
+
 def reconcile(session: Session, wanted: Iterable[Wanted], *, now: datetime) -> int:
     """Open what is wanted and not open, count up what changed, end what is not wanted any more; how many changed."""
-    there, changes = notice_queries.open_notices(session), 0
-    by_key = {one.key[: notice_queries.KEY_LENGTH]: one for one in wanted}
-    for key, one in by_key.items():
-        if key not in there or there[key].text != one.text:
-            notice_queries.notify(
-                session, key=key, kind=one.kind, text=one.text, data=one.data, now=now
-            )
-            changes += 1
-    for key in _ended(there, by_key):
+    found = changes(notice_queries.open_notices(session), wanted)
+    for one in found.told:
+        notice_queries.notify(
+            session, key=one.key, kind=one.kind, text=one.text, data=one.data, now=now
+        )
+    for key in found.ended:
         notice_queries.over(session, key, now=now)
-        changes += 1
-    return changes
-
-
-def differs(session: Session, wanted: Iterable[Wanted]) -> bool:
-    """`reconcile` would change something."""
-    there = notice_queries.open_notices(session)
-    by_key = {one.key[: notice_queries.KEY_LENGTH]: one for one in wanted}
-    new = any(key not in there or there[key].text != one.text for key, one in by_key.items())
-    return new or bool(_ended(there, by_key))
-
-
-def _ended(there: Mapping[str, Notice], wanted: Mapping[str, Wanted]) -> list[str]:
-    """Open notices of kinds that are found here, which are not any more."""
-    return [key for key, notice in there.items() if key not in wanted and notice.kind in KINDS]
+    return len(found.told) + len(found.ended)
 
 
 def _rejected(snapshot: Snapshot, since: datetime) -> Iterator[Wanted]:

@@ -1,6 +1,7 @@
 """Each channel against a real server on loopback: what arrives, what proves it, and how a broken server ends."""
 
 import json
+import shutil
 import socket
 import ssl
 import subprocess
@@ -240,6 +241,8 @@ def _trickle(server: socket.socket) -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for localhost that only `ca_file` makes trusted, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl, which makes the certificate")
     folder = tmp_path_factory.mktemp("tls")
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
     more = ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
