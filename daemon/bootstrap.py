@@ -17,6 +17,7 @@ from daemon.publishers import Publisher
 from daemon.publishers.local_directory import publisher
 from daemon.render import Plan, Sizes
 from daemon.tables import ModelTable
+from daemon.tracing import begin
 from store import migrate
 from store.catalogue import Catalogue, load_catalogue
 from store.session import Store
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from daemon.lease import Held
-    from daemon.registry import Configured
+    from daemon.registry import Configured, Told
     from editor.exam import Exam, Memory, Results
     from editor.model import EditableModel
     from editor.score import Answer, Probe
@@ -97,6 +98,13 @@ class Factd:
         from daemon.registry import configured
 
         return configured(self.config)
+
+    @cached_property
+    def channels(self) -> "Mapping[str, Told]":
+        """The channels that notices are told over, by name. Raises: BadConfig."""
+        from daemon.registry import channels
+
+        return channels(self.config)
 
     @property
     def judge(self) -> Judge:
@@ -174,6 +182,7 @@ def open_factd(path: Path, *, now: Callable[[], datetime] = utc_now) -> Factd:
     """factd with a configuration file. Raises: BadConfig, BadRelation, SchemaOutdated."""
     config = load_config(path)
     migrate.check(config.database)
+    begin(config.tracing)
     return build(config, now=now)
 
 

@@ -13,6 +13,7 @@ from daemon import (
     commands_facts,
     commands_heads,
     commands_model,
+    commands_notices,
     commands_relations,
     commands_setup,
     commands_sources,
@@ -48,6 +49,7 @@ for group in (
     commands_checks,
     commands_editor,
     commands_heads,
+    commands_notices,
     commands_bench,
 ):
     group.add(app)

@@ -28,6 +28,7 @@ from daemon.tables import (
     LimitsTable,
     MethodTable,
     ModelTable,
+    NotifyTable,
     PlanningTable,
     PublishTable,
     RetentionTable,
@@ -36,6 +37,7 @@ from daemon.tables import (
     SourcesTable,
     StoreTable,
     Table,
+    TracingTable,
     WorkerTable,
     WriteTable,
 )
@@ -73,6 +75,8 @@ class Config(BaseSettings):
     retention: RetentionTable = RetentionTable()
     lease: LeaseTable = LeaseTable()
     http: HttpTable = HttpTable()
+    notify: NotifyTable = NotifyTable()
+    tracing: TracingTable = TracingTable()
 
     @classmethod
     def settings_customise_sources(
@@ -127,6 +131,11 @@ def rooted(config: Config, root: Path) -> Config:
             "checks": config.checks.model_copy(
                 update={"texts": {k: root / p for k, p in config.checks.texts.items()}}
             ),
+            "tracing": config.tracing.model_copy(
+                update={
+                    "headers_file": root / file if (file := config.tracing.headers_file) else None
+                }
+            ),
             "publish": config.publish.model_copy(update={"path": root / config.publish.path}),
             "write": config.write.model_copy(
                 update={"catalogue": tuple(root / p for p in config.write.catalogue)}
@@ -179,8 +188,9 @@ def secret_text(path: Path) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A value as it may be shown: no passwords and no queries of URLs."""
+    """A value as it may be shown: no passwords and no queries of URLs, no tokens, no webhook secrets."""
     hidden = re.sub(r"(://[^\s:/@]*):[^\s@]*@", r"\1:***@", text)
+    hidden = re.sub(r"(?i)(whsec_|\b(?:bearer|basic) )[\w+/=.~-]{8,}", r"\1***", hidden)
     return re.sub(r"(://[^\s?'\"]*)\?[^\s'\"]*", r"\1?***", hidden)
 
 

@@ -10,9 +10,10 @@ from daemon.bootstrap import Factd
 from daemon.candidates import Case, Examined, Progress, quiet
 from daemon.certainty import badly_worded, certain, heads_changed, planned_again, screened
 from daemon.errors import Refused
-from daemon.log import log
+from daemon.log import BATCH_DIGITS, bound, log
 from daemon.planning import Planned, plan
 from daemon.publishing import refuse_frozen
+from daemon.tracing import span
 from store import approval_queries, release_queries
 from store.errors import Overtaken
 from store.measured import SetAside
@@ -72,6 +73,7 @@ class Cycle:
     solves: int  # left
     aside: list[SetAside] = field(default_factory=list)
     rejected: list[int] = field(default_factory=list)
+    ids: dict[str, Any] = field(default_factory=dict)  # of the last candidate, for log lines
 
     def put_aside(
         self,
@@ -89,6 +91,7 @@ class Cycle:
         return self.planned.changed or heads_changed(self.factd)
 
 
+@span("edit")
 def edit(
     factd: Factd, *, who: str, why: str, again: bool = False, progress: Progress = quiet
 ) -> Edited:
@@ -148,11 +151,14 @@ def _attempts(cycle: Cycle) -> Edited:
         except EditorError as error:
             if error.group not in cycle.planned.added:
                 raise
-            _leave_out(cycle, error)
+            with bound(**cycle.ids):
+                _leave_out(cycle, error)
         else:
             if found.decision.accepted or len(cycle.rejected) >= ATTEMPTS:
                 return found
-            if not _narrowed(cycle, found, case, measured):
+            with bound(**cycle.ids):
+                narrowed = _narrowed(cycle, found, case, measured)
+            if not narrowed:
                 return _told(cycle, found)
         if not cycle.changed:
             break
@@ -209,7 +215,7 @@ def _switch_heads_off(cycle: Cycle, found: Edited) -> None:
 
 def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
     """One candidate, solved, measured and judged. Raises: Refused: rejected before; EditorError."""
-    factd = cycle.factd
+    factd, cycle.ids = cycle.factd, {}
     live = candidates.live_of(factd)
     case = candidates.case_of(factd, cycle.planned.facts, live)
     _refuse_rejected(cycle, case)
@@ -217,11 +223,11 @@ def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
         candidate = release_queries.create_candidate(
             session, batch_id=case.batch.id, fact_ids=case.ids, now=factd.now()
         )
-    log.info(
-        "candidate planned", candidate=candidate.id, facts=len(case.ids), edits=len(case.batch)
-    )
+    cycle.ids = {"candidate": candidate.id, "batch": case.batch.id[:BATCH_DIGITS]}
+    log.info("candidate planned", facts=len(case.ids), edits=len(case.batch), **cycle.ids)
     try:
-        return _solved(cycle, candidate, case)
+        with bound(**cycle.ids):
+            return _solved(cycle, candidate, case)
     except Overtaken:
         raise  # whoever took over has abandoned it
     except BaseException:

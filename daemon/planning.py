@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from daemon import limits, render
 from daemon.bootstrap import Factd
+from daemon.tracing import span
 from daemon.windows import Days, Window, closed
 from store import fact_queries, name_queries, release_queries, settling, source_queries
 from store.facts import Asked, Fact, FactStatus, Ruling
@@ -65,6 +66,7 @@ class Planned:
         return bool(self.added or self.removed)
 
 
+@span("plan")
 def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
     """What the next release would hold, and why each other fact waits. Lets time pass first (soak, validity).
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from daemon import approvals
 from daemon.bootstrap import Factd
 from daemon.errors import PublishFailed, Refused
-from daemon.log import log
+from daemon.log import bound, log
+from daemon.tracing import span
 from store import release_queries, settling
 from store.errors import Overtaken
 from store.releases import Release, ReleaseStatus
@@ -28,7 +29,8 @@ def publish(factd: Factd, number: int) -> Release:
     """
     refuse_frozen(factd)
     refuse_unapproved(factd, number)
-    return _bring_out(factd, number)
+    with span("publish", release=number), bound(release=number):
+        return _bring_out(factd, number)
 
 
 def refuse_unapproved(factd: Factd, number: int) -> None:
@@ -130,7 +132,8 @@ def roll_back_to(factd: Factd, number: int, *, who: str, why: str) -> Release:
         raise PublishFailed(
             f"version {number} was pruned from the disk; `factd releases publish {number}` writes it again"
         )
-    return _bring_out(factd, number)
+    with span("roll back", release=number), bound(release=number):
+        return _bring_out(factd, number)
 
 
 def replace_base(factd: Factd) -> Release:

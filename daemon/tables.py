@@ -305,3 +305,52 @@ class HttpTable(Table):
 
     host: str = "127.0.0.1"
     port: int = Field(default=9464, ge=0, le=65535)
+
+
+KINDS = (  # of notices, docs/notifications.md
+    "rejected",
+    "set_aside",
+    "rolled_back",
+    "frozen",
+    "source_frozen",
+    "source_failing",
+    "audit_failed",
+    "approval",
+    "worker_died",
+    "budget_low",
+    "limit",
+    "job_failing",
+    "published",
+)
+
+
+class NotifyTable(BaseModel):
+    """[notify] what is worth a notice; one table each, [notify.NAME], for where it is told, checked by daemon/channels"""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    failures: int = Field(default=3, ge=1)  # in a row, of a job or a source
+    budget_share: float = Field(default=0.8, ge=0, le=1)  # of [planning] capacity; 0: not told
+    budget_leverage: float = Field(default=0.95, ge=0, le=1)  # of any layer; 0: not told
+    event_days: float = Field(default=3.0, gt=0)  # until what happened is of no interest any more
+    attempts: int = Field(default=24, ge=1)  # to send one message; the last ones an hour apart
+
+    @model_validator(mode="after")
+    def _are_tables(self) -> "NotifyTable":
+        for name, table in (self.model_extra or {}).items():
+            if not isinstance(table, dict):
+                raise ValueError(f"{name} is no key, and no table [notify.{name}]")
+        return self
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """The table of every channel by its name, with its kind."""
+        return {name: {"kind": name, **table} for name, table in (self.model_extra or {}).items()}
+
+
+class TracingTable(Table):
+    """[tracing] spans over OTLP/HTTP; needs `pip install factd[otel]`"""
+
+    endpoint: str = ""  # "http://127.0.0.1:4318/v1/traces"; empty: no spans
+    service: str = "factd"
+    share: float = Field(default=1.0, ge=0, le=1)  # of the traces that are kept
+    timeout_seconds: float = Field(default=5.0, gt=0)  # of one export
+    headers_file: Path | None = None  # "name: value", one a line, as the collector wants them

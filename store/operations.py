@@ -131,6 +131,21 @@ class Notice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Dispatch:
+    """A notice on its way over one channel."""
+
+    id: int
+    notice: Notice
+    channel: str
+    status: DispatchStatus
+    attempts: int
+    not_before: datetime | None
+    error: str  # of the last attempt
+    sent_at: datetime | None
+    times: int  # that it was told before, and is told again because it still holds
+
+
+@dataclass(frozen=True, kw_only=True)
 class Account:
     """Somebody who may use the console."""
 

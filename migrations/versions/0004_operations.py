@@ -52,6 +52,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notices")),
     )
     op.create_index("ix_notices_key", "notices", ["key", "over_at"])
+    still = sa.text("over_at IS NULL")
+    op.create_index(
+        "uq_notices_open",
+        "notices",
+        ["key"],
+        unique=True,
+        sqlite_where=still,
+        postgresql_where=still,
+    )
 
     op.create_table(
         "tasks",
@@ -126,6 +135,7 @@ def upgrade() -> None:
         sa.Column("not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error", sa.String(), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("times", sa.Integer(), server_default="0", nullable=False),
         sa.CheckConstraint(
             "status IN ('waiting', 'sent', 'failed')", name=op.f("ck_dispatches_status")
         ),
@@ -193,6 +203,7 @@ def downgrade() -> None:
     op.drop_index("ix_tasks_status", "tasks")
 
     op.drop_table("tasks")
+    op.drop_index("uq_notices_open", "notices")
     op.drop_index("ix_notices_key", "notices")
 
     op.drop_table("notices")
