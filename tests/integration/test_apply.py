@@ -278,7 +278,7 @@ def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(
     text = reference_settings().replace(
         'languages = ["en", "es", "ca", "fr"]', 'languages = ["en"]'
     )
-    text = text.replace("known_sample = 120", "known_sample = 15\ntext_sample = 4\nranked = 0")
+    text = text.replace("known_sample = 120", "known_sample = 15\ntext_sample = 2\nranked = 0")
     before, _, rest = text.partition("[gates]")
     text = before + f"[gates]\n{GATES_OFF}\n[method]" + rest.partition("[method]")[2]
     path.write_text(f'[model]\npath = "{paths.MODEL}"\n{text}')
@@ -289,8 +289,12 @@ def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(
         return json.loads(done.stdout)
 
     run("db", "upgrade")
-    run("ingest", paths.FACTS, "--known")
-    feed = [json.loads(line) for line in paths.FEED.read_text().splitlines()]
+    known, feed = (
+        [json.loads(line) for line in file.read_text().splitlines()]
+        for file in (paths.FACTS, paths.FEED)
+    )
+    currencies_known = [row for row in known if row["relation"] == "P38"]
+    run("ingest", jsonl(tmp_path / "known.jsonl", currencies_known), "--known")
     rows = [r for r in feed if r["object"]["id"] == "EUR"][:6]
     run("ingest", jsonl(tmp_path / "feed.jsonl", rows))
     refused = factd("--config", path, "heads", "train", "en")
