@@ -29,13 +29,15 @@ def edit(edits: Annotated[int, typer.Option(min=2)] = 100, as_json: Json = False
 
 @bench_app.command()
 def solve(
-    rows: Annotated[int, typer.Option(min=100, max=8000)] = 5000, as_json: Json = False
+    rows: Annotated[int, typer.Option(min=100, max=8000)] = 5000,
+    tokens: Annotated[int, typer.Option(min=1, help="Of the second moments.")] = 100_000,
+    as_json: Json = False,
 ) -> None:
     """The ledger solve of many facts: time, memory, resumption, adding to it."""
     with sentences():
         from bench import solve as bench
 
-        shown(bench.run(rows=rows), as_json)
+        shown(bench.run(rows=rows, tokens=tokens), as_json)
 
 
 @bench_app.command()

@@ -207,23 +207,29 @@ def get(path: str) -> str:
 def test_commands_that_need_no_model_import_no_torch(operator: Operator) -> None:
     config = str(operator.folder / "factd.toml")
     operator("rollback", "--to", "0")
-    for words in (
+    commands = [
         ["--help"],
         ["--config", config, "status"],
         ["--config", config, "rollback", "--to", "0"],
-    ):
-        code = (
-            "import sys\nsys.argv = ['factd', *sys.argv[1:]]\nfrom daemon.cli import main\n"
-            "try:\n    main()\nexcept SystemExit:\n    pass\nprint('torch' in sys.modules, file=sys.stderr)"
-        )
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code, *words],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        assert done.stderr.strip().endswith("False"), done.stderr
+    ]
+    code = f"""
+import sys
+from daemon.cli import main
+for words in {commands!r}:
+    sys.argv = ["factd", *words]
+    try:
+        main()
+    except SystemExit as end:
+        print(end.code or 0, "torch" in sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr.splitlines() == ["0 False"] * len(commands), done.stderr
 
 
 @pytest.mark.parametrize(
