@@ -41,7 +41,7 @@ class Daemon:
 
     def __init__(self, factd: Factd, config_path: Path) -> None:
         self.factd, self.config_path = factd, config_path
-        self.metrics = Metrics(factd.store, tuple(factd.sources))
+        self.metrics = Metrics(factd)
         self.stopping = threading.Event()
         self.beat = time.monotonic()
         self.child: subprocess.Popen[str] | None = None
@@ -128,7 +128,7 @@ class Daemon:
         """One run of a job, recorded; the only place where any error is caught."""
         now = self.factd.now()
         due = datetime.fromtimestamp(now.timestamp() // seconds * seconds, UTC)
-        started = time.monotonic()
+        started, run = time.monotonic(), None
         try:
             with self.factd.store.begin() as session:
                 run = release_queries.start_run(session, job, due, now=now)
@@ -139,8 +139,8 @@ class Daemon:
                 release_queries.finish_run(session, run.id, status, detail, now=self.factd.now())
         except StoreError as error:
             status, detail = RunStatus.FAILED, str(error)
-        self.metrics.seconds.labels(job).observe(time.monotonic() - started)
-        self.metrics.runs.labels(job, status.value).inc()
+        elapsed = time.monotonic() - started
+        self.metrics.run_ended(job, status, elapsed, run.id if run else None)
         log.info("run ended", job=job, status=status.value, detail=detail)
 
     def _outcome(self, job: str, work: Callable[[], str]) -> tuple[RunStatus, str]:

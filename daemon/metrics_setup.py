@@ -1,0 +1,60 @@
+"""What the series need of the configuration, and the small closed sets that labels are taken from."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daemon.bootstrap import Factd
+from daemon.config import Config, without_secrets
+from daemon.policy import Gate
+
+STEPS = ("pull", "cycle", "audit", "statistics", "prune")
+CAUSES = ("exit", "memory", "stale", "timeout")
+LEASES = ("clock", "writer")
+TASK_KINDS = ("edit", "audit", "stats")
+BUCKETS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+WRITES = {"write", "checks", "gates", "blame", "screen", "method", "conflicts", "planning"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What of the configuration is told or compared with."""
+
+    sources: tuple[str, ...] = ()
+    intervals: Mapping[str, float] = field(default_factory=dict)  # seconds, by step; 0: it is off
+    capacity: int = 1  # facts
+    gates: tuple[Gate, ...] = ()
+    fact_right: float = 0.0
+    folders: Mapping[str, Path] = field(default_factory=dict)  # whose disks are watched
+    digest: str = ""  # of what decides what is written
+
+
+def setup_of(factd: Factd) -> Setup:
+    """The setup of a configured factd."""
+    config = factd.config
+    return Setup(
+        sources=tuple(factd.sources),
+        intervals={step: intervals(config, step) for step in STEPS},
+        capacity=config.planning.capacity,
+        gates=factd.gates,
+        fact_right=config.gates.fact_right,
+        folders={"state": config.state_dir, "published": config.publish.path},
+        digest=digest(config),
+    )
+
+
+def intervals(config: Config, step: str) -> float:
+    """Seconds between the ticks of a step; 0: it has no such key, or is off."""
+    return float(getattr(config.schedule, f"{step}_seconds", 0))
+
+
+def digest(config: Config) -> str:
+    """Sixteen digits that two daemons of one database must share; paths and secrets are not in it."""
+    text = config.model_dump_json(include=WRITES, exclude={"checks": {"texts"}})
+    return hashlib.sha256(without_secrets(text).encode()).hexdigest()[:16]
+
+
+def cause_of(text: str) -> str:
+    """One of the causes, whatever was recorded."""
+    return text if text in CAUSES else CAUSES[0]
