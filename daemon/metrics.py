@@ -13,6 +13,7 @@ factd_published_today{what="releases"} 2
 factd_run_since_timestamp_seconds{step="cycle"} 0
 factd_last_success_timestamp_seconds{step="cycle"} 1.79e+09
 factd_interval_seconds{step="cycle"} 3600
+factd_start_timestamp_seconds 1.79e+09
 factd_runs_total{status="done",step="cycle"} 31 # {run="812"} 1.0
 factd_step_seconds_bucket{le="60.0",step="cycle"} 30 # {run="812"} 41.7
 factd_missed_ticks_total{step="pull"} 0
@@ -138,6 +139,8 @@ class Metrics:
         self.intervals = Gauge(
             "factd_interval_seconds", "Between ticks; 0: off.", ["step"], registry=registry
         )
+        started = Gauge("factd_start_timestamp_seconds", "Start of this daemon.", registry=registry)
+        started.set(factd.now().timestamp())
         self._make_children()
         for step, seconds in setup.intervals.items():
             self.intervals.labels(step).set(seconds)

@@ -53,7 +53,7 @@ def figures(
     )
 
 
-def _pairs(session: Session, query: Select[Any]) -> dict[Any, Any]:
+def _pairs(session: Session, query: Any) -> dict[Any, Any]:
     return {row[0]: row[1] for row in session.execute(query)}
 
 
@@ -95,8 +95,8 @@ def _releases_waiting(session: Session, live: int) -> Waiting:
     return Waiting(count=count, since=since)
 
 
-def _running() -> Select[Any]:
-    query: Select[Any] = select(RunRow.job, func.max(RunRow.started_at))
+def _running() -> Any:
+    query = select(RunRow.job, func.max(RunRow.started_at))
     return query.where(RunRow.status == RunStatus.RUNNING).group_by(RunRow.job)
 
 
