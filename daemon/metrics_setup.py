@@ -12,7 +12,7 @@ from daemon.policy import Gate
 STEPS = ("pull", "cycle", "audit", "statistics", "prune")
 CAUSES = ("exit", "memory", "stale", "timeout")
 LEASES = ("clock", "writer")
-TASK_KINDS = ("edit", "audit", "stats")
+TASK_KINDS = ("edit", "audit", "statistics")
 BUCKETS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 WRITES = {"write", "checks", "gates", "blame", "screen", "method", "conflicts", "planning"}
 
