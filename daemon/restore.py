@@ -18,6 +18,7 @@ from daemon.backup import CONFIG, FORMAT
 from daemon.bootstrap import Factd, build
 from daemon.config import Config, load_config
 from daemon.errors import BadBackup, Refused
+from daemon.tables import StoreTable
 from store import dump, migrate, release_queries
 from store.releases import Release
 
@@ -106,7 +107,9 @@ def laid_out(part: Path, manifest: Mapping[str, Any], database: str) -> Factd:
     text = moved(file.read_text(encoding="utf-8"), str(manifest["model"]), database)
     file.write_text(text, encoding="utf-8")
     config = load_config(file)
-    refuse_elsewhere(config, part)
+    if database:  # the file may name it by a secret that is not here yet
+        config = config.model_copy(update={"store": StoreTable(url=database)})
+    refuse_elsewhere(config, part, database)
     dump.load(held, config.database)
     return build(config)
 
@@ -123,19 +126,18 @@ def moved(text: str, model: str, database: str) -> str:
     for old, value in new.items():
         for quote in ('"', "'"):
             text = text.replace(f"{quote}{old}{quote}", f"{quote}{value}{quote}") if old else text
-    if database and not data.get("store", {}).get("url"):
-        text += f'\n[store]\nurl = "{database}"\n'
     return text
 
 
-def refuse_elsewhere(config: Config, part: Path) -> None:
+def refuse_elsewhere(config: Config, part: Path, database: str) -> None:
     """Raises: Refused: an environment variable moves what was to be in this folder."""
-    found = {config.state_dir: "state", config.publish.path: "published"}
-    for path, wanted in found.items():
-        if path != part / wanted:
-            raise Refused(
-                f"the restored configuration keeps {wanted} in {path}; unset FACTD_STATE_DIR and FACTD_PUBLISH__PATH for this"
-            )
+    own = database or f"sqlite:///{part / 'state' / dump.SQLITE}"
+    found = (config.state_dir, config.publish.path, config.database)
+    if found != (part / "state", part / "published", own):
+        raise Refused(
+            "the environment leads the restored configuration elsewhere; unset FACTD_STATE_DIR, FACTD_PUBLISH__PATH, "
+            "FACTD_STORE__URL and FACTD_STORE__URL_FILE for this"
+        )
 
 
 def brought_up(

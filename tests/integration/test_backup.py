@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sqlite3
 import tarfile
 import threading
@@ -10,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import jsonl
+from conftest import CONFIGS, SERVER, jsonl, postgresql
 from people import FEED, Operator, update
 
 from daemon import archive
 from daemon.errors import BadBackup, Refused
 from editor.files import sha256_file
 from store import migrate
-from store.dump import dump
+from store.dump import DumpFailed, dump, program_path
 
 WEIGHTS = "model.safetensors"
 
@@ -318,3 +319,33 @@ def test_absolute_paths_and_the_environment_do_not_lead_back(
     monkeypatch.setenv("FACTD_STATE_DIR", str(elsewhere / "state"))
     said = operator.refused("restore", str(tmp_path / "x.tar"), "--to", str(tmp_path / "again"))
     assert "unset FACTD_STATE_DIR" in said
+
+
+def test_a_postgresql_factd_is_dumped_and_restored(tmp_path: Path) -> None:
+    operator = Operator(tmp_path / "here")
+    config = operator.folder / "factd.toml"
+    config.write_text(
+        re.sub(r'url = ".*"', f'url = "{postgresql(CONFIGS[-1])}"', config.read_text())
+    )
+    operator("db", "upgrade")
+    operator.ingest(FEED)
+    operator("backup", str(tmp_path / "x.tar"))
+    assert "database/factd.dump" in archive.verify(tmp_path / "x.tar")["files"]
+    assert "--database" in operator.refused(
+        "restore", str(tmp_path / "x.tar"), "--to", str(tmp_path / "there")
+    )
+    empty = CONFIGS[-1].stash[SERVER].new(template="template1")
+    words = ("restore", str(tmp_path / "x.tar"), "--to", str(tmp_path / "there"))
+    operator(*words, "--database", empty)
+    there = at(operator, tmp_path / "there")
+    assert empty in (there.folder / "factd.toml").read_text()
+    assert history(there) == history(operator)
+    assert len(there("facts", "list")) > 2
+    again = ("restore", str(tmp_path / "x.tar"), "--to", str(tmp_path / "again"))
+    assert "createdb" in operator.refused(*again, "--database", empty)
+
+
+def test_a_server_that_is_away_is_one_sentence(tmp_path: Path) -> None:
+    assert program_path("pg_dump_of_the_future") is None
+    with pytest.raises(DumpFailed, match=r"pg_dump ended with 1: .*refused"):
+        dump("postgresql://factd@127.0.0.1:1/none", tmp_path)
