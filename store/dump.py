@@ -98,8 +98,8 @@ def _run(url: URL, program: str, options: Sequence[str]) -> None:
         timeout=HOURS,
     )
     if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["no word"]
-        raise DumpFailed(f"{program} ended with {done.returncode}: {last[0]}")
+        first = done.stderr.strip().splitlines()[:1] or ["no word"]
+        raise DumpFailed(f"{program} ended with {done.returncode}: {first[0]}")
 
 
 def program_path(name: str) -> str | None:

@@ -1,14 +1,17 @@
 """A factd whose database holds something of everything that is told in metrics, and the series as they are scraped."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from conftest import GOLDEN
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.bootstrap import Factd
+from daemon.bootstrap import Factd, open_factd
+from daemon.config import load_config
 from daemon.metrics import Metrics, exposition
-from store import measured_queries, release_queries, source_queries
+from store import measured_queries, migrate, release_queries, source_queries
 from store.measured import Audit, AuditOutcome, SetAside
 from store.operations_schema import (
     DeathRow,
@@ -50,6 +53,16 @@ REPORT = {
     ]
 }
 TABLES = "[gates]\nfact_right = 0\n[planning]\ncapacity = 10\n[publish]\npath = 'published'\n"
+
+
+def observed(folder: Path, now: datetime) -> Factd:
+    """factd in a folder, on SQLite and a tiny model that is not loaded, with something of everything."""
+    path = folder / "factd.toml"
+    path.write_text(f'[model]\npath = "{GOLDEN / "llama" / "model"}"\n{TABLES}')
+    migrate.upgrade(load_config(path).database)
+    found = open_factd(path)
+    populate(found, now)
+    return found
 
 
 def populate(factd: Factd, now: datetime) -> None:
