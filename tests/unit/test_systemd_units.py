@@ -22,10 +22,10 @@ def host(tmp_path: Path) -> Path:
     units = tmp_path / "etc" / "systemd" / "system"
     shutil.copytree(FOLDER, units)
     shutil.copytree(LIBRARY, tmp_path / "usr" / "lib" / "systemd" / "system", symlinks=True)
-    program = tmp_path / "opt" / "factd" / "bin" / "factd"
-    program.parent.mkdir(parents=True)
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
+    for program in (tmp_path / "opt" / "factd" / "bin" / "factd", tmp_path / "bin" / "sh"):
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
     return tmp_path
 
 
