@@ -9,7 +9,8 @@ factd_releases_waiting_oldest_timestamp_seconds 0
 factd_frozen 0
 factd_frozen_since_timestamp_seconds 0
 factd_quarantined_facts_total 3
-factd_published_today{what="releases"} 2
+factd_today{what="publishes"} 2
+factd_limit_per_day{what="publishes"} 0
 factd_run_since_timestamp_seconds{step="cycle"} 0
 factd_last_success_timestamp_seconds{step="cycle"} 1.79e+09
 factd_interval_seconds{step="cycle"} 3600
@@ -70,7 +71,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from daemon.bootstrap import Factd
-from daemon.metrics_setup import BUCKETS, CAUSES, STEPS, setup_of
+from daemon.metrics_setup import BUCKETS, CAUSES, LIMITED, STEPS, setup_of
 from daemon.state_metrics import StoreCollector
 from store.releases import RunStatus
 
@@ -141,7 +142,12 @@ class Metrics:
         )
         started = Gauge("factd_start_timestamp_seconds", "Start of this daemon.", registry=registry)
         started.set(factd.now().timestamp())
+        self.limits = Gauge(
+            "factd_limit_per_day", "Of [limits]; 0: none.", ["what"], registry=registry
+        )
         self._make_children()
+        for what in LIMITED:
+            self.limits.labels(what).set(setup.limits.get(what, 0))
         for step, seconds in setup.intervals.items():
             self.intervals.labels(step).set(seconds)
         build = {"version": version("factd"), "python": platform.python_version()}

@@ -13,6 +13,7 @@ STEPS = ("pull", "cycle", "audit", "statistics", "prune")
 CAUSES = ("exit", "memory", "stale", "timeout")
 LEASES = ("clock", "writer")
 TASK_KINDS = ("edit", "audit", "statistics")
+LIMITED = ("edits", "facts", "publishes")  # a day
 BUCKETS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 WRITES = {"write", "checks", "gates", "blame", "screen", "method", "conflicts", "planning"}
 
@@ -23,6 +24,7 @@ class Setup:
 
     sources: tuple[str, ...] = ()
     intervals: Mapping[str, float] = field(default_factory=dict)  # seconds, by step; 0: it is off
+    limits: Mapping[str, int] = field(default_factory=dict)  # a day, by what; 0: none
     capacity: int = 1  # facts
     gates: tuple[Gate, ...] = ()
     fact_right: float = 0.0
@@ -35,7 +37,7 @@ def setup_of(factd: Factd) -> Setup:
     config = factd.config
     return Setup(
         sources=tuple(factd.sources),
-        intervals={step: intervals(config, step) for step in STEPS},
+        intervals={step: interval(config, step) for step in STEPS},
         capacity=config.planning.capacity,
         gates=factd.gates,
         fact_right=config.gates.fact_right,
@@ -44,7 +46,7 @@ def setup_of(factd: Factd) -> Setup:
     )
 
 
-def intervals(config: Config, step: str) -> float:
+def interval(config: Config, step: str) -> float:
     """Seconds between the ticks of a step; 0: it has no such key, or is off."""
     return float(getattr(config.schedule, f"{step}_seconds", 0))
 

@@ -122,7 +122,8 @@ def state_families(found: Figures) -> Iterator[Metric]:
     frozen_at = found.frozen.since if found.frozen else None
     yield since("factd_frozen_since", "When an operator or an audit froze it", frozen_at)
     yield counted("factd_quarantined_facts", "Facts that were set aside.", found.set_aside)
-    yield labelled("factd_published_today", "Since midnight, UTC.", "what", found.today)
+    text = "Done since midnight, UTC, as [limits] counts."
+    yield labelled("factd_today", text, "what", found.today)
     yield from _of_runs(found)
     yield from _of_audits(found)
     yield from _of_workers(found)

@@ -1,7 +1,7 @@
 """Figures in the database. Each query reads a few rows or an index, whatever the history's length."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -149,7 +149,12 @@ def _leases(session: Session) -> tuple[Lease, ...]:
 
 
 def _today(session: Session, now: datetime) -> dict[str, int]:
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    made = select(ReleaseRow.number).where(ReleaseRow.number > 0, ReleaseRow.live_at >= midnight)
+    """What a day's limits count: candidates, releases that went live, facts that these brought."""
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     tried = select(CandidateRow.id).where(CandidateRow.created_at >= midnight)
-    return {"releases": _count(session, made), "candidates": _count(session, tried)}
+    rows = select(ReleaseRow.fact_ids).where(ReleaseRow.number > 0)
+    out = session.scalars(rows.where(ReleaseRow.live_at >= midnight)).all()
+    earlier = rows.where(ReleaseRow.live_at < midnight).order_by(ReleaseRow.live_at.desc())
+    before = session.scalar(earlier.limit(1)) if out else ()
+    brought = {id_ for ids in out for id_ in ids} - set(before or ())
+    return {"edits": _count(session, tried), "facts": len(brought), "publishes": len(out)}

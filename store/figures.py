@@ -68,4 +68,4 @@ class Figures:
     leases: tuple[Lease, ...]
     notices_open: int
     dispatches: Mapping[str, int]  # by status
-    today: Mapping[str, int]  # what was published since midnight, UTC
+    today: Mapping[str, int]  # what was done since midnight, UTC: edits, facts, publishes

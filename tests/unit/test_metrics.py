@@ -69,7 +69,10 @@ def test_the_database_is_told_as_it_stands(factd: Factd) -> None:
         ("factd_dispatches", (("status", "failed"),)): 1,
         ("factd_notices_open", ()): 1,
         ("factd_source_failures", (("source", "drop_folder"),)): 7,
-        ("factd_published_today", (("what", "releases"),)): 1,
+        ("factd_today", (("what", "publishes"),)): 1,
+        ("factd_today", (("what", "facts"),)): 4,
+        ("factd_today", (("what", "edits"),)): 2,
+        ("factd_limit_per_day", (("what", "facts"),)): 0,
         ("factd_interval_seconds", (("step", "cycle"),)): 3600,
     }
     assert {key: found.get(key) for key in expected} == expected
