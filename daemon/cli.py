@@ -7,6 +7,7 @@ import typer
 
 from daemon import (
     commands,
+    commands_backup,
     commands_bench,
     commands_checks,
     commands_editor,
@@ -50,6 +51,7 @@ for group in (
     commands_editor,
     commands_heads,
     commands_notices,
+    commands_backup,
     commands_bench,
 ):
     group.add(app)

@@ -92,7 +92,9 @@ class Config(BaseSettings):
 
     @property
     def database(self) -> str:
-        """The URL of the store."""
+        """The URL of the store. Raises: BadConfig: [store] url_file cannot be read."""
+        if self.store.url_file:
+            return secret_text(self.store.url_file)
         return self.store.url or f"sqlite:///{self.state_dir / 'factd.sqlite'}"
 
     @property
@@ -128,6 +130,9 @@ def rooted(config: Config, root: Path) -> Config:
             "root": root,
             "state_dir": root / config.state_dir,
             "model": config.model.model_copy(update={"path": root / config.model.path}),
+            "store": config.store.model_copy(
+                update={"url_file": config.store.url_file and root / config.store.url_file}
+            ),
             "checks": config.checks.model_copy(
                 update={"texts": {k: root / p for k, p in config.checks.texts.items()}}
             ),

@@ -4,6 +4,7 @@ FactdError
 ├── BadConfig       the configuration is missing or wrong (names the key)
 ├── Refused         the thing asked for must not be done now (frozen, nothing to do, a gate); says what to do
 ├── Busy            somebody else holds the lock of the state directory (transient)
+├── BadBackup       a backup is damaged, or is none; nothing of it was used
 ├── PublishFailed   a publisher could not bring a release out; the previous one still serves
 ├── NotSent         a channel did not take a notice; it is tried again (transient)
 └── SourceFailed    a source did not answer as it should; its cursor stays where it was (transient)
@@ -30,6 +31,10 @@ class Busy(FactdError):
     """Somebody else is at work on this state directory."""
 
     transient = True
+
+
+class BadBackup(FactdError):
+    """A backup is damaged, or is none; nothing of it was used."""
 
 
 class PublishFailed(FactdError):

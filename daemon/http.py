@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from daemon.hooks import Hook
 from daemon.log import log
+from daemon.metrics import exposition
 from store.errors import StoreError
 
 BODY_SECONDS = 20  # for a whole body, however slowly it comes
@@ -45,7 +45,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
         if path == "/metrics":
-            self._answer(200, generate_latest(self.server.registry), CONTENT_TYPE_LATEST)
+            accept = self.headers.get("Accept", "")
+            self._answer(200, *exposition(self.server.registry, accept))
         elif path in self.server.routes:
             problem = self.server.routes[path]()
             self._say(503 if problem else 200, problem or "ok")

@@ -69,7 +69,7 @@ class Daemon:
 
     def __init__(self, factd: Factd, config_path: Path) -> None:
         self.factd, self.config_path = factd, config_path
-        self.metrics = Metrics(factd.store, tuple(factd.sources))
+        self.metrics = Metrics(factd)
         self.stopping = threading.Event()
         self.beat = time.monotonic()
         self.claim = lease.Claim(
@@ -245,8 +245,7 @@ class Daemon:
             return  # the daemon stops or has lost the clock: the run is for whoever has it next
         if not self._ended(run, status, detail):
             return
-        self.metrics.seconds.labels(job.name).observe(time.monotonic() - started)
-        self.metrics.runs.labels(job.name, status.value).inc()
+        self.metrics.run_ended(job.name, status, time.monotonic() - started, run.id)
         log.info("run ended", job=job.name, run=run.id, status=status.value, detail=detail)
 
     def _ended(self, run: Run, status: RunStatus, detail: str) -> bool:

@@ -1,159 +1,177 @@
-"""All series of factd. State that lives in the database is read at each scrape; what happens is counted.
+"""All series of factd. State that lives in the database is read at a scrape; what happens is counted here.
 
+factd_store_reachable 1
 factd_facts{status="pending"} 4
-factd_live_release 12
-factd_live_release_timestamp_seconds 1.79e+09
+factd_queue_oldest_timestamp_seconds 1.79e+09
 factd_candidates{status="rejected"} 1
+factd_releases_waiting 0
+factd_releases_waiting_oldest_timestamp_seconds 0
 factd_frozen 0
-factd_live_measurement{check="known_facts",metric="kept",language="en"} 0.96
+factd_frozen_since_timestamp_seconds 0
 factd_quarantined_facts_total 3
+factd_today{what="publishes"} 2
+factd_limit_per_day{what="publishes"} 0
+factd_run_since_timestamp_seconds{step="cycle"} 0
+factd_last_success_timestamp_seconds{step="cycle"} 1.79e+09
+factd_interval_seconds{step="cycle"} 3600
+factd_start_timestamp_seconds 1.79e+09
+factd_runs_total{status="done",step="cycle"} 31 # {run="812"} 1.0
+factd_step_seconds_bucket{le="60.0",step="cycle"} 30 # {run="812"} 41.7
+factd_missed_ticks_total{step="pull"} 0
+factd_lines_total{outcome="new"} 17
+factd_leading 1
+factd_lease_epoch{lease="writer"} 4
+factd_lease_held{lease="writer"} 1
 factd_audits{outcome="passed"} 12
 factd_audit_timestamp_seconds 1.79e+09
+factd_audit_failed 0
 factd_audit_lost_facts 0
-factd_runs_total{job="cycle",status="done"} 31
-factd_step_seconds_bucket{step="edit",le="60.0"} 30
-factd_missed_ticks_total{job="pull"} 0
+factd_workers 1
+factd_workers_seen_timestamp_seconds 1.79e+09
+factd_tasks{kind="edit",status="waiting"} 0
+factd_task_waiting_timestamp_seconds 0
+factd_task_silent_timestamp_seconds 0
+factd_worker_deaths_total{cause="memory"} 1
+factd_worker_restarts_total{cause="memory"} 1
 factd_source_frozen{source="wikidata"} 0
 factd_source_failures{source="wikidata"} 0
 factd_source_last_success_timestamp_seconds{source="wikidata"} 1.79e+09
+factd_notices_open 0
+factd_dispatches{status="failed"} 0
+factd_live_release 12
+factd_live_release_timestamp_seconds 1.79e+09
+factd_live_facts 69
+factd_capacity_used_ratio 0.003
+factd_live_measurement{check="known_facts",language="en",metric="kept"} 0.96
+factd_live_gate_passes{gate="known_kept",language="en"} 1
+factd_live_gate_margin{gate="known_kept",language="en"} 0.01
+factd_layer_leverage_max{layer="5"} 0.71
+factd_layer_weight_norm_ratio{layer="5"} 1.002
+factd_layer_update_norm_ratio{layer="5"} 0.04
+factd_z_error_mean_ratio 0.21
+factd_z_error_max_ratio 0.48
+factd_disk_free_bytes{folder="state"} 8.1e+11
+factd_disk_size_bytes{folder="state"} 1.0e+12
+factd_build_info{version="0.1.0",python="3.11.7"} 1
+factd_config_info{digest="0f3c9a7b2d41e865"} 1
+
+Times that are none are 0. The label is `step` and not `job`, for Prometheus gives every series a `job` of its own. Layers and
+the checks' series are there once a release with facts is live.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import platform
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
 
-from store import fact_queries, measured_queries, release_queries, source_queries
-from store.measured import AuditOutcome
-from store.releases import CandidateStatus, RunStatus
-from store.schema import CandidateRow
-from store.session import Store
-from store.source_queries import SourceState
-
-JOBS = ("pull", "cycle", "audit", "statistics", "prune")
-STEPS = JOBS
-CAUSES = ("exit", "killed", "memory", "stale", "timeout")
-BUCKETS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+from daemon.bootstrap import Factd
+from daemon.metrics_setup import BUCKETS, CAUSES, LIMITED, STEPS, setup_of
+from daemon.state_metrics import StoreCollector
+from store.releases import RunStatus
 
 
-class StoreCollector(Collector):
-    """What the database says now."""
+def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """The series and their content type: OpenMetrics, which carries exemplars, for who accepts it; else Prometheus' text.
 
-    def __init__(self, store: Store, sources: tuple[str, ...]) -> None:
-        self.store, self.sources = store, sources
+    accept: the request's Accept header; empty where there was none.
+    """
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+class DiskCollector(Collector):
+    """How much room is left where factd writes."""
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self.folders = folders
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not look at disks."""
+        return ()
 
     def collect(self) -> Iterator[Metric]:
-        """One short transaction a scrape."""
-        with self.store.read() as session:
-            facts = fact_queries.counts(session)
-            live = release_queries.live_release(session)
-            frozen = release_queries.frozen(session)
-            query = select(CandidateRow.status, func.count()).group_by(CandidateRow.status)
-            candidates = {status: count for status, count in session.execute(query)}  # noqa: C416 - rows, no dict
-            states = [source_queries.source_state(session, name) for name in self.sources]
-            made = live.candidate_id if live else None
-            report = release_queries.candidate(session, made).report if made else None
-            aside = measured_queries.count_set_aside(session)
-            audits = measured_queries.count_audits(session)
-            last = measured_queries.audits(session, limit=1)
-        yield _labelled("factd_facts", "Fact versions by status.", facts)
-        every = {status.value: candidates.get(status.value, 0) for status in CandidateStatus}
-        yield _labelled("factd_candidates", "Candidates by status.", every)
-        number = live.number if live else -1
-        yield GaugeMetricFamily(
-            "factd_live_release", "Number of the live release; -1 where there is none.", number
-        )
-        since = live.live_at.timestamp() if live and live.live_at else 0.0
-        yield GaugeMetricFamily("factd_live_release_timestamp_seconds", "When it went live.", since)
-        yield GaugeMetricFamily(
-            "factd_live_facts", "Facts of the live release.", len(live.fact_ids) if live else 0
-        )
-        yield GaugeMetricFamily(
-            "factd_frozen", "1 while nothing is written or published.", float(bool(frozen))
-        )
-        yield _measurements(report or {})
-        yield CounterMetricFamily("factd_quarantined_facts", "Facts that were set aside.", aside)
-        outcomes = {outcome.value: audits.get(outcome.value, 0) for outcome in AuditOutcome}
-        yield _labelled("factd_audits", "Audits of live releases.", outcomes, label="outcome")
-        at = last[0].at.timestamp() if last else 0.0
-        yield GaugeMetricFamily("factd_audit_timestamp_seconds", "The last audit; 0: none.", at)
-        lost = len(last[0].report.get("lost", ())) if last else 0
-        yield GaugeMetricFamily("factd_audit_lost_facts", "Facts that the last audit missed.", lost)
-        for name, text, value in SOURCE_SERIES:
-            yield _labelled(name, text, {s.name: value(s) for s in states}, label="source")
-
-
-SOURCE_SERIES: tuple[tuple[str, str, Callable[[SourceState], float]], ...] = (
-    ("factd_source_frozen", "1 while a source is not asked.", lambda s: float(bool(s.frozen))),
-    ("factd_source_failures", "Pulls that failed in a row.", lambda s: float(s.failures)),
-    (
-        "factd_source_last_success_timestamp_seconds",
-        "When a source was pulled to its end; 0: never.",
-        lambda s: s.succeeded_at.timestamp() if s.succeeded_at else 0.0,
-    ),
-)
-
-
-def _measurements(report: Mapping[str, Any]) -> GaugeMetricFamily:
-    """What the live release's checks measured; labels are checks, metrics and languages: small closed sets."""
-    labels = ["check", "metric", "language"]
-    family = GaugeMetricFamily("factd_live_measurement", "Of the live release.", labels=labels)
-    for row in report.get("measurements", ()):
-        if row["value"] is not None:
-            family.add_metric([row[name] for name in labels], row["value"])
-    return family
-
-
-def _labelled(
-    name: str, text: str, values: Mapping[str, float], *, label: str = "status"
-) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, text, labels=[label])
-    for status, value in values.items():
-        family.add_metric([status], value)
-    return family
+        """Free and whole size; a folder that is not there yet is its parent's disk."""
+        free = GaugeMetricFamily("factd_disk_free_bytes", "Left for factd.", labels=["folder"])
+        size = GaugeMetricFamily("factd_disk_size_bytes", "Of the disk.", labels=["folder"])
+        for name, folder in self.folders.items():
+            there = next(p for p in (folder, *folder.resolve().parents) if p.exists())
+            found = shutil.disk_usage(there)
+            free.add_metric([name], found.free)
+            size.add_metric([name], found.total)
+        yield free
+        yield size
 
 
 class Metrics:
     """A registry with everything; counters start at 0."""
 
-    def __init__(self, store: Store, sources: tuple[str, ...] = ()) -> None:
-        self.registry = CollectorRegistry()
-        self.registry.register(StoreCollector(store, sources))
+    def __init__(self, factd: Factd) -> None:
+        setup = setup_of(factd)
+        self.registry = registry = CollectorRegistry()
+        registry.register(StoreCollector(factd.store, setup, factd.now))
+        registry.register(DiskCollector(setup.folders))
+        ProcessCollector(registry=registry)
         self.runs = Counter(
-            "factd_runs", "Ticks of jobs that ended.", ["job", "status"], registry=self.registry
+            "factd_runs", "Runs of steps that ended.", ["step", "status"], registry=registry
         )
         self.missed = Counter(
-            "factd_missed_ticks", "Ticks that the clock dropped.", ["job"], registry=self.registry
+            "factd_missed_ticks", "Ticks that the clock dropped.", ["step"], registry=registry
         )
         self.seconds = Histogram(
             "factd_step_seconds",
             "Duration of steps.",
             ["step"],
             buckets=BUCKETS,
-            registry=self.registry,
+            registry=registry,
         )
+        self.lines = Counter("factd_lines", "Lines of sources.", ["outcome"], registry=registry)
         self.restarts = Counter(
-            "factd_worker_ends",
-            "Workers that ended before their time.",
-            ["cause"],
-            registry=self.registry,
+            "factd_worker_restarts", "Workers started again.", ["cause"], registry=registry
         )
         self.leading = Gauge(
-            "factd_leading", "1 while this daemon has the clock.", registry=self.registry
+            "factd_leading", "1 while this daemon holds the clock.", registry=registry
         )
-        self.lines = Counter(
-            "factd_lines", "Lines of sources.", ["outcome"], registry=self.registry
+        self.intervals = Gauge(
+            "factd_interval_seconds", "Between ticks; 0: off.", ["step"], registry=registry
         )
-        for job in JOBS:
-            self.missed.labels(job)
-            for status in (RunStatus.DONE, RunStatus.FAILED):
-                self.runs.labels(job, status.value)
-        for cause in CAUSES:
-            self.restarts.labels(cause)
+        started = Gauge("factd_start_timestamp_seconds", "Start of this daemon.", registry=registry)
+        started.set(factd.now().timestamp())
+        self.limits = Gauge(
+            "factd_limit_per_day", "Of [limits]; 0: none.", ["what"], registry=registry
+        )
+        self._make_children()
+        for what in LIMITED:
+            self.limits.labels(what).set(setup.limits.get(what, 0))
+        for step, seconds in setup.intervals.items():
+            self.intervals.labels(step).set(seconds)
+        build = {"version": version("factd"), "python": platform.python_version()}
+        _info(registry, "factd_build_info", "The program.", build)
+        text = "The configuration that decides what is written; the same for all daemons."
+        _info(registry, "factd_config_info", text, {"digest": setup.digest})
+
+    def _make_children(self) -> None:
         for step in STEPS:
+            self.missed.labels(step)
             self.seconds.labels(step)
+            for status in (RunStatus.DONE, RunStatus.FAILED):
+                self.runs.labels(step, status.value)
         for outcome in ("new", "unchanged", "bad"):
             self.lines.labels(outcome)
+        for cause in CAUSES:
+            self.restarts.labels(cause)
+
+    def run_ended(self, step: str, status: RunStatus, seconds: float, run: int | None) -> None:
+        """Count a run; its id is the exemplar, as `factd status --json` and the runs of the console show it."""
+        exemplar = {"run": str(run)} if run is not None else None
+        self.seconds.labels(step).observe(seconds, exemplar)
+        self.runs.labels(step, status.value).inc(exemplar=exemplar)
+
+
+def _info(registry: CollectorRegistry, name: str, text: str, labels: Mapping[str, str]) -> None:
+    Gauge(name, text, list(labels), registry=registry).labels(**labels).set(1)

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.cron import CronTrigger
@@ -121,6 +121,15 @@ def _not_skipped(schedule: Schedule, found: Sequence[datetime], now: datetime) -
     late = now - found[-1]
     room = (following - found[-1]) / 2 if following else timedelta(minutes=1)
     return list(found) if late <= room + timedelta(seconds=schedule.jitter_seconds) else []
+
+
+def longest_seconds(schedule: Schedule) -> float:
+    """Between two ticks, at most, within a week; 0: it does not tick."""
+    if not schedule.cron:
+        return float(schedule.every_seconds)
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    found = list(islice(ticks(schedule, begin, begin + timedelta(days=32)), MOST))
+    return max((b - a).total_seconds() for a, b in pairwise(found)) if len(found) > 1 else 0.0
 
 
 def delay_seconds(job: str, tick: datetime, jitter_seconds: int) -> float:

@@ -25,6 +25,7 @@ class StoreTable(Table):
     """[store]"""
 
     url: str = ""  # empty: SQLite in the state directory
+    url_file: Path | None = None  # holds the URL, where it has a password
 
     @field_validator("url")
     @classmethod
@@ -35,6 +36,12 @@ class StoreTable(Table):
             raise ValueError(
                 f"no database URL: {value!r}; write sqlite:////path/factd.sqlite"
             ) from error
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> "StoreTable":
+        if self.url and self.url_file:
+            raise ValueError("give one of url and url_file")
+        return self
 
 
 class ModelTable(Table):

@@ -40,6 +40,12 @@ def head() -> str:
     return ScriptDirectory.from_config(_config("")).get_current_head() or ""
 
 
+def knows(revision: str) -> bool:
+    """This program has a revision, or is newer."""
+    script = ScriptDirectory.from_config(_config(""))
+    return any(found.revision == revision for found in script.walk_revisions())
+
+
 def current(url: str) -> str | None:
     """The revision of a database; None where it has none. Raises: StoreError: it cannot be asked."""
     engine = make_engine(url)

@@ -55,7 +55,7 @@ def test_a_tick_is_recorded_once_and_counted(daemon: Daemon) -> None:
     tick(daemon, "pull")  # the same minute
     assert runs(daemon) == {"pull": (RunStatus.DONE, "1 files, 2 new, 1 bad lines")}
     text = generate_latest(daemon.metrics.registry).decode()
-    assert 'factd_runs_total{job="pull",status="done"} 1.0' in text
+    assert 'factd_runs_total{status="done",step="pull"} 1.0' in text
     assert 'factd_lines_total{outcome="new"} 2.0' in text
     assert 'factd_facts{status="pending"} 2.0' in text
     assert "factd_frozen 0.0" in text
@@ -68,7 +68,7 @@ def test_a_job_that_fails_is_a_row(daemon: Daemon) -> None:
     tick(daemon, "cycle", work=broken)
     assert runs(daemon) == {"cycle": (RunStatus.FAILED, "no such thing")}
     assert (
-        'factd_runs_total{job="cycle",status="failed"} 1.0'
+        'factd_runs_total{status="failed",step="cycle"} 1.0'
         in generate_latest(daemon.metrics.registry).decode()
     )
 

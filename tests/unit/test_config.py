@@ -141,3 +141,16 @@ def test_a_password_is_masked(path: Path) -> None:
     config = load_config(path)
     assert "secret" in config.database
     assert "secret" not in str(shown(config, path))
+
+
+def test_a_database_with_a_password_comes_from_a_file(path: Path) -> None:
+    path.write_text(MINIMAL + '[store]\nurl_file = "secrets/database"\n')
+    with pytest.raises(BadConfig, match="secrets/database cannot be read"):
+        _ = load_config(path).database
+    (path.parent / "secrets").mkdir()
+    (path.parent / "secrets" / "database").write_text("postgresql://me:hunter2@localhost/x\n")
+    assert load_config(path).database == "postgresql://me:hunter2@localhost/x"
+    assert "hunter2" not in str(shown(load_config(path), path))
+    path.write_text(MINIMAL + '[store]\nurl_file = "x"\nurl = "sqlite://"\n')
+    with pytest.raises(BadConfig, match="give one of url and url_file"):
+        load_config(path)

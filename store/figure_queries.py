@@ -1,0 +1,160 @@
+"""Figures in the database. Each query reads a few rows or an index, whatever the history's length."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from store import fact_queries, measured_queries, release_queries, source_queries
+from store.facts import FactStatus
+from store.figures import AuditFigures, Figures, LiveFigures, Waiting, WorkerFigures
+from store.measured import AuditOutcome
+from store.operations import Lease, TaskStatus
+from store.operations_schema import (
+    ApprovalRow,
+    DeathRow,
+    DispatchRow,
+    LeaseRow,
+    NoticeRow,
+    TaskRow,
+    WorkerRow,
+)
+from store.releases import ReleaseStatus, RunStatus
+from store.schema import CandidateRow, FactRow, ReleaseRow, RunRow
+
+NEXT = 1000  # facts, the first by turn, among which the oldest is looked for
+ALIVE = timedelta(seconds=60)  # a worker that was seen within
+
+
+def figures(
+    session: Session, *, steps: Sequence[str], sources: Sequence[str], now: datetime
+) -> Figures:
+    """What the database says now, of the named steps and sources."""
+    live = _live(session)
+    return Figures(
+        facts=fact_queries.counts(session),
+        queue_since=_queue_since(session),
+        candidates=_by(session, CandidateRow.status),
+        live=live,
+        releases_waiting=_releases_waiting(session, live.number if live else -1),
+        frozen=release_queries.frozen(session),
+        running=_pairs(session, _running()),
+        succeeded=_succeeded(session, steps),
+        sources=tuple(source_queries.source_state(session, name) for name in sources),
+        set_aside=measured_queries.count_set_aside(session),
+        audits=_audits(session),
+        workers=_workers(session, now),
+        leases=_leases(session),
+        notices_open=_count(session, select(NoticeRow.id).where(NoticeRow.over_at.is_(None))),
+        dispatches=_by(session, DispatchRow.status),
+        today=_today(session, now),
+    )
+
+
+def _pairs(session: Session, query: Any) -> dict[Any, Any]:
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def _by(session: Session, column: Any) -> dict[str, int]:
+    return _pairs(session, select(column, func.count()).group_by(column))
+
+
+def _count(session: Session, query: Select[Any]) -> int:
+    return session.scalar(select(func.count()).select_from(query.subquery())) or 0
+
+
+def _queue_since(session: Session) -> datetime | None:
+    first = select(FactRow.changed_at).where(FactRow.status == FactStatus.PENDING)
+    first = first.order_by(FactRow.turn, FactRow.id).limit(NEXT)
+    found: datetime | None = session.scalar(select(func.min(first.subquery().c.changed_at)))
+    return found
+
+
+def _live(session: Session) -> LiveFigures | None:
+    """Without the long list of its facts, whose length the database tells."""
+    length = func.json_array_length(ReleaseRow.fact_ids)
+    columns = (ReleaseRow.number, ReleaseRow.candidate_id, length, ReleaseRow.live_at)
+    row = session.execute(select(*columns).where(ReleaseRow.status == ReleaseStatus.LIVE)).first()
+    if row is None:
+        return None
+    return LiveFigures(number=row[0], candidate_id=row[1], facts=row[2], live_at=row[3])
+
+
+def _releases_waiting(session: Session, live: int) -> Waiting:
+    """Accepted releases that nothing newer has overtaken and no operator has spoken about."""
+    spoken = select(ApprovalRow.batch_id)
+    query = (
+        select(func.count(), func.min(ReleaseRow.created_at))
+        .join(CandidateRow, CandidateRow.id == ReleaseRow.candidate_id)
+        .where(ReleaseRow.status == ReleaseStatus.ACCEPTED, ReleaseRow.number > live)
+        .where(CandidateRow.batch_id.not_in(spoken))
+    )
+    count, since = session.execute(query).one()
+    return Waiting(count=count, since=since)
+
+
+def _running() -> Any:
+    query = select(RunRow.job, func.max(RunRow.started_at))
+    return query.where(RunRow.status == RunStatus.RUNNING).group_by(RunRow.job)
+
+
+def _succeeded(session: Session, steps: Sequence[str]) -> dict[str, datetime]:
+    """By the index of ticks, from the newest back to the first that was done."""
+    found = {}
+    for step in steps:
+        query = select(RunRow.finished_at).where(
+            RunRow.job == step, RunRow.status == RunStatus.DONE
+        )
+        at = session.scalar(query.order_by(RunRow.scheduled_for.desc()).limit(1))
+        if at is not None:
+            found[step] = at
+    return found
+
+
+def _audits(session: Session) -> AuditFigures:
+    outcomes = measured_queries.count_audits(session)
+    last = next(iter(measured_queries.audits(session, limit=1)), None)
+    if last is None:
+        return AuditFigures(outcomes=outcomes)
+    return AuditFigures(
+        outcomes=outcomes,
+        last_at=last.at,
+        last_failed=last.outcome is AuditOutcome.FAILED,
+        last_lost=len(last.report.get("lost", ())),
+    )
+
+
+def _workers(session: Session, now: datetime) -> WorkerFigures:
+    waiting, running = TaskRow.status == TaskStatus.WAITING, TaskRow.status == TaskStatus.RUNNING
+    kinds = select(TaskRow.kind, TaskRow.status, func.count()).where(waiting | running)
+    rows = session.execute(kinds.group_by(TaskRow.kind, TaskRow.status))
+    at_work = select(func.min(WorkerRow.seen_at)).join(TaskRow, TaskRow.id == WorkerRow.task_id)
+    return WorkerFigures(
+        alive=_count(session, select(WorkerRow.name).where(WorkerRow.seen_at >= now - ALIVE)),
+        seen_at=session.scalar(select(func.max(WorkerRow.seen_at))),
+        tasks={(kind, status): count for kind, status, count in rows},
+        waiting_since=session.scalar(select(func.min(TaskRow.created_at)).where(waiting)),
+        silent_since=session.scalar(at_work.where(running)),
+        deaths=_by(session, DeathRow.cause),
+    )
+
+
+def _leases(session: Session) -> tuple[Lease, ...]:
+    rows = session.scalars(select(LeaseRow).order_by(LeaseRow.name))
+    return tuple(
+        Lease(name=row.name, holder=row.holder, epoch=row.epoch, turns=row.turns) for row in rows
+    )
+
+
+def _today(session: Session, now: datetime) -> dict[str, int]:
+    """What a day's limits count: candidates, releases that went live, facts that these brought."""
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    tried = select(CandidateRow.id).where(CandidateRow.created_at >= midnight)
+    rows = select(ReleaseRow.fact_ids).where(ReleaseRow.number > 0)
+    out = session.scalars(rows.where(ReleaseRow.live_at >= midnight)).all()
+    earlier = rows.where(ReleaseRow.live_at < midnight).order_by(ReleaseRow.live_at.desc())
+    before = session.scalar(earlier.limit(1)) if out else ()
+    brought = {id_ for ids in out for id_ in ids} - set(before or ())
+    return {"edits": _count(session, tried), "facts": len(brought), "publishes": len(out)}

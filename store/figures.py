@@ -1,0 +1,71 @@
+"""What the database says at one moment, in a few numbers: for metrics, read by store/figure_queries.py."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from store.operations import Lease
+from store.releases import Flag
+from store.source_queries import SourceState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Things of one kind that wait, and since when the oldest does."""
+
+    count: int = 0
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveFigures:
+    """The live release."""
+
+    number: int
+    candidate_id: int | None
+    facts: int
+    live_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditFigures:
+    """Audits of live releases, and the last one."""
+
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    last_at: datetime | None = None
+    last_failed: bool = False
+    last_lost: int = 0  # facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerFigures:
+    """The processes that load models, and their tasks."""
+
+    alive: int = 0  # seen of late
+    seen_at: datetime | None = None  # the newest sign of life of any
+    tasks: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (kind, status), open ones
+    waiting_since: datetime | None = None  # the oldest task that waits
+    silent_since: datetime | None = None  # the oldest sign of life among those that work
+    deaths: Mapping[str, int] = field(default_factory=dict)  # by cause, ever
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """All of it."""
+
+    facts: Mapping[str, int]  # by status
+    queue_since: datetime | None  # the oldest of those that are written next
+    candidates: Mapping[str, int]  # by status
+    live: LiveFigures | None
+    releases_waiting: Waiting  # accepted, newer than the live one, with no operator's word yet
+    frozen: Flag | None
+    running: Mapping[str, datetime]  # step -> since when
+    succeeded: Mapping[str, datetime]  # step -> end of the last run that was done
+    sources: tuple[SourceState, ...]
+    set_aside: int
+    audits: AuditFigures
+    workers: WorkerFigures
+    leases: tuple[Lease, ...]
+    notices_open: int
+    dispatches: Mapping[str, int]  # by status
+    today: Mapping[str, int]  # what was done since midnight, UTC: edits, facts, publishes

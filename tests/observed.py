@@ -1,0 +1,170 @@
+"""A factd whose database holds something of everything that is told in metrics, and the series as they are scraped."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from conftest import GOLDEN
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemon.bootstrap import Factd, open_factd
+from daemon.config import load_config
+from daemon.metrics import Metrics, exposition
+from store import measured_queries, migrate, release_queries, source_queries
+from store.measured import Audit, AuditOutcome, SetAside
+from store.operations_schema import (
+    DeathRow,
+    DispatchRow,
+    LeaseRow,
+    NoticeRow,
+    TaskRow,
+    WorkerRow,
+)
+from store.releases import CandidateStatus, ReleaseStatus, RunStatus
+
+Sample = tuple[str, tuple[tuple[str, str], ...]]
+
+
+def measurement(check: str, metric: str, value: float, language: str = "en") -> dict[str, Any]:
+    """A row of a report, as the checks write it."""
+    return {
+        "check": check,
+        "metric": metric,
+        "language": language,
+        "value": value,
+        "low": value,
+        "high": value,
+        "sample_size": 100,
+    }
+
+
+REPORT = {
+    "measurements": [
+        measurement("efficacy", "generation", 0.95),
+        measurement("known_facts", "kept", 0.90),  # below the gate's 0.95
+        *(
+            measurement("norms", f"layer.{layer}.{name}", 0.5 + layer / 10, "all")
+            for layer in (0, 1)
+            for name in ("leverage_max", "weight_norm_ratio", "update_norm_ratio")
+        ),
+        measurement("norms", "z_error_mean", 0.2, "all"),
+        measurement("norms", "z_error_max", 0.4, "all"),
+    ]
+}
+TABLES = "[gates]\nfact_right = 0\n[planning]\ncapacity = 10\n[publish]\npath = 'published'\n"
+
+
+def observed(folder: Path, now: datetime) -> Factd:
+    """factd in a folder, on SQLite and a tiny model that is not loaded, with something of everything."""
+    path = folder / "factd.toml"
+    path.write_text(f'[model]\npath = "{GOLDEN / "llama" / "model"}"\n{TABLES}')
+    migrate.upgrade(load_config(path).database)
+    found = open_factd(path)
+    populate(found, now)
+    return found
+
+
+def populate(factd: Factd, now: datetime) -> None:
+    """A live release, one that waits, a frozen factd, a worker at work, leases, notices, an audit that failed."""
+    with factd.store.begin() as session:
+        release_queries.ensure_base(session, now=now)
+        for number in (1, 2):
+            facts = [f"fact{n}" for n in range(4)]
+            made = release_queries.create_candidate(
+                session, batch_id=f"batch{number}", fact_ids=facts, now=now
+            )
+            status = CandidateStatus.PLANNED
+            for after in (
+                CandidateStatus.SOLVING,
+                CandidateStatus.CHECKING,
+                CandidateStatus.ACCEPTED,
+            ):
+                more = {"report": REPORT} if after is CandidateStatus.ACCEPTED else {}
+                release_queries.move_candidate(session, made.id, status, after, now=now, **more)
+                status = after
+            release_queries.create_release(
+                session,
+                candidate_id=made.id,
+                delta_id=None,
+                fact_ids=facts,
+                who="test",
+                why="test",
+                now=now - timedelta(days=3),
+            )
+        release_queries.move_release(
+            session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=now
+        )
+        release_queries.make_live(session, 1, now=now)
+        release_queries.freeze(session, why="test", who="test", now=now - timedelta(hours=5))
+        run = release_queries.start_run(session, "cycle", now, now=now)
+        assert run
+        release_queries.finish_run(session, run.id, RunStatus.DONE, "", now=now)
+        release_queries.start_run(session, "audit", now, now=now)
+        source_queries.save_state(session, "drop_folder", failures=7, error="test")
+    _running_things(factd, now)
+
+
+def _running_things(factd: Factd, now: datetime) -> None:
+    task = {
+        "arguments": {},
+        "attempt": 1,
+        "size": None,
+        "worker": "",
+        "beats": 0,
+        "step": "",
+        "in_hand": [],
+        "not_before": None,
+        "started_at": None,
+        "finished_at": None,
+        "detail": "",
+        "result": {},
+    }
+    ago = now - timedelta(minutes=10)
+    with factd.store.begin() as session:
+        session.add(TaskRow(id=1, kind="edit", status="running", created_at=ago, **task))
+        session.add(TaskRow(id=2, kind="audit", status="waiting", created_at=ago, **task))
+        session.flush()
+        worker = {"device": "cpu", "started_at": ago, "done": 3, "rss_bytes": 1}
+        session.add(WorkerRow(name="a:1:1", seen_at=now, task_id=None, **worker))
+        session.add(WorkerRow(name="b:2:2", seen_at=ago, task_id=1, **worker))
+        for cause in ("memory", "memory", "a new one"):
+            session.add(DeathRow(task_id=1, cause=cause, in_hand=[], detail="", at=now))
+        session.add(LeaseRow(name="clock", holder="a:1:1", epoch=7, turns=9, at=now))
+        notice = {"kind": "x", "text": "x", "data": {}, "first_at": now, "last_at": now, "count": 1}
+        session.add(NoticeRow(id=1, key="x", over_at=None, **notice))
+        session.flush()
+        dispatch = {"attempts": 5, "not_before": None, "error": "x", "sent_at": None}
+        session.add(DispatchRow(notice_id=1, channel="mail", status="failed", **dispatch))
+        audit = Audit(
+            release=1,
+            outcome=AuditOutcome.FAILED,
+            action="",
+            reasons=["x"],
+            report={"lost": ["fact0", "fact1"]},
+            at=now,
+        )
+        measured_queries.add_audit(session, audit)
+
+
+def set_aside(factd: Factd, fact_id: str, now: datetime) -> None:
+    """One fact set aside; it must be in the store."""
+    found = SetAside(fact_id=fact_id, candidate_id=None, reason="x", evidence={}, at=now)
+    with factd.store.begin() as session:
+        measured_queries.set_aside(session, found)
+
+
+def scraped(source: Metrics | CollectorRegistry) -> dict[Sample, float]:
+    """Every sample of a scrape in Prometheus' text."""
+    registry = source.registry if isinstance(source, Metrics) else source
+    text = exposition(registry, "")[0].decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def series(found: dict[Sample, float]) -> set[str]:
+    """Names of samples."""
+    return {name for name, _ in found}
