@@ -22,6 +22,7 @@ from daemon.tables import (
     BlameTable,
     ChecksTable,
     ConflictsTable,
+    ConsoleTable,
     HttpTable,
     MethodTable,
     ModelTable,
@@ -63,6 +64,7 @@ class Config(BaseSettings):
     planning: PlanningTable = PlanningTable()
     schedule: ScheduleTable = ScheduleTable()
     http: HttpTable = HttpTable()
+    console: ConsoleTable = ConsoleTable()
 
     @classmethod
     def settings_customise_sources(

@@ -33,6 +33,7 @@ def create_candidate(
     row = CandidateRow(
         batch_id=batch_id,
         fact_ids=list(fact_ids),
+        fact_count=len(fact_ids),
         status=CandidateStatus.PLANNED,
         delta_id=None,
         report=None,
@@ -130,6 +131,7 @@ def create_release(
         candidate_id=candidate_id,
         delta_id=delta_id,
         fact_ids=list(fact_ids),
+        fact_count=len(fact_ids),
         status=ReleaseStatus.ACCEPTED,
         who=who,
         why=why,
@@ -208,10 +210,18 @@ def list_releases(session: Session, *, limit: int | None = None) -> list[Release
     ]
 
 
-def carrying(session: Session, fact_id: str) -> dict[int, ReleaseStatus]:
-    """The releases that hold a fact, the newest first; found in the database, without reading their long lists."""
+def carrying(
+    session: Session, fact_id: str, *, newest: int | None = None
+) -> dict[int, ReleaseStatus]:
+    """The releases that hold a fact, the newest first; found in the database, without reading their long lists.
+
+    newest: only so many of the last releases are looked at.
+    """
     held = cast(ReleaseRow.fact_ids, Text).contains(f'"{fact_id}"')
     query = select(ReleaseRow.number, ReleaseRow.status).where(held)
+    if newest is not None:
+        last = session.scalar(select(func.max(ReleaseRow.number))) or 0
+        query = query.where(ReleaseRow.number > last - newest)
     rows = session.execute(query.order_by(ReleaseRow.number.desc()))
     return {number: ReleaseStatus(status) for number, status in rows}
 
