@@ -5,23 +5,27 @@
 The rows are inserted as they are, not ingested, for what is measured is how fast they are found again.
 """
 
-import json
 import random
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert, text
 
-from daemon.bootstrap import Factd
 from store.chunks import chunks
 from store.facts import FactStatus
 from store.names import folded
-from store.operations_schema import Base
 from store.releases import CandidateStatus, ReleaseStatus, RunStatus
-from store.schema import AuditRow, CandidateRow, EntityRow, FactRow, NameRow, ReleaseRow, RunRow
+from store.schema import (
+    AuditRow,
+    Base,
+    CandidateRow,
+    EntityRow,
+    FactRow,
+    NameRow,
+    ReleaseRow,
+    RunRow,
+)
 from store.session import Store
 
 LANGUAGES = ("en", "es", "fr")

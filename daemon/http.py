@@ -1,18 +1,18 @@
 """/metrics, /livez, /readyz, /hooks/NAME and the console on one port, on 127.0.0.1 unless told otherwise."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from daemon.hooks import Hook
+from daemon.web.guard import whole_body
 from daemon.web.server import Server
 from store.errors import StoreError
 
@@ -114,12 +114,3 @@ def _deliveries(hooks: Mapping[str, Hook]) -> Callable[..., object]:
         return said(reply.status, reply.text, CLOSE)
 
     return deliver
-
-
-async def whole_body(request: Request, *, seconds: float) -> bytes | None:
-    """What came of a body in time; None where its sender is gone or too slow."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await request.body()
-    except (TimeoutError, ClientDisconnect):
-        return None

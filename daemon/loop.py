@@ -27,6 +27,7 @@ from daemon.http import Health
 from daemon.log import log
 from daemon.metrics import Metrics
 from daemon.pulling import pull_all
+from daemon.web.app import console
 from store import migrate, release_queries
 from store.errors import StoreError
 from store.releases import RunStatus
@@ -54,6 +55,7 @@ class Daemon:
             live=self.not_live,
             ready=self.not_ready,
             hooks=hooks(factd),
+            console=console(factd) if factd.config.console.enabled else None,
         )
         self.clock = BackgroundScheduler(timezone=UTC)
 

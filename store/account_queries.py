@@ -123,9 +123,7 @@ def _token(row: TokenRow) -> Token:
     )
 
 
-def open_session(
-    session: Session, *, digest: str, account: str, csrf: str, now: datetime
-) -> Login:
+def open_session(session: Session, *, digest: str, account: str, csrf: str, now: datetime) -> Login:
     """Somebody is logged in."""
     row = SessionRow(digest=digest, account=account, csrf=csrf, made_at=now, seen_at=now)
     session.add(row)

@@ -54,7 +54,7 @@ def search(
     columns = [FACTS.c.id, FACTS.c.status, FACTS.c.relation, FACTS.c.channel, *order]
     query = select(*dict.fromkeys(columns)).where(where, _behind(order, after))
     rows = session.execute(query.order_by(*order).limit(LOOKED_THROUGH)).all()
-    chosen, last = [], None
+    chosen, last = list[str](), None
     for row in rows:
         if len(chosen) == limit:
             break
@@ -83,7 +83,9 @@ def _way(session: Session, wanted: Wanted) -> tuple[Any, tuple[Any, ...]]:
 def _named(session: Session, text: str) -> Any:
     """Facts about what is called so; where a name or a subject's id fits, or the text begins a fact's id."""
     name = folded(text)
-    query = select(NameRow.entity_id).where(NameRow.name >= name, NameRow.name < name + "\U0010ffff")
+    query = select(NameRow.entity_id).where(
+        NameRow.name >= name, NameRow.name < name + "\U0010ffff"
+    )
     things = list(dict.fromkeys(session.scalars(query.order_by(NameRow.name).limit(NAMED * 4))))
     ways = [FACTS.c.subject_id.in_([text, *things[:NAMED]])]
     if FACT_ID.fullmatch(text):

@@ -37,9 +37,7 @@ def note_names(session: Session, updates: Iterable[FactUpdate]) -> None:
         session.execute(statement, [{f"new_{k}": v for k, v in row.items()} for row in changed])
 
 
-def _note_labels(
-    session: Session, fresh: Mapping[str, Names], there: Mapping[str, Names]
-) -> None:
+def _note_labels(session: Session, fresh: Mapping[str, Names], there: Mapping[str, Names]) -> None:
     """Let what was not called so before be found by its new labels."""
     rows = [
         {"name": name, "entity_id": id_}

@@ -143,7 +143,12 @@ class Account:
     def as_json(self) -> dict[str, Any]:
         """For `--json`; without the secret."""
         made = self.made_at.isoformat()
-        return {"name": self.name, "role": self.role.value, "made_at": made, "disabled": self.disabled}
+        return {
+            "name": self.name,
+            "role": self.role.value,
+            "made_at": made,
+            "disabled": self.disabled,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,9 +119,7 @@ def _release(row: Any) -> ReleaseLine:
     )
 
 
-def candidates(
-    session: Session, *, limit: int, before: int | None = None
-) -> list[CandidateLine]:
+def candidates(session: Session, *, limit: int, before: int | None = None) -> list[CandidateLine]:
     """The newest first; before: only lower ids."""
     where: list[Any] = [CandidateRow.id < before] if before is not None else []
     query = CANDIDATES.where(*where).order_by(CandidateRow.id.desc()).limit(limit)
@@ -148,9 +146,7 @@ def _candidate(row: Any) -> CandidateLine:
     )
 
 
-def audit_lines(
-    session: Session, *, limit: int, before: int | None = None
-) -> Sequence[AuditLine]:
+def audit_lines(session: Session, *, limit: int, before: int | None = None) -> Sequence[AuditLine]:
     """What was done, the newest first; before: only lower ids."""
     query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
     rows = session.scalars(query.where(AuditRow.id < before) if before is not None else query)

@@ -293,14 +293,14 @@ def freeze(session: Session, *, why: str, who: str, now: datetime) -> Flag:
     return Flag(name=FROZEN, why=why, who=who, since=now)
 
 
-def unfreeze(session: Session, *, who: str, now: datetime) -> bool:
+def unfreeze(session: Session, *, who: str, now: datetime, why: str = "") -> bool:
     """Go on; False where nothing was frozen."""
     row = session.get(FlagRow, FROZEN)
     if row is None:
         return False
     session.delete(row)
     session.flush()
-    record(session, who=who, what="unfreeze", why="", now=now)
+    record(session, who=who, what="unfreeze", why=why, now=now)
     return True
 
 

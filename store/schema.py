@@ -55,7 +55,9 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
 
 
-FOLDED = String().with_variant(String(collation="C"), "postgresql")  # so that an index finds prefixes
+FOLDED = String().with_variant(
+    String(collation="C"), "postgresql"
+)  # so that an index finds prefixes
 
 
 def one_of(
@@ -241,7 +243,9 @@ class CandidateRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     batch_id: Mapped[str] = mapped_column(String(64))
     fact_ids: Mapped[list[str]] = mapped_column(JSON)
-    fact_count: Mapped[int] = mapped_column(server_default="0")  # so that lists need not read the ids
+    fact_count: Mapped[int] = mapped_column(
+        server_default="0"
+    )  # so that lists need not read the ids
     status: Mapped[str] = mapped_column(String(16))
     delta_id: Mapped[str | None] = mapped_column(String(64))
     report: Mapped[dict[str, Any] | None] = mapped_column(JSON)
@@ -260,7 +264,9 @@ class ReleaseRow(Base):
     candidate_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
     delta_id: Mapped[str | None] = mapped_column(String(64))
     fact_ids: Mapped[list[str]] = mapped_column(JSON)
-    fact_count: Mapped[int] = mapped_column(server_default="0")  # so that lists need not read the ids
+    fact_count: Mapped[int] = mapped_column(
+        server_default="0"
+    )  # so that lists need not read the ids
     status: Mapped[str] = mapped_column(String(16))
     who: Mapped[str]
     why: Mapped[str]

@@ -13,9 +13,7 @@ from store.operations_schema import TaskRow, WorkerRow
 OPEN = (TaskStatus.WAITING, TaskStatus.RUNNING)
 
 
-def add_task(
-    session: Session, kind: str, arguments: Mapping[str, Any], *, now: datetime
-) -> Task:
+def add_task(session: Session, kind: str, arguments: Mapping[str, Any], *, now: datetime) -> Task:
     """Ask for a piece of work."""
     row = TaskRow(
         kind=kind,

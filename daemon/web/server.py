@@ -98,9 +98,7 @@ class Server:
         self.socket = socket.create_server((self.host, self.asked), family=family, backlog=128)
         self.asked = self.port
         run = {"sockets": [self.socket]}
-        self.thread = threading.Thread(
-            target=self.server.run, kwargs=run, name="http", daemon=True
-        )
+        self.thread = threading.Thread(target=self.server.run, kwargs=run, name="http", daemon=True)
         self.thread.start()
 
     def stop(self) -> None:
