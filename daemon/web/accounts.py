@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from daemon.errors import Refused
+from daemon.log import log
 from daemon.tables import ConsoleTable
 from daemon.web.attempts import Attempts
 from daemon.web.errors import Forbidden, TooMany, Unknown
@@ -86,6 +87,7 @@ class Door:
         with self.hashing:
             right = fits(found.secret if found else self.nobody, password[: LONGEST + 1])
         if found is None or not right or found.disabled:
+            log.warning("login refused", address=address)
             raise Unknown("no account has this name and password")
         with self.counting:
             self.by_account.forget(name)

@@ -38,7 +38,7 @@ def page(
 ) -> Response:
     """A page."""
     told = views.told(request.query_params.get("done", ""), request.query_params.get("of", ""))
-    shown = {"caller": caller, "path": request.url.path, "told": told, **more}
+    shown = {"me": caller, "path": request.url.path, "told": told, **more}
     return HTMLResponse(TEMPLATES.get_template(template).render(shown), status_code=status)
 
 
@@ -53,5 +53,5 @@ def refusal(request: Request, status: int, sentence: str, headers: Mapping[str, 
         back = f"?next={quote(asked)}" if request.method == "GET" and asked != "/" else ""
         return RedirectResponse(f"/login{back}", status_code=303)
     template = TEMPLATES.get_template("refused.html")
-    shown = {"caller": None, "path": path, "told": "", "status": status, "sentence": sentence}
+    shown = {"me": None, "path": path, "told": "", "status": status, "sentence": sentence}
     return HTMLResponse(template.render(shown), status_code=status, headers=dict(headers))
