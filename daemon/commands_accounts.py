@@ -16,7 +16,7 @@ from store.operations import Account, Role, Token
 
 users_app = typer.Typer(no_args_is_help=True, help="Who may use the console.")
 tokens_app = typer.Typer(no_args_is_help=True, help="Secrets for programs that use the API.")
-LONGEST = 64  # characters of a name
+
 RoleOf = Annotated[Role, typer.Option(help="view: look; operate: also approve, withdraw, …")]
 PasswordFile = Annotated[
     Path | None, typer.Option(help="Holds the password; without it you are asked.")
@@ -47,8 +47,10 @@ def password_from(file: Path | None) -> str:
 
 def named(name: str) -> str:
     """A name as it is kept. Raises: Refused."""
-    if not 0 < len(name) <= LONGEST or not name.isprintable() or name != name.strip():
-        raise Refused(f"a name has 1 to {LONGEST} characters that can be shown")
+    from daemon.web.accounts import NAME
+
+    if not 0 < len(name) <= NAME or not name.isprintable() or name != name.strip():
+        raise Refused(f"a name has 1 to {NAME} characters that can be shown")
     return name
 
 

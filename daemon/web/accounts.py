@@ -20,6 +20,7 @@ from store.operations import Account, Role
 from store.session import Store
 
 SHORTEST, LONGEST = 12, 200  # characters of a password
+NAME = 64  # characters of an account's name
 SECRET_BYTES = 32
 PREFIX = "factd_"  # of tokens, so that scanners for leaked secrets know one
 PER_ADDRESS = 5  # times as many failures as an account may have
@@ -43,17 +44,17 @@ class Caller:
             raise Forbidden(f"{self.name} may look only; the role operate is needed for this")
 
 
-def hashed(password: str) -> str:
+def hashed(password: str, hasher: PasswordHasher = HASHER) -> str:
     """A slow hash of a password. Raises: Refused: it is too short or too long."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise Refused(f"a password has {SHORTEST} to {LONGEST} characters")
-    return HASHER.hash(password)
+    return hasher.hash(password)
 
 
-def fits(secret: str, password: str) -> bool:
+def fits(secret: str, password: str, hasher: PasswordHasher = HASHER) -> bool:
     """The password is the one that was hashed."""
     try:
-        return HASHER.verify(secret, password)
+        return hasher.verify(secret, password)
     except (Argon2Error, InvalidHashError):
         return False
 
@@ -71,21 +72,28 @@ def new_token() -> str:
 class Door:
     """Lets in who proves to be somebody."""
 
-    def __init__(self, store: Store, table: ConsoleTable, now: Callable[[], datetime]) -> None:
-        self.store, self.table, self.now = store, table, now
+    def __init__(
+        self,
+        store: Store,
+        table: ConsoleTable,
+        now: Callable[[], datetime],
+        hasher: PasswordHasher = HASHER,
+    ) -> None:
+        self.store, self.table, self.now, self.hasher = store, table, now, hasher
         self.by_account = Attempts(table.login_attempts)
         self.by_address = Attempts(table.login_attempts * PER_ADDRESS)
         self.counting = threading.Lock()
         self.hashing = threading.Semaphore(AT_ONCE)
-        self.nobody = HASHER.hash(secrets.token_urlsafe())  # so that an unknown name takes as long
+        self.nobody = hasher.hash(secrets.token_urlsafe())  # so that an unknown name takes as long
 
     def login(self, name: str, password: str, address: str, *, before: str = "") -> str:
         """The cookie of a new session; the one before ends. Raises: Unknown, TooMany."""
+        name, password = name[: NAME + 1], password[: LONGEST + 1]
         self._count(name, address)
         with self.store.read() as session:
             found = account_queries.account(session, name)
         with self.hashing:
-            right = fits(found.secret if found else self.nobody, password[: LONGEST + 1])
+            right = fits(found.secret if found else self.nobody, password, self.hasher)
         if found is None or not right or found.disabled:
             log.warning("login refused", address=address)
             raise Unknown("no account has this name and password")
@@ -110,7 +118,8 @@ class Door:
 
     def _opened(self, account: Account, password: str, before: str) -> str:
         cookie, now = secrets.token_urlsafe(SECRET_BYTES), self.now()
-        more = hashed(password) if HASHER.check_needs_rehash(account.secret) else ""
+        weak = self.hasher.check_needs_rehash(account.secret)
+        more = hashed(password, self.hasher) if weak else ""
         with self.store.begin() as session:
             if more:
                 account_queries.strengthen(session, account.name, more)

@@ -34,7 +34,7 @@ def login_page(request: Request, next: Given = "/") -> Response:
 @pages.post("/login")
 def log_in(request: Request, desk: Asking, form: Form) -> Response:
     """A new session, or why not."""
-    name, back = form.get("name", "")[:65], views.safe_path(form.get("next", "/"))
+    name, back = form.get("name", ""), views.safe_path(form.get("next", "/"))
     address = address_of(request, desk.factd.config.http.proxies)
     before = request.cookies.get(desk.cookie, "")
     try:
