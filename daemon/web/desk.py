@@ -44,6 +44,11 @@ def desk_of(request: Request) -> Desk:
     return found
 
 
+async def _asked(request: Request) -> Desk:
+    """The same without a thread, which FastAPI would take for it."""
+    return desk_of(request)
+
+
 def _caller(request: Request, later: BackgroundTasks) -> Caller:
     """Who asks, by token or cookie. Raises: Unknown."""
     desk = desk_of(request)
@@ -61,7 +66,7 @@ def _caller(request: Request, later: BackgroundTasks) -> Caller:
     return found
 
 
-Asking = Annotated[Desk, Depends(desk_of)]
+Asking = Annotated[Desk, Depends(_asked)]
 Looking = Annotated[Caller, Depends(_caller)]
 
 
@@ -78,7 +83,7 @@ def same_token(caller: Caller, token: str) -> None:
         raise Forbidden("this form is not of your session (CSRF); load the page again")
 
 
-def _operator(request: Request, caller: Looking) -> Caller:
+async def _operator(request: Request, caller: Looking) -> Caller:
     """Who may change something through the API. Raises: Forbidden."""
     if caller.csrf:
         from_here(request)
@@ -106,7 +111,7 @@ async def _form(request: Request) -> Mapping[str, str]:
 Form = Annotated[Mapping[str, str], Depends(_form)]
 
 
-def _operator_by_form(caller: Looking, form: Form) -> Caller:
+async def _operator_by_form(caller: Looking, form: Form) -> Caller:
     """Who may change something through a page. Raises: Forbidden."""
     if not caller.csrf:
         raise Forbidden("pages are for sessions; programs use /api/v1")

@@ -22,8 +22,9 @@ class Protocol(H11Protocol):
     slow: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """The first head is awaited."""
+        """The first head is awaited. asyncio leaves Nagle's algorithm on where the socket is not its own: 40 ms an answer."""
         super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._wait_for_a_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
