@@ -16,6 +16,7 @@ PAGES = [ROOT / "docs" / f"{name}.md" for name in ("runbook", "operations", "upg
 PAGES += [ROOT / "deploy" / "README.md"]
 SOON = {"approve", "refuse", "worker"}  # built beside this; to be taken out once they are there
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+COMMAND = typer.main.get_command(app)
 FACTD = re.compile(r"(?:^|&& |-- |-ec |=)\s*(?:/opt/factd/bin/)?factd( [^|;#]+)")
 
 
@@ -32,7 +33,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def problem(words: list[str]) -> str:
     """What is wrong with a command; empty where it exists."""
-    command: Any = typer.main.get_command(app)
+    command: Any = COMMAND
     rest = list(words)
     while rest:
         if isinstance(command, TyperGroup):
