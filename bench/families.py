@@ -8,8 +8,8 @@ checkpoint of the class carries it. Else the reason of the refusal.
 
 import argparse
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from editor import EditBatch, applied, load_model, plugins, write_checkpoint
 from editor.errors import NotEditable
@@ -44,18 +44,20 @@ def cell(model: EditableModel, method: str, folder: Path) -> str:
     return "yes"
 
 
-def rows() -> list[dict[str, Any]]:
-    """A row per family."""
-    found = []
-    methods = plugins.names("editor.methods")
+def row(base: Path, folder: Path) -> dict[str, str]:
+    """What each method does on a checkpoint; what they make goes into a folder."""
+    model = load_model(base)
+    return {method: cell(model, method, folder) for method in plugins.names("editor.methods")}
+
+
+def rows() -> Iterator[dict[str, str]]:
+    """A row per family, printed."""
     for family in plugins.names("editor.families"):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            model = load_model(tiny.make(family, folder / "base"))
-            row = {"family": family, **{m: cell(model, m, folder) for m in methods}}
-        print(row, flush=True)
-        found.append(row)
-    return found
+            found = {"family": family, **row(tiny.make(family, folder / "base"), folder)}
+        print(found, flush=True)
+        yield found
 
 
 def main() -> None:
@@ -67,7 +69,7 @@ def main() -> None:
     )
     parser.add_argument("--write", action="store_true", help="into the README")
     options = parser.parse_args()
-    text = table(rows())
+    text = table(list(rows()))
     print(text)
     if options.write:
         readme = README.read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """The ledger solve: thousands of rows in several layers, its time and memory; few edits against many; adding against all.
 
-    factd bench solve [--rows 5000] [--json]
+    factd bench solve [--rows 5000] [--tokens 100000] [--json]
 
 Keys are read from real prompts of the reference world; the values are random points near the stream, which costs the same.
 """
@@ -28,11 +28,12 @@ BOUND_GIB = 1.0
 FOLDER = WORKSPACE / "solve"
 
 
-def run(*, rows: int = 5000) -> dict[str, Any]:
+def run(*, rows: int = 5000, tokens: int = 100_000) -> dict[str, Any]:
     """Refresh, interrupted refresh, incremental; then the two forms of the system by the number of edits."""
     world = open_world()
+    settings = replace(world.settings, second_moment_tokens=tokens)
     edits = EditBatch.of(many_edits(world, rows)).edits
-    moments = second_moments(world.model, world.settings, WORKSPACE)
+    moments = second_moments(world.model, settings, WORKSPACE)
     generator = torch.Generator().manual_seed(0)
     z = 60.0 * torch.randn(len(edits), world.model.weight(0).shape[0], generator=generator)
     solver, templates = memit.solver(1200.0), world.settings.templates

@@ -17,6 +17,7 @@ from daemon.errors import FactdError, Refused
 from daemon.gates import gates_from
 from daemon.log import log
 from daemon.probing import Ground
+from daemon.tracing import span
 from store import fact_queries, measured_queries, release_queries
 from store.measured import Audit, AuditOutcome
 from store.releases import Release
@@ -46,6 +47,7 @@ class Seen:
     report: Mapping[str, Any]
 
 
+@span("audit")
 def audit(factd: Factd) -> Audit:
     """Audit the live release, mend or roll back, and keep what was found. Raises: Refused: only the base is live."""
     live = candidates.live_of(factd)

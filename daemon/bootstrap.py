@@ -1,7 +1,6 @@
 """The only place that constructs things: configuration in, store, catalogue, publisher and a model on demand out."""
 
 import atexit
-import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daemon.config import Config, load_config
-from daemon.errors import BadConfig, Busy
+from daemon.errors import BadConfig
 from daemon.gates import gates_from
 from daemon.policy import Gate
 from daemon.publishers import Publisher
 from daemon.publishers.local_directory import publisher
 from daemon.render import Plan, Sizes
 from daemon.tables import ModelTable
+from daemon.tracing import begin
 from store import migrate
 from store.catalogue import Catalogue, load_catalogue
 from store.session import Store
@@ -25,7 +25,10 @@ from store.settling import Judge
 from store.standings import Rules
 
 if TYPE_CHECKING:
-    from daemon.registry import Configured
+    from sqlalchemy.orm import Session
+
+    from daemon.lease import Held
+    from daemon.registry import Configured, Told
     from editor.exam import Exam, Memory, Results
     from editor.model import EditableModel
     from editor.score import Answer, Probe
@@ -87,6 +90,7 @@ class Factd:
     publisher: Publisher
     workbench: Workbench
     now: Callable[[], datetime]
+    writer: "Held | None" = None  # the lease of whoever changes releases (daemon/lease.py)
 
     @cached_property
     def sources(self) -> "Mapping[str, Configured]":
@@ -94,6 +98,13 @@ class Factd:
         from daemon.registry import configured
 
         return configured(self.config)
+
+    @cached_property
+    def channels(self) -> "Mapping[str, Told]":
+        """The channels that notices are told over, by name. Raises: BadConfig."""
+        from daemon.registry import channels
+
+        return channels(self.config)
 
     @property
     def judge(self) -> Judge:
@@ -154,23 +165,24 @@ class Factd:
         return self.config.state_dir / "workspace"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """One process at a time changes releases. Raises: Busy."""
-        self.config.state_dir.mkdir(parents=True, exist_ok=True)
-        with (self.config.state_dir / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise Busy(
-                    f"another factd works on {self.config.state_dir}; try again when it is done"
-                ) from error
-            yield
+    def changing(self) -> "Iterator[Session]":
+        """A transaction that changes candidates or releases. Raises: Overtaken: another process does that now."""
+        with self.store.begin() as session:
+            if self.writer is not None:
+                self.writer.confirm(session)
+            yield session
+
+    @property
+    def epoch(self) -> int | None:
+        """Of the writer's lease, for whoever switches versions."""
+        return self.writer.epoch if self.writer else None
 
 
 def open_factd(path: Path, *, now: Callable[[], datetime] = utc_now) -> Factd:
     """factd with a configuration file. Raises: BadConfig, BadRelation, SchemaOutdated."""
     config = load_config(path)
     migrate.check(config.database)
+    begin(config.tracing)
     return build(config, now=now)
 
 

@@ -10,6 +10,7 @@ from daemon import policy, probe_sets, probing, render
 from daemon.bootstrap import Factd
 from daemon.errors import Refused
 from daemon.probing import Ground
+from daemon.tracing import span
 from store import fact_queries, release_queries
 from store.facts import Fact
 from store.releases import Release
@@ -81,6 +82,7 @@ def case_of(factd: Factd, facts: Sequence[Fact], live: Release) -> Case:
     return Case(ground=ground, batch=batch, exam=exam, probe_set=version.version, live=live)
 
 
+@span("solve")
 def solved(factd: Factd, batch: "EditBatch", progress: Progress = quiet) -> "Delta":
     """The delta that writes a batch, with the head corrections that are switched on."""
     from editor import plugins
@@ -128,6 +130,7 @@ def live_results(factd: Factd, exam: "Exam", live: Release) -> "Results":
     )
 
 
+@span("checks")
 def examined(
     factd: Factd,
     case: Case,
@@ -158,7 +161,8 @@ def examined(
         made = replace(made, measurements=(*made.measurements, *more))
     report = made.as_json()
     chosen = factd.gates if gates is None else gates
-    decision = policy.judge(report, chosen, fact_right=factd.config.gates.fact_right)
+    with span("judge"):
+        decision = policy.judge(report, chosen, fact_right=factd.config.gates.fact_right)
     if not case.batch.edits:
         decision = policy.Decision(accepted=True, reasons=())  # the base itself: nothing is written
     judged = {"probe_set": case.probe_set, "decision": decision_json(decision)}

@@ -14,6 +14,7 @@ from daemon import (
     commands_facts,
     commands_heads,
     commands_model,
+    commands_notices,
     commands_relations,
     commands_setup,
     commands_sources,
@@ -49,6 +50,7 @@ for group in (
     commands_checks,
     commands_editor,
     commands_heads,
+    commands_notices,
     commands_backup,
     commands_bench,
 ):

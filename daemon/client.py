@@ -2,7 +2,7 @@
 
 Every connection, of a redirect too, goes to an address that was looked up and checked just before: only addresses of
 the public internet, unless a setting names a private network. A response is bounded in bytes, before and after it is
-unpacked, and in time, however slowly it trickles. Only GET is used, so that everything may be tried again.
+unpacked, and in time, however slowly it trickles. GET may be tried again; POST is tried once, and its caller's to repeat.
 """
 
 import ipaddress
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -132,6 +133,21 @@ class Client:
             raise SourceFailed(f"{shown} answered {answer.status}")
         return answer
 
+    def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """The answer to one POST, a 2xx; no redirect is followed. Errors name only the host, for a path may be a secret.
+
+        Raises: SourceFailed: with `retry_seconds` where the server named a time. Blocked.
+        """
+        shown, seconds = origin(url), self.limits.seconds
+        try:
+            with self._asked("POST", url, None, headers, seconds, content=body) as response:
+                answer = self._whole(response, shown)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise SourceFailed(f"{shown}: {error or type(error).__name__}") from error
+        if not 200 <= answer.status < 300:
+            raise self._failed(shown, self._later(answer))
+        return answer
+
     def _retried(self, error: Exception) -> bool | float:
         if isinstance(error, _Later):
             if error.after is None:
@@ -152,19 +168,22 @@ class Client:
     def _once(
         self, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str]
     ) -> Answer:
-        with self._asked(url, params, headers, self.limits.seconds) as response:
-            body = bytearray()
-            for part in response.iter_bytes():
-                body += part
-                self.budget.seconds(None)
-                if len(body) > self.limits.bytes:
-                    raise SourceFailed(
-                        f"{shown_url(url)}: the answer unpacks to more than max_bytes = {self.limits.bytes}"
-                    )
-            answer = _answer(response, bytes(body))
+        with self._asked("GET", url, params, headers, self.limits.seconds) as response:
+            answer = self._whole(response, shown_url(url))
         if answer.status in RETRIED:
             raise self._later(answer)
         return answer
+
+    def _whole(self, response: httpx.Response, shown: str) -> Answer:
+        body = bytearray()
+        for part in response.iter_bytes():
+            body += part
+            self.budget.seconds(None)
+            if len(body) > self.limits.bytes:
+                raise SourceFailed(
+                    f"{shown}: the answer unpacks to more than max_bytes = {self.limits.bytes}"
+                )
+        return _answer(response, bytes(body))
 
     @contextmanager
     def stream(
@@ -172,7 +191,7 @@ class Client:
     ) -> Iterator[httpx.Response]:
         """A response that is read as it comes, for at most so many seconds. Raises as `get`; nothing is tried again."""
         try:
-            with self._asked(url, None, headers, seconds) as response:
+            with self._asked("GET", url, None, headers, seconds) as response:
                 if response.status_code != 200:
                     raise self._later(_answer(response, b""))
                 yield response
@@ -181,7 +200,14 @@ class Client:
 
     @contextmanager
     def _asked(
-        self, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str], seconds: float
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        seconds: float,
+        *,
+        content: bytes | None = None,
     ) -> Iterator[httpx.Response]:
         wait = self.free_at - self.clock()
         if wait > 0:
@@ -190,7 +216,9 @@ class Client:
         self.budget.start(seconds, self.limits.bytes)
         token = {"Authorization": f"Bearer {self.limits.token}"} if self.limits.token else {}
         sent = {"Accept-Encoding": "gzip", **token, **headers}
-        with self.client.stream("GET", url, params=params, headers=sent) as response:
+        more: dict[str, Any] = {"params": params, "headers": sent, "content": content}
+        following = method == "GET"
+        with self.client.stream(method, url, follow_redirects=following, **more) as response:
             if response.history and response.history[0].url.scheme > response.url.scheme:
                 raise Blocked(f"{shown_url(url)} redirects from https to http")
             yield response
@@ -225,7 +253,12 @@ def retry_after(text: str | None, now: datetime) -> float | None:
     return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())
 
 
+def origin(url: str) -> str:
+    """The scheme, host and port of a URL."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
+
+
 def shown_url(url: str) -> str:
     """A URL for logs: without user, password and query, which may hold secrets."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    return origin(url) + urlsplit(url).path

@@ -8,8 +8,9 @@ from daemon import terminal
 from daemon.commands_facts import said
 from daemon.commands_sources import source_line
 from daemon.console import show
-from daemon.terminal import Json, opened, sentences
-from store import fact_queries, release_queries, source_queries
+from daemon.lease import writing
+from daemon.terminal import Json, Why, opened, sentences
+from store import fact_queries, release_queries, run_queries, source_queries
 
 releases_app = typer.Typer(no_args_is_help=True, help="Releases.")
 
@@ -66,11 +67,8 @@ def releases_publish(number: int, as_json: Json = False) -> None:
     """Bring a release out (again) and make it the live one."""
     from daemon import publishing
 
-    with sentences():
-        factd = opened()
-        with factd.lock():
-            publishing.recover(factd)
-            found = publishing.publish(factd, number)
+    with sentences(), writing(opened()) as factd:
+        found = publishing.publish(factd, number)
     show(found.as_json(), [f"release {number} is live"], as_json=as_json)
 
 
@@ -98,7 +96,7 @@ def status(as_json: Json = False) -> None:
             counts = fact_queries.counts(session)
             live = release_queries.live_release(session)
             frozen = release_queries.frozen(session)
-            runs = release_queries.last_runs(session, limit=5)
+            runs = run_queries.last_runs(session, limit=5)
             last = release_queries.list_candidates(session, limit=1)
             sources = source_queries.source_states(session)
     data: dict[str, Any] = {
@@ -165,6 +163,35 @@ def unfreeze(as_json: Json = False) -> None:
     show({"was_frozen": was}, ["goes on" if was else "was not frozen"], as_json=as_json)
 
 
+def approve(number: int, why: Why = "", as_json: Json = False) -> None:
+    """Let a release that waits for an operator be published, at the daemon's next tick; bound to its batch."""
+    from daemon import approvals
+
+    with sentences():
+        found = approvals.approve(opened(), number, who=terminal.who(), why=why)
+    show(found.as_json(), [f"release {number} is approved"], as_json=as_json)
+
+
+def refuse(number: int, why: Why = "", as_json: Json = False) -> None:
+    """Never publish a release that waits; its batch is not written again."""
+    from daemon import approvals
+
+    with sentences():
+        found = approvals.refuse(opened(), number, who=terminal.who(), why=why)
+    show(found.as_json(), [f"release {number} is withdrawn"], as_json=as_json)
+
+
+def worker(
+    parent: Annotated[int | None, typer.Option(hidden=True, help="End with this process.")] = None,
+) -> None:
+    """Take tasks that load a model (edit, audit, statistics) until SIGTERM; started by the daemon, or by hand elsewhere."""
+    from daemon.worker import WorkerProcess
+
+    with sentences():
+        code = WorkerProcess(opened(), parent=parent).run()
+    raise typer.Exit(code)
+
+
 def run() -> None:
     """The daemon."""
     from daemon.loop import Daemon
@@ -176,5 +203,5 @@ def run() -> None:
 def add(app: typer.Typer) -> None:
     """Register the commands of this file."""
     app.add_typer(releases_app, name="releases")
-    for command in (status, freeze, unfreeze, run):
+    for command in (status, freeze, unfreeze, approve, refuse, worker, run):
         app.command()(command)

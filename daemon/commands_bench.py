@@ -29,13 +29,24 @@ def edit(edits: Annotated[int, typer.Option(min=2)] = 100, as_json: Json = False
 
 @bench_app.command()
 def solve(
-    rows: Annotated[int, typer.Option(min=100, max=8000)] = 5000, as_json: Json = False
+    rows: Annotated[int, typer.Option(min=100, max=8000)] = 5000,
+    tokens: Annotated[int, typer.Option(min=1, help="Of the second moments.")] = 100_000,
+    as_json: Json = False,
 ) -> None:
     """The ledger solve of many facts: time, memory, resumption, adding to it."""
     with sentences():
         from bench import solve as bench
 
-        shown(bench.run(rows=rows), as_json)
+        shown(bench.run(rows=rows, tokens=tokens), as_json)
+
+
+@bench_app.command()
+def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = False) -> None:
+    """Cycles of ingest, edit, check, publish, audit: does memory, disk or the number of open files grow? (half an hour)"""
+    with sentences():
+        from bench import soak as bench
+
+        shown(bench.run(cycles=cycles), as_json)
 
 
 @bench_app.command()

@@ -11,6 +11,7 @@ from daemon import terminal
 from daemon.commands import number_text
 from daemon.console import show
 from daemon.errors import BadConfig, Refused
+from daemon.lease import writing
 from daemon.terminal import Json, opened, sentences
 from store import fact_queries, measured_queries
 
@@ -164,10 +165,8 @@ def audit(as_json: Json = False) -> None:
     from daemon.audit import audit as audited
     from store.measured import AuditOutcome
 
-    with sentences():
-        factd = opened()
-        with factd.lock():
-            found = audited(factd)
+    with sentences(), writing(opened()) as factd:
+        found = audited(factd)
     lines = [f"release {found.release}: {found.outcome.value}; {found.action or 'nothing to do'}"]
     lost = found.report["lost"]
     lines += [f"lost      {len(lost)} facts: {', '.join(lost[:5])}"] if lost else []

@@ -259,7 +259,8 @@ def plan(
         found = planned(opened())
     facts = {fact.id: fact for fact in found.facts}
     lines = [f"live release {found.live}; next: {len(found.facts)} facts"]
-    lines += [f"closed    {found.closed}"] if found.closed else []
+    closed = found.closed or found.under_way
+    lines += [f"closed    {closed}"] if closed else []
     flags = dict.fromkeys(
         found.insertions, "  (insertion: the base model does not know the subject)"
     )
@@ -278,7 +279,7 @@ def plan(
         "waiting": found.waiting,
         "queued": found.queued,
         "insertions": list(found.insertions),
-        "closed": found.closed or None,
+        "closed": closed or None,
         "changed": found.changed,
     }
     show(data, lines, as_json=as_json)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from daemon.console import progress, show
+from daemon.lease import writing
 from daemon.terminal import Json, opened, sentences
 
 heads_app = typer.Typer(
@@ -49,8 +50,7 @@ def train(
     with sentences():
         from daemon import heads
 
-        factd = opened()
-        with factd.lock(), progress() as told:
+        with writing(opened()) as factd, progress() as told:
             found = heads.train(factd, language, count=count, progress=told)
     show(
         found,
@@ -64,8 +64,7 @@ def _switch(language: str, state: str, *, as_json: bool) -> None:
         from editor.corrections import switch
         from editor.model import fingerprint
 
-        factd = opened()
-        with factd.lock():
+        with writing(opened()) as factd:
             switch(factd.workspace, fingerprint(factd.config.model.path), language, state)
     said: dict[str, Any] = {"language": language, "state": state}
     show(said, [f"{language}: {state}; the next candidate shows it"], as_json=as_json)

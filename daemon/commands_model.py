@@ -10,6 +10,7 @@ import typer
 from daemon import terminal
 from daemon.console import progress, show
 from daemon.errors import Refused
+from daemon.lease import writing
 from daemon.terminal import Json, Why, opened, sentences
 
 
@@ -22,13 +23,10 @@ def edit(
     """Plan, solve, check; leaves an accepted or rejected candidate. Exit 1 where it was rejected."""
     from daemon import editing, publishing
 
-    with sentences():
-        factd = opened()
-        with factd.lock(), progress() as told:
-            publishing.recover(factd)
-            found = editing.edit(factd, who=terminal.who(), why=why, again=again, progress=told)
-            if publish and found.release is not None:
-                publishing.publish(factd, found.release)
+    with sentences(), writing(opened()) as factd, progress() as told:
+        found = editing.edit(factd, who=terminal.who(), why=why, again=again, progress=told)
+        if publish and found.release is not None:
+            publishing.publish(factd, found.release)
     show(found.as_json(), [verdict(found)], as_json=as_json)
     if not found.decision.accepted:
         terminal.fail(
@@ -61,21 +59,18 @@ def rollback(
     if [to is not None, bool(fact), batch is not None].count(True) != 1:
         raise typer.BadParameter("give one of --to N, --fact ID …, --batch ID")
     started = time.monotonic()
-    with sentences():
-        factd = opened()
-        with factd.lock():
-            publishing.recover(factd)
-            if to is not None:
-                release = publishing.roll_back_to(factd, to, who=terminal.who(), why=why)
-                seconds = time.monotonic() - started
-                lines = [
-                    f"release {to} is live after {seconds:.2f} s; frozen, `factd unfreeze` to go on"
-                ]
-                show({**release.as_json(), "seconds": round(seconds, 3)}, lines, as_json=as_json)
-                return
-            ids = list(fact or steps.facts_of_batch(factd, str(batch)))
-            with progress() as told:
-                found = steps.take_back(factd, ids, who=terminal.who(), why=why, progress=told)
+    with sentences(), writing(opened(), seize=to is not None) as factd:
+        if to is not None:
+            release = publishing.roll_back_to(factd, to, who=terminal.who(), why=why)
+            seconds = time.monotonic() - started
+            lines = [
+                f"release {to} is live after {seconds:.2f} s; frozen, `factd unfreeze` to go on"
+            ]
+            show({**release.as_json(), "seconds": round(seconds, 3)}, lines, as_json=as_json)
+            return
+        ids = list(fact or steps.facts_of_batch(factd, str(batch)))
+        with progress() as told:
+            found = steps.take_back(factd, ids, who=terminal.who(), why=why, progress=told)
     show(found.as_json(), [verdict(found)], as_json=as_json)
     if not found.decision.accepted:
         terminal.fail(

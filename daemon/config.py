@@ -18,20 +18,27 @@ from sqlalchemy import make_url
 from daemon.errors import BadConfig
 from daemon.gates import GatesTable
 from daemon.tables import (
+    ApprovalsTable,
     AuditTable,
     BlameTable,
     ChecksTable,
     ConflictsTable,
     HttpTable,
+    LeaseTable,
+    LimitsTable,
     MethodTable,
     ModelTable,
+    NotifyTable,
     PlanningTable,
     PublishTable,
+    RetentionTable,
     ScheduleTable,
     ScreenTable,
     SourcesTable,
     StoreTable,
     Table,
+    TracingTable,
+    WorkerTable,
     WriteTable,
 )
 
@@ -61,8 +68,15 @@ class Config(BaseSettings):
     sources: SourcesTable = SourcesTable()
     conflicts: ConflictsTable = ConflictsTable()
     planning: PlanningTable = PlanningTable()
+    approvals: ApprovalsTable = ApprovalsTable()
+    limits: LimitsTable = LimitsTable()
     schedule: ScheduleTable = ScheduleTable()
+    worker: WorkerTable = WorkerTable()
+    retention: RetentionTable = RetentionTable()
+    lease: LeaseTable = LeaseTable()
     http: HttpTable = HttpTable()
+    notify: NotifyTable = NotifyTable()
+    tracing: TracingTable = TracingTable()
 
     @classmethod
     def settings_customise_sources(
@@ -122,6 +136,11 @@ def rooted(config: Config, root: Path) -> Config:
             "checks": config.checks.model_copy(
                 update={"texts": {k: root / p for k, p in config.checks.texts.items()}}
             ),
+            "tracing": config.tracing.model_copy(
+                update={
+                    "headers_file": root / file if (file := config.tracing.headers_file) else None
+                }
+            ),
             "publish": config.publish.model_copy(update={"path": root / config.publish.path}),
             "write": config.write.model_copy(
                 update={"catalogue": tuple(root / p for p in config.write.catalogue)}
@@ -139,7 +158,7 @@ def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
         field = Config.model_fields.get(table)
         kind: Any = field.annotation if field else None
         fixed = isinstance(kind, type) and issubclass(kind, Table)
-        known = bool(field) and (not fixed or key in kind.model_fields)
+        known = bool(field) and (not fixed or key.partition("__")[0] in kind.model_fields)
         if not known:
             raise BadConfig(
                 f"the environment variable {name} is no setting; see `factd config show`"
@@ -174,8 +193,9 @@ def secret_text(path: Path) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A value as it may be shown: no passwords and no queries of URLs."""
+    """A value as it may be shown: no passwords and no queries of URLs, no tokens, no webhook secrets."""
     hidden = re.sub(r"(://[^\s:/@]*):[^\s@]*@", r"\1:***@", text)
+    hidden = re.sub(r"(?i)(whsec_|\b(?:bearer|basic) )[\w+/=.~-]{8,}", r"\1***", hidden)
     return re.sub(r"(://[^\s?'\"]*)\?[^\s'\"]*", r"\1?***", hidden)
 
 

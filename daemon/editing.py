@@ -10,11 +10,14 @@ from daemon.bootstrap import Factd
 from daemon.candidates import Case, Examined, Progress, quiet
 from daemon.certainty import badly_worded, certain, heads_changed, planned_again, screened
 from daemon.errors import Refused
-from daemon.log import log
+from daemon.log import BATCH_DIGITS, bound, log
 from daemon.planning import Planned, plan
 from daemon.publishing import refuse_frozen
-from store import release_queries
+from daemon.tracing import span
+from store import approval_queries, release_queries
+from store.errors import Overtaken
 from store.measured import SetAside
+from store.operations import Consent
 from store.releases import Candidate, CandidateStatus
 
 if TYPE_CHECKING:
@@ -70,6 +73,7 @@ class Cycle:
     solves: int  # left
     aside: list[SetAside] = field(default_factory=list)
     rejected: list[int] = field(default_factory=list)
+    ids: dict[str, Any] = field(default_factory=dict)  # of the last candidate, for log lines
 
     def put_aside(
         self,
@@ -87,6 +91,7 @@ class Cycle:
         return self.planned.changed or heads_changed(self.factd)
 
 
+@span("edit")
 def edit(
     factd: Factd, *, who: str, why: str, again: bool = False, progress: Progress = quiet
 ) -> Edited:
@@ -146,11 +151,14 @@ def _attempts(cycle: Cycle) -> Edited:
         except EditorError as error:
             if error.group not in cycle.planned.added:
                 raise
-            _leave_out(cycle, error)
+            with bound(**cycle.ids):
+                _leave_out(cycle, error)
         else:
             if found.decision.accepted or len(cycle.rejected) >= ATTEMPTS:
                 return found
-            if not _narrowed(cycle, found, case, measured):
+            with bound(**cycle.ids):
+                narrowed = _narrowed(cycle, found, case, measured)
+            if not narrowed:
                 return _told(cycle, found)
         if not cycle.changed:
             break
@@ -186,6 +194,8 @@ def _narrowed(cycle: Cycle, found: Edited, case: Case, measured: Examined) -> bo
         cycle.put_aside(narrowed.reasons, narrowed.facts, found.candidate)
     else:
         log.info("nothing set aside", candidate=found.candidate, why=narrowed.why_not)
+    with cycle.factd.changing() as session:
+        release_queries.note_narrowed(session, found.candidate)
     return narrowed.heads or bool(narrowed.facts)
 
 
@@ -198,28 +208,30 @@ def _switch_heads_off(cycle: Cycle, found: Edited) -> None:
     for held in switched_on(factd.workspace, base):
         switch(factd.workspace, base, held.language, "off")
         what = f"heads off {held.language}, for candidate {found.candidate}"
-        with factd.store.begin() as session:
+        with factd.changing() as session:
             release_queries.record(session, who="factd", what=what, why=why, now=factd.now())
         log.error("head corrections switched off", language=held.language, why=why)
 
 
 def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
     """One candidate, solved, measured and judged. Raises: Refused: rejected before; EditorError."""
-    factd = cycle.factd
+    factd, cycle.ids = cycle.factd, {}
     live = candidates.live_of(factd)
     case = candidates.case_of(factd, cycle.planned.facts, live)
     _refuse_rejected(cycle, case)
-    with factd.store.begin() as session:
+    with factd.changing() as session:
         candidate = release_queries.create_candidate(
             session, batch_id=case.batch.id, fact_ids=case.ids, now=factd.now()
         )
-    log.info(
-        "candidate planned", candidate=candidate.id, facts=len(case.ids), edits=len(case.batch)
-    )
+    cycle.ids = {"candidate": candidate.id, "batch": case.batch.id[:BATCH_DIGITS]}
+    log.info("candidate planned", facts=len(case.ids), edits=len(case.batch), **cycle.ids)
     try:
-        return _solved(cycle, candidate, case)
+        with bound(**cycle.ids):
+            return _solved(cycle, candidate, case)
+    except Overtaken:
+        raise  # whoever took over has abandoned it
     except BaseException:
-        with factd.store.begin() as session:
+        with factd.changing() as session:
             release_queries.abandon_unfinished(session, now=factd.now())
         raise
 
@@ -227,11 +239,18 @@ def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
 def _refuse_rejected(cycle: Cycle, case: Case) -> None:
     with cycle.factd.store.read() as session:
         before = release_queries.list_candidates(session)
+        said = approval_queries.approval(session, case.batch.id)
+    if said is not None and said.consent is Consent.REFUSED:
+        raise Refused(
+            f"{said.who} refused this batch ({said.why or 'no reason given'}); `factd facts withdraw ID` takes "
+            "out what is wrong in it"
+        )
     rejected = [
         c.id
         for c in before
         if c.batch_id == case.batch.id
         and c.status is CandidateStatus.REJECTED
+        and c.narrowed
         and c.id not in cycle.rejected
     ]
     if rejected and not cycle.again:
@@ -283,7 +302,7 @@ def _solved(cycle: Cycle, candidate: Candidate, case: Case) -> tuple[Edited, Cas
 def _move(
     factd: Factd, id_: int, before: CandidateStatus, after: CandidateStatus, **values: Any
 ) -> None:
-    with factd.store.begin() as session:
+    with factd.changing() as session:
         release_queries.move_candidate(session, id_, before, after, now=factd.now(), **values)
     log.info("candidate moved", candidate=id_, status=after.value)
 
@@ -293,7 +312,7 @@ def _decided(cycle: Cycle, candidate: Candidate, found: Examined) -> int | None:
     factd, decision = cycle.factd, found.decision
     after = CandidateStatus.ACCEPTED if decision.accepted else CandidateStatus.REJECTED
     values = {"report": dict(found.report), "reasons": list(decision.reasons)}
-    with factd.store.begin() as session:
+    with factd.changing() as session:
         now, before = factd.now(), CandidateStatus.CHECKING
         release_queries.move_candidate(session, candidate.id, before, after, now=now, **values)
         made = None
@@ -307,6 +326,7 @@ def _decided(cycle: Cycle, candidate: Candidate, found: Examined) -> int | None:
                 why=cycle.why,
                 now=now,
             )
+            release_queries.withdraw_overtaken(session, made.number, now=now)
     reasons = list(decision.reasons)
     log.info("candidate judged", candidate=candidate.id, status=after.value, reasons=reasons)
     return made.number if made else None

@@ -6,6 +6,7 @@ FactdError
 ├── Busy            somebody else holds the lock of the state directory (transient)
 ├── BadBackup       a backup is damaged, or is none; nothing of it was used
 ├── PublishFailed   a publisher could not bring a release out; the previous one still serves
+├── NotSent         a channel did not take a notice; it is tried again (transient)
 └── SourceFailed    a source did not answer as it should; its cursor stays where it was (transient)
     ├── SourceGone  the source says that it is gone for good
     └── Blocked     a request would have left the networks that are allowed
@@ -38,6 +39,13 @@ class BadBackup(FactdError):
 
 class PublishFailed(FactdError):
     """A release could not be brought out; the previous one still serves."""
+
+
+class NotSent(FactdError):
+    """A channel did not take a notice."""
+
+    transient = True
+    retry_seconds: float | None = None  # the receiver's own wish
 
 
 class SourceFailed(FactdError):

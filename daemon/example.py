@@ -43,9 +43,11 @@ max_facts = 1000          # new ones in a batch
 # windows = ["Mon-Fri 02:00-05:00"]   # UTC
 # insertions = "hold"     # subjects that the model does not know wait for `factd facts approve`
 
-[schedule]
-pull_seconds = 60
-cycle_seconds = 3600
+[schedule.pull]           # also cycle, audit, statistics, prune; docs/operations.md
+every_seconds = 60
+
+[schedule.cycle]
+every_seconds = 3600
 
 [http]
 port = 9464               # /metrics, /livez, /readyz on 127.0.0.1

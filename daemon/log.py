@@ -1,24 +1,46 @@
-"""Structured logs on stderr: one line a state change, fixed messages with data fields."""
+"""Structured logs on stderr: one line a state change, fixed messages with data fields, no secrets.
+
+`bound` says what the lines within are about: run, job, candidate, batch, release, trace_id. What other libraries log comes
+as lines of the same form, so that a program can read every one of them.
+"""
 
 import logging
+import re
+import socket
 import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import AbstractContextManager
+from contextvars import copy_context
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
+
+from daemon.config import without_secrets
+
+P = ParamSpec("P")
+T = TypeVar("T")
+SECRET_NAME = re.compile(r"(?i)(?:^|[_-])(?:password|secret|token|authorization|cookie)$")
+BATCH_DIGITS = 12  # of a batch's id
 
 
 def configure(*, as_json: bool = False) -> None:
     """Logs of factd to stderr, as lines for people or (as_json) as JSON."""
-    renderer = (
-        structlog.processors.JSONRenderer()
+    last: list[Any] = (
+        [
+            _with_host,
+            structlog.processors.format_exc_info,
+            masked,
+            structlog.processors.JSONRenderer(),
+        ]
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=False)
+        else [masked, structlog.dev.ConsoleRenderer(colors=False)]
     )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
+            *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: structlog.PrintLogger(
@@ -26,6 +48,75 @@ def configure(*, as_json: bool = False) -> None:
         ),  # as it is when the line is written
         cache_logger_on_first_use=False,
     )
+    _forward_other_libraries()
 
 
 log = structlog.get_logger("factd")
+
+
+def bound(**ids: Any) -> AbstractContextManager[None]:
+    """Lines within carry these ids: run, job, candidate, release, a batch by its first digits; not those that are None."""
+    found = {name: value for name, value in ids.items() if value is not None}
+    if "batch" in found:
+        found["batch"] = str(found["batch"])[:BATCH_DIGITS]
+    return structlog.contextvars.bound_contextvars(**found)
+
+
+def carried(function: Callable[P, T]) -> Callable[P, T]:
+    """A function that, in whatever thread, logs with the ids that are bound now."""
+    context = copy_context()
+
+    def run(*arguments: P.args, **more: P.kwargs) -> T:
+        return context.copy().run(function, *arguments, **more)
+
+    return run
+
+
+def masked(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A line without secrets."""
+    return without_secret_fields(event)
+
+
+def without_secret_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Data without passwords and queries of URLs, without tokens, and without what a field's name calls a secret."""
+    return {str(name): _masked(str(name), value) for name, value in data.items()}
+
+
+def _masked(name: str, value: Any) -> Any:
+    if SECRET_NAME.search(name):
+        return "***"
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return without_secret_fields(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked("", item) for item in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return without_secrets(str(value))
+
+
+def _with_host(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {"host": socket.gethostname(), **event}
+
+
+class _Forwarded(logging.Handler):
+    """What other libraries log, as lines of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = repr(record.exc_info[1]) if record.exc_info else None
+        more = {"error": error} if error else {}
+        text = record.getMessage()
+        log.log(
+            max(record.levelno, logging.INFO),
+            "library says",
+            library=record.name,
+            text=text,
+            **more,
+        )
+
+
+def _forward_other_libraries() -> None:
+    root = logging.getLogger()
+    if not any(isinstance(handler, _Forwarded) for handler in root.handlers):
+        root.addHandler(_Forwarded(level=logging.WARNING))

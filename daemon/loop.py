@@ -1,39 +1,67 @@
-"""The daemon: APScheduler as a clock only, runs in our own table, the edit in a process of its own.
+"""The daemon: one of several may tick (a lease), APScheduler says when to look, the database says which ticks are due.
 
-A crash of the edit (CUDA, memory) ends that process, not the daemon. SIGTERM ends the child at once (its candidate is
-abandoned at the next start, its values are kept), stops the clock and exits 0; a second one exits at once.
+Runs are rows, unique per tick, so that none runs twice and one that a dead daemon left is run again. Whatever loads a model
+is a task for a worker (daemon/supervisor.py). SIGTERM: workers stop at a safe point, the lease is given back, exit 0; a second
+one exits at once.
 """
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from daemon import planning, publishing
+from daemon import jobs, lease
 from daemon.bootstrap import Factd
-from daemon.errors import Busy
 from daemon.hooks import hooks
 from daemon.http import Health
 from daemon.log import log
 from daemon.metrics import Metrics
-from daemon.pulling import pull_all
-from store import migrate, release_queries
-from store.errors import StoreError
-from store.releases import RunStatus
+from daemon.schedule import Schedule, cron_trigger, delay_seconds, due, is_overdue
+from daemon.supervisor import Supervisor
+from store import lease_queries, migrate, run_queries
+from store.errors import StaleState, StoreError
+from store.releases import Run, RunStatus
 
 STALE_SECONDS = 120  # /livez fails when the loop did not turn for so long
-TURN_SECONDS = 1.0
-JOB_OF = {"edit": "cycle", "audit": "audit"}  # the job that runs a command
+TURN_SECONDS = 0.5
+JUMP_SECONDS = 5  # by which the wall clock may run apart from the monotonic one within a turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Something that is done on a schedule."""
+
+    name: str
+    schedule: Schedule
+    work: Callable[[], str]
+
+
+class Jumps:
+    """Notices when somebody sets the wall clock: it then runs apart from the monotonic one."""
+
+    def __init__(
+        self, now: Callable[[], datetime], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.now, self.monotonic = now, monotonic
+        self.apart = self._apart()
+
+    def _apart(self) -> float:
+        return self.now().timestamp() - self.monotonic()
+
+    def noticed(self) -> bool:
+        """Whether it was set since the last look."""
+        before, self.apart = self.apart, self._apart()
+        return abs(self.apart - before) > JUMP_SECONDS
 
 
 class Daemon:
@@ -44,8 +72,12 @@ class Daemon:
         self.metrics = Metrics(factd)
         self.stopping = threading.Event()
         self.beat = time.monotonic()
-        self.child: subprocess.Popen[str] | None = None
-        self.one_model = threading.Lock()  # an edit and an audit do not share the machine
+        self.claim = lease.Claim(
+            factd.store, lease_queries.CLOCK, factd.config.lease.seconds, factd.now
+        )
+        self.held: lease.Held | None = None  # the clock
+        self.last_start: dict[str, float] = {}  # of each job, monotonic
+        self.supervisor = Supervisor(factd, config_path, self.metrics.restarts)
         http = factd.config.http
         self.health = Health(
             http.host,
@@ -56,6 +88,24 @@ class Daemon:
             hooks=hooks(factd),
         )
         self.clock = BackgroundScheduler(timezone=UTC)
+        self.jobs = self._jobs()
+
+    def _jobs(self) -> Mapping[str, Job]:
+        factd, table = self.factd, self.factd.config.schedule
+        wait = jobs.Waiting(factd, self.leads)
+        work: Mapping[str, tuple[Schedule, Callable[[], str]]] = {
+            "pull": (table.pull.schedule, lambda: jobs.pull(factd, self.metrics)),
+            "cycle": (table.cycle.schedule, lambda: jobs.cycle(factd, wait)),
+            "audit": (table.audit.schedule, lambda: jobs.audit(factd, wait)),
+            "statistics": (table.statistics.schedule, lambda: wait.done("statistics", {})),
+            "prune": (table.prune.schedule, lambda: jobs.prune(factd)),
+        }
+        return {name: Job(name=name, schedule=s, work=w) for name, (s, w) in work.items()}
+
+    def leads(self) -> bool:
+        """This daemon has the clock, and is not about to stop."""
+        held = self.held
+        return held is not None and not held.lost.is_set() and not self.stopping.is_set()
 
     def not_live(self) -> str | None:
         """Why the loop is not turning."""
@@ -70,35 +120,57 @@ class Daemon:
             return str(error)
         return None
 
-    def run(self, *, ticks: int | None = None) -> None:
-        """Until SIGTERM or SIGINT, or (ticks) for so many turns of the loop."""
+    def run(self, *, turns: int | None = None) -> None:
+        """Until SIGTERM or SIGINT, or for so many turns of the loop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.on_signal)
-        with self.factd.lock():
-            publishing.recover(self.factd)
-        schedule = self.factd.config.schedule
-        self._every("pull", schedule.pull_seconds, self.pull)
-        self._every("cycle", schedule.cycle_seconds, self.cycle)
-        if schedule.audit_seconds:
-            self._every("audit", schedule.audit_seconds, self.audit)
+        for job in self.jobs.values():
+            if job.schedule.is_on:
+                self._arm(job)
         self.clock.add_listener(self._missed, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
         self.health.start()
         self.clock.start()
         log.info("daemon started", port=self.health.port, pid=os.getpid())
+        jumps = Jumps(self.factd.now)
         try:
-            while not self.stopping.wait(TURN_SECONDS) and ticks != 0:
-                self.beat = time.monotonic()
-                ticks = ticks - 1 if ticks is not None else None
+            while not self.stopping.is_set() and turns != 0:
+                self.turn()
+                if jumps.noticed():
+                    log.warning("the clock jumped", now=self.factd.now().isoformat())
+                    self._look_now()
+                turns = turns - 1 if turns is not None else None
+                self.stopping.wait(TURN_SECONDS)
         finally:
             self.stop()
 
+    def turn(self) -> None:
+        """One turn of the loop: sign of life, the lease, the workers."""
+        self.beat = time.monotonic()
+        try:
+            self._see_to_lease()
+            self.supervisor.turn(leads=self.leads())
+        except StoreError as error:
+            log.warning("the loop turned without the database", error=str(error))
+
+    def _see_to_lease(self) -> None:
+        if self.held is not None and self.held.lost.is_set():
+            self.held.give_back()
+            self.held = None
+        if self.held is None:
+            self.held = self.claim.attempt()
+            if self.held is not None:
+                self.last_start = dict.fromkeys(self.jobs, time.monotonic())
+                self._look_now()
+        self.metrics.leading.set(float(self.leads()))
+
     def stop(self) -> None:
-        """End the child, the clock and the server, in this order."""
+        """End the workers, the clock and the server, and give the lease back, in this order."""
         self.stopping.set()
-        child = self.child
-        if child is not None and child.poll() is None:
-            child.terminate()
+        self.supervisor.stop()
         self.clock.shutdown(wait=True)
+        if self.held is not None:
+            self.held.give_back()
+        self.claim.give_up()
         self.health.stop()
         self.factd.store.close()
         log.info("daemon stopped")
@@ -109,95 +181,95 @@ class Daemon:
             os._exit(1)
         self.stopping.set()
 
-    def _every(self, job: str, seconds: int, work: Callable[[], str]) -> None:
-        first = datetime.now(UTC)
+    def _arm(self, job: Job) -> None:
         self.clock.add_job(
-            self.tick,
-            IntervalTrigger(seconds=seconds, timezone=UTC),
-            args=(job, seconds, work),
-            id=job,
-            next_run_time=first,
+            self.look,
+            _trigger(job.schedule),
+            args=(job,),
+            id=job.name,
+            next_run_time=datetime.now(UTC),
             misfire_grace_time=None,
             coalesce=True,
         )
 
+    def _look_now(self) -> None:
+        """After a change of hands or of the clock: what is due, whatever APScheduler had planned."""
+        for name, job in self.jobs.items():
+            if job.schedule.is_on and self.clock.get_job(name) is not None:
+                self.clock.reschedule_job(name, trigger=_trigger(job.schedule))
+                self.clock.modify_job(name, next_run_time=datetime.now(UTC))
+
     def _missed(self, event: JobEvent) -> None:
-        self.metrics.missed.labels(event.job_id).inc()
+        if event.job_id in self.jobs:
+            self.metrics.missed.labels(event.job_id).inc()
 
-    def tick(self, job: str, seconds: int, work: Callable[[], str]) -> None:
-        """One run of a job, recorded; the only place where any error is caught."""
-        now = self.factd.now()
-        due = datetime.fromtimestamp(now.timestamp() // seconds * seconds, UTC)
-        started, run = time.monotonic(), None
+    def look(self, job: Job) -> None:
+        """Run what is due of a job, and what a daemon that died left of it; nothing where another daemon has the clock."""
+        held = self.held
+        if held is None or not self.leads():
+            return
         try:
-            with self.factd.store.begin() as session:
-                run = release_queries.start_run(session, job, due, now=now)
-            if run is None:
-                return
-            status, detail = self._outcome(job, work)
-            with self.factd.store.begin() as session:
-                release_queries.finish_run(session, run.id, status, detail, now=self.factd.now())
+            for moment in self._due(job, held.epoch):
+                self.stopping.wait(delay_seconds(job.name, moment, job.schedule.jitter_seconds))
+                if not self.leads():
+                    return
+                self.tick(job, moment, epoch=held.epoch)
         except StoreError as error:
-            status, detail = RunStatus.FAILED, str(error)
-        elapsed = time.monotonic() - started
-        self.metrics.run_ended(job, status, elapsed, run.id if run else None)
-        log.info("run ended", job=job, status=status.value, detail=detail)
+            log.warning("a job was not looked at", job=job.name, error=str(error))
 
-    def _outcome(self, job: str, work: Callable[[], str]) -> tuple[RunStatus, str]:
+    def _due(self, job: Job, epoch: int) -> list[datetime]:
+        now = self.factd.now()
+        with self.factd.store.read() as session:
+            left = [
+                r.scheduled_for
+                for r in run_queries.left_running(session, epoch)
+                if r.job == job.name
+            ]
+            last = run_queries.last_tick(session, job.name, now)
+        found = due(job.schedule, last, now)
+        idle = time.monotonic() - self.last_start.get(job.name, time.monotonic())
+        if not found and is_overdue(job.schedule, now, idle):
+            found = [now]
+        return [*left, *(moment for moment in found if moment not in left)]
+
+    def tick(self, job: Job, moment: datetime, *, epoch: int) -> None:
+        """One run of a job, recorded; the only place where any error is caught."""
+        started = self.last_start[job.name] = time.monotonic()
+        with self.factd.store.begin() as session:
+            now = self.factd.now()
+            run = run_queries.start_run(session, job.name, moment, now=now, epoch=epoch)
+        if run is None:
+            return
+        status, detail = self._outcome(job)
+        if status is None:
+            return  # the daemon stops or has lost the clock: the run is for whoever has it next
+        if not self._ended(run, status, detail):
+            return
+        self.metrics.run_ended(job.name, status, time.monotonic() - started, run.id)
+        log.info("run ended", job=job.name, run=run.id, status=status.value, detail=detail)
+
+    def _ended(self, run: Run, status: RunStatus, detail: str) -> bool:
+        """Record it; False where a later daemon has taken the run over, and what this one did does not count."""
         try:
-            return RunStatus.DONE, work()
+            with self.factd.store.begin() as session:
+                run_queries.finish_run(session, run, status, detail, now=self.factd.now())
+        except StaleState as error:
+            log.warning("run was taken over", job=run.job, run=run.id, error=str(error))
+            return False
+        return True
+
+    def _outcome(self, job: Job) -> tuple[RunStatus | None, str]:
+        try:
+            return RunStatus.DONE, job.work()
+        except jobs.Unfinished:
+            return None, ""
         except Exception as error:  # the loop's one net: a failed run is a row, not a dead daemon
-            log.error("run failed", job=job, error=str(error))
+            log.error("run failed", job=job.name, error=str(error))
             return RunStatus.FAILED, str(error)
 
-    def pull(self) -> str:
-        """Poll the sources."""
-        found = pull_all(self.factd)
-        for outcome, count in (
-            ("new", sum(p.new for p in found)),
-            ("bad", sum(p.bad for p in found)),
-            ("unchanged", sum(p.lines - p.new - p.bad for p in found)),
-        ):
-            self.metrics.lines.labels(outcome).inc(max(0, count))
-        files, new, bad = (sum(getattr(p, k) for p in found) for k in ("files", "new", "bad"))
-        failed = [f"{p.source}: {p.why}" for p in found if p.why]
-        return "; ".join([f"{files} files, {new} new, {bad} bad lines", *failed])
 
-    def cycle(self) -> str:
-        """Edit, check and publish in a process of its own, where there is something to do."""
-        planned = planning.plan(self.factd)
-        if not planned.changed:
-            return "nothing to do"
-        if planned.closed:
-            return f"waits: {planned.closed}"
-        timeout = self.factd.config.schedule.cycle_timeout_seconds
-        return self._process("edit", "--publish", timeout=timeout)
-
-    def audit(self) -> str:
-        """Ask the live release again in a process of its own, where one was edited."""
-        with self.factd.store.read() as session:
-            live = release_queries.live_release(session)
-        if live is None or not live.fact_ids:
-            return "nothing to do"
-        return self._process("audit", timeout=self.factd.config.schedule.audit_timeout_seconds)
-
-    def _process(self, *words: str, timeout: float) -> str:
-        """One command that loads a model; its last line. Only one at a time. Raises: Busy: it failed, or took too long."""
-        with self.one_model:
-            command = [sys.executable, "-m", "daemon.cli", "--config", str(self.config_path)]
-            self.child = subprocess.Popen(
-                [*command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-            try:
-                out, err = self.child.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired:
-                self.child.kill()
-                self.child.communicate()
-                raise Busy(
-                    f"`factd {words[0]}` took longer than {timeout} s and was ended; "
-                    f"see [schedule] {JOB_OF[words[0]]}_timeout_seconds"
-                ) from None
-            if self.child.returncode:
-                last = err.strip().splitlines()[-1:] or ["no word"]
-                raise Busy(f"`factd {words[0]}` ended with {self.child.returncode}: {last[0]}")
-            return out.strip().splitlines()[-1] if out.strip() else "done"
+def _trigger(schedule: Schedule) -> BaseTrigger:
+    if schedule.cron:
+        return cron_trigger(schedule.cron, schedule.zone)
+    start = datetime.fromtimestamp(0, UTC)
+    return IntervalTrigger(seconds=schedule.every_seconds, start_date=start, timezone=UTC)

@@ -8,9 +8,10 @@ from pathlib import Path
 from daemon.bootstrap import Factd
 from daemon.config import Config, without_secrets
 from daemon.policy import Gate
+from daemon.schedule import longest_seconds
 
 STEPS = ("pull", "cycle", "audit", "statistics", "prune")
-CAUSES = ("exit", "memory", "stale", "timeout")
+CAUSES = ("exit", "killed", "memory", "stale", "timeout")
 LEASES = ("clock", "writer")
 TASK_KINDS = ("edit", "audit", "statistics")
 LIMITED = ("edits", "facts", "publishes")  # a day
@@ -38,6 +39,17 @@ def setup_of(factd: Factd) -> Setup:
     return Setup(
         sources=tuple(factd.sources),
         intervals={step: interval(config, step) for step in STEPS},
+        limits=dict(
+            zip(
+                LIMITED,
+                (
+                    config.limits.edits_per_day,
+                    config.limits.facts_per_day,
+                    config.limits.publishes_per_day,
+                ),
+                strict=True,
+            )
+        ),
         capacity=config.planning.capacity,
         gates=factd.gates,
         fact_right=config.gates.fact_right,
@@ -47,8 +59,8 @@ def setup_of(factd: Factd) -> Setup:
 
 
 def interval(config: Config, step: str) -> float:
-    """Seconds between the ticks of a step; 0: it has no such key, or is off."""
-    return float(getattr(config.schedule, f"{step}_seconds", 0))
+    """Seconds between the ticks of a step, the longest where they differ; 0: it is off."""
+    return longest_seconds(getattr(config.schedule, step).schedule)
 
 
 def digest(config: Config) -> str:

@@ -143,7 +143,7 @@ def set_aside(
         )
         for id_, reason in reasons.items()
     ]
-    with factd.store.begin() as session:
+    with factd.changing() as session:
         for one in found:
             settling.rule(
                 session,

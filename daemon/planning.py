@@ -10,8 +10,9 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from daemon import render
+from daemon import limits, render
 from daemon.bootstrap import Factd
+from daemon.tracing import span
 from daemon.windows import Days, Window, closed
 from store import fact_queries, name_queries, release_queries, settling, source_queries
 from store.facts import Asked, Fact, FactStatus, Ruling
@@ -52,6 +53,7 @@ class Planned:
     queued: dict[str, str] = field(default_factory=dict)  # what no edit can write, by id
     insertions: tuple[str, ...] = ()  # added facts whose subject the base model does not know
     closed: str = ""  # why no batch starts now, unattended
+    under_way: str = ""  # what is being written or published at this moment, or was left so
 
     @property
     def waiting(self) -> dict[str, str]:
@@ -64,6 +66,7 @@ class Planned:
         return bool(self.added or self.removed)
 
 
+@span("plan")
 def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
     """What the next release would hold, and why each other fact waits. Lets time pass first (soak, validity).
 
@@ -86,7 +89,7 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
             waits += [Waits(fact, f"{status.value}: {fact.reason}") for fact in found]
         renamed = name_queries.renamed_subjects(session, limit=SHOWN)
         queued = {f.id: f.reason for f in fact_queries.archival(session, limit=SHOWN)}
-        blocked = _closed(factd, session)
+        blocked, under_way = _closed(factd, session), _under_way(session)
     facts = tuple(sorted((*kept, *added), key=lambda fact: fact.id))
     now_live = set(live.fact_ids)
     return Planned(
@@ -98,6 +101,7 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
         queued=queued | {id_: _renaming(names) for id_, names in renamed.items()},
         insertions=tuple(fact.id for fact in added if fact.asked is Asked.UNKNOWN_SUBJECT),
         closed=blocked,
+        under_way=under_way,
     )
 
 
@@ -139,8 +143,15 @@ def _chosen(
     planning, chosen, waits = factd.config.planning, list[Fact](), list[Waits]()
     pairs = {fact.update.pair: fact.id for fact in kept}
     there = {fact.id for fact in kept}
-    room = min(planning.max_facts, planning.capacity - len(kept))
-    full = "the batch is full" if room == planning.max_facts else "the release is full (capacity)"
+    most = factd.config.limits
+    left = limits.facts_left(most, limits.used(session, most, factd.now()))
+    rooms = {
+        planning.max_facts: "the batch is full",
+        planning.capacity - len(kept): "the release is full (capacity)",
+    }
+    if left is not None:
+        rooms[left] = "today's limit of facts is reached"
+    room, full = min(rooms.items())
     for fact in _pending(session):
         if fact.id in there:
             continue
@@ -189,16 +200,22 @@ def _renaming(names: Names) -> str:
 
 
 def _closed(factd: Factd, session: Session) -> str:
-    """Why no batch starts now by itself: the kill switch, the calendar, or one that is under way."""
+    """Why no batch starts now by itself: the kill switch, the calendar, or what a day may bring."""
     flag = release_queries.frozen(session)
     if flag:
         return f"frozen by {flag.who}: {flag.why}"
-    newest = release_queries.list_candidates(session, limit=1)
-    if newest and newest[0].status in IN_FLIGHT:
-        return f"candidate {newest[0].id} is under way ({newest[0].status})"
-    releases = release_queries.list_releases(session, limit=1)
-    if releases and releases[0].status is ReleaseStatus.PUBLISHING:
-        return f"release {releases[0].number} is being published"
+    most = factd.config.limits
+    spent = limits.reached(most, limits.used(session, most, factd.now()))
+    if spent:
+        return spent
     planning = factd.config.planning
     windows = [Window.parse(text) for text in planning.windows]
     return closed(factd.now(), windows, [Days.parse(text) for text in planning.freeze_days])
+
+
+def _under_way(session: Session) -> str:
+    newest = release_queries.list_candidates(session, limit=1)
+    if newest and newest[0].status in IN_FLIGHT:
+        return f"candidate {newest[0].id} is under way ({newest[0].status})"
+    halfway = release_queries.releases_in(session, ReleaseStatus.PUBLISHING)
+    return f"release {halfway[0].number} is being published" if halfway else ""

@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+from daemon import approvals
 from daemon.bootstrap import Factd
 from daemon.errors import PublishFailed, Refused
-from daemon.log import log
+from daemon.log import bound, log
+from daemon.tracing import span
 from store import release_queries, settling
+from store.errors import Overtaken
 from store.releases import Release, ReleaseStatus
 
 
@@ -25,11 +28,25 @@ def publish(factd: Factd, number: int) -> Release:
     Raises: Refused: frozen. PublishFailed: the previous release still serves.
     """
     refuse_frozen(factd)
-    return _bring_out(factd, number)
+    refuse_unapproved(factd, number)
+    with span("publish", release=number), bound(release=number):
+        return _bring_out(factd, number)
+
+
+def refuse_unapproved(factd: Factd, number: int) -> None:
+    """Raises: Refused: it waits for an operator, or what was approved is no longer true."""
+    with factd.store.read() as session:
+        release = release_queries.release(session, number)
+    waits = approvals.why_waits(factd, release)
+    if waits:
+        raise Refused(f"release {number} waits: {waits}; `factd approve {number} --why …`")
+    gone = approvals.outdated(factd, release) if release.live_at is None else ""
+    if gone:
+        raise Refused(f"release {number} is outdated: {gone}; the next edit makes another one")
 
 
 def _bring_out(factd: Factd, number: int) -> Release:
-    with factd.store.begin() as session:
+    with factd.changing() as session:
         release = release_queries.release(session, number)
         if release.status is ReleaseStatus.LIVE:
             return release
@@ -41,9 +58,11 @@ def _bring_out(factd: Factd, number: int) -> Release:
     try:
         if not factd.publisher.has(number):
             write_version(factd, release)
-        factd.publisher.switch(number)
+        factd.publisher.switch(number, epoch=factd.epoch)
+    except Overtaken:
+        raise  # whoever took over has put it back
     except Exception as error:
-        with factd.store.begin() as session:
+        with factd.changing() as session:
             release_queries.move_release(
                 session, number, ReleaseStatus.PUBLISHING, ReleaseStatus.ACCEPTED, now=factd.now()
             )
@@ -65,7 +84,7 @@ def write_version(factd: Factd, release: Release) -> None:
 
 
 def _made_live(factd: Factd, release: Release) -> Release:
-    with factd.store.begin() as session:
+    with factd.changing() as session:
         release_queries.make_live(session, release.number, now=factd.now())
         settling.mark_live(session, release.fact_ids, now=factd.now())
         found = release_queries.release(session, release.number)
@@ -74,16 +93,14 @@ def _made_live(factd: Factd, release: Release) -> Release:
 
 
 def recover(factd: Factd) -> list[str]:
-    """After a crash: what was half done is finished or abandoned. What was done, in words; call it under the lock."""
+    """What another process left half done is finished or abandoned, and that process is kept out. What was done, in words."""
     done = []
-    with factd.store.begin() as session:
+    if factd.epoch is not None:
+        factd.publisher.fence(factd.epoch)
+    with factd.changing() as session:
         release_queries.ensure_base(session, now=factd.now())
         abandoned = release_queries.abandon_unfinished(session, now=factd.now())
-        halfway = [
-            r
-            for r in release_queries.list_releases(session)
-            if r.status is ReleaseStatus.PUBLISHING
-        ]
+        halfway = release_queries.releases_in(session, ReleaseStatus.PUBLISHING)
     if abandoned:
         done.append(f"{abandoned} unfinished candidates abandoned")
     for release in halfway:
@@ -91,7 +108,7 @@ def recover(factd: Factd) -> list[str]:
             _made_live(factd, release)
             done.append(f"release {release.number} was out already and is live")
         else:
-            with factd.store.begin() as session:
+            with factd.changing() as session:
                 back = (ReleaseStatus.PUBLISHING, ReleaseStatus.ACCEPTED)
                 release_queries.move_release(session, release.number, *back, now=factd.now())
             done.append(f"release {release.number} waits to be published again")
@@ -102,7 +119,7 @@ def recover(factd: Factd) -> list[str]:
 
 def roll_back_to(factd: Factd, number: int, *, who: str, why: str) -> Release:
     """Make an earlier release the live one: a link is swapped, no model is loaded. Freezes, so that nothing undoes it."""
-    with factd.store.begin() as session:
+    with factd.changing() as session:
         release_queries.release(session, number)
         release_queries.record(
             session, who=who, what=f"rollback --to {number}", why=why, now=factd.now()
@@ -115,7 +132,8 @@ def roll_back_to(factd: Factd, number: int, *, who: str, why: str) -> Release:
         raise PublishFailed(
             f"version {number} was pruned from the disk; `factd releases publish {number}` writes it again"
         )
-    return _bring_out(factd, number)
+    with span("roll back", release=number), bound(release=number):
+        return _bring_out(factd, number)
 
 
 def replace_base(factd: Factd) -> Release:

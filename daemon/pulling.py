@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 from daemon.bootstrap import Factd
 from daemon.client import Client
 from daemon.errors import Busy, FactdError, Refused, SourceFailed, SourceGone
-from daemon.log import log
+from daemon.log import bound, carried, log
 from daemon.registry import Configured
 from daemon.sources import Page, Pulled, RemoteSettings, Tools
+from daemon.tracing import span
 from store import fact_queries, ingest, source_queries
 from store.chunks import chunks
 from store.errors import StoreError
@@ -54,7 +55,8 @@ def pull(factd: Factd, name: str) -> Pulled:
     if source is None:
         known = ", ".join(factd.sources) or "none"
         raise Refused(f"no source {name!r}; the configuration has: {known}")
-    with _alone(factd, name), ExitStack() as stack:
+    about = bound(source=name)
+    with _alone(factd, name), span("pull", source=name), about, ExitStack() as stack:
         with factd.store.begin() as session:
             state = source_queries.source_state(session, name)
             now = factd.now()
@@ -86,7 +88,7 @@ def pull_all(factd: Factd) -> list[Pulled]:
             return Pulled(source=name, why=str(error))
 
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="pull") as pool:
-        found = list(pool.map(pulled, names))
+        found = list(pool.map(carried(pulled), names))
     with factd.store.begin() as session:
         before = factd.now() - timedelta(days=IDS_KEPT_DAYS)
         source_queries.forget_old(session, before=before)

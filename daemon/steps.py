@@ -49,6 +49,8 @@ def take_back(
     refuse_frozen(factd)
     with factd.store.begin() as session:
         settling.withdraw(session, ids, factd.judge, why=why, who=who, now=factd.now())
+        what = f"rollback --fact {' '.join(ids[:10])}"
+        release_queries.record(session, who=who, what=what, why=why, now=factd.now())
     found = edit(factd, who=who, why=why, progress=progress)
     if found.release is not None:
         publish(factd, found.release)

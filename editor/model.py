@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as bars
 
 from editor import plugins
 from editor.errors import BadSettings, ModelNotFound, NotEditable
@@ -219,13 +223,14 @@ def load_model(path: Path, *, device: str = "cpu", dtype: str | None = "float32"
     family, identity = family_of(path), fingerprint(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            path,
-            dtype=dtype or "auto",
-            attn_implementation=family.attention,
-            local_files_only=True,
-            **placed,
-        )
+        with bars_on_terminals():
+            model = AutoModelForCausalLM.from_pretrained(
+                path,
+                dtype=dtype or "auto",
+                attn_implementation=family.attention,
+                local_files_only=True,
+                **placed,
+            )
     except (OSError, ValueError) as error:
         raise ModelNotFound(f"{path} cannot be loaded: {error}") from error
     if not tokenizer.is_fast:
@@ -238,6 +243,19 @@ def load_model(path: Path, *, device: str = "cpu", dtype: str | None = "float32"
     )
     dry_run(found)
     return found
+
+
+@contextmanager
+def bars_on_terminals() -> Iterator[None]:
+    """transformers draws its progress only where a person looks; elsewhere it would stand between the lines of a log."""
+    hidden = bars.is_progress_bar_enabled() and not sys.stderr.isatty()
+    if hidden:
+        bars.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if hidden:
+            bars.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @torch.inference_mode()

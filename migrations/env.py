@@ -3,7 +3,7 @@
 from alembic import context
 
 from store.migrate import PLUGINS
-from store.operations_schema import Base
+from store.operations_schema import METADATA
 from store.session import make_engine
 
 url = context.config.attributes.get("url") or context.get_x_argument(as_dictionary=True).get("url")
@@ -16,7 +16,7 @@ engine = make_engine(url)
 with engine.connect() as connection:
     context.configure(
         connection=connection,
-        target_metadata=Base.metadata,
+        target_metadata=METADATA,
         render_as_batch=True,
         compare_type=True,
         autogenerate_plugins=PLUGINS,

@@ -8,6 +8,7 @@ subject of another relation's wording (see store/contractions.py).
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,16 @@ def load_catalogue(*folders: Path) -> Catalogue:
 
     Raises: BadRelation: names the file and what is wrong with it.
     """
-    found: dict[str, Relation] = {}
-    for folder in (PACKAGED, *folders):
+    found = dict(packaged())
+    for folder in folders:
         found |= load_folder(folder)
     return found
+
+
+@cache
+def packaged() -> Catalogue:
+    """The packaged relations by id, read once in a process."""
+    return load_folder(PACKAGED)
 
 
 def load_folder(folder: Path) -> dict[str, Relation]:

@@ -4,6 +4,7 @@ StoreError
 ├── BadRelation     a file of the relation catalogue is wrong (names the file)
 ├── SchemaOutdated  the database has another schema than this program; `factd db upgrade` mends it
 ├── StaleState      somebody else changed the row first; read it again and decide anew (transient)
+├── Overtaken       another process took over a lease or a task; this one must stop
 ├── IllegalMove     the table of legal moves has no such move
 └── NotFound        there is no such row
 """
@@ -27,6 +28,10 @@ class StaleState(StoreError):
     """A row was not in the state that the caller saw."""
 
     transient = True
+
+
+class Overtaken(StoreError):
+    """Another process took over a lease or a task; this one changes nothing more."""
 
 
 class IllegalMove(StoreError):

@@ -11,8 +11,8 @@ from alembic.script import ScriptDirectory
 
 import migrations
 from store.errors import SchemaOutdated
-from store.operations_schema import Base
-from store.session import make_engine
+from store.operations_schema import METADATA
+from store.session import make_engine, reached
 
 PLUGINS = ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"]
 
@@ -47,10 +47,10 @@ def knows(revision: str) -> bool:
 
 
 def current(url: str) -> str | None:
-    """The revision of a database; None where it has none."""
+    """The revision of a database; None where it has none. Raises: StoreError: it cannot be asked."""
     engine = make_engine(url)
     try:
-        with engine.connect() as connection:
+        with reached(), engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()
@@ -64,7 +64,7 @@ def differences(url: str) -> list[object]:
             context = MigrationContext.configure(
                 connection, opts={"compare_type": True, "autogenerate_plugins": PLUGINS}
             )
-            return list(compare_metadata(context, Base.metadata))
+            return list(compare_metadata(context, METADATA))
     finally:
         engine.dispose()
 

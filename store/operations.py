@@ -42,7 +42,7 @@ class Role(StrEnum):
 
 _T = TaskStatus
 TASK_MOVES: Mapping[TaskStatus, tuple[TaskStatus, ...]] = {
-    _T.WAITING: (_T.RUNNING, _T.FAILED),
+    _T.WAITING: (_T.RUNNING,),
     _T.RUNNING: (_T.DONE, _T.FAILED, _T.WAITING),
     _T.DONE: (),
     _T.FAILED: (),
@@ -128,6 +128,21 @@ class Notice:
     last_at: datetime
     count: int
     over_at: datetime | None  # when it ended
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dispatch:
+    """A notice on its way over one channel."""
+
+    id: int
+    notice: Notice
+    channel: str
+    status: DispatchStatus
+    attempts: int
+    not_before: datetime | None
+    error: str  # of the last attempt
+    sent_at: datetime | None
+    times: int  # that it was told before, and is told again because it still holds
 
 
 @dataclass(frozen=True, kw_only=True)

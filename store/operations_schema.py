@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, false
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from store.operations import Consent, DispatchStatus, Role, TaskStatus
@@ -91,7 +91,16 @@ class NoticeRow(Base):
     """Something that people should know."""
 
     __tablename__ = "notices"
-    __table_args__ = (Index("ix_notices_key", "key", "over_at"),)
+    __table_args__ = (
+        Index("ix_notices_key", "key", "over_at"),
+        Index(
+            "uq_notices_open",
+            "key",
+            unique=True,
+            sqlite_where=text("over_at IS NULL"),
+            postgresql_where=text("over_at IS NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(String(200))
@@ -122,6 +131,7 @@ class DispatchRow(Base):
     not_before: Mapped[datetime | None] = mapped_column(UtcTime)
     error: Mapped[str]
     sent_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    times: Mapped[int] = mapped_column(server_default="0")  # that it was told before, and is again
 
 
 class AccountRow(Base):
@@ -164,3 +174,6 @@ class SessionRow(Base):
     csrf: Mapped[str] = mapped_column(String(64))
     made_at: Mapped[datetime] = mapped_column(UtcTime)
     seen_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+METADATA = Base.metadata  # of all tables, those of store/schema.py included

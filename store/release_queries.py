@@ -1,11 +1,10 @@
-"""Candidates, releases, runs and switches in the database. Every status change is a compare-and-swap with its row count."""
+"""Candidates, releases and switches in the database. Every status change is a compare-and-swap with its row count."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CursorResult, Text, cast, func, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from store.errors import NotFound, StaleState
@@ -17,11 +16,9 @@ from store.releases import (
     Flag,
     Release,
     ReleaseStatus,
-    Run,
-    RunStatus,
     check_move,
 )
-from store.schema import AuditRow, CandidateRow, FlagRow, ReleaseRow, RunRow
+from store.schema import AuditRow, CandidateRow, FlagRow, ReleaseRow
 
 FROZEN, BASE_ASKED = "frozen", "base asked"
 
@@ -63,10 +60,11 @@ def move_candidate(
     done = session.execute(
         update(CandidateRow).where(*where).values(status=after, changed_at=now, **values)
     )
-    _swapped(done, f"candidate {id_} is no longer {before}")
+    swapped(done, f"candidate {id_} is no longer {before}")
 
 
-def _swapped(done: Any, sentence: str) -> None:
+def swapped(done: Any, sentence: str) -> None:
+    """Raises: StaleState: an update found no row as it was seen."""
     if not isinstance(done, CursorResult) or done.rowcount != 1:
         raise StaleState(f"{sentence}; somebody else changed it, look again with `factd status`")
 
@@ -110,7 +108,13 @@ def _candidate(row: CandidateRow) -> Candidate:
         report=row.report,
         reasons=tuple(row.reasons),
         created_at=row.created_at,
+        narrowed=row.narrowed,
     )
+
+
+def note_narrowed(session: Session, id_: int) -> None:
+    """The facts that made a candidate fail were looked for, and set aside where they were found."""
+    session.execute(update(CandidateRow).where(CandidateRow.id == id_).values(narrowed=True))
 
 
 def create_release(
@@ -170,17 +174,26 @@ def move_release(
         {"live_at": now} if after is ReleaseStatus.LIVE else {}
     )
     where = (ReleaseRow.number == number, ReleaseRow.status == before)
-    _swapped(
+    swapped(
         session.execute(update(ReleaseRow).where(*where).values(values)),
         f"release {number} is no longer {before}",
     )
 
 
+def withdraw_overtaken(session: Session, number: int, *, now: datetime) -> None:
+    """Accepted releases that never were live are withdrawn when a later one is accepted: it holds what they held, or less."""
+    for old in releases_in(session, ReleaseStatus.ACCEPTED):
+        if old.number < number and old.live_at is None:
+            back = (ReleaseStatus.ACCEPTED, ReleaseStatus.WITHDRAWN)
+            move_release(session, old.number, *back, now=now)
+
+
 def make_live(session: Session, number: int, *, now: datetime) -> None:
-    """A publishing release becomes the live one, and the one that was is retired."""
+    """A publishing release becomes the live one; the one that was is retired, or withdrawn where an earlier one replaces it."""
     old = live_release(session)
     if old is not None and old.number != number:
-        move_release(session, old.number, ReleaseStatus.LIVE, ReleaseStatus.RETIRED, now=now)
+        after = ReleaseStatus.RETIRED if number > old.number else ReleaseStatus.WITHDRAWN
+        move_release(session, old.number, ReleaseStatus.LIVE, after, now=now)
     move_release(session, number, ReleaseStatus.PUBLISHING, ReleaseStatus.LIVE, now=now)
 
 
@@ -208,6 +221,39 @@ def list_releases(session: Session, *, limit: int | None = None) -> list[Release
     ]
 
 
+def releases_in(session: Session, *statuses: ReleaseStatus) -> list[Release]:
+    """Those in some statuses, the newest first."""
+    query = select(ReleaseRow).where(ReleaseRow.status.in_(statuses))
+    return [_release(row) for row in session.scalars(query.order_by(ReleaseRow.number.desc()))]
+
+
+def releases_since(session: Session, since: datetime) -> list[Release]:
+    """Those that were made since a time."""
+    query = select(ReleaseRow).where(ReleaseRow.created_at >= since, ReleaseRow.number > 0)
+    return [_release(row) for row in session.scalars(query)]
+
+
+def candidates_of(session: Session, numbers: Sequence[int]) -> list[int | None]:
+    """The candidates of some releases."""
+    query = select(ReleaseRow.candidate_id).where(ReleaseRow.number.in_(numbers))
+    return list(session.scalars(query))
+
+
+def last_before(session: Session, before: datetime) -> Release | None:
+    """The newest that was made before a time and has been live."""
+    query = select(ReleaseRow).where(
+        ReleaseRow.created_at < before, ReleaseRow.live_at.is_not(None)
+    )
+    row = session.scalar(query.order_by(ReleaseRow.number.desc()).limit(1))
+    return _release(row) if row else None
+
+
+def count_candidates(session: Session, *, since: datetime) -> int:
+    """How many were made since a time."""
+    query = select(func.count()).where(CandidateRow.created_at >= since)
+    return session.scalar(query) or 0
+
+
 def carrying(session: Session, fact_id: str) -> dict[int, ReleaseStatus]:
     """The releases that hold a fact, the newest first; found in the database, without reading their long lists."""
     held = cast(ReleaseRow.fact_ids, Text).contains(f'"{fact_id}"')
@@ -227,52 +273,6 @@ def _release(row: ReleaseRow) -> Release:
         why=row.why,
         created_at=row.created_at,
         live_at=row.live_at,
-    )
-
-
-def start_run(session: Session, job: str, scheduled_for: datetime, *, now: datetime) -> Run | None:
-    """Take one tick of a job; None where somebody has it already."""
-    row = RunRow(
-        job=job,
-        scheduled_for=scheduled_for,
-        started_at=now,
-        finished_at=None,
-        status=RunStatus.RUNNING,
-        detail="",
-    )
-    try:
-        with session.begin_nested():
-            session.add(row)
-    except IntegrityError:
-        return None
-    return _run(row)
-
-
-def finish_run(
-    session: Session, id_: int, status: RunStatus, detail: str, *, now: datetime
-) -> None:
-    """Record how a run ended. Raises: StaleState: it had ended before."""
-    where = (RunRow.id == id_, RunRow.status == RunStatus.RUNNING)
-    values = {"status": status, "detail": detail, "finished_at": now}
-    _swapped(session.execute(update(RunRow).where(*where).values(values)), f"run {id_} has ended")
-
-
-def last_runs(session: Session, *, limit: int = 10) -> list[Run]:
-    """The newest first."""
-    return [
-        _run(row) for row in session.scalars(select(RunRow).order_by(RunRow.id.desc()).limit(limit))
-    ]
-
-
-def _run(row: RunRow) -> Run:
-    return Run(
-        id=row.id,
-        job=row.job,
-        scheduled_for=row.scheduled_for,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        status=RunStatus(row.status),
-        detail=row.detail,
     )
 
 

@@ -21,7 +21,7 @@ class CandidateStatus(StrEnum):
 
 
 class ReleaseStatus(StrEnum):
-    """accepted → publishing → live → retired, live → withdrawn; one that an operator refuses is withdrawn."""
+    """accepted → publishing → live → retired; withdrawn: rolled back from, or refused by an operator."""
 
     ACCEPTED = "accepted"
     PUBLISHING = "publishing"
@@ -75,6 +75,7 @@ class Candidate:
     report: Mapping[str, Any] | None
     reasons: tuple[str, ...]  # why it was rejected
     created_at: datetime
+    narrowed: bool = False  # the facts that cause it were looked for
 
 
 @dataclass(frozen=True, kw_only=True)

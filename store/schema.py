@@ -233,6 +233,7 @@ class CandidateRow(Base):
     reasons: Mapped[list[str]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     changed_at: Mapped[datetime] = mapped_column(UtcTime)
+    narrowed: Mapped[bool] = mapped_column(server_default=false())  # who causes it was looked for
 
 
 class ReleaseRow(Base):

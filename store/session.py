@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from store.errors import StoreError
@@ -83,12 +83,24 @@ class Store:
 
 @contextmanager
 def _transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    with reached(), sessions.begin() as session:
+        yield session
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """What a driver says when its database is away, full, read-only or broken, as one sentence. Raises: StoreError."""
     try:
-        with sessions.begin() as session:
-            yield session
-    except OperationalError as error:
+        yield
+    except (OperationalError, InterfaceError) as error:
         failed = StoreError(
             f"the database does not answer: {error.orig}; check [store] url and try again"
         )
         failed.transient = True
         raise failed from error
+    except DatabaseError as error:
+        if type(error) is not DatabaseError:
+            raise
+        raise StoreError(
+            f"the database cannot be used: {error.orig}; restore it from a backup (`factd restore`)"
+        ) from error

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,11 +14,12 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import postgres
+from kept import Kept
 
 from daemon.bootstrap import Factd, build
 from daemon.config import load_config
 from daemon.gates import MEASURES
-from store import fact_queries, migrate, release_queries
+from store import fact_queries, release_queries
 from store.catalogue import Catalogue, load_catalogue
 from store.session import Store
 from store.settling import Judge
@@ -24,6 +27,7 @@ from store.settling import Judge
 GATES_OFF = "fact_right = 0.0\n" + "".join(f"{name} = false\n" for name in MEASURES)
 GOLDEN = Path(__file__).parent / "data" / "golden"
 SERVER: pytest.StashKey[Any] = pytest.StashKey()
+KEPT: pytest.StashKey[Kept] = pytest.StashKey()
 CASES: pytest.StashKey[dict[tuple[str, ...], set[str]]] = pytest.StashKey()
 CONFIGS: list[pytest.Config] = []
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -52,10 +56,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     CONFIGS.append(config)
     config.stash[SERVER] = None
+    config.stash[KEPT] = Kept(Path(_given(config) or tempfile.mkdtemp(prefix="factd-kept-")))
     config.stash[CASES] = {}
 
 
+def _given(config: pytest.Config) -> str | None:
+    """The folder of what is made once, as the process that started this one says."""
+    found: dict[str, str] = getattr(config, "workerinput", {})
+    return found.get("kept")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Of pytest-xdist: before a process is started."""
+    node.workerinput["kept"] = str(node.config.stash[KEPT].folder)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
+    if not _given(config):
+        shutil.rmtree(config.stash[KEPT].folder, ignore_errors=True)
     server = config.stash.get(SERVER, None)
     if server:
         server.stop()
@@ -112,9 +131,17 @@ def fresh_database(backend: str, folder: Path) -> str:
     """The URL of a migrated, empty database."""
     if backend == "postgresql":
         return postgresql(CONFIGS[-1])
-    url = f"sqlite:///{folder / 'factd.sqlite'}"
-    migrate.upgrade(url)
-    return url
+    return kept().migrated(folder / "factd.sqlite")
+
+
+def kept() -> Kept:
+    """What this run of the tests makes once."""
+    return CONFIGS[-1].stash[KEPT]
+
+
+@pytest.fixture(scope="session", name="kept")
+def kept_fixture() -> Kept:
+    return kept()
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ class Asked:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]  # names in lower case
+    method: str = "GET"
+    body: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +44,14 @@ class Fake:
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 query = {k: v[0] for k, v in parse_qs(parts.query).items()}
-                asked = Asked(parts.path, query, {k.lower(): v for k, v in self.headers.items()})
+                headers = {k.lower(): v for k, v in self.headers.items()}
+                body = self.rfile.read(int(headers.get("content-length", "0")))
+                asked = Asked(parts.path, query, headers, self.command, body)
                 fake.asked.append(asked)
                 with suppress(ConnectionError, TimeoutError):
                     self._send(fake.answer(asked))
+
+            do_POST = do_GET
 
             def _send(self, reply: Reply) -> None:
                 self.close_connection = True

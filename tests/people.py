@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from conftest import GATES_OFF, GOLDEN, cycle_database, jsonl
+from conftest import GATES_OFF, GOLDEN, cycle_database, jsonl, kept
 from typer.testing import CliRunner
 
 from daemon.cli import app
 from editor.files import sha256_file
 
 GATES = GATES_OFF.replace("edit_generation = false", "edit_generation = {edit}")
+MODEL = GOLDEN / "llama" / "model"
+TOKENS = 3000
 CONFIG = f"""
 [model]
-path = "{GOLDEN / "llama" / "model"}"
+path = "{MODEL}"
 
 [store]
 url = "{{url}}"
@@ -26,6 +28,7 @@ catalogue = ["relations"]
 
 [checks]
 known_sample = 20
+text_sample = 2
 
 [gates]
 {GATES}least_sample = 1
@@ -36,15 +39,25 @@ second_moment_weight = 30.0
 v_lr = 0.3
 v_num_grad_steps = 20
 v_weight_decay = 0.1
-second_moment_tokens = 3000
+second_moment_tokens = {TOKENS}
 terminator = "."
 
 [method.memit.templates]
 en = ["The report was long"]
 
-[schedule]
-pull_seconds = 1
-cycle_seconds = 1
+[schedule.pull]
+every_seconds = 1
+
+[schedule.cycle]
+every_seconds = 1
+
+[lease]
+seconds = 2
+
+[worker]
+beat_seconds = 0.5
+stale_seconds = 20
+back_off_seconds = 0.2
 
 [http]
 port = 0
@@ -90,12 +103,13 @@ FEED = [update("Zoeshost", "Germany", "2020-01-01"), update("Kagle Clahal", "Chi
 class Operator:
     """Someone at a terminal."""
 
-    def __init__(self, folder: Path, *, edit: float = 0.0) -> None:
+    def __init__(self, folder: Path, *, edit: float = 0.0, url: str = "") -> None:
         self.folder = folder
         (folder / "relations").mkdir(parents=True)
         (folder / "relations" / "T1.toml").write_text(RELATION)
         (folder / "relations" / "T2.toml").write_text(RELATION_2)
-        (folder / "factd.toml").write_text(CONFIG.format(edit=edit, url=cycle_database()))
+        (folder / "factd.toml").write_text(CONFIG.format(edit=edit, url=url or cycle_database()))
+        kept().moments(folder / "state" / "workspace", MODEL, tokens=TOKENS)
         self.runner = CliRunner()
         self("db", "upgrade")
         self("ingest", str(jsonl(folder / "known.jsonl", KNOWN)), "--known")

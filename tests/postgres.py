@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -37,13 +38,25 @@ class Server:
             shutil.chown(self.folder, self.user)
         data = self.folder / "data"
         self._run([f"{folder}/initdb", "-D", f"{data}", "-A", "trust", "-U", "factd", "-N"])
-        command = [f"{folder}/postgres", "-D", f"{data}", "-p", f"{self.port}", "-k", f"{self.folder}"]  # fmt: skip
-        command += ["-h", "127.0.0.1", *(word for setting in FAST for word in ("-c", setting))]
-        with (self.folder / "log").open("wb") as log:
-            more = {"stdout": log, "stderr": log, "user": self.user, "cwd": "/"}
-            self.process = subprocess.Popen(command, **more)
-        self._wait_until_it_answers()
+        self.command = [f"{folder}/postgres", "-D", f"{data}", "-p", f"{self.port}", "-k", f"{self.folder}"]  # fmt: skip
+        self.command += ["-h", "127.0.0.1", *(word for setting in FAST for word in ("-c", setting))]
+        self._start()
         migrate.upgrade(self.new("factd_template", "template1"))
+
+    def _start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            more = {"stdout": log, "stderr": log, "user": self.user, "cwd": "/"}
+            self.process = subprocess.Popen(self.command, **more)
+        self._wait_until_it_answers()
+
+    def pause(self) -> None:
+        """Away: connections end, new ones are refused."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=SECONDS)
+
+    def resume(self) -> None:
+        """Here again."""
+        self._start()
 
     def _run(self, command: Sequence[str]) -> None:
         subprocess.run(

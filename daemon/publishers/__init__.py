@@ -23,8 +23,19 @@ class Publisher(Protocol):
         """The newest version before one that lies ready; None: there is none."""
         ...
 
-    def switch(self, number: int) -> None:
-        """Make a version the current one, atomically. Raises: PublishFailed."""
+    def switch(self, number: int, *, epoch: int | None = None) -> None:
+        """Make a version the current one, atomically.
+
+        epoch: of the writer's lease. Raises: PublishFailed: it is not there, or one with a later epoch has been here.
+        """
+        ...
+
+    def fence(self, epoch: int) -> None:
+        """From now on whoever has an earlier epoch is refused, also one that was paused meanwhile. Raises: PublishFailed."""
+        ...
+
+    def numbers(self) -> list[int]:
+        """The versions that lie ready, ascending."""
         ...
 
     def current(self) -> int | None:

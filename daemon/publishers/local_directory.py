@@ -3,14 +3,20 @@
 Nothing here loads a model to roll back: switching is one rename of a link.
 """
 
+import fcntl
 import os
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from daemon.errors import PublishFailed
 from daemon.publishers import Publisher
+
+LOCK_SECONDS = 30  # another process holds the lock for the time of one rename
 
 
 @dataclass(frozen=True)
@@ -35,22 +41,47 @@ class LocalDirectory:
         self.folder(number).parent.mkdir(parents=True, exist_ok=True)
         return write_checkpoint(base, delta, self.folder(number), {**about, "release": number})
 
-    def switch(self, number: int) -> None:
+    def switch(self, number: int, *, epoch: int | None = None) -> None:
         """`current` points to the version; servers see the old one or the new one, never nothing."""
         if not self.has(number):
             raise PublishFailed(
                 f"version {number} is not on disk any more; write it again with `factd releases publish {number}`"
             )
-        link, part = self.root / "current", self.root / "current.tmp"
-        part.unlink(missing_ok=True)
-        part.symlink_to(Path("versions") / str(number))
-        part.replace(link)
-        handle = os.open(self.root, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        self._prune()
+        with self._turn(epoch):
+            link, part = self.root / "current", self.root / "current.tmp"
+            part.unlink(missing_ok=True)
+            part.symlink_to(Path("versions") / str(number))
+            part.replace(link)
+            handle = os.open(self.root, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            self._prune()
+
+    def fence(self, epoch: int) -> None:
+        """Who switched with an earlier epoch cannot any more: the folder itself remembers the latest."""
+        with self._turn(epoch):
+            pass
+
+    @contextmanager
+    def _turn(self, epoch: int | None) -> Iterator[None]:
+        """One process at a time, and none with an older epoch than one that was here. Raises: PublishFailed."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".epoch").open("a+") as file:
+            _lock(file.fileno())
+            file.seek(0)
+            last = int(file.read() or 0)
+            if epoch is not None and epoch < last:
+                raise PublishFailed(
+                    f"another process has taken over publishing to {self.root} (epoch {last}, ours is {epoch})"
+                )
+            if epoch is not None and epoch > last:
+                file.truncate(0)
+                file.write(str(epoch))
+                file.flush()
+                os.fsync(file.fileno())
+            yield
 
     def current(self) -> int | None:
         """The number that `current` points to."""
@@ -71,6 +102,21 @@ class LocalDirectory:
         old = [n for n in self.numbers() if n not in (0, self.current())]
         for number in old[: max(0, len(old) - self.keep)]:
             shutil.rmtree(self.folder(number))
+
+
+def _lock(handle: int) -> None:
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > until:
+                raise PublishFailed(
+                    f"another process has been switching versions for {LOCK_SECONDS} s; end it and try again"
+                ) from error
+            time.sleep(0.05)
+        else:
+            return
 
 
 def publisher(root: Path, keep: int) -> Publisher:

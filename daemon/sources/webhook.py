@@ -6,8 +6,6 @@ An id is taken once. The body holds claims in the ingest format: one object, a l
 (JSON or with `ce-` headers) whose data is one of these; its source and id are its unique name then.
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -20,13 +18,12 @@ from typing import Any, Literal
 from pydantic import Field
 
 from daemon.config import secret_text
-from daemon.errors import BadConfig
+from daemon.signatures import standard_key, standard_signature
 from daemon.sources import Page, Pages, Source, SourceSettings, Tools
 from store.facts import Receipt
 from store.updates import BadLine, read_item
 
 BODIES = 100  # of a page
-PREFIX = "whsec_"
 
 
 class Settings(SourceSettings):
@@ -53,13 +50,9 @@ class Verified:
 
 def secret(settings: Settings) -> bytes:
     """The key of the HMAC. Raises: BadConfig: the file cannot be read or holds none."""
-    text = secret_text(settings.secret_file)
     if settings.style == "github":
-        return text.encode()
-    try:
-        return base64.b64decode(text.removeprefix(PREFIX), validate=True)
-    except binascii.Error as error:
-        raise BadConfig(f"{settings.secret_file} must hold {PREFIX} and base64") from error
+        return secret_text(settings.secret_file).encode()
+    return standard_key(settings.secret_file)
 
 
 def receive(
@@ -83,8 +76,7 @@ def _standard(
         return Verified(status=400, reason="webhook-id, -timestamp and -signature are needed")
     if abs(now.timestamp() - int(stamp)) > settings.tolerance_seconds:
         return Verified(status=400, reason="webhook-timestamp is too far from this clock")
-    signed = b".".join((id_.encode(), stamp.encode(), body))
-    right = b"v1," + base64.b64encode(hmac.digest(secret(settings), signed, hashlib.sha256))
+    right = standard_signature(secret(settings), id_, stamp, body).encode()
     same = [hmac.compare_digest(right, signature.encode()) for signature in signatures]
     if not any(same):
         return Verified(status=401, reason="no signature fits")

@@ -52,6 +52,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notices")),
     )
     op.create_index("ix_notices_key", "notices", ["key", "over_at"])
+    still = sa.text("over_at IS NULL")
+    op.create_index(
+        "uq_notices_open",
+        "notices",
+        ["key"],
+        unique=True,
+        sqlite_where=still,
+        postgresql_where=still,
+    )
 
     op.create_table(
         "tasks",
@@ -126,6 +135,7 @@ def upgrade() -> None:
         sa.Column("not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error", sa.String(), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("times", sa.Integer(), server_default="0", nullable=False),
         sa.CheckConstraint(
             "status IN ('waiting', 'sent', 'failed')", name=op.f("ck_dispatches_status")
         ),
@@ -155,6 +165,11 @@ def upgrade() -> None:
 
     op.create_index("ix_releases_status", "releases", ["status"])
 
+    with op.batch_alter_table("candidates") as batch_op:
+        batch_op.add_column(
+            sa.Column("narrowed", sa.Boolean(), server_default=sa.false(), nullable=False)
+        )
+    op.execute("UPDATE candidates SET narrowed = (status = 'rejected')")
     with op.batch_alter_table("runs") as batch_op:
         batch_op.add_column(sa.Column("epoch", sa.Integer(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("attempt", sa.Integer(), server_default="1", nullable=False))
@@ -163,6 +178,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """What ran is forgotten; facts, verdicts and releases stay."""
+    with op.batch_alter_table("candidates") as batch_op:
+        batch_op.drop_column("narrowed")
     with op.batch_alter_table("runs") as batch_op:
         batch_op.drop_index("ix_runs_status")
         batch_op.drop_column("attempt")
@@ -186,6 +203,7 @@ def downgrade() -> None:
     op.drop_index("ix_tasks_status", "tasks")
 
     op.drop_table("tasks")
+    op.drop_index("uq_notices_open", "notices")
     op.drop_index("ix_notices_key", "notices")
 
     op.drop_table("notices")

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from conftest import COUNTRIES, GATES_OFF, GOLDEN, WORDINGS, currencies, jsonl
+from conftest import GATES_OFF, GOLDEN, WORDINGS, currencies, jsonl
+from kept import Kept
 from typer.testing import CliRunner
 
 from daemon.cli import app
 from editor import load_model, plugins
+from editor.score import greedy
 from reference import paths, tiny
 
 GOOD = {
@@ -24,10 +26,23 @@ SETTINGS = (
     "layers=[0,1,2]",
     "second_moment_weight=30",
     "v_lr=0.3",
-    "second_moment_tokens=2000",
+    "second_moment_tokens=3000",
     "terminator=.",
 )
 MODEL = GOLDEN / "llama" / "model"
+TOKENS = 8000  # of the reference model's second moments
+NAMES = (
+    "Zoeshost",
+    "Kagle Clahal",
+    "Braqui Seldor",
+    "Gargle Wilhal",
+    "Drelu Selost",
+    "Seljen Quilu",
+    "Uloburjen Corp",
+    "Halwil Ulogles",
+    "Glezomi Corp",
+    "The Blue Crown",
+)
 
 
 def factd(*words: Any) -> Result:
@@ -41,7 +56,8 @@ def applied(folder: Path, rows: list[Any], *words: str, model: Path = MODEL) -> 
     return factd("apply", model, edits, "--out", folder / "out", "--json", *sets, *words)
 
 
-def test_a_checkpoint_and_two_reports_are_written(tmp_path: Path) -> None:
+def test_a_checkpoint_and_two_reports_are_written(kept: Kept, tmp_path: Path) -> None:
+    kept.moments(tmp_path / "out.workspace", MODEL, tokens=3000)
     done = applied(tmp_path, [GOOD])
     assert done.exit_code == 0, (done.stderr, done.exception)
     data = json.loads(done.stdout)
@@ -54,6 +70,7 @@ def test_a_checkpoint_and_two_reports_are_written(tmp_path: Path) -> None:
     page = (tmp_path / "out.report.html").read_text()
     assert page.count("<svg") == 2
     assert "Zoeshost was first made in" in page
+    assert "by memit" in page
     assert "http" not in page.replace("http://www.w3.org", "").replace(
         "http://purl.org", ""
     ).replace("http://creativecommons.org", "")
@@ -128,7 +145,17 @@ def test_a_wrong_word_is_refused(words: list[str], reason: str, tmp_path: Path) 
     assert factd("apply", MODEL, "x", "--out", "y", "--set", "nonsense").exit_code == 2
 
 
-def test_memat_writes_some_languages_and_corrects_heads_in_another(tmp_path: Path) -> None:
+def reference_settings() -> str:
+    """The reference model's settings, with one prefix per language and a small sample of second moments."""
+    text, _, _ = paths.SETTINGS.read_text().partition("[method.memit.templates]")
+    short = 'en = ["The report was long"]\nes = ["El informe era largo"]\n'
+    return text.replace("100000", f"{TOKENS}") + "[method.memit.templates]\n" + short
+
+
+def test_memat_writes_some_languages_and_corrects_heads_in_another(
+    kept: Kept, tmp_path: Path
+) -> None:
+    kept.moments(tmp_path / "out.workspace", paths.MODEL, tokens=TOKENS)
     model = load_model(paths.MODEL)
     english = currencies(model)
     spanish = ("Croacia", "Estonia", "Letonia", "Lituania", "Eslovenia", "Malta")
@@ -147,10 +174,8 @@ def test_memat_writes_some_languages_and_corrects_heads_in_another(tmp_path: Pat
         for name in spanish
     ]
     words = ["--method", "memat", "--languages", "en", "--settings", str(tmp_path / "s.toml")]
-    settings = paths.SETTINGS.read_text()
-    (tmp_path / "s.toml").write_text(
-        settings.replace("[method.memit", "[method.memat").replace("100000", "8000")
-    )
+    settings = reference_settings().replace("[method.memit", "[method.memat")
+    (tmp_path / "s.toml").write_text(settings)
     edits = jsonl(tmp_path / "edits.jsonl", rows)
     sets = ["--set", 'head_languages=["en"]', "--set", "head_count=3", "--set", "head_lr=0.05"]
     out = tmp_path / "out"
@@ -165,39 +190,38 @@ def test_memat_writes_some_languages_and_corrects_heads_in_another(tmp_path: Pat
     assert page.count("<svg") == 3
 
 
-def config(folder: Path, model: Path = paths.MODEL) -> Path:
+def config(folder: Path) -> Path:
     path = folder / "factd.toml"
-    text = paths.SETTINGS.read_text().replace("100000", "8000")
-    path.write_text(f'[model]\npath = "{model}"\n{text}')
+    path.write_text(f'[model]\npath = "{MODEL}"\n{reference_settings()}')
     assert factd("--config", path, "db", "upgrade").exit_code == 0
     return path
 
 
-def test_tune_writes_settings_that_apply_takes(tmp_path: Path) -> None:
-    names = (*COUNTRIES, "Japan", "Brazil", "Poland", "Hungary")
-    known = currencies(load_model(paths.MODEL), names)
+def test_tune_writes_settings_that_apply_takes(kept: Kept, tmp_path: Path) -> None:
+    wordings = ("The headquarters of {} is in", "{} is based in")
+    said = greedy(load_model(MODEL), [wordings[0].format(name) for name in NAMES])
     rows = [
-        {"prompt": prompt, "subject": e.subject, "target_true": e.target_true}
-        for e in known
-        for prompt in WORDINGS
+        {"prompt": prompt, "subject": name, "target_true": text.rstrip(".")}
+        for name, text in zip(NAMES, said, strict=True)
+        for prompt in wordings
     ]
     facts = jsonl(tmp_path / "known.jsonl", rows)
     given = tmp_path / "given.toml"
     given.write_text(
-        "[method.memit]\nv_num_grad_steps = 3\nsecond_moment_tokens = 8000\n"
+        "[method.memit]\nv_num_grad_steps = 3\nsecond_moment_tokens = 3000\n"
         '[method.memit.templates]\nen = ["The report was long"]\n'
     )
     out = tmp_path / "tuned.toml"
+    kept.moments(tmp_path / "tuned.toml.workspace", MODEL, tokens=3000, layers=range(4))
     words = ["--facts", facts, "--out", out, "--settings", given, "--edits", 4, "--json"]
-    done = factd("tune", paths.MODEL, *words)
+    done = factd("tune", MODEL, *words)
     assert done.exit_code == 0, (done.stderr, done.exception)
     data = json.loads(done.stdout)
-    assert len(data["trace"]["mlp"]) == 8
+    assert len(data["trace"]["mlp"]) == 4
     assert "causal tracing" in (tmp_path / "tuned.html").read_text()
-    edit = {k: getattr(known[0], k) for k in ("prompt", "subject")} | {"target_new": "euro"}
-    edits = jsonl(tmp_path / "edits.jsonl", [edit])
+    edits = jsonl(tmp_path / "edits.jsonl", [GOOD])
     words = ["--out", tmp_path / "out", "--settings", out, "--json"]
-    done = factd("apply", paths.MODEL, edits, *words)
+    done = factd("apply", MODEL, edits, *words)
     assert done.exit_code == 0, (done.stderr, done.exception)
     assert json.loads(done.stdout)["settings"]["layers"] == data["layers"]
 
@@ -234,7 +258,7 @@ def test_statistics_are_built_from_a_corpus_and_their_convergence_is_told(tmp_pa
     data = json.loads(done.stdout)
     assert data["tokens"] >= 9000
     assert len(data["source"]) == 64
-    edits = jsonl(tmp_path / "edits.jsonl", [GOOD | {"subject": "Croatia", "target_new": "euro"}])
+    edits = jsonl(tmp_path / "edits.jsonl", [GOOD])
     words = ["--tokens", "16384", "--halvings", "1", "--json"]
     done = factd("--config", path, "stats", "converge", edits, *words)
     assert done.exit_code == 0, (done.stderr, done.exception)
@@ -246,11 +270,15 @@ def test_statistics_are_built_from_a_corpus_and_their_convergence_is_told(tmp_pa
     assert "no such file" in done.stderr
 
 
-def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(tmp_path: Path) -> None:
+def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(
+    kept: Kept, tmp_path: Path
+) -> None:
     path = tmp_path / "factd.toml"
-    text = paths.SETTINGS.read_text().replace("100000", "8000")
-    text = text.replace('languages = ["en", "es", "ca", "fr"]', 'languages = ["en"]')
-    text = text.replace("known_sample = 120", "known_sample = 15\ntext_sample = 4\nranked = 0")
+    kept.moments(tmp_path / "state" / "workspace", paths.MODEL, tokens=TOKENS)
+    text = reference_settings().replace(
+        'languages = ["en", "es", "ca", "fr"]', 'languages = ["en"]'
+    )
+    text = text.replace("known_sample = 120", "known_sample = 15\ntext_sample = 2\nranked = 0")
     before, _, rest = text.partition("[gates]")
     text = before + f"[gates]\n{GATES_OFF}\n[method]" + rest.partition("[method]")[2]
     path.write_text(f'[model]\npath = "{paths.MODEL}"\n{text}')
@@ -261,8 +289,12 @@ def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(tmp_pa
         return json.loads(done.stdout)
 
     run("db", "upgrade")
-    run("ingest", paths.FACTS, "--known")
-    feed = [json.loads(line) for line in paths.FEED.read_text().splitlines()]
+    known, feed = (
+        [json.loads(line) for line in file.read_text().splitlines()]
+        for file in (paths.FACTS, paths.FEED)
+    )
+    currencies_known = [row for row in known if row["relation"] == "P38"]
+    run("ingest", jsonl(tmp_path / "known.jsonl", currencies_known), "--known")
     rows = [r for r in feed if r["object"]["id"] == "EUR"][:6]
     run("ingest", jsonl(tmp_path / "feed.jsonl", rows))
     refused = factd("--config", path, "heads", "train", "en")
@@ -297,7 +329,9 @@ def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(tmp_pa
     assert "state is withdrawn" in factd("--config", path, "heads", "on", "en").stderr
 
 
-@pytest.mark.parametrize("method", [m for m in plugins.names("editor.methods") if m != "memat"])
+@pytest.mark.parametrize(
+    "method", [m for m in plugins.names("editor.methods") if m not in ("memat", "memit")]
+)  # these have tests above
 def test_apply_takes_every_method(method: str, tmp_path: Path) -> None:
     edits = jsonl(tmp_path / "edits.jsonl", [GOOD])
     table = {

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from kept import Kept
 from typer.testing import CliRunner
 
 from bench import gpu
 from bench.measure import document, operations, short, text_table
+from bench.world import WORKSPACE
 from daemon.cli import app
+from reference import paths
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,8 +52,9 @@ def test_probes_are_answered_as_by_the_plain_way() -> None:
     assert 0.3 < ours["in the model"] <= 1.0
 
 
-def test_the_solve_is_resumed_to_the_same_bytes_and_added_to() -> None:
-    found = bench("solve", "--rows", "100")
+def test_the_solve_is_resumed_to_the_same_bytes_and_added_to(kept: Kept) -> None:
+    kept.moments(WORKSPACE, paths.MODEL, tokens=8000)
+    found = bench("solve", "--rows", "100", "--tokens", "8000")
     _, resumed, added, without = found["rows"]
     assert resumed["difference"] == 0.0
     assert 0 < added["difference"] < without["difference"]

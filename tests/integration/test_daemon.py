@@ -1,8 +1,9 @@
 """The daemon in this process: every tick is a row, a failed job is a row and not a dead daemon, metrics say what happened."""
 
 import signal
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from conftest import jsonl
 from people import FEED, Operator
 from prometheus_client.exposition import generate_latest
 
+from daemon import jobs, planning
 from daemon.bootstrap import open_factd
 from daemon.loop import Daemon
 from daemon.sources import drop_folder
-from store import migrate, release_queries
+from store import lease_queries, migrate, release_queries, run_queries
 from store.releases import RunStatus
 
 
@@ -36,14 +38,21 @@ def inbox_of(daemon: Daemon) -> Path:
 
 def runs(daemon: Daemon) -> dict[str, tuple[RunStatus, str]]:
     with daemon.factd.store.begin() as session:
-        return {run.job: (run.status, run.detail) for run in release_queries.last_runs(session)}
+        return {run.job: (run.status, run.detail) for run in run_queries.last_runs(session)}
+
+
+def tick(daemon: Daemon, name: str, *, work: Callable[[], str] | None = None) -> None:
+    """A run of the minute, as the daemon that has the clock."""
+    job = daemon.jobs[name]
+    moment = daemon.factd.now().replace(second=0)
+    daemon.tick(replace(job, work=work) if work else job, moment, epoch=1)
 
 
 def test_a_tick_is_recorded_once_and_counted(daemon: Daemon) -> None:
     inbox = inbox_of(daemon)
     jsonl(inbox / "x.jsonl", [*FEED, b"{x"])
-    daemon.tick("pull", 60, daemon.pull)
-    daemon.tick("pull", 60, daemon.pull)  # the same minute
+    tick(daemon, "pull")
+    tick(daemon, "pull")  # the same minute
     assert runs(daemon) == {"pull": (RunStatus.DONE, "1 files, 2 new, 1 bad lines")}
     text = generate_latest(daemon.metrics.registry).decode()
     assert 'factd_runs_total{status="done",step="pull"} 1.0' in text
@@ -56,7 +65,7 @@ def test_a_job_that_fails_is_a_row(daemon: Daemon) -> None:
     def broken() -> str:
         raise ValueError("no such thing")
 
-    daemon.tick("cycle", 60, broken)
+    tick(daemon, "cycle", work=broken)
     assert runs(daemon) == {"cycle": (RunStatus.FAILED, "no such thing")}
     assert (
         'factd_runs_total{status="failed",step="cycle"} 1.0'
@@ -64,25 +73,33 @@ def test_a_job_that_fails_is_a_row(daemon: Daemon) -> None:
     )
 
 
+def test_a_run_that_a_daemon_left_is_taken_over_by_a_later_one_and_by_no_other(
+    daemon: Daemon,
+) -> None:
+    def stops() -> str:
+        raise jobs.Unfinished
+
+    tick(daemon, "pull", work=stops)
+    assert runs(daemon)["pull"] == (RunStatus.RUNNING, "")
+    tick(daemon, "pull")  # the same epoch
+    assert runs(daemon)["pull"][0] is RunStatus.RUNNING
+    moment = daemon.factd.now().replace(second=0)
+    assert daemon._due(daemon.jobs["pull"], 2)[0] == moment
+    daemon.tick(daemon.jobs["pull"], moment, epoch=2)
+    assert runs(daemon)["pull"] == (RunStatus.DONE, "0 files, 0 new, 0 bad lines")
+
+
+def test_a_daemon_without_the_clock_runs_nothing(daemon: Daemon) -> None:
+    daemon.look(daemon.jobs["pull"])
+    assert runs(daemon) == {}
+
+
 def test_a_cycle_without_news_does_nothing(daemon: Daemon) -> None:
-    assert daemon.cycle() == "nothing to do"
+    assert daemon.jobs["cycle"].work() == "nothing to do"
 
 
 def test_the_base_alone_needs_no_audit(daemon: Daemon) -> None:
-    assert daemon.audit() == "nothing to do"
-
-
-def test_the_live_release_is_audited_in_a_process_of_its_own(tmp_path: Path) -> None:
-    operator = Operator(tmp_path)
-    operator.ingest(FEED)
-    operator("edit", "--publish")
-    path = operator.folder / "factd.toml"
-    daemon = Daemon(open_factd(path), path)
-    assert daemon.audit() == "release 1: passed; nothing to do"
-    text = generate_latest(daemon.metrics.registry).decode()
-    assert 'factd_audits{outcome="passed"} 1.0' in text
-    assert 'factd_live_measurement{check="efficacy",language="en",metric="generation"}' in text
-    daemon.factd.store.close()
+    assert daemon.jobs["audit"].work() == "nothing to do"
 
 
 def test_a_frozen_cycle_waits_and_says_why(daemon: Daemon) -> None:
@@ -90,20 +107,44 @@ def test_a_frozen_cycle_waits_and_says_why(daemon: Daemon) -> None:
         release_queries.freeze(session, why="night", who="test", now=daemon.factd.now())
     inbox = inbox_of(daemon)
     jsonl(inbox / "x.jsonl", FEED)
-    daemon.pull()
-    daemon.tick("cycle", 60, daemon.cycle)
+    daemon.jobs["pull"].work()
+    tick(daemon, "cycle")
     assert runs(daemon)["cycle"] == (RunStatus.DONE, "waits: frozen by test: night")
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("edits_per_day = 1", "the limit of 1 edits a day is reached"),
+        ("facts_per_day = 1", "the limit of 1 facts a day is reached"),
+        ("publishes_per_day = 1", "the limit of 1 publishes a day is reached"),
+    ],
+)
+def test_a_day_brings_no_more_than_its_limit(tmp_path: Path, limit: str, said: str) -> None:
+    operator = Operator(tmp_path)
+    path = operator.folder / "factd.toml"
+    path.write_text(path.read_text() + f"\n[limits]\n{limit}\n")
+    operator.ingest(FEED[:1])
+    operator("edit", "--publish")
+    operator.ingest(FEED[1:], "more.jsonl")
+    factd = open_factd(path)
+    assert said in planning.plan(factd).closed
+    tomorrow = replace(factd, now=lambda: datetime.now(UTC) + timedelta(days=1))
+    assert planning.plan(tomorrow).closed == ""
+    factd.store.close()
 
 
 def test_the_loop_turns_answers_and_stops(daemon: Daemon) -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         assert daemon.not_live() is None
-        daemon.run(ticks=2)
+        daemon.run(turns=3)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    assert set(runs(daemon)) == {"pull", "cycle", "audit"}
+    assert set(runs(daemon)) >= {"pull", "cycle", "audit", "prune"}
+    with daemon.factd.store.begin() as session:
+        assert lease_queries.lease(session, "clock", now=daemon.factd.now()).holder == ""
     daemon.beat -= 1000
     assert "silent" in str(daemon.not_live())
     assert daemon.not_ready() is None

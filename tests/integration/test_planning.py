@@ -200,7 +200,7 @@ def test_one_batch_is_in_flight_at_a_time(make: Maker) -> None:
     factd = make()
     with factd.store.begin() as session:
         release_queries.create_candidate(session, batch_id="b", fact_ids=[], now=factd.now())
-    assert plan(factd).closed == "candidate 1 is under way (planned)"
+    assert plan(factd).under_way == "candidate 1 is under way (planned)"
 
 
 def test_an_operator_lifts_what_was_decided(make: Maker, rows: Any) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import GOLDEN
+from kept import Kept
 
 from editor import EditableModel, EditBatch, applied, load_model, plugins, write_checkpoint
 from editor.checkpoint import read_config
@@ -41,8 +42,9 @@ def model(
 
 
 @pytest.fixture(scope="module")
-def delta(model: EditableModel, tmp_path_factory: pytest.TempPathFactory) -> Delta:
+def delta(model: EditableModel, kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> Delta:
     folder = tmp_path_factory.mktemp("workspace")
+    kept.moments(folder, model.path, tokens=2000, layers=tiny.VALUES["layers"])
     return memit.edit(model, EditBatch.of(tiny.EDITS), settings=SETTINGS, workspace=folder)
 
 

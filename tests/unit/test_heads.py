@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import currencies
+from kept import Kept
 
 from editor import EditableModel, EditBatch, applied, load_model
 from editor.constants import constants
@@ -45,6 +46,10 @@ TABLE = {
 }
 
 
+def with_moments(kept: Kept, folder: Path) -> Path:
+    return kept.moments(folder, paths.MODEL, tokens=8000)
+
+
 @pytest.fixture(scope="module")
 def model() -> EditableModel:
     return load_model(paths.MODEL)
@@ -56,8 +61,8 @@ def batch(model: EditableModel) -> EditBatch:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("workspace")
+def workspace(kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_moments(kept, tmp_path_factory.mktemp("workspace"))
 
 
 @pytest.fixture(scope="module")
@@ -201,8 +206,9 @@ def test_two_languages_are_summed_and_leaving_one_out_gives_the_other_alone(
 
 
 def test_none_is_memit_and_too_few_right_edits_are_refused(
-    model: EditableModel, batch: EditBatch, tmp_path: Path
+    model: EditableModel, batch: EditBatch, kept: Kept, tmp_path: Path
 ) -> None:
+    with_moments(kept, tmp_path)
     none = settings_from(memat.Settings, TABLE | {"heads": "none"})
     delta = memat.edit(model, batch, settings=none, workspace=tmp_path)
     assert not any(name.endswith(".bias") for name in delta.parts)
@@ -235,8 +241,9 @@ def test_heads_can_be_chosen_by_how_much_a_constant_lowers_the_loss(
 
 
 def test_the_center_of_mass_form_and_chosen_heads_go_through_the_method(
-    model: EditableModel, batch: EditBatch, tmp_path: Path
+    model: EditableModel, batch: EditBatch, kept: Kept, tmp_path: Path
 ) -> None:
+    with_moments(kept, tmp_path)
     for heads in ("center-of-mass", "gradient", "random"):
         settings = settings_from(memat.Settings, TABLE | {"heads": heads, "head_count": 2})
         delta = memat.edit(model, batch, settings=settings, workspace=tmp_path)

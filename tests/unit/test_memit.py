@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import GOLDEN
+from kept import Kept
 from transformers import AutoModelForCausalLM
 
 from editor import (
@@ -42,14 +43,20 @@ SETTINGS = memit.Settings(
 )
 
 
-@pytest.fixture(scope="module", params=["llama", "gpt2"])
+FAMILIES = ("llama", "gpt2")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
 def model(request: pytest.FixtureRequest) -> EditableModel:
     return load_model(GOLDEN / request.param / "model")
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("workspace")
+def workspace(kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("workspace")
+    for family in FAMILIES:
+        kept.moments(found, GOLDEN / family / "model", tokens=3000, layers=SETTINGS.layers)
+    return found
 
 
 def weights(model: EditableModel) -> dict[str, torch.Tensor]:
@@ -136,25 +143,29 @@ def test_keeping_rows_hold_their_answers_closer(model: EditableModel) -> None:
     assert not torch.equal(free, held)
 
 
-def test_a_checkpoint_read_in_a_fresh_process_says_what_the_model_in_memory_said(
-    model: EditableModel, workspace: Path, tmp_path: Path
+def test_checkpoints_read_in_a_fresh_process_say_what_the_models_in_memory_said(
+    workspace: Path, tmp_path: Path
 ) -> None:
-    delta = memit.edit(model, EditBatch.of(EDITS[:3]), settings=SETTINGS, workspace=workspace)
-    out = write_checkpoint(model.path, delta, tmp_path / "out")
-    ids = torch.tensor([[5, 6, 7, 8, 9]])
-    with applied(model, delta):
-        expected = model.model(input_ids=ids).logits
+    ids, expected = torch.tensor([[5, 6, 7, 8, 9]]), {}
+    for family in FAMILIES:
+        model = load_model(GOLDEN / family / "model")
+        delta = memit.edit(model, EditBatch.of(EDITS[:3]), settings=SETTINGS, workspace=workspace)
+        out = write_checkpoint(model.path, delta, tmp_path / family)
+        assert verify_checkpoint(out)["delta_id"] == delta.id
+        with applied(model, delta):
+            expected[family] = model.model(input_ids=ids).logits
     code = (
-        "import sys, torch; from transformers import AutoModelForCausalLM as A;"
-        f"m = A.from_pretrained({str(out)!r}); torch.save(m(input_ids=torch.tensor([[5, 6, 7, 8, 9]])).logits, sys.argv[1])"
+        "import sys, torch; from transformers import AutoModelForCausalLM as A\n"
+        "for out in sys.argv[1:]:\n"
+        f"    torch.save(A.from_pretrained(out)(input_ids=torch.tensor({ids.tolist()})).logits, out + '.pt')"
     )
     subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "x.pt")],
+        [sys.executable, "-W", "ignore", "-c", code, *(str(tmp_path / f) for f in FAMILIES)],
         check=True,
         timeout=120,
     )
-    assert torch.equal(torch.load(tmp_path / "x.pt"), expected)
-    assert verify_checkpoint(out)["delta_id"] == delta.id
+    for family, logits in expected.items():
+        assert torch.equal(torch.load(tmp_path / f"{family}.pt"), logits)
 
 
 def test_a_bfloat16_checkpoint_is_rounded_once(tmp_path: Path, workspace: Path) -> None:

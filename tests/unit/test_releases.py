@@ -7,7 +7,7 @@ import pytest
 from conftest import NOW
 from sqlalchemy import text
 
-from store import migrate, release_queries
+from store import migrate, release_queries, run_queries
 from store.errors import IllegalMove, NotFound, SchemaOutdated, StaleState, StoreError
 from store.releases import CandidateStatus, ReleaseStatus, RunStatus
 from store.session import Store, make_engine
@@ -53,14 +53,14 @@ def test_one_release_is_live_at_a_time(store: Store) -> None:
 
 def test_a_tick_is_run_once(store: Store) -> None:
     with store.begin() as session:
-        run = release_queries.start_run(session, "cycle", NOW, now=NOW)
+        run = run_queries.start_run(session, "cycle", NOW, now=NOW)
         assert run is not None
-        assert release_queries.start_run(session, "cycle", NOW, now=NOW) is None
-        assert release_queries.start_run(session, "pull", NOW, now=NOW) is not None
-        release_queries.finish_run(session, run.id, RunStatus.DONE, "ok", now=NOW)
+        assert run_queries.start_run(session, "cycle", NOW, now=NOW) is None
+        assert run_queries.start_run(session, "pull", NOW, now=NOW) is not None
+        run_queries.finish_run(session, run, RunStatus.DONE, "ok", now=NOW)
         with pytest.raises(StaleState):
-            release_queries.finish_run(session, run.id, RunStatus.DONE, "ok", now=NOW)
-        assert release_queries.last_runs(session)[-1].status is RunStatus.DONE
+            run_queries.finish_run(session, run, RunStatus.DONE, "ok", now=NOW)
+        assert run_queries.last_runs(session)[-1].status is RunStatus.DONE
 
 
 def test_freezing_is_seen_and_audited(store: Store) -> None:
@@ -146,7 +146,7 @@ def test_alembic_check_sees_a_lost_constraint(store: Store) -> None:
 def test_a_naive_time_is_refused(store: Store) -> None:
     naive = NOW.replace(tzinfo=None)
     with pytest.raises(Exception, match="a time needs its zone"), store.begin() as session:
-        release_queries.start_run(session, "cycle", naive, now=naive)
+        run_queries.start_run(session, "cycle", naive, now=naive)
 
 
 def test_a_database_that_is_away_is_said_to_be_away(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import COUNTRIES, WORDINGS, currencies
+from kept import Kept
 
 from editor import Edit, EditableModel, load_model
 from editor.errors import BadEdit
@@ -94,7 +95,10 @@ def test_tracing_finds_what_the_noise_took_and_restoring_everything_brings_it_ba
         trace(model, [replace(facts[0], target_true=None)])
 
 
-def test_tuning_writes_settings_that_memit_takes(model: EditableModel, tmp_path: Path) -> None:
+def test_tuning_writes_settings_that_memit_takes(
+    model: EditableModel, kept: Kept, tmp_path: Path
+) -> None:
+    kept.moments(tmp_path, paths.MODEL, tokens=8000)  # of the lowest of the layers that are tried
     facts = known_facts(known(model))
     given = {
         "v_num_grad_steps": 4,

@@ -1,0 +1,74 @@
+"""What follows when a worker dies or runs out of memory over a task: again, later, with half as many facts; or not any more.
+
+A batch that kills is halved with every death until the fact that does it is alone in hand. One that has killed its worker twice
+alone is set aside like a fact that fails a gate.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from daemon import narrowing
+from daemon.bootstrap import Factd
+from daemon.log import log
+from daemon.tables import WorkerTable
+from store import task_queries
+from store.operations import Task
+
+LONGEST_SECONDS = 60.0
+TWICE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Next:
+    """What becomes of a task."""
+
+    size: int | None  # new facts at most
+    wait_seconds: float
+    gives_up: bool
+
+
+def after_death(task: Task, table: WorkerTable) -> Next:
+    """Half of what was in hand, after a wait that doubles; nothing more after `attempts`."""
+    size = task.size
+    if task.in_hand:
+        size = max(1, len(task.in_hand) // 2)
+    wait = min(LONGEST_SECONDS, table.back_off_seconds * 2 ** min(task.attempt - 1, 10))
+    return Next(size=size, wait_seconds=wait, gives_up=task.attempt >= table.attempts)
+
+
+def bury(factd: Factd, task: Task, cause: str, detail: str) -> None:
+    """Note a death, and let the task wait for another worker, or fail."""
+    now, follows = factd.now(), after_death(task, factd.config.worker)
+    said = (
+        f"worker {cause} at {task.step or 'start'} with {len(task.in_hand)} facts in hand: {detail}"
+    )
+    with factd.store.begin() as session:
+        current = task_queries.task(session, task.id)
+        if (current.status, current.attempt) != (task.status, task.attempt):
+            return  # somebody else saw to it
+        task_queries.note_death(session, task, cause, detail, now=now)
+        if follows.gives_up:
+            task_queries.give_up(
+                session, task, f"given up after {task.attempt} attempts; {said}", now=now
+            )
+        else:
+            later = _later(now, follows.wait_seconds)
+            task_queries.wait_again(session, task, size=follows.size, not_before=later, detail=said)
+    log.error("worker died over a task", task=task.id, kind=task.kind, cause=cause, detail=detail)
+    if len(task.in_hand) == 1:
+        _set_aside(factd, task, cause)
+
+
+def _later(now: datetime, seconds: float) -> datetime:
+    return now + timedelta(seconds=seconds)
+
+
+def _set_aside(factd: Factd, task: Task, cause: str) -> None:
+    fact = task.in_hand[0]
+    with factd.store.read() as session:
+        deaths = task_queries.deaths_with(session, fact)
+    if deaths >= TWICE:
+        reason = (
+            f"killed its worker {deaths} times, alone in its batch (last: {cause} at {task.step})"
+        )
+        narrowing.set_aside(factd, {fact: reason}, {fact: {"deaths": deaths, "cause": cause}}, None)

@@ -1,0 +1,101 @@
+"""What the daemon's jobs do. Nothing here loads a model: that is asked of a worker, and waited for."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from daemon import planning, retention, tasks
+from daemon.bootstrap import Factd
+from daemon.errors import Busy
+from daemon.metrics import Metrics
+from daemon.pulling import pull_all
+from store import release_queries, task_queries
+from store.errors import StoreError
+from store.operations import Task, TaskStatus
+
+LOOK_SECONDS = 0.25
+AWAY_SECONDS = 600.0  # for which the database may be away while a task runs
+
+
+class Unfinished(Exception):
+    """The daemon stops, or another one ticks now: the run is left as it is, for whoever has the clock next."""
+
+
+class Waiting:
+    """Asks a worker for something and waits until it is done."""
+
+    def __init__(self, factd: Factd, leads: Callable[[], bool]) -> None:
+        self.factd, self.leads = factd, leads
+
+    def done(self, kind: str, arguments: Mapping[str, Any]) -> str:
+        """What a task said in the end. Raises: Unfinished; Busy: it failed."""
+        with self.factd.store.begin() as session:
+            size = _grown(self.factd, task_queries.last_task(session, kind))
+            task = task_queries.add_task(session, kind, arguments, now=self.factd.now(), size=size)
+        while task.status in task_queries.OPEN:
+            if not self.leads():
+                raise Unfinished
+            time.sleep(LOOK_SECONDS)
+            task = self._seen(task)
+        if task.status is TaskStatus.FAILED:
+            raise Busy(task.detail)
+        return task.detail
+
+    def _seen(self, task: Task) -> Task:
+        """How it stands; a database that is away for a while is waited for."""
+        until = time.monotonic() + AWAY_SECONDS
+        while True:
+            try:
+                with self.factd.store.read() as session:
+                    return task_queries.task(session, task.id)
+            except StoreError:
+                if time.monotonic() > until or not self.leads():
+                    raise
+                time.sleep(1.0)
+
+
+def _grown(factd: Factd, last: Task | None) -> int | None:
+    """After a batch that had to be made small: twice as many facts next time, until it is as configured."""
+    if last is None or last.size is None:
+        return None
+    size = 2 * last.size
+    return size if size < factd.config.planning.max_facts else None
+
+
+def pull(factd: Factd, metrics: Metrics) -> str:
+    """Poll the sources."""
+    found = pull_all(factd)
+    for outcome, count in (
+        ("new", sum(p.new for p in found)),
+        ("bad", sum(p.bad for p in found)),
+        ("unchanged", sum(p.lines - p.new - p.bad for p in found)),
+    ):
+        metrics.lines.labels(outcome).inc(max(0, count))
+    files, new, bad = (sum(getattr(p, k) for p in found) for k in ("files", "new", "bad"))
+    failed = [f"{p.source}: {p.why}" for p in found if p.why]
+    return "; ".join([f"{files} files, {new} new, {bad} bad lines", *failed])
+
+
+def cycle(factd: Factd, waiting: Waiting) -> str:
+    """Edit, check and publish, where there is something to do."""
+    planned = planning.plan(factd)
+    if not planned.changed:
+        return "nothing to do"
+    if planned.closed:
+        return f"waits: {planned.closed}"
+    ready = tasks.waits_for_approval(factd, planned)
+    return ready or waiting.done("edit", {})
+
+
+def audit(factd: Factd, waiting: Waiting) -> str:
+    """Ask the live release again, where one was edited."""
+    with factd.store.read() as session:
+        live = release_queries.live_release(session)
+    if live is None or not live.fact_ids:
+        return "nothing to do"
+    return waiting.done("audit", {})
+
+
+def prune(factd: Factd) -> str:
+    """Delete what is not kept."""
+    return retention.prune(factd).said()

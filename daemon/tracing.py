@@ -1,0 +1,139 @@
+"""Spans of the cycle, for whoever runs a collector of OpenTelemetry; without `[tracing] endpoint` they cost nothing.
+
+A span's trace id is bound into the log lines within it (`trace_id`), and is what an exemplar of a metric names. What another
+process does goes on with the same trace where it is told of it: `traceparent()` here, `span(…, parent=…)` there.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from daemon.config import secret_text, without_secrets
+from daemon.errors import BadConfig
+from daemon.log import bound
+from daemon.tables import TracingTable
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Tracer
+
+EXTRA = "[tracing] needs OpenTelemetry: pip install 'factd[otel]'"
+
+
+class _Tracing:
+    """Where this process's spans go; nowhere until `begin`."""
+
+    provider: "TracerProvider | None" = None
+    tracer: "Tracer | None" = None
+
+
+@contextmanager
+def span(name: str, *, parent: str = "", **attributes: Any) -> Iterator[None]:
+    """What happens within takes its time under this name. Also a decorator.
+
+    parent: a `traceparent` of another process, for where this one has no span. Attributes that are None are left out.
+    """
+    if _Tracing.tracer is None:
+        yield
+        return
+    from opentelemetry.trace import Status, StatusCode
+
+    known = {f"factd.{key}": value for key, value in attributes.items() if value is not None}
+    started = _Tracing.tracer.start_as_current_span(
+        name,
+        _context(parent),
+        attributes=known,
+        record_exception=False,  # its text and stack may hold secrets
+        set_status_on_exception=False,
+    )
+    with started as current, bound(trace_id=f"{current.get_span_context().trace_id:032x}"):
+        try:
+            yield
+        except BaseException as error:
+            text = without_secrets(f"{type(error).__name__}: {error}")
+            current.set_status(Status(StatusCode.ERROR, text))
+            raise
+
+
+def trace_id() -> str | None:
+    """The id of the trace that is under way, for an exemplar; None where there is none, or it is not kept."""
+    if _Tracing.tracer is None:
+        return None
+    from opentelemetry.trace import get_current_span
+
+    context = get_current_span().get_span_context()
+    kept = context.is_valid and context.trace_flags.sampled
+    return f"{context.trace_id:032x}" if kept else None
+
+
+def traceparent() -> str:
+    """The span that is under way, as https://www.w3.org/TR/trace-context writes it, for another process; empty: none."""
+    if _Tracing.tracer is None:
+        return ""
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get("traceparent", "")
+
+
+def _context(parent: str) -> "Context | None":
+    """Where a span belongs that names its parent; None: below the one that is under way."""
+    from opentelemetry.trace import get_current_span
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    if not parent or get_current_span().get_span_context().is_valid:
+        return None
+    return TraceContextTextMapPropagator().extract({"traceparent": parent})
+
+
+def begin(table: TracingTable) -> None:
+    """Send this process's spans to the configured collector; once. Raises: BadConfig: the extra is not installed."""
+    if not table.endpoint or _Tracing.provider is not None:
+        return
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    except ImportError as error:
+        raise BadConfig(EXTRA) from error
+    exporter = OTLPSpanExporter(
+        endpoint=table.endpoint, headers=_headers(table), timeout=table.timeout_seconds
+    )
+    begin_with(exporter, table)
+
+
+def begin_with(exporter: "SpanExporter", table: TracingTable) -> None:
+    """The same over any exporter."""
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+
+    about = {"service.name": table.service, "service.version": version("factd")}
+    provider = TracerProvider(
+        resource=Resource.create(about), sampler=ParentBasedTraceIdRatio(table.share)
+    )
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    _Tracing.provider, _Tracing.tracer = provider, provider.get_tracer("factd")
+
+
+def end() -> None:
+    """Send what is left, and no more after it."""
+    provider = _Tracing.provider
+    _Tracing.provider = _Tracing.tracer = None
+    if provider is not None:
+        provider.shutdown()
+
+
+def _headers(table: TracingTable) -> dict[str, str]:
+    """The collector's headers, a "name: value" a line. Raises: BadConfig."""
+    if table.headers_file is None:
+        return {}
+    lines = [line for line in secret_text(table.headers_file).splitlines() if line.strip()]
+    if any(":" not in line for line in lines):
+        raise BadConfig(f'{table.headers_file} must hold a "name: value" a line')
+    return {
+        name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }

@@ -1,0 +1,79 @@
+"""What prune deletes, and what it must not: everything that can still be published, rolled back to or explained."""
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from people import FEED, THINGS, Operator, update
+
+from daemon import retention
+from daemon.bootstrap import open_factd
+from store import run_queries, task_queries
+from store.operations import TaskStatus
+from store.releases import RunStatus
+
+
+def age(folder: Path, days: float) -> None:
+    """Let everything below a folder have been there for so long."""
+    then = time.time() - days * 86_400
+    for root, _, names in os.walk(folder):
+        for name in (".", *names):
+            os.utime(Path(root) / name, (then, then))
+
+
+def test_what_can_still_be_rolled_back_to_is_kept_and_the_rest_goes(tmp_path: Path) -> None:
+    operator = Operator(tmp_path)
+    path = operator.folder / "factd.toml"
+    path.write_text(path.read_text() + "\n[publish]\nkeep = 1\n")
+    for number, country in enumerate(("Germany", "Chile", "Egypt", "Stockholm")):
+        operator.ingest([update(THINGS[0], country, f"20{20 + number}-01-01")], f"{number}.jsonl")
+        operator("edit", "--publish")
+    factd = open_factd(path)
+    age(factd.config.state_dir / "candidates", 40)
+    age(factd.workspace / "values", 40)
+    on_disk = set(factd.publisher.numbers())
+    done = retention.prune(factd)
+    kept = {int(folder.name) for folder in factd.candidate_folder(0).parent.iterdir()}
+    assert done.candidates == 4 - len(kept)
+    assert done.values > 0
+    assert done.bytes > 0
+    assert kept >= {number for number in on_disk if number}
+    for number in sorted(on_disk):
+        operator("rollback", "--to", str(number))
+    operator("unfreeze")
+    operator("releases", "publish", "4")
+    assert operator("audit")["outcome"] == "passed"  # values that it needs are found again
+    factd.store.close()
+
+
+def test_what_is_young_is_kept(tmp_path: Path) -> None:
+    operator = Operator(tmp_path)
+    operator.ingest(FEED)
+    operator("edit", "--publish")
+    factd = open_factd(operator.folder / "factd.toml")
+    assert retention.prune(factd).said() == "0 candidates, 0 values, 0 rows, 0.0 MiB deleted"
+    factd.store.close()
+
+
+def test_old_runs_and_tasks_are_forgotten_but_for_the_last_of_each_job(tmp_path: Path) -> None:
+    operator = Operator(tmp_path)
+    factd = open_factd(operator.folder / "factd.toml")
+    old = factd.now() - timedelta(days=100)
+    with factd.store.begin() as session:
+        for minute in range(5):
+            moment = old + timedelta(minutes=minute)
+            run = run_queries.start_run(session, "pull", moment, now=moment)
+            assert run is not None
+            run_queries.finish_run(session, run, RunStatus.DONE, "", now=moment)
+        task_queries.add_task(session, "edit", {}, now=old)
+        held = task_queries.claim(session, "w", now=old)
+        assert held is not None
+        task_queries.note_death(session, held, "killed", "", now=old)
+        task_queries.end_task(session, held, TaskStatus.DONE, "", {}, now=old)
+    assert retention.prune(factd).rows == 4 + 1
+    with factd.store.begin() as session:
+        (last,) = run_queries.last_runs(session)
+        assert last.scheduled_for == old + timedelta(minutes=4)
+        assert task_queries.last_task(session, "edit") is None
+    factd.store.close()

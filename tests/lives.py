@@ -1,0 +1,155 @@
+"""Lives of factd in processes of their own, that end by SIGKILL at a status change that a test names."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.orm import Session
+
+SECONDS = 120
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(
+    ["daemon.worker", "daemon.loop", "editor.methods.memit", "editor.report"]
+)
+KILLED = -signal.SIGKILL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kill:
+    """A status change of a table, and whether the end comes just before or just after it is written for good."""
+
+    table: str
+    before: str
+    after: str
+    when: str
+
+    def arm(self) -> None:
+        """From now on this process is killed there."""
+        due = threading.Event()
+
+        def look(_: Connection, __: Any, statement: str, parameters: Any, *rest: Any) -> None:
+            values = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
+            changes = statement.startswith(f"UPDATE {self.table} SET") and "status=" in statement
+            if changes and self.after in values and self.before in values:
+                due.set()
+
+        def end(_: Any) -> None:
+            if due.is_set():
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        event.listen(Engine, "before_cursor_execute", look)
+        if self.when == "before":
+            event.listen(Engine, "commit", end)
+        else:
+            event.listen(Session, "after_commit", end)
+
+
+def lived(
+    life: Callable[[Path], None], config: Path, kill: Kill | None = None, *, ends_after: float = 0
+) -> int:
+    """The exit code of a life. ends_after: seconds after which it is killed, wherever it is."""
+    process = PROCESSES.Process(target=_live, args=(life, config, kill))
+    process.start()
+    process.join(timeout=ends_after or SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join(timeout=SECONDS)
+        if ends_after:
+            return KILLED
+        raise TimeoutError(f"{life.__name__} took longer than {SECONDS} s")
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _live(life: Callable[[Path], None], config: Path, kill: Kill | None) -> None:
+    if kill is not None:
+        kill.arm()
+    life(config)
+
+
+def cycle(config: Path) -> None:
+    """A daemon that has the clock, and a worker: one pull, one edit."""
+    from daemon import lease
+    from daemon.bootstrap import open_factd
+    from daemon.loop import Daemon
+    from daemon.worker import WorkerProcess
+    from store import lease_queries
+
+    factd = open_factd(config)
+    daemon, worker, over = Daemon(factd, config), WorkerProcess(factd), threading.Event()
+    daemon.supervisor.children = []  # the worker is a thread of this process: both die at once
+    daemon.held = lease.taken(factd, lease_queries.CLOCK)
+
+    def works() -> None:
+        while not over.wait(0.02):
+            daemon.supervisor.turn(leads=True)
+            worker._turn()
+
+    thread = threading.Thread(target=works, daemon=True)
+    thread.start()
+    for name in ("pull", "cycle"):
+        daemon.look(daemon.jobs[name])
+    until = time.monotonic() + SECONDS
+    while open_tasks(factd) and time.monotonic() < until:  # that a worker which died gave back
+        time.sleep(0.1)
+    over.set()
+    thread.join(timeout=SECONDS)
+    daemon.held.give_back()
+    factd.store.close()
+
+
+def open_tasks(factd: Any) -> list[Any]:
+    """What still waits or runs."""
+    from store import task_queries
+
+    with factd.store.begin() as session:
+        return task_queries.open_tasks(session)
+
+
+def roll_back(config: Path) -> None:
+    """Back to the base, and from there to the release again."""
+    from daemon import publishing
+    from daemon.bootstrap import open_factd
+    from daemon.lease import writing
+    from store import release_queries
+
+    factd = open_factd(config)
+    with writing(factd, seize=True) as own:
+        publishing.roll_back_to(own, 0, who="test", why="test")
+        with own.store.begin() as session:
+            release_queries.unfreeze(session, who="test", now=own.now())
+        publishing.publish(own, 1)
+    factd.store.close()
+
+
+def stop_in_the_middle(config: Path) -> None:
+    """A worker that is asked to stop while it edits, and puts its task back."""
+    from daemon.bootstrap import open_factd
+    from daemon.worker import Stopping, WorkerProcess
+
+    factd = open_factd(config)
+    worker = WorkerProcess(factd)
+    worker.stopping = True
+    with suppress(Stopping):
+        worker._turn()
+    factd.store.close()
+
+
+def refuse(config: Path) -> None:
+    """An operator refuses release 1."""
+    from daemon import approvals
+    from daemon.bootstrap import open_factd
+    from daemon.errors import Refused
+
+    factd = open_factd(config)
+    with suppress(Refused):
+        approvals.refuse(factd, 1, who="test", why="test")
+    factd.store.close()
