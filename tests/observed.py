@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemon.bootstrap import Factd, open_factd
 from daemon.config import load_config
 from daemon.metrics import Metrics, exposition
-from store import measured_queries, migrate, release_queries, source_queries
+from store import measured_queries, migrate, release_queries, run_queries, source_queries
 from store.measured import Audit, AuditOutcome, SetAside
 from store.operations_schema import (
     DeathRow,
@@ -97,10 +97,10 @@ def populate(factd: Factd, now: datetime) -> None:
         )
         release_queries.make_live(session, 1, now=now)
         release_queries.freeze(session, why="test", who="test", now=now - timedelta(hours=5))
-        run = release_queries.start_run(session, "cycle", now, now=now)
+        run = run_queries.start_run(session, "cycle", now, now=now)
         assert run
-        release_queries.finish_run(session, run.id, RunStatus.DONE, "", now=now)
-        release_queries.start_run(session, "audit", now, now=now)
+        run_queries.finish_run(session, run, RunStatus.DONE, "", now=now)
+        run_queries.start_run(session, "audit", now, now=now)
         source_queries.save_state(session, "drop_folder", failures=7, error="test")
     _running_things(factd, now)
 
