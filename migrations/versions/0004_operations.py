@@ -166,7 +166,9 @@ def upgrade() -> None:
     op.create_index("ix_releases_status", "releases", ["status"])
 
     # not in a batch, which would make the table anew: releases refer to it
-    narrowed = sa.Column("narrowed", sa.Boolean(), server_default=sa.false(), nullable=False)
+    narrowed: sa.Column[bool] = sa.Column(
+        "narrowed", sa.Boolean(), server_default=sa.false(), nullable=False
+    )
     op.add_column("candidates", narrowed)
     op.execute("UPDATE candidates SET narrowed = (status = 'rejected')")
     with op.batch_alter_table("runs") as batch_op:

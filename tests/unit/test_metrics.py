@@ -68,8 +68,9 @@ def test_the_database_is_told_as_it_stands(factd: Factd) -> None:
         ("factd_tasks", (("kind", "edit"), ("status", "running"))): 1,
         ("factd_task_waiting_timestamp_seconds", ()): at - 600,
         ("factd_task_silent_timestamp_seconds", ()): at - 600,
-        ("factd_worker_deaths_total", (("cause", "memory"),)): 2,
-        ("factd_worker_deaths_total", (("cause", "exit"),)): 1,  # a cause that is not in the set
+        ("factd_worker_deaths_in_hour", (("cause", "memory"),)): 2,
+        ("factd_worker_deaths_in_hour", (("cause", "exit"),)): 1,  # a cause that is not in the set
+        ("factd_worker_deaths_in_hour", (("cause", "stale"),)): 0,  # two hours ago
         ("factd_lease_epoch", (("lease", "clock"),)): 7,
         ("factd_lease_held", (("lease", "writer"),)): 0,
         ("factd_audit_failed", ()): 1,
