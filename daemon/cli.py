@@ -7,6 +7,7 @@ import typer
 
 from daemon import (
     commands,
+    commands_accounts,
     commands_backup,
     commands_bench,
     commands_checks,
@@ -44,6 +45,7 @@ for group in (
     commands_setup,
     commands_facts,
     commands_sources,
+    commands_accounts,
     commands_relations,
     commands,
     commands_model,

@@ -9,8 +9,10 @@ from daemon.commands_facts import said
 from daemon.commands_sources import source_line
 from daemon.console import show
 from daemon.lease import writing
+from daemon.overview import Overview, overview
 from daemon.terminal import Json, Why, opened, sentences
-from store import fact_queries, release_queries, run_queries, source_queries
+from store import fact_queries, release_queries
+from store.releases import Release
 
 releases_app = typer.Typer(no_args_is_help=True, help="Releases.")
 
@@ -92,57 +94,44 @@ def status(as_json: Json = False) -> None:
     """One screen: live release, queue, last runs, health."""
     with sentences():
         factd = opened()
+        found = overview(factd)
         with factd.store.read() as session:
-            counts = fact_queries.counts(session)
-            live = release_queries.live_release(session)
-            frozen = release_queries.frozen(session)
-            runs = run_queries.last_runs(session, limit=5)
-            last = release_queries.list_candidates(session, limit=1)
-            sources = source_queries.source_states(session)
-    data: dict[str, Any] = {
+            live = release_queries.live_release(session) if as_json else None
+    show(status_json(found, live), status_lines(found), as_json=as_json)
+
+
+def status_json(found: Overview, live: Release | None) -> dict[str, Any]:
+    """For programs; the live release with its facts."""
+    last, frozen, budget = found.candidate, found.frozen, found.budget
+    about = {"id": last.id, "status": last.status.value, "reasons": last.reasons} if last else None
+    return {
         "live": live.as_json() if live else None,
-        "published": factd.publisher.current(),
-        "facts": counts,
+        "published": found.published,
+        "facts": dict(found.facts),
+        "budget": {"capacity": budget.capacity, "used": budget.used, "left": budget.left},
         "frozen": frozen.why if frozen else None,
-        "last_candidate": {
-            "id": last[0].id,
-            "status": last[0].status.value,
-            "reasons": list(last[0].reasons),
-        }
-        if last
-        else None,
-        "sources": [source.as_json() for source in sources],
-        "runs": [
-            {
-                "job": r.job,
-                "status": r.status.value,
-                "at": r.started_at.isoformat(),
-                "detail": r.detail,
-            }
-            for r in runs
-        ],
+        "waiting": [release.number for release in found.waiting],
+        "last_candidate": about,
+        "sources": [source.as_json() for source in found.sources],
+        "runs": [run.as_json() for run in found.runs],
     }
-    lines = [
-        f"live      release {live.number}, {len(live.fact_ids)} facts, {live.why}"
-        if live
-        else "live      nothing"
-    ]
-    lines += [f"published version {data['published']}"]
-    lines += [
-        "facts     " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    ]
-    lines += [f"frozen    {frozen.why}"] if frozen else []
-    lines += (
-        [f"candidate {last[0].id} {last[0].status.value} {'; '.join(last[0].reasons)}"]
-        if last
-        else []
-    )
-    lines += [f"source    {source_line(source)}" for source in sources]
-    lines += [
+
+
+def status_lines(found: Overview) -> list[str]:
+    """For people."""
+    live, last, budget = found.live, found.candidate, found.budget
+    said = f"release {live.number}, {live.facts} facts, {live.why}" if live else "nothing"
+    counts = ", ".join(f"{count} {name}" for name, count in found.facts.items() if count)
+    lines = [f"live      {said}", f"published version {found.published}", f"facts     {counts}"]
+    lines += [f"budget    {budget.left} of {budget.capacity} facts left"]
+    lines += [f"frozen    {found.frozen.why}"] if found.frozen else []
+    lines += [f"waits     release {r.number}: `factd approve {r.number}`" for r in found.waiting]
+    lines += [f"candidate {last.id} {last.status.value} {'; '.join(last.reasons)}"] if last else []
+    lines += [f"source    {source_line(source)}" for source in found.sources]
+    return lines + [
         f"run       {r.job} {r.status.value} {r.started_at:%Y-%m-%d %H:%M:%S} {r.detail}"
-        for r in runs
+        for r in found.runs
     ]
-    show(data, lines, as_json=as_json)
 
 
 def freeze(why: Annotated[str, typer.Option("--why")], as_json: Json = False) -> None:

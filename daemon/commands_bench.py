@@ -128,6 +128,20 @@ def store(
         shown(bench.run(facts=facts, url=url), as_json)
 
 
+@bench_app.command()
+def console(
+    facts: Annotated[int, typer.Option(min=2000)] = 1_000_000,
+    releases: Annotated[int, typer.Option(min=1)] = 10_000,
+    url: Annotated[str, typer.Option(help="An empty database; a SQLite file without.")] = "",
+    as_json: Json = False,
+) -> None:
+    """The console and `factd status` on a full store (minutes)."""
+    with sentences():
+        from bench import console as bench
+
+        shown(bench.run(facts=facts, releases=releases, url=url), as_json)
+
+
 def add(app: typer.Typer) -> None:
     """The commands of this file."""
     app.add_typer(bench_app, name="bench")

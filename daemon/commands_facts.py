@@ -156,8 +156,8 @@ class Explained:
         return [*lines, f"releases  {carried or 'none'}"]
 
 
-def explained(factd: Factd, id_: str) -> Explained:
-    """Raises: NotFound."""
+def explained(factd: Factd, id_: str, *, newest: int | None = None) -> Explained:
+    """newest: only so many of the last releases are looked at. Raises: NotFound."""
     with factd.store.read() as session:
         fact = fact_queries.get_fact(session, id_)
         return Explained(
@@ -165,7 +165,7 @@ def explained(factd: Factd, id_: str) -> Explained:
             versions=tuple(fact_queries.history(session, *fact.update.pair)),
             verdicts=fact_queries.verdicts(session, *fact.update.pair),
             names=name_queries.names_of(session, fact.subject.id),
-            releases=release_queries.carrying(session, fact.id),
+            releases=release_queries.carrying(session, fact.id, newest=newest),
             beliefs=measured_queries.beliefs(session, [fact.id]).get(fact.id, []),
             set_aside=measured_queries.quarantine(session, fact_id=fact.id),
         )

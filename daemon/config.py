@@ -23,6 +23,7 @@ from daemon.tables import (
     BlameTable,
     ChecksTable,
     ConflictsTable,
+    ConsoleTable,
     HttpTable,
     LeaseTable,
     LimitsTable,
@@ -77,6 +78,7 @@ class Config(BaseSettings):
     http: HttpTable = HttpTable()
     notify: NotifyTable = NotifyTable()
     tracing: TracingTable = TracingTable()
+    console: ConsoleTable = ConsoleTable()
 
     @classmethod
     def settings_customise_sources(

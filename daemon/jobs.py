@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from daemon import planning, retention, tasks
+from daemon import approvals, dispatching, limits, planning, retention, tasks
 from daemon.bootstrap import Factd
 from daemon.errors import Busy
 from daemon.metrics import Metrics
@@ -99,3 +99,11 @@ def audit(factd: Factd, waiting: Waiting) -> str:
 def prune(factd: Factd) -> str:
     """Delete what is not kept."""
     return retention.prune(factd).said()
+
+
+def tell(factd: Factd) -> int:
+    """Find what people should know, and send what is due; the number of messages that arrived."""
+    with factd.store.read() as session:
+        spent = limits.used(session, factd.config.limits, factd.now())
+    reached = limits.reached(factd.config.limits, spent)
+    return dispatching.dispatch(factd, waiting=approvals.waiting(factd), limit=reached)

@@ -20,20 +20,23 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from daemon import jobs, lease
+from daemon import jobs, lease, systemd
 from daemon.bootstrap import Factd
 from daemon.hooks import hooks
 from daemon.http import Health
-from daemon.log import log
+from daemon.log import bound, log
 from daemon.metrics import Metrics
 from daemon.schedule import Schedule, cron_trigger, delay_seconds, due, is_overdue
 from daemon.supervisor import Supervisor
+from daemon.tracing import span
+from daemon.web.app import console
 from store import lease_queries, migrate, run_queries
 from store.errors import StaleState, StoreError
 from store.releases import Run, RunStatus
 
 STALE_SECONDS = 120  # /livez fails when the loop did not turn for so long
 TURN_SECONDS = 0.5
+TELL_SECONDS = 10  # between looks for what people should know
 JUMP_SECONDS = 5  # by which the wall clock may run apart from the monotonic one within a turn
 
 
@@ -76,6 +79,7 @@ class Daemon:
             factd.store, lease_queries.CLOCK, factd.config.lease.seconds, factd.now
         )
         self.held: lease.Held | None = None  # the clock
+        self.told = time.monotonic()  # when people were last told what they should know
         self.last_start: dict[str, float] = {}  # of each job, monotonic
         self.supervisor = Supervisor(factd, config_path, self.metrics.restarts)
         http = factd.config.http
@@ -86,6 +90,7 @@ class Daemon:
             live=self.not_live,
             ready=self.not_ready,
             hooks=hooks(factd),
+            console=console(factd) if factd.config.console.enabled else None,
         )
         self.clock = BackgroundScheduler(timezone=UTC)
         self.jobs = self._jobs()
@@ -131,6 +136,7 @@ class Daemon:
         self.health.start()
         self.clock.start()
         log.info("daemon started", port=self.health.port, pid=os.getpid())
+        systemd.ready()
         jumps = Jumps(self.factd.now)
         try:
             while not self.stopping.is_set() and turns != 0:
@@ -146,9 +152,11 @@ class Daemon:
     def turn(self) -> None:
         """One turn of the loop: sign of life, the lease, the workers."""
         self.beat = time.monotonic()
+        systemd.alive()
         try:
             self._see_to_lease()
             self.supervisor.turn(leads=self.leads())
+            self._tell()
         except StoreError as error:
             log.warning("the loop turned without the database", error=str(error))
 
@@ -163,9 +171,22 @@ class Daemon:
                 self._look_now()
         self.metrics.leading.set(float(self.leads()))
 
+    def _tell(self) -> None:
+        """Let people know what they should, in a thread of the clock: a channel that is slow holds up nothing."""
+        if self.leads() and time.monotonic() - self.told > TELL_SECONDS:
+            self.told = time.monotonic()
+            self.clock.add_job(self._dispatch, id="notices", replace_existing=True)
+
+    def _dispatch(self) -> None:
+        try:
+            jobs.tell(self.factd)
+        except StoreError as error:
+            log.warning("nobody was told", error=str(error))
+
     def stop(self) -> None:
         """End the workers, the clock and the server, and give the lease back, in this order."""
         self.stopping.set()
+        systemd.stopping()
         self.supervisor.stop()
         self.clock.shutdown(wait=True)
         if self.held is not None:
@@ -240,7 +261,8 @@ class Daemon:
             run = run_queries.start_run(session, job.name, moment, now=now, epoch=epoch)
         if run is None:
             return
-        status, detail = self._outcome(job)
+        with bound(run=run.id, job=job.name), span("run", job=job.name, run=run.id):
+            status, detail = self._outcome(job)
         if status is None:
             return  # the daemon stops or has lost the clock: the run is for whoever has it next
         if not self._ended(run, status, detail):

@@ -308,10 +308,22 @@ class LeaseTable(Table):
 
 
 class HttpTable(Table):
-    """[http] /metrics, /livez, /readyz"""
+    """[http] /metrics, /livez, /readyz, /hooks/NAME and the console"""
 
     host: str = "127.0.0.1"
     port: int = Field(default=9464, ge=0, le=65535)
+    secure_cookies: bool = False  # true behind a proxy that speaks TLS
+    proxies: tuple[str, ...] = ()  # addresses whose X-Forwarded-For is believed
+
+
+class ConsoleTable(Table):
+    """[console] the operator's pages and the JSON API on the port of [http]"""
+
+    enabled: bool = True
+    hosts: tuple[str, ...] = ()  # names it is reached by; 127.0.0.1 and localhost always are
+    session_minutes: int = Field(default=60, ge=1)  # without a request, until a login ends
+    session_hours: int = Field(default=12, ge=1)  # until it ends whatever happens
+    login_attempts: int = Field(default=10, ge=1)  # failed ones in a quarter of an hour, an account
 
 
 KINDS = (  # of notices, docs/notifications.md

@@ -60,7 +60,8 @@ def _edited(own: Factd, task: Task, tell: Tell) -> Outcome:
 
     tell("edit", planned.added)
     try:
-        found = editing.edit(own, who=WHO, why="the daemon's cycle", progress=progress)
+        why = str(task.arguments.get("why", "the daemon's cycle"))
+        found = editing.edit(own, who=WHO, why=why, progress=progress)
     except Refused as error:
         return Outcome(detail=f"waits: {error}")
     result = {"candidate": found.candidate, "new": len(planned.added), "size": task.size}

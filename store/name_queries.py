@@ -1,6 +1,6 @@
 """Names of things in the database, and who was renamed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from sqlalchemy import Table, bindparam, insert, select
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from store.chunks import chunks
 from store.facts import WRITTEN, FactUpdate
 from store.names import Names, joined, named
-from store.schema import EntityRow, FactRow
+from store.schema import EntityRow, FactRow, NameRow
 
 PARAMETERS = 800
 ENTITIES = cast(Table, EntityRow.__table__)
@@ -28,12 +28,24 @@ def note_names(session: Session, updates: Iterable[FactUpdate]) -> None:
         session.execute(insert(EntityRow), new)
     more = {id_: joined(there[id_], names) for id_, names in fresh.items() if id_ in there}
     changed = [_values(id_, names) for id_, names in more.items() if names != there[id_]]
+    _note_labels(session, fresh, there)
     if changed:
         columns: dict[str, Any] = {
             k: bindparam(f"new_{k}") for k in ("labels", "aliases", "renamed")
         }
         statement = ENTITIES.update().where(ENTITIES.c.id == bindparam("new_id")).values(columns)
         session.execute(statement, [{f"new_{k}": v for k, v in row.items()} for row in changed])
+
+
+def _note_labels(session: Session, fresh: Mapping[str, Names], there: Mapping[str, Names]) -> None:
+    """Let what was not called so before be found by its new labels."""
+    rows = [
+        {"name": name, "entity_id": id_}
+        for id_, names in fresh.items()
+        for name in names.folded - (there[id_].folded if id_ in there else frozenset())
+    ]
+    if rows:
+        session.execute(insert(NameRow), rows)
 
 
 def _names(labels: dict[str, dict[str, str]], aliases: dict[str, list[str]]) -> Names:

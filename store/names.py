@@ -1,10 +1,13 @@
 """Names of things, pure: every label that a source ever used, in a form whose union does not depend on order."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 
 from store.facts import FactUpdate
+
+LOOKED_FOR = 200  # characters of a name that a search compares
 
 Labels = Mapping[str, Mapping[str, str]]  # language -> label -> the last event time that used it
 
@@ -26,6 +29,11 @@ class Names:
         found = self.labels.get(language)
         return max(found, key=lambda label: (found[label], label)) if found else None
 
+    @property
+    def folded(self) -> frozenset[str]:
+        """Every label, as a search compares it."""
+        return frozenset(folded(label) for found in self.labels.values() for label in found)
+
     def changes(self) -> tuple[tuple[str, str, str], ...]:
         """(language, an earlier label, the current one)."""
         return tuple(
@@ -34,6 +42,11 @@ class Names:
             for label in sorted(found, key=lambda label: (found[label], label))
             if label != self.current(language)
         )
+
+
+def folded(name: str) -> str:
+    """A name as a search compares it: neither capitals nor compatibility forms matter."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()[:LOOKED_FOR]
 
 
 def joined(one: Names, other: Names) -> Names:

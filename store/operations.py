@@ -155,6 +155,16 @@ class Account:
     made_at: datetime
     disabled: bool
 
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`; without the secret."""
+        made = self.made_at.isoformat()
+        return {
+            "name": self.name,
+            "role": self.role.value,
+            "made_at": made,
+            "disabled": self.disabled,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
@@ -167,3 +177,25 @@ class Token:
     used_at: datetime | None
     expires_at: datetime | None
     revoked: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        times = {"made_at": self.made_at, "used_at": self.used_at, "expires_at": self.expires_at}
+        return {
+            "id": self.id,
+            "name": self.name,
+            "role": self.role.value,
+            **{name: at.isoformat() if at else None for name, at in times.items()},
+            "revoked": self.revoked,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """Somebody who is logged in."""
+
+    digest: str  # SHA-256 of the cookie
+    account: str
+    csrf: str  # what every form of this session must bring
+    made_at: datetime
+    seen_at: datetime

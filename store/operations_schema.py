@@ -7,7 +7,8 @@ from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, false,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from store.operations import Consent, DispatchStatus, Role, TaskStatus
-from store.schema import Base, UtcTime, one_of
+from store.schema import Base as Base
+from store.schema import UtcTime, one_of
 
 
 class LeaseRow(Base):

@@ -30,6 +30,7 @@ def create_candidate(
     row = CandidateRow(
         batch_id=batch_id,
         fact_ids=list(fact_ids),
+        fact_count=len(fact_ids),
         status=CandidateStatus.PLANNED,
         delta_id=None,
         report=None,
@@ -134,6 +135,7 @@ def create_release(
         candidate_id=candidate_id,
         delta_id=delta_id,
         fact_ids=list(fact_ids),
+        fact_count=len(fact_ids),
         status=ReleaseStatus.ACCEPTED,
         who=who,
         why=why,
@@ -254,10 +256,18 @@ def count_candidates(session: Session, *, since: datetime) -> int:
     return session.scalar(query) or 0
 
 
-def carrying(session: Session, fact_id: str) -> dict[int, ReleaseStatus]:
-    """The releases that hold a fact, the newest first; found in the database, without reading their long lists."""
+def carrying(
+    session: Session, fact_id: str, *, newest: int | None = None
+) -> dict[int, ReleaseStatus]:
+    """The releases that hold a fact, the newest first; found in the database, without reading their long lists.
+
+    newest: only so many of the last releases are looked at.
+    """
     held = cast(ReleaseRow.fact_ids, Text).contains(f'"{fact_id}"')
     query = select(ReleaseRow.number, ReleaseRow.status).where(held)
+    if newest is not None:
+        last = session.scalar(select(func.max(ReleaseRow.number))) or 0
+        query = query.where(ReleaseRow.number > last - newest)
     rows = session.execute(query.order_by(ReleaseRow.number.desc()))
     return {number: ReleaseStatus(status) for number, status in rows}
 
@@ -283,14 +293,14 @@ def freeze(session: Session, *, why: str, who: str, now: datetime) -> Flag:
     return Flag(name=FROZEN, why=why, who=who, since=now)
 
 
-def unfreeze(session: Session, *, who: str, now: datetime) -> bool:
+def unfreeze(session: Session, *, who: str, now: datetime, why: str = "") -> bool:
     """Go on; False where nothing was frozen."""
     row = session.get(FlagRow, FROZEN)
     if row is None:
         return False
     session.delete(row)
     session.flush()
-    record(session, who=who, what="unfreeze", why="", now=now)
+    record(session, who=who, what="unfreeze", why=why, now=now)
     return True
 
 

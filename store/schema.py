@@ -55,6 +55,11 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
 
 
+FOLDED = String().with_variant(
+    String(collation="C"), "postgresql"
+)  # so that an index finds prefixes
+
+
 def one_of(
     column: str,
     kind: type[StrEnum],
@@ -72,6 +77,7 @@ class FactRow(Base):
         one_of("status", FactStatus),
         Index(None, "subject_id", "relation"),
         Index("ix_facts_status", "status", "turn", "id"),
+        Index("ix_facts_tally", "status"),  # narrow, so that a million are counted in 100 ms
         Index("ix_facts_relation", "relation", "id"),
         Index("ix_facts_due_at", "due_at"),
         Index("ix_facts_channel", "channel", "subject_id"),
@@ -142,6 +148,16 @@ class EntityRow(Base):
     labels: Mapped[dict[str, Any]] = mapped_column(JSON)  # language -> label -> last event time
     aliases: Mapped[dict[str, Any]] = mapped_column(JSON)  # language -> names, sorted
     renamed: Mapped[bool]  # some language has had more than one label
+
+
+class NameRow(Base):
+    """A name as it is looked for, and a thing that has it as a label; prefixes are found in its one index."""
+
+    __tablename__ = "names"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    name: Mapped[str] = mapped_column(FOLDED, primary_key=True)
+    entity_id: Mapped[str] = mapped_column(primary_key=True)
 
 
 class SourceRow(Base):
@@ -227,6 +243,9 @@ class CandidateRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     batch_id: Mapped[str] = mapped_column(String(64))
     fact_ids: Mapped[list[str]] = mapped_column(JSON)
+    fact_count: Mapped[int] = mapped_column(
+        server_default="0"
+    )  # so that lists need not read the ids
     status: Mapped[str] = mapped_column(String(16))
     delta_id: Mapped[str | None] = mapped_column(String(64))
     report: Mapped[dict[str, Any] | None] = mapped_column(JSON)
@@ -246,6 +265,9 @@ class ReleaseRow(Base):
     candidate_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
     delta_id: Mapped[str | None] = mapped_column(String(64))
     fact_ids: Mapped[list[str]] = mapped_column(JSON)
+    fact_count: Mapped[int] = mapped_column(
+        server_default="0"
+    )  # so that lists need not read the ids
     status: Mapped[str] = mapped_column(String(16))
     who: Mapped[str]
     why: Mapped[str]

@@ -1,10 +1,38 @@
 """Running factd: leases, tasks of workers, approvals, notices, accounts; runs know their epoch."""
 
+import unicodedata
+
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0004"
 down_revision = "0003"
+
+
+FOLDED = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+LABELS = 5000  # entities whose labels are looked at in one step
+
+
+def note_labels(connection: sa.Connection) -> None:
+    """The labels that things have already, as they are looked for."""
+    names = sa.table("names", sa.column("name"), sa.column("entity_id"))
+    entities = sa.table("entities", sa.column("id"), sa.column("labels", sa.JSON))
+    last = ""
+    while True:
+        after = sa.select(entities).where(entities.c.id > last).order_by(entities.c.id)
+        rows = connection.execute(after.limit(LABELS)).all()
+        found = {
+            (unicodedata.normalize("NFKC", label).casefold().strip()[:200], row.id)
+            for row in rows
+            for labels in row.labels.values()
+            for label in labels
+        }
+        if found:
+            new = [{"name": name, "entity_id": id_} for name, id_ in sorted(found)]
+            connection.execute(sa.insert(names), new)
+        if not rows:
+            return
+        last = rows[-1].id
 
 
 def upgrade() -> None:
@@ -161,6 +189,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_sessions_account", "sessions", ["account"])
 
+    op.create_index("ix_facts_tally", "facts", ["status"])
+
     op.create_index("ix_candidates_status", "candidates", ["status"])
 
     op.create_index("ix_releases_status", "releases", ["status"])
@@ -171,6 +201,22 @@ def upgrade() -> None:
     )
     op.add_column("candidates", narrowed)
     op.execute("UPDATE candidates SET narrowed = (status = 'rejected')")
+    for table in ("candidates", "releases"):
+        with op.batch_alter_table(table) as batch_op:
+            batch_op.add_column(
+                sa.Column("fact_count", sa.Integer(), server_default="0", nullable=False)
+            )
+        op.execute(f"UPDATE {table} SET fact_count = json_array_length(fact_ids)")
+
+    op.create_table(
+        "names",
+        sa.Column("name", FOLDED, nullable=False),
+        sa.Column("entity_id", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "entity_id", name=op.f("pk_names")),
+        sqlite_with_rowid=False,
+    )
+    note_labels(op.get_bind())
+
     with op.batch_alter_table("runs") as batch_op:
         batch_op.add_column(sa.Column("epoch", sa.Integer(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("attempt", sa.Integer(), server_default="1", nullable=False))
@@ -184,6 +230,13 @@ def downgrade() -> None:
         batch_op.drop_index("ix_runs_status")
         batch_op.drop_column("attempt")
         batch_op.drop_column("epoch")
+
+    op.drop_index("ix_facts_tally", "facts")
+
+    op.drop_table("names")
+    for table in ("candidates", "releases"):
+        with op.batch_alter_table(table) as batch_op:
+            batch_op.drop_column("fact_count")
 
     op.drop_index("ix_releases_status", "releases")
 

@@ -4,9 +4,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from conftest import NOW
 from sqlalchemy import text
 
+import migrations
 from store import migrate, release_queries, run_queries
 from store.errors import IllegalMove, NotFound, SchemaOutdated, StaleState, StoreError
 from store.releases import CandidateStatus, ReleaseStatus, RunStatus
@@ -125,6 +127,12 @@ def test_the_migrations_make_just_the_schema_of_the_program(tmp_path: Path) -> N
     assert migrate.upgrade(url) == migrate.head()
     migrate.check(url)
     assert migrate.differences(url) == []
+
+
+def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
+    folder = Path(migrations.__file__).parent
+    found = ScriptDirectory(str(folder)).get_current_head()
+    assert migrate.head() == found
 
 
 def test_a_populated_database_goes_down_and_up_again(store: Store) -> None:

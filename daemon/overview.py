@@ -1,0 +1,79 @@
+"""How factd stands, on one screen: for `factd status`, the console's first page and its API."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from daemon import approvals
+from daemon.bootstrap import Factd
+from store import (
+    fact_queries,
+    overview_queries,
+    release_queries,
+    run_queries,
+    source_queries,
+    task_queries,
+)
+from store.facts import FactStatus
+from store.operations import Task, Worker
+from store.overview_queries import CandidateLine, ReleaseLine
+from store.releases import Flag, Run
+from store.source_queries import SourceState
+
+RUNS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How many facts the edited layers still hold."""
+
+    capacity: int
+    used: int  # by the live release
+    pending: int  # facts that wait
+
+    @property
+    def left(self) -> int:
+        """Facts that may come."""
+        return max(0, self.capacity - self.used)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """What an operator wants to know first."""
+
+    at: datetime
+    live: ReleaseLine | None
+    published: int | None  # what the publisher serves
+    frozen: Flag | None
+    facts: Mapping[str, int]  # by status
+    budget: Budget
+    waiting: tuple[ReleaseLine, ...]  # for an operator's word
+    candidate: CandidateLine | None  # the newest
+    sources: tuple[SourceState, ...]
+    tasks: tuple[Task, ...]  # that wait or run
+    workers: tuple[Worker, ...]
+    runs: tuple[Run, ...]  # the newest first
+
+
+def overview(factd: Factd) -> Overview:
+    """All of it; a handful of short queries."""
+    waiting = [release.number for release in approvals.waiting(factd)]
+    with factd.store.read() as session:
+        counts = fact_queries.counts(session)
+        live = overview_queries.live(session)
+        used, capacity = live.facts if live else 0, factd.config.planning.capacity
+        pending = counts[FactStatus.PENDING]
+        return Overview(
+            at=factd.now(),
+            live=live,
+            published=factd.publisher.current(),
+            frozen=release_queries.frozen(session),
+            facts=counts,
+            budget=Budget(capacity=capacity, used=used, pending=pending),
+            waiting=tuple(overview_queries.release(session, number) for number in waiting),
+            candidate=next(iter(overview_queries.candidates(session, limit=1)), None),
+            sources=tuple(source_queries.source_states(session)),
+            tasks=tuple(task_queries.open_tasks(session)),
+            workers=tuple(task_queries.workers(session)),
+            runs=tuple(run_queries.last_runs(session, limit=RUNS)),
+        )

@@ -1,0 +1,207 @@
+"""The JSON API under /api/v1: everything that the pages do. Errors are {"error": one sentence}."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from daemon.commands_facts import explained
+from daemon.overview import overview
+from daemon.web import lists, shapes
+from daemon.web.accounts import Caller
+from daemon.web.actions import ACTIONS, LARGEST, Action, reason
+from daemon.web.desk import (
+    BEARER,
+    COOKIE,
+    CSRF_HEADER,
+    Asking,
+    Desk,
+    Looking,
+    Operating,
+    from_here,
+    same_token,
+)
+from daemon.web.guard import address_of
+from daemon.web.lists import LIMIT, LONGEST, MOST
+from store import overview_queries, release_queries
+
+CARRIED = 50  # releases that are looked through for a fact
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": shapes.Problem} for status in (400, 401, 403, 404, 409, 422, 503)
+}
+api = APIRouter(
+    prefix="/api/v1", responses=PROBLEMS, dependencies=[Depends(BEARER), Depends(COOKIE)]
+)
+
+Number = Annotated[int, Path(ge=0, le=LARGEST)]
+FactId = Annotated[str, Path(pattern="^[0-9a-f]{1,16}$")]
+After = Annotated[str, Query(max_length=1000, description="`next` of the part before.")]
+Limit = Annotated[int, Query(ge=1, le=MOST)]
+Word = Annotated[str, Query(max_length=LONGEST)]
+
+
+@api.post("/session", responses={429: {"model": shapes.Problem}})
+def log_in(
+    request: Request, response: Response, given: shapes.Credentials, desk: Asking
+) -> shapes.Me:
+    """Log in: a cookie, and the token that unsafe calls bring as X-CSRF-Token."""
+    from_here(request)
+    table = desk.factd.config.http
+    address = address_of(request, table.proxies)
+    before = request.cookies.get(desk.cookie, "")
+    cookie = desk.door.login(given.name, given.password, address, before=before)
+    set_cookie(response, desk, cookie)
+    caller = desk.door.of_cookie(cookie)
+    role = caller.role.value if caller else ""
+    return shapes.Me(name=given.name, role=role, csrf=caller.csrf if caller else None)
+
+
+@api.delete("/session", status_code=204)
+def log_out(request: Request, response: Response, desk: Asking, caller: Looking) -> None:
+    """The session is over."""
+    if caller.csrf:
+        from_here(request)
+        same_token(caller, request.headers.get(CSRF_HEADER, ""))
+        desk.door.logout(request.cookies.get(desk.cookie, ""))
+        response.delete_cookie(desk.cookie, path="/", secure=desk.factd.config.http.secure_cookies)
+
+
+def set_cookie(response: Response, desk: Desk, cookie: str) -> None:
+    """Of no use to scripts or other sites; it ends with the browser, the session ends sooner."""
+    secure = desk.factd.config.http.secure_cookies
+    response.set_cookie(
+        desk.cookie, cookie, httponly=True, samesite="strict", path="/", secure=secure
+    )
+
+
+@api.get("/me")
+def me(caller: Looking) -> shapes.Me:
+    """Who asks, and what they may do."""
+    return shapes.Me(name=caller.name, role=caller.role.value, csrf=caller.csrf or None)
+
+
+@api.get("/overview")
+def show_overview(desk: Asking, _: Looking) -> shapes.OverviewShape:
+    """Live release, queue, sources, last runs, budget left."""
+    return shapes.OverviewShape.model_validate(overview(desk.factd))
+
+
+@api.get("/facts")
+def list_facts(
+    desk: Asking,
+    _: Looking,
+    q: Word = "",
+    status: Word = "",
+    relation: Word = "",
+    source: Word = "",
+    after: After = "",
+    limit: Limit = LIMIT,
+) -> shapes.Page[shapes.FactShape]:
+    """Facts by the start of a subject's name or of a fact's id, or a subject's whole id; by status, relation, source.
+
+    A part may hold fewer than `limit` items, even none, and still have a `next`: a bounded number of rows is looked through.
+    """
+    what = lists.wanted(text=q, status=status, relation=relation, source=source)
+    found = lists.facts(desk.factd, what, after=after, limit=limit)
+    items = [shapes.FactShape.model_validate(fact.as_json()) for fact in found.items]
+    return shapes.Page(items=items, next=found.next)
+
+
+@api.get("/facts/{id_}")
+def show_fact(desk: Asking, _: Looking, id_: FactId) -> shapes.FactDetail:
+    """One fact, by its id or the unique start of it: who said it, its history, verdicts, and the releases that hold it."""
+    return shapes.FactDetail.model_validate(explained(desk.factd, id_, newest=CARRIED).as_json())
+
+
+@api.get("/candidates")
+def list_candidates(
+    desk: Asking, _: Looking, after: After = "", limit: Limit = LIMIT
+) -> shapes.Page[shapes.CandidateShape]:
+    """The newest first."""
+    found = lists.candidates(desk.factd, after=after, limit=limit)
+    return shapes.Page(
+        items=[shapes.CandidateShape.model_validate(one) for one in found.items], next=found.next
+    )
+
+
+@api.get("/candidates/{id_}")
+def show_candidate(desk: Asking, _: Looking, id_: Number) -> shapes.CandidateDetail:
+    """One candidate with what was measured and decided."""
+    with desk.factd.store.read() as session:
+        line = overview_queries.candidate(session, id_)
+        made = release_queries.candidate(session, id_)
+        release = overview_queries.release_of(session, id_)
+    report = made.report or {}
+    return shapes.CandidateDetail(
+        **shapes.CandidateShape.model_validate(line).model_dump(),
+        release=release.number if release else None,
+        fact_ids=list(made.fact_ids),
+        decision=report.get("decision") or {},
+        measurements=list(report.get("measurements") or ()),
+        set_aside=list(report.get("set_aside") or ()),
+    )
+
+
+@api.get("/releases")
+def list_releases(
+    desk: Asking, _: Looking, after: After = "", limit: Limit = LIMIT
+) -> shapes.Page[shapes.ReleaseShape]:
+    """The newest first."""
+    found = lists.releases(desk.factd, after=after, limit=limit)
+    return shapes.Page(
+        items=[shapes.ReleaseShape.model_validate(one) for one in found.items], next=found.next
+    )
+
+
+@api.get("/releases/{number}")
+def show_release(desk: Asking, _: Looking, number: Number) -> shapes.ReleaseDetail:
+    """One release with the ids of its facts."""
+    with desk.factd.store.read() as session:
+        line = overview_queries.release(session, number)
+        held = release_queries.release(session, number).fact_ids
+    about = shapes.ReleaseShape.model_validate(line).model_dump()
+    return shapes.ReleaseDetail(**about, fact_ids=list(held))
+
+
+@api.get("/audit")
+def list_audit(
+    desk: Asking, _: Looking, after: After = "", limit: Limit = LIMIT
+) -> shapes.Page[shapes.AuditShape]:
+    """What was done, by whom and why, the newest first."""
+    found = lists.audit(desk.factd, after=after, limit=limit)
+    return shapes.Page(
+        items=[shapes.AuditShape.model_validate(one) for one in found.items], next=found.next
+    )
+
+
+def _doing(action: Action) -> Callable[..., shapes.Done]:
+    """The call that does an action."""
+
+    def do(desk: Desk, caller: Caller, target: str, given: shapes.Reason) -> shapes.Done:
+        action.perform(desk.factd, target, caller.name, reason(given.why))
+        return shapes.Done(done=action.done.format(target))
+
+    def on_release(
+        desk: Asking, caller: Operating, number: Number, given: shapes.Reason
+    ) -> shapes.Done:
+        return do(desk, caller, str(number), given)
+
+    def on_fact(desk: Asking, caller: Operating, id_: FactId, given: shapes.Reason) -> shapes.Done:
+        return do(desk, caller, id_, given)
+
+    def on_all(desk: Asking, caller: Operating, given: shapes.Reason) -> shapes.Done:
+        return do(desk, caller, "", given)
+
+    calls: dict[str, Callable[..., shapes.Done]] = {"release": on_release, "fact": on_fact}
+    return calls.get(action.kind, on_all)
+
+
+PATHS = {"release": "/releases/{number}/", "fact": "/facts/{id_}/", "": "/"}
+for action in ACTIONS.values():
+    call = api.post(
+        PATHS[action.kind] + action.name,
+        name=action.name,
+        operation_id=action.name,
+        description=action.means,
+    )
+    call(_doing(action))

@@ -1,0 +1,81 @@
+"""The console as an ASGI app, made from factd."""
+
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from daemon.bootstrap import Factd
+from daemon.errors import FactdError
+from daemon.log import log
+from daemon.web.accounts import Door
+from daemon.web.answers import refusal
+from daemon.web.api import api
+from daemon.web.desk import Desk
+from daemon.web.errors import Turned
+from daemon.web.guard import Guard
+from daemon.web.pages import pages
+from store.errors import IllegalMove, NotFound, StaleState, StoreError
+
+STATIC = Path(__file__).parent / "static"
+ANYWHERE = ("0.0.0.0", "::", "")
+
+
+def console(factd: Factd) -> ASGIApp:
+    """The console behind its guard."""
+    http, table = factd.config.http, factd.config.console
+    named = () if http.host in ANYWHERE else (http.host,)
+    hosts = (*table.hosts, *named)
+    return Guard(application(factd), hosts=hosts, secure=http.secure_cookies)
+
+
+def application(factd: Factd) -> FastAPI:
+    """Pages and API."""
+    app = FastAPI(
+        title="factd",
+        version="1",
+        summary="Keeps the factual knowledge inside an open-weight language model current.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.desk = Desk(factd=factd, door=Door(factd.store, factd.config.console, factd.now))
+    app.include_router(api)
+    app.include_router(pages)
+    app.mount("/static", StaticFiles(directory=STATIC))
+    for kind in (FactdError, StoreError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, _refused)
+    return app
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    status, sentence, headers = 500, "something broke; the log says what", dict[str, str]()
+    if isinstance(error, FactdError | StoreError):
+        status, sentence = status_of(error), str(error)
+        wait = getattr(error, "retry_seconds", None)
+        headers = {"Retry-After": f"{wait:.0f}"} if wait else {}
+    elif isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        status, sentence = 422, f"{where}: {first['msg']}" if where else str(first["msg"])
+    elif isinstance(error, HTTPException):
+        status, sentence = error.status_code, str(error.detail)
+        headers = dict(error.headers or {})
+    else:
+        log.error("request broke", path=request.url.path, error=repr(error))
+    return refusal(request, status, sentence, headers)
+
+
+def status_of(error: FactdError | StoreError) -> int:
+    """The HTTP status that an error means."""
+    if isinstance(error, Turned):
+        return error.status
+    if isinstance(error, NotFound):
+        return 404
+    if isinstance(error, FactdError | StaleState | IllegalMove):
+        return 409
+    return 503

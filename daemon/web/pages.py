@@ -1,0 +1,232 @@
+"""The pages. What changes something is a form with its session's token and a reason, confirmed on a page of its own."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+
+from daemon.commands_facts import explained
+from daemon.overview import overview
+from daemon.pages import words
+from daemon.web import lists, views
+from daemon.web.actions import Action, action_named, number, reason
+from daemon.web.answers import page
+from daemon.web.api import CARRIED, FactId, Number, set_cookie
+from daemon.web.desk import Asking, Desk, Form, Looking, OperatingByForm, same_token
+from daemon.web.errors import Mistaken, Turned
+from daemon.web.guard import REPORTS, address_of
+from daemon.web.lists import LIMIT
+from store import fact_queries, overview_queries, release_queries
+from store.errors import NotFound
+from store.facts import Fact, FactStatus
+
+pages = APIRouter(include_in_schema=False)
+Given = Annotated[str, Query()]
+FACTS_SHOWN = 100  # of a release
+
+
+@pages.get("/login")
+def login_page(request: Request, next: Given = "/") -> Response:
+    """The form."""
+    return page("login.html", request, None, next=views.safe_path(next), name="", problem="")
+
+
+@pages.post("/login")
+def log_in(request: Request, desk: Asking, form: Form) -> Response:
+    """A new session, or why not."""
+    name, back = form.get("name", ""), views.safe_path(form.get("next", "/"))
+    address = address_of(request, desk.factd.config.http.proxies)
+    before = request.cookies.get(desk.cookie, "")
+    try:
+        cookie = desk.door.login(name, form.get("password", ""), address, before=before)
+    except Turned as error:
+        more = {"next": back, "name": name, "problem": str(error)}
+        return page("login.html", request, None, status=error.status, **more)
+    answer = RedirectResponse(back, status_code=303)
+    set_cookie(answer, desk, cookie)
+    return answer
+
+
+@pages.post("/logout")
+def log_out(request: Request, desk: Asking, caller: Looking, form: Form) -> Response:
+    """The session is over."""
+    same_token(caller, form.get("csrf", ""))
+    desk.door.logout(request.cookies.get(desk.cookie, ""))
+    answer = RedirectResponse("/login", status_code=303)
+    secure = desk.factd.config.http.secure_cookies
+    answer.delete_cookie(desk.cookie, path="/", secure=secure, httponly=True, samesite="strict")
+    return answer
+
+
+@pages.get("/")
+def overview_page(request: Request, desk: Asking, caller: Looking) -> Response:
+    """How factd stands."""
+    seen = overview(desk.factd)
+    return page("overview.html", request, caller, seen=seen, statuses=views.SHOWN_STATUSES)
+
+
+@pages.get("/facts")
+def facts_page(
+    request: Request,
+    desk: Asking,
+    caller: Looking,
+    q: Given = "",
+    status: Given = "",
+    relation: Given = "",
+    source: Given = "",
+    after: Given = "",
+) -> Response:
+    """Facts that are looked for."""
+    given = {"q": q, "status": status, "relation": relation, "source": source}
+    what = lists.wanted(text=q, status=status, relation=relation, source=source)
+    found = lists.facts(desk.factd, what, after=after)
+    return page(
+        "facts.html",
+        request,
+        caller,
+        given=given,
+        rows=[(fact, _said(desk, fact)) for fact in found.items],
+        more=views.linked("/facts", {**given, "after": found.next}) if found.next else "",
+        begun=bool(after),
+        statuses=list(FactStatus),
+        relations=sorted((r.id, r.name) for r in desk.factd.catalogue.values()),
+        sources=sorted(desk.factd.sources),
+    )
+
+
+def _said(desk: Desk, fact: Fact) -> str:
+    return words(fact, desk.factd)
+
+
+@pages.get("/facts/{id_}")
+def fact_page(request: Request, desk: Asking, caller: Looking, id_: FactId) -> Response:
+    """Everything that is known about a fact."""
+    found = explained(desk.factd, id_, newest=CARRIED)
+    return page(
+        "fact.html",
+        request,
+        caller,
+        found=found,
+        said=_said(desk, found.fact),
+        versions=[(version, _said(desk, version)) for version in found.versions],
+        carried=CARRIED,
+        gone=found.fact.status in (FactStatus.WITHDRAWN, FactStatus.NOTICE),
+    )
+
+
+@pages.get("/candidates")
+def candidates_page(request: Request, desk: Asking, caller: Looking, after: Given = "") -> Response:
+    """The newest first."""
+    found = lists.candidates(desk.factd, after=after)
+    more = views.linked("/candidates", {"after": found.next}) if found.next else ""
+    return page("candidates.html", request, caller, rows=found.items, more=more)
+
+
+@pages.get("/candidates/{id_}")
+def candidate_page(request: Request, desk: Asking, caller: Looking, id_: Number) -> Response:
+    """What was decided about a candidate, and its report."""
+    with desk.factd.store.read() as session:
+        line = overview_queries.candidate(session, id_)
+        report = release_queries.candidate(session, id_).report or {}
+        release = overview_queries.release_of(session, id_)
+    return page(
+        "candidate.html",
+        request,
+        caller,
+        line=line,
+        release=release,
+        decision=report.get("decision") or {},
+        findings=views.findings(report.get("decision") or {}),
+        set_aside=report.get("set_aside") or (),
+        report=(desk.factd.candidate_folder(id_) / "report.html").is_file(),
+        figure=views.figure,
+    )
+
+
+@pages.get("/candidates/{id_}/report")
+def report_file(desk: Asking, _: Looking, id_: Number) -> Response:
+    """The candidate's report, a static page with fewer rights than ours. Raises: NotFound."""
+    path = desk.factd.candidate_folder(id_) / "report.html"
+    if not path.is_file():
+        raise NotFound(f"candidate {id_} has no report; it is written when its checks are done")
+    return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": REPORTS})
+
+
+@pages.get("/releases")
+def releases_page(request: Request, desk: Asking, caller: Looking, after: Given = "") -> Response:
+    """The newest first."""
+    found = lists.releases(desk.factd, after=after)
+    more = views.linked("/releases", {"after": found.next}) if found.next else ""
+    return page("releases.html", request, caller, rows=found.items, more=more)
+
+
+@pages.get("/releases/{number}")
+def release_page(request: Request, desk: Asking, caller: Looking, number: Number) -> Response:
+    """One release and its facts."""
+    with desk.factd.store.read() as session:
+        line = overview_queries.release(session, number)
+        ids = release_queries.release(session, number).fact_ids[:FACTS_SHOWN]
+        held = fact_queries.facts_by_id(session, ids)
+    rows = [(fact, _said(desk, fact)) for fact in held]
+    ready = desk.factd.publisher.has(number)
+    return page("release.html", request, caller, line=line, rows=rows, ready=ready)
+
+
+@pages.get("/audit")
+def audit_page(request: Request, desk: Asking, caller: Looking, after: Given = "") -> Response:
+    """What was done, the newest first."""
+    found = lists.audit(desk.factd, after=after, limit=LIMIT)
+    more = views.linked("/audit", {"after": found.next}) if found.next else ""
+    return page("audit.html", request, caller, rows=found.items, more=more)
+
+
+@pages.get("/actions/{name}")
+@pages.get("/actions/{name}/{target}")
+def confirm_page(
+    request: Request, desk: Asking, caller: Looking, name: str, target: str = ""
+) -> Response:
+    """What would follow, and the form that asks for a reason. Raises: Forbidden, NotFound."""
+    caller.may_operate()
+    action = action_named(name)
+    more: dict[str, Any] = {"target": target, "problem": "", "why": ""}
+    about = _about(desk, action, target)
+    return page("confirm.html", request, caller, action=action, about=about, **more)
+
+
+@pages.post("/actions/{name}")
+@pages.post("/actions/{name}/{target}")
+def act(
+    request: Request,
+    desk: Asking,
+    caller: OperatingByForm,
+    form: Form,
+    name: str,
+    target: str = "",
+) -> Response:
+    """Do it, and go to what it was about."""
+    action = action_named(name)
+    about = _about(desk, action, target)
+    try:
+        why = reason(form.get("why", ""))
+    except Mistaken as error:
+        more: dict[str, Any] = {"target": target, "problem": str(error), "why": form.get("why", "")}
+        return page("confirm.html", request, caller, status=422, action=action, about=about, **more)
+    action.perform(desk.factd, target, caller.name, why)
+    there = views.linked(action.page(target), {"done": action.name, "of": target})
+    return RedirectResponse(there, status_code=303)
+
+
+def _about(desk: Desk, action: Action, target: str) -> str:
+    """What an action is about, in words. Raises: NotFound: there is no such thing."""
+    if action.kind == "release":
+        with desk.factd.store.read() as session:
+            line = overview_queries.release(session, number(target))
+        return (
+            f"{views.count(line.facts, 'fact')}, made {views.utc(line.created_at)} UTC: {line.why}"
+        )
+    if action.kind == "fact":
+        with desk.factd.store.read() as session:
+            return _said(desk, fact_queries.get_fact(session, target))
+    if target:
+        raise NotFound(f"{action.name} is about all of factd")
+    return ""

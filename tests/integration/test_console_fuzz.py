@@ -1,0 +1,98 @@
+"""schemathesis asks the JSON API all that its OpenAPI allows, and more: no answer is a 5xx, each is of its schema."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import schemathesis
+from conftest import NOW, claim, fresh_database, jsonl
+from fastapi import FastAPI
+from hypothesis import HealthCheck, settings
+from prometheus_client import CollectorRegistry
+from schemathesis.checks import not_a_server_error, response_schema_conformance
+
+from daemon.bootstrap import Factd, build
+from daemon.config import load_config
+from daemon.http import Health
+from daemon.pulling import ingest_file
+from daemon.web.accounts import digest, new_token
+from daemon.web.api import api
+from daemon.web.app import console
+from store import account_queries, release_queries
+from store.operations import Role
+
+EXAMPLES = 8  # of each call, beside those that cover its parameters
+MANY = 300
+CHECKS = [not_a_server_error, response_schema_conformance]
+
+
+def filled(folder: Path, backend: str) -> tuple[Factd, str]:
+    """A store with facts, candidates and releases in every state, and a token that may do anything."""
+    path = folder / "factd.toml"
+    path.write_text(
+        f'[model]\npath = "model"\n[store]\nurl = "{fresh_database(backend, folder)}"\n'
+    )
+    factd, secret = build(load_config(path)), new_token()
+    ingest_file(factd, jsonl(folder / "x.jsonl", [claim("HR", "EUR"), claim("FR", "EUR")]))
+    with factd.store.begin() as session:
+        release_queries.ensure_base(session, now=NOW)
+        more = {"who": "test", "why": "edit", "now": NOW, "fact_ids": ["0000000000000000"]}
+        for number in range(3):
+            made = release_queries.create_candidate(
+                session, batch_id=f"{number}", fact_ids=["0000000000000000"], now=NOW
+            )
+            release_queries.create_release(session, candidate_id=made.id, delta_id=None, **more)
+        account_queries.add_token(session, "test", Role.OPERATE, digest(secret), now=factd.now())
+    return factd, secret
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, backend: str) -> Iterator[tuple[str, str]]:
+    factd, secret = filled(tmp_path_factory.mktemp("fuzz"), backend)
+    registry = CollectorRegistry()
+    health = Health("127.0.0.1", 0, registry, live=str, ready=str, hooks={}, console=console(factd))
+    health.start()
+    yield f"http://127.0.0.1:{health.port}", secret
+    health.stop()
+    factd.store.close()
+
+
+def described() -> schemathesis.BaseSchema:
+    """What the API says of itself."""
+    app = FastAPI(title="factd", version="1")
+    app.include_router(api)
+    found: schemathesis.BaseSchema = schemathesis.openapi.from_dict(app.openapi())
+    return found
+
+
+schema = described()
+
+
+def asked(case: schemathesis.Case, place: tuple[str, str]) -> None:
+    headers = {"Authorization": f"Bearer {place[1]}"}
+    case.call_and_validate(place[0], headers=headers, checks=CHECKS)
+
+
+def bounded(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@schema.parametrize()
+@bounded(EXAMPLES)
+def test_no_question_breaks_the_api(case: schemathesis.Case, place: tuple[str, str]) -> None:
+    asked(case, place)
+
+
+@pytest.mark.slow
+@schema.parametrize()
+@bounded(MANY)
+def test_no_question_of_many_breaks_the_api(
+    case: schemathesis.Case, place: tuple[str, str]
+) -> None:
+    asked(case, place)
