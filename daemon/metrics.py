@@ -31,7 +31,7 @@ factd_workers_seen_timestamp_seconds 1.79e+09
 factd_tasks{kind="edit",status="waiting"} 0
 factd_task_waiting_timestamp_seconds 0
 factd_task_silent_timestamp_seconds 0
-factd_worker_deaths_total{cause="memory"} 1
+factd_worker_deaths_in_hour{cause="memory"} 1
 factd_worker_restarts_total{cause="memory"} 1
 factd_source_frozen{source="wikidata"} 0
 factd_source_failures{source="wikidata"} 0

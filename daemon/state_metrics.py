@@ -169,11 +169,11 @@ def _of_workers(found: Figures) -> Iterator[Metric]:
     yield since("factd_task_waiting", "The oldest task that waits", workers.waiting_since)
     text = "The last sign of life of the worker that has been silent longest at a task"
     yield since("factd_task_silent", text, workers.silent_since)
-    deaths = CounterMetricFamily("factd_worker_deaths", "Workers that died.", labels=["cause"])
-    for cause in CAUSES:
-        mine = [n for given, n in workers.deaths.items() if cause_of(given) == cause]
-        deaths.add_metric([cause], sum(mine))
-    yield deaths
+    deaths = dict.fromkeys(CAUSES, 0)
+    for given, count in workers.deaths.items():
+        deaths[cause_of(given)] += count
+    text = "Workers that died at a task, in the last hour."
+    yield labelled("factd_worker_deaths_in_hour", text, "cause", deaths)
 
 
 def _of_sources(found: Figures) -> Iterator[Metric]:

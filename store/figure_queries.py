@@ -26,6 +26,9 @@ from store.schema import CandidateRow, FactRow, ReleaseRow, RunRow
 
 NEXT = 1000  # facts, the first by turn, among which the oldest is looked for
 ALIVE = timedelta(seconds=60)  # a worker that was seen within
+LATELY = timedelta(
+    hours=1
+)  # deaths; older ones are forgotten some day, so that a counter would fall
 
 
 def figures(
@@ -130,6 +133,7 @@ def _workers(session: Session, now: datetime) -> WorkerFigures:
     waiting, running = TaskRow.status == TaskStatus.WAITING, TaskRow.status == TaskStatus.RUNNING
     kinds = select(TaskRow.kind, TaskRow.status, func.count()).where(waiting | running)
     rows = session.execute(kinds.group_by(TaskRow.kind, TaskRow.status))
+    died = select(DeathRow.cause, func.count()).where(DeathRow.at >= now - LATELY)
     at_work = select(func.min(WorkerRow.seen_at)).join(TaskRow, TaskRow.id == WorkerRow.task_id)
     return WorkerFigures(
         alive=_count(session, select(WorkerRow.name).where(WorkerRow.seen_at >= now - ALIVE)),
@@ -137,7 +141,7 @@ def _workers(session: Session, now: datetime) -> WorkerFigures:
         tasks={(kind, status): count for kind, status, count in rows},
         waiting_since=session.scalar(select(func.min(TaskRow.created_at)).where(waiting)),
         silent_since=session.scalar(at_work.where(running)),
-        deaths=_by(session, DeathRow.cause),
+        deaths=_pairs(session, died.group_by(DeathRow.cause)),
     )
 
 

@@ -46,7 +46,7 @@ class WorkerFigures:
     tasks: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (kind, status), open ones
     waiting_since: datetime | None = None  # the oldest task that waits
     silent_since: datetime | None = None  # the oldest sign of life among those that work
-    deaths: Mapping[str, int] = field(default_factory=dict)  # by cause, ever
+    deaths: Mapping[str, int] = field(default_factory=dict)  # of late, by cause
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -130,6 +130,8 @@ def _running_things(factd: Factd, now: datetime) -> None:
         session.add(WorkerRow(name="b:2:2", seen_at=ago, task_id=1, **worker))
         for cause in ("memory", "memory", "a new one"):
             session.add(DeathRow(task_id=1, cause=cause, in_hand=[], detail="", at=now))
+        old = now - timedelta(hours=2)
+        session.add(DeathRow(task_id=1, cause="stale", in_hand=[], detail="", at=old))
         session.add(LeaseRow(name="clock", holder="a:1:1", epoch=7, turns=9, at=now))
         notice = {"kind": "x", "text": "x", "data": {}, "first_at": now, "last_at": now, "count": 1}
         session.add(NoticeRow(id=1, key="x", over_at=None, **notice))

@@ -195,10 +195,11 @@ def upgrade() -> None:
 
     op.create_index("ix_releases_status", "releases", ["status"])
 
-    with op.batch_alter_table("candidates") as batch_op:
-        batch_op.add_column(
-            sa.Column("narrowed", sa.Boolean(), server_default=sa.false(), nullable=False)
-        )
+    # not in a batch, which would make the table anew: releases refer to it
+    narrowed: sa.Column[bool] = sa.Column(
+        "narrowed", sa.Boolean(), server_default=sa.false(), nullable=False
+    )
+    op.add_column("candidates", narrowed)
     op.execute("UPDATE candidates SET narrowed = (status = 'rejected')")
     for table in ("candidates", "releases"):
         with op.batch_alter_table(table) as batch_op:
@@ -224,8 +225,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """What ran is forgotten; facts, verdicts and releases stay."""
-    with op.batch_alter_table("candidates") as batch_op:
-        batch_op.drop_column("narrowed")
+    op.drop_column("candidates", "narrowed")  # not in a batch: releases refer to the table
     with op.batch_alter_table("runs") as batch_op:
         batch_op.drop_index("ix_runs_status")
         batch_op.drop_column("attempt")

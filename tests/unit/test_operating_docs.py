@@ -14,8 +14,8 @@ from daemon.cli import app
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "docs" / f"{name}.md" for name in ("runbook", "operations", "upgrade")]
 PAGES += [ROOT / "deploy" / "README.md"]
-SOON = {"approve", "refuse", "worker"}  # built beside this; to be taken out once they are there
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+COMMAND = typer.main.get_command(app)
 FACTD = re.compile(r"(?:^|&& |-- |-ec |=)\s*(?:/opt/factd/bin/)?factd( [^|;#]+)")
 
 
@@ -32,7 +32,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def problem(words: list[str]) -> str:
     """What is wrong with a command; empty where it exists."""
-    command: Any = typer.main.get_command(app)
+    command: Any = COMMAND
     rest = list(words)
     while rest:
         if isinstance(command, TyperGroup):
@@ -45,7 +45,7 @@ def problem(words: list[str]) -> str:
             if found is None and "make" in command.commands:
                 found, rest = command.commands["make"], ["make", *rest]
             if found is None:
-                return "" if rest[0] in SOON else f"no command {rest[0]!r} in {words}"
+                return f"no command {rest[0]!r} in {words}"
             command, rest = found, rest[1:]
             continue
         options = {o for p in command.params for o in p.opts + p.secondary_opts}
