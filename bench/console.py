@@ -7,6 +7,7 @@ list of the API through the real port, and `factd status`, its own work in a fre
 Python's start. Each is asked some times; the median counts, the first answer is given beside it.
 """
 
+import os
 import resource
 import subprocess
 import sys
@@ -49,9 +50,10 @@ import sys, time
 from pathlib import Path
 from daemon.bootstrap import open_factd
 from daemon.overview import overview
-started = time.perf_counter()
+started, before = time.perf_counter(), time.process_time()
 overview(open_factd(Path(sys.argv[1])))
-print((time.perf_counter() - started) * 1000, "torch" in sys.modules)
+wall, processor = time.perf_counter() - started, time.process_time() - before
+print(wall * 1000, processor * 1000, "torch" in sys.modules)
 """
 
 
@@ -93,7 +95,15 @@ def run(
         dialect = factd.store.engine.dialect.name
         factd.store.close()
     slowest = max(row["median ms"] for row in rows if "whole process" not in row["asked"])
-    more = {"database": dialect, "url": masked(url), "facts": facts, "releases": releases}
+    load = round(os.getloadavg()[0], 1)
+    more = {
+        "load of the machine": load,
+        "processors": os.cpu_count(),
+        "database": dialect,
+        "url": masked(url),
+        "facts": facts,
+        "releases": releases,
+    }
     filled = {"facts of a release": HELD, "seconds to fill": round(clock.seconds, 1)}
     return document("console", "cpu", rows, **more, **filled, **{"slowest median ms": slowest})
 
@@ -105,12 +115,14 @@ def _row(name: str, found: list[float], **more: Any) -> dict[str, Any]:
 
 def _status(path: Path, times: int) -> list[dict[str, Any]]:
     """`factd status` in processes of its own: what it does itself, and with Python's start and imports."""
-    own, whole, processor = list[float](), list[float](), list[float]()
+    own, own_processor = list[float](), list[float]()
+    whole, processor = list[float](), list[float]()
     for _ in range(times):
         command = [sys.executable, "-c", OWN_WORK, str(path)]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-        assert said[1] == "False", "factd status imported torch"
+        assert said[2] == "False", "factd status imported torch"
         own.append(float(said[0]))
+        own_processor.append(float(said[1]))
         command = [sys.executable, "-m", "daemon.cli", "--config", str(path), "status", "--json"]
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
@@ -120,6 +132,7 @@ def _status(path: Path, times: int) -> list[dict[str, Any]]:
         processor.append(seconds * 1000)
     return [
         _row("factd status, its own work in a fresh process", own),
+        _row("factd status, its own work, processor time", own_processor),
         _row("factd status, the whole process", whole),
         _row("factd status, the whole process, processor time", processor),
     ]
