@@ -10,14 +10,14 @@ demo: $(STAMP)
 	$(BIN)/factd demo --dir demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
 # Everything on PostgreSQL, whole cycles included.
 test-postgresql: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu" --database postgresql
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu" --database postgresql
 
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu

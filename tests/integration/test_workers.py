@@ -202,7 +202,7 @@ def test_a_batch_that_was_made_small_grows_again(operator: Operator, factd: Fact
     with factd.store.begin() as session:
         task_queries.end_task(session, held, TaskStatus.DONE, "", {}, now=factd.now())
     with pytest.raises(Unfinished):
-        Waiting(factd, lambda: False).done("edit", {})
+        Waiting(factd, lambda: False).done("edit")
     with factd.store.begin() as session:
         (made,) = task_queries.open_tasks(session)
     assert made.id != id_
