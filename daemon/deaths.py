@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from daemon import narrowing
 from daemon.bootstrap import Factd
 from daemon.log import log
-from daemon.tables import WorkerTable
+from daemon.running_tables import WorkerTable
 from store import task_queries
 from store.operations import Task
 

@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry, Counter
 from daemon import deaths, tasks
 from daemon.bootstrap import Factd, open_factd
 from daemon.jobs import Unfinished, Waiting
+from daemon.running_tables import WorkerTable
 from daemon.supervisor import Supervisor
-from daemon.tables import WorkerTable
 from daemon.worker import MEMORY, WorkerProcess
 from store import measured_queries, release_queries, task_queries
 from store.errors import Overtaken
