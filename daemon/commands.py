@@ -108,7 +108,12 @@ def status_json(found: Overview, live: Release | None) -> dict[str, Any]:
         "live": live.as_json() if live else None,
         "published": found.published,
         "facts": dict(found.facts),
-        "budget": {"capacity": budget.capacity, "used": budget.used, "left": budget.left},
+        "budget": {
+            "capacity": budget.capacity,
+            "used": budget.used,
+            "left": budget.left,
+            "today": budget.today,
+        },
         "frozen": frozen.why if frozen else None,
         "waiting": [release.number for release in found.waiting],
         "last_candidate": about,
@@ -124,6 +129,7 @@ def status_lines(found: Overview) -> list[str]:
     counts = ", ".join(f"{count} {name}" for name, count in found.facts.items() if count)
     lines = [f"live      {said}", f"published version {found.published}", f"facts     {counts}"]
     lines += [f"budget    {budget.left} of {budget.capacity} facts left"]
+    lines += [f"today     {used} of {most} {name}" for name, (used, most) in budget.today.items()]
     lines += [f"frozen    {found.frozen.why}"] if found.frozen else []
     lines += [f"waits     release {r.number}: `factd approve {r.number}`" for r in found.waiting]
     lines += [f"candidate {last.id} {last.status.value} {'; '.join(last.reasons)}"] if last else []

@@ -41,14 +41,20 @@ def used(session: Session, table: LimitsTable, now: datetime) -> Used:
 
 def reached(table: LimitsTable, spent: Used) -> str:
     """Why nothing more is written today; empty where something may be."""
-    for name, count, most in (
-        ("edits", spent.edits, table.edits_per_day),
-        ("facts", spent.facts, table.facts_per_day),
-        ("publishes", spent.publishes, table.publishes_per_day),
-    ):
-        if most and count >= most:
+    for name, (count, most) in allowances(table, spent).items():
+        if count >= most:
             return f"the limit of {most} {name} a day is reached; goes on at 00:00 UTC"
     return ""
+
+
+def allowances(table: LimitsTable, spent: Used) -> dict[str, tuple[int, int]]:
+    """What today has brought and what it may bring, by name, where it is limited."""
+    every = {
+        "edits": (spent.edits, table.edits_per_day),
+        "facts": (spent.facts, table.facts_per_day),
+        "publishes": (spent.publishes, table.publishes_per_day),
+    }
+    return {name: (count, most) for name, (count, most) in every.items() if most}
 
 
 def facts_left(table: LimitsTable, spent: Used) -> int | None:

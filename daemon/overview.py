@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from daemon import approvals
+from daemon import approvals, limits
 from daemon.bootstrap import Factd
 from store import (
     fact_queries,
@@ -30,6 +30,7 @@ class Budget:
     capacity: int
     used: int  # by the live release
     pending: int  # facts that wait
+    today: Mapping[str, tuple[int, int]]  # what the day (UTC) has brought and may bring, by name
 
     @property
     def left(self) -> int:
@@ -63,13 +64,15 @@ def overview(factd: Factd) -> Overview:
         live = overview_queries.live(session)
         used, capacity = live.facts if live else 0, factd.config.planning.capacity
         pending = counts[FactStatus.PENDING]
+        most = factd.config.limits
+        today = limits.allowances(most, limits.used(session, most, factd.now()))
         return Overview(
             at=factd.now(),
             live=live,
             published=factd.publisher.current(),
             frozen=release_queries.frozen(session),
             facts=counts,
-            budget=Budget(capacity=capacity, used=used, pending=pending),
+            budget=Budget(capacity=capacity, used=used, pending=pending, today=today),
             waiting=tuple(overview_queries.release(session, number) for number in waiting),
             candidate=next(iter(overview_queries.candidates(session, limit=1)), None),
             sources=tuple(source_queries.source_states(session)),

@@ -185,6 +185,9 @@ class BudgetShape(Shape):
     used: int
     pending: int
     left: int
+    today: dict[str, tuple[int, int]] = Field(
+        description="What [limits] allows a day: what it has brought, what it may bring."
+    )
 
 
 class SourceShape(Shape):

@@ -23,6 +23,7 @@ from store.operations import Role
 
 EXAMPLES = 8  # of each call, beside those that cover its parameters
 MANY = 300
+FEW = "[console]\nlogin_attempts = 1\n"  # a password costs a slow hash
 CHECKS = [not_a_server_error, response_schema_conformance]
 
 
@@ -30,7 +31,7 @@ def filled(folder: Path, backend: str) -> tuple[Factd, str]:
     """A store with facts, candidates and releases in every state, and a token that may do anything."""
     path = folder / "factd.toml"
     path.write_text(
-        f'[model]\npath = "model"\n[store]\nurl = "{fresh_database(backend, folder)}"\n'
+        f'[model]\npath = "model"\n[store]\nurl = "{fresh_database(backend, folder)}"\n{FEW}'
     )
     factd, secret = build(load_config(path)), new_token()
     ingest_file(factd, jsonl(folder / "x.jsonl", [claim("HR", "EUR"), claim("FR", "EUR")]))

@@ -1,0 +1,37 @@
+"""How factd stands, on one screen, for the command line, the pages and the API alike."""
+
+from conftest import NOW, Maker, claim, jsonl
+
+from daemon.commands import status_json, status_lines
+from daemon.overview import overview
+from daemon.pulling import ingest_file
+from daemon.web.shapes import OverviewShape
+from store import release_queries
+
+
+def test_an_overview_says_what_is_left_and_why_nothing_moves(make: Maker) -> None:
+    factd = make("[limits]\nedits_per_day = 3\n[planning]\ncapacity = 10\n")
+    ingest_file(factd, jsonl(factd.config.root / "x.jsonl", [claim("HR", "EUR")]))
+    with factd.store.begin() as session:
+        release_queries.ensure_base(session, now=NOW)
+        release_queries.create_candidate(session, batch_id="b", fact_ids=["x"], now=NOW)
+        release_queries.freeze(session, why="a drill", who="ada", now=NOW)
+    found = overview(factd)
+    assert (found.budget.left, found.budget.pending, found.budget.today) == (
+        10,
+        1,
+        {"edits": (1, 3)},
+    )
+    lines = status_lines(found)
+    assert {"budget    10 of 10 facts left", "today     1 of 3 edits", "frozen    a drill"} <= set(
+        lines
+    )
+    assert status_json(found, None)["budget"]["today"] == {"edits": (1, 3)}
+    shape = OverviewShape.model_validate(found).model_dump(mode="json")
+    assert (shape["budget"]["today"], shape["frozen"]["who"]) == ({"edits": [1, 3]}, "ada")
+
+
+def test_an_empty_store_has_an_overview_too(make: Maker) -> None:
+    found = overview(make())
+    assert (found.live, found.waiting, found.runs) == (None, (), ())
+    assert status_lines(found)[0] == "live      nothing"
