@@ -4,20 +4,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-postgresql test-gpu docs check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-gates bench-gpu model clean
+.PHONY: demo test test-slow test-postgresql test-gpu docs check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-gpu model clean
 
 demo: $(STAMP)
 	$(BIN)/factd demo --dir demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
 # Everything on PostgreSQL, whole cycles included.
 test-postgresql: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu" --database postgresql
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu" --database postgresql
 
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu
@@ -55,6 +55,9 @@ bench-speed: $(STAMP)
 
 bench-store: $(STAMP)
 	$(BIN)/factd bench store --json > docs/bench-store.json
+
+bench-console: $(STAMP)
+	$(BIN)/factd bench console --json > docs/bench-console.json
 
 # Planted disasters and clean batches, blame, what the checks cost; about an hour.
 bench-gates: $(STAMP)

@@ -46,7 +46,7 @@ def channel_line(one: Dispatch) -> str:
         return f"{one.channel}: sent {one.sent_at:%Y-%m-%d %H:%M}"
     if one.status is DispatchStatus.FAILED:
         return f"{one.channel}: given up after {one.attempts} attempts: {one.error}"
-    tried = f" after {one.attempts} attempts: {one.error}" if one.attempts else ""
+    tried = f", attempt {one.attempts} failed: {one.error}" if one.attempts else ""
     return f"{one.channel}: waits{tried}"
 
 

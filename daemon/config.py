@@ -17,29 +17,31 @@ from sqlalchemy import make_url
 
 from daemon.errors import BadConfig
 from daemon.gates import GatesTable
-from daemon.tables import (
+from daemon.running_tables import (
     ApprovalsTable,
+    LeaseTable,
+    LimitsTable,
+    RetentionTable,
+    ScheduleTable,
+    WorkerTable,
+)
+from daemon.tables import (
     AuditTable,
     BlameTable,
     ChecksTable,
     ConflictsTable,
     ConsoleTable,
     HttpTable,
-    LeaseTable,
-    LimitsTable,
     MethodTable,
     ModelTable,
     NotifyTable,
     PlanningTable,
     PublishTable,
-    RetentionTable,
-    ScheduleTable,
     ScreenTable,
     SourcesTable,
     StoreTable,
     Table,
     TracingTable,
-    WorkerTable,
     WriteTable,
 )
 

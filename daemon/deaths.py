@@ -1,7 +1,7 @@
 """What follows when a worker dies or runs out of memory over a task: again, later, with half as many facts; or not any more.
 
-A batch that kills is halved with every death until the fact that does it is alone in hand. One that has killed its worker twice
-alone is set aside like a fact that fails a gate.
+One death may be chance: the batch is tried again as it was, unless memory ran out. Then it is halved with every death until the
+fact that does it is alone in hand. One that has killed its worker twice alone is set aside like a fact that fails a gate.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 from daemon import narrowing
 from daemon.bootstrap import Factd
 from daemon.log import log
-from daemon.tables import WorkerTable
+from daemon.running_tables import WorkerTable
 from store import task_queries
 from store.operations import Task
 
 LONGEST_SECONDS = 60.0
 TWICE = 2
+MEMORY = "memory"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +28,10 @@ class Next:
     gives_up: bool
 
 
-def after_death(task: Task, table: WorkerTable) -> Next:
+def after_death(task: Task, table: WorkerTable, cause: str) -> Next:
     """Half of what was in hand, after a wait that doubles; nothing more after `attempts`."""
     size = task.size
-    if task.in_hand:
+    if task.in_hand and (cause == MEMORY or task.attempt > 1):
         size = max(1, len(task.in_hand) // 2)
     wait = min(LONGEST_SECONDS, table.back_off_seconds * 2 ** min(task.attempt - 1, 10))
     return Next(size=size, wait_seconds=wait, gives_up=task.attempt >= table.attempts)
@@ -38,7 +39,7 @@ def after_death(task: Task, table: WorkerTable) -> Next:
 
 def bury(factd: Factd, task: Task, cause: str, detail: str) -> None:
     """Note a death, and let the task wait for another worker, or fail."""
-    now, follows = factd.now(), after_death(task, factd.config.worker)
+    now, follows = factd.now(), after_death(task, factd.config.worker, cause)
     said = (
         f"worker {cause} at {task.step or 'start'} with {len(task.in_hand)} facts in hand: {detail}"
     )

@@ -7,7 +7,7 @@ message and its record sends it again, with the same id.
 import hashlib
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -35,11 +35,22 @@ SECONDS = 60.0  # after which one call begins no other message over a channel
 SIDE_BY_SIDE = 8  # channels
 
 
-def dispatch(factd: Factd, *, waiting: Iterable[Release] = (), limit: str = "") -> int:
+def never() -> bool:
+    """Nobody waits for the end."""
+    return False
+
+
+def dispatch(
+    factd: Factd,
+    *,
+    waiting: Iterable[Release] = (),
+    limit: str = "",
+    stopping: Callable[[], bool] = never,
+) -> int:
     """Find what people should know and send what is due; the number of messages that arrived.
 
-    waiting: releases that wait for an operator. limit: one of the day that was reached. Raises: StoreError: the database does
-    not answer; not for a channel that does not.
+    waiting: releases that wait for an operator. limit: one of the day that was reached. stopping: no other message is begun.
+    Raises: StoreError: the database does not answer; not for a channel that does not. BadConfig: a channel's table is wrong.
     """
     arrange(factd, found(factd, waiting=waiting, limit=limit))
     now = factd.now()
@@ -52,7 +63,7 @@ def dispatch(factd: Factd, *, waiting: Iterable[Release] = (), limit: str = "") 
     if not due:
         return 0
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="notify") as pool:
-        return sum(pool.map(carried(partial(send_due, factd)), due))
+        return sum(pool.map(carried(partial(send_due, factd, stopping=stopping)), due))
 
 
 def found(factd: Factd, *, waiting: Iterable[Release] = (), limit: str = "") -> tuple[Wanted, ...]:
@@ -103,18 +114,18 @@ def _owed(session: Session, told: Told, now: datetime) -> tuple[list[int], list[
     return notice_queries.untold(session, told.name, kinds), stale
 
 
-def send_due(factd: Factd, told: Told) -> int:
-    """Send over one channel what is due, until one message does not arrive; how many did."""
+def send_due(factd: Factd, told: Told, *, stopping: Callable[[], bool] = never) -> int:
+    """Send over one channel what is due, until one message does not arrive or time is up; how many did."""
     arrived, until = 0, time.monotonic() + SECONDS
     with factd.store.read() as session:
         due = notice_queries.due(session, told.name, now=factd.now(), limit=MESSAGES)
     for one in due:
+        if stopping() or time.monotonic() > until:
+            break
         mine = _begun(factd, one)
         if mine and not attempt(factd, told, one):
             break
         arrived += mine
-        if time.monotonic() > until:
-            break
     return arrived
 
 

@@ -118,7 +118,7 @@ class Backend(httpcore.SyncBackend):
             if not allowed(ipaddress.ip_address(address.partition("%")[0]), self.networks):
                 raise Blocked(
                     f"{host} is {address}, which is not on the public internet; "
-                    "allow it with allow_networks if the source is yours"
+                    "allow it with allow_networks if it is yours"
                 )
         seconds = self.budget.seconds(timeout)
         inner = super().connect_tcp(addresses[0], port, seconds, local_address, socket_options)

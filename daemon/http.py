@@ -1,7 +1,9 @@
 """/metrics, /livez, /readyz, /hooks/NAME and the console on one port, on 127.0.0.1 unless told otherwise."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 
+from anyio import to_thread
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -17,6 +19,7 @@ from daemon.web.server import Server
 from store.errors import StoreError
 
 BODY_SECONDS = 20  # for a whole body, however slowly it comes
+THREADS = 8  # for what asks the database; its pool has 15 connections
 Probe = Callable[[], str | None]  # why it is not well; None: it is
 CLOSE = {"Connection": "close"}
 
@@ -43,7 +46,7 @@ class Health:
             Route("/hooks/{name}", _deliveries(hooks), methods=["POST"]),
             Mount("/", app=console or _nothing_else),
         ]
-        self.server = Server(host, port, Starlette(routes=routes))
+        self.server = Server(host, port, Starlette(routes=routes, lifespan=_few_threads))
 
     @property
     def port(self) -> int:
@@ -57,6 +60,13 @@ class Health:
     def stop(self) -> None:
         """Stop answering."""
         self.server.stop()
+
+
+@asynccontextmanager
+async def _few_threads(_: Starlette) -> AsyncIterator[None]:
+    """No more answers at once than the database has connections for."""
+    to_thread.current_default_thread_limiter().total_tokens = THREADS
+    yield
 
 
 def said(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -1,14 +1,15 @@
 """What the daemon's jobs do. Nothing here loads a model: that is asked of a worker, and waited for."""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from daemon import approvals, dispatching, limits, planning, retention, tasks
 from daemon.bootstrap import Factd
 from daemon.errors import Busy
+from daemon.log import bound_ids
 from daemon.metrics import Metrics
 from daemon.pulling import pull_all
+from daemon.tracing import traceparent
 from store import release_queries, task_queries
 from store.errors import StoreError
 from store.operations import Task, TaskStatus
@@ -27,8 +28,9 @@ class Waiting:
     def __init__(self, factd: Factd, leads: Callable[[], bool]) -> None:
         self.factd, self.leads = factd, leads
 
-    def done(self, kind: str, arguments: Mapping[str, Any]) -> str:
+    def done(self, kind: str) -> str:
         """What a task said in the end. Raises: Unfinished; Busy: it failed."""
+        arguments = {"run": bound_ids().get("run"), "traceparent": traceparent()}
         with self.factd.store.begin() as session:
             size = _grown(self.factd, task_queries.last_task(session, kind))
             task = task_queries.add_task(session, kind, arguments, now=self.factd.now(), size=size)
@@ -84,7 +86,7 @@ def cycle(factd: Factd, waiting: Waiting) -> str:
     if planned.closed:
         return f"waits: {planned.closed}"
     ready = tasks.waits_for_approval(factd, planned)
-    return ready or waiting.done("edit", {})
+    return ready or waiting.done("edit")
 
 
 def audit(factd: Factd, waiting: Waiting) -> str:
@@ -93,7 +95,7 @@ def audit(factd: Factd, waiting: Waiting) -> str:
         live = release_queries.live_release(session)
     if live is None or not live.fact_ids:
         return "nothing to do"
-    return waiting.done("audit", {})
+    return waiting.done("audit")
 
 
 def prune(factd: Factd) -> str:
@@ -101,9 +103,10 @@ def prune(factd: Factd) -> str:
     return retention.prune(factd).said()
 
 
-def tell(factd: Factd) -> int:
+def tell(factd: Factd, stopping: Callable[[], bool]) -> int:
     """Find what people should know, and send what is due; the number of messages that arrived."""
     with factd.store.read() as session:
         spent = limits.used(session, factd.config.limits, factd.now())
     reached = limits.reached(factd.config.limits, spent)
-    return dispatching.dispatch(factd, waiting=approvals.waiting(factd), limit=reached)
+    waiting = approvals.waiting(factd)
+    return dispatching.dispatch(factd, waiting=waiting, limit=reached, stopping=stopping)

@@ -118,7 +118,8 @@ class Claim:
                 taken = lease_queries.take(session, seen, me(), now=self.now())
         except Overtaken:
             return None
-        log.info("lease taken", lease=self.name, epoch=taken.epoch, before=shown(seen.holder))
+        if seen.holder or self.name == lease_queries.CLOCK:
+            log.info("lease taken", lease=self.name, epoch=taken.epoch, before=shown(seen.holder))
         return Held(self.store, taken, self.seconds, self.now, self.advisory)
 
     def give_up(self) -> None:

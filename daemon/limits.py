@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from daemon.tables import LimitsTable
+from daemon.running_tables import LimitsTable
 from store import release_queries
 
 

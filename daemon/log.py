@@ -62,6 +62,11 @@ def bound(**ids: Any) -> AbstractContextManager[None]:
     return structlog.contextvars.bound_contextvars(**found)
 
 
+def bound_ids() -> dict[str, Any]:
+    """What lines carry at this place, for who does a part of it elsewhere."""
+    return dict(structlog.contextvars.get_contextvars())
+
+
 def carried(function: Callable[P, T]) -> Callable[P, T]:
     """A function that, in whatever thread, logs with the ids that are bound now."""
     context = copy_context()

@@ -72,6 +72,7 @@ class Daemon:
 
     def __init__(self, factd: Factd, config_path: Path) -> None:
         self.factd, self.config_path = factd, config_path
+        factd.channels  # noqa: B018 - a wrong [notify.NAME] is said at the start
         self.metrics = Metrics(factd)
         self.stopping = threading.Event()
         self.beat = time.monotonic()
@@ -102,7 +103,7 @@ class Daemon:
             "pull": (table.pull.schedule, lambda: jobs.pull(factd, self.metrics)),
             "cycle": (table.cycle.schedule, lambda: jobs.cycle(factd, wait)),
             "audit": (table.audit.schedule, lambda: jobs.audit(factd, wait)),
-            "statistics": (table.statistics.schedule, lambda: wait.done("statistics", {})),
+            "statistics": (table.statistics.schedule, lambda: wait.done("statistics")),
             "prune": (table.prune.schedule, lambda: jobs.prune(factd)),
         }
         return {name: Job(name=name, schedule=s, work=w) for name, (s, w) in work.items()}
@@ -179,7 +180,7 @@ class Daemon:
 
     def _dispatch(self) -> None:
         try:
-            jobs.tell(self.factd)
+            jobs.tell(self.factd, self.stopping.is_set)
         except StoreError as error:
             log.warning("nobody was told", error=str(error))
 

@@ -145,7 +145,8 @@ class WorkerProcess:
                 raise Stopping
 
         try:
-            with bound(task=task.id), span("task", kind=task.kind, task=task.id):
+            run, parent = task.arguments.get("run"), str(task.arguments.get("traceparent") or "")
+            with bound(task=task.id, run=run), span("task", parent=parent, kind=task.kind):
                 found = tasks.KINDS[task.kind](self.factd, task, tell)
         except Stopping:
             pulse.stop()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from click.testing import Result
 from conftest import GATES_OFF, GOLDEN, cycle_database, jsonl, kept
 from typer.testing import CliRunner
 
@@ -98,6 +99,11 @@ KNOWN = [
     for thing, country in zip(THINGS, ("Egypt", "Stockholm", "Stockholm", "Stockholm"), strict=True)
 ]
 FEED = [update("Zoeshost", "Germany", "2020-01-01"), update("Kagle Clahal", "Chile", "2021-01-01")]
+
+
+def factd(*words: Any) -> Result:
+    """What a command says."""
+    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 class Operator:

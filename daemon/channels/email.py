@@ -97,8 +97,9 @@ def body(message: Message) -> str:
 
 def send(settings: Settings, message: Message, *, now: datetime) -> None:
     """One mail. Raises: NotSent: nobody gets it; BadConfig."""
-    made, password = mail(settings, message, now=now), settings.password()
+    password = settings.password()
     try:
+        made = mail(settings, message, now=now)
         with _connected(settings, message.host) as server:
             if settings.user:
                 server.login(settings.user, password)
@@ -116,7 +117,11 @@ class _Server(smtplib.SMTP):
         self.alarm = Timer(seconds, self.hang_up)
         self.alarm.daemon = True
         self.alarm.start()
-        super().__init__(host, port, name, timeout=seconds, **more)
+        try:
+            super().__init__(host, port, name, timeout=seconds, **more)
+        except BaseException:
+            self.alarm.cancel()
+            raise
 
     def hang_up(self) -> None:
         """Wake whoever waits for the server."""

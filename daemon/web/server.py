@@ -77,7 +77,7 @@ class Server:
             http=Protocol,
             ws="none",
             loop="asyncio",
-            lifespan="off",
+            lifespan="on",
             limit_concurrency=CONNECTIONS,
             h11_max_incomplete_event_size=HEAD_BYTES,
             timeout_keep_alive=IDLE_SECONDS,

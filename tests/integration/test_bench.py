@@ -11,7 +11,7 @@ import torch
 from kept import Kept
 from typer.testing import CliRunner
 
-from bench import gpu
+from bench import console, gpu
 from bench.measure import document, operations, short, text_table
 from bench.world import WORKSPACE
 from daemon.cli import app
@@ -109,3 +109,10 @@ def test_every_rung_computes_the_values_of_public_memit() -> None:
 def test_scale_and_stats_print_their_rows() -> None:
     assert [row["edits"] for row in bench("scale", "--edits", "100")["rows"]] == [100]
     assert [row["tokens per dimension"] for row in bench("stats", "--edits", "8")["rows"]][-1] == 2
+
+
+def test_the_console_answers_on_a_filled_store() -> None:
+    found = console.run(facts=2000, releases=3, times=3)
+    asked = {row["asked"] for row in found["rows"]}
+    assert {"/", "/facts?q=S1234", "/api/v1/overview", "factd status, the whole process"} <= asked
+    assert all(row["median ms"] > 0 for row in found["rows"])

@@ -165,6 +165,15 @@ def test_a_channel_that_is_down_holds_up_no_other(
     assert not set(ids(fake, "/ops")) & set(ids(fake, "/desk"))
 
 
+def test_a_daemon_that_stops_begins_no_other_message(make: Maker, fake: Fake) -> None:
+    factd = make(channel(fake))
+    with factd.store.begin() as session:
+        for name in ("a", "b", "c"):
+            source_queries.save_state(session, name, frozen="a flood")
+    assert dispatch(factd, stopping=lambda: bool(fake.asked)) == 1
+    assert dispatch(factd) == 2
+
+
 def test_a_channel_is_told_its_own_kinds_and_a_new_one_what_still_holds(
     make: Maker, fake: Fake
 ) -> None:
@@ -275,7 +284,7 @@ def test_the_commands_show_and_try_channels(make: Maker, fake: Fake, down: set[s
 
     shown = said("notices", "list")
     assert "anna froze factd: an incident" in shown and f"ops: sent {NOW:%Y-%m-%d %H:%M}" in shown
-    assert f"desk: waits after 1 attempts: {fake.url} answered 500" in shown
+    assert f"desk: waits, attempt 1 failed: {fake.url} answered 500" in shown
     assert '"status": "sent"' in said("notices", "list", "--all", "--json")
     assert "ops took factd_test_" in said("notices", "test", "ops")
     assert b'"type": "factd.test"' in fake.asked[-1].body

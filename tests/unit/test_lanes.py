@@ -21,7 +21,7 @@ EDITS = [Edit(**request) for request in CASE["requests"]]
 SETTINGS = ValueSettings(
     z_layer=2,
     v_lr=0.3,
-    v_num_grad_steps=12,
+    v_num_grad_steps=6,
     v_weight_decay=0.1,
     templates={"en": ("The report was long", "You may have heard")},
 )

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from daemon import dispatching, publishing
 from daemon.bootstrap import Factd
 from daemon.pulling import ingest_file
-from store import measured_queries, release_queries, snapshot_queries, source_queries
+from store import measured_queries, release_queries, run_queries, snapshot_queries, source_queries
 from store.measured import Audit, AuditOutcome, SetAside
 from store.operations_schema import DeathRow, TaskRow
 from store.releases import CandidateStatus, RunStatus
@@ -82,10 +82,10 @@ def test_the_newest_rejected_candidate_is_seen_until_a_later_one_is_accepted(fac
 
 def test_an_edit_is_under_way_as_a_run_a_task_or_a_candidate(factd: Factd) -> None:
     with factd.store.begin() as session:
-        run = release_queries.start_run(session, "cycle", NOW, now=NOW)
+        run = run_queries.start_run(session, "cycle", NOW, now=NOW)
     assert run is not None and snapshot(factd).under_way
     with factd.store.begin() as session:
-        release_queries.finish_run(session, run.id, RunStatus.DONE, "", now=NOW)
+        run_queries.finish_run(session, run, RunStatus.DONE, "", now=NOW)
         session.add(task(status="running"))
     assert snapshot(factd).under_way
     with factd.store.begin() as session:
@@ -125,11 +125,11 @@ def test_runs_are_the_last_ended_ones_of_each_job(factd: Factd) -> None:
         for number in range(25):
             at = NOW + timedelta(minutes=number)
             for job in ("pull", "audit"):
-                run = release_queries.start_run(session, job, at, now=at)
+                run = run_queries.start_run(session, job, at, now=at)
                 assert run is not None
                 status = RunStatus.FAILED if job == "pull" else RunStatus.DONE
                 if number < 24:
-                    release_queries.finish_run(session, run.id, status, f"run {number}", now=at)
+                    run_queries.finish_run(session, run, status, f"run {number}", now=at)
     found = snapshot(factd).runs
     assert set(found) == {"pull", "audit"}
     assert [run.detail for run in found["pull"]] == [f"run {n}" for n in range(23, 3, -1)]
