@@ -132,7 +132,7 @@ def store(
 def console(
     facts: Annotated[int, typer.Option(min=2000)] = 1_000_000,
     releases: Annotated[int, typer.Option(min=1)] = 10_000,
-    url: Annotated[str, typer.Option(help="An empty database; a SQLite file without.")] = "",
+    url: Annotated[str, typer.Option(help="Filled where it is empty; without: SQLite.")] = "",
     as_json: Json = False,
 ) -> None:
     """The console and `factd status` on a full store (minutes)."""
