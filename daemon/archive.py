@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from daemon.errors import BadBackup, Refused
+from editor.files import MANIFEST, fsync, sha256_file
 
-MANIFEST = "manifest.json"
 PART = 1024 * 1024
 
 
@@ -37,7 +37,7 @@ def write_archive(target: Path, files: Mapping[str, Path], about: Mapping[str, A
         raise Refused(f"{target} was not written ({error}); make room, or try again") from error
     finally:
         _remove(part)
-    _fsync(target.parent)
+    fsync(target.parent)
 
 
 def _write_folder(part: Path, files: Mapping[str, Path], about: Mapping[str, Any]) -> None:
@@ -48,11 +48,11 @@ def _write_folder(part: Path, files: Mapping[str, Path], about: Mapping[str, Any
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, path)
         path.chmod(0o600)
-        sums[name] = _sum(path)
-        _fsync(path)
+        sums[name] = sha256_file(path)
+        fsync(path)
     (part / MANIFEST).write_bytes(_manifest(about, sums))
-    _fsync(part / MANIFEST)
-    _fsync(part)
+    fsync(part / MANIFEST)
+    fsync(part)
 
 
 def _write_tar(part: Path, files: Mapping[str, Path], about: Mapping[str, Any]) -> None:
@@ -191,19 +191,6 @@ def _opened(target: Path | None) -> Iterator[IO[bytes] | None]:
         yield out
         out.flush()
         os.fsync(out.fileno())
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remove(path: Path) -> None:

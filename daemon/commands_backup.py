@@ -1,17 +1,16 @@
 """`factd backup TARGET`, `factd backup verify PATH`, `factd restore PATH --to DIR`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from daemon.backup import back_up
 from daemon.console import show
-from daemon.restore import Restored
-from daemon.restore import restore as restored
-from daemon.restore import verify as verified
 from daemon.terminal import Json, config_path, opened, sentences
+
+if TYPE_CHECKING:
+    from daemon.restore import Restored
 
 Target = Annotated[Path, typer.Argument(help="A new folder, or a file that ends with .tar.")]
 Source = Annotated[Path, typer.Argument(help="What `factd backup` wrote.")]
@@ -39,6 +38,8 @@ def backup_make(
     as_json: Json = False,
 ) -> None:
     """Back up the database, the configuration, and every release's delta; the daemon may run. `make` may be left out."""
+    from daemon.backup import back_up
+
     with sentences():
         found = back_up(opened(), config_path(), target, workspace=with_workspace)
     lines = [f"{found.path}: {found.files} files, {found.bytes:,} bytes, {found.releases} releases"]
@@ -50,6 +51,8 @@ def backup_make(
 @backup_app.command("verify")
 def backup_verify(path: Source, as_json: Json = False) -> None:
     """Compare every file of a backup with its SHA-256. Exit 1 where one differs."""
+    from daemon.restore import verify as verified
+
     with sentences():
         found = verified(path)
     line = f"{path}: {len(found['files'])} files are what the manifest says; of {found['made_at']}, schema {found['schema']}"
@@ -68,12 +71,14 @@ def restore(
     as_json: Json = False,
 ) -> None:
     """A whole factd in an empty folder, out of a backup, which is verified first. Stop the one that it replaces."""
+    from daemon.restore import restore as restored
+
     with sentences():
         found = restored(path, to, database=database, versions=not without_versions)
     show(found.as_json(), restored_lines(found), as_json=as_json)
 
 
-def restored_lines(found: Restored) -> list[str]:
+def restored_lines(found: "Restored") -> list[str]:
     """For people: what stands, and what is left to do."""
     config = found.path / "factd.toml"
     lines = [f"{config}: release {found.live} is live, the database is at {found.schema}"]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from daemon import approvals, dispatching, limits, planning, retention, tasks
 from daemon.bootstrap import Factd
+from daemon.config import Config
 from daemon.errors import Busy
 from daemon.log import bound_ids
 from daemon.metrics import Metrics
@@ -34,9 +35,12 @@ class Waiting:
         with self.factd.store.begin() as session:
             size = _grown(self.factd, task_queries.last_task(session, kind))
             task = task_queries.add_task(session, kind, arguments, now=self.factd.now(), size=size)
+        until = time.monotonic() + 2 * timeout_seconds(self.factd.config, kind)
         while task.status in task_queries.OPEN:
             if not self.leads():
                 raise Unfinished
+            if time.monotonic() > until:
+                raise Busy(_overdue(task))
             time.sleep(LOOK_SECONDS)
             task = self._seen(task)
         if task.status is TaskStatus.FAILED:
@@ -54,6 +58,19 @@ class Waiting:
                 if time.monotonic() > until or not self.leads():
                     raise
                 time.sleep(1.0)
+
+
+def timeout_seconds(config: Config, kind: str) -> float:
+    """For one attempt at a task."""
+    schedule = config.schedule
+    tables = {"edit": schedule.cycle, "audit": schedule.audit, "statistics": schedule.statistics}
+    return tables[kind].timeout_seconds
+
+
+def _overdue(task: Task) -> str:
+    if task.status is TaskStatus.WAITING:
+        return f"no worker took task {task.id} ({task.kind}); set [worker] count, or start `factd worker`"
+    return f"task {task.id} ({task.kind}) is still at {task.step}; the next run waits for it again"
 
 
 def _grown(factd: Factd, last: Task | None) -> int | None:

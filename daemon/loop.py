@@ -258,6 +258,8 @@ class Daemon:
         """One run of a job, recorded; the only place where any error is caught."""
         started = self.last_start[job.name] = time.monotonic()
         with self.factd.store.begin() as session:
+            if self.held is not None:
+                self.held.confirm(session)
             now = self.factd.now()
             run = run_queries.start_run(session, job.name, moment, now=now, epoch=epoch)
         if run is None:

@@ -71,7 +71,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from daemon.bootstrap import Factd
-from daemon.metrics_setup import BUCKETS, CAUSES, LIMITED, STEPS, setup_of
+from daemon.metrics_setup import BUCKETS, CAUSES, LIMITED, STEPS, Setup, setup_of
 from daemon.state_metrics import StoreCollector
 from store.releases import RunStatus
 
@@ -137,23 +137,11 @@ class Metrics:
         self.leading = Gauge(
             "factd_leading", "1 while this daemon holds the clock.", registry=registry
         )
-        self.intervals = Gauge(
-            "factd_interval_seconds", "Between ticks; 0: off.", ["step"], registry=registry
-        )
-        started = Gauge("factd_start_timestamp_seconds", "Start of this daemon.", registry=registry)
-        started.set(factd.now().timestamp())
-        self.limits = Gauge(
-            "factd_limit_per_day", "Of [limits]; 0: none.", ["what"], registry=registry
-        )
         self._make_children()
-        for what in LIMITED:
-            self.limits.labels(what).set(setup.limits.get(what, 0))
-        for step, seconds in setup.intervals.items():
-            self.intervals.labels(step).set(seconds)
-        build = {"version": version("factd"), "python": platform.python_version()}
-        _info(registry, "factd_build_info", "The program.", build)
-        text = "The configuration that decides what is written; the same for all daemons."
-        _info(registry, "factd_config_info", text, {"digest": setup.digest})
+        _tell_setup(registry, setup)
+        text = "Start of this daemon."
+        started = Gauge("factd_start_timestamp_seconds", text, registry=registry)
+        started.set(factd.now().timestamp())
 
     def _make_children(self) -> None:
         for step in STEPS:
@@ -171,6 +159,22 @@ class Metrics:
         exemplar = {"run": str(run)} if run is not None else None
         self.seconds.labels(step).observe(seconds, exemplar)
         self.runs.labels(step, status.value).inc(exemplar=exemplar)
+
+
+def _tell_setup(registry: CollectorRegistry, setup: Setup) -> None:
+    """What does not change while a daemon runs."""
+    text = "Between ticks; 0: off."
+    intervals = Gauge("factd_interval_seconds", text, ["step"], registry=registry)
+    for step, seconds in setup.intervals.items():
+        intervals.labels(step).set(seconds)
+    text = "Of [limits]; 0: none."
+    limits = Gauge("factd_limit_per_day", text, ["what"], registry=registry)
+    for what in LIMITED:
+        limits.labels(what).set(setup.limits.get(what, 0))
+    build = {"version": version("factd"), "python": platform.python_version()}
+    _info(registry, "factd_build_info", "The program.", build)
+    text = "The configuration that decides what is written; the same for all daemons."
+    _info(registry, "factd_config_info", text, {"digest": setup.digest})
 
 
 def _info(registry: CollectorRegistry, name: str, text: str, labels: Mapping[str, str]) -> None:

@@ -16,7 +16,10 @@ LEASES = ("clock", "writer")
 TASK_KINDS = ("edit", "audit", "statistics")
 LIMITED = ("edits", "facts", "publishes")  # a day
 BUCKETS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
-WRITES = {"write", "checks", "gates", "blame", "screen", "method", "conflicts", "planning"}
+WRITES = {
+    *("write", "checks", "gates", "blame", "screen", "method", "conflicts", "planning"),
+    *("approvals", "limits"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ the old manifests tell.
 import json
 import shutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -153,14 +153,11 @@ def brought_up(
             releases = {r.number: r for r in release_queries.list_releases(session)}
         without = why_without(factd, versions=versions)
         told = sorted(int(path.stem) for path in (part / "manifests").glob("*.json"))
-        written = [] if without else [number for number in told if number in releases]
-        for number in written:
-            publishing.write_version(factd, base_of(releases[number]))
-        if manifest["current"] in written:
-            factd.publisher.switch(manifest["current"])
-        differ = [
-            n for n in written if files_of(part / "manifests" / f"{n}.json") != published(factd, n)
-        ]
+        written = [] if without else [releases[number] for number in told if number in releases]
+        brought_out(factd, written, manifest["current"])
+        numbers = tuple(release.number for release in written)
+        before = {n: files_of(part / "manifests" / f"{n}.json") for n in numbers}
+        differ = tuple(n for n in numbers if published(factd, n) != before[n])
     finally:
         factd.store.close()
     return Restored(
@@ -168,16 +165,20 @@ def brought_up(
         was=str(manifest["schema"]),
         schema=schema,
         live=live.number if live else None,
-        versions=tuple(written),
-        differ=tuple(differ),
+        versions=numbers,
+        differ=differ,
         without=without,
         left_out=tuple(manifest["left_out"]),
     )
 
 
-def base_of(release: Release) -> Release:
-    """Release 0 is the base model whatever its row says."""
-    return release if release.number else replace(release, candidate_id=None)
+def brought_out(factd: Factd, releases: Sequence[Release], current: int | None) -> None:
+    """Their files, written from the base model and the deltas, and the link to one of them."""
+    for release in releases:
+        of_base = replace(release, candidate_id=None)  # whatever the row of release 0 says
+        publishing.write_version(factd, release if release.number else of_base)
+    if current in [release.number for release in releases] and current is not None:
+        factd.publisher.switch(current)
 
 
 def why_without(factd: Factd, *, versions: bool) -> str:

@@ -16,6 +16,7 @@ from prometheus_client import Counter
 
 from daemon import deaths, lease
 from daemon.bootstrap import Factd
+from daemon.jobs import timeout_seconds
 from daemon.lease import Watch
 from daemon.log import log
 from daemon.worker import MEMORY
@@ -129,17 +130,8 @@ class Supervisor:
         if silent > table.stale_seconds or lease.is_gone(task.worker):
             return "stale"
         whole = seen.whole.unchanged_seconds(task.attempt)
-        too_long = stuck > table.step_timeout_seconds or whole > self._most_seconds(task)
-        return "timeout" if too_long else ""
-
-    def _most_seconds(self, task: Task) -> float:
-        schedule = self.factd.config.schedule
-        tables = {
-            "edit": schedule.cycle,
-            "audit": schedule.audit,
-            "statistics": schedule.statistics,
-        }
-        return tables[task.kind].timeout_seconds
+        most = timeout_seconds(self.factd.config, task.kind)
+        return "timeout" if stuck > table.step_timeout_seconds or whole > most else ""
 
     def _kill(self, task: Task) -> None:
         """A worker of this daemon that is stuck; one elsewhere ends itself when it finds its task taken."""

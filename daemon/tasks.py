@@ -17,6 +17,7 @@ from daemon.errors import Busy, Refused
 from daemon.lease import writing
 from daemon.planning import Planned
 from store import release_queries
+from store.errors import Overtaken
 from store.operations import Task
 from store.releases import Release, ReleaseStatus
 
@@ -38,7 +39,7 @@ def run_edit(factd: Factd, task: Task, tell: Tell) -> Outcome:
     try:
         with writing(_of_size(factd, task.size)) as own:
             return _edited(own, task, tell)
-    except Busy as error:
+    except (Busy, Overtaken) as error:
         return Outcome(detail=f"waits: {error}")
 
 

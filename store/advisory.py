@@ -24,6 +24,7 @@ class AdvisoryLock:
         self.there_is_one = parsed.get_backend_name() == "postgresql"
         self.key = zlib.crc32(f"factd {name}".encode())
         self.connection: Connection | None = None
+        self.owned = False
         options: dict[str, Any] = {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
         self.engine = (
             create_engine(parsed, poolclass=NullPool, isolation_level="AUTOCOMMIT", **options)
@@ -36,20 +37,19 @@ class AdvisoryLock:
         if self.engine is None:
             return False
         try:
-            if self.connection is None:
-                self.connection = self.engine.connect()
-                query = text("SELECT pg_try_advisory_lock(:key)")
-                if not self.connection.scalar(query, {"key": self.key}):
-                    self.release()
-            else:
+            self.connection = self.connection or self.engine.connect()
+            if self.owned:
                 self.connection.execute(text("SELECT 1"))
+            else:
+                query = text("SELECT pg_try_advisory_lock(:key)")
+                self.owned = bool(self.connection.scalar(query, {"key": self.key}))
         except SQLAlchemyError:  # the connection is gone, and with it the lock
             self.release()
-        return self.connection is not None
+        return self.owned
 
     def release(self) -> None:
         """Give it back: its connection ends."""
-        connection, self.connection = self.connection, None
+        connection, self.connection, self.owned = self.connection, None, False
         if connection is not None:
             with suppress(SQLAlchemyError):
                 connection.close()

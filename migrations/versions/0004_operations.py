@@ -202,10 +202,9 @@ def upgrade() -> None:
     op.add_column("candidates", narrowed)
     op.execute("UPDATE candidates SET narrowed = (status = 'rejected')")
     for table in ("candidates", "releases"):
-        with op.batch_alter_table(table) as batch_op:
-            batch_op.add_column(
-                sa.Column("fact_count", sa.Integer(), server_default="0", nullable=False)
-            )
+        op.add_column(
+            table, sa.Column("fact_count", sa.Integer(), server_default="0", nullable=False)
+        )
         op.execute(f"UPDATE {table} SET fact_count = json_array_length(fact_ids)")
 
     op.create_table(
@@ -235,8 +234,7 @@ def downgrade() -> None:
 
     op.drop_table("names")
     for table in ("candidates", "releases"):
-        with op.batch_alter_table(table) as batch_op:
-            batch_op.drop_column("fact_count")
+        op.drop_column(table, "fact_count")  # not in a batch: other tables refer to it
 
     op.drop_index("ix_releases_status", "releases")
 

@@ -45,7 +45,7 @@ def test_a_table_is_aligned_and_its_numbers_are_short() -> None:
 
 
 def test_probes_are_answered_as_by_the_plain_way() -> None:
-    found = bench("probes", "--probes", "60")
+    found = bench("probes", "--probes", "24")
     plain, ours = found["rows"][:2]
     assert plain["same answers"] is None
     assert ours["same answers"] == 1.0
@@ -63,7 +63,7 @@ def test_the_solve_is_resumed_to_the_same_bytes_and_added_to(kept: Kept) -> None
 
 def test_the_gpu_script_runs_on_the_cpu_at_a_tiny_size(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
-    words = ["--shapes", "tiny", "--device", "cpu", "--edits", "8", "--tokens", "2000"]
+    words = ["--shapes", "tiny", "--device", "cpu", "--edits", "2", "--tokens", "2000"]
     done = subprocess.run(
         ["sh", "bench/gpu.sh", str(out), *words],
         cwd=ROOT,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from daemon import deaths, tasks
 from daemon.bootstrap import Factd, open_factd
+from daemon.errors import Busy
 from daemon.jobs import Unfinished, Waiting
 from daemon.running_tables import WorkerTable
 from daemon.supervisor import Supervisor
@@ -207,6 +209,16 @@ def test_a_batch_that_was_made_small_grows_again(operator: Operator, factd: Fact
         (made,) = task_queries.open_tasks(session)
     assert made.id != id_
     assert made.size == 8
+
+
+def test_a_task_that_no_worker_takes_is_said_to_wait_for_one(
+    operator: Operator, factd: Factd
+) -> None:
+    cycle = factd.config.schedule.cycle.model_copy(update={"timeout_seconds": 0.2})
+    schedule = factd.config.schedule.model_copy(update={"cycle": cycle})
+    config = factd.config.model_copy(update={"schedule": schedule})
+    with pytest.raises(Busy, match="no worker took task 1"):
+        Waiting(replace(factd, config=config), lambda: True).done("edit")
 
 
 def test_a_task_is_given_up_after_its_attempts_and_waits_twice_as_long_each_time() -> None:

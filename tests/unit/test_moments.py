@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from editor import Edit, EditableModel, EditBatch, load_model
 from editor.convergence import convergence
-from editor.corpus import Corpus, File, SelfGenerated, source_of
+from editor.corpus import Corpus, File, SelfGenerated, Source, source_of
 from editor.errors import BadSettings, DamagedArtefact, WrongModel
 from editor.files import read_manifest
 from editor.methods import memit
@@ -33,11 +34,27 @@ def corpus_file(folder: Path, name: str, lines: int, text: str = TEXT) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Token ids that no model had to write: batch n is drawn with seed + n."""
+
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"drawn-{self.seed}"
+
+    def batches(self, model: EditableModel, start: int) -> Iterator[Tensor]:
+        for number in count(start):
+            generator = torch.Generator().manual_seed(self.seed + number)
+            yield torch.randint(1, 600, (4, 64), generator=generator)
+
+
 @dataclass
 class Counted:
     """A source that says how often it was read and can fail."""
 
-    inner: SelfGenerated
+    inner: Source
     read: int = 0
     fail_at: int = -1
 
@@ -99,18 +116,24 @@ def test_each_layer_is_an_artefact_with_a_manifest_and_only_missing_layers_are_b
 
 def test_an_interrupted_pass_goes_on_where_it_stopped(model: EditableModel, tmp_path: Path) -> None:
     tokens = 4 * 64 * 20
-    whole = build_moments(model, (0,), tokens=tokens, source=Counted(SelfGenerated()))
+    whole = build_moments(model, (0,), tokens=tokens, source=Counted(Drawn()))
     part = tmp_path / "part"
-    broken = Counted(SelfGenerated(), fail_at=17)
+    broken = Counted(Drawn(), fail_at=17)
     with pytest.raises(KeyboardInterrupt):
         build_moments(model, (0,), tokens=tokens, source=broken, partial=part)
-    rest = Counted(SelfGenerated())
+    rest = Counted(Drawn())
     found = build_moments(model, (0,), tokens=tokens, source=rest, partial=part)
     assert rest.read == 20 - 16
     assert torch.equal(found.layers[0], whole.layers[0])
-    other = Counted(SelfGenerated(seed=3))  # of another source nothing is taken over
+    other = Counted(Drawn(seed=3))  # of another source nothing is taken over
     build_moments(model, (0,), tokens=500, source=other, partial=part)
     assert other.read == 2
+
+
+def test_what_a_model_writes_itself_is_the_same_from_any_batch_on(model: EditableModel) -> None:
+    first, second = islice(SelfGenerated().batches(model, 0), 2)
+    assert torch.equal(second, next(SelfGenerated().batches(model, 1)))
+    assert not torch.equal(second, first)
 
 
 def test_files_are_mixed_by_weight_and_one_that_ends_leaves_its_share(
@@ -159,13 +182,13 @@ def test_a_larger_sample_changes_the_edit_less(model: EditableModel, tmp_path: P
         layers=(0, 1),
         second_moment_weight=30.0,
         v_num_grad_steps=3,
-        second_moment_tokens=64_000,
+        second_moment_tokens=32_000,
         templates={"en": ("The report was long",)},
     )
     batch = EditBatch.of(Edit(**r) for r in case["requests"][:4])
-    found = convergence(model, batch, settings=settings, workspace=tmp_path, halvings=3)
-    assert [row.tokens for row in found] == [32_000, 16_000, 8_000]
-    assert 0 < found[0].update_change < found[2].update_change < 1
+    found = convergence(model, batch, settings=settings, workspace=tmp_path, halvings=2)
+    assert [row.tokens for row in found] == [16_000, 8_000]
+    assert 0 < found[0].update_change < found[1].update_change < 1
     assert all(row.nll_change >= 0 for row in found)
     same = replace(settings, second_moment_tokens=100)  # smaller than one batch: the same sample
     assert (

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from kept import Kept
+
 from editor import Edit, EditBatch, load_model
 from editor.exam import answers_with
 from editor.methods.memit import Settings
@@ -16,7 +18,7 @@ SETTINGS = Settings(
     v_num_grad_steps=12,
     v_weight_decay=0.01,
     clamp_norm_factor=1.0,
-    second_moment_tokens=3000,
+    second_moment_tokens=8000,
     terminator=".",
     templates={"en": ("The report was long",), "es": ("El informe era largo",)},
 )
@@ -27,8 +29,10 @@ ASKED = {
 
 
 def test_every_pair_is_measured_and_what_was_written_is_answered_where_it_was(
+    kept: Kept,
     tmp_path: Path,
 ) -> None:
+    kept.moments(tmp_path, paths.MODEL, tokens=SETTINGS.second_moment_tokens)
     model = load_model(paths.MODEL)
     batch = EditBatch.of(
         Edit(prompt=prompt, subject=subject, target_new="euro", language=k, group="a")
