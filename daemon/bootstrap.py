@@ -181,9 +181,13 @@ class Factd:
 def open_factd(path: Path, *, now: Callable[[], datetime] = utc_now) -> Factd:
     """factd with a configuration file. Raises: BadConfig, BadRelation, SchemaOutdated."""
     config = load_config(path)
-    migrate.check(config.database)
-    begin(config.tracing)
-    return build(config, now=now)
+    found = build(config, now=now)
+    with ExitStack() as refused:
+        refused.callback(found.store.close)
+        migrate.check(config.database, found.store.engine)
+        begin(config.tracing)
+        refused.pop_all()
+    return found
 
 
 def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> Factd:

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Engine, inspect, text
 
 import migrations
 from store.errors import SchemaOutdated
@@ -63,13 +63,18 @@ def current(url: str) -> str | None:
     """The revision of a database; None where it has none. Raises: StoreError: it cannot be asked."""
     engine = make_engine(url)
     try:
-        with reached(), engine.connect() as connection:
-            if not inspect(connection).has_table("alembic_version"):
-                return None
-            found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-            return str(found) if found else None
+        return revision_of(engine)
     finally:
         engine.dispose()
+
+
+def revision_of(engine: Engine) -> str | None:
+    """The same of a database that is open already."""
+    with reached(), engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return str(found) if found else None
 
 
 def differences(url: str) -> list[object]:
@@ -88,9 +93,9 @@ def differences(url: str) -> list[object]:
         engine.dispose()
 
 
-def check(url: str) -> None:
-    """Raises: SchemaOutdated: the database is not at this program's newest revision."""
-    found, wanted = current(url), head()
+def check(url: str, engine: Engine | None = None) -> None:
+    """engine: of the database where it is open already. Raises: SchemaOutdated: it is not at this program's newest revision."""
+    found, wanted = revision_of(engine) if engine else current(url), head()
     if found != wanted:
         raise SchemaOutdated(
             f"the database is at {found or 'nothing'}, this program needs {wanted}: `factd db upgrade`"
