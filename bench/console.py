@@ -99,9 +99,8 @@ def run(
         dialect = factd.store.engine.dialect.name
         factd.store.close()
     slowest = max(row["median ms"] for row in rows if "whole process" not in row["asked"])
-    load = round(os.getloadavg()[0], 1)
     more = {
-        "load of the machine": load,
+        "load of the machine": round(os.getloadavg()[0], 1),
         "processors": os.cpu_count(),
         "niceness": os.nice(0),
         "database": dialect,

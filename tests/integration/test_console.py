@@ -272,6 +272,8 @@ def test_the_same_is_done_through_the_api(place: Place) -> None:
     (verdict,) = found["verdicts"].values()
     assert (verdict["who"], verdict["why"]) == ("token operate", "not so")
     assert place.operator("status")["facts"]["withdrawn"] == 1
+    asked = place.api("GET", "/overview", "view").json()["tasks"]
+    assert [(task["kind"], task["status"]) for task in asked] == [("edit", "waiting")]
 
 
 @pytest.mark.parametrize(
