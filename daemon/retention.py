@@ -1,7 +1,8 @@
 """What `prune` deletes: files and rows that nothing which can still be published, rolled back to or explained needs.
 
-Kept are: facts and their history, releases, approvals, audits, the audit log, deltas of releases whose version is on disk or that
-wait; every value that a candidate used within [retention] days (others are computed again when they are needed).
+Kept are: facts and their history, releases, approvals, the audit log, what was decided of candidates and in audits and why;
+deltas and measurements of releases whose version is on disk or that wait; every value that a candidate used within
+[retention] days (others are computed again when they are needed).
 """
 
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from daemon.bootstrap import Factd
 from daemon.log import log
-from store import release_queries, run_queries, task_queries
+from store import measured_queries, release_queries, run_queries, task_queries
 from store.releases import ReleaseStatus
 
 
@@ -23,7 +24,7 @@ class Pruned:
 
     candidates: int  # folders
     values: int  # folders
-    rows: int  # runs and tasks
+    rows: int  # runs, tasks, and candidates whose measurements were forgotten
     bytes: int
 
     def said(self) -> str:
@@ -54,6 +55,8 @@ def prune(factd: Factd) -> Pruned:
     with factd.store.begin() as session:
         old = now - timedelta(days=table.runs_days)
         rows = run_queries.forget_runs(session, old) + task_queries.forget_tasks(session, old)
+        rows += measured_queries.forget_reports(session, old, kept)
+    factd.store.tidy()
     found = Pruned(candidates=len(candidates), values=len(values), rows=rows, bytes=freed)
     log.info("pruned", candidates=found.candidates, values=found.values, rows=rows, bytes=freed)
     return found

@@ -120,7 +120,7 @@ class RetentionTable(Table):
     days: float = Field(
         default=30.0, gt=0
     )  # of values that no candidate used, of rejected candidates
-    runs_days: float = Field(default=90.0, gt=0)  # of runs, tasks and deliveries
+    runs_days: float = Field(default=90.0, gt=0)  # of runs, tasks and old candidates' measurements
 
 
 class LeaseTable(Table):

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import CursorResult, func, null, select, update
 from sqlalchemy.orm import Session
 
 from store.chunks import chunks
 from store.fact_queries import CHUNK
 from store.measured import Audit, AuditOutcome, Belief, ProbeSet, SetAside
-from store.schema import AuditedRow, BeliefRow, ProbeSetRow, QuarantineRow
+from store.schema import AuditedRow, BeliefRow, CandidateRow, ProbeSetRow, QuarantineRow
 
 
 def add_probe_set(
@@ -137,6 +137,20 @@ def add_audit(session: Session, audit: Audit) -> None:
         at=audit.at,
     )
     session.add(row)
+
+
+def forget_reports(session: Session, before: datetime, keep: Iterable[int]) -> int:
+    """Forget what was measured of candidates and in audits before a time; what was decided, and why, stays. How many.
+
+    keep: candidates whose measurements stay.
+    """
+    old = (CandidateRow.created_at < before, CandidateRow.id.not_in(list(keep)))
+    there = CandidateRow.report.is_not(null())
+    done = session.execute(update(CandidateRow).where(*old, there).values(report=null()))
+    newest = select(func.max(AuditedRow.id)).scalar_subquery()
+    past = (AuditedRow.at < before, AuditedRow.id != newest)
+    session.execute(update(AuditedRow).where(*past).values(report={"lost": []}))
+    return done.rowcount if isinstance(done, CursorResult) else 0
 
 
 def audits(session: Session, *, limit: int = 20) -> Sequence[Audit]:

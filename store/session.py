@@ -1,7 +1,7 @@
 """The database: SQLite (WAL, one writer at a time, no lost updates) or PostgreSQL through psycopg 3."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,13 @@ class Store:
     def read(self) -> AbstractContextManager[Session]:
         """One transaction that only reads, beside any writer. Raises: StoreError, as `begin`."""
         return _transaction(self._readers)
+
+    def tidy(self) -> None:
+        """Write SQLite's log into its database and cut it to nothing, where no reader needs it."""
+        if self.engine.dialect.name != "sqlite":
+            return
+        with reached(), closing(self.engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
     def close(self) -> None:
         """Give the connections back."""

@@ -9,7 +9,7 @@ from people import FEED, THINGS, Operator, update
 
 from daemon import retention
 from daemon.bootstrap import open_factd
-from store import run_queries, task_queries
+from store import measured_queries, run_queries, task_queries
 from store.operations import TaskStatus
 from store.releases import RunStatus
 
@@ -53,6 +53,29 @@ def test_what_is_young_is_kept(tmp_path: Path) -> None:
     operator("edit", "--publish")
     factd = open_factd(operator.folder / "factd.toml")
     assert retention.prune(factd).said() == "0 candidates, 0 values, 0 rows, 0.0 MiB deleted"
+    factd.store.close()
+
+
+def test_old_measurements_are_forgotten_and_what_was_decided_is_not(tmp_path: Path) -> None:
+    operator = Operator(tmp_path)
+    path = operator.folder / "factd.toml"
+    path.write_text(path.read_text() + "\n[publish]\nkeep = 1\n[retention]\nruns_days = 1e-9\n")
+    for number, country in enumerate(("Germany", "Chile", "Stockholm")):
+        operator.ingest([update(THINGS[0], country, f"20{20 + number}-01-01")], f"{number}.jsonl")
+        operator("edit", "--publish")
+        operator("audit")
+    factd = open_factd(path)
+    on_disk = set(factd.publisher.numbers())
+    assert retention.prune(factd).rows == 3 - len(on_disk - {0})
+    for number in (1, 2, 3):
+        found = operator("releases", "show", str(number))
+        assert bool(found["measurements"]) == (number in on_disk)
+    with factd.store.begin() as session:
+        last, *older = measured_queries.audits(session)
+    assert last.report["measurements"]
+    assert [audit.report for audit in older] == [{"lost": []}, {"lost": []}]
+    assert [audit.outcome.value for audit in older] == ["passed", "passed"]
+    assert operator("policy", "test")
     factd.store.close()
 
 
