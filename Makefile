@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-postgresql test-gpu docs check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-gpu model clean
+.PHONY: demo test test-slow test-postgresql test-gpu docs check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-soak bench-gpu model clean
 
 demo: $(STAMP)
 	$(BIN)/factd demo --dir demo
@@ -62,6 +62,10 @@ bench-console: $(STAMP)
 # Planted disasters and clean batches, blame, what the checks cost; about an hour.
 bench-gates: $(STAMP)
 	for name in disasters blame checks; do $(BIN)/factd bench $$name --json > docs/bench-$$name.json || exit 1; done
+
+# 500 cycles in one process: does anything grow? A quarter of an hour.
+bench-soak: $(STAMP)
+	$(BIN)/factd bench soak --json > docs/bench-soak.json
 
 bench-gpu: $(STAMP)
 	PYTHON=$(BIN)/python sh bench/gpu.sh docs/bench-gpu.json
