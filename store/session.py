@@ -20,6 +20,12 @@ PRAGMAS = (
     "wal_autocheckpoint=16000",  # pages, 64 MiB
 )
 
+PATIENCE = {  # with a PostgreSQL that does not answer; the URL's own settings come first
+    "connect_timeout": 10,  # seconds
+    "keepalives_idle": 30,  # seconds
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+
 
 def database_url(text: str) -> URL:
     """A database URL with its driver: `postgresql://` means psycopg 3."""
@@ -31,7 +37,8 @@ def make_engine(url: str) -> Engine:
     """An engine for a database URL."""
     parsed = database_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
+        asked = {k: v for k, v in PATIENCE.items() if k not in parsed.query}
+        return create_engine(parsed, pool_pre_ping=True, connect_args=asked)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed)

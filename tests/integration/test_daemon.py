@@ -1,6 +1,7 @@
 """The daemon in this process: every tick is a row, a failed job is a row and not a dead daemon, metrics say what happened."""
 
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -148,6 +149,24 @@ def test_the_loop_turns_answers_and_stops(daemon: Daemon) -> None:
     daemon.beat -= 1000
     assert "silent" in str(daemon.not_live())
     assert daemon.not_ready() is None
+
+
+def test_systemd_is_told_that_it_is_up_alive_and_about_to_stop(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "60000000")
+        try:
+            daemon.run(turns=2)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        told = [manager.recv(1000).decode().split("\n")[0] for _ in range(4)]
+    assert told == ["READY=1", "WATCHDOG=1", "WATCHDOG=1", "STOPPING=1"]
 
 
 def test_a_database_without_its_schema_is_not_ready(daemon: Daemon) -> None:
