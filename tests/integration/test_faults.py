@@ -85,6 +85,7 @@ def test_a_read_only_state_directory_is_said_and_outlived(tmp_path: Path) -> Non
         factd = open_factd(config)
         daemon = Daemon(factd, config)
         daemon.supervisor.children = []
+        factd.store.close()  # a file that is open for writing keeps its disk writable
         remount(disk, "ro")
         try:
             daemon.turn()  # a warning, no crash

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 import urllib.parse
 import urllib.request
@@ -102,9 +103,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         "127.0.0.1", 0, metrics.registry, live=lambda: None, ready=lambda: None, hooks={}
     )
     health.start()
-    folder = tmp_path_factory.mktemp("prometheus")
-    for part in (folder, *folder.parents[:2]):
-        part.chmod(0o755)
+    folder = Path(tempfile.mkdtemp(prefix="factd-prometheus-"))  # where another user may go, too
     found = Prometheus(folder, health.port)
     try:
         yield found
@@ -112,6 +111,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         found.stop()
         health.stop()
         factd.store.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_it_scrapes_factd(prometheus: Prometheus) -> None:

@@ -72,7 +72,7 @@ def test_what_is_set_aside_and_audited_is_kept_and_counted(make: Maker, fact_id:
     assert audits[0].as_json()["lost"] == ["f"]
     series = {
         (s.name, s.labels.get("outcome")): s.value
-        for family in Metrics(factd.store).registry.collect()
+        for family in Metrics(factd).registry.collect()
         for s in family.samples
     }
     assert series["factd_quarantined_facts_total", None] == 1
