@@ -70,7 +70,7 @@ def test_a_full_disk_stops_the_edit_and_not_what_serves(tmp_path: Path) -> None:
                 file.write(b"x" * MIB)
         with filler.open("r+b") as file:
             file.truncate(filler.stat().st_size - ROOM)
-        lives.lived(lives.cycle, config, ends_after=20)
+        lives.lived(lives.cycle, config, ends_after=8)
         assert not (operator.folder / "published" / "current").exists()
         filler.unlink()
         assert lives.lived(lives.cycle, config) == 0

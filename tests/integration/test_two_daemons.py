@@ -105,7 +105,7 @@ def pulls(store: Store) -> list[Run]:
 @pytest.mark.parametrize(
     ("ticks", "disturbances"),
     [
-        pytest.param(15, 2, id="fifteen"),
+        pytest.param(12, 2, id="twelve"),
         pytest.param(200, 20, id="two hundred", marks=pytest.mark.slow),
     ],
 )
