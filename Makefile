@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/factd demo --dir demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu" --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import GATES_OFF, currencies, jsonl
 from kept import Kept
 from people import factd
@@ -59,6 +60,7 @@ def test_memat_writes_some_languages_and_corrects_heads_in_another(
     assert page.count("<svg") == 3
 
 
+@pytest.mark.slow
 def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(
     kept: Kept, tmp_path: Path
 ) -> None:

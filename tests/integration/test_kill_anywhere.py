@@ -54,7 +54,7 @@ def finished(config: Path, daemon: "subprocess.Popen[bytes]") -> None:
 @pytest.mark.parametrize(
     ("rounds", "kills"),
     [
-        pytest.param(1, 1, id="one"),
+        pytest.param(1, 3, id="three", marks=pytest.mark.slow),
         pytest.param(10, 10, id="hundred", marks=pytest.mark.slow),
     ],
 )

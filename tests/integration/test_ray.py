@@ -120,6 +120,7 @@ def test_what_kills_every_worker_is_an_error_and_not_a_loop(two: EditableModel) 
         list(done(two, deadly, list(range(8))))
 
 
+@pytest.mark.slow
 def test_the_daemons_model_has_the_workers_that_are_configured(tmp_path: Path) -> None:
     program = f"""
 from pathlib import Path
