@@ -44,6 +44,7 @@ def test_a_table_is_aligned_and_its_numbers_are_short() -> None:
     assert document("edit", "cpu", rows, speedup=2.0)["speedup"] == 2.0
 
 
+@pytest.mark.slow
 def test_probes_are_answered_as_by_the_plain_way() -> None:
     found = bench("probes", "--probes", "24")
     plain, ours = found["rows"][:2]
