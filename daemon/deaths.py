@@ -33,8 +33,13 @@ def after_death(task: Task, table: WorkerTable, cause: str) -> Next:
     size = task.size
     if task.in_hand and (cause == MEMORY or task.attempt > 1):
         size = max(1, len(task.in_hand) // 2)
-    wait = min(LONGEST_SECONDS, table.back_off_seconds * 2 ** min(task.attempt - 1, 10))
+    wait = back_off(table, task.attempt)
     return Next(size=size, wait_seconds=wait, gives_up=task.attempt >= table.attempts)
+
+
+def back_off(table: WorkerTable, deaths: int) -> float:
+    """Seconds to wait after so many deaths in a row: doubled with each, a minute at most; none after none."""
+    return min(LONGEST_SECONDS, table.back_off_seconds * 2 ** min(deaths - 1, 10)) if deaths else 0
 
 
 def bury(factd: Factd, task: Task, cause: str, detail: str) -> None:

@@ -23,7 +23,6 @@ from daemon.worker import MEMORY
 from store import task_queries
 from store.operations import Task, TaskStatus
 
-LONGEST_SECONDS = 60.0
 HEALTHY_SECONDS = 600.0  # after which a worker's earlier deaths do not count
 STOP_SECONDS = 10.0  # for a worker to leave its task at a safe point
 
@@ -80,23 +79,10 @@ class Supervisor:
         child.started = time.monotonic()
 
     def _mourn(self, child: Child, code: int) -> None:
-        cause = (
-            "exit"
-            if code == 0
-            else "memory"
-            if code == MEMORY
-            else "killed"
-            if code < 0
-            else "exit"
-        )
+        cause = "killed" if code < 0 else "memory" if code == MEMORY else "exit"
         lived = time.monotonic() - child.started
         child.deaths = 0 if code == 0 or lived > HEALTHY_SECONDS else child.deaths + 1
-        table = self.factd.config.worker
-        wait = (
-            min(LONGEST_SECONDS, table.back_off_seconds * 2 ** (child.deaths - 1))
-            if child.deaths
-            else 0.0
-        )
+        wait = deaths.back_off(self.factd.config.worker, child.deaths)
         child.not_before, child.process = time.monotonic() + wait, None
         if code != 0:
             self.restarts.labels(cause).inc()

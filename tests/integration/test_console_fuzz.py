@@ -69,9 +69,10 @@ def described() -> schemathesis.BaseSchema:
 schema = described()
 
 
-def asked(case: schemathesis.Case, place: tuple[str, str]) -> None:
+def asked(case: schemathesis.Case, place: tuple[str, str]) -> int:
+    """The status of an answer that is what the API says of itself."""
     headers = {"Authorization": f"Bearer {place[1]}"}
-    case.call_and_validate(place[0], headers=headers, checks=CHECKS)
+    return int(case.call_and_validate(place[0], headers=headers, checks=CHECKS).status_code)
 
 
 def bounded(examples: int) -> settings:
@@ -87,7 +88,7 @@ def bounded(examples: int) -> settings:
 @schema.parametrize()
 @bounded(EXAMPLES)
 def test_no_question_breaks_the_api(case: schemathesis.Case, place: tuple[str, str]) -> None:
-    asked(case, place)
+    assert asked(case, place) < 500
 
 
 @pytest.mark.slow
@@ -96,4 +97,4 @@ def test_no_question_breaks_the_api(case: schemathesis.Case, place: tuple[str, s
 def test_no_question_of_many_breaks_the_api(
     case: schemathesis.Case, place: tuple[str, str]
 ) -> None:
-    asked(case, place)
+    assert asked(case, place) < 500

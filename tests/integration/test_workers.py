@@ -245,6 +245,7 @@ def test_a_task_is_given_up_after_its_attempts_and_waits_twice_as_long_each_time
     follows = [deaths.after_death(died(attempt), table, "killed") for attempt in (1, 2, 3, 4)]
     assert [f.wait_seconds for f in follows] == [1, 2, 4, 8]
     assert [f.gives_up for f in follows] == [False, False, False, True]
+    assert [deaths.back_off(table, n) for n in (0, 1, 3, 10_000)] == [0, 1, 4, 60]
     three = ("a", "b", "c")
     assert deaths.after_death(died(1, three), table, "killed").size is None  # it may be chance
     assert deaths.after_death(died(2, three), table, "killed").size == 1
