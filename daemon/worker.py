@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from types import FrameType
 from typing import NoReturn
@@ -26,6 +26,7 @@ from store.errors import Overtaken, StoreError
 from store.operations import Task, TaskStatus, Worker
 
 LOOK_SECONDS = 0.5  # between looks for a task
+SEEN_SECONDS = 10.0  # between its words to the store while there is none
 OVERTAKEN, MEMORY, ORPHANED = 74, 71, 73  # exit codes
 
 
@@ -36,8 +37,8 @@ class Stopping(BaseException):
 class Pulse:
     """A thread that says, while a task runs, that its worker lives and where it is."""
 
-    def __init__(self, factd: Factd, task: Task) -> None:
-        self.factd, self.task = factd, task
+    def __init__(self, factd: Factd, task: Task, about: Callable[[], Worker]) -> None:
+        self.factd, self.task, self.about = factd, task, about
         self.step: tuple[str, tuple[str, ...]] = ("start", ())
         self.done = threading.Event()
         self.thread = threading.Thread(target=self._beats, name="pulse", daemon=True)
@@ -55,6 +56,7 @@ class Pulse:
             with self.factd.store.begin() as session:
                 step, in_hand = self.step
                 task_queries.beat(session, self.task, step=step, in_hand=in_hand)
+                task_queries.seen_worker(session, self.about())
         except Overtaken as error:
             log.error("task was taken from this worker", task=self.task.id, error=str(error))
             os._exit(OVERTAKEN)
@@ -77,7 +79,7 @@ class WorkerProcess:
     def __init__(self, factd: Factd, *, parent: int | None = None) -> None:
         self.factd, self.parent = factd, parent
         self.name, self.started, self.done = lease.me(), factd.now(), 0
-        self.stopping, self.at_work = False, False
+        self.stopping, self.shown = False, -SEEN_SECONDS  # when it last said that it is there
 
     def on_signal(self, number: int, _: FrameType | None) -> None:
         """The first one asks to stop at the next safe point, the second one does not ask."""
@@ -110,10 +112,16 @@ class WorkerProcess:
         os._exit(ORPHANED)
 
     def _turn(self) -> bool:
+        now = self.factd.now()
         try:
+            with self.factd.store.read() as session:
+                due = task_queries.is_due(session, now=now)
+            if not due and time.monotonic() - self.shown < SEEN_SECONDS:
+                return False
             with self.factd.store.begin() as session:
-                task = task_queries.claim(session, self.name, now=self.factd.now())
+                task = task_queries.claim(session, self.name, now=now)
                 task_queries.seen_worker(session, self._about(task))
+            self.shown = time.monotonic()
         except StoreError as error:
             log.warning("no task could be looked for", error=str(error))
             return False
@@ -137,7 +145,7 @@ class WorkerProcess:
 
     def _do(self, task: Task) -> None:
         log.info("task started", task=task.id, kind=task.kind, attempt=task.attempt, size=task.size)
-        pulse = Pulse(self.factd, task)
+        pulse = Pulse(self.factd, task, lambda: self._about(task))
 
         def tell(step: str, in_hand: Sequence[str]) -> None:
             pulse.tell(step, in_hand)

@@ -69,13 +69,8 @@ def last_task(session: Session, kind: str) -> Task | None:
 
 def claim(session: Session, worker: str, *, now: datetime) -> Task | None:
     """The oldest task that is due, from now on this worker's; None: there is none, or another was faster."""
-    due = or_(
-        TaskRow.not_before.is_(None),
-        TaskRow.not_before <= now,
-        TaskRow.not_before > now + LONGEST_WAIT,
-    )
-    query = select(TaskRow).where(TaskRow.status == TaskStatus.WAITING, due)
-    row = session.scalar(query.order_by(TaskRow.id).limit(1).with_for_update(skip_locked=True))
+    query = select(TaskRow).where(*_due(now)).order_by(TaskRow.id).limit(1)
+    row = session.scalar(query.with_for_update(skip_locked=True))
     if row is None:
         return None
     taken = {
@@ -91,6 +86,20 @@ def claim(session: Session, worker: str, *, now: datetime) -> Task | None:
     if not _one(session.execute(update(TaskRow).where(*where).values(taken))):
         return None
     return task(session, row.id)
+
+
+def is_due(session: Session, *, now: datetime) -> bool:
+    """There is a task that a worker may claim."""
+    return session.scalar(select(TaskRow.id).where(*_due(now)).limit(1)) is not None
+
+
+def _due(now: datetime) -> tuple[Any, ...]:
+    moment = or_(
+        TaskRow.not_before.is_(None),
+        TaskRow.not_before <= now,
+        TaskRow.not_before > now + LONGEST_WAIT,
+    )
+    return (TaskRow.status == TaskStatus.WAITING, moment)
 
 
 def beat(session: Session, held: Task, *, step: str, in_hand: Sequence[str]) -> None:

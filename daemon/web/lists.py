@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -74,25 +75,30 @@ def facts(factd: Factd, what: Wanted, *, after: str = "", limit: int = LIMIT) ->
 
 def releases(factd: Factd, *, after: str = "", limit: int = LIMIT) -> Part[ReleaseLine]:
     """The newest first. Raises: Mistaken."""
-    with factd.store.read() as session:
-        found = overview_queries.releases(session, limit=limit + 1, before=_number(after))
-    more = place((str(found[limit - 1].number),)) if len(found) > limit else None
-    return Part(items=tuple(found[:limit]), next=more)
+    return _numbered(factd, overview_queries.releases, lambda r: r.number, after, limit)
 
 
 def candidates(factd: Factd, *, after: str = "", limit: int = LIMIT) -> Part[CandidateLine]:
     """The newest first. Raises: Mistaken."""
-    with factd.store.read() as session:
-        found = overview_queries.candidates(session, limit=limit + 1, before=_number(after))
-    more = place((str(found[limit - 1].id),)) if len(found) > limit else None
-    return Part(items=tuple(found[:limit]), next=more)
+    return _numbered(factd, overview_queries.candidates, lambda c: c.id, after, limit)
 
 
 def audit(factd: Factd, *, after: str = "", limit: int = LIMIT) -> Part[AuditLine]:
     """The newest first. Raises: Mistaken."""
+    return _numbered(factd, overview_queries.audit_lines, lambda line: line.id, after, limit)
+
+
+def _numbered(
+    factd: Factd,
+    query: Callable[..., Sequence[T]],
+    number: Callable[[T], int],
+    after: str,
+    limit: int,
+) -> Part[T]:
+    """One row more than wanted tells whether there are others."""
     with factd.store.read() as session:
-        found = overview_queries.audit_lines(session, limit=limit + 1, before=_number(after))
-    more = place((str(found[limit - 1].id),)) if len(found) > limit else None
+        found = query(session, limit=limit + 1, before=_number(after))
+    more = place((str(number(found[limit - 1])),)) if len(found) > limit else None
     return Part(items=tuple(found[:limit]), next=more)
 
 

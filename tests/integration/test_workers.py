@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,9 @@ from daemon.errors import Busy
 from daemon.jobs import Unfinished, Waiting
 from daemon.running_tables import WorkerTable
 from daemon.supervisor import Supervisor
-from daemon.worker import MEMORY, WorkerProcess
+from daemon.worker import MEMORY, Pulse, WorkerProcess
 from store import measured_queries, release_queries, task_queries
-from store.errors import Overtaken
+from store.errors import Overtaken, StoreError
 from store.operations import Task, TaskStatus
 from store.session import Store
 
@@ -106,6 +107,29 @@ def test_a_worker_edits_publishes_and_says_so(operator: Operator, factd: Factd) 
     with factd.store.begin() as session:
         assert task_queries.last_task(session, "edit").detail == "nothing to do"  # type: ignore[union-attr]
         assert task_queries.last_task(session, "audit").detail.startswith("release 1: passed")  # type: ignore[union-attr]
+
+
+def test_a_worker_is_seen_while_it_works_and_writes_little_while_it_does_not(
+    operator: Operator, factd: Factd
+) -> None:
+    worker = WorkerProcess(factd)
+    assert not worker._turn()  # it says that it is there
+    later = replace(factd, now=lambda: factd.now() + timedelta(minutes=5))
+    worker.factd = later
+    assert not worker._turn()  # nothing to do, and said a moment ago
+    with factd.store.begin() as session:
+        (idle,) = task_queries.workers(session)
+        assert idle.seen_at < later.now() - timedelta(minutes=4)
+        task_queries.add_task(session, "statistics", {}, now=factd.now())
+        held = task_queries.claim(session, worker.name, now=factd.now())
+    assert held is not None
+    pulse = Pulse(later, held, lambda: worker._about(held))
+    pulse.beat()
+    pulse.stop()
+    with factd.store.begin() as session:
+        (working,) = task_queries.workers(session)
+    assert working.seen_at > later.now() - timedelta(minutes=1)
+    assert working.task_id == held.id
 
 
 def test_statistics_are_built_by_a_worker(operator: Operator, factd: Factd) -> None:
@@ -258,6 +282,19 @@ def supervisor(factd: Factd) -> Supervisor:
     return Supervisor(factd, factd.config.root / "factd.toml", restarts)
 
 
+def paused_outside_a_transaction(worker: "subprocess.Popen[bytes]", factd: Factd) -> None:
+    """SIGSTOP. One that holds SQLite's lock would stop everybody who writes, until it is killed or goes on."""
+    for _ in range(20):
+        worker.send_signal(signal.SIGSTOP)
+        try:
+            with factd.store.begin():
+                return
+        except StoreError:
+            worker.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
+    raise AssertionError("it always holds the lock")
+
+
 def turn_until(found: Supervisor, reached: object) -> None:
     until = time.monotonic() + SECONDS
     while not reached():  # type: ignore[operator]
@@ -300,7 +337,7 @@ def test_a_worker_that_is_stopped_counts_as_dead_and_comes_back_to_nothing(
         until = time.monotonic() + SECONDS
         while task(quick, id_).status is TaskStatus.WAITING and time.monotonic() < until:
             time.sleep(0.05)
-        elsewhere.send_signal(signal.SIGSTOP)
+        paused_outside_a_transaction(elsewhere, quick)
         turn_until(found, lambda: task(quick, id_).status is TaskStatus.DONE)
         elsewhere.send_signal(signal.SIGCONT)
         assert elsewhere.wait(timeout=SECONDS) == 74
