@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from store.errors import StoreError
+from store.errors import StoreError, Unstorable
 
 PRAGMAS = (
     "journal_mode=WAL",
@@ -103,7 +103,10 @@ def _transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
 
 @contextmanager
 def reached() -> Iterator[None]:
-    """What a driver says when its database is away, full, read-only or broken, as one sentence. Raises: StoreError."""
+    """What a driver says when its database is away, full, read-only or broken, as one sentence.
+
+    Raises: StoreError, Unstorable.
+    """
     try:
         yield
     except (OperationalError, InterfaceError) as error:
@@ -112,6 +115,8 @@ def reached() -> Iterator[None]:
         )
         failed.transient = True
         raise failed from error
+    except DataError as error:
+        raise Unstorable(f"the database takes no such value: {error.orig}") from error
     except DatabaseError as error:
         if type(error) is not DatabaseError:
             raise

@@ -91,7 +91,7 @@ class Door:
         name, password = name[: NAME + 1], password[: LONGEST + 1]
         self._count(name, address)
         with self.store.read() as session:
-            found = account_queries.account(session, name)
+            found = account_queries.account(session, name) if name.isprintable() else None
         with self.hashing:
             right = fits(found.secret if found else self.nobody, password, self.hasher)
         if found is None or not right or found.disabled:

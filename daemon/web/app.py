@@ -19,7 +19,7 @@ from daemon.web.desk import Desk
 from daemon.web.errors import Turned
 from daemon.web.guard import Guard
 from daemon.web.pages import pages
-from store.errors import IllegalMove, NotFound, StaleState, StoreError
+from store.errors import IllegalMove, NotFound, StaleState, StoreError, Unstorable
 
 STATIC = Path(__file__).parent / "static"
 ANYWHERE = ("0.0.0.0", "::", "")
@@ -76,6 +76,8 @@ def status_of(error: FactdError | StoreError) -> int:
         return error.status
     if isinstance(error, NotFound):
         return 404
+    if isinstance(error, Unstorable):
+        return 422
     if isinstance(error, FactdError | StaleState | IllegalMove):
         return 409
     return 503

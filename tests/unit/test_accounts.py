@@ -11,6 +11,7 @@ from conftest import NOW, Clock
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
+from sqlalchemy.exc import DataError
 from typer.testing import CliRunner
 
 from daemon.cli import app
@@ -20,8 +21,9 @@ from daemon.web.accounts import Door, digest, hashed, new_token
 from daemon.web.attempts import SPAN_SECONDS, Attempts
 from daemon.web.errors import Forbidden, TooMany, Unknown
 from store import account_queries, migrate
+from store.errors import Unstorable
 from store.operations import Role
-from store.session import Store
+from store.session import Store, reached
 
 PASSWORD = "correct horse battery"
 
@@ -69,7 +71,7 @@ def test_a_password_opens_a_session_and_neither_is_kept(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "password"), [("ada", "wrong"), ("nobody", PASSWORD), ("ada", "")]
+    ("name", "password"), [("ada", "wrong"), ("nobody", PASSWORD), ("ada", ""), ("a\0da", PASSWORD)]
 )
 def test_a_wrong_name_and_a_wrong_password_are_told_the_same(
     door: Door, name: str, password: str
@@ -219,3 +221,8 @@ def test_a_token_is_shown_once(run: Any) -> None:
     assert secret not in listed and digest(secret) not in listed
     assert "revoked" in run("tokens", "revoke", "1").stdout
     assert "no token 7" in run("tokens", "revoke", "7").stderr
+
+
+def test_what_a_database_does_not_take_is_one_sentence() -> None:
+    with pytest.raises(Unstorable, match="takes no such value"), reached():
+        raise DataError("INSERT", {}, ValueError("NUL"))

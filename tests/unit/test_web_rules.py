@@ -17,7 +17,7 @@ from daemon.web.app import status_of
 from daemon.web.errors import Mistaken, Unknown
 from daemon.web.guard import address_of, from_elsewhere, host_name
 from daemon.web.lists import key_of, place, wanted
-from store.errors import NotFound, StaleState, StoreError
+from store.errors import NotFound, StaleState, StoreError, Unstorable
 from store.facts import FactStatus
 
 
@@ -137,6 +137,7 @@ def test_times_are_said_in_words_and_in_utc() -> None:
         (Busy("x"), 409),
         (FactdError("x"), 409),
         (StaleState("x"), 409),
+        (Unstorable("x"), 422),
         (StoreError("x"), 503),
     ],
 )
