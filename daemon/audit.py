@@ -78,7 +78,7 @@ def damaged_files(factd: Factd, live: Release) -> str:
     from editor.files import verify_folder
 
     try:
-        verify_folder(factd.publisher.folder(live.number))
+        verify_folder(factd.versions.folder(live.number))
     except EditorError as error:
         return str(error)
     return ""
@@ -163,7 +163,7 @@ def published_results(factd: Factd, exam: "Exam", live: Release) -> "Results":
     from editor.model import load_model
 
     table = factd.config.model
-    folder = factd.publisher.folder(live.number)
+    folder = factd.versions.folder(live.number)
     model = load_model(folder, device=table.device, dtype=table.dtype)
     probes = replace(exam, texts={}, questions={})
     said = sit(model, probes, terminator=factd.terminator)
@@ -175,7 +175,7 @@ def _rolled_back(factd: Factd, live: Release, seen: Seen) -> str:
     """Go back to the version before, where that is wanted and there is one; what was done, in words."""
     if not factd.config.audit.roll_back:
         return "nothing: [audit] roll_back is off"
-    number = factd.publisher.previous(live.number)
+    number = factd.versions.previous(live.number)
     if number is None:
         return "nothing: no version before it lies ready"
     why = f"the audit of release {live.number} failed: {seen.decision.reasons[0]}"

@@ -77,7 +77,7 @@ def about(factd: Factd, *, workspace: bool) -> dict[str, Any]:
         "factd": version("factd"),
         "schema": migrate.current(factd.config.database),
         "made_at": factd.now().isoformat(),
-        "current": factd.publisher.current(),
+        "current": factd.versions.current(),
         "workspace": workspace,
         "model": str(factd.config.model.path.resolve()),
         "left_out": left_out(factd.config.model_dump(mode="json")),
@@ -121,9 +121,9 @@ def state_files(factd: Factd, releases: list[Release], *, workspace: bool) -> di
 
 def version_manifests(factd: Factd, releases: list[Release]) -> dict[str, Path]:
     """The manifest of each version that lies ready."""
-    numbers = [release.number for release in releases if factd.publisher.has(release.number)]
+    numbers = [release.number for release in releases if factd.versions.has(release.number)]
     return {
-        f"published/{number}.json": factd.publisher.folder(number) / "manifest.json"
+        f"published/{number}.json": factd.versions.folder(number) / "manifest.json"
         for number in numbers
     }
 

@@ -1,4 +1,4 @@
-"""The only place that constructs things: configuration in, store, catalogue, publisher and a model on demand out."""
+"""The only place that constructs things: configuration in, store, catalogue, versions and a model on demand out."""
 
 import atexit
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,11 +13,10 @@ from daemon.config import Config, load_config
 from daemon.errors import BadConfig
 from daemon.gates import gates_from
 from daemon.policy import Gate
-from daemon.publishers import Publisher
-from daemon.publishers.local_directory import publisher
 from daemon.render import Plan, Sizes
 from daemon.tables import ModelTable
 from daemon.tracing import begin
+from daemon.versions import Versions
 from store import migrate
 from store.catalogue import Catalogue, load_catalogue
 from store.session import Store
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from daemon.lease import Held
-    from daemon.registry import Configured, Told
+    from daemon.registry import Configured, Served, Told, Written
     from editor.exam import Exam, Memory, Results
     from editor.model import EditableModel
     from editor.score import Answer, Probe
@@ -87,7 +86,7 @@ class Factd:
     config: Config
     store: Store
     catalogue: Catalogue
-    publisher: Publisher
+    versions: Versions
     workbench: Workbench
     now: Callable[[], datetime]
     writer: "Held | None" = None  # the lease of whoever changes releases (daemon/lease.py)
@@ -105,6 +104,20 @@ class Factd:
         from daemon.registry import channels
 
         return channels(self.config)
+
+    @cached_property
+    def publishers(self) -> "Mapping[str, Written]":
+        """What is written of a release, by name, the checkpoint first. Raises: BadConfig."""
+        from daemon.registry import publishers
+
+        return publishers(self.config)
+
+    @cached_property
+    def servers(self) -> "Mapping[str, Served]":
+        """The servers that a release is handed to, by name. Raises: BadConfig."""
+        from daemon.registry import servers
+
+        return servers(self.config)
 
     @property
     def judge(self) -> Judge:
@@ -196,7 +209,7 @@ def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> Factd:
         config=config,
         store=Store(config.database),
         catalogue=chosen(load_catalogue(*config.write.catalogue), config.write.relations),
-        publisher=publisher(config.publish.path, config.publish.keep),
+        versions=Versions(config.publish.path, config.publish.keep),
         workbench=Workbench(config.model, config.state_dir / "workspace" / "answers"),
         now=now,
     )

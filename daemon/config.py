@@ -38,6 +38,7 @@ from daemon.tables import (
     PlanningTable,
     PublishTable,
     ScreenTable,
+    ServersTable,
     SourcesTable,
     StoreTable,
     Table,
@@ -68,6 +69,7 @@ class Config(BaseSettings):
     audit: AuditTable = AuditTable()
     method: MethodTable = MethodTable()
     publish: PublishTable = PublishTable()
+    servers: ServersTable = ServersTable()
     sources: SourcesTable = SourcesTable()
     conflicts: ConflictsTable = ConflictsTable()
     planning: PlanningTable = PlanningTable()

@@ -206,4 +206,4 @@ def switch_back(factd: Factd, number: int, say: Callable[[str], Any]) -> dict[st
     with factd.store.begin() as session:
         release_queries.unfreeze(session, who="demo", now=factd.now())
     say(f"rollback   to release {number} in {seconds * 1000:.0f} ms, no model loaded")
-    return {"release": number, "seconds": round(seconds, 4), "current": factd.publisher.current()}
+    return {"release": number, "seconds": round(seconds, 4), "current": factd.versions.current()}

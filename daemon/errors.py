@@ -6,6 +6,7 @@ FactdError
 ├── Busy            somebody else holds the lock of the state directory (transient)
 ├── BadBackup       a backup is damaged, or is none; nothing of it was used
 ├── PublishFailed   a publisher could not bring a release out; the previous one still serves
+├── HandoverFailed  a server does not serve what it was handed; what it served before is to be restored
 ├── NotSent         a channel did not take a notice; it is tried again (transient)
 └── SourceFailed    a source did not answer as it should; its cursor stays where it was (transient)
     ├── SourceGone  the source says that it is gone for good
@@ -39,6 +40,13 @@ class BadBackup(FactdError):
 
 class PublishFailed(FactdError):
     """A release could not be brought out; the previous one still serves."""
+
+
+class HandoverFailed(FactdError):
+    """A server does not serve what it was handed."""
+
+    transient = True
+    retry_seconds: float | None = None  # the server's own wish
 
 
 class NotSent(FactdError):

@@ -69,7 +69,7 @@ def overview(factd: Factd) -> Overview:
         return Overview(
             at=factd.now(),
             live=live,
-            published=factd.publisher.current(),
+            published=factd.versions.current(),
             frozen=release_queries.frozen(session),
             facts=counts,
             budget=Budget(capacity=capacity, used=used, pending=pending, today=today),

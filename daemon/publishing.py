@@ -1,15 +1,22 @@
 """From an accepted release to the live one and back: publish, recover after a crash, roll back. No model is loaded."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from daemon import approvals
 from daemon.bootstrap import Factd
 from daemon.errors import PublishFailed, Refused
 from daemon.log import bound, log
+from daemon.publishers import Outgoing
 from daemon.tracing import span
 from store import release_queries, settling
 from store.errors import Overtaken
 from store.releases import Release, ReleaseStatus
+
+WHOLE = "checkpoint"  # the publisher that fills a version's own folder
 
 
 def refuse_frozen(factd: Factd) -> None:
@@ -56,9 +63,9 @@ def _bring_out(factd: Factd, number: int) -> Release:
         )
     log.info("release publishing", release=number)
     try:
-        if not factd.publisher.has(number):
+        if not factd.versions.has(number):
             write_version(factd, release)
-        factd.publisher.switch(number, epoch=factd.epoch)
+        factd.versions.switch(number, epoch=factd.epoch)
     except Overtaken:
         raise  # whoever took over has put it back
     except Exception as error:
@@ -73,14 +80,29 @@ def _bring_out(factd: Factd, number: int) -> Release:
 
 
 def write_version(factd: Factd, release: Release) -> None:
-    """Write a release's files from the base and its delta; what lay there is replaced."""
-    delta = None
+    """Write a release's files from the base and its delta; what lay there is replaced. Raises: PublishFailed, EditorError."""
+    delta, made = None, None
     if release.candidate_id is not None:
         from editor.delta import load_delta
 
-        delta = load_delta(factd.candidate_folder(release.candidate_id) / "delta")
+        made = factd.candidate_folder(release.candidate_id)
+        delta = load_delta(made / "delta")
+    base = factd.config.model.path
+    outgoing = Outgoing(number=release.number, base=base, delta=delta, made=made)
     about = {"facts": list(release.fact_ids), "who": release.who, "why": release.why}
-    factd.publisher.publish(release.number, factd.config.model.path, delta, about)
+    factd.versions.write(release.number, partial(_fill, factd, outgoing), about)
+
+
+def _fill(factd: Factd, release: Outgoing, folder: Path) -> Mapping[str, Any]:
+    """Each publisher's own; what the manifest says, by the publisher's name, but the checkpoint's directly."""
+    told: dict[str, Any] = {}
+    for name, publisher in factd.publishers.items():
+        if name == WHOLE:
+            told |= publisher.write(publisher.settings, release, folder)
+        else:
+            (folder / name).mkdir()
+            told[name] = publisher.write(publisher.settings, release, folder / name)
+    return told
 
 
 def _made_live(factd: Factd, release: Release) -> Release:
@@ -96,7 +118,7 @@ def recover(factd: Factd) -> list[str]:
     """What another process left half done is finished or abandoned, and that process is kept out. What was done, in words."""
     done = []
     if factd.epoch is not None:
-        factd.publisher.fence(factd.epoch)
+        factd.versions.fence(factd.epoch)
     with factd.changing() as session:
         release_queries.ensure_base(session, now=factd.now())
         abandoned = release_queries.abandon_unfinished(session, now=factd.now())
@@ -104,7 +126,7 @@ def recover(factd: Factd) -> list[str]:
     if abandoned:
         done.append(f"{abandoned} unfinished candidates abandoned")
     for release in halfway:
-        if factd.publisher.current() == release.number:
+        if factd.versions.current() == release.number:
             _made_live(factd, release)
             done.append(f"release {release.number} was out already and is live")
         else:
@@ -126,9 +148,9 @@ def roll_back_to(factd: Factd, number: int, *, who: str, why: str) -> Release:
         )
         reason = f"rolled back to release {number}: {why}"
         release_queries.freeze(session, why=reason, who=who, now=factd.now())
-    if not factd.publisher.has(number) and number == 0:
+    if not factd.versions.has(number) and number == 0:
         write_version(factd, replace_base(factd))
-    if not factd.publisher.has(number):
+    if not factd.versions.has(number):
         raise PublishFailed(
             f"version {number} was pruned from the disk; `factd releases publish {number}` writes it again"
         )

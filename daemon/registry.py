@@ -1,4 +1,4 @@
-"""The configured sources and channels: each [sources.NAME] and [notify.NAME] with the file that its kind names."""
+"""What the configuration names: each [sources.NAME], [notify.NAME], [publish.NAME], [servers.NAME] with its kind's file."""
 
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,11 +11,16 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 import daemon.channels
+import daemon.publishers
+import daemon.servers
 import daemon.sources
 from daemon.channels import Channel, ChannelSettings
 from daemon.config import Config
 from daemon.errors import BadConfig
+from daemon.publishers import Publisher, PublisherSettings
+from daemon.servers import Server, ServerSettings
 from daemon.sources import Page, Pages, SourceSettings, Tools
+from daemon.tables import NamedTables
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -40,6 +45,24 @@ class Told:
     send: Channel
 
 
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """One publisher."""
+
+    name: str
+    settings: PublisherSettings
+    write: Publisher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """One server."""
+
+    name: str
+    settings: ServerSettings
+    connect: Callable[[Any], Server]
+
+
 def kinds(package: ModuleType = daemon.sources) -> list[str]:
     """The files of daemon/sources, or of another package of that make."""
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
@@ -62,11 +85,35 @@ def configured(config: Config) -> dict[str, Configured]:
 
 def channels(config: Config) -> dict[str, Told]:
     """The channels of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
+    found = _switched_on(daemon.channels, "notify", config.notify, config.root)
+    return {n: Told(name=n, settings=own, send=module.send) for n, (module, own) in found.items()}
+
+
+def publishers(config: Config) -> dict[str, Written]:
+    """The publishers of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
+    found = _switched_on(daemon.publishers, "publish", config.publish, config.root)
+    return {
+        n: Written(name=n, settings=own, write=module.write) for n, (module, own) in found.items()
+    }
+
+
+def servers(config: Config) -> dict[str, Served]:
+    """The servers of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
+    found = _switched_on(daemon.servers, "servers", config.servers, config.root)
+    return {
+        n: Served(name=n, settings=own, connect=module.connect)
+        for n, (module, own) in found.items()
+    }
+
+
+def _switched_on(
+    package: ModuleType, where: str, named: NamedTables, root: Path
+) -> dict[str, tuple[ModuleType, Any]]:
     found = {}
-    for name, table in config.notify.tables().items():
-        module, settings = read(daemon.channels, f"notify.{name}", table)
+    for name, table in named.tables().items():
+        module, settings = read(package, f"{where}.{name}", table)
         if settings.enabled:
-            found[name] = Told(name=name, settings=rooted(settings, config.root), send=module.send)
+            found[name] = (module, rooted(settings, root))
     return found
 
 

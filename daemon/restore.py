@@ -178,7 +178,7 @@ def brought_out(factd: Factd, releases: Sequence[Release], current: int | None) 
         of_base = replace(release, candidate_id=None)  # whatever the row of release 0 says
         publishing.write_version(factd, release if release.number else of_base)
     if current in [release.number for release in releases] and current is not None:
-        factd.publisher.switch(current)
+        factd.versions.switch(current)
 
 
 def why_without(factd: Factd, *, versions: bool) -> str:
@@ -191,7 +191,7 @@ def why_without(factd: Factd, *, versions: bool) -> str:
 
 def published(factd: Factd, number: int) -> Any:
     """SHA-256 of a version's files."""
-    return files_of(factd.publisher.folder(number) / "manifest.json")
+    return files_of(factd.versions.folder(number) / "manifest.json")
 
 
 def files_of(manifest: Path) -> Any:

@@ -67,7 +67,7 @@ def kept_candidates(factd: Factd) -> set[int]:
     statuses = (ReleaseStatus.LIVE, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
     with factd.store.read() as session:
         needed = [r.candidate_id for r in release_queries.releases_in(session, *statuses)]
-        needed += release_queries.candidates_of(session, factd.publisher.numbers())
+        needed += release_queries.candidates_of(session, factd.versions.numbers())
         newest = release_queries.list_candidates(session, limit=1)
     return {id_ for id_ in needed if id_ is not None} | {found.id for found in newest}
 

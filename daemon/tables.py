@@ -122,11 +122,42 @@ class MethodTable(BaseModel):
         return found
 
 
-class PublishTable(Table):
-    """[publish] the local directory"""
+class NamedTables(BaseModel):
+    """A table whose other keys are tables, each with a file of a package that its kind names"""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @model_validator(mode="after")
+    def _are_tables(self) -> "NamedTables":
+        for name, table in (self.model_extra or {}).items():
+            if not isinstance(table, dict):
+                raise ValueError(f"{name} is no key, and no table of that name")
+        return self
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Every table by its name, with its kind."""
+        return {name: {"kind": name, **table} for name, table in (self.model_extra or {}).items()}
+
+
+class PublishTable(NamedTables):
+    """[publish] versions on disk: [publish.checkpoint] always, [publish.NAME] says what else, checked by daemon/publishers"""
 
     path: Path = Path("published")
     keep: int = Field(default=10, ge=1)  # versions on disk
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """The table of every publisher by its name, with its kind; the checkpoint comes first."""
+        return {"checkpoint": {"kind": "checkpoint"}, **super().tables()}
+
+
+class ServersTable(NamedTables):
+    """[servers] one table each, [servers.NAME], for whom a release is handed to, checked by daemon/servers"""
+
+    canary_share: float = Field(default=0.0, ge=0, le=1)  # of the servers that get it first; 0: all
+    soak_seconds: float = Field(default=600.0, ge=0)  # between the first ones and the rest
+    attempts: int = Field(default=8, ge=1)  # to hand one release to one server
+    probes: int = Field(default=12, ge=1)  # questions that a server is asked after a hand-over
+    watch_seconds: float = Field(default=60.0, gt=0)  # between looks at what a server serves
 
 
 class SourcesTable(BaseModel):
@@ -222,26 +253,14 @@ KINDS = (  # of notices, docs/notifications.md
 )
 
 
-class NotifyTable(BaseModel):
+class NotifyTable(NamedTables):
     """[notify] what is worth a notice; one table each, [notify.NAME], for where it is told, checked by daemon/channels"""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
     failures: int = Field(default=3, ge=1)  # in a row, of a job or a source
     budget_share: float = Field(default=0.8, ge=0, le=1)  # of [planning] capacity; 0: not told
     budget_leverage: float = Field(default=0.95, ge=0, le=1)  # of any layer; 0: not told
     event_days: float = Field(default=3.0, gt=0)  # until what happened is of no interest any more
     attempts: int = Field(default=24, ge=1)  # to send one message; the last ones an hour apart
-
-    @model_validator(mode="after")
-    def _are_tables(self) -> "NotifyTable":
-        for name, table in (self.model_extra or {}).items():
-            if not isinstance(table, dict):
-                raise ValueError(f"{name} is no key, and no table [notify.{name}]")
-        return self
-
-    def tables(self) -> dict[str, dict[str, Any]]:
-        """The table of every channel by its name, with its kind."""
-        return {name: {"kind": name, **table} for name, table in (self.model_extra or {}).items()}
 
 
 class TracingTable(Table):

@@ -48,14 +48,18 @@ def write_checkpoint(
     Raises: WrongModel: the delta is for other weights. DamagedArtefact: the base lacks a tensor of the delta.
     NotEditable: no checkpoint of this class carries head corrections; the sentence says what to do.
     """
+    return write_folder(out, lambda part: fill_checkpoint(base, delta, part), about or {})
+
+
+def fill_checkpoint(base: Path, delta: Delta | None, folder: Path) -> dict[str, Any]:
+    """The files of base + delta in a folder that is there; what a manifest is to say about them. Raises: as above."""
     identity = fingerprint(base)
     if delta is not None and delta.base_fingerprint != identity:
         raise WrongModel(
             f"the delta is for the base {delta.base_fingerprint[:12]}, {base} is {identity[:12]}"
         )
-    changes = changes_for(base, delta) if delta else Changes()
-    told = {"base_fingerprint": identity, "delta_id": delta.id if delta else None, **(about or {})}
-    return write_folder(out, lambda part: _fill(base, changes, part), told)
+    _fill(base, changes_for(base, delta) if delta else Changes(), folder)
+    return {"base_fingerprint": identity, "delta_id": delta.id if delta else None}
 
 
 def changes_for(base: Path, delta: Delta) -> Changes:

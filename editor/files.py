@@ -42,20 +42,22 @@ def write_file(path: Path, content: bytes) -> None:
     fsync(path.parent)
 
 
-def write_folder(out: Path, fill: Callable[[Path], None], about: Mapping[str, Any]) -> Path:
+def write_folder(
+    out: Path, fill: Callable[[Path], Mapping[str, Any] | None], about: Mapping[str, Any]
+) -> Path:
     """A folder that appears whole: `fill` writes into a temporary one, which gets a manifest and is renamed to `out`.
 
-    `about` goes into the manifest beside the files' SHA-256. What stood at `out` is replaced.
+    `about`, and what `fill` returns, go into the manifest beside the files' SHA-256. What stood at `out` is replaced.
     """
     part = out.with_name(out.name + ".tmp")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    fill(part)
+    told = {**about, **(fill(part) or {})}
     files = sorted(path for path in part.rglob("*") if path.is_file())
     sums = {str(path.relative_to(part)): sha256_file(path) for path in files}
     manifest = part / MANIFEST
     manifest.write_text(
-        json.dumps({**about, "files": sums}, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+        json.dumps({**told, "files": sums}, indent=1, sort_keys=True) + "\n", encoding="utf-8"
     )
     for path in (*files, manifest):
         path.chmod(0o644)

@@ -1,43 +1,41 @@
-"""Publishers, one file each: they bring a release to where servers read it, and switch back without a GPU."""
+"""Publishers, one file each: what they write of a release into its version. `Settings` is the table of the configuration.
 
+`checkpoint` fills the version's own folder; any other, which [publish.NAME] switches on, a folder in it that has its name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import BaseModel, ConfigDict
+
+
+class PublisherSettings(BaseModel):
+    """What every [publish.NAME] has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str  # the file in daemon/publishers; the table's own name where it is not given
+    enabled: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outgoing:
+    """A release on its way out."""
+
+    number: int
+    base: Path  # the checkpoint that it is made from
+    delta: Any  # editor.delta.Delta; None: the base itself
+    made: Path | None  # its candidate's folder, with what the worker that made it left there
+
 
 class Publisher(Protocol):
-    """Keeps versions side by side; one of them is current."""
+    """Writes one form of a release."""
 
-    def has(self, number: int) -> bool:
-        """The version lies ready."""
-        ...
+    def __call__(self, settings: Any, release: Outgoing, folder: Path) -> Mapping[str, Any]:
+        """Fill an empty folder, or for the checkpoint the version's own; what the manifest is to say about it.
 
-    def publish(self, number: int, base: Path, delta: Any, about: dict[str, Any]) -> Path:
-        """Make a version ready, whole or not at all. delta None: the base itself."""
-        ...
-
-    def folder(self, number: int) -> Path:
-        """Where a version lies as servers load it."""
-        ...
-
-    def previous(self, number: int) -> int | None:
-        """The newest version before one that lies ready; None: there is none."""
-        ...
-
-    def switch(self, number: int, *, epoch: int | None = None) -> None:
-        """Make a version the current one, atomically.
-
-        epoch: of the writer's lease. Raises: PublishFailed: it is not there, or one with a later epoch has been here.
+        Raises: PublishFailed, EditorError: the release cannot be published in this form; the sentence says what to do.
         """
-        ...
-
-    def fence(self, epoch: int) -> None:
-        """From now on whoever has an earlier epoch is refused, also one that was paused meanwhile. Raises: PublishFailed."""
-        ...
-
-    def numbers(self) -> list[int]:
-        """The versions that lie ready, ascending."""
-        ...
-
-    def current(self) -> int | None:
-        """The number of the current version."""
         ...

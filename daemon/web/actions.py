@@ -69,7 +69,7 @@ def _roll_back(factd: Factd, target: str, who: str, why: str) -> None:
         raise Refused(f"release {chosen} was never live; approve it instead")
     if release.status is ReleaseStatus.LIVE:
         raise Refused(f"release {chosen} is live already")
-    if not factd.publisher.has(chosen):
+    if not factd.versions.has(chosen):
         raise Refused(
             f"version {chosen} is not on disk; `factd rollback --to {chosen}` or "
             f"`factd releases publish {chosen}` writes it again, which needs the model"

@@ -168,7 +168,7 @@ def release_page(request: Request, desk: Asking, caller: Looking, number: Number
         ids = release_queries.release(session, number).fact_ids[:FACTS_SHOWN]
         held = fact_queries.facts_by_id(session, ids)
     rows = [(fact, _said(desk, fact)) for fact in held]
-    ready = desk.factd.publisher.has(number)
+    ready = desk.factd.versions.has(number)
     return page("release.html", request, caller, line=line, rows=rows, ready=ready)
 
 

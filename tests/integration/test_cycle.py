@@ -6,6 +6,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,9 +154,10 @@ def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator
         release_queries.move_release(
             session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
         )
-    publishing.write_version(factd, publishing.replace_base(factd))
-    factd.publisher.publish(1, factd.config.model.path, None, {})
-    factd.publisher.switch(1)
+    base = publishing.replace_base(factd)
+    publishing.write_version(factd, base)
+    publishing.write_version(factd, replace(base, number=1))
+    factd.versions.switch(1)
     assert publishing.recover(factd) == ["release 1 was out already and is live"]
     with writing(factd):
         assert "changes releases now" in operator.refused("edit")

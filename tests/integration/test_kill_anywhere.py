@@ -37,7 +37,7 @@ def is_live(config: Path) -> bool:
     factd = open_factd(config)
     with factd.store.begin() as session:
         left = task_queries.open_tasks(session)
-    current = factd.publisher.current()
+    current = factd.versions.current()
     factd.store.close()
     return bool(current) and not left
 

@@ -32,7 +32,7 @@ def test_what_can_still_be_rolled_back_to_is_kept_and_the_rest_goes(tmp_path: Pa
     factd = open_factd(path)
     age(factd.config.state_dir / "candidates", 40)
     age(factd.workspace / "values", 40)
-    on_disk = set(factd.publisher.numbers())
+    on_disk = set(factd.versions.numbers())
     done = retention.prune(factd)
     kept = {int(folder.name) for folder in factd.candidate_folder(0).parent.iterdir()}
     assert done.candidates == 4 - len(kept)
@@ -65,7 +65,7 @@ def test_old_measurements_are_forgotten_and_what_was_decided_is_not(tmp_path: Pa
         operator("edit", "--publish")
         operator("audit")
     factd = open_factd(path)
-    on_disk = set(factd.publisher.numbers())
+    on_disk = set(factd.versions.numbers())
     assert retention.prune(factd).rows == 3 - len(on_disk - {0})
     for number in (1, 2, 3):
         found = operator("releases", "show", str(number))

@@ -11,7 +11,7 @@ from conftest import NOW, postgresql
 from daemon import lease
 from daemon.errors import PublishFailed
 from daemon.lease import Claim, Watch
-from daemon.publishers.local_directory import LocalDirectory
+from daemon.versions import Versions
 from store import lease_queries
 from store.errors import Overtaken
 from store.session import Store
@@ -179,7 +179,7 @@ def test_a_watch_counts_from_the_last_change_by_its_own_clock() -> None:
 
 
 def test_a_publisher_that_was_paused_cannot_switch_any_more(tmp_path: Path) -> None:
-    folder = LocalDirectory(tmp_path, 10)
+    folder = Versions(tmp_path, 10)
     for number in (1, 2):
         folder.folder(number).mkdir(parents=True)
         (folder.folder(number) / "manifest.json").write_text("{}")

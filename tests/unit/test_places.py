@@ -8,8 +8,8 @@ from conftest import GOLDEN, Maker, claim, jsonl
 from daemon.bootstrap import Factd, build
 from daemon.config import load_config
 from daemon.errors import PublishFailed
-from daemon.publishers.local_directory import LocalDirectory
 from daemon.pulling import pull
+from daemon.versions import Versions
 from store import fact_queries, migrate, source_queries
 
 BASE = GOLDEN / "llama" / "model"
@@ -69,11 +69,15 @@ def test_a_file_goes_on_after_the_last_line_that_was_stored(
     assert pull(factd, "drop_folder").new == 1
 
 
+def weights(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"weights")
+
+
 def test_current_is_swapped_and_old_versions_are_pruned_but_never_the_base(tmp_path: Path) -> None:
-    place = LocalDirectory(tmp_path / "published", keep=2)
+    place = Versions(tmp_path / "published", keep=2)
     assert place.current() is None
     for number in range(5):
-        place.publish(number, BASE, None, {})
+        place.write(number, weights, {})
         place.switch(number)
         assert place.current() == number
     assert place.numbers() == [0, 2, 3, 4]
@@ -84,7 +88,7 @@ def test_current_is_swapped_and_old_versions_are_pruned_but_never_the_base(tmp_p
 
 
 def test_a_version_without_its_manifest_is_not_there(tmp_path: Path) -> None:
-    place = LocalDirectory(tmp_path / "published", keep=2)
-    place.publish(1, BASE, None, {})
+    place = Versions(tmp_path / "published", keep=2)
+    place.write(1, weights, {})
     (place.folder(1) / "manifest.json").unlink()
     assert not place.has(1)

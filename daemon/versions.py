@@ -1,4 +1,4 @@
-"""The local directory: `versions/N/` is a complete checkpoint, `current` a link that is swapped atomically.
+"""The published folder: `versions/N/` holds what publishers wrote of release N, `current` is a link that is swapped atomically.
 
 Nothing here loads a model to roll back: switching is one rename of a link.
 """
@@ -7,20 +7,20 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from daemon.errors import PublishFailed
-from daemon.publishers import Publisher
+from editor.files import write_folder
 
 LOCK_SECONDS = 30  # another process holds the lock for the time of one rename
 
 
 @dataclass(frozen=True)
-class LocalDirectory:
+class Versions:
     """Versions under one root."""
 
     root: Path
@@ -34,12 +34,15 @@ class LocalDirectory:
         """The version lies ready (a folder without its manifest is not whole)."""
         return (self.folder(number) / "manifest.json").is_file()
 
-    def publish(self, number: int, base: Path, delta: Any, about: dict[str, Any]) -> Path:
-        """Write the version; an older one of the same number is replaced."""
-        from editor.checkpoint import write_checkpoint
-
+    def write(
+        self,
+        number: int,
+        fill: Callable[[Path], Mapping[str, Any] | None],
+        about: Mapping[str, Any],
+    ) -> Path:
+        """A version as `fill` writes it into a folder, whole or not at all; an older one of the same number is replaced."""
         self.folder(number).parent.mkdir(parents=True, exist_ok=True)
-        return write_checkpoint(base, delta, self.folder(number), {**about, "release": number})
+        return write_folder(self.folder(number), fill, {**about, "release": number})
 
     def switch(self, number: int, *, epoch: int | None = None) -> None:
         """`current` points to the version; servers see the old one or the new one, never nothing."""
@@ -117,8 +120,3 @@ def _lock(handle: int) -> None:
             time.sleep(0.05)
         else:
             return
-
-
-def publisher(root: Path, keep: int) -> Publisher:
-    """The publisher of a folder."""
-    return LocalDirectory(root, keep)
