@@ -250,6 +250,7 @@ KINDS = (  # of notices, docs/notifications.md
     "budget_low",
     "limit",
     "job_failing",
+    "handover_failed",
     "published",
 )
 

@@ -104,7 +104,8 @@ def first_done(session: Session, release: int) -> dict[str, datetime]:
     query = select(HandoverRow.server, func.min(HandoverRow.changed_at)).where(
         HandoverRow.release == release, HandoverRow.status == HandoverStatus.DONE
     )
-    return dict(session.execute(query.group_by(HandoverRow.server)).tuples().all())
+    rows = session.execute(query.group_by(HandoverRow.server))
+    return {row[0]: row[1] for row in rows}
 
 
 def due(session: Session, *, now: datetime) -> list[Handover]:
