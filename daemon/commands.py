@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon import terminal
+from daemon import serving, terminal
 from daemon.commands_facts import said
 from daemon.commands_servers import handed_over, handover_lines, refuse_failed
 from daemon.commands_sources import source_line
@@ -121,6 +121,7 @@ def status_json(found: Overview, live: Release | None) -> dict[str, Any]:
         "waiting": [release.number for release in found.waiting],
         "last_candidate": about,
         "sources": [source.as_json() for source in found.sources],
+        "servers": [server.as_json() for server in found.servers],
         "runs": [run.as_json() for run in found.runs],
     }
 
@@ -137,6 +138,7 @@ def status_lines(found: Overview) -> list[str]:
     lines += [f"waits     release {r.number}: `factd approve {r.number}`" for r in found.waiting]
     lines += [f"candidate {last.id} {last.status.value} {'; '.join(last.reasons)}"] if last else []
     lines += [f"source    {source_line(source)}" for source in found.sources]
+    lines += [f"server    {serving.said(server)}" for server in found.servers]
     return lines + [
         f"run       {r.job} {r.status.value} {r.started_at:%Y-%m-%d %H:%M:%S} {r.detail}"
         for r in found.runs

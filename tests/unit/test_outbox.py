@@ -266,10 +266,11 @@ def test_versions_that_servers_hold_are_not_deleted(both: Factd, eu: Engine, us:
         outbox.turn(both)
     assert held_versions(both) == {1, 5}
     assert both.versions.numbers() == [0, 1, 3, 4, 5]  # one more than are held is kept
-    vars(both)["servers"] = {}
+    serve(both, {"eu": eu})
+    assert held_versions(both) == {5}  # the other is configured no more
     with both.store.begin() as session:
-        handover_queries.keep_only(session, ["eu"])
-    assert held_versions(both) == {5}
+        assert handover_queries.keep_only(session, both.servers) == 1
+    assert rows(both, "us")[-1] == "us 5 superseded"
 
 
 def test_a_server_that_strayed_is_found_and_mended(both: Factd, eu: Engine) -> None:
