@@ -61,11 +61,11 @@ class Adapters:
         """Give users this version from now on. Raises: HandoverFailed."""
         self.stage(version)
         name, there = self.settings.name, self.settings.name in self._held()
-        if there and self.routes.in_place and self._replaced(name, version.adapter):
-            return
-        if there:
-            self._unload(name)
-        self._load(name, version.adapter)
+        if not (there and self.routes.in_place and self._replaced(name, version.adapter)):
+            if there:
+                self._unload(name)
+            self._load(name, version.adapter)
+        self._lists(name, version.adapter)
 
     def stage(self, version: Version) -> None:
         """Hold a version under its own name. Raises: HandoverFailed."""
@@ -80,6 +80,7 @@ class Adapters:
         if root is not None:
             self._unload(version.name)
         self._load(version.name, version.adapter)
+        self._lists(version.name, version.adapter)
 
     def drop(self, version: Version) -> None:
         """Forget a version's own name. Raises: HandoverFailed."""
@@ -112,6 +113,12 @@ class Adapters:
                 f"{origin(self.api.url)}/v1/models is no list of models; is it what url says?"
             ) from error
         return {card.id: card.root or "" for card in cards}
+
+    def _lists(self, name: str, path: str) -> None:
+        """Raises: HandoverFailed: the engine says that something else is under a name."""
+        root = self._held().get(name)
+        if root != path:
+            raise HandoverFailed(f"{origin(self.api.url)} lists {name} at {root}, not at {path}")
 
     def _load(self, name: str, path: str) -> None:
         body, seconds = {"lora_name": name, "lora_path": path}, self.settings.load_seconds
