@@ -12,7 +12,7 @@ from daemon.errors import PublishFailed
 from daemon.signing import PublicKey, expected_key, signed_by
 from editor.errors import DamagedArtefact
 from editor.files import verify_folder, verify_sealed_folder, verify_sizes
-from editor.manifests import MANIFEST, is_of_before, read_manifest
+from editor.manifests import MANIFEST, is_of_before, read_manifest, read_sealed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,18 +45,18 @@ def verify(folder: Path, number: int, key: PublicKey | None) -> Verified:
 
     Raises: DamagedArtefact: names the first file that differs, is missing, is not listed or does not fit.
     """
-    manifest = read_manifest(folder)
-    if is_of_before(manifest):
+    if is_of_before(read_manifest(folder)):
         raise DamagedArtefact(
             folder / MANIFEST,
             f"an earlier factd wrote it, without a seal; `factd releases write {number}` writes the version again",
         )
+    manifest = read_sealed(folder)  # before the signature: what is damaged is named
     if manifest.get("release") != number:
         raise DamagedArtefact(
             folder / MANIFEST, f"it is of release {manifest.get('release')}, not of {number}"
         )
     signer = signed_by(folder, key)
-    manifest = verify_sealed_folder(folder)
+    verify_sealed_folder(folder)
     return Verified(
         folder=folder,
         release=number,
