@@ -14,6 +14,7 @@ from daemon import (
     commands_editor,
     commands_facts,
     commands_heads,
+    commands_keys,
     commands_model,
     commands_notices,
     commands_relations,
@@ -55,6 +56,7 @@ for group in (
     commands_editor,
     commands_heads,
     commands_notices,
+    commands_keys,
     commands_backup,
     commands_bench,
 ):
