@@ -59,8 +59,8 @@ def measured(made: Path | None, delta: "Delta", rank: int) -> "Delta":
     report = _report(folder) if folder else None
     if folder is None or report is None:
         raise PublishFailed(
-            f"no adapter of rank {rank} was measured when this release was made; `factd edit --publish` makes it again and "
-            "measures one, or raise [publish.adapter] max_rank"
+            f"no adapter cut to rank {rank} was measured when this release was made; raise [publish.adapter] max_rank, or set "
+            "truncate = true there and make the release again (`factd edit --publish`)"
         )
     decision = report["decision"]
     if not decision["accepted"]:
