@@ -29,8 +29,10 @@ def ranks(factd: Factd) -> list[int]:
 @span("truncate")
 def prepare(factd: Factd, case: Case, candidate: int, delta: "Delta") -> None:
     """Cut a candidate that passed to each rank that it exceeds, and measure what is left of it with the same exam and gates."""
-    from editor.adapter import truncated
+    from editor.adapter import is_matrix, truncated
 
+    if not all(map(is_matrix, delta.parts.values())):
+        return  # head corrections: no adapter holds them, cut or not
     for rank in ranks(factd):
         cut = truncated(delta, rank)
         if cut is not None:
@@ -43,7 +45,8 @@ def _measure(factd: Factd, case: Case, folder: Path, cut: "Delta") -> None:
     from editor.files import write_file
 
     save_delta(cut, folder / "delta")
-    found = examined(factd, case, cut, memory=Memory.of(folder / "answers.json"))
+    memory = Memory.of(folder / "answers.json")
+    found = examined(factd, case, cut, exam=case.exam, memory=memory)  # without the transfer matrix
     report = {**found.report, "truncated": dict(cut.settings["truncated"])}
     write_file(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1).encode())
     reasons = list(found.decision.reasons)

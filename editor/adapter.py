@@ -8,6 +8,7 @@ were read for what they accept (PEFT 0.21; vLLM and SGLang in 2026):
   nothing is padded there, and `layers_to_transform`, which neither server reads, is not needed.
 - one rank r for all modules, padded with zeros, for SGLang sizes its buffers by r alone; lora_alpha = r makes the scale 1.
 - no bias: vLLM rejects one, SGLang ignores it. Head corrections are biases, so a delta with them is refused.
+- the base is not named, for its path is this machine's; the manifest has its fingerprint.
 - `fan_in_fan_out` where the weight is stored (d_in, d_out); A and B themselves are always those of (d_out, d_in).
 """
 
@@ -153,7 +154,7 @@ def fill_adapter(
             f"{dtype} cannot hold the delta; write the adapter in bfloat16 or float32"
         )
     if pairs:
-        _write(folder, base, family, pairs, rank)
+        _write(folder, family, pairs, rank)
     return {
         "base_fingerprint": delta.base_fingerprint,
         "delta_id": delta.id,
@@ -238,7 +239,6 @@ def _cast(found: Spectrum, rank: int, dtype: torch.dtype) -> tuple[Tensor, Tenso
 
 def _write(
     folder: Path,
-    base: Path,
     family: Family,
     pairs: Mapping[str, tuple[Tensor, Tensor]],
     rank: int,
@@ -250,17 +250,17 @@ def _write(
         tensors[f"{prefix}.lora_A.weight"] = inward.T.contiguous()  # (rank, d_in)
         tensors[f"{prefix}.lora_B.weight"] = out.contiguous()  # (d_out, rank)
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    config = adapter_config(base, family, sorted(map(module_of, pairs)), rank)
+    config = adapter_config(family, sorted(map(module_of, pairs)), rank)
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG).write_text(text, encoding="utf-8")
 
 
-def adapter_config(base: Path, family: Family, modules: list[str], rank: int) -> dict[str, Any]:
+def adapter_config(family: Family, modules: list[str], rank: int) -> dict[str, Any]:
     """What PEFT, vLLM and SGLang read; what is not said is PEFT's default, which changes nothing of a trained adapter."""
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": str(base.absolute()),
+        "base_model_name_or_path": None,  # no path of this machine: the same delta gives the same bytes
         "inference_mode": True,
         "r": rank,
         "lora_alpha": rank,

@@ -1,6 +1,7 @@
 """An adapter says what its delta says: B A is ΔW, of every layout, rank and dtype; what it cannot say is refused."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,19 @@ def test_the_configuration_names_the_edited_modules_and_no_others(
     assert (config["fan_in_fan_out"], config["bias"], config["r"]) == (True, "none", 24)
     # SGLang and vLLM look at the last part of each, and take no regular expression
     assert {name.rsplit(".", 1)[1] for name in config["target_modules"]} == {"c_proj"}
+
+
+def test_the_same_delta_gives_the_same_bytes_wherever_the_base_lies(
+    bases: dict[str, Path], tmp_path: Path
+) -> None:
+    moved = shutil.copytree(bases["llama"], tmp_path / "moved")
+    written = []
+    for number, base in enumerate((bases["llama"], moved)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        fill_adapter(several(base), base, folder)
+        written.append([(folder / name).read_bytes() for name in (CONFIG, WEIGHTS)])
+    assert written[0] == written[1]
 
 
 def test_modules_are_named_as_in_memory_where_the_files_call_them_otherwise(
