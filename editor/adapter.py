@@ -35,10 +35,9 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-EPSILON = (
-    2.0**-23
-)  # float32's spacing: singular values below this share of the largest are rounding
+EPSILON = 2.0**-23  # float32's spacing: singular values below this share of the largest are noise
 MOST = 512  # vLLM's largest rank
+ROUNDED = 0.01  # of the delta, at most, may a dtype lose; bfloat16 loses 0.0024
 
 
 @dataclass(frozen=True)
@@ -142,17 +141,21 @@ def fill_adapter(
         raise BadSettings(f"no dtype {dtype!r} for an adapter; there are {', '.join(DTYPES)}")
     cut = _cut_of(delta, kept)
     family = _refuse_unadaptable(delta, base)
-    spectra = {name: spectrum(part) for name, part in (kept or delta).parts.items()}
+    written = (kept or delta).parts
+    spectra = {name: spectrum(part) for name, part in written.items()}
     spectra = {name: found for name, found in spectra.items() if found.rank}
     rank = max((found.rank for found in spectra.values()), default=0)
     if rank > max_rank:
         raise RankTooHigh(rank, max_rank)
     pairs = {name: _cast(found, rank, DTYPES[dtype]) for name, found in spectra.items()}
-    errors = {name: lost(delta.parts[name], *pair) for name, pair in pairs.items()}
-    if not all(error <= 1 for error in errors.values()):
+    rounded = {name: lost(written[name], *pair) for name, pair in pairs.items()}
+    if not all(error <= ROUNDED for error in rounded.values()):
         raise BadSettings(
             f"{dtype} cannot hold the delta; write the adapter in bfloat16 or float32"
         )
+    errors = (
+        {name: lost(delta.parts[name], *pair) for name, pair in pairs.items()} if kept else rounded
+    )
     if pairs:
         _write(folder, family, pairs, rank)
     return {
