@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from daemon.bootstrap import Factd
 from daemon.publishers import adapter
 from editor.errors import DamagedArtefact
-from editor.files import MANIFEST, read_manifest
+from editor.manifests import MANIFEST, read_manifest
 
 
 class AdapterCollector(Collector):

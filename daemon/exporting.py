@@ -13,7 +13,8 @@ from daemon.errors import PublishFailed, Refused
 from daemon.publishers import Outgoing
 from daemon.registry import read
 from editor.errors import DamagedArtefact
-from editor.files import read_manifest, write_folder
+from editor.files import write_folder
+from editor.manifests import read_manifest
 from store import release_queries
 from store.releases import Release
 
