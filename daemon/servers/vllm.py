@@ -41,6 +41,11 @@ class Lora(Adapters):
         super().load(version)
         forget(self.admin)
 
+    def stage(self, version: Version) -> None:
+        """Hold a version under its own name, without what was kept of an earlier attempt. Raises: HandoverFailed."""
+        super().stage(version)
+        forget(self.admin)
+
 
 class Reload(Single):
     """vLLM with whole checkpoints."""
