@@ -7,14 +7,15 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from daemon.errors import PublishFailed
-from editor.files import write_folder
+from editor.files import Sha256, fsync, sha256_file, write_sealed_folder
+from editor.manifests import MANIFEST
 
 LOCK_SECONDS = 30  # another process holds the lock for the time of one rename
 
@@ -32,20 +33,38 @@ class Versions:
 
     def has(self, number: int) -> bool:
         """The version lies ready (a folder without its manifest is not whole)."""
-        return (self.folder(number) / "manifest.json").is_file()
+        return (self.folder(number) / MANIFEST).is_file()
 
     def write(
         self,
         number: int,
         fill: Callable[[Path], Mapping[str, Any] | None],
         about: Mapping[str, Any],
+        *,
+        sha256: Sha256 = sha256_file,
+        sign: Callable[[bytes], bytes] | None = None,
     ) -> Path:
-        """A version as `fill` writes it into a folder, whole or not at all; an older one of the same number is replaced."""
-        self.folder(number).parent.mkdir(parents=True, exist_ok=True)
-        return write_folder(self.folder(number), fill, {**about, "release": number})
+        """A version as `fill` writes it into a folder, whole or not at all; an older one of the same number is replaced.
 
-    def switch(self, number: int, *, epoch: int | None = None) -> None:
-        """`current` points to the version; servers see the old one or the new one, never nothing."""
+        sha256 and sign: as editor.files.write_sealed_folder takes them.
+        """
+        folder, told = self.folder(number), {**about, "release": number}
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return write_sealed_folder(folder, fill, told, sha256=sha256, sign=sign)
+
+    def discard(self, number: int) -> None:
+        """The version is damaged: it counts as not there, and what it said of itself is kept to be looked at."""
+        manifest = self.folder(number) / MANIFEST
+        if manifest.exists():
+            manifest.replace(manifest.with_name("manifest.damaged.json"))
+            fsync(manifest.parent)
+
+    def switch(self, number: int, *, epoch: int | None = None, held: Collection[int] = ()) -> None:
+        """`current` points to the version; servers see the old one or the new one, never nothing.
+
+        epoch: of the writer's lease. held: versions that somebody needs, which are not deleted however old they are.
+        Raises: PublishFailed: it is not there, or one with a later epoch has been here.
+        """
         if not self.has(number):
             raise PublishFailed(
                 f"version {number} is not on disk any more; write it again with `factd releases publish {number}`"
@@ -60,7 +79,7 @@ class Versions:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-            self._prune()
+            self._prune(held)
 
     def fence(self, epoch: int) -> None:
         """Who switched with an earlier epoch cannot any more: the folder itself remembers the latest."""
@@ -101,8 +120,8 @@ class Versions:
         found = [n for n in self.numbers() if n < number and self.has(n)]
         return found[-1] if found else None
 
-    def _prune(self) -> None:
-        old = [n for n in self.numbers() if n not in (0, self.current())]
+    def _prune(self, held: Collection[int]) -> None:
+        old = [n for n in self.numbers() if n not in (0, self.current(), *held)]
         for number in old[: max(0, len(old) - self.keep)]:
             shutil.rmtree(self.folder(number))
 
