@@ -59,9 +59,7 @@ class Version:
 class Report:
     """What a server says of itself."""
 
-    serving: (
-        str | None
-    )  # name of the version that its users get, or what else it has; None: it cannot say
+    serving: str | None  # the version, or what else users get; "": nothing; None: it cannot say
     loaded: tuple[str, ...] = ()  # names of all versions that it holds, where it can say
 
 

@@ -41,9 +41,9 @@ class Lora(Adapters):
         super().load(version)
         forget(self.admin)
 
-    def stage(self, version: Version) -> None:
-        """Hold a version under its own name, without what was kept of an earlier attempt. Raises: HandoverFailed."""
-        super().stage(version)
+    def drop(self, version: Version) -> None:
+        """Forget a version, and what was answered under its name: it may be loaded again. Raises: HandoverFailed."""
+        super().drop(version)
         forget(self.admin)
 
 
