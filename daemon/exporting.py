@@ -13,7 +13,7 @@ from daemon.errors import PublishFailed, Refused
 from daemon.publishers import Outgoing
 from daemon.registry import read
 from editor.errors import DamagedArtefact
-from editor.files import write_folder
+from editor.files import write_sealed_folder
 from editor.manifests import read_manifest
 from store import release_queries
 from store.releases import Release
@@ -59,7 +59,7 @@ def export(factd: Factd, order: Order, out: Path) -> dict[str, Any]:
         "release": release.number,
         "facts": list(release.fact_ids),
     }
-    write_folder(out, partial(_fill, order, outgoing), about)
+    write_sealed_folder(out, partial(_fill, order, outgoing), about)
     return read_manifest(out)
 
 
@@ -98,7 +98,8 @@ def outgoing_of(factd: Factd, release: Release, form: Form) -> Outgoing:
 
 def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
     kind = order.form.publisher
-    module, settings = read(daemon.publishers, "export", {"kind": kind, **order.settings})
+    own = order.settings if order.form is Form.LORA else {"share": "copy"}  # nothing of the base
+    module, settings = read(daemon.publishers, "export", {"kind": kind, **own})
     try:
         told: Mapping[str, Any] = module.write(settings, outgoing, folder)
     except PublishFailed as error:

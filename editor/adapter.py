@@ -27,6 +27,7 @@ from torch import Tensor
 from editor.delta import Delta, Dense, LowRank, Part
 from editor.errors import BadSettings, DamagedArtefact, NotEditable, RankTooHigh, WrongModel
 from editor.families import Family, name_in
+from editor.files import Sha256, sha256_file
 from editor.model import family_of, fingerprint, weight_files
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -128,11 +129,12 @@ def fill_adapter(
     dtype: str = "float32",
     max_rank: int = MOST,
     kept: Delta | None = None,
+    sha256: Sha256 = sha256_file,
 ) -> dict[str, Any]:
     """The two files of an adapter in a folder that is there, none for a delta that changes nothing; what a manifest is to say.
 
     kept: the delta, truncated, which is written in its place. Errors are always of the whole delta: what truncation and the
-    dtype lost, relative Frobenius norms.
+    dtype lost, relative Frobenius norms. sha256: may know the base's files (editor/sums.py).
 
     Raises: RankTooHigh: it fits into no adapter of max_rank. NotEditable: it holds what an adapter cannot. WrongModel: it is for
     other weights. DamagedArtefact: the base lacks a matrix of it. BadSettings: the dtype cannot hold it, or is none.
@@ -140,7 +142,7 @@ def fill_adapter(
     if dtype not in DTYPES:
         raise BadSettings(f"no dtype {dtype!r} for an adapter; there are {', '.join(DTYPES)}")
     cut = _cut_of(delta, kept)
-    family = _refuse_unadaptable(delta, base)
+    family = _refuse_unadaptable(delta, base, sha256)
     written = (kept or delta).parts
     spectra = {name: spectrum(part) for name, part in written.items()}
     spectra = {name: found for name, found in spectra.items() if found.rank}
@@ -189,9 +191,9 @@ def _cut_of(delta: Delta, kept: Delta | None) -> Mapping[str, Any]:
     return cut
 
 
-def _refuse_unadaptable(delta: Delta, base: Path) -> Family:
+def _refuse_unadaptable(delta: Delta, base: Path, sha256: Sha256) -> Family:
     """The family of a base of which a delta changes edited matrices alone. Raises: WrongModel, NotEditable, DamagedArtefact."""
-    identity, family = fingerprint(base), family_of(base)
+    identity, family = fingerprint(base, sha256), family_of(base)
     if delta.base_fingerprint != identity:
         raise WrongModel(
             f"the delta is for the base {delta.base_fingerprint[:12]}, {base} is {identity[:12]}"

@@ -27,15 +27,20 @@ def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, A
     from editor.adapter import fill_adapter
     from editor.errors import RankTooHigh
 
-    form: dict[str, Any] = {"dtype": settings.dtype, "max_rank": settings.max_rank}
+    form: dict[str, Any] = {
+        "dtype": settings.dtype,
+        "max_rank": settings.max_rank,
+        "sha256": release.sha256,
+    }
     try:
         return fill_adapter(release.delta, release.base, folder, **form)
     except RankTooHigh:
-        if not settings.truncate:
+        if not settings.truncate or release.made is None:
             raise
-    from daemon.adapting import measured
+    from daemon import adapting, proofs
 
-    kept = measured(release.made, release.delta, settings.max_rank)
+    kept = adapting.measured(release.made, release.delta, settings.max_rank)
+    proofs.place(adapting.folder_of(release.made, settings.max_rank), folder)
     return fill_adapter(release.delta, release.base, folder, kept=kept, **form)
 
 
