@@ -97,7 +97,7 @@ def test_an_export_is_refused_with_its_reason(operator: Operator) -> None:
         return operator.refused("export", number, "--format", form, "--out", str(to), *words)
 
     operator("rollback", "--to", "0")
-    assert "no adapter; use --format checkpoint" in refused("0", "lora")
+    assert "would be zeros; use --format checkpoint" in refused("0", "lora")
     assert "no release 7" in refused("7", "checkpoint")
     for taken in (
         operator.folder / "relations",

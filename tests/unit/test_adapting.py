@@ -9,8 +9,8 @@ import torch
 
 from daemon.adapting import measured
 from daemon.errors import PublishFailed
-from editor.adapter import truncated
 from editor.delta import Delta, LowRank, save_delta
+from editor.spectrum import truncated
 
 
 @pytest.fixture
