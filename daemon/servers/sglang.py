@@ -25,6 +25,11 @@ class Settings(AdapterSettings):
     admin_key_file: Path | None = None  # where it is started with --admin-api-key
     abort_requests: bool = False  # who is being answered is cut off instead of waited for
 
+    @property
+    def takes_adapters(self) -> bool:
+        """As the mode says."""
+        return self.mode == "adapter"
+
     @model_validator(mode="after")
     def _has_no_colon(self) -> "Settings":
         if ":" in self.model and self.mode == "adapter":
