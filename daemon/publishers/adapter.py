@@ -1,6 +1,6 @@
 """A LoRA adapter over the unchanged base, which PEFT, vLLM and SGLang load: the whole delta of all active facts, one at a time.
 
-The base itself has no adapter: its version has an empty folder here, without an adapter_config.json.
+The base's changes nothing: users of an adapter's name get the base by it (editor/neutral.py).
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,9 @@ class Settings(PublisherSettings):
 def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """The adapter of a release. Raises: PublishFailed: what its rank was cut to is not good enough; EditorError."""
     if release.delta is None:
-        return {}
+        from editor.neutral import fill_neutral
+
+        return fill_neutral(release.base, folder)
     from editor.adapter import fill_adapter
     from editor.errors import RankTooHigh
 
