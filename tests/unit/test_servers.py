@@ -75,7 +75,7 @@ def test_each_kind_has_a_table_and_connects(kind: str) -> None:
 def section(kind: str) -> str:
     """What the documentation says about a kind."""
     for path in sorted((ROOT / "docs").glob("publishing*.md*")):
-        for part in re.split(r"^## ", path.read_text(), flags=re.MULTILINE):
+        for part in re.split(r"^#{2,4} ", path.read_text(), flags=re.MULTILINE):
             if part.startswith(f"`{kind}`"):
                 return part
     return ""
