@@ -29,7 +29,7 @@ class ServerSettings(BaseModel):
     canary: bool = False  # is among the first that get a release
     root: PurePosixPath | None = None  # where the server finds [publish] path; none: where we do
     load_seconds: float = Field(default=600.0, gt=0)  # for taking up a version
-    tolerance: float = Field(default=0.3, gt=0)  # of an answer's mean logprob, nats
+    tolerance: float = Field(default=0.1, gt=0)  # of the logprob of an answer's tokens, mean, nats
     answer_seconds: float = Field(default=30.0, gt=0)  # for anything else that it is asked
 
     def ready(self) -> None:
@@ -47,7 +47,6 @@ class Version:
     folder: str  # its checkpoint
     adapter: str  # its adapter; empty: it has none (the base needs none)
     digest: str  # SHA-256 of its manifest, hexadecimal
-    handover: str = ""  # the same for every attempt of one hand-over, another for the next one
 
     @property
     def name(self) -> str:
