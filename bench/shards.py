@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from bench.measure import document, timed
 from bench.world import WORKSPACE
 from editor.checkpoint import INDEX, fill_checkpoint
-from editor.copying import Share
+from editor.copying import Bring, Links, copied
 from editor.delta import Delta, LowRank
 from editor.files import Sha256, sha256_file, verify_sealed_folder, write_sealed_folder
 from editor.model import fingerprint, weight_files
@@ -39,7 +39,7 @@ def run(*, gib: float = 2.0) -> dict[str, Any]:
     with base_of(gib) as base:
         sums = Sums(clock=lambda: 1 << 62)
         with timed() as first:
-            out = write(base, delta_of(base, 1, fingerprint(base, sums.of)), "hardlink", sums.of)
+            out = write(base, delta_of(base, 1, fingerprint(base, sums.of)), Links(), sums.of)
         shutil.rmtree(out)
         rows = [row(base, touched, sums) for touched in TOUCHED]
         size = sum(path.stat().st_size for path in weight_files(base))
@@ -54,10 +54,10 @@ def run(*, gib: float = 2.0) -> dict[str, Any]:
 def row(base: Path, touched: int, sums: Sums) -> dict[str, Any]:
     """Seconds of each way for an edit that touches so many shards."""
     delta = delta_of(base, touched, fingerprint(base, sums.of))
-    linked, copied, checked = [], [], []
+    linked, whole, checked = [], [], []
     for _ in range(TIMES):
         with timed() as clock:
-            out = write(base, delta, "hardlink", sums.of)
+            out = write(base, delta, Links(), sums.of)
         linked.append(clock.seconds)
         sizes = [path.stat().st_size for path in weight_files(out) if path.stat().st_nlink == 1]
         with timed() as clock:
@@ -65,25 +65,25 @@ def row(base: Path, touched: int, sums: Sums) -> dict[str, Any]:
         checked.append(clock.seconds)
         shutil.rmtree(out)
         with timed() as clock:
-            write(base, delta, "copy", sha256_file)
-        copied.append(clock.seconds)
+            write(base, delta, copied, sha256_file)
+        whole.append(clock.seconds)
         shutil.rmtree(out)
     return {
         "shards touched": touched,
         "shards rewritten": len(sizes),
         "MiB written": round(sum(sizes) / 2**20),
         "write s": median(linked),
-        "whole copy s": median(copied),
-        "of it": median(linked) / median(copied),
+        "whole copy s": median(whole),
+        "of it": median(linked) / median(whole),
         "check before publishing s": median(checked),
     }
 
 
-def write(base: Path, delta: Delta, share: Share, sha256: Sha256) -> Path:
+def write(base: Path, delta: Delta, bring: Bring, sha256: Sha256) -> Path:
     """A version as the daemon writes it; copied whole, without known sums, as a factd of before did."""
 
     def fill(folder: Path) -> Mapping[str, Any]:
-        return fill_checkpoint(base, delta, folder, share=share, sha256=sha256)
+        return fill_checkpoint(base, delta, folder, bring=bring, sha256=sha256)
 
     return write_sealed_folder(base.with_name("out"), fill, {}, sha256=sha256)
 
