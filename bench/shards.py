@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -35,7 +34,7 @@ NAME = "model.layers.{}.mlp.{}.weight"
 
 
 def run(*, gib: float = 2.0) -> dict[str, Any]:
-    """The table: medians of three."""
+    """The table: the fastest of three, for what else the machine does only adds."""
     with base_of(gib) as base:
         sums = Sums(clock=lambda: 1 << 62)
         with timed() as first:
@@ -72,10 +71,10 @@ def row(base: Path, touched: int, sums: Sums) -> dict[str, Any]:
         "shards touched": touched,
         "shards rewritten": len(sizes),
         "MiB written": round(sum(sizes) / 2**20),
-        "write s": median(linked),
-        "whole copy s": median(whole),
-        "of it": median(linked) / median(whole),
-        "check before publishing s": median(checked),
+        "write s": min(linked),
+        "whole copy s": min(whole),
+        "of it": min(linked) / min(whole),
+        "check before publishing s": min(checked),
     }
 
 
