@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon import terminal
+from daemon import serving, terminal
 from daemon.commands_facts import said
+from daemon.commands_servers import handed_over, handover_lines, refuse_failed
 from daemon.commands_sources import source_line
 from daemon.config import load_config
 from daemon.console import show
@@ -73,7 +74,9 @@ def releases_publish(number: int, as_json: Json = False) -> None:
 
     with sentences(), writing(opened()) as factd:
         found = publishing.publish(factd, number)
-    show(found.as_json(), [f"release {number} is live"], as_json=as_json)
+        given = handed_over(factd)
+    show(found.as_json(), [f"release {number} is live", *handover_lines(given)], as_json=as_json)
+    refuse_failed(given)
 
 
 @releases_app.command("write")
@@ -138,6 +141,7 @@ def status_json(found: Overview, live: Release | None) -> dict[str, Any]:
         "waiting": [release.number for release in found.waiting],
         "last_candidate": about,
         "sources": [source.as_json() for source in found.sources],
+        "servers": [server.as_json() for server in found.servers],
         "runs": [run.as_json() for run in found.runs],
     }
 
@@ -154,6 +158,7 @@ def status_lines(found: Overview) -> list[str]:
     lines += [f"waits     release {r.number}: `factd approve {r.number}`" for r in found.waiting]
     lines += [f"candidate {last.id} {last.status.value} {'; '.join(last.reasons)}"] if last else []
     lines += [f"source    {source_line(source)}" for source in found.sources]
+    lines += [f"server    {serving.said(server)}" for server in found.servers]
     return lines + [
         f"run       {r.job} {r.status.value} {r.started_at:%Y-%m-%d %H:%M:%S} {r.detail}"
         for r in found.runs

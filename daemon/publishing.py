@@ -6,11 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from daemon import approvals, signing, verifying
+from daemon import approvals, outbox, proofs, signing, verifying
 from daemon.bootstrap import Factd
 from daemon.errors import PublishFailed, Refused
 from daemon.log import bound, log
 from daemon.publishers import Outgoing
+from daemon.targets import held_versions
 from daemon.tracing import span
 from editor.sums import Sums
 from store import release_queries, settling
@@ -65,10 +66,12 @@ def _bring_out(factd: Factd, number: int, *, whole: bool = True) -> Release:
         )
     log.info("release publishing", release=number)
     try:
+        if factd.servers and not factd.versions.has(0):
+            write_version(factd, replace_base(factd))  # what servers go back to
         if not factd.versions.has(number):
             write_version(factd, release)
         verifying.verify_version(factd, number, whole=whole)
-        factd.versions.switch(number, epoch=factd.epoch)
+        factd.versions.switch(number, epoch=factd.epoch, held=held_versions(factd))
     except Overtaken:
         raise  # whoever took over has put it back
     except Exception as error:
@@ -109,6 +112,7 @@ def write_again(factd: Factd, number: int) -> None:
 def _fill(factd: Factd, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """Each publisher's own; what the manifest says, by the publisher's name, but the checkpoint's directly."""
     told: dict[str, Any] = {}
+    proofs.place(release.made, folder)
     for name, publisher in factd.publishers.items():
         if name == WHOLE:
             told |= publisher.write(publisher.settings, release, folder)
@@ -122,6 +126,7 @@ def _made_live(factd: Factd, release: Release) -> Release:
     with factd.changing() as session:
         release_queries.make_live(session, release.number, now=factd.now())
         settling.mark_live(session, release.fact_ids, now=factd.now())
+        outbox.arrange(factd, session)
         found = release_queries.release(session, release.number)
     log.info("release live", release=release.number, facts=len(release.fact_ids))
     return found
