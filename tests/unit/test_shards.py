@@ -230,13 +230,11 @@ def test_what_a_version_says_of_itself_is_not_taken_over_from_a_base_that_is_one
     base: Path, tmp_path: Path
 ) -> None:
     first = version(base, delta_for(base, LAYER), tmp_path / "first")
-    for name in ("manifest.sig.json", "report.json"):
+    own = {"manifest.sig.json", "report.json", "proof.json"}
+    for name in own:
         (first / name).write_text("{}")
     out = version(first, None, tmp_path / "out")
-    assert {path.name for path in first.iterdir()} - {path.name for path in out.iterdir()} == {
-        "manifest.sig.json",
-        "report.json",
-    }
+    assert {path.name for path in first.iterdir()} - {path.name for path in out.iterdir()} == own
 
 
 @pytest.fixture
