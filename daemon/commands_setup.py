@@ -40,6 +40,7 @@ config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
 @config_app.command("check")
 def config_check(as_json: Json = False) -> None:
     """Validate the file, the environment, the catalogue, the sources and channels with their secrets, the method's settings."""
+    from daemon import signing
 
     with sentences():
         factd = kept(build(load_config(config_path())))
@@ -48,6 +49,7 @@ def config_check(as_json: Json = False) -> None:
             source.settings.ready()
         for channel in factd.channels.values():
             channel.settings.ready()
+        signing.ready(factd.config.publish)
         if not (factd.config.model.path / "config.json").is_file():
             raise FactdError(
                 f"[model] path: {factd.config.model.path} is no model (it has no config.json)"
