@@ -53,6 +53,11 @@ class Answer:
     links: Mapping[str, str]  # rel -> URL, of the Link header
 
     @property
+    def good(self) -> bool:
+        """It is a 2xx."""
+        return 200 <= self.status < 300
+
+    @property
     def validators(self) -> dict[str, str]:
         """What tells this state of the resource from another: its ETag, else its Last-Modified; empty where it has none."""
         found = {name: self.headers[name] for name in CONDITIONS if name in self.headers}
@@ -138,15 +143,27 @@ class Client:
 
         Raises: SourceFailed: with `retry_seconds` where the server named a time. Blocked.
         """
-        shown, seconds = origin(url), self.limits.seconds
+        answer = self.send("POST", url, body=body, headers=headers)
+        if not answer.good:
+            raise self._failed(origin(url), self._later(answer))
+        return answer
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] = {},
+        seconds: float | None = None,
+    ) -> Answer:
+        """The answer to one request, whatever its status, within the limits' seconds or so many; else as `post`."""
+        shown, most = origin(url), seconds or self.limits.seconds
         try:
-            with self._asked("POST", url, None, headers, seconds, content=body) as response:
-                answer = self._whole(response, shown)
+            with self._asked(method, url, None, headers, most, content=body) as response:
+                return self._whole(response, shown)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise SourceFailed(f"{shown}: {error or type(error).__name__}") from error
-        if not 200 <= answer.status < 300:
-            raise self._failed(shown, self._later(answer))
-        return answer
 
     def _retried(self, error: Exception) -> bool | float:
         if isinstance(error, _Later):
@@ -168,7 +185,8 @@ class Client:
     def _once(
         self, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str]
     ) -> Answer:
-        with self._asked("GET", url, params, headers, self.limits.seconds) as response:
+        seconds = self.limits.seconds
+        with self._asked("GET", url, params, headers, seconds, following=True) as response:
             answer = self._whole(response, shown_url(url))
         if answer.status in RETRIED:
             raise self._later(answer)
@@ -191,7 +209,7 @@ class Client:
     ) -> Iterator[httpx.Response]:
         """A response that is read as it comes, for at most so many seconds. Raises as `get`; nothing is tried again."""
         try:
-            with self._asked("GET", url, None, headers, seconds) as response:
+            with self._asked("GET", url, None, headers, seconds, following=True) as response:
                 if response.status_code != 200:
                     raise self._later(_answer(response, b""))
                 yield response
@@ -208,6 +226,7 @@ class Client:
         seconds: float,
         *,
         content: bytes | None = None,
+        following: bool = False,  # redirects
     ) -> Iterator[httpx.Response]:
         wait = self.free_at - self.clock()
         if wait > 0:
@@ -217,7 +236,6 @@ class Client:
         token = {"Authorization": f"Bearer {self.limits.token}"} if self.limits.token else {}
         sent = {"Accept-Encoding": "gzip", **token, **headers}
         more: dict[str, Any] = {"params": params, "headers": sent, "content": content}
-        following = method == "GET"
         with self.client.stream(method, url, follow_redirects=following, **more) as response:
             if response.history and response.history[0].url.scheme > response.url.scheme:
                 raise Blocked(f"{shown_url(url)} redirects from https to http")

@@ -8,25 +8,20 @@ import json
 from datetime import datetime
 from importlib.metadata import version
 from ipaddress import ip_network
-from pathlib import Path
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator
 
 from daemon.channels import Channel, ChannelSettings, Message
 from daemon.client import Client, Limits
-from daemon.config import secret_text
 from daemon.errors import NotSent, SourceFailed
-from daemon.signatures import standard_key, standard_signature
+from daemon.signatures import Receiver, signed_headers, standard_key
 
 MAX_ANSWER_BYTES = 64 * 1024  # which nobody reads
 
 
-class Settings(ChannelSettings):
+class Settings(Receiver, ChannelSettings):
     """[notify.webhook]"""
 
-    url: str = Field(default="", pattern=r"^(https?://\S+)?$")
-    url_file: Path | None = None  # a file that holds it, where its path is a secret
-    secret_file: Path  # `whsec_` and base64, shared with the receiver
     allow_networks: tuple[str, ...] = ()  # private networks, as "10.1.0.0/16"
 
     @field_validator("allow_networks")
@@ -36,31 +31,9 @@ class Settings(ChannelSettings):
             ip_network(text)
         return value
 
-    @model_validator(mode="after")
-    def _has_one_url(self) -> "Settings":
-        if bool(self.url) == bool(self.url_file):
-            raise ValueError("give url or url_file, one of them")
-        return self
-
     def ready(self) -> None:
         """Raises: BadConfig: the secret or the URL cannot be read."""
-        standard_key(self.secret_file)
-        self.target()
-
-    def target(self) -> str:
-        """The URL. Raises: BadConfig."""
-        return secret_text(self.url_file) if self.url_file else self.url
-
-
-def headers(settings: Settings, message: Message, body: bytes, *, now: datetime) -> dict[str, str]:
-    """What proves that a body is ours, and of when. Raises: BadConfig: the secret cannot be read."""
-    stamp, key = str(int(now.timestamp())), standard_key(settings.secret_file)
-    return {
-        "Content-Type": "application/json",
-        "webhook-id": message.id,
-        "webhook-timestamp": stamp,
-        "webhook-signature": standard_signature(key, message.id, stamp, body),
-    }
+        self.sendable()
 
 
 def send(settings: Settings, message: Message, *, now: datetime) -> None:
@@ -75,7 +48,8 @@ def send(settings: Settings, message: Message, *, now: datetime) -> None:
     )
     client = Client(limits, now=lambda: now)
     try:
-        client.post(settings.target(), body=body, headers=headers(settings, message, body, now=now))
+        headers = signed_headers(standard_key(settings.secret_file), message.id, body, now=now)
+        client.post(settings.target(), body=body, headers=headers)
     except SourceFailed as error:
         failed = NotSent(str(error))
         failed.retry_seconds = error.retry_seconds

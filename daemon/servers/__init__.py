@@ -2,15 +2,21 @@
 
 Every call is one attempt and bounded in time. `load` is idempotent: a hand-over that a crash cut short is made again.
 Whoever hands over (daemon/handover.py) asks the server the same questions before and after, compares with what the release
-answered when it was checked, and has the version before loaded again where that is not what it says.
+answered when it was checked, and has the version before loaded again where that is not what it says. So `load` always acts,
+also where the server says that it has the version already: what it says and what it answers may differ.
+
+What several of them need stands beside this package: daemon/engines.py (HTTP), daemon/completions.py (asking), daemon/lora.py.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from daemon.errors import HandoverFailed
 
 
 class ServerSettings(BaseModel):
@@ -29,6 +35,9 @@ class ServerSettings(BaseModel):
         """Raises: BadConfig: a file that it names cannot be read."""
 
 
+NAMED = re.compile(r"factd-\d+-[0-9a-f]{12}")  # a version's name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Version:
     """A version as a server finds it."""
@@ -37,6 +46,7 @@ class Version:
     folder: str  # its checkpoint
     adapter: str  # its adapter; empty: it has none (the base needs none)
     digest: str  # SHA-256 of its manifest, hexadecimal
+    handover: str = ""  # the same for every attempt of one hand-over, another for the next one
 
     @property
     def name(self) -> str:
@@ -48,7 +58,9 @@ class Version:
 class Report:
     """What a server says of itself."""
 
-    serving: str | None  # the name of the version that its users get; None: it cannot say
+    serving: (
+        str | None
+    )  # name of the version that its users get, or what else it has; None: it cannot say
     loaded: tuple[str, ...] = ()  # names of all versions that it holds, where it can say
 
 
@@ -91,7 +103,27 @@ class Server(Protocol):
         ...
 
 
-Connect = Callable[[Any], Server]
+class Single:
+    """What a server does that holds one version and cannot be asked: nothing."""
+
+    asks = stages = False
+
+    def stage(self, version: Version) -> None:
+        """It cannot. Raises: HandoverFailed."""
+        raise HandoverFailed(f"{version.name}: this server holds one version at a time")
+
+    def drop(self, version: Version) -> None:
+        """There is none beside the one that users get."""
+
+    def complete(self, prompt: str, *, tokens: int, staged: Version | None = None) -> Completion:
+        """It cannot. Raises: HandoverFailed."""
+        raise HandoverFailed("this server cannot be asked")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+Connect = Callable[[Any], Server]  # raises BadConfig: a file that its settings name cannot be read
 
 
 def seen_from(settings: ServerSettings, path: Path, published: Path) -> str:

@@ -1,0 +1,33 @@
+"""Calls of libraries that wait for ever where a server does."""
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from daemon.errors import HandoverFailed
+
+T = TypeVar("T")
+
+
+def bounded(call: Callable[[], T], *, seconds: float, what: str) -> T:
+    """What a call returns or raises, if it does within some seconds; what takes longer is left alone, and may still happen.
+
+    Raises: HandoverFailed: it took too long.
+    """
+    returned: list[T] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            returned.append(call())
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True, name=what)
+    thread.start()
+    thread.join(seconds)
+    if raised:
+        raise raised[0]
+    if not returned:
+        raise HandoverFailed(f"{what} did not answer within {seconds:g} s")
+    return returned[0]
