@@ -6,6 +6,7 @@ import typer
 
 from daemon import terminal
 from daemon.commands_facts import said
+from daemon.commands_servers import handed_over, handover_lines, refuse_failed
 from daemon.commands_sources import source_line
 from daemon.console import show
 from daemon.lease import writing
@@ -71,7 +72,9 @@ def releases_publish(number: int, as_json: Json = False) -> None:
 
     with sentences(), writing(opened()) as factd:
         found = publishing.publish(factd, number)
-    show(found.as_json(), [f"release {number} is live"], as_json=as_json)
+        given = handed_over(factd)
+    show(found.as_json(), [f"release {number} is live", *handover_lines(given)], as_json=as_json)
+    refuse_failed(given)
 
 
 @releases_app.command("verify")

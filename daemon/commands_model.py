@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from daemon import terminal
+from daemon.commands_servers import handed_over, handover_lines, refuse_failed
 from daemon.console import progress, show
 from daemon.errors import Refused
 from daemon.lease import writing
@@ -27,7 +28,9 @@ def edit(
         found = editing.edit(factd, who=terminal.who(), why=why, again=again, progress=told)
         if publish and found.release is not None:
             publishing.publish(factd, found.release)
-    show(found.as_json(), [verdict(found)], as_json=as_json)
+        given = handed_over(factd)
+    show(found.as_json(), [verdict(found), *handover_lines(given)], as_json=as_json)
+    refuse_failed(given)
     if not found.decision.accepted:
         terminal.fail(
             f"candidate {found.candidate} was rejected: {'; '.join(found.decision.reasons)}"
@@ -54,28 +57,46 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Go back to a release, or take facts or a batch back."""
-    from daemon import publishing, steps
+    from daemon import steps
 
     if [to is not None, bool(fact), batch is not None].count(True) != 1:
         raise typer.BadParameter("give one of --to N, --fact ID …, --batch ID")
     started = time.monotonic()
-    with sentences(), writing(opened(), seize=to is not None) as factd:
-        if to is not None:
-            release = publishing.roll_back_to(factd, to, who=terminal.who(), why=why)
-            seconds = time.monotonic() - started
-            lines = [
-                f"release {to} is live after {seconds:.2f} s; frozen, `factd unfreeze` to go on"
-            ]
-            show({**release.as_json(), "seconds": round(seconds, 3)}, lines, as_json=as_json)
-            return
+    if to is not None:
+        _roll_back_to(to, why, started, as_json=as_json)
+        return
+    with sentences(), writing(opened()) as factd:
         ids = list(fact or steps.facts_of_batch(factd, str(batch)))
         with progress() as told:
             found = steps.take_back(factd, ids, who=terminal.who(), why=why, progress=told)
-    show(found.as_json(), [verdict(found)], as_json=as_json)
+        given = handed_over(factd)
+    show(found.as_json(), [verdict(found), *handover_lines(given)], as_json=as_json)
+    refuse_failed(given)
     if not found.decision.accepted:
         terminal.fail(
             f"candidate {found.candidate} was rejected: {'; '.join(found.decision.reasons)}"
         )
+
+
+def _roll_back_to(number: int, why: str, started: float, *, as_json: bool) -> None:
+    """Back to a release, here and on the servers; who changes releases or hands over now is overtaken."""
+    from daemon import publishing
+
+    with sentences():
+        factd = opened()
+        with writing(factd, seize=True) as own:
+            release = publishing.roll_back_to(own, number, who=terminal.who(), why=why)
+        live = time.monotonic() - started
+        given = handed_over(factd, seize=True)
+    seconds = time.monotonic() - started
+    data = {
+        **release.as_json(),
+        "seconds": round(seconds, 3),
+        "handovers": [g.as_json() for g in given],
+    }
+    lines = [f"release {number} is live after {live:.2f} s; frozen, `factd unfreeze` to go on"]
+    show(data, [*lines, *handover_lines(given)], as_json=as_json)
+    refuse_failed(given)
 
 
 def export(

@@ -70,7 +70,9 @@ def found(factd: Factd, *, waiting: Iterable[Release] = (), limit: str = "") -> 
     """What people should know now."""
     numbers, table = tuple(release.number for release in waiting), factd.config.notify
     with factd.store.read() as session:
-        snapshot = snapshot_queries.snapshot(session, now=factd.now(), waiting=numbers, limit=limit)
+        snapshot = snapshot_queries.snapshot(
+            session, now=factd.now(), waiting=numbers, servers=factd.servers, limit=limit
+        )
     snapshot = _with_leverage(factd.store, snapshot) if table.budget_leverage else snapshot
     return notices.find(snapshot, table, capacity=factd.config.planning.capacity)
 

@@ -3,7 +3,17 @@
 import time
 from collections.abc import Callable
 
-from daemon import approvals, dispatching, limits, planning, retention, tasks
+from daemon import (
+    approvals,
+    canaries,
+    dispatching,
+    limits,
+    outbox,
+    planning,
+    retention,
+    server_watch,
+    tasks,
+)
 from daemon.bootstrap import Factd
 from daemon.config import Config
 from daemon.errors import Busy
@@ -127,3 +137,15 @@ def tell(factd: Factd, stopping: Callable[[], bool]) -> int:
     reached = limits.reached(factd.config.limits, spent)
     waiting = approvals.waiting(factd)
     return dispatching.dispatch(factd, waiting=waiting, limit=reached, stopping=stopping)
+
+
+def serve(factd: Factd, stopping: Callable[[], bool], *, watch: bool) -> int:
+    """Hand over what is due, take back what a canary refused, and look at servers; the number of hand-overs tried.
+
+    Raises: Busy: another process hands over, or changes releases, now.
+    """
+    if watch:
+        server_watch.look_at_all(factd, stopping=stopping)
+    tried = outbox.turn(factd, stopping=stopping)
+    canaries.take_back(factd)
+    return len(tried)

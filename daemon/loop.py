@@ -22,6 +22,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon import jobs, lease, systemd
 from daemon.bootstrap import Factd
+from daemon.errors import FactdError
 from daemon.hooks import hooks
 from daemon.http import Health
 from daemon.log import bound, log
@@ -36,6 +37,7 @@ from store.releases import Run, RunStatus
 
 STALE_SECONDS = 120  # /livez fails when the loop did not turn for so long
 TURN_SECONDS = 0.5
+SERVE_SECONDS = 2  # between looks for what is to be handed to servers
 TELL_SECONDS = 10  # between looks for what people should know
 JUMP_SECONDS = 5  # by which the wall clock may run apart from the monotonic one within a turn
 
@@ -72,7 +74,7 @@ class Daemon:
 
     def __init__(self, factd: Factd, config_path: Path) -> None:
         self.factd, self.config_path = factd, config_path
-        factd.channels  # noqa: B018 - a wrong [notify.NAME] is said at the start
+        factd.channels, factd.publishers, factd.servers  # noqa: B018 - a wrong table is said at the start
         self.metrics = Metrics(factd)
         self.stopping = threading.Event()
         self.beat = time.monotonic()
@@ -81,6 +83,11 @@ class Daemon:
         )
         self.held: lease.Held | None = None  # the clock
         self.told = time.monotonic()  # when people were last told what they should know
+        self.served = (
+            time.monotonic()
+        )  # when it was last looked whether something is to be handed over
+        self.watched = 0.0  # and at what servers serve
+        self.serving = threading.Lock()  # held while something is handed over
         self.last_start: dict[str, float] = {}  # of each job, monotonic
         self.supervisor = Supervisor(factd, config_path, self.metrics.restarts)
         http = factd.config.http
@@ -158,6 +165,7 @@ class Daemon:
             self._see_to_lease()
             self.supervisor.turn(leads=self.leads())
             self._tell()
+            self._serve()
         except StoreError as error:
             log.warning("the loop turned without the database", error=str(error))
 
@@ -183,6 +191,23 @@ class Daemon:
             jobs.tell(self.factd, self.stopping.is_set)
         except StoreError as error:
             log.warning("nobody was told", error=str(error))
+
+    def _serve(self) -> None:
+        """Bring releases to servers, in a thread of the clock: one that is slow holds up nothing else."""
+        now, table = time.monotonic(), self.factd.config.servers
+        due = now - self.served >= SERVE_SECONDS and not self.serving.locked()
+        if not self.factd.servers or not self.leads() or not due:
+            return
+        watch = now - self.watched > table.watch_seconds
+        self.served, self.watched = now, now if watch else self.watched
+        self.clock.add_job(self._hand_over, id="servers", args=(watch,), replace_existing=True)
+
+    def _hand_over(self, watch: bool) -> None:
+        with self.serving:
+            try:
+                jobs.serve(self.factd, self.stopping.is_set, watch=watch)
+            except (StoreError, FactdError) as error:
+                log.warning("nothing was handed over", error=str(error))
 
     def stop(self) -> None:
         """End the workers, the clock and the server, and give the lease back, in this order."""

@@ -36,6 +36,12 @@ factd_worker_restarts_total{cause="memory"} 1
 factd_source_frozen{source="wikidata"} 0
 factd_source_failures{source="wikidata"} 0
 factd_source_last_success_timestamp_seconds{source="wikidata"} 1.79e+09
+factd_server_release{server="eu"} 12
+factd_server_behind_since_timestamp_seconds{server="eu"} 0
+factd_server_seen_timestamp_seconds{server="eu"} 1.79e+09
+factd_server_handover_failed{server="eu"} 0
+factd_server_handover_attempts{server="eu"} 0
+factd_handovers{server="eu",status="done"} 11
 factd_notices_open 0
 factd_dispatches{status="failed"} 0
 factd_live_release 12

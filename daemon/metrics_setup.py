@@ -12,7 +12,7 @@ from daemon.schedule import longest_seconds
 
 STEPS = ("pull", "cycle", "audit", "statistics", "prune")
 CAUSES = ("exit", "killed", "memory", "stale", "timeout")
-LEASES = ("clock", "writer")
+LEASES = ("clock", "writer", "servers")
 TASK_KINDS = ("edit", "audit", "statistics")
 LIMITED = ("edits", "facts", "publishes")  # a day
 BUCKETS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
@@ -27,6 +27,7 @@ class Setup:
     """What of the configuration is told or compared with."""
 
     sources: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
     intervals: Mapping[str, float] = field(default_factory=dict)  # seconds, by step; 0: it is off
     limits: Mapping[str, int] = field(default_factory=dict)  # a day, by what; 0: none
     capacity: int = 1  # facts
@@ -41,6 +42,7 @@ def setup_of(factd: Factd) -> Setup:
     config = factd.config
     return Setup(
         sources=tuple(factd.sources),
+        servers=tuple(factd.servers),
         intervals={step: interval(config, step) for step in STEPS},
         limits=dict(
             zip(

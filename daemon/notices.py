@@ -49,6 +49,7 @@ def find(snapshot: Snapshot, table: NotifyTable, *, capacity: int) -> tuple[Want
         *_budget(snapshot, table, capacity),
         *_limit(snapshot),
         *_jobs(snapshot, table),
+        *_servers(snapshot, table),
     )
 
 
@@ -267,6 +268,30 @@ def _jobs(snapshot: Snapshot, table: NotifyTable) -> Iterator[Wanted]:
                 text=f"{job} failed {table.failures} times in a row: {last[0].detail}",
                 data={"job": job, "detail": last[0].detail, "since": last[-1].at.isoformat()},
             )
+
+
+def _servers(snapshot: Snapshot, table: NotifyTable) -> Iterator[Wanted]:
+    """Servers that do not take a release: given up, or failed so many times in a row."""
+    after = {True: "what it had serves again", False: "WHAT IT HAD IS NOT RESTORED", None: ""}
+    for one in snapshot.behind:
+        if not one.given_up and one.attempts < table.failures:
+            continue
+        said = f"; {after[one.restored]}" if after[one.restored] else ""
+        tries = _many(one.attempts, "attempt", "attempts")
+        yield Wanted(
+            key=f"handover_failed:{one.server}:{one.handover}",
+            kind="handover_failed",
+            text=f"server {one.server} did not take release {one.release} after {tries}: {one.error}{said}; "
+            f"see `factd servers list`, then `factd servers retry {one.server}`",
+            data={
+                "server": one.server,
+                "release": one.release,
+                "attempts": one.attempts,
+                "given_up": one.given_up,
+                "restored": one.restored,
+                "error": one.error,
+            },
+        )
 
 
 def _many(count: int, one: str, more: str) -> str:

@@ -6,11 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from daemon import approvals
+from daemon import approvals, outbox, proofs
 from daemon.bootstrap import Factd
 from daemon.errors import PublishFailed, Refused
 from daemon.log import bound, log
 from daemon.publishers import Outgoing
+from daemon.targets import held_versions
 from daemon.tracing import span
 from store import release_queries, settling
 from store.errors import Overtaken
@@ -63,9 +64,11 @@ def _bring_out(factd: Factd, number: int) -> Release:
         )
     log.info("release publishing", release=number)
     try:
+        if factd.servers and not factd.versions.has(0):
+            write_version(factd, replace_base(factd))  # what servers go back to
         if not factd.versions.has(number):
             write_version(factd, release)
-        factd.versions.switch(number, epoch=factd.epoch)
+        factd.versions.switch(number, epoch=factd.epoch, held=held_versions(factd))
     except Overtaken:
         raise  # whoever took over has put it back
     except Exception as error:
@@ -96,6 +99,7 @@ def write_version(factd: Factd, release: Release) -> None:
 def _fill(factd: Factd, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """Each publisher's own; what the manifest says, by the publisher's name, but the checkpoint's directly."""
     told: dict[str, Any] = {}
+    proofs.place(release.made, folder)
     for name, publisher in factd.publishers.items():
         if name == WHOLE:
             told |= publisher.write(publisher.settings, release, folder)
@@ -109,6 +113,7 @@ def _made_live(factd: Factd, release: Release) -> Release:
     with factd.changing() as session:
         release_queries.make_live(session, release.number, now=factd.now())
         settling.mark_live(session, release.fact_ids, now=factd.now())
+        outbox.arrange(factd, session)
         found = release_queries.release(session, release.number)
     log.info("release live", release=release.number, facts=len(release.fact_ids))
     return found

@@ -96,7 +96,11 @@ class StoreCollector(Collector):
     def _families(self) -> Iterator[Metric]:
         with self.store.read() as session:
             found = figure_queries.figures(
-                session, steps=STEPS, sources=self.setup.sources, now=self.now()
+                session,
+                steps=STEPS,
+                sources=self.setup.sources,
+                servers=self.setup.servers,
+                now=self.now(),
             )
         yield from state_families(found)
         made = found.live.candidate_id if found.live else None
@@ -128,6 +132,7 @@ def state_families(found: Figures) -> Iterator[Metric]:
     yield from _of_audits(found)
     yield from _of_workers(found)
     yield from _of_sources(found)
+    yield from _of_servers(found)
     yield gauge("factd_notices_open", "Notices that are not over.", found.notices_open)
     sent = {s.value: found.dispatches.get(s, 0) for s in DispatchStatus}
     yield labelled("factd_dispatches", "Notices on their channels, by status.", "status", sent)
@@ -185,6 +190,31 @@ def _of_sources(found: Figures) -> Iterator[Metric]:
     at = {name: stamp(s.succeeded_at) for name, s in rows.items()}
     text = "When a source was pulled to its end; 0: never."
     yield labelled("factd_source_last_success_timestamp_seconds", text, "source", at)
+
+
+def _of_servers(found: Figures) -> Iterator[Metric]:
+    rows = found.servers
+    release = {one.name: -1.0 if one.release is None else float(one.release) for one in rows}
+    text = "The release that a server serves; -1: not known."
+    yield labelled("factd_server_release", text, "server", release)
+    behind = {one.name: stamp(one.behind_since) for one in rows}
+    text = "Since when a server does not serve the live release; 0: it does."
+    yield labelled("factd_server_behind_since_timestamp_seconds", text, "server", behind)
+    seen = {one.name: stamp(one.seen_at) for one in rows}
+    text = "When a server last answered; 0: never."
+    yield labelled("factd_server_seen_timestamp_seconds", text, "server", seen)
+    failed = {one.name: float(one.failed) for one in rows}
+    text = "1 where the last hand-over to a server was given up."
+    yield labelled("factd_server_handover_failed", text, "server", failed)
+    attempts = {one.name: float(one.attempts) for one in rows}
+    text = "Attempts at the hand-over that is under way; 0: none is."
+    yield labelled("factd_server_handover_attempts", text, "server", attempts)
+    text = "Hand-overs of releases to a server."
+    handovers = GaugeMetricFamily("factd_handovers", text, labels=["server", "status"])
+    for one in rows:
+        for status, count in one.handovers.items():
+            handovers.add_metric([one.name, status], count)
+    yield handovers
 
 
 def stamp(at: datetime | None) -> float:

@@ -155,6 +155,7 @@ class ServersTable(NamedTables):
 
     canary_share: float = Field(default=0.0, ge=0, le=1)  # of the servers that get it first; 0: all
     soak_seconds: float = Field(default=600.0, ge=0)  # between the first ones and the rest
+    roll_back: bool = True  # for all, where a first one does not serve a release
     attempts: int = Field(default=8, ge=1)  # to hand one release to one server
     probes: int = Field(default=12, ge=1)  # questions that a server is asked after a hand-over
     watch_seconds: float = Field(default=60.0, gt=0)  # between looks at what a server serves
@@ -249,6 +250,7 @@ KINDS = (  # of notices, docs/notifications.md
     "budget_low",
     "limit",
     "job_failing",
+    "handover_failed",
     "published",
 )
 

@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +44,12 @@ class Versions:
         self.folder(number).parent.mkdir(parents=True, exist_ok=True)
         return write_folder(self.folder(number), fill, {**about, "release": number})
 
-    def switch(self, number: int, *, epoch: int | None = None) -> None:
-        """`current` points to the version; servers see the old one or the new one, never nothing."""
+    def switch(self, number: int, *, epoch: int | None = None, held: Collection[int] = ()) -> None:
+        """`current` points to the version; servers see the old one or the new one, never nothing.
+
+        epoch: of the writer's lease. held: versions that somebody needs, which are not deleted however old they are.
+        Raises: PublishFailed: it is not there, or one with a later epoch has been here.
+        """
         if not self.has(number):
             raise PublishFailed(
                 f"version {number} is not on disk any more; write it again with `factd releases publish {number}`"
@@ -60,7 +64,7 @@ class Versions:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-            self._prune()
+            self._prune(held)
 
     def fence(self, epoch: int) -> None:
         """Who switched with an earlier epoch cannot any more: the folder itself remembers the latest."""
@@ -101,8 +105,8 @@ class Versions:
         found = [n for n in self.numbers() if n < number and self.has(n)]
         return found[-1] if found else None
 
-    def _prune(self) -> None:
-        old = [n for n in self.numbers() if n not in (0, self.current())]
+    def _prune(self, held: Collection[int]) -> None:
+        old = [n for n in self.numbers() if n not in (0, self.current(), *held)]
         for number in old[: max(0, len(old) - self.keep)]:
             shutil.rmtree(self.folder(number))
 

@@ -7,9 +7,23 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from store import fact_queries, measured_queries, release_queries, source_queries
+from store import (
+    fact_queries,
+    handover_queries,
+    measured_queries,
+    release_queries,
+    source_queries,
+)
 from store.facts import FactStatus
-from store.figures import AuditFigures, Figures, LiveFigures, Waiting, WorkerFigures
+from store.figures import (
+    AuditFigures,
+    Figures,
+    LiveFigures,
+    ServerFigures,
+    Waiting,
+    WorkerFigures,
+)
+from store.handovers import HandoverStatus
 from store.measured import AuditOutcome
 from store.operations import Lease, TaskStatus
 from store.operations_schema import (
@@ -32,9 +46,14 @@ LATELY = timedelta(
 
 
 def figures(
-    session: Session, *, steps: Sequence[str], sources: Sequence[str], now: datetime
+    session: Session,
+    *,
+    steps: Sequence[str],
+    sources: Sequence[str],
+    servers: Sequence[str] = (),
+    now: datetime,
 ) -> Figures:
-    """What the database says now, of the named steps and sources."""
+    """What the database says now, of the named steps, sources and servers."""
     live = _live(session)
     return Figures(
         facts=fact_queries.counts(session),
@@ -52,8 +71,33 @@ def figures(
         leases=_leases(session),
         notices_open=_count(session, select(NoticeRow.id).where(NoticeRow.over_at.is_(None))),
         dispatches=_by(session, DispatchRow.status),
+        servers=_servers(session, servers, live),
         today=_today(session, now),
     )
+
+
+def _servers(
+    session: Session, names: Sequence[str], live: LiveFigures | None
+) -> tuple[ServerFigures, ...]:
+    states = handover_queries.states(session) if names else {}
+    counts = handover_queries.counts(session) if names else {}
+    found = []
+    for name in names:
+        state, newest = states.get(name), handover_queries.newest(session, name)
+        release = state.release if state else None
+        has = live is None or release == live.number
+        found.append(
+            ServerFigures(
+                name=name,
+                release=release,
+                seen_at=state.seen_at if state else None,
+                behind_since=None if has or live is None else live.live_at,
+                failed=newest is not None and newest.status is HandoverStatus.FAILED,
+                attempts=newest.attempts if newest is not None and newest.is_open else 0,
+                handovers={s.value: counts.get((name, s.value), 0) for s in HandoverStatus},
+            )
+        )
+    return tuple(found)
 
 
 def _pairs(session: Session, query: Any) -> dict[Any, Any]:

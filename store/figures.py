@@ -50,6 +50,19 @@ class WorkerFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServerFigures:
+    """A server that releases are handed to."""
+
+    name: str
+    release: int | None = None  # that it serves; None: not known
+    seen_at: datetime | None = None
+    behind_since: datetime | None = None  # it does not serve the live release; None: it does
+    failed: bool = False  # its last hand-over was given up
+    attempts: int = 0  # at the hand-over that is under way
+    handovers: Mapping[str, int] = field(default_factory=dict)  # by status
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """All of it."""
 
@@ -68,4 +81,5 @@ class Figures:
     leases: tuple[Lease, ...]
     notices_open: int
     dispatches: Mapping[str, int]  # by status
+    servers: tuple[ServerFigures, ...]
     today: Mapping[str, int]  # what was done since midnight, UTC: edits, facts, publishes

@@ -14,7 +14,7 @@ from store.errors import Overtaken
 from store.operations import Lease
 from store.operations_schema import LeaseRow
 
-CLOCK, WRITER = "clock", "writer"
+CLOCK, WRITER, SERVERS = "clock", "writer", "servers"
 
 
 def lease(session: Session, name: str, *, now: datetime) -> Lease:

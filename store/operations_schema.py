@@ -1,4 +1,4 @@
-"""The tables of running factd: leases, tasks, workers, approvals, notices, accounts."""
+"""The tables of running factd: leases, tasks, workers, approvals, notices, servers and their hand-overs, accounts."""
 
 from datetime import datetime
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from store.handovers import HandoverStatus
 from store.operations import Consent, DispatchStatus, Role, TaskStatus
 from store.schema import Base as Base
 from store.schema import UtcTime, one_of
@@ -133,6 +134,52 @@ class DispatchRow(Base):
     error: Mapped[str]
     sent_at: Mapped[datetime | None] = mapped_column(UtcTime)
     times: Mapped[int] = mapped_column(server_default="0")  # that it was told before, and is again
+
+
+STILL_OPEN = text("status IN ('waiting', 'sending')")
+
+
+class HandoverRow(Base):
+    """One release on its way to one server; the database sees to it that at most one a server is open."""
+
+    __tablename__ = "handovers"
+    __table_args__ = (
+        one_of("status", HandoverStatus),
+        Index("ix_handovers_server", "server", "id"),
+        Index(
+            "uq_handovers_open",
+            "server",
+            unique=True,
+            sqlite_where=STILL_OPEN,
+            postgresql_where=STILL_OPEN,
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    server: Mapped[str] = mapped_column(String(64))
+    release: Mapped[int] = mapped_column(ForeignKey("releases.number"))
+    status: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int]
+    not_before: Mapped[datetime | None] = mapped_column(UtcTime)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    changed_at: Mapped[datetime] = mapped_column(UtcTime)
+    why: Mapped[str]
+    error: Mapped[str]
+    restored: Mapped[bool | None]
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class ServerRow(Base):
+    """How a server stood when it was last seen."""
+
+    __tablename__ = "servers"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    release: Mapped[int | None]
+    version: Mapped[str]
+    loaded: Mapped[list[str]] = mapped_column(JSON)
+    seen_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    error: Mapped[str]
 
 
 class AccountRow(Base):

@@ -213,6 +213,14 @@ def live_release(session: Session) -> Release | None:
     return _release(row) if row else None
 
 
+def newest_live(session: Session) -> int:
+    """The highest number of a release that ever was live; -1 where none was."""
+    found = session.scalar(
+        select(func.max(ReleaseRow.number)).where(ReleaseRow.live_at.is_not(None))
+    )
+    return found if found is not None else -1
+
+
 def list_releases(session: Session, *, limit: int | None = None) -> list[Release]:
     """The newest first."""
     return [

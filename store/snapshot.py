@@ -93,6 +93,19 @@ class Serving:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Behind:
+    """A server whose last hand-over was given up, or goes on failing."""
+
+    server: str
+    handover: int
+    release: int
+    given_up: bool
+    attempts: int
+    error: str
+    restored: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """How factd stands."""
 
@@ -108,5 +121,6 @@ class Snapshot:
     live: Serving | None = None
     runs: Mapping[str, tuple[Ended, ...]] = field(default_factory=dict)  # by job, the newest first
     waiting: tuple[int, ...] = ()  # releases that wait for an operator
+    behind: tuple[Behind, ...] = ()  # servers
     limit: str = ""  # that was reached; empty: none
     told: frozenset[str] = frozenset()  # keys of open notices

@@ -1,13 +1,14 @@
 """The snapshot that notices are found in: by indexes, the newest rows only, no fact and no report is read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from store import release_queries
+from store import handover_queries, release_queries
+from store.handovers import HandoverStatus
 from store.operations import TaskStatus
 from store.operations_schema import DeathRow, NoticeRow, TaskRow
 from store.releases import CandidateStatus, ReleaseStatus, RunStatus
@@ -20,7 +21,18 @@ from store.schema import (
     RunRow,
     SourceRow,
 )
-from store.snapshot import Aside, Death, Done, Ended, Looked, Rejected, Serving, Snapshot, Watched
+from store.snapshot import (
+    Aside,
+    Behind,
+    Death,
+    Done,
+    Ended,
+    Looked,
+    Rejected,
+    Serving,
+    Snapshot,
+    Watched,
+)
 
 NEWEST = 50  # deaths, rollbacks
 NEWEST_LINES = 1000  # of the audit log
@@ -31,9 +43,14 @@ IN_FLIGHT = (CandidateStatus.PLANNED, CandidateStatus.SOLVING, CandidateStatus.C
 
 
 def snapshot(
-    session: Session, *, now: datetime, waiting: tuple[int, ...] = (), limit: str = ""
+    session: Session,
+    *,
+    now: datetime,
+    waiting: tuple[int, ...] = (),
+    servers: Iterable[str] = (),
+    limit: str = "",
 ) -> Snapshot:
-    """How factd stands. waiting: releases that wait for an operator. limit: one that was reached."""
+    """How factd stands. waiting: releases that wait for an operator. servers: by name. limit: one that was reached."""
     return Snapshot(
         now=now,
         frozen=release_queries.frozen(session),
@@ -47,6 +64,7 @@ def snapshot(
         live=_live(session),
         runs={job: _last_runs(session, job) for job in _jobs(session)},
         waiting=waiting,
+        behind=tuple(_behind(session, servers)),
         limit=limit,
         told=frozenset(session.scalars(select(NoticeRow.key).where(NoticeRow.over_at.is_(None)))),
     )
@@ -139,6 +157,23 @@ def _deaths(session: Session) -> tuple[Death, ...]:
         )
         for row in session.scalars(query)
     )
+
+
+def _behind(session: Session, servers: Iterable[str]) -> Iterator[Behind]:
+    """Servers whose last hand-over did not succeed at its first attempt, or was given up."""
+    for name in servers:
+        one = handover_queries.newest(session, name)
+        if one is None or not one.error or one.status is HandoverStatus.DONE:
+            continue
+        yield Behind(
+            server=name,
+            handover=one.id,
+            release=one.release,
+            given_up=one.status is HandoverStatus.FAILED,
+            attempts=one.attempts,
+            error=one.error,
+            restored=one.restored,
+        )
 
 
 def _live(session: Session) -> Serving | None:

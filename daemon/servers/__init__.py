@@ -29,6 +29,7 @@ class ServerSettings(BaseModel):
     canary: bool = False  # is among the first that get a release
     root: PurePosixPath | None = None  # where the server finds [publish] path; none: where we do
     load_seconds: float = Field(default=600.0, gt=0)  # for taking up a version
+    tolerance: float = Field(default=0.3, gt=0)  # of an answer's mean logprob, nats
     answer_seconds: float = Field(default=30.0, gt=0)  # for anything else that it is asked
 
     def ready(self) -> None:

@@ -1,0 +1,288 @@
+"""Bringing the live release to the servers: hand-overs are rows, made where they are missing and tried until they succeed.
+
+One process hands over at a time (the lease `servers`); what another left half done is done again. Servers are seen to side by
+side, and of each one hand-over at a time, in the order of their rows. A rollback takes the lease over from whoever has it.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from daemon import rollout
+from daemon.bootstrap import Factd
+from daemon.errors import BadConfig, HandoverFailed
+from daemon.handover import Order, Outcome, hand_over
+from daemon.lease import Held, taken
+from daemon.log import bound, carried, log
+from daemon.registry import Served
+from daemon.rollout import Rollout, Standing
+from daemon.servers import Server
+from daemon.targets import name_of, target_of
+from daemon.tracing import span
+from store import handover_queries, lease_queries, release_queries
+from store.errors import NotFound, Overtaken, StaleState
+from store.handovers import Handover, HandoverStatus, ServerState
+from store.releases import Release
+
+SIDE_BY_SIDE = 16  # servers
+ROUNDS = 4  # of one turn: canaries, the rest, who goes back, and what they left
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 900.0  # after an attempt that failed; doubles
+LONGEST_WISH_SECONDS = 3600.0  # of a server that names a time
+BROKE_OFF = "every attempt ended with its process"
+
+
+def never() -> bool:
+    """Nobody waits for the end."""
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """One process's turn at the servers."""
+
+    factd: Factd
+    held: Held
+    stopping: Callable[[], bool]
+
+    def alive(self) -> None:
+        """Raises: Overtaken: another process hands over now, or this one is to stop."""
+        self.held.check()
+        if self.stopping():
+            raise Overtaken("factd stops; the hand-over is made again at its next start")
+
+
+def turn(
+    factd: Factd, *, seize: bool = False, stopping: Callable[[], bool] = never
+) -> tuple[Handover, ...]:
+    """Hand over what is due: the hand-overs that were tried, as they stand afterwards.
+
+    seize: take over from whoever does it now. Raises: Busy: somebody does, and is alive. StoreError.
+    """
+    if not factd.servers:
+        return ()
+    arrange(factd)
+    if not _left(factd):
+        return ()
+    held = taken(factd, lease_queries.SERVERS, seize=seize)
+    try:
+        shift = Shift(factd=factd, held=held, stopping=stopping)
+        with factd.store.begin() as session:
+            held.confirm(session)
+            handover_queries.put_back(session, now=factd.now())
+        return _rounds(shift)
+    finally:
+        held.give_back()
+
+
+def _left(factd: Factd) -> bool:
+    """Something is due, or was left half done."""
+    with factd.store.read() as session:
+        open_ = handover_queries.open_handovers(session)
+    now = factd.now()
+    return any(h.status is HandoverStatus.SENDING or _is_due(h, now) for h in open_)
+
+
+def _is_due(one: Handover, now: datetime) -> bool:
+    return one.not_before is None or one.not_before <= now
+
+
+def _rounds(shift: Shift) -> tuple[Handover, ...]:
+    factd, tried = shift.factd, dict[int, Handover]()
+    for _ in range(ROUNDS):
+        with factd.store.read() as session:
+            due = handover_queries.due(session, now=factd.now())
+        mine = [one for one in due if one.server in factd.servers]
+        if not mine or shift.stopping():
+            break
+        with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="servers") as pool:
+            for one in pool.map(carried(partial(_attempt, shift)), mine):
+                tried[one.id] = one
+        arrange(factd)
+    return tuple(tried.values())
+
+
+def arrange(factd: Factd, session: Session | None = None) -> int:
+    """Make the rows that are missing for the live release, in a transaction or in one of their own; how many."""
+    if session is None:
+        with factd.store.read() as look:
+            if not _steps(factd, look):
+                return 0
+        with factd.store.begin() as own:
+            return arrange(factd, own)
+    found = _steps(factd, session)
+    for step in found:
+        if step.supersedes is not None:
+            after = HandoverStatus.SUPERSEDED
+            handover_queries.move(session, step.supersedes, after, now=factd.now())
+        handover_queries.add(session, step.server, step.release, why=step.why, now=factd.now())
+        log.info("hand-over due", server=step.server, release=step.release, why=step.why)
+    return len(found)
+
+
+def _steps(factd: Factd, session: Session) -> tuple[rollout.Step, ...]:
+    now = rollout_of(factd, session)
+    if now is None:
+        return ()
+    live = release_queries.release(session, now.release)
+    found = standings(factd, session, live)
+    numbers = {now.release, *(one.before for one in found if one.before is not None)}
+    names = {number: name for number in numbers if (name := name_of(factd, number))}
+    return rollout.steps(found, replace(now, names=names), factd.now())
+
+
+def rollout_of(factd: Factd, session: Session) -> Rollout | None:
+    """What decides who gets the live release now, without the names of versions; None: nothing is live."""
+    live = release_queries.live_release(session)
+    if live is None or live.live_at is None:
+        return None
+    return Rollout(
+        release=live.number,
+        live_at=live.live_at,
+        goes_back=release_queries.newest_live(session) > live.number,
+        frozen=release_queries.frozen(session) is not None,
+        soak=timedelta(seconds=factd.config.servers.soak_seconds),
+        first_done=handover_queries.first_done(session, live.number),
+    )
+
+
+def standings(factd: Factd, session: Session, live: Release) -> tuple[Standing, ...]:
+    """How each configured server stands towards the live release."""
+    served = factd.servers
+    flagged = [name for name, one in served.items() if one.settings.canary]
+    first = rollout.canaries(served, flagged, factd.config.servers.canary_share)
+    states = handover_queries.states(session)
+    return tuple(
+        _standing(session, n, live, canary=n in first, state=states.get(n)) for n in served
+    )
+
+
+def _standing(
+    session: Session, name: str, live: Release, *, canary: bool, state: ServerState | None
+) -> Standing:
+    before = handover_queries.last_done(session, name, but=live.number)
+    return Standing(
+        name=name,
+        canary=canary,
+        state=state,
+        newest=handover_queries.newest(session, name),
+        tried=handover_queries.newest_of(session, name, live.number),
+        before=before.release if before else None,
+    )
+
+
+def order_of(shift: Shift, served: Served, one: Handover) -> Order:
+    """What a server is told, and what it is told where that fails. Raises: HandoverFailed."""
+    factd = shift.factd
+    with factd.store.read() as session:
+        state = handover_queries.states(session).get(one.server)
+        before = handover_queries.last_done(session, one.server, but=one.release)
+    last = state.release if state and state.release is not None else None
+    last = last if last != one.release else None
+    if last is None and before is not None:
+        last = before.release
+    number = last if last is not None else 0
+    back = None
+    if number != one.release and factd.versions.has(number):
+        back = target_of(factd, served, number, one.release)
+    to = target_of(factd, served, one.release, number)
+    return Order(to=to, back=back, tolerance=served.settings.tolerance, alive=shift.alive)
+
+
+def _attempt(shift: Shift, seen: Handover) -> Handover:
+    """One attempt and its record; counted before it is made, so that one that kills its process is given up in the end."""
+    factd, most = shift.factd, shift.factd.config.servers.attempts
+    with factd.store.begin() as session:
+        shift.held.confirm(session)
+        one = handover_queries.start(session, seen, now=factd.now())
+    about: dict[str, Any] = {"server": one.server, "release": one.release, "attempt": one.attempts}
+    with span("hand over", **about), bound(**about):
+        started = time.monotonic()
+        gave_up = Outcome(done=False, why=BROKE_OFF)
+        outcome = _outcome(shift, one) if one.attempts <= most else gave_up
+        return _recorded(shift, one, outcome, time.monotonic() - started)
+
+
+def _outcome(shift: Shift, one: Handover) -> Outcome:
+    served = shift.factd.servers[one.server]
+    server: Server | None = None
+    try:
+        order = order_of(shift, served, one)
+        server = served.connect(served.settings)
+        return hand_over(server, order)
+    except (HandoverFailed, BadConfig) as error:
+        return Outcome(done=False, why=str(error), transient=True)
+    finally:
+        if server is not None:
+            server.close()
+
+
+def _recorded(shift: Shift, one: Handover, outcome: Outcome, seconds: float) -> Handover:
+    factd, now = shift.factd, shift.factd.now()
+    again = not outcome.done and outcome.transient and one.attempts < factd.config.servers.attempts
+    after = HandoverStatus.DONE if outcome.done else HandoverStatus.FAILED
+    values = {
+        "error": outcome.why,
+        "restored": outcome.restored,
+        "detail": {"asked": outcome.asked, "seconds": round(seconds, 3)},
+        "not_before": now + timedelta(seconds=wait_seconds(one.attempts, outcome.retry_seconds)),
+    }
+    with factd.store.begin() as session:
+        shift.held.confirm(session)
+        status = HandoverStatus.WAITING if again else after
+        handover_queries.move(session, one, status, now=now, **values)
+        handover_queries.save_state(session, _state(factd, session, one, outcome))
+        found = handover_queries.handover(session, one.id)
+    level = log.info if outcome.done else log.error
+    level("handed over" if outcome.done else "hand-over failed", again=again, why=outcome.why)
+    return found
+
+
+def _state(factd: Factd, session: Session, one: Handover, outcome: Outcome) -> ServerState:
+    """How the server stands after an attempt."""
+    old = handover_queries.states(session).get(one.server) or ServerState(
+        name=one.server, release=None, version="", loaded=(), seen_at=None, error=""
+    )
+    if outcome.done:
+        loaded = outcome.report.loaded if outcome.report else ()
+        version = name_of(factd, one.release)
+        return replace(
+            old, release=one.release, version=version, loaded=loaded, seen_at=factd.now(), error=""
+        )
+    known = outcome.restored is not False
+    return replace(
+        old,
+        release=old.release if known else None,
+        version=old.version if known else "",
+        error=outcome.why,
+    )
+
+
+def wait_seconds(attempts: int, wish: float | None = None) -> float:
+    """How long the next attempt waits after so many that failed; a server's own wish counts where it is longer."""
+    own = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * float(2 ** min(attempts - 1, 10)))
+    return max(own, min(wish or 0.0, LONGEST_WISH_SECONDS))
+
+
+def retry(factd: Factd, name: str, *, who: str, why: str) -> Handover:
+    """Give a server the live release again, whatever came of it before. Raises: NotFound."""
+    if name not in factd.servers:
+        raise NotFound(
+            f"no server {name!r}; the configuration has: {', '.join(factd.servers) or 'none'}"
+        )
+    with factd.store.begin() as session:
+        live = release_queries.live_release(session)
+        if live is None:
+            raise NotFound("no release is live; there is nothing to hand over")
+        newest, now = handover_queries.newest(session, name), factd.now()
+        if newest is not None and newest.status is HandoverStatus.WAITING:
+            handover_queries.move(session, newest, HandoverStatus.SUPERSEDED, now=now)
+        if newest is not None and newest.status is HandoverStatus.SENDING:
+            raise StaleState(f"a hand-over to {name} is on its way; try again when it has ended")
+        release_queries.record(session, who=who, what=f"servers retry {name}", why=why, now=now)
+        return handover_queries.add(session, name, live.number, why=f"{who}: {why}", now=now)

@@ -1,0 +1,78 @@
+"""Versions as servers find them: their names, their paths, what a server that serves one says, and which ones somebody holds."""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+
+from daemon import proofs
+from daemon.bootstrap import Factd
+from daemon.errors import HandoverFailed, PublishFailed
+from daemon.handover import Target
+from daemon.registry import Served
+from daemon.servers import Version, seen_from
+from store import handover_queries
+
+
+def name_of(factd: Factd, number: int) -> str:
+    """The name of a version as it lies on disk; empty: it does not."""
+    if not factd.versions.has(number):
+        return ""
+    return Version(number=number, folder="", adapter="", digest=digest_of(factd, number)).name
+
+
+def digest_of(factd: Factd, number: int) -> str:
+    """SHA-256 of a version's manifest, hexadecimal."""
+    manifest = factd.versions.folder(number) / "manifest.json"
+    return hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+
+def version_of(factd: Factd, served: Served, number: int) -> Version:
+    """A version as a server finds it. Raises: HandoverFailed: it does not lie on disk."""
+    folder, published = factd.versions.folder(number), factd.config.publish.path
+    if not factd.versions.has(number):
+        raise HandoverFailed(
+            f"version {number} is not on disk; write it again with `factd releases publish {number}`"
+        )
+    adapter = folder / "adapter"
+    there = (adapter / "adapter_config.json").is_file()
+    where = partial(_where, served, published)
+    return Version(
+        number=number,
+        folder=where(folder),
+        adapter=where(adapter) if there else "",
+        digest=digest_of(factd, number),
+    )
+
+
+def _where(served: Served, published: Path, path: Path) -> str:
+    return seen_from(served.settings, path.resolve(), published.resolve())
+
+
+def target_of(factd: Factd, served: Served, number: int, other: int | None) -> Target:
+    """A version and what a server that serves it says; other: a release whose proof may know. Raises: HandoverFailed."""
+    version = version_of(factd, served, number)
+    try:
+        own = proofs.read(factd.versions.folder(number))
+        beside = proofs.read(factd.versions.folder(other)) if other is not None else None
+    except PublishFailed as error:
+        raise HandoverFailed(str(error)) from error
+    return Target(version=version, wanted=proofs.expected(number, own, beside))
+
+
+def held_versions(factd: Factd) -> frozenset[int]:
+    """Releases that a server serves, holds, is given, or would go back to: their versions stay on disk."""
+    found: set[int] = set()
+    with factd.store.read() as session:
+        for state in handover_queries.states(session).values():
+            found |= {state.release} if state.release is not None else set()
+            found |= {number for name in state.loaded if (number := number_of(name)) is not None}
+            before = handover_queries.last_done(session, state.name)
+            found |= {before.release} if before else set()
+        found |= {one.release for one in handover_queries.open_handovers(session)}
+    return frozenset(found)
+
+
+def number_of(name: str) -> int | None:
+    """The release of a version's name; None: it is no version of ours."""
+    parts = name.split("-")
+    return int(parts[1]) if len(parts) == 3 and parts[0] == "factd" and parts[1].isdigit() else None
