@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from daemon.errors import BadBackup, Refused
-from editor.files import MANIFEST, fsync, sha256_file
+from editor.files import fsync, sha256_file
+from editor.manifests import MANIFEST
 
 PART = 1024 * 1024
 

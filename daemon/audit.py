@@ -74,14 +74,9 @@ def audit(factd: Factd) -> Audit:
 
 def damaged_files(factd: Factd, live: Release) -> str:
     """Why the published files are not what their manifest says; empty where they are."""
-    from editor.errors import EditorError
-    from editor.files import verify_folder
+    from daemon.verifying import damage
 
-    try:
-        verify_folder(factd.versions.folder(live.number))
-    except EditorError as error:
-        return str(error)
-    return ""
+    return damage(factd.versions.folder(live.number), live.number)
 
 
 def first_look(factd: Factd, live: Release) -> tuple[str, Seen | None]:

@@ -34,7 +34,7 @@ def take_back(factd: Factd) -> Release | None:
     if not factd.config.servers.roll_back or refusal(factd) is None:
         return None
     with writing(factd) as own:
-        found = refusal(own)
+        found = refusal(factd)
         if found is None:
             return None
         live, bad = found

@@ -1,13 +1,15 @@
 """Commands that need no model: releases, status, freeze, run."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from daemon import terminal
+from daemon import serving, terminal
 from daemon.commands_facts import said
 from daemon.commands_servers import handed_over, handover_lines, refuse_failed
 from daemon.commands_sources import source_line
+from daemon.config import load_config
 from daemon.console import show
 from daemon.lease import writing
 from daemon.overview import Overview, overview
@@ -77,20 +79,38 @@ def releases_publish(number: int, as_json: Json = False) -> None:
     refuse_failed(given)
 
 
+@releases_app.command("write")
+def releases_write(number: int, as_json: Json = False) -> None:
+    """Write a release's version again from base and delta, where it lies: whole, and signed with the key of today."""
+    from daemon import publishing, signing, verifying
+
+    with sentences(), writing(opened()) as factd:
+        publishing.write_again(factd, number)
+        folder, key = factd.versions.folder(number), signing.expected_key(factd.config.publish)
+        found = verifying.verify(folder, number, key)
+    show(found.as_json(), [found.said()], as_json=as_json)
+
+
 @releases_app.command("verify")
-def releases_verify(number: int, as_json: Json = False) -> None:
-    """Compare every file of a published release with its manifest."""
-    from editor.files import verify_folder
+def releases_verify(
+    number: int,
+    folder: Annotated[
+        Path | None, typer.Option(help="Published; then no configuration is read.")
+    ] = None,
+    public_key: Annotated[Path | None, typer.Option(help="That it must be signed with.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare every byte of a published version with its manifest, and say who signed it; also on another machine."""
+    from daemon import signing, verifying
 
     with sentences():
-        folder = opened().config.publish.path / "versions" / str(number)
-        manifest = verify_folder(folder)
-    files = len(manifest["files"])
-    show(
-        {"release": number, "files": files, "ok": True},
-        [f"{folder}: {files} files are what the manifest says"],
-        as_json=as_json,
-    )
+        table = None if folder else load_config(terminal.config_path()).publish
+        key = signing.public_key(public_key) if public_key else None
+        if table and not key:
+            key = signing.expected_key(table)
+        published = folder or (table.path if table else Path())
+        found = verifying.verify(verifying.folder_of(published, number), number, key)
+    show(found.as_json(), [found.said()], as_json=as_json)
 
 
 def status(as_json: Json = False) -> None:
@@ -121,6 +141,7 @@ def status_json(found: Overview, live: Release | None) -> dict[str, Any]:
         "waiting": [release.number for release in found.waiting],
         "last_candidate": about,
         "sources": [source.as_json() for source in found.sources],
+        "servers": [server.as_json() for server in found.servers],
         "runs": [run.as_json() for run in found.runs],
     }
 
@@ -137,6 +158,7 @@ def status_lines(found: Overview) -> list[str]:
     lines += [f"waits     release {r.number}: `factd approve {r.number}`" for r in found.waiting]
     lines += [f"candidate {last.id} {last.status.value} {'; '.join(last.reasons)}"] if last else []
     lines += [f"source    {source_line(source)}" for source in found.sources]
+    lines += [f"server    {serving.said(server)}" for server in found.servers]
     return lines + [
         f"run       {r.job} {r.status.value} {r.started_at:%Y-%m-%d %H:%M:%S} {r.detail}"
         for r in found.runs

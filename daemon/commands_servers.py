@@ -1,16 +1,17 @@
 """Commands about servers, which need no model: servers list, check, sync, retry, history."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from daemon import terminal
 from daemon.bootstrap import Factd
 from daemon.console import show
+from daemon.serving import said, server_lines
 from daemon.terminal import Json, Why, opened, sentences
-from store import handover_queries, release_queries
-from store.handovers import Handover, HandoverStatus, ServerState
+from store import handover_queries
+from store.handovers import Handover, HandoverStatus
 
 NEWEST = 50  # hand-overs that `history` shows
 servers_app = typer.Typer(no_args_is_help=True, help="Servers that releases are handed to.")
@@ -21,50 +22,10 @@ def servers_list(as_json: Json = False) -> None:
     """What each server serves, as far as is known, and what is on its way to it."""
     with sentences():
         factd = opened()
-        rows = standing_rows(factd)
-    lines = [server_line(row) for row in rows]
-    show(rows, lines or ["no servers; [servers.NAME] names one"], as_json=as_json)
-
-
-def standing_rows(factd: Factd) -> list[dict[str, Any]]:
-    """Of every configured server: its state, its canary flag, its last hand-over, and whether it has the live release."""
-    from daemon import outbox
-
-    with factd.store.read() as session:
-        live = release_queries.live_release(session)
-        found = outbox.standings(factd, session, live) if live else ()
-    return [
-        {
-            "name": one.name,
-            "kind": factd.servers[one.name].settings.kind,
-            "canary": one.canary,
-            "release": one.state.release if one.state else None,
-            "version": one.state.version if one.state else "",
-            "wanted": live.number if live else None,
-            "seen_at": _time(one.state),
-            "error": one.state.error if one.state else "",
-            "handover": one.newest.as_json() if one.newest else None,
-        }
-        for one in found
-    ]
-
-
-def _time(state: ServerState | None) -> str | None:
-    return state.seen_at.isoformat() if state and state.seen_at else None
-
-
-def server_line(row: Mapping[str, Any]) -> str:
-    """A server for people."""
-    serves = f"release {row['release']}" if row["release"] is not None else "not known"
-    last = row["handover"]
-    way = ""
-    if last is not None and last["status"] in ("waiting", "sending"):
-        way = f", release {last['release']} is on its way (attempt {last['attempts']})"
-    elif last is not None and last["status"] == "failed":
-        way = f", release {last['release']} FAILED"
-    error = f": {row['error']}" if row["error"] else ""
-    canary = " (canary)" if row["canary"] else ""
-    return f"{row['name']}{canary:<10} serves {serves}{way}{error}"
+        with factd.store.read() as session:
+            found = server_lines(factd, session)
+    lines = [said(line) for line in found] or ["no servers; [servers.NAME] names one"]
+    show([line.as_json() for line in found], lines, as_json=as_json)
 
 
 @servers_app.command("check")

@@ -147,7 +147,13 @@ def rooted(config: Config, root: Path) -> Config:
                     "headers_file": root / file if (file := config.tracing.headers_file) else None
                 }
             ),
-            "publish": config.publish.model_copy(update={"path": root / config.publish.path}),
+            "publish": config.publish.model_copy(
+                update={
+                    key: root / path
+                    for key in ("path", "signing_key_file", "public_key_file")
+                    if (path := getattr(config.publish, key))
+                }
+            ),
             "write": config.write.model_copy(
                 update={"catalogue": tuple(root / p for p in config.write.catalogue)}
             ),

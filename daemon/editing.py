@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from daemon import candidates, narrowing, pages, policy, proofs
+from daemon import adapting, candidates, narrowing, pages, policy, proofs
 from daemon.bootstrap import Factd
 from daemon.candidates import Case, Examined, Progress, quiet
 from daemon.certainty import badly_worded, certain, heads_changed, planned_again, screened
@@ -278,9 +278,10 @@ def _solved(cycle: Cycle, candidate: Candidate, case: Case) -> tuple[Edited, Cas
     aside = [one.as_json() for one in cycle.aside]
     found = replace(found, report={**found.report, "set_aside": aside})
     candidates.write_report(factd, candidate.id, found.report)
-    checked = time.monotonic()
     if found.decision.accepted:
+        adapting.prepare(factd, case, candidate.id, delta)
         proofs.record(factd, case, delta, folder)
+    checked = time.monotonic()
     release = _decided(cycle, candidate, found)
     title = f"candidate {candidate.id}: {len(case.ids)} facts"
     pages.write_page(factd, candidate.id, found.report, title)

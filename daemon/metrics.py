@@ -56,13 +56,15 @@ factd_layer_weight_norm_ratio{layer="5"} 1.002
 factd_layer_update_norm_ratio{layer="5"} 0.04
 factd_z_error_mean_ratio 0.21
 factd_z_error_max_ratio 0.48
+factd_adapter_rank{publisher="adapter"} 138
+factd_adapter_rank_max{publisher="adapter"} 512
 factd_disk_free_bytes{folder="state"} 8.1e+11
 factd_disk_size_bytes{folder="state"} 1.0e+12
 factd_build_info{version="0.1.0",python="3.11.7"} 1
 factd_config_info{digest="0f3c9a7b2d41e865"} 1
 
 Times that are none are 0. The label is `step` and not `job`, for Prometheus gives every series a `job` of its own. Layers and
-the checks' series are there once a release with facts is live.
+the checks' series are there once a release with facts is live, those of adapters where [publish] has one.
 """
 
 import platform
@@ -76,6 +78,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from daemon.adapter_metrics import AdapterCollector
 from daemon.bootstrap import Factd
 from daemon.metrics_setup import BUCKETS, CAUSES, LIMITED, STEPS, Setup, setup_of
 from daemon.state_metrics import StoreCollector
@@ -122,6 +125,7 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         registry.register(StoreCollector(factd.store, setup, factd.now))
         registry.register(DiskCollector(setup.folders))
+        registry.register(AdapterCollector.of(factd))
         ProcessCollector(registry=registry)
         self.runs = Counter(
             "factd_runs", "Runs of steps that ended.", ["step", "status"], registry=registry

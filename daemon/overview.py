@@ -6,6 +6,7 @@ from datetime import datetime
 
 from daemon import approvals, limits
 from daemon.bootstrap import Factd
+from daemon.serving import ServerLine, server_lines
 from store import (
     fact_queries,
     overview_queries,
@@ -51,6 +52,7 @@ class Overview:
     waiting: tuple[ReleaseLine, ...]  # for an operator's word
     candidate: CandidateLine | None  # the newest
     sources: tuple[SourceState, ...]
+    servers: tuple[ServerLine, ...]
     tasks: tuple[Task, ...]  # that wait or run
     workers: tuple[Worker, ...]
     runs: tuple[Run, ...]  # the newest first
@@ -76,6 +78,7 @@ def overview(factd: Factd) -> Overview:
             waiting=tuple(overview_queries.release(session, number) for number in waiting),
             candidate=next(iter(overview_queries.candidates(session, limit=1)), None),
             sources=tuple(source_queries.source_states(session)),
+            servers=server_lines(factd, session),
             tasks=tuple(task_queries.open_tasks(session)),
             workers=tuple(task_queries.workers(session)),
             runs=tuple(run_queries.last_runs(session, limit=RUNS)),

@@ -22,6 +22,7 @@ from store.facts import Fact
 
 if TYPE_CHECKING:
     from daemon.candidates import Case
+    from editor.certain import Continuation
     from editor.delta import Delta
 
 FILE = "proof.json"
@@ -35,11 +36,6 @@ class Said:
 
     text: str  # empty: it is not certain of anything
     logprobs: tuple[float, ...]  # of its tokens, natural
-
-    def differs(self, other: "Said") -> bool:
-        """Both are certain, and a server can only say one of them."""
-        one, two = self.text.strip(), other.text.strip()
-        return bool(one and two) and not (one.startswith(two) or two.startswith(one))
 
     def distance(self, other: "Said") -> float:
         """The mean difference of the logprobs of the tokens that both are certain of, nats."""
@@ -56,6 +52,7 @@ class Question:
     said: Said  # by the release
     before: Said  # by the release that was live when it was made
     base: Said
+    tells: bool  # the release before would say something else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +90,8 @@ def record(factd: Factd, case: "Case", delta: "Delta", folder: Path) -> Proof:
     prompts = _pool(factd, case)
     model, live = factd.workbench.model(), case.live
 
-    def said() -> list[Said]:
-        found = continuations(model, [prompt for prompt, _ in prompts], tokens=TOKENS)
-        return [Said(text=one.text, logprobs=one.logprobs) for one in found]
+    def said() -> "tuple[Continuation, ...]":
+        return continuations(model, [prompt for prompt, _ in prompts], tokens=TOKENS)
 
     base = before = said()
     with applied(model, delta):
@@ -103,20 +99,32 @@ def record(factd: Factd, case: "Case", delta: "Delta", folder: Path) -> Proof:
     if live.candidate_id is not None:
         with applied(model, load_delta(factd.candidate_folder(live.candidate_id) / "delta")):
             before = said()
-    asked = [
-        Question(prompt=prompt, language=language, said=a, before=b, base=c)
-        for (prompt, language), a, b, c in zip(prompts, now, before, base, strict=True)
-    ]
+    asked = [_asked(*rows) for rows in zip(prompts, now, before, base, strict=True) if rows[1].text]
     best = sorted(asked, key=_worth, reverse=True)[: factd.config.servers.probes]
-    found = Proof(before=live.number, questions=tuple(q for q in best if q.said.text))
+    found = Proof(before=live.number, questions=tuple(best))
     write_file(folder / FILE, dumped(found))
     return found
 
 
+def _asked(
+    prompt: tuple[str, str], now: "Continuation", before: "Continuation", base: "Continuation"
+) -> Question:
+    said = [Said(text=one.text, logprobs=one.logprobs) for one in (now, before, base)]
+    tells = not before.greedy.strip().startswith(now.text.strip())
+    return Question(
+        prompt=prompt[0],
+        language=prompt[1],
+        said=said[0],
+        before=said[1],
+        base=said[2],
+        tells=tells,
+    )
+
+
 def _worth(question: Question) -> tuple[bool, bool, float]:
-    """What a question tells: this release from the one before, from the base, and how far apart they are otherwise."""
+    """Those that tell first, among them those to which the release before is certain of its own; then the farthest apart."""
     said, before = question.said, question.before
-    return said.differs(before), said.differs(question.base), said.distance(before)
+    return question.tells, bool(before.text), said.distance(before)
 
 
 def _pool(factd: Factd, case: "Case") -> list[tuple[str, str]]:
@@ -195,6 +203,7 @@ def dumped(proof: Proof) -> bytes:
         {
             "prompt": q.prompt,
             "language": q.language,
+            "tells": q.tells,
             **{name: _json(getattr(q, name)) for name in ("said", "before", "base")},
         }
         for q in proof.questions
@@ -231,4 +240,5 @@ def _question(row: dict[str, Any]) -> Question:
         said=said("said"),
         before=said("before"),
         base=said("base"),
+        tells=bool(row["tells"]),
     )

@@ -6,17 +6,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from daemon import approvals, outbox, proofs
+from daemon import approvals, outbox, proofs, signing, verifying
 from daemon.bootstrap import Factd
 from daemon.errors import PublishFailed, Refused
 from daemon.log import bound, log
 from daemon.publishers import Outgoing
 from daemon.targets import held_versions
 from daemon.tracing import span
+from editor.sums import Sums
 from store import release_queries, settling
 from store.errors import Overtaken
 from store.releases import Release, ReleaseStatus
 
+SUMS = "base-sums.json"  # beside the versions
 WHOLE = "checkpoint"  # the publisher that fills a version's own folder
 
 
@@ -53,7 +55,7 @@ def refuse_unapproved(factd: Factd, number: int) -> None:
         raise Refused(f"release {number} is outdated: {gone}; the next edit makes another one")
 
 
-def _bring_out(factd: Factd, number: int) -> Release:
+def _bring_out(factd: Factd, number: int, *, whole: bool = True) -> Release:
     with factd.changing() as session:
         release = release_queries.release(session, number)
         if release.status is ReleaseStatus.LIVE:
@@ -68,6 +70,7 @@ def _bring_out(factd: Factd, number: int) -> Release:
             write_version(factd, replace_base(factd))  # what servers go back to
         if not factd.versions.has(number):
             write_version(factd, release)
+        verifying.verify_version(factd, number, whole=whole)
         factd.versions.switch(number, epoch=factd.epoch, held=held_versions(factd))
     except Overtaken:
         raise  # whoever took over has put it back
@@ -91,9 +94,19 @@ def write_version(factd: Factd, release: Release) -> None:
         made = factd.candidate_folder(release.candidate_id)
         delta = load_delta(made / "delta")
     base = factd.config.model.path
-    outgoing = Outgoing(number=release.number, base=base, delta=delta, made=made)
+    sums, sign = Sums(factd.versions.root / SUMS), signing.signer(factd.config.publish)
+    outgoing = Outgoing(number=release.number, base=base, delta=delta, made=made, sha256=sums.of)
     about = {"facts": list(release.fact_ids), "who": release.who, "why": release.why}
-    factd.versions.write(release.number, partial(_fill, factd, outgoing), about)
+    fill = partial(_fill, factd, outgoing)
+    factd.versions.write(release.number, fill, about, sha256=sums.of, sign=sign)
+    sums.keep()
+
+
+def write_again(factd: Factd, number: int) -> None:
+    """Write a release's files, whatever lies there; `current` stays. Raises: PublishFailed, EditorError."""
+    with factd.store.read() as session:
+        release = release_queries.release(session, number)
+    write_version(factd, release if number else replace_base(factd))
 
 
 def _fill(factd: Factd, release: Outgoing, folder: Path) -> Mapping[str, Any]:
@@ -153,14 +166,15 @@ def roll_back_to(factd: Factd, number: int, *, who: str, why: str) -> Release:
         )
         reason = f"rolled back to release {number}: {why}"
         release_queries.freeze(session, why=reason, who=who, now=factd.now())
-    if not factd.versions.has(number) and number == 0:
-        write_version(factd, replace_base(factd))
+    fresh = number == 0 and not factd.versions.has(number)
+    if fresh:
+        write_again(factd, number)
     if not factd.versions.has(number):
         raise PublishFailed(
             f"version {number} was pruned from the disk; `factd releases publish {number}` writes it again"
         )
     with span("roll back", release=number), bound(release=number):
-        return _bring_out(factd, number)
+        return _bring_out(factd, number, whole=fresh)
 
 
 def replace_base(factd: Factd) -> Release:

@@ -107,11 +107,22 @@ def laid_out(part: Path, manifest: Mapping[str, Any], database: str) -> Factd:
     text = moved(file.read_text(encoding="utf-8"), str(manifest["model"]), database)
     file.write_text(text, encoding="utf-8")
     config = load_config(file)
+    config = signing_where_it_can(config)
     if database:  # the file may name it by a secret that is not here yet
         config = config.model_copy(update={"store": StoreTable(url=database)})
     refuse_elsewhere(config, part, database)
     dump.load(held, config.database)
     return build(config)
+
+
+def signing_where_it_can(config: Config) -> Config:
+    """A key is in no backup: where it is not at its place (yet), versions are written unsigned."""
+    file, publish = config.publish.signing_key_file, config.publish
+    if file is None or file.is_file():
+        return config
+    return config.model_copy(
+        update={"publish": publish.model_copy(update={"signing_key_file": None})}
+    )
 
 
 def moved(text: str, model: str, database: str) -> str:
@@ -157,7 +168,7 @@ def brought_up(
         brought_out(factd, written, manifest["current"])
         numbers = tuple(release.number for release in written)
         before = {n: files_of(part / "manifests" / f"{n}.json") for n in numbers}
-        differ = tuple(n for n in numbers if published(factd, n) != before[n])
+        differ = tuple(n for n in numbers if not before[n].items() <= published(factd, n).items())
     finally:
         factd.store.close()
     return Restored(
@@ -189,11 +200,11 @@ def why_without(factd: Factd, *, versions: bool) -> str:
     return "" if (model / "config.json").is_file() else f"the base model is not at {model}"
 
 
-def published(factd: Factd, number: int) -> Any:
+def published(factd: Factd, number: int) -> dict[str, str]:
     """SHA-256 of a version's files."""
     return files_of(factd.versions.folder(number) / "manifest.json")
 
 
-def files_of(manifest: Path) -> Any:
-    """SHA-256 of the files that a manifest tells."""
-    return json.loads(manifest.read_text(encoding="utf-8"))["files"]
+def files_of(manifest: Path) -> dict[str, str]:
+    """SHA-256 of the files that a manifest tells; an earlier factd told fewer of them."""
+    return dict(json.loads(manifest.read_text(encoding="utf-8"))["files"])

@@ -14,7 +14,13 @@ from pathlib import Path
 
 from daemon.bootstrap import Factd
 from daemon.log import log
-from store import measured_queries, release_queries, run_queries, task_queries
+from store import (
+    handover_queries,
+    measured_queries,
+    release_queries,
+    run_queries,
+    task_queries,
+)
 from store.releases import ReleaseStatus
 
 
@@ -56,6 +62,8 @@ def prune(factd: Factd) -> Pruned:
         old = now - timedelta(days=table.runs_days)
         rows = run_queries.forget_runs(session, old) + task_queries.forget_tasks(session, old)
         rows += measured_queries.forget_reports(session, old, kept)
+        rows += handover_queries.forget(session, old, servers=factd.servers)
+        handover_queries.keep_only(session, factd.servers)
     factd.store.tidy()
     found = Pruned(candidates=len(candidates), values=len(values), rows=rows, bytes=freed)
     log.info("pruned", candidates=found.candidates, values=found.values, rows=rows, bytes=freed)

@@ -144,6 +144,12 @@ class PublishTable(NamedTables):
 
     path: Path = Path("published")
     keep: int = Field(default=10, ge=1)  # versions on disk
+    signing_key_file: Path | None = (
+        None  # an Ed25519 key in PEM form; without it versions are unsigned
+    )
+    public_key_file: Path | None = (
+        None  # that versions must be signed with; without it the signing key's own
+    )
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """The table of every publisher by its name, with its kind; the checkpoint comes first."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from daemon.errors import PublishFailed
-from editor.files import write_folder
+from editor.files import Sha256, fsync, sha256_file, write_sealed_folder
+from editor.manifests import MANIFEST
 
 LOCK_SECONDS = 30  # another process holds the lock for the time of one rename
 
@@ -32,17 +33,31 @@ class Versions:
 
     def has(self, number: int) -> bool:
         """The version lies ready (a folder without its manifest is not whole)."""
-        return (self.folder(number) / "manifest.json").is_file()
+        return (self.folder(number) / MANIFEST).is_file()
 
     def write(
         self,
         number: int,
         fill: Callable[[Path], Mapping[str, Any] | None],
         about: Mapping[str, Any],
+        *,
+        sha256: Sha256 = sha256_file,
+        sign: Callable[[bytes], bytes] | None = None,
     ) -> Path:
-        """A version as `fill` writes it into a folder, whole or not at all; an older one of the same number is replaced."""
-        self.folder(number).parent.mkdir(parents=True, exist_ok=True)
-        return write_folder(self.folder(number), fill, {**about, "release": number})
+        """A version as `fill` writes it into a folder, whole or not at all; an older one of the same number is replaced.
+
+        sha256 and sign: as editor.files.write_sealed_folder takes them.
+        """
+        folder, told = self.folder(number), {**about, "release": number}
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return write_sealed_folder(folder, fill, told, sha256=sha256, sign=sign)
+
+    def discard(self, number: int) -> None:
+        """The version is damaged: it counts as not there, and what it said of itself is kept to be looked at."""
+        manifest = self.folder(number) / MANIFEST
+        if manifest.exists():
+            manifest.replace(manifest.with_name("manifest.damaged.json"))
+            fsync(manifest.parent)
 
     def switch(self, number: int, *, epoch: int | None = None, held: Collection[int] = ()) -> None:
         """`current` points to the version; servers see the old one or the new one, never nothing.

@@ -24,6 +24,7 @@ class Continuation:
 
     text: str  # empty: it is not even certain of the first token
     logprobs: tuple[float, ...] = ()  # of its tokens, natural
+    greedy: str = ""  # all of it, also what the model is not certain of
 
 
 @torch.inference_mode()
@@ -56,13 +57,21 @@ def _of_batch(
     certain = torch.stack(leads, dim=1).cumprod(dim=1).sum(dim=1).tolist()  # tokens of each row
     new, values = torch.stack(steps, dim=1).tolist(), torch.stack(logprobs, dim=1).tolist()
     return [
-        _said(model, new[i][:count], tuple(values[i][:count])) for i, count in enumerate(certain)
+        _said(model, row, count, tuple(logs[:count]))
+        for row, logs, count in zip(new, values, certain, strict=True)
     ]
 
 
-def _said(model: EditableModel, ids: list[int], logprobs: tuple[float, ...]) -> Continuation:
-    ends = [n for n, token in enumerate(ids) if token in model.tokenizer.all_special_ids]
-    ids = ids[: ends[0]] if ends else ids
-    text = str(model.tokenizer.decode(ids)).rstrip(BROKEN)
-    known = text.strip() != ""
-    return Continuation(text=text if known else "", logprobs=logprobs[: len(ids)] if known else ())
+def _said(
+    model: EditableModel, ids: list[int], count: int, logprobs: tuple[float, ...]
+) -> Continuation:
+    """Tokens of which the first `count` are certain, up to the first that is no text."""
+    special = set(model.tokenizer.all_special_ids)
+    ids = ids[: next((n for n, token in enumerate(ids) if token in special), len(ids))]
+    text = str(model.tokenizer.decode(ids[:count])).rstrip(BROKEN)
+    known = text if text.strip() else ""
+    return Continuation(
+        text=known,
+        logprobs=logprobs[: len(ids)] if known else (),
+        greedy=str(model.tokenizer.decode(ids)),
+    )

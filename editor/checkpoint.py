@@ -7,7 +7,6 @@ it is refused: a file that loses what was measured must not be published.
 """
 
 import json
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count, takewhile
@@ -19,13 +18,19 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from editor.copying import Share, shared
 from editor.delta import Delta, Part, fold
 from editor.errors import DamagedArtefact, NotEditable, WrongModel
 from editor.families import Family, name_in
-from editor.files import MANIFEST, verify_folder, write_folder
+from editor.files import Sha256, sha256_file, verify_folder, write_file, write_folder
+from editor.manifests import OWN
 from editor.model import family_of, fingerprint, weight_files
+from editor.shards import write_shard
 
 INDEX = "model.safetensors.index.json"
+LINKED_FROM = (
+    64 * 2**20
+)  # bytes; smaller files beside the weights are copied: people change them, and would change the base
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ def write_checkpoint(
     """base + delta as a checkpoint that `from_pretrained` reads, with a manifest; whole or not at all.
 
     Each touched tensor is summed in float32 and rounded once to its dtype in the file. delta None copies the base.
+    Every file is the caller's own, to be changed as one likes.
 
     Raises: WrongModel: the delta is for other weights. DamagedArtefact: the base lacks a tensor of the delta.
     NotEditable: no checkpoint of this class carries head corrections; the sentence says what to do.
@@ -51,14 +57,27 @@ def write_checkpoint(
     return write_folder(out, lambda part: fill_checkpoint(base, delta, part), about or {})
 
 
-def fill_checkpoint(base: Path, delta: Delta | None, folder: Path) -> dict[str, Any]:
-    """The files of base + delta in a folder that is there; what a manifest is to say about them. Raises: as above."""
-    identity = fingerprint(base)
+def fill_checkpoint(
+    base: Path,
+    delta: Delta | None,
+    folder: Path,
+    *,
+    share: Share = "copy",
+    sha256: Sha256 = sha256_file,
+) -> dict[str, Any]:
+    """The files of base + delta in a folder that is there; what a manifest is to say about them. Raises: as above.
+
+    A file whose tensors change is copied and only their bytes are written; one that gets new tensors is written anew. With
+    share "hardlink" other weights *are* the base's files, as further names of theirs: whoever writes into one of them in
+    place (safetensors' save_file does) changes the base and all versions that hold it. So that is for folders that nobody
+    writes into; "copy" gives files of their own. sha256 may know the base's files (editor/sums.py): then they are not read.
+    """
+    identity = fingerprint(base, sha256)
     if delta is not None and delta.base_fingerprint != identity:
         raise WrongModel(
             f"the delta is for the base {delta.base_fingerprint[:12]}, {base} is {identity[:12]}"
         )
-    _fill(base, changes_for(base, delta) if delta else Changes(), folder)
+    _fill(base, changes_for(base, delta) if delta else Changes(), folder, share)
     return {"base_fingerprint": identity, "delta_id": delta.id if delta else None}
 
 
@@ -134,31 +153,34 @@ def merged(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return found
 
 
-def _fill(base: Path, changes: Changes, part: Path) -> None:
+def _fill(base: Path, changes: Changes, part: Path, share: Share) -> None:
     weights = weight_files(base)
     for source in sorted(base.iterdir()):
-        if source.is_file() and source not in weights and source.name != MANIFEST:
-            shutil.copyfile(source, part / source.name)
+        if source.is_file() and source not in weights and source.name not in OWN:
+            large = source.stat().st_size >= LINKED_FROM
+            shared(source, part / source.name, share if large else "copy")
     if changes.config:
-        config = merged(read_config(base), changes.config)
-        (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        _write_json(part / "config.json", merged(read_config(base), changes.config))
     placed: dict[str, str] = {}
     for source in weights:
         names = _names(source)
         new = {bias: what for bias, what in changes.new.items() if what[0] in names}
-        if names & set(changes.parts) or new:
+        if new:
             _rewrite(source, changes.parts, new, part / source.name)
+        elif names & set(changes.parts):
+            write_shard(source, changes.parts, part / source.name)
         else:
-            shutil.copyfile(source, part / source.name)
+            shared(source, part / source.name, share)
         placed |= dict.fromkeys(new, source.name)
     if placed and (part / INDEX).exists():
-        _index(part / INDEX, placed)
+        index = json.loads((part / INDEX).read_text(encoding="utf-8"))
+        index["weight_map"] |= placed
+        _write_json(part / INDEX, index, sort_keys=True)
 
 
-def _index(path: Path, placed: Mapping[str, str]) -> None:
-    index = json.loads(path.read_text(encoding="utf-8"))
-    index["weight_map"] |= placed
-    path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+def _write_json(path: Path, value: Mapping[str, Any], *, sort_keys: bool = False) -> None:
+    """Under a new inode, whatever the old one is linked to."""
+    write_file(path, (json.dumps(value, indent=2, sort_keys=sort_keys) + "\n").encode())
 
 
 def _names(file: Path) -> set[str]:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from editor.errors import DamagedArtefact, WrongModel
 from editor.families import name_in
-from editor.files import read_manifest, verify_folder, write_folder
+from editor.files import verify_folder, write_folder
+from editor.manifests import read_manifest
 from editor.model import EditableModel, weight_files
 
 FILE = "delta.safetensors"

@@ -7,6 +7,7 @@ EditorError
 ├── NotEditable         the model's kind cannot be edited (family unknown, slow tokenizer, experts, quantised)
 ├── DamagedArtefact     a file is missing or differs from its manifest (carries the path)
 ├── WrongModel          an artefact was computed for other weights than these
+├── RankTooHigh         a delta fits into no adapter of the rank that is allowed (carries both)
 ├── WorkerLost          processes that share the work died or do not answer
 └── SingularSystem      the closed form has no Cholesky factor, or a residual is not finite
     └── BadValue        a value is not finite
@@ -49,6 +50,21 @@ class DamagedArtefact(EditorError):
 
 class WrongModel(EditorError):
     """An artefact was computed for other weights than these."""
+
+
+class RankTooHigh(EditorError):
+    """A delta fits into no adapter of the rank that is allowed."""
+
+    def __init__(self, rank: int, max_rank: int) -> None:
+        super().__init__(
+            f"the delta has rank {rank}, an adapter may have {max_rank}; allow more (max_rank), cut it (truncate), or start "
+            "from a new base with `factd rebase`"
+        )
+        self.rank = rank
+        self.max_rank = max_rank
+
+    def __reduce__(self) -> tuple[type["RankTooHigh"], tuple[int, int]]:
+        return type(self), (self.rank, self.max_rank)
 
 
 class WorkerLost(EditorError):

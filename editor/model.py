@@ -17,7 +17,7 @@ from transformers.utils import logging as bars
 from editor import plugins
 from editor.errors import BadSettings, ModelNotFound, NotEditable
 from editor.families import Family
-from editor.files import sha256_file
+from editor.files import Sha256, sha256_file
 from editor.hooks import captured_input
 from editor.past import Before
 from editor.work import Workers
@@ -176,8 +176,10 @@ def weight_files(path: Path) -> list[Path]:
     return sorted(path.glob("*.safetensors"))
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(path: Path, sha256: Sha256 = sha256_file) -> str:
     """SHA-256 over configuration, tokenizer and weights of a checkpoint, hexadecimal; loads no model.
+
+    sha256 gives a file's own; one that knows files from before (editor/sums.py) spares reading them.
 
     Raises: ModelNotFound: no config.json or no safetensors there.
     """
@@ -189,7 +191,7 @@ def fingerprint(path: Path) -> str:
     digest = hashlib.sha256()
     for file in files:
         if file.is_file():
-            digest.update(f"{file.name} {sha256_file(file)}\n".encode())
+            digest.update(f"{file.name} {sha256(file)}\n".encode())
     return digest.hexdigest()
 
 

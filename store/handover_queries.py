@@ -148,6 +148,14 @@ def forget(session: Session, before: datetime, *, servers: Collection[str]) -> i
     return found.rowcount if isinstance(found, CursorResult) else 0
 
 
+def keep_only(session: Session, servers: Collection[str]) -> int:
+    """Forget the state of servers that are configured no more, so that nothing is kept for them; how many there were."""
+    found = session.execute(delete(ServerRow).where(ServerRow.name.not_in(servers)))
+    where = (HandoverRow.status == HandoverStatus.WAITING, HandoverRow.server.not_in(servers))
+    session.execute(update(HandoverRow).where(*where).values(status=HandoverStatus.SUPERSEDED))
+    return found.rowcount if isinstance(found, CursorResult) else 0
+
+
 def states(session: Session) -> dict[str, ServerState]:
     """How servers stood when they were last seen, by name."""
     return {row.name: _state(row) for row in session.scalars(select(ServerRow))}

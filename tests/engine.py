@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,12 @@ MISBEHAVIOURS = (
     "wrong weights",  # loads another folder, `instead`, and does not say so
     "half loaded",  # loads half of the tensors
 )
+
+
+@cache
+def started(base: Path) -> Tiny:
+    """What an engine is started with; nothing changes it."""
+    return Tiny.load(base)
 
 
 @dataclass
@@ -54,7 +61,7 @@ class FakeEngine:
 
     def start(self) -> None:
         """As it comes up."""
-        self.first = Tiny.load(self.base)
+        self.first = started(self.base)
         self.weights = Held(self.first, str(self.base))
         self.adapters: dict[str, Held] = {}
         self.cache: dict[tuple[str, ...], bytes] = {}

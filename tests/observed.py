@@ -52,7 +52,7 @@ REPORT = {
         measurement("norms", "z_error_max", 0.4, "all"),
     ]
 }
-TABLES = "[gates]\nfact_right = 0\n[planning]\ncapacity = 10\n[publish]\npath = 'published'\n"
+TABLES = "[gates]\nfact_right = 0\n[planning]\ncapacity = 10\n[publish]\npath = 'published'\n[publish.adapter]\n"
 
 
 def observed(folder: Path, now: datetime) -> Factd:

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from editor.files import Sha256, sha256_file
+
 
 class PublisherSettings(BaseModel):
     """What every [publish.NAME] has."""
@@ -28,6 +30,7 @@ class Outgoing:
     base: Path  # the checkpoint that it is made from
     delta: Any  # editor.delta.Delta; None: the base itself
     made: Path | None  # its candidate's folder, with what the worker that made it left there
+    sha256: Sha256 = sha256_file  # may know the base's files, so that they are not read
 
 
 class Publisher(Protocol):

@@ -1,21 +1,54 @@
 """A complete Hugging Face model directory, which `from_pretrained`, vLLM and SGLang load as they load any other."""
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from daemon.log import log
 from daemon.publishers import Outgoing, Publisher, PublisherSettings
+from editor.files import sha256_file
+from editor.manifests import REPORT
 
 
 class Settings(PublisherSettings):
     """[publish.checkpoint]"""
 
+    share: Literal["hardlink", "copy"] = "hardlink"  # what holds no edited tensor, with the base
+    report: bool = True  # with what was measured; it lists questions and answers about each fact
+
 
 def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
-    """Base and delta, summed and rounded once. Raises: EditorError."""
+    """Base and delta, summed and rounded once; the candidate's report beside them. Raises: EditorError."""
     from editor.checkpoint import fill_checkpoint
 
-    return fill_checkpoint(release.base, release.delta, folder)
+    told = fill_checkpoint(
+        release.base, release.delta, folder, share=settings.share, sha256=release.sha256
+    )
+    warn_unreadable(folder)
+    return {**told, "report": with_report(release, folder) if settings.report else None}
+
+
+def with_report(release: Outgoing, folder: Path) -> dict[str, str] | None:
+    """The candidate's report as a file of the version: its name and its SHA-256; None where there is none."""
+    made = release.made and release.made / REPORT
+    if not made or not made.is_file():
+        return None
+    (folder / REPORT).write_bytes(made.read_bytes())
+    return {"path": REPORT, "sha256": sha256_file(folder / REPORT)}
+
+
+def warn_unreadable(folder: Path) -> None:
+    """A linked file has the mode of the base's, which is not ours to change: say it where other users cannot read it."""
+    linked = [path for path in sorted(folder.iterdir()) if path.stat().st_nlink > 1]
+    closed = [path.name for path in linked if not path.stat().st_mode & stat.S_IROTH]
+    if closed:
+        log.warning(
+            "linked files of the base are not readable by others; if servers run as another user, chmod them in the base",
+            file=closed[0],
+            more=len(closed) - 1,
+            chmod="a+r",
+        )
 
 
 _: Publisher = write

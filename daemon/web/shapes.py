@@ -236,6 +236,22 @@ class WorkerShape(Shape):
     done: int
 
 
+class ServerShape(Shape):
+    """How a server stands towards the live release."""
+
+    name: str
+    kind: str
+    canary: bool
+    status: str = Field(description="good, waiting or failing")
+    release: int | None = Field(description="That it serves; null: not known.")
+    wanted: int | None
+    handover: int | None = Field(description="The release of its last hand-over.")
+    handover_status: str
+    attempts: int
+    error: str
+    seen_at: datetime | None
+
+
 class OverviewShape(Shape):
     """What an operator wants to know first."""
 
@@ -248,6 +264,7 @@ class OverviewShape(Shape):
     waiting: list[ReleaseShape]
     candidate: CandidateShape | None
     sources: list[SourceShape]
+    servers: list[ServerShape]
     tasks: list[TaskShape]
     workers: list[WorkerShape]
     runs: list[RunShape]

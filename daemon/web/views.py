@@ -39,6 +39,7 @@ MARKS: Mapping[str, Mark] = {
             "pending",
             "waiting",
             "soaking",
+            "sending",
         ),
         BUSY,
     ),

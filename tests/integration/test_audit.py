@@ -10,6 +10,7 @@ from people import FEED, Operator
 from safetensors.torch import load_file, save_file
 
 from editor.files import sha256_file
+from editor.manifests import sealed
 
 
 @pytest.fixture
@@ -24,6 +25,14 @@ def weights(operator: Operator, number: int = 1) -> Path:
     return operator.folder / "published" / "versions" / str(number) / "model.safetensors"
 
 
+def fit(file: Path) -> None:
+    """Let the manifest say what the file is."""
+    manifest = file.parent / "manifest.json"
+    held = json.loads(manifest.read_text())
+    held["files"][file.name] = sha256_file(file)
+    manifest.write_bytes(sealed(held))
+
+
 def overwrite(file: Path, change: float) -> None:
     """Other weights, with a manifest that fits them: what a careless copy would leave."""
     tensors = {
@@ -31,10 +40,7 @@ def overwrite(file: Path, change: float) -> None:
         for name, tensor in load_file(file).items()
     }
     save_file(tensors, file, metadata={"format": "pt"})
-    manifest = file.parent / "manifest.json"
-    held = json.loads(manifest.read_text())
-    held["files"][file.name] = sha256_file(file)
-    manifest.write_text(json.dumps(held))
+    fit(file)
 
 
 def test_a_sound_release_passes(operator: Operator) -> None:
@@ -72,10 +78,7 @@ def test_weights_that_are_no_numbers_are_found(operator: Operator) -> None:
     name = next(name for name in tensors if "mlp" in name)
     tensors[name] = torch.full_like(tensors[name], float("nan"))
     save_file(tensors, file, metadata={"format": "pt"})
-    manifest = file.parent / "manifest.json"
-    held = json.loads(manifest.read_text())
-    held["files"][file.name] = sha256_file(file)
-    manifest.write_text(json.dumps(held))
+    fit(file)
     assert operator("audit")["outcome"] == "repaired"
 
 

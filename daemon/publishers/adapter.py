@@ -1,0 +1,42 @@
+"""A LoRA adapter over the unchanged base, which PEFT, vLLM and SGLang load: the whole delta of all active facts, one at a time.
+
+The base itself has no adapter: its version has an empty folder here, without an adapter_config.json.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from daemon.publishers import Outgoing, Publisher, PublisherSettings
+
+
+class Settings(PublisherSettings):
+    """[publish.adapter]"""
+
+    max_rank: int = Field(default=512, ge=1)  # vLLM takes no more; what its --max-lora-rank allows
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    truncate: bool = False  # a higher rank is cut to max_rank and measured as candidates are
+
+
+def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
+    """The adapter of a release. Raises: PublishFailed: what its rank was cut to is not good enough; EditorError."""
+    if release.delta is None:
+        return {}
+    from editor.adapter import fill_adapter
+    from editor.errors import RankTooHigh
+
+    form: dict[str, Any] = {"dtype": settings.dtype, "max_rank": settings.max_rank}
+    try:
+        return fill_adapter(release.delta, release.base, folder, **form)
+    except RankTooHigh:
+        if not settings.truncate:
+            raise
+    from daemon.adapting import measured
+
+    kept = measured(release.made, release.delta, settings.max_rank)
+    return fill_adapter(release.delta, release.base, folder, kept=kept, **form)
+
+
+_: Publisher = write

@@ -1,0 +1,277 @@
+"""A delta as a LoRA adapter that PEFT, vLLM and SGLang load: ΔW = B A of every edited matrix, two files, one rank for all.
+
+An adapter is cumulative: it is the whole delta from the base, of all active facts, and one alone is loaded. All three consumers
+were read for what they accept (PEFT 0.21; vLLM and SGLang in 2026):
+- `target_modules` is the list of full module paths. PEFT matches a full path exactly, so that `c_proj` of GPT-2's attention is
+  left alone; vLLM looks at the tensors' names; SGLang takes the last part of each path ("down_proj") and refuses a regular
+  expression. Blocks that are not listed stay the base's in all three (SGLang fills their part of its buffers with zeros), so
+  nothing is padded there, and `layers_to_transform`, which neither server reads, is not needed.
+- one rank r for all modules, padded with zeros, for SGLang sizes its buffers by r alone; lora_alpha = r makes the scale 1.
+- no bias: vLLM rejects one, SGLang ignores it. Head corrections are biases, so a delta with them is refused.
+- the base is not named, for its path is this machine's; the manifest has its fingerprint.
+- `fan_in_fan_out` where the weight is stored (d_in, d_out); A and B themselves are always those of (d_out, d_in).
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from editor.delta import Delta, Dense, LowRank, Part
+from editor.errors import BadSettings, DamagedArtefact, NotEditable, RankTooHigh, WrongModel
+from editor.families import Family, name_in
+from editor.model import family_of, fingerprint, weight_files
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+EPSILON = 2.0**-23  # float32's spacing: singular values below this share of the largest are noise
+MOST = 512  # vLLM's largest rank
+ROUNDED = 0.01  # of the delta, at most, may a dtype lose; bfloat16 loses 0.0024
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """ΔW = u diag(s) vᵀ in the stored layout, float64, without what is rounding; s descends."""
+
+    u: Tensor  # (rows, rank)
+    s: Tensor  # (rank,)
+    v: Tensor  # (columns, rank)
+
+    @property
+    def rank(self) -> int:
+        """The numerical rank."""
+        return len(self.s)
+
+    def cut(self, rank: int) -> "Spectrum":
+        """The nearest of a smaller rank (Eckart and Young)."""
+        return Spectrum(self.u[:, :rank], self.s[:rank], self.v[:, :rank])
+
+    def halves(self) -> tuple[Tensor, Tensor]:
+        """u √s (rows, rank) and v √s (columns, rank): a small dtype loses least where neither is larger than the other."""
+        root = self.s.sqrt()
+        return self.u * root, self.v * root
+
+
+def spectrum(part: Part) -> Spectrum:
+    """What a part of a delta is made of. Of factors by QR and the singular values of the small core."""
+    if isinstance(part, Dense):
+        u, s, vh = torch.linalg.svd(part.values.double(), full_matrices=False)
+        v = vh.T
+    else:
+        (left, core), (right, other) = (
+            torch.linalg.qr(factor.double()) for factor in (part.left, part.right)
+        )
+        u, s, vh = torch.linalg.svd(core @ other.T, full_matrices=False)
+        u, v = left @ u, right @ vh.T
+    return Spectrum(u, s, v).cut(int((s > EPSILON * s.max()).sum()) if s.numel() else 0)
+
+
+def lost(part: Part, left: Tensor, right: Tensor) -> float:
+    """‖ΔW − left rightᵀ‖ / ‖ΔW‖ (Frobenius, float64) of a part and the factors (rows, r), (columns, r) that stand for it."""
+    left, right = left.double(), right.double()
+    if isinstance(part, Dense):
+        values = part.values.double()
+        gap, whole = torch.linalg.norm(values - left @ right.T), torch.linalg.norm(values)
+    else:
+        own = part.left.double(), part.right.double()
+        gap = _norm(torch.cat([own[0], -left], 1), torch.cat([own[1], right], 1))
+        whole = _norm(*own)
+    return float(gap / whole) if whole else float(gap)
+
+
+def _norm(left: Tensor, right: Tensor) -> Tensor:
+    """‖left rightᵀ‖ without the matrix."""
+    cores = [torch.linalg.qr(factor, mode="r").R for factor in (left, right)]
+    found: Tensor = torch.linalg.norm(cores[0] @ cores[1].T)
+    return found
+
+
+def truncated(delta: Delta, rank: int) -> Delta | None:
+    """The nearest delta whose matrices have at most some rank, float32; None: those of the delta have no higher one.
+
+    It is another delta, with an id of its own, and must be measured as any other before it is served.
+    """
+    spectra = {name: spectrum(part) for name, part in delta.parts.items() if is_matrix(part)}
+    cut = {name: found.cut(rank).halves() for name, found in spectra.items() if found.rank > rank}
+    if not cut:
+        return None
+    parts: dict[str, Part] = dict(delta.parts)
+    for name, factors in cut.items():
+        left, right = (factor.float().contiguous() for factor in factors)
+        parts[name] = LowRank(left, right)
+    whole = max(found.rank for found in spectra.values())
+    about = {"of": delta.id, "rank": whole, "to": rank}
+    return replace(delta, parts=parts, settings={**delta.settings, "truncated": about})
+
+
+def is_matrix(part: Part) -> bool:
+    """Not a bias."""
+    return isinstance(part, LowRank) or part.values.dim() == 2
+
+
+def fill_adapter(
+    delta: Delta,
+    base: Path,
+    folder: Path,
+    *,
+    dtype: str = "float32",
+    max_rank: int = MOST,
+    kept: Delta | None = None,
+) -> dict[str, Any]:
+    """The two files of an adapter in a folder that is there, none for a delta that changes nothing; what a manifest is to say.
+
+    kept: the delta, truncated, which is written in its place. Errors are always of the whole delta: what truncation and the
+    dtype lost, relative Frobenius norms.
+
+    Raises: RankTooHigh: it fits into no adapter of max_rank. NotEditable: it holds what an adapter cannot. WrongModel: it is for
+    other weights. DamagedArtefact: the base lacks a matrix of it. BadSettings: the dtype cannot hold it, or is none.
+    """
+    if dtype not in DTYPES:
+        raise BadSettings(f"no dtype {dtype!r} for an adapter; there are {', '.join(DTYPES)}")
+    cut = _cut_of(delta, kept)
+    family = _refuse_unadaptable(delta, base)
+    written = (kept or delta).parts
+    spectra = {name: spectrum(part) for name, part in written.items()}
+    spectra = {name: found for name, found in spectra.items() if found.rank}
+    rank = max((found.rank for found in spectra.values()), default=0)
+    if rank > max_rank:
+        raise RankTooHigh(rank, max_rank)
+    pairs = {name: _cast(found, rank, DTYPES[dtype]) for name, found in spectra.items()}
+    rounded = {name: lost(written[name], *pair) for name, pair in pairs.items()}
+    if not all(error <= ROUNDED for error in rounded.values()):
+        raise BadSettings(
+            f"{dtype} cannot hold the delta; write the adapter in bfloat16 or float32"
+        )
+    errors = (
+        {name: lost(delta.parts[name], *pair) for name, pair in pairs.items()} if kept else rounded
+    )
+    if pairs:
+        _write(folder, family, pairs, rank)
+    return {
+        "base_fingerprint": delta.base_fingerprint,
+        "delta_id": delta.id,
+        "rank": cut.get("rank", rank),  # of the delta
+        "written_rank": rank,
+        "max_rank": max_rank,
+        "dtype": dtype,
+        "truncated_id": kept.id if kept else None,
+        "error": max(errors.values(), default=0.0),
+        "modules": {
+            module_of(name): {"rank": spectra[name].rank, "error": error}
+            for name, error in errors.items()
+        },
+    }
+
+
+def module_of(name: str) -> str:
+    """The module of a weight."""
+    return name.removesuffix(".weight")
+
+
+def _cut_of(delta: Delta, kept: Delta | None) -> Mapping[str, Any]:
+    """What a truncated delta says of where it comes from. Raises: WrongModel: not from this one."""
+    cut: Mapping[str, Any] = kept.settings.get("truncated", {}) if kept else {}
+    if kept is not None and cut.get("of") != delta.id:
+        raise WrongModel(
+            f"the truncated delta {kept.id[:12]} was made of another delta than {delta.id[:12]}"
+        )
+    return cut
+
+
+def _refuse_unadaptable(delta: Delta, base: Path) -> Family:
+    """The family of a base of which a delta changes edited matrices alone. Raises: WrongModel, NotEditable, DamagedArtefact."""
+    identity, family = fingerprint(base), family_of(base)
+    if delta.base_fingerprint != identity:
+        raise WrongModel(
+            f"the delta is for the base {delta.base_fingerprint[:12]}, {base} is {identity[:12]}"
+        )
+    if any(name.endswith(".bias") for name in delta.parts):
+        raise NotEditable(
+            "the delta holds head corrections, which are biases, and servers reject a bias in an adapter; publish the checkpoint "
+            "alone, or switch them off (`factd heads off`) and make it again (`factd edit --publish`)"
+        )
+    if family.attention_out is None:
+        raise NotEditable(
+            f"{base}: the matrix that is edited in a state-space model is no module that takes an adapter; publish the checkpoint"
+        )
+    edited = re.escape(family.mlp_out).replace(r"\{\}", r"\d+") + r"\.weight"
+    shapes = _shapes(base)
+    for name, part in delta.parts.items():
+        if not re.fullmatch(edited, name):
+            raise NotEditable(
+                f"{name!r} is no matrix that takes an adapter; publish the checkpoint"
+            )
+        stored = name_in(family, name, shapes)
+        if stored is None or shapes[stored] != _shape(part):
+            raise DamagedArtefact(base, f"has no tensor {name!r} of the shape {_shape(part)}")
+    return family
+
+
+def _shapes(base: Path) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for file in weight_files(base):
+        with safe_open(file, framework="pt") as tensors:
+            names = tensors.keys()
+            found |= {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
+    return found
+
+
+def _shape(part: Part) -> tuple[int, ...]:
+    if isinstance(part, Dense):
+        return tuple(part.values.shape)
+    return len(part.left), len(part.right)
+
+
+def _cast(found: Spectrum, rank: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Factors (rows, rank), (columns, rank) in a dtype, padded with zeros."""
+    pad = (0, rank - found.rank)
+    left, right = (torch.nn.functional.pad(half, pad).to(dtype) for half in found.halves())
+    return left, right
+
+
+def _write(
+    folder: Path,
+    family: Family,
+    pairs: Mapping[str, tuple[Tensor, Tensor]],
+    rank: int,
+) -> None:
+    tensors: dict[str, Tensor] = {}
+    for name, (left, right) in pairs.items():
+        out, inward = (right, left) if family.transposed else (left, right)
+        prefix = f"base_model.model.{module_of(name)}"
+        tensors[f"{prefix}.lora_A.weight"] = inward.T.contiguous()  # (rank, d_in)
+        tensors[f"{prefix}.lora_B.weight"] = out.contiguous()  # (d_out, rank)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    config = adapter_config(family, sorted(map(module_of, pairs)), rank)
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    (folder / CONFIG).write_text(text, encoding="utf-8")
+
+
+def adapter_config(family: Family, modules: list[str], rank: int) -> dict[str, Any]:
+    """What PEFT, vLLM and SGLang read; what is not said is PEFT's default, which changes nothing of a trained adapter."""
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": None,  # no path of this machine: the same delta gives the same bytes
+        "inference_mode": True,
+        "r": rank,
+        "lora_alpha": rank,
+        "lora_dropout": 0.0,
+        "target_modules": modules,
+        "fan_in_fan_out": family.transposed,
+        "bias": "none",
+        "use_rslora": False,
+        "use_dora": False,
+        "modules_to_save": None,
+    }
