@@ -78,8 +78,11 @@ def _failed(error: HandoverFailed, *, restored: bool | None) -> Outcome:
 
 
 def warm_up(server: Server, order: Order) -> None:
-    """Ask what will be asked afterwards: an answer that comes from a cache then is an old one. Raises: HandoverFailed."""
-    if server.asks:
+    """Ask what will be asked afterwards: an answer that comes from a cache then is an old one. Raises: HandoverFailed.
+
+    Not where users get nothing, as after a restart: an engine refuses to be asked for an adapter that it has not got.
+    """
+    if server.asks and server.report().serving != "":
         for question, _ in order.to.wanted:
             order.alive()
             server.complete(question.prompt, tokens=TOKENS)
