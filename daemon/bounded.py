@@ -1,4 +1,4 @@
-"""Calls of libraries that wait for ever where a server does."""
+"""Calls of libraries that wait for ever where a server does, and what their errors say."""
 
 import threading
 from collections.abc import Callable
@@ -31,3 +31,9 @@ def bounded(call: Callable[[], T], *, seconds: float, what: str) -> T:
     if not returned:
         raise HandoverFailed(f"{what} did not answer within {seconds:g} s")
     return returned[0]
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in a line; its kind where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line), type(error).__name__)

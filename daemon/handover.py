@@ -5,6 +5,7 @@ two versions, the new one is asked before its users get it.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from daemon.errors import HandoverFailed
@@ -54,11 +55,16 @@ class Order:
 def hand_over(server: Server, order: Order) -> Outcome:
     """Make a server serve a version and prove it; on any failure the version before is loaded again."""
     try:
+        server.report()
+    except HandoverFailed as error:
+        return _failed(error, restored=None)  # nothing was done to one that does not even answer
+    try:
         warm_up(server, order)
         if server.stages and order.to.wanted:
             _staged(server, order)
     except HandoverFailed as error:
-        return _failed(error, restored=None)  # its users got nothing new
+        same = still_serves(server, order)
+        return _failed(error, restored=None if same else restored(server, order))
     try:
         asked, report = _served(server, order.to, order)
     except HandoverFailed as error:
@@ -78,14 +84,15 @@ def _failed(error: HandoverFailed, *, restored: bool | None) -> Outcome:
 
 
 def warm_up(server: Server, order: Order) -> None:
-    """Ask what will be asked afterwards: an answer that comes from a cache then is an old one. Raises: HandoverFailed.
+    """Ask what will be asked afterwards: an answer that comes from a cache then is an old one.
 
-    Not where users get nothing, as after a restart: an engine refuses to be asked for an adapter that it has not got.
+    A server that was given nothing yet may have nothing under the name that users ask for; it has no old answers either.
     """
-    if server.asks and server.report().serving != "":
-        for question, _ in order.to.wanted:
-            order.alive()
-            server.complete(question.prompt, tokens=TOKENS)
+    if server.asks:
+        with suppress(HandoverFailed):
+            for question, _ in order.to.wanted:
+                order.alive()
+                server.complete(question.prompt, tokens=TOKENS)
 
 
 def _staged(server: Server, order: Order) -> None:
@@ -156,6 +163,20 @@ def _mismatch(sentence: str) -> HandoverFailed:
     failed = HandoverFailed(sentence)
     failed.transient = False
     return failed
+
+
+def still_serves(server: Server, order: Order) -> bool:
+    """Its users get what they got; one that ended over a version that it was only to hold has lost that, too."""
+    if order.back is None:
+        return False
+    try:
+        serving = server.report().serving
+        if serving is not None:
+            return serving == order.back.version.name
+        match = ask(server, order.back, order)
+    except HandoverFailed:
+        return False
+    return match is not None and match.fits
 
 
 def restored(server: Server, order: Order) -> bool:

@@ -224,7 +224,11 @@ def _outcome(shift: Shift, one: Handover) -> Outcome:
 
 def _recorded(shift: Shift, one: Handover, outcome: Outcome, seconds: float) -> Handover:
     factd, now = shift.factd, shift.factd.now()
-    again = not outcome.done and outcome.transient and one.attempts < factd.config.servers.attempts
+    with factd.store.read() as session:
+        live = release_queries.live_release(session)
+    back = live is not None and live.number != one.release  # nothing better is left: try on
+    hope = outcome.transient or back
+    again = not outcome.done and hope and one.attempts < factd.config.servers.attempts
     after = HandoverStatus.DONE if outcome.done else HandoverStatus.FAILED
     values = {
         "error": outcome.why,

@@ -129,7 +129,7 @@ def fill_adapter(
     max_rank: int = MOST,
     kept: Delta | None = None,
 ) -> dict[str, Any]:
-    """The two files of an adapter in a folder that is there, none for a delta that changes nothing; what a manifest is to say.
+    """The two files of an adapter in a folder that is there; what a manifest is to say. One that changes nothing is zeros.
 
     kept: the delta, truncated, which is written in its place. Errors are always of the whole delta: what truncation and the
     dtype lost, relative Frobenius norms.
@@ -158,6 +158,8 @@ def fill_adapter(
     )
     if pairs:
         _write(folder, family, pairs, rank)
+    else:
+        fill_zeros(base, folder, dtype=dtype)
     return {
         "base_fingerprint": delta.base_fingerprint,
         "delta_id": delta.id,
@@ -172,6 +174,30 @@ def fill_adapter(
             for name, error in errors.items()
         },
     }
+
+
+def fill_zeros(base: Path, folder: Path, *, dtype: str = "float32") -> dict[str, Any]:
+    """An adapter of rank 1 that changes nothing, so that a server gives the base under the name that its users ask for.
+
+    Raises: DamagedArtefact: the base lacks its first edited matrix. NotEditable: it takes no adapter.
+    """
+    family, shapes = family_of(base), _shapes(base)
+    if family.attention_out is None:
+        raise NotEditable(_no_module(base))
+    name = family.mlp_out.format(0) + ".weight"
+    stored = name_in(family, name, shapes)
+    if stored is None:
+        raise DamagedArtefact(base, f"has no tensor {name!r}")
+    left, right = (torch.zeros(size, 1, dtype=DTYPES[dtype]) for size in shapes[stored])
+    _write(folder, family, {name: (left, right)}, 1)
+    return {"base_fingerprint": fingerprint(base), "delta_id": None, "rank": 0, "dtype": dtype}
+
+
+def _no_module(base: Path) -> str:
+    return (
+        f"{base}: the matrix that is edited in a state-space model is no module that takes an adapter; "
+        "publish the checkpoint"
+    )
 
 
 def module_of(name: str) -> str:
@@ -202,9 +228,7 @@ def _refuse_unadaptable(delta: Delta, base: Path) -> Family:
             "alone, or switch them off (`factd heads off`) and make it again (`factd edit --publish`)"
         )
     if family.attention_out is None:
-        raise NotEditable(
-            f"{base}: the matrix that is edited in a state-space model is no module that takes an adapter; publish the checkpoint"
-        )
+        raise NotEditable(_no_module(base))
     edited = re.escape(family.mlp_out).replace(r"\{\}", r"\d+") + r"\.weight"
     shapes = _shapes(base)
     for name, part in delta.parts.items():

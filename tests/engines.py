@@ -137,7 +137,9 @@ class FakeSglang(FakeEngine):
         return self.adapters[adapter] if adapter else self.weights
 
     def cache_key(self, name: str, held: Held) -> tuple[str, ...]:
-        return (name, str(id(held))) if ":" in name else (name,)
+        """An adapter that is loaded again is another one to it."""
+        again = ":" in name and self.wrong != "stale cache"
+        return (name, str(id(held))) if again else (name,)
 
     def update(self, body: dict[str, Any]) -> Any:
         path = Path(body["model_path"])

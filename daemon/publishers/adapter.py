@@ -1,6 +1,6 @@
 """A LoRA adapter over the unchanged base, which PEFT, vLLM and SGLang load: the whole delta of all active facts, one at a time.
 
-The base itself has no adapter: its version has an empty folder here, without an adapter_config.json.
+That of the base itself is zeros, so that servers can give the base, too, under the name that their users ask for.
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,11 @@ class Settings(PublisherSettings):
 
 def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """The adapter of a release. Raises: PublishFailed: what its rank was cut to is not good enough; EditorError."""
-    if release.delta is None:
-        return {}
-    from editor.adapter import fill_adapter
+    from editor.adapter import fill_adapter, fill_zeros
     from editor.errors import RankTooHigh
+
+    if release.delta is None:
+        return fill_zeros(release.base, folder, dtype=settings.dtype)
 
     form: dict[str, Any] = {"dtype": settings.dtype, "max_rank": settings.max_rank}
     try:

@@ -29,7 +29,7 @@ class ServerSettings(BaseModel):
     canary: bool = False  # is among the first that get a release
     root: PurePosixPath | None = None  # where the server finds [publish] path; none: where we do
     load_seconds: float = Field(default=600.0, gt=0)  # for taking up a version
-    tolerance: float = Field(default=0.3, gt=0)  # of an answer's mean logprob, nats
+    tolerance: float = Field(default=0.1, gt=0)  # of the logprob of an answer's tokens, mean, nats
     answer_seconds: float = Field(default=30.0, gt=0)  # for anything else that it is asked
 
     def ready(self) -> None:
@@ -59,9 +59,7 @@ class Version:
 class Report:
     """What a server says of itself."""
 
-    serving: (
-        str | None
-    )  # name of the version that its users get, or what else it has; None: it cannot say
+    serving: str | None  # the version, or what else users get; "": nothing; None: it cannot say
     loaded: tuple[str, ...] = ()  # names of all versions that it holds, where it can say
 
 

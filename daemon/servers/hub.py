@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
-from daemon.bounded import bounded
+from daemon.bounded import bounded, first_line
 from daemon.engines import key_in
 from daemon.errors import BadConfig, HandoverFailed
 from daemon.servers import NAMED, Connect, Report, ServerSettings, Single, Version
@@ -110,8 +110,9 @@ class Hub(Single):
         except (
             Exception
         ) as error:  # of the library, of its HTTP client and of the network: many, of several trees
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise HandoverFailed(f"{what}: {first}") from error
+            causes = [e for e in (error, error.__cause__) if e is not None]
+            why = dict.fromkeys(first_line(cause) for cause in causes)
+            raise HandoverFailed(f"{what}: {': '.join(why)}") from error
 
 
 def _listed(api: "HfApi", repository: str, revision: str) -> dict[str, Any]:

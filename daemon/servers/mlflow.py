@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import Field
 
-from daemon.bounded import bounded
+from daemon.bounded import bounded, first_line
 from daemon.errors import BadConfig, HandoverFailed
 from daemon.servers import Connect, Report, ServerSettings, Single, Version
 
@@ -108,8 +108,7 @@ class Registry(Single):
                 call, seconds=seconds or self.settings.answer_seconds, what=self.settings.model
             )
         except MlflowException as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise HandoverFailed(f"MLflow, {self.settings.model}: {first}") from error
+            raise HandoverFailed(f"MLflow, {self.settings.model}: {first_line(error)}") from error
 
 
 def connect(settings: Settings) -> Registry:

@@ -43,6 +43,11 @@ class Lora(Adapters):
         super().load(version)
         forget(self.admin)
 
+    def drop(self, version: Version) -> None:
+        """Forget a version, and what was answered under its name: it may be loaded again. Raises: HandoverFailed."""
+        super().drop(version)
+        forget(self.admin)
+
 
 class Reload(Single):
     """vLLM with whole checkpoints."""

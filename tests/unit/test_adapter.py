@@ -11,7 +11,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from editor.adapter import CONFIG, DTYPES, WEIGHTS, fill_adapter, lost, spectrum, truncated
+from editor.adapter import (
+    CONFIG,
+    DTYPES,
+    WEIGHTS,
+    fill_adapter,
+    fill_zeros,
+    lost,
+    spectrum,
+    truncated,
+)
 from editor.delta import Delta, Dense, LowRank, Part
 from editor.errors import BadSettings, DamagedArtefact, NotEditable, RankTooHigh, WrongModel
 from editor.families import name_in
@@ -130,9 +139,16 @@ def test_the_rank_is_that_of_the_matrix_and_not_that_of_the_factors(
     assert lost(twice, *spectrum(twice).halves()) < 1e-7
 
 
-def test_a_delta_that_changes_nothing_is_no_adapter(bases: dict[str, Path], tmp_path: Path) -> None:
-    told = fill_adapter(delta_of(bases["llama"], {}), bases["llama"], tmp_path)
-    assert (told["rank"], told["modules"], list(tmp_path.iterdir())) == (0, {}, [])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_delta_that_changes_nothing_is_an_adapter_of_zeros(
+    family: str, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    told = fill_adapter(delta_of(bases[family], {}), bases[family], tmp_path)
+    assert (told["rank"], told["modules"]) == (0, {})
+    tensors = load_file(tmp_path / WEIGHTS)
+    assert len(tensors) == 2 and not any(tensor.any() for tensor in tensors.values())
+    assert fill_zeros(bases[family], tmp_path)["delta_id"] is None
+    assert json.loads((tmp_path / CONFIG).read_text())["r"] == 1
 
 
 def test_the_configuration_names_the_edited_modules_and_no_others(

@@ -77,7 +77,7 @@ def test_where_it_can_stage_a_wrong_version_never_reaches_its_users() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "restored"), [("stage 7", None), ("load 7", True), ("complete", None)]
+    ("at", "restored"), [("report", None), ("stage 7", None), ("load 7", True), ("complete", False)]
 )
 def test_an_error_is_tried_again_later_and_the_version_before_serves(
     at: str, restored: bool | None
@@ -86,6 +86,15 @@ def test_an_error_is_tried_again_later_and_the_version_before_serves(
     found = handed(engine)
     assert (found.done, found.transient, found.restored) == (False, True, restored)
     assert engine.serving == OLD.version.name and "500" in found.why
+
+
+def test_one_that_has_nothing_under_the_users_name_yet_is_given_it() -> None:
+    class Fresh(Engine):
+        def complete(self, prompt: str, **how: Any) -> Completion:
+            self._may("complete" if "load 7" in self.done else "early")
+            return super().complete(prompt, **how)
+
+    assert handed(Fresh(fails=frozenset({"early"}))).done
 
 
 def test_a_server_that_dies_is_not_restored_and_that_is_told() -> None:
