@@ -104,15 +104,7 @@ class Adapters:
         self.admin.close()
 
     def _held(self) -> dict[str, str]:
-        """The path of everything that the engine lists, by name."""
-        answer = self.api.done("GET", "/v1/models")
-        try:
-            cards = _Cards.model_validate_json(answer.body).data
-        except ValidationError as error:
-            raise HandoverFailed(
-                f"{origin(self.api.url)}/v1/models is no list of models; is it what url says?"
-            ) from error
-        return {card.id: card.root or "" for card in cards}
+        return listed(self.api)
 
     def _lists(self, name: str, path: str) -> None:
         """Raises: HandoverFailed: the engine says that something else is under a name."""
@@ -140,6 +132,18 @@ class Adapters:
         if not answer.good:
             raise self.admin.refused(answer)
         return True
+
+
+def listed(api: Api) -> dict[str, str]:
+    """The path of everything that an engine lists, by name. Raises: HandoverFailed."""
+    answer = api.done("GET", "/v1/models")
+    try:
+        cards = _Cards.model_validate_json(answer.body).data
+    except ValidationError as error:
+        raise HandoverFailed(
+            f"{origin(api.url)}/v1/models is no list of models; is it what url says?"
+        ) from error
+    return {card.id: card.root or "" for card in cards}
 
 
 def _serving(root: str | None, held: Mapping[str, str]) -> str:
