@@ -185,7 +185,7 @@ def why_without(factd: Factd, *, versions: bool) -> str:
     """Why no version can be written now; empty where they can."""
     if not versions:
         return "as asked"
-    model = factd.config.model.path
+    model = factd.original
     return "" if (model / "config.json").is_file() else f"the base model is not at {model}"
 
 
