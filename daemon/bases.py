@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from daemon.bootstrap import Factd
-from daemon.errors import PublishFailed, Refused
+from daemon.errors import Refused
 from daemon.log import log
 from store import base_queries, release_queries, settling
 from store.bases import FOLDER, Base, BaseStatus
@@ -35,23 +35,34 @@ def write(factd: Factd, base: Base) -> Path:
     return write_checkpoint(factd.base_folder(base.parent), delta, folder, about)
 
 
-def write_again(factd: Factd, number: int) -> Base:
+def write_again(factd: Factd, base: Base) -> None:
     """The files of a base that was made before, as after a restore or on a damaged disk.
 
-    Raises: Refused: it has none, or they are not the bytes that it had.
+    Raises: Refused: they are not the bytes that it had, and stay as they are; or it was never verified.
     """
     from editor.model import fingerprint
 
-    with factd.store.read() as session:
-        base = base_queries.base(session, number)
-    if base.status not in KEPT:
-        raise Refused(f"base {number} is {base.status}; it has no files")
-    if fingerprint(write(factd, base)) != base.fingerprint:
+    if not base.fingerprint:
+        raise Refused(f"base {base.number} was never verified; there is nothing to write again")
+    parent = factd.base_folder(base.parent)
+    if fingerprint(parent) != base.parent_fingerprint:
         raise Refused(
-            f"base {number} was written, but is not the {base.fingerprint[:12]} that it was: base {base.parent} is another "
-            "model than then; bring that one back"
+            f"base {base.number} was baked out of the model {base.parent_fingerprint[:12]}, and {parent} is another one; bring "
+            "that one back first"
         )
-    return base
+    if fingerprint(write(factd, base)) != base.fingerprint:
+        raise Refused(f"base {base.number} is not the {base.fingerprint[:12]} that it was")
+
+
+def write_all(factd: Factd) -> None:
+    """Every base that has files, in a state directory that has none of them; those that were pruned only on the way."""
+    with factd.store.read() as session:
+        kept = base_queries.list_bases(session, *KEPT)
+        needed = {b.number: b for k in kept for b in base_queries.lineage(session, k.number)}
+    for _, base in sorted(needed.items()):
+        write_again(factd, base)
+    for number in needed.keys() - {base.number for base in kept}:
+        deleted(factd.base_folder(number))
 
 
 def take_effect(factd: Factd, session: Session, release: Release, before: int) -> None:
@@ -73,14 +84,17 @@ def take_effect(factd: Factd, session: Session, release: Release, before: int) -
     log.info("base in effect", base=release.base, before=before, facts_marked=marked)
 
 
-def refuse_pruned(factd: Factd, number: int, release: int) -> None:
-    """Raises: PublishFailed: the base that a release's files are made from is gone."""
-    with factd.store.read() as session:
-        base = base_queries.base(session, number) if number else None
-    if base is not None and base.status not in KEPT:
-        raise PublishFailed(
-            f"release {release} stands on base {number}, which is {base.status}; only a version that lies on disk could be served"
-        )
+def refuse_pruned(factd: Factd, number: int) -> None:
+    """Raises: Refused: the files that a release's are made from are deleted."""
+    if number:
+        with factd.store.read() as session:
+            refuse_without_files(base_queries.base(session, number))
+
+
+def refuse_without_files(base: Base) -> None:
+    """Raises: Refused: a base has no files, and is to have none."""
+    if base.status not in KEPT:
+        raise Refused(f"base {base.number} is {base.status}; nothing can be written from it")
 
 
 def recover(factd: Factd) -> list[str]:

@@ -80,7 +80,10 @@ def bases_write(number: int, as_json: Json = False) -> None:
     from daemon import bases
 
     with sentences(), writing(opened()) as factd:
-        found = bases.write_again(factd, number)
+        with factd.store.read() as session:
+            found = base_queries.base(session, number)
+        bases.refuse_without_files(found)
+        bases.write_again(factd, found)
     done = f"base {number} is written: {found.fingerprint[:12]}, as it was"
     show(found.as_json(), [done], as_json=as_json)
 

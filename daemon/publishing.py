@@ -81,7 +81,7 @@ def _bring_out(factd: Factd, number: int) -> Release:
 
 def write_version(factd: Factd, release: Release) -> None:
     """Write a release's files from its base and its delta; what lay there is replaced. Raises: PublishFailed, EditorError."""
-    bases.refuse_pruned(factd, release.base, release.number)
+    bases.refuse_pruned(factd, release.base)
     delta, made = None, None
     if release.candidate_id is not None:
         from editor.delta import load_delta

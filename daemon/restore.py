@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from daemon import archive, publishing
+from daemon import archive, bases, publishing
 from daemon.backup import CONFIG, FORMAT
 from daemon.bootstrap import Factd, build
 from daemon.config import Config, load_config
@@ -154,6 +154,8 @@ def brought_up(
         without = why_without(factd, versions=versions)
         told = sorted(int(path.stem) for path in (part / "manifests").glob("*.json"))
         written = [] if without else [releases[number] for number in told if number in releases]
+        if not without:
+            bases.write_all(factd)
         brought_out(factd, written, manifest["current"])
         numbers = tuple(release.number for release in written)
         before = {n: files_of(part / "manifests" / f"{n}.json") for n in numbers}

@@ -86,7 +86,7 @@ class FactRow(Base):
         Index("ix_facts_change", "change", "id"),
         Index(
             "ix_facts_baked_in",
-            "baked_in",
+            "status",
             "id",
             sqlite_where=text("baked_in IS NOT NULL"),
             postgresql_where=text("baked_in IS NOT NULL"),

@@ -109,4 +109,5 @@ class Snapshot:
     runs: Mapping[str, tuple[Ended, ...]] = field(default_factory=dict)  # by job, the newest first
     waiting: tuple[int, ...] = ()  # releases that wait for an operator
     limit: str = ""  # that was reached; empty: none
+    still_baked: tuple[str, ...] = ()  # facts in the base's weights that do not hold any more
     told: frozenset[str] = frozenset()  # keys of open notices

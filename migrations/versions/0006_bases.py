@@ -38,7 +38,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_facts_baked_in",
         "facts",
-        ["baked_in", "id"],
+        ["status", "id"],
         sqlite_where=there,
         postgresql_where=there,
     )
