@@ -213,13 +213,16 @@ def mark_baked(session: Session, number: int, judge: Judge, *, now: datetime) ->
     for id_ in sorted(wanted.keys() | there.keys()):
         if wanted.get(id_) != there.get(id_):
             by_value.setdefault(wanted.get(id_), []).append(id_)
+    pairs: set[tuple[str, str]] = set()
     for value, ids in by_value.items():
         for part in chunks(ids, PARAMETERS):
-            session.execute(update(FactRow).where(FactRow.id.in_(part)).values(baked_in=value))
+            mine = FactRow.id.in_(part)
+            session.execute(update(FactRow).where(mine).values(baked_in=value))
+            rows = session.execute(select(FactRow.subject_id, FactRow.relation).where(mine))
+            pairs |= {(subject, relation) for subject, relation in rows}
     session.expire_all()
-    facts = facts_by_id(session, [id_ for ids in by_value.values() for id_ in ids])
-    settle(session, {fact.update.pair for fact in facts}, judge, now=now)
-    return len(facts)
+    settle(session, pairs, judge, now=now)
+    return sum(map(len, by_value.values()))
 
 
 def mark_live(session: Session, ids: Sequence[str], *, now: datetime) -> None:

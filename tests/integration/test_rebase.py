@@ -169,7 +169,9 @@ def test_undone_it_is_as_if_it_had_never_been(rebased: Operator, factd: Factd) -
     assert rebased("status")["base"] is None
     assert marked(factd) == {"Zoeshost": None, "Kagle Clahal": None}
     assert status_of(rebased, "Zoeshost") == {"Germany": "active", "Egypt": "superseded"}
-    assert based(factd).config.model.path == GOLDEN / "llama" / "model"
+    with writing(factd) as own:  # opened while base 1 was in effect
+        assert own.config.model.path == GOLDEN / "llama" / "model"
+    assert based(factd).base == 0
     assert not rebased("plan")["changed"]
     assert "no rebase is in effect" in rebased.refused("rebase", "--undo", "--why", "x")
     assert rebased("releases", "publish", "2")["base"] == 1  # and forth again
