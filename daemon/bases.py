@@ -16,6 +16,10 @@ from store import base_queries, release_queries, settling
 from store.bases import FOLDER, Base, BaseStatus
 from store.releases import Release, ReleaseStatus
 
+PRUNABLE = {
+    BaseStatus.RETIRED: BaseStatus.PRUNED,
+    BaseStatus.VERIFIED: BaseStatus.ABANDONED,  # its release was overtaken
+}
 KEPT = (BaseStatus.VERIFIED, BaseStatus.ACTIVE, BaseStatus.RETIRED)  # whose files are there
 
 
@@ -123,7 +127,7 @@ def abandon(factd: Factd, base: Base, reason: str) -> None:
 
 def why_needed(factd: Factd, base: Base) -> str:
     """Why the files of a base must stay; empty where they may go."""
-    if base.status is not BaseStatus.RETIRED:
+    if base.status not in PRUNABLE:
         return f"it is {base.status}"
     waiting = (ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
     with factd.store.read() as session:
@@ -150,15 +154,24 @@ def prune(factd: Factd, number: int, *, who: str, why: str) -> int:
     if needed:
         raise Refused(f"base {number} is not pruned: {needed}")
     with factd.changing() as session:
-        before, after = BaseStatus.RETIRED, BaseStatus.PRUNED
-        base_queries.move_base(session, number, before, after, now=factd.now(), reason=why)
+        after = PRUNABLE[base.status]
+        base_queries.move_base(session, number, base.status, after, now=factd.now(), reason=why)
         what = f"bases prune {number}"
         release_queries.record(session, who=who, what=what, why=why, now=factd.now())
-    statistics = factd.workspace / "moments"
-    folders = [factd.base_folder(number), *statistics.glob(f"{base.fingerprint[:16]}*")]
+    folders = [factd.base_folder(number), *statistics_of(factd, base)]
     freed = sum(deleted(folder) for folder in folders if folder.is_dir())
     log.info("base pruned", base=number, bytes=freed)
     return freed
+
+
+def statistics_of(factd: Factd, base: Base) -> list[Path]:
+    """The second moments that only this base uses: another one may be made of the same bytes, after an undo."""
+    with factd.store.read() as session:
+        kept = base_queries.list_bases(session, *KEPT)
+    used = {b.fingerprint for b in kept} | {b.parent_fingerprint for b in kept}
+    if base.fingerprint in {*used, base.parent_fingerprint}:
+        return []
+    return sorted((factd.workspace / "moments").glob(f"{base.fingerprint[:16]}*"))
 
 
 def deleted(folder: Path) -> int:

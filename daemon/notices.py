@@ -221,7 +221,10 @@ def _published(snapshot: Snapshot, since: datetime) -> Iterator[Wanted]:
 
 def _budget(snapshot: Snapshot, table: NotifyTable, capacity: int) -> Iterator[Wanted]:
     """Little is left of what a model's layers can hold: of the facts that are planned for, or as measured."""
-    live, advice = snapshot.live, "`factd rebase --why …` bakes them into a new base and frees it"
+    live, advice = (
+        snapshot.live,
+        "`factd rebase --why …` bakes the facts into a new base and frees it",
+    )
     if live is None:
         return
     share = live.facts / capacity

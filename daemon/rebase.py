@@ -19,19 +19,17 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from daemon import audit, bases, candidates, publishing
+from daemon import approvals, audit, bases, candidates, publishing
 from daemon.bootstrap import Factd, on_base
 from daemon.candidates import Progress, quiet
 from daemon.errors import Refused
 from daemon.log import bound, log
 from daemon.tracing import span
-from store import base_queries, fact_queries, release_queries
+from store import base_queries, release_queries
 from store.bases import Base, BaseStatus
-from store.facts import FactStatus
 from store.releases import Release, ReleaseStatus
 
 STEPS = 5  # bake, verify, facts, statistics, publish
-GONE = (FactStatus.WITHDRAWN, FactStatus.REJECTED, FactStatus.EXPIRED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +119,10 @@ def refuse_unfit(factd: Factd, live: Release) -> None:
         raise Refused(
             f"release {live.number} holds no facts but those of its base; there is nothing to bake"
         )
-    with factd.store.read() as session:
-        facts = fact_queries.facts_by_id(session, live.fact_ids)
-    gone = [fact for fact in facts if fact.status in GONE]
+    gone = approvals.outdated(factd, live)
     if gone:
         raise Refused(
-            f"release {live.number} still holds fact {gone[0].id}, which is {gone[0].status.value}; `factd edit --publish` "
-            "takes it out first"
+            f"release {live.number} is not baked: {gone}; `factd edit --publish` takes it out first"
         )
 
 
@@ -148,6 +143,7 @@ def _proven(factd: Factd, live: Release, base: Base, progress: Progress) -> str:
     if not seen.decision.accepted:
         raise Refused(f"it does not say what the release says: {seen.decision.reasons[0]}")
     progress("statistics", 3, STEPS)
+    factd.workbench.loaded = None  # the base before is not needed any more: memory for the new one
     return _with_statistics(on_base(factd, base.number), progress)
 
 

@@ -16,7 +16,6 @@ from daemon.bases import deleted
 from daemon.bootstrap import Factd
 from daemon.log import log
 from store import base_queries, measured_queries, release_queries, run_queries, task_queries
-from store.bases import BaseStatus
 from store.releases import ReleaseStatus
 
 WHO = "factd (prune)"
@@ -89,7 +88,7 @@ def bases_to_prune(factd: Factd) -> tuple[int, ...]:
     before = factd.now() - timedelta(days=factd.config.retention.days)
     with factd.store.read() as session:
         lineage = base_queries.lineage(session, base_queries.in_effect(session))
-        retired = base_queries.list_bases(session, BaseStatus.RETIRED)
+        retired = base_queries.list_bases(session, *bases.PRUNABLE)
     previous = {base.parent for base in lineage[:1]}
     old = [base for base in retired if base.changed_at < before and base.number not in previous]
     return tuple(base.number for base in old if not bases.why_needed(factd, base))

@@ -198,8 +198,9 @@ def test_a_base_is_pruned_when_nothing_stands_on_it(rebased: Operator, factd: Fa
     rebased("rebase", "--undo", "--why", "test")
     assert "release 2 stands on it and lies on disk" in rebased.refused("bases", "prune", "1")
     bases.deleted(factd.versions.folder(2))
+    (statistics,) = bases.statistics_of(factd, in_database(factd, 1))
     assert rebased("bases", "prune", "1", "--why", "room")["bytes"] > 0
-    assert not factd.base_folder(1).exists()
+    assert not factd.base_folder(1).exists() and not statistics.exists()
     assert "base 1 is pruned; nothing can be written" in rebased.refused("releases", "publish", "2")
     assert rebased("status")["live"]["number"] == 1
     assert (GOLDEN / "llama" / "model" / "config.json").is_file()
@@ -276,6 +277,23 @@ def test_killed_after_it_is_verified_the_next_one_goes_on(before: Operator, fact
     assert (done["base"], done["release"]) == (1, 2)
     assert before.published() == same
     assert marked(factd) == {"Zoeshost": 1, "Kagle Clahal": 1}
+
+
+@pytest.mark.slow
+def test_a_base_whose_release_was_overtaken_can_be_pruned(before: Operator, factd: Factd) -> None:
+    killed_at(before, "publish")
+    assert "release 2 stands on it and waits" in before.refused("bases", "prune", "1")
+    before.ingest([OTHER])
+    assert before("edit", "--publish")["release"] == 3
+    before("bases", "prune", "1")
+    assert in_database(factd, 1).status is BaseStatus.ABANDONED
+    assert not factd.base_folder(1).exists()
+
+
+def test_what_does_not_hold_any_more_is_not_baked(before: Operator) -> None:
+    before("facts", "withdraw", the_fact(before, "Zoeshost", "Germany"))
+    said = before.refused("rebase", "--why", "room")
+    assert "is withdrawn since; `factd edit --publish` takes it out first" in said
 
 
 @pytest.mark.slow
