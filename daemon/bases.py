@@ -167,7 +167,7 @@ def prune(factd: Factd, number: int, *, who: str, why: str) -> int:
 def statistics_of(factd: Factd, base: Base) -> list[Path]:
     """The second moments that only this base uses: another one may be made of the same bytes, after an undo."""
     with factd.store.read() as session:
-        kept = base_queries.list_bases(session, *KEPT)
+        kept = [b for b in base_queries.list_bases(session, *KEPT) if b.number != base.number]
     used = {b.fingerprint for b in kept} | {b.parent_fingerprint for b in kept}
     if base.fingerprint in {*used, base.parent_fingerprint}:
         return []
