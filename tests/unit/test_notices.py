@@ -136,6 +136,7 @@ CASES: list[tuple[str, dict[str, Any], set[str]]] = [
         live(75, 0.9) | {"told": frozenset({"budget_low:capacity", "budget_low:leverage"})},
         set(),
     ),
+    ("a baked fact was taken back", {"still_baked": ("f1", "f2")}, {"baked"}),
     ("the day's limit was reached", {"limit": "4 of 4 edits"}, {"limit:2026-11-21"}),
     ("a job failed twice", runs(F, F), set()),
     ("a job fails", runs(F, F, F, D), {"job_failing:cycle"}),
