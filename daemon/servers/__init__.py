@@ -52,7 +52,6 @@ class Version:
     folder: str  # its checkpoint
     adapter: str  # its adapter; empty: it has none (the base needs none)
     digest: str  # SHA-256 of its manifest, hexadecimal
-    handover: str = ""  # the same for every attempt of one hand-over, another for the next one
 
     @property
     def name(self) -> str:
