@@ -14,10 +14,12 @@ from daemon.terminal import Json, opened, sentences
 
 def export(
     number: Annotated[int, typer.Argument(metavar="N", help="Of the release; 0: the base.")],
-    form: Annotated[Form, typer.Option("--format", help="A whole checkpoint, or a LoRA adapter.")],
     out: Annotated[
         Path, typer.Option("--out", help="A new or empty folder, or an earlier export.")
     ],
+    form: Annotated[
+        Form, typer.Option("--format", help="A whole checkpoint, or a LoRA adapter.")
+    ] = Form.CHECKPOINT,
     dtype: Annotated[
         str | None, typer.Option(help="Of an adapter: float32 (default), bfloat16, float16.")
     ] = None,

@@ -1,7 +1,7 @@
 """A release as a folder of its own, anywhere: from the base and the release's delta, without a model and without publishing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import daemon.publishers
 from daemon.bootstrap import Factd
 from daemon.errors import PublishFailed, Refused
 from daemon.publishers import Outgoing
+from daemon.publishing import outgoing_of
 from daemon.registry import read
 from editor.errors import DamagedArtefact
 from editor.files import write_sealed_folder
@@ -52,7 +53,7 @@ def export(factd: Factd, order: Order, out: Path) -> dict[str, Any]:
     refuse_foreign(out)
     with factd.store.read() as session:
         release = release_queries.release(session, order.number)
-    outgoing = outgoing_of(factd, release, order.form)
+    outgoing = source_of(factd, release, order.form)
     about = {
         "made_by": WHO,
         "format": order.form.value,
@@ -77,23 +78,16 @@ def refuse_foreign(out: Path) -> None:
         )
 
 
-def outgoing_of(factd: Factd, release: Release, form: Form) -> Outgoing:
-    """A release with its delta. Raises: Refused: it has none, and needs one; DamagedArtefact."""
-    base, number = factd.config.model.path, release.number
-    if release.candidate_id is None:
-        if form is Form.LORA:
-            raise Refused(
-                f"release {number} is the base model, whose adapter would be zeros; use --format checkpoint"
-            )
-        return Outgoing(number=number, base=base, delta=None, made=None)
-    from editor.delta import load_delta
-
-    made = factd.candidate_folder(release.candidate_id)
-    if not (made / "delta").is_dir():
+def source_of(factd: Factd, release: Release, form: Form) -> Outgoing:
+    """What a release is exported from. Raises: Refused: an adapter of a base is wanted, or the delta is gone; EditorError."""
+    number, made = release.number, release.candidate_id if release.number else None
+    if made is None and form is Form.LORA:
         raise Refused(
-            f"the delta of release {number} was pruned from {made}; restore it from a backup"
+            f"release {number} is a base, whose adapter would be zeros; use --format checkpoint"
         )
-    return Outgoing(number=number, base=base, delta=load_delta(made / "delta"), made=made)
+    if made is not None and not (factd.candidate_folder(made) / "delta").is_dir():
+        raise Refused(f"the delta of release {number} was pruned; restore it from a backup")
+    return outgoing_of(factd, replace(release, candidate_id=made))
 
 
 def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from daemon.log import bound, log
 from daemon.publishers import Outgoing
 from daemon.targets import held_versions
 from daemon.tracing import span
+from editor.files import Sha256, sha256_file
 from editor.sums import Sums
 from store import base_queries, release_queries, settling
 from store.errors import Overtaken
@@ -87,6 +88,17 @@ def _bring_out(factd: Factd, number: int, *, whole: bool = True) -> Release:
 
 def write_version(factd: Factd, release: Release) -> None:
     """Write a release's files from its base and its delta; what lay there is replaced. Raises: PublishFailed, EditorError."""
+    sums, sign = Sums(factd.versions.root / SUMS), signing.signer(factd.config.publish)
+    outgoing = outgoing_of(factd, release, sums.of)
+    about: dict[str, Any] = {"facts": list(release.fact_ids), "base": release.base}
+    about |= {"who": release.who, "why": release.why}
+    fill = partial(_fill, factd, outgoing)
+    factd.versions.write(release.number, fill, about, sha256=sums.of, sign=sign)
+    sums.keep()
+
+
+def outgoing_of(factd: Factd, release: Release, sha256: Sha256 = sha256_file) -> Outgoing:
+    """What a release's files are made from. Raises: Refused: the base's are deleted. EditorError: the delta is not there."""
     bases.refuse_pruned(factd, release.base)
     delta, made = None, None
     if release.candidate_id is not None:
@@ -95,13 +107,7 @@ def write_version(factd: Factd, release: Release) -> None:
         made = factd.candidate_folder(release.candidate_id)
         delta = load_delta(made / "delta")
     base = factd.base_folder(release.base)
-    sums, sign = Sums(factd.versions.root / SUMS), signing.signer(factd.config.publish)
-    outgoing = Outgoing(number=release.number, base=base, delta=delta, made=made, sha256=sums.of)
-    about: dict[str, Any] = {"facts": list(release.fact_ids), "base": release.base}
-    about |= {"who": release.who, "why": release.why}
-    fill = partial(_fill, factd, outgoing)
-    factd.versions.write(release.number, fill, about, sha256=sums.of, sign=sign)
-    sums.keep()
+    return Outgoing(number=release.number, base=base, delta=delta, made=made, sha256=sha256)
 
 
 def write_again(factd: Factd, number: int) -> None:

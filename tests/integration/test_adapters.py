@@ -82,7 +82,7 @@ def _exports(operator: Operator, adapter: Path) -> None:
         assert made["files"][name] == sha256_file(adapter / name)
     small = ("--format", "lora", "--out", str(out / "lora"), "--dtype", "bfloat16")
     assert operator("export", "1", *small)["error"] > 1e-4  # an earlier export is replaced
-    whole = operator("export", "1", "--format", "checkpoint", "--out", str(out / "whole"))
+    whole = operator("export", "1", "--out", str(out / "whole"))  # --format checkpoint
     assert whole["files"]["model.safetensors"] == operator.published()
     base = operator("export", "0", "--format", "checkpoint", "--out", str(out / "base"))
     assert base["files"]["model.safetensors"] == sha256_file(MODEL / "model.safetensors")
