@@ -33,7 +33,7 @@ def test_a_server_with_a_cut_adapter_is_compared_with_the_cut(
         (folder / "adapter" / "adapter_config.json").write_text("{}")
         proofs = {folder: "euro"} | ({folder / "adapter": "zloty"} if is_cut else {})
         for place, text in proofs.items():
-            proof = Proof(before=0, questions=tuple(question(p, text) for p in PROMPTS))
+            proof = Proof(before=0, base=0, questions=tuple(question(p, text) for p in PROMPTS))
             (place / FILE).write_bytes(dumped(proof))
 
     factd.versions.write(1, fill, {})
