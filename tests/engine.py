@@ -177,7 +177,7 @@ class FakeEngine:
         if route is None:
             return Reply(status=404, body=b'{"detail": "Not Found"}')
         try:
-            body = json.loads(asked.body) if asked.body else dict(asked.query)
+            body = {**asked.query, **json.loads(asked.body or b"{}")}
             if asked.path in ("/v1/completions", "/v1/models"):
                 with self.lock:
                     said = route(body)

@@ -112,10 +112,16 @@ class Reload(Single):
 
 
 def forget(api: Api) -> None:
-    """The prefix cache is emptied, where vLLM offers that (only in its development mode). Raises: HandoverFailed."""
-    answer = api.ask("POST", "/reset_prefix_cache", {})
-    if not answer.good and answer.status != 404:
-        raise api.refused(answer)
+    """The prefix cache is emptied, where vLLM offers that (only in its development mode). Raises: HandoverFailed.
+
+    It refuses while it answers somebody, unless it may take up those requests again.
+    """
+    for path in ("/reset_prefix_cache", "/reset_prefix_cache?reset_running_requests=true"):
+        answer = api.ask("POST", path, {})
+        if not answer.good and answer.status != 404:
+            raise api.refused(answer)
+        if b'"success":false' not in answer.body.replace(b" ", b""):
+            return
 
 
 def connect(settings: Settings) -> Server:
