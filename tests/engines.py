@@ -63,7 +63,7 @@ class FakeVllm(FakeEngine):
         done = not self.busy or body.get("reset_running_requests") == "true"
         if done:
             self.forget()
-        return {"success": done}
+        return b"" if self.cache_by_name else {"success": done}  # older ones do not say
 
     def load(self, body: dict[str, Any]) -> Any:
         name = body["lora_name"]
