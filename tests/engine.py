@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,6 +39,7 @@ class Held:
 
     model: Tiny
     root: str  # where it says that it lies
+    id: int = field(default_factory=count().__next__)  # another one for every load
 
 
 @dataclass

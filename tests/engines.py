@@ -146,7 +146,7 @@ class FakeSglang(FakeEngine):
     def cache_key(self, name: str, held: Held) -> tuple[str, ...]:
         """An adapter that is loaded again is another one to it."""
         again = ":" in name and self.wrong != "stale cache"
-        return (name, str(id(held))) if again else (name,)
+        return (name, str(held.id)) if again else (name,)
 
     def update(self, body: dict[str, Any]) -> Any:
         path = Path(body["model_path"])
