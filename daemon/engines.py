@@ -77,7 +77,9 @@ class Api:
         seconds: float | None = None,
     ) -> Answer:
         """The whole answer, whatever its status. Raises: HandoverFailed: none came in time."""
-        sent = {"Content-Type": "application/json", **headers} if body is not None else headers
+        kind = {"Content-Type": "application/json"} if body is not None else {}
+        # vLLM closes a connection after some of its errors without saying so: the next request would be lost
+        sent = {"Connection": "close", **kind, **headers}
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         try:
             return self.client.send(

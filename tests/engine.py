@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,6 +39,7 @@ class Held:
 
     model: Tiny
     root: str  # where it says that it lies
+    id: int = field(default_factory=count().__next__)  # another one for every load
 
 
 @dataclass
@@ -177,7 +179,7 @@ class FakeEngine:
         if route is None:
             return Reply(status=404, body=b'{"detail": "Not Found"}')
         try:
-            body = json.loads(asked.body) if asked.body else dict(asked.query)
+            body = {**asked.query, **json.loads(asked.body or b"{}")}
             if asked.path in ("/v1/completions", "/v1/models"):
                 with self.lock:
                     said = route(body)

@@ -25,6 +25,7 @@ class FakeVllm(FakeEngine):
     runtime_lora: bool = True  # VLLM_ALLOW_RUNTIME_LORA_UPDATING=1
     dev_mode: bool = True  # VLLM_SERVER_DEV_MODE=1
     in_place: bool = True  # it knows load_inplace
+    busy: bool = False  # somebody is being answered, always
     cache_by_name: bool = False  # as releases do whose key of the prefix cache is the name alone
 
     def start(self) -> None:
@@ -47,7 +48,7 @@ class FakeVllm(FakeEngine):
                 "/pause": lambda _: self.pause(True),
                 "/resume": lambda _: self.pause(False),
                 "/collective_rpc": self.reload,
-                "/reset_prefix_cache": lambda _: self.forget() or {},
+                "/reset_prefix_cache": self.reset,
                 "/update_weight_version": self.name_weights,
                 "/weight_info": lambda _: {"weight_version": self.version},
             }
@@ -57,6 +58,12 @@ class FakeVllm(FakeEngine):
         """Dense weights are not part of it, and in some releases an adapter's path is not."""
         dense = name == self.served_name
         return (name,) if dense or self.cache_by_name else super().cache_key(name, held)
+
+    def reset(self, body: dict[str, Any]) -> Any:
+        done = not self.busy or body.get("reset_running_requests") == "true"
+        if done:
+            self.forget()
+        return b"" if self.cache_by_name else {"success": done}  # older ones do not say
 
     def load(self, body: dict[str, Any]) -> Any:
         name = body["lora_name"]
@@ -139,7 +146,7 @@ class FakeSglang(FakeEngine):
     def cache_key(self, name: str, held: Held) -> tuple[str, ...]:
         """An adapter that is loaded again is another one to it."""
         again = ":" in name and self.wrong != "stale cache"
-        return (name, str(id(held))) if again else (name,)
+        return (name, str(held.id)) if again else (name,)
 
     def update(self, body: dict[str, Any]) -> Any:
         path = Path(body["model_path"])

@@ -112,10 +112,16 @@ class Reload(Single):
 
 
 def forget(api: Api) -> None:
-    """The prefix cache is emptied, where vLLM offers that (only in its development mode). Raises: HandoverFailed."""
-    answer = api.ask("POST", "/reset_prefix_cache", {})
-    if not answer.good and answer.status != 404:
-        raise api.refused(answer)
+    """The prefix cache is emptied, where vLLM offers that (only in its development mode). Raises: HandoverFailed.
+
+    It cannot while it answers somebody, unless it may begin with those requests again; older releases do not say whether it did.
+    """
+    for path in ("/reset_prefix_cache", "/reset_prefix_cache?reset_running_requests=true"):
+        answer = api.ask("POST", path, {})
+        if answer.status == 404 or b'"success":true' in answer.body.replace(b" ", b""):
+            return
+        if not answer.good:
+            raise api.refused(answer)
 
 
 def connect(settings: Settings) -> Server:

@@ -330,8 +330,11 @@ def test_an_older_vllm_is_told_to_unload_first(more: dict[str, Any], versions: V
         server.close()
 
 
-def test_vllm_whose_cache_knows_names_alone_is_told_to_forget(versions: Versions) -> None:
-    with FakeVllm(MODEL, cache_by_name=True) as engine:
+@pytest.mark.parametrize("busy", [False, True])
+def test_vllm_whose_cache_knows_names_alone_is_told_to_forget(
+    busy: bool, versions: Versions
+) -> None:
+    with FakeVllm(MODEL, cache_by_name=True, busy=busy) as engine:
         server = vllm_on(engine)
         server.load(versions[1])
         said(server)

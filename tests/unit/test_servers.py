@@ -425,6 +425,7 @@ def test_a_server_may_tell_no_log_probabilities(
     assert server.complete("a", tokens=1).logprobs == ()
     asked = json.loads(fake.asked[0].body)
     assert (asked["temperature"], asked["max_tokens"], asked["prompt"]) == (0, 1, "a")
+    assert fake.asked[0].headers["connection"] == "close"
 
 
 def test_the_clock_of_a_webhook_is_utc(secret: Path, fake: Fake) -> None:

@@ -10,6 +10,7 @@ from daemon.proofs import FILE, Proof, dumped
 from daemon.targets import target_of
 
 SERVERS = """
+[publish.adapter]
 [servers.whole]
 kind = "sglang"
 url = "http://127.0.0.1:1"
