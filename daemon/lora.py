@@ -71,8 +71,8 @@ class Adapters:
         """Hold a version under its own name. Raises: HandoverFailed."""
         if not version.adapter:
             raise HandoverFailed(
-                f"{version.name} has no adapter; switch on [publish.adapter] and write it again with "
-                f"`factd releases publish {version.number}`, or choose the mode that takes whole checkpoints"
+                f"{version.name} has no adapter; switch on [publish.adapter], which writes one with every release from then on, "
+                "or choose the mode that takes whole checkpoints"
             )
         root = self._held().get(version.name)
         if root == version.adapter:
@@ -104,15 +104,7 @@ class Adapters:
         self.admin.close()
 
     def _held(self) -> dict[str, str]:
-        """The path of everything that the engine lists, by name."""
-        answer = self.api.done("GET", "/v1/models")
-        try:
-            cards = _Cards.model_validate_json(answer.body).data
-        except ValidationError as error:
-            raise HandoverFailed(
-                f"{origin(self.api.url)}/v1/models is no list of models; is it what url says?"
-            ) from error
-        return {card.id: card.root or "" for card in cards}
+        return listed(self.api)
 
     def _lists(self, name: str, path: str) -> None:
         """Raises: HandoverFailed: the engine says that something else is under a name."""
@@ -140,6 +132,18 @@ class Adapters:
         if not answer.good:
             raise self.admin.refused(answer)
         return True
+
+
+def listed(api: Api) -> dict[str, str]:
+    """The path of everything that an engine lists, by name. Raises: HandoverFailed."""
+    answer = api.done("GET", "/v1/models")
+    try:
+        cards = _Cards.model_validate_json(answer.body).data
+    except ValidationError as error:
+        raise HandoverFailed(
+            f"{origin(api.url)}/v1/models is no list of models; is it what url says?"
+        ) from error
+    return {card.id: card.root or "" for card in cards}
 
 
 def _serving(root: str | None, held: Mapping[str, str]) -> str:

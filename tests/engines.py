@@ -29,7 +29,14 @@ class FakeVllm(FakeEngine):
 
     def start(self) -> None:
         super().start()
-        self.paused, self.version = False, "default"
+        self.paused, self.version, self.gone = False, "default", False
+
+    def found(self, name: str) -> Held:
+        """As vLLM 0.32: a question to weights that could not be read ends it (docs/engines-tried.md)."""
+        if self.gone:
+            self.is_away = True
+            raise ConnectionResetError("the engine ended")
+        return super().found(name)
 
     def routes(self) -> Mapping[str, Callable[[dict[str, Any]], Any]]:
         found = dict(super().routes())
@@ -76,6 +83,9 @@ class FakeVllm(FakeEngine):
         if body["method"] != "reload_weights":
             raise Refused(500, {"detail": f"no method {body['method']!r}"})
         path = body["kwargs"]["weights_path"]
+        self.gone = not (Path(path) / "config.json").is_file()
+        if self.gone:
+            raise Refused(500, error(f"Repo id must be in the form 'repo_name': '{path}'"))
         held = self.taken(self.served_name, path, self.weights, Tiny.load)
         with self.lock:
             self.weights = Held(held.model, self.weights.root)  # it does not say what it read

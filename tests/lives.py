@@ -130,6 +130,29 @@ def roll_back(config: Path) -> None:
     factd.store.close()
 
 
+def hand_over(config: Path) -> None:
+    """Whoever brings releases to servers does so once."""
+    from daemon import outbox
+    from daemon.bootstrap import open_factd
+
+    os.chdir(config.parent)
+    factd = open_factd(config)
+    outbox.turn(factd)
+    factd.store.close()
+
+
+def roll_back_and_hand_over(config: Path) -> None:
+    """Back to the base and to the release again, before anybody got the first; then whoever hands over does so."""
+    from daemon import outbox
+    from daemon.bootstrap import open_factd
+
+    factd = open_factd(config)
+    outbox.arrange(factd)
+    factd.store.close()
+    roll_back(config)
+    hand_over(config)
+
+
 def stop_in_the_middle(config: Path) -> None:
     """A worker that is asked to stop while it edits, and puts its task back."""
     from daemon.bootstrap import open_factd

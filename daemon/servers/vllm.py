@@ -7,13 +7,15 @@ what it kept of the version before is given to users of the next. It is told to 
 endpoint is not there, the questions that are asked afterwards find out.
 """
 
+from contextlib import suppress
 from typing import Literal
 
 from pydantic import model_validator
 
 from daemon.completions import complete
 from daemon.engines import Api, key_in
-from daemon.lora import Adapters, AdapterSettings, Routes
+from daemon.errors import HandoverFailed
+from daemon.lora import Adapters, AdapterSettings, Routes, listed
 from daemon.servers import Completion, Connect, Report, Server, Single, Version
 
 
@@ -23,6 +25,11 @@ class Settings(AdapterSettings):
     mode: Literal["adapter", "reload"] = "adapter"  # reload: experimental
     switch: Literal["in_place", "unload"] = "in_place"  # unload: a moment without the name
     model: str = ""  # that users ask for; only with mode = "reload"
+
+    @property
+    def takes_adapters(self) -> bool:
+        """As the mode says."""
+        return self.mode == "adapter"
 
     @model_validator(mode="after")
     def _names_what_users_ask_for(self) -> "Settings":
@@ -58,17 +65,26 @@ class Reload(Single):
     def load(self, version: Version) -> None:
         """Wait for who is being answered, read the weights, forget what was cached, go on. Raises: HandoverFailed.
 
-        It goes on also where the weights were not read: users get what is there until the version before is back.
+        After a read that failed vLLM has no weights at all, and the next question would end it (docs/engines-tried.md, 0.32):
+        it gets those that it was started with, until the version before is back.
         """
         seconds = self.settings.load_seconds
-        body = {"method": "reload_weights", "kwargs": {"weights_path": version.folder}}
         self._if_there("/pause?mode=wait", {}, seconds)
         try:
-            self.api.done("POST", "/collective_rpc", body | {"timeout": seconds}, seconds=seconds)
-            self.api.done("POST", "/reset_prefix_cache", {})
+            self._read(version.folder)
+        except HandoverFailed:
+            with suppress(HandoverFailed):
+                self._read(listed(self.api).get(self.settings.model, ""))
+            raise
         finally:
             self._if_there("/resume", {}, seconds)
         self._if_there("/update_weight_version", {"new_version": version.name}, seconds)
+
+    def _read(self, folder: str) -> None:
+        seconds = self.settings.load_seconds
+        body = {"method": "reload_weights", "kwargs": {"weights_path": folder}}
+        self.api.done("POST", "/collective_rpc", body | {"timeout": seconds}, seconds=seconds)
+        self.api.done("POST", "/reset_prefix_cache", {})
 
     def report(self) -> Report:
         """What it was told that it serves, where it keeps that; it is gone after a restart. Raises: HandoverFailed."""

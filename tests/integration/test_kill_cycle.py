@@ -15,7 +15,8 @@ from people import FEED, Operator
 
 from daemon.bootstrap import open_factd
 from editor.files import sha256_file, verify_folder
-from store import fact_queries, release_queries, task_queries
+from store import fact_queries, handover_queries, release_queries, task_queries
+from store.handovers import HANDOVER_MOVES
 from store.operations import TASK_MOVES
 from store.releases import (
     CANDIDATE_MOVES,
@@ -25,7 +26,12 @@ from store.releases import (
     ReleaseStatus,
 )
 
-TABLES = {"candidates": CANDIDATE_MOVES, "releases": RELEASE_MOVES, "tasks": TASK_MOVES}
+TABLES = {
+    "candidates": CANDIDATE_MOVES,
+    "releases": RELEASE_MOVES,
+    "tasks": TASK_MOVES,
+    "handovers": HANDOVER_MOVES,
+}
 MOVES = [
     (table, before.value, after.value)
     for table, moves in TABLES.items()
@@ -79,6 +85,19 @@ def task_waits(operator: Operator) -> None:
     with factd.store.begin() as session:
         task_queries.add_task(session, "edit", {}, now=factd.now())
     factd.store.close()
+
+
+def is_handed_to(command: str, *, attempts: int = 3) -> Callable[[Operator], None]:
+    """A live release, and a server that keeps what it was given in a file, or does otherwise."""
+
+    def prepare(operator: Operator) -> None:
+        is_live(operator)
+        path = operator.folder / "factd.toml"
+        shell = f'command = ["sh", "-c", "{command}"]\nunasked = true\nkeep = ["PATH", "PWD"]\n'
+        tables = f'\n[servers]\nattempts = {attempts}\n[servers.it]\nkind = "command"\n{shell}'
+        path.write_text(path.read_text() + tables)
+
+    return prepare
 
 
 def left_at(status: CandidateStatus) -> Callable[[Operator], None]:
@@ -138,6 +157,22 @@ SCENARIOS = (
         ),
     ),
     Scenario(is_accepted, lives.refuse, (("releases", "accepted", "withdrawn"),)),
+    Scenario(
+        is_handed_to("echo $FACTD_RELEASE > served"),
+        lives.hand_over,
+        (("handovers", "waiting", "sending"), ("handovers", "sending", "done")),
+    ),
+    Scenario(
+        is_handed_to("exit 1", attempts=1), lives.hand_over, (("handovers", "sending", "failed"),)
+    ),
+    Scenario(
+        is_handed_to("exit 1", attempts=2), lives.hand_over, (("handovers", "sending", "waiting"),)
+    ),
+    Scenario(
+        is_handed_to("echo $FACTD_RELEASE > served"),
+        lives.roll_back_and_hand_over,
+        (("handovers", "waiting", "superseded"),),
+    ),
     Scenario(task_waits, lives.stop_in_the_middle, (("tasks", "running", "waiting"),)),
 )
 QUICK = {("releases", "publishing", "live"), ("candidates", "checking", "accepted")}
@@ -155,6 +190,8 @@ def state(folder: Path) -> dict[str, Any]:
         assert not release_queries.releases_in(session, ReleaseStatus.PUBLISHING)
         facts = fact_queries.list_facts(session, limit=1000)
         tasks = task_queries.open_tasks(session)
+        given = [h.release for h in handover_queries.open_handovers(session)]
+        states = handover_queries.states(session).values()
     factd.store.close()
     current = folder / "published" / "current"
     whole = current.exists() and verify_folder(current)
@@ -163,6 +200,9 @@ def state(folder: Path) -> dict[str, Any]:
         "published": sha256_file(current / "model.safetensors") if whole else None,
         "facts": sorted((f.id, f.status.value) for f in facts),
         "open": [(t.kind, t.status.value) for t in tasks],
+        "given": given,
+        "serves": [one.release for one in states],
+        "served": [path.read_text() for path in folder.glob("served")],
         "inbox": sorted(p.parent.name for p in (folder / "inbox").glob("*/*.jsonl")),
     }
 

@@ -367,14 +367,15 @@ def test_an_adapter_of_too_high_a_rank_is_refused_in_the_engines_words(versions:
         server.close()
 
 
-def test_a_path_that_the_engine_does_not_see_changes_nothing(
+def test_a_path_that_the_engine_does_not_see_leaves_what_was_there_or_the_base(
     server: Server, engine: FakeEngine, kind: str, versions: Versions
 ) -> None:
     server.load(versions[1])
     nowhere = Version(number=2, folder="/none", adapter="/none/adapter", digest=versions[2].digest)
     with pytest.raises(HandoverFailed):
         server.load(nowhere)
-    assert said(server) == answers(versions[1])
+    lost = kind == "vllm reload"  # a read that fails takes the weights before with it
+    assert said(server) == answers(versions[0 if lost else 1])
 
 
 def test_vllm_goes_on_answering_after_weights_that_it_could_not_read(versions: Versions) -> None:
