@@ -24,7 +24,7 @@ from editor.errors import DamagedArtefact, NotEditable, WrongModel
 from editor.families import Family, name_in
 from editor.files import Sha256, sha256_file, verify_folder, write_file, write_folder
 from editor.manifests import OWN
-from editor.model import family_of, fingerprint, weight_files
+from editor.model import family_of, fingerprint, fingerprinted, weight_files
 from editor.shards import write_shard
 
 INDEX = "model.safetensors.index.json"
@@ -70,7 +70,7 @@ def fill_checkpoint(
     A file whose tensors change is copied and only their bytes are written; one that gets new tensors is written anew. With
     bring = editor.copying.Links() other weights *are* the base's files, as further names of theirs: whoever writes into one
     of them in place (safetensors' save_file does) changes the base and all versions that hold it. So that is for folders
-    that nobody writes into. sha256 may know the base's files (editor/sums.py): then they are not read.
+    that nobody writes into. sha256 may know the base's files (editor/sums.py): then those that are linked are not read.
     """
     identity = fingerprint(base, sha256)
     if delta is not None and delta.base_fingerprint != identity:
@@ -78,7 +78,22 @@ def fill_checkpoint(
             f"the delta is for the base {delta.base_fingerprint[:12]}, {base} is {identity[:12]}"
         )
     _fill(base, changes_for(base, delta) if delta else Changes(), folder, bring)
+    if sha256 is not sha256_file:
+        _refuse_changed(base, folder, sha256)
     return {"base_fingerprint": identity, "delta_id": delta.id if delta else None}
+
+
+def _refuse_changed(base: Path, folder: Path, sha256: Sha256) -> None:
+    """Known sums are believed only of files that are linked, whose bytes are compared with the manifest before publishing.
+
+    What was copied is read again, for its own bytes are what the manifest tells. Raises: DamagedArtefact: it changed.
+    """
+    for source in fingerprinted(base):
+        if not source.samefile(folder / source.name) and sha256_file(source) != sha256(source):
+            raise DamagedArtefact(
+                source,
+                "it is not what it was when it was first read; restore it, or give a new base a folder of its own",
+            )
 
 
 def changes_for(base: Path, delta: Delta) -> Changes:

@@ -176,6 +176,12 @@ def weight_files(path: Path) -> list[Path]:
     return sorted(path.glob("*.safetensors"))
 
 
+def fingerprinted(path: Path) -> list[Path]:
+    """The files that make a checkpoint what it is: configuration, tokenizer, weights."""
+    named = [path / "config.json", path / "tokenizer.json", *weight_files(path)]
+    return [file for file in named if file.is_file()]
+
+
 def fingerprint(path: Path, sha256: Sha256 = sha256_file) -> str:
     """SHA-256 over configuration, tokenizer and weights of a checkpoint, hexadecimal; loads no model.
 
@@ -183,15 +189,14 @@ def fingerprint(path: Path, sha256: Sha256 = sha256_file) -> str:
 
     Raises: ModelNotFound: no config.json or no safetensors there.
     """
-    files = [path / "config.json", path / "tokenizer.json", *weight_files(path)]
-    if not files[0].is_file() or len(files) < 3:
+    files = fingerprinted(path)
+    if not (path / "config.json").is_file() or not weight_files(path):
         raise ModelNotFound(
             f"{path} is no model: config.json and *.safetensors are needed; name a checkpoint's folder"
         )
     digest = hashlib.sha256()
     for file in files:
-        if file.is_file():
-            digest.update(f"{file.name} {sha256(file)}\n".encode())
+        digest.update(f"{file.name} {sha256(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -3,8 +3,9 @@
 A file counts as the one that was read while the file system says the same device, inode, size and time of modification
 (mtime_ns). Not its time of change (ctime): a hard link to it changes that, and so does deleting one, which is what writing
 and pruning versions does. So what is not seen is a change that keeps size *and* sets mtime back on the same inode, or that
-went around the file system (a bit that tipped on the disk). Therefore these sums serve only to *write* a version;
-whoever verifies one reads its bytes (`verify_sealed_folder`), before it is published too, and finds the difference there.
+went around the file system (a bit that tipped on the disk). Therefore these sums serve only to *write* a version, and there
+only for files that are linked: their sums go into the manifest, and whoever verifies the version reads its bytes
+(`verify_sealed_folder`), before it is published too, and finds the difference. What is copied is read (editor/checkpoint.py).
 
 A file that was modified less than SETTLED_NS before it was read is not remembered: within the clock's tick of a file
 system (4 ms on ext4, 2 s on FAT) it may be changed again with the same mtime. Nor is one that changes while it is read.

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from editor.checkpoint import fill_checkpoint, write_checkpoint
-from editor.copying import Bring, Links
+from editor.copying import Bring, Links, copied
 from editor.delta import Delta, Dense, LowRank, Part, fold
 from editor.errors import DamagedArtefact, WrongModel
 from editor.files import (
@@ -104,6 +104,28 @@ def test_one_changed_layer_of_forty_shards_rewrites_just_the_shards_it_is_in(
     assert {path: sha256_file(path) for path in base.iterdir()} == before
 
 
+def tip(path: Path) -> None:
+    """Another bit, as a disk loses it: neither size nor time tell."""
+    times, content = path.stat(), bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "the touched shard", "copied"])
+def test_what_is_copied_from_the_base_is_read_whatever_sums_are_known(
+    name: str, base: Path, tmp_path: Path
+) -> None:
+    own = write_checkpoint(base, None, tmp_path / "base")
+    sums, delta = Sums(clock=lambda: 1 << 62), delta_for(own, LAYER)
+    version(own, delta, tmp_path / "1", sums.of)
+    index = json.loads((own / "model.safetensors.index.json").read_text())["weight_map"]
+    named = {"the touched shard": index[LAYER], "copied": min(shards(own))}
+    tip(own / named.get(name, name))
+    with pytest.raises(DamagedArtefact, match="is not what it was when it was first read"):
+        version(own, delta, tmp_path / "2", sums.of, copied if name == "copied" else None)
+
+
 def test_with_known_sums_untouched_shards_are_not_read_and_verifying_reads_them(
     base: Path, tmp_path: Path
 ) -> None:
@@ -112,10 +134,7 @@ def test_with_known_sums_untouched_shards_are_not_read_and_verifying_reads_them(
     first = version(own, delta_for(own, LAYER), tmp_path / "1", sums.of)
     verify_sealed_folder(first)
     delta, shard = delta_for(own, LAYER, seed=1), min(shards(own).values())
-    times, content = shard.stat(), bytearray(shard.read_bytes())
-    content[-1] ^= 1  # a bit that tips on the disk: neither size nor time tell
-    shard.write_bytes(content)
-    os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))
+    tip(shard)
     second = version(own, delta, tmp_path / "2", sums.of)
     for folder in (first, second):
         with pytest.raises(DamagedArtefact, match=shard.name):
