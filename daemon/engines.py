@@ -46,7 +46,7 @@ def key_in(path: Path | None) -> str:
 
 
 class Api:
-    """One server, asked over one connection."""
+    """One server, asked over a connection of its own each time."""
 
     def __init__(self, settings: ServerSettings, url: str, *, key: str = "") -> None:
         self.url, self.seconds = url, settings.answer_seconds
@@ -77,7 +77,10 @@ class Api:
         seconds: float | None = None,
     ) -> Answer:
         """The whole answer, whatever its status. Raises: HandoverFailed: none came in time."""
-        sent = {"Content-Type": "application/json", **headers} if body is not None else headers
+        # vLLM cuts a kept connection after some errors, and what is asked next on it is lost: that may be what mends it.
+        sent = {"Connection": "close", **headers}
+        if body is not None:
+            sent = {"Content-Type": "application/json", **sent}
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         try:
             return self.client.send(
