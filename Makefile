@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-postgresql test-gpu docs check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-soak bench-gpu model clean
+.PHONY: demo test test-slow test-postgresql test-gpu docs check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-soak bench-shards bench-gpu model clean
 
 demo: $(STAMP)
 	$(BIN)/factd demo --dir demo
@@ -66,6 +66,10 @@ bench-gates: $(STAMP)
 # 500 cycles in one process: does anything grow? A quarter of an hour.
 bench-soak: $(STAMP)
 	$(BIN)/factd bench soak --json > docs/bench-soak.json
+
+# Versions of a 40-shard checkpoint of 2 GiB by the shards that an edit touches; minutes.
+bench-shards: $(STAMP)
+	$(BIN)/factd bench shards --json > docs/bench-shards.json
 
 bench-gpu: $(STAMP)
 	PYTHON=$(BIN)/python sh bench/gpu.sh docs/bench-gpu.json

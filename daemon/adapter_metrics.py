@@ -3,7 +3,7 @@
 factd_adapter_rank{publisher="adapter"} 138
 factd_adapter_rank_max{publisher="adapter"} 512
 
-The rank is that of the delta, also where it was cut; it grows with the facts. 0: the live version has no adapter.
+The rank is that of the delta, also where it was cut; it grows with the facts. 0: the live version's changes nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,7 +41,7 @@ class AdapterCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Both families; empty where [publish] has no adapter."""
         ranks = self.ranks()
-        text = "Of the live release's delta, as an adapter; 0: it has none."
+        text = "Of the live release's delta, as an adapter; 0: it changes nothing."
         rank = GaugeMetricFamily("factd_adapter_rank", text, labels=["publisher"])
         text = "That an adapter may have, [publish.adapter] max_rank."
         most = GaugeMetricFamily("factd_adapter_rank_max", text, labels=["publisher"])

@@ -1,7 +1,8 @@
 """A delta whose rank is higher than an adapter may have: cut where the model is, measured by all gates, and only then published.
 
 What the worker made of a candidate lies in its folder, `adapter/RANK/`: the truncated delta, its answers, and report.json with
-the decision. Publishing needs no model: it writes a truncated adapter only where that report says that it passed.
+the decision, and what it says to the questions that servers are asked. Publishing needs no model: it writes a truncated adapter
+only where that report says that it passed.
 """
 
 import json
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from daemon import proofs
 from daemon.bootstrap import Factd
 from daemon.candidates import Case, examined
 from daemon.errors import PublishFailed
@@ -29,14 +31,14 @@ def ranks(factd: Factd) -> list[int]:
 @span("truncate")
 def prepare(factd: Factd, case: Case, candidate: int, delta: "Delta") -> None:
     """Cut a candidate that passed to each rank that it exceeds, and measure what is left of it with the same exam and gates."""
-    from editor.adapter import is_matrix, truncated
+    from editor.spectrum import is_matrix, truncated
 
     if not all(map(is_matrix, delta.parts.values())):
         return  # head corrections: no adapter holds them, cut or not
     for rank in ranks(factd):
         cut = truncated(delta, rank)
         if cut is not None:
-            _measure(factd, case, _folder(factd.candidate_folder(candidate), rank), cut)
+            _measure(factd, case, folder_of(factd.candidate_folder(candidate), rank), cut)
 
 
 def _measure(factd: Factd, case: Case, folder: Path, cut: "Delta") -> None:
@@ -49,18 +51,19 @@ def _measure(factd: Factd, case: Case, folder: Path, cut: "Delta") -> None:
     found = examined(factd, case, cut, exam=case.exam, memory=memory)  # without the transfer matrix
     report = {**found.report, "truncated": dict(cut.settings["truncated"])}
     write_file(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1).encode())
-    reasons = list(found.decision.reasons)
-    passed = found.decision.accepted
+    reasons, passed = list(found.decision.reasons), found.decision.accepted
+    if passed:
+        proofs.record(factd, case, cut, folder)
     log.info("adapter truncated", passed=passed, reasons=reasons, **report["truncated"])
 
 
-def measured(made: Path | None, delta: "Delta", rank: int) -> "Delta":
+def measured(made: Path, delta: "Delta", rank: int) -> "Delta":
     """A release's delta, cut to a rank and accepted by the gates. Raises: PublishFailed: it was not measured, or did not pass."""
     from editor.delta import load_delta
 
-    folder = _folder(made, rank) if made else None
-    report = _report(folder) if folder else None
-    if folder is None or report is None:
+    folder = folder_of(made, rank)
+    report = _report(folder)
+    if report is None:
         raise PublishFailed(
             f"no adapter cut to rank {rank} was measured when this release was made; raise [publish.adapter] max_rank, or set "
             "truncate = true there and make the release again (`factd edit --publish`)"
@@ -79,7 +82,8 @@ def measured(made: Path | None, delta: "Delta", rank: int) -> "Delta":
     return found
 
 
-def _folder(made: Path, rank: int) -> Path:
+def folder_of(made: Path, rank: int) -> Path:
+    """Where a candidate's delta, cut to a rank, lies with what was measured of it."""
     return made / "adapter" / str(rank)
 
 

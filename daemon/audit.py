@@ -8,6 +8,7 @@ the delta and asked once more. An audit that fails rolls back to the version bef
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daemon import candidates, policy, probe_sets, probing, publishing
@@ -89,15 +90,19 @@ def first_look(factd: Factd, live: Release) -> tuple[str, Seen | None]:
         return str(error), None
 
 
-def look(factd: Factd, live: Release) -> Seen:
-    """Ask the published files, their delta in memory, and the base model the same things; judge what differs."""
+def look(factd: Factd, live: Release, folder: Path | None = None) -> Seen:
+    """Ask the published files, their delta in memory, and the base model the same things; judge what differs.
+
+    folder: of a checkpoint that is to be what was published.
+    """
     from editor.exam import evidence_of
     from editor.report import report_on
 
     exam = exam_of(factd, live)
     base = factd.workbench.base(exam, factd.terminator)
     meant = candidates.live_results(factd, exam, live)
-    evidence = evidence_of(exam, base, published_results(factd, exam, live), meant)
+    asked = folder or factd.versions.folder(live.number)
+    evidence = evidence_of(exam, base, results_of(factd, exam, asked), meant)
     report = report_on(evidence, factd.workbench.model().fingerprint, None, 0.0).as_json()
     decision = policy.judge(report, gates(factd))
     rows = [row for row in report["facts"] if row["written"]]
@@ -151,14 +156,13 @@ def exam_of(factd: Factd, live: Release) -> "Exam":
     )
 
 
-def published_results(factd: Factd, exam: "Exam", live: Release) -> "Results":
-    """What the published version answers, loaded from its files."""
+def results_of(factd: Factd, exam: "Exam", folder: Path) -> "Results":
+    """What a checkpoint answers, loaded from its files."""
     from editor.drift import text_scores_of
     from editor.exam import Results, sit
     from editor.model import load_model
 
     table = factd.config.model
-    folder = factd.versions.folder(live.number)
     model = load_model(folder, device=table.device, dtype=table.dtype)
     probes = replace(exam, texts={}, questions={})
     said = sit(model, probes, terminator=factd.terminator)

@@ -79,7 +79,7 @@ def about(factd: Factd, *, workspace: bool) -> dict[str, Any]:
         "made_at": factd.now().isoformat(),
         "current": factd.versions.current(),
         "workspace": workspace,
-        "model": str(factd.config.model.path.resolve()),
+        "model": str(factd.original.resolve()),
         "left_out": left_out(factd.config.model_dump(mode="json")),
     }
 

@@ -1,9 +1,13 @@
-"""The only place that constructs things: configuration in, store, catalogue, versions and a model on demand out."""
+"""The only place that constructs things: configuration in, store, catalogue, versions and a model on demand out.
+
+[model] path names the original model. Where the live release stands on a base that was baked since (daemon/rebase.py), the
+path that everything else sees is that base's: `based` is the one place where this is looked up.
+"""
 
 import atexit
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +21,8 @@ from daemon.render import Plan, Sizes
 from daemon.tables import ModelTable
 from daemon.tracing import begin
 from daemon.versions import Versions
-from store import migrate
+from store import base_queries, migrate
+from store.bases import FOLDER
 from store.catalogue import Catalogue, load_catalogue
 from store.session import Store
 from store.settling import Judge
@@ -90,6 +95,8 @@ class Factd:
     workbench: Workbench
     now: Callable[[], datetime]
     writer: "Held | None" = None  # the lease of whoever changes releases (daemon/lease.py)
+    original: Path  # the model that was configured
+    base: int = 0  # the number of the base that config.model.path leads to; 0: the original
 
     @cached_property
     def sources(self) -> "Mapping[str, Configured]":
@@ -163,6 +170,10 @@ class Factd:
         method = plugins.load("editor.methods", self.config.method.name)
         return settings_from(method.Settings, self.config.method.settings())
 
+    def base_folder(self, number: int) -> Path:
+        """Where a base lies."""
+        return self.config.state_dir / FOLDER / str(number) if number else self.original
+
     def candidate_folder(self, id_: int) -> Path:
         """Where a candidate's delta and report lie."""
         return self.config.state_dir / "candidates" / str(id_)
@@ -199,8 +210,26 @@ def open_factd(path: Path, *, now: Callable[[], datetime] = utc_now) -> Factd:
         refused.callback(found.store.close)
         migrate.check(config.database, found.store.engine)
         begin(config.tracing)
+        found = based(found)
         refused.pop_all()
     return found
+
+
+def based(factd: Factd) -> Factd:
+    """The same on the base of the release that is live now; itself where it is already."""
+    with factd.store.read() as session:
+        number = base_queries.in_effect(session)
+    return on_base(factd, number)
+
+
+def on_base(factd: Factd, number: int) -> Factd:
+    """The same on some base, which is loaded when first asked for; itself where it is already."""
+    if number == factd.base:
+        return factd
+    table = factd.config.model.model_copy(update={"path": factd.base_folder(number)})
+    config = factd.config.model_copy(update={"model": table})
+    bench = Workbench(table, factd.workbench.answers)
+    return replace(factd, config=config, base=number, workbench=bench)
 
 
 def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> Factd:
@@ -212,6 +241,7 @@ def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> Factd:
         versions=Versions(config.publish.path, config.publish.keep),
         workbench=Workbench(config.model, config.state_dir / "workspace" / "answers"),
         now=now,
+        original=config.model.path,
     )
 
 

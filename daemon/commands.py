@@ -14,7 +14,7 @@ from daemon.console import show
 from daemon.lease import writing
 from daemon.overview import Overview, overview
 from daemon.terminal import Json, Why, opened, sentences
-from store import fact_queries, release_queries
+from store import base_queries, fact_queries, release_queries
 from store.releases import Release
 
 releases_app = typer.Typer(no_args_is_help=True, help="Releases.")
@@ -26,10 +26,15 @@ def releases_list(as_json: Json = False) -> None:
     with sentences(), opened().store.read() as session:
         found = release_queries.list_releases(session)
     lines = [
-        f"{r.number:>4}  {r.status.value:<10} {len(r.fact_ids):>5} facts  {r.created_at:%Y-%m-%d %H:%M}  {r.why}"
+        f"{r.number:>4}  {r.status.value:<10} {len(r.fact_ids):>5} facts{on_base(r)}  {r.created_at:%Y-%m-%d %H:%M}  {r.why}"
         for r in found
     ]
     show([r.as_json() for r in found], lines or ["no releases"], as_json=as_json)
+
+
+def on_base(release: Release) -> str:
+    """What a release stands on, where that is not the original model."""
+    return f" on base {release.base}" if release.base else ""
 
 
 @releases_app.command("show")
@@ -42,7 +47,8 @@ def releases_show(number: int, as_json: Json = False) -> None:
         )
     report = dict(made.report or {}) if made else {}
     rows = report.get("measurements", [])
-    lines = [f"release {number} is {found.status.value}: {len(found.fact_ids)} facts, {found.why}"]
+    held = f"{len(found.fact_ids)} facts{on_base(found)}"
+    lines = [f"release {number} is {found.status.value}: {held}, {found.why}"]
     lines += [
         f"{m['check']:<14} {m['metric']:<11} {m['language']:<6} {number_text(m['value'])}"
         for m in rows
@@ -58,9 +64,12 @@ def number_text(value: float | None) -> str:
 
 @releases_app.command("diff")
 def releases_diff(first: int, second: int, as_json: Json = False) -> None:
-    """The facts that the second release has and the first one has not, and the reverse."""
+    """The facts that the second release has, baked or not, and the first one has not; and the reverse."""
     with sentences(), opened().store.read() as session:
-        one, two = (set(release_queries.release(session, n).fact_ids) for n in (first, second))
+        one, two = (
+            base_queries.carried(session, release_queries.release(session, n))
+            for n in (first, second)
+        )
         facts = {id_: fact_queries.get_fact(session, id_) for id_ in one ^ two}
     added, removed = sorted(two - one), sorted(one - two)
     lines = [f"+ {said(facts[i])}" for i in added] + [f"- {said(facts[i])}" for i in removed]
@@ -137,6 +146,7 @@ def status_json(found: Overview, live: Release | None) -> dict[str, Any]:
             "left": budget.left,
             "today": budget.today,
         },
+        "base": found.base.as_json() if found.base else None,
         "frozen": frozen.why if frozen else None,
         "waiting": [release.number for release in found.waiting],
         "last_candidate": about,
@@ -154,6 +164,7 @@ def status_lines(found: Overview) -> list[str]:
     lines = [f"live      {said}", f"published version {found.published}", f"facts     {counts}"]
     lines += [f"budget    {budget.left} of {budget.capacity} facts left"]
     lines += [f"today     {used} of {most} {name}" for name, (used, most) in budget.today.items()]
+    lines += [f"base      {found.base.said()}"] if found.base else []
     lines += [f"frozen    {found.frozen.why}"] if found.frozen else []
     lines += [f"waits     release {r.number}: `factd approve {r.number}`" for r in found.waiting]
     lines += [f"candidate {last.id} {last.status.value} {'; '.join(last.reasons)}"] if last else []

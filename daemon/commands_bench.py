@@ -142,6 +142,15 @@ def console(
         shown(bench.run(facts=facts, releases=releases, url=url), as_json)
 
 
+@bench_app.command()
+def shards(gib: Annotated[float, typer.Option(min=0.01)] = 2.0, as_json: Json = False) -> None:
+    """Writing a version of a 40-shard checkpoint by the shards that it touches; needs twice --gib on disk for a while."""
+    with sentences():
+        from bench import shards as bench
+
+        shown(bench.run(gib=gib), as_json)
+
+
 def add(app: typer.Typer) -> None:
     """The commands of this file."""
     app.add_typer(bench_app, name="bench")

@@ -12,7 +12,15 @@ from daemon.bootstrap import Factd
 from daemon.console import show
 from daemon.errors import Refused
 from daemon.terminal import Json, Why, opened, sentences
-from store import fact_queries, measured_queries, name_queries, release_queries, settling
+from store import (
+    base_queries,
+    fact_queries,
+    measured_queries,
+    name_queries,
+    release_queries,
+    settling,
+)
+from store.bases import Base
 from store.facts import Fact, FactStatus, Ruling, Verdict
 from store.measured import Belief, SetAside
 from store.names import Names
@@ -128,6 +136,7 @@ class Explained:
     releases: Mapping[int, ReleaseStatus]  # that carry it
     beliefs: Sequence[Belief]  # of the base model, before
     set_aside: Sequence[SetAside]
+    base: Base | None = None  # that it is baked into
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -139,11 +148,13 @@ class Explained:
             "releases": [{"number": n, "status": s.value} for n, s in self.releases.items()],
             "beliefs": [belief.as_json() for belief in self.beliefs],
             "set_aside": [one.as_json() for one in self.set_aside],
+            "base": self.base.as_json() if self.base else None,
         }
 
     def lines(self) -> list[str]:
         """For people."""
         lines = [said(self.fact), *provenance_lines(self.fact), *name_lines(self.names)]
+        lines += [baked_line(self.base)] if self.base else []
         lines += [belief_line(belief) for belief in self.beliefs]
         lines += [f"set aside {one.at:%Y-%m-%d %H:%M}: {one.reason}" for one in self.set_aside]
         others = [version for version in self.versions if version.id != self.fact.id]
@@ -168,7 +179,14 @@ def explained(factd: Factd, id_: str, *, newest: int | None = None) -> Explained
             releases=release_queries.carrying(session, fact.id, newest=newest),
             beliefs=measured_queries.beliefs(session, [fact.id]).get(fact.id, []),
             set_aside=measured_queries.quarantine(session, fact_id=fact.id),
+            base=base_queries.base(session, fact.baked_in) if fact.baked_in else None,
         )
+
+
+def baked_line(base: Base) -> str:
+    """The base whose weights hold a fact, and the release that it came with."""
+    at = f"{base.created_at:%Y-%m-%d}"
+    return f"baked     into base {base.number} from release {base.release}, {at}, by {base.who}: {base.why}"
 
 
 def belief_line(belief: Belief) -> str:

@@ -122,7 +122,7 @@ def export(
         folder = factd.candidate_folder(release.candidate_id) if release.candidate_id else None
         delta = load_delta(folder / "delta") if folder else None
         write_checkpoint(
-            factd.config.model.path,
+            factd.base_folder(release.base),
             delta,
             out,
             {"release": number, "facts": list(release.fact_ids)},

@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from daemon.bootstrap import build
-from daemon.config import load_config, shown
+from daemon.config import Config, load_config, shown
 from daemon.console import show
 from daemon.errors import FactdError
 from daemon.terminal import Json, config_path, kept, sentences
@@ -39,7 +39,8 @@ config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
 
 @config_app.command("check")
 def config_check(as_json: Json = False) -> None:
-    """Validate the file, the environment, the catalogue, the sources and channels with their secrets, the method's settings."""
+    """Validate the file, environment, catalogue, the method's settings; sources, channels and servers with their secrets."""
+    from daemon import signing
 
     with sentences():
         factd = kept(build(load_config(config_path())))
@@ -48,6 +49,9 @@ def config_check(as_json: Json = False) -> None:
             source.settings.ready()
         for channel in factd.channels.values():
             channel.settings.ready()
+        for server in factd.servers.values():
+            server.settings.ready()
+        signing.ready(factd.config.publish)
         if not (factd.config.model.path / "config.json").is_file():
             raise FactdError(
                 f"[model] path: {factd.config.model.path} is no model (it has no config.json)"
@@ -57,13 +61,31 @@ def config_check(as_json: Json = False) -> None:
 
 @config_app.command("show")
 def config_show(as_json: Json = False) -> None:
-    """Effective values with their origin, secrets masked."""
+    """Effective values with their origin, secrets masked; and the base in effect, where that is not the configured model."""
     with sentences():
         config = load_config(config_path())
-    rows = shown(config, config_path())
+        rows = shown(config, config_path()) | base_row(config)
     width = max(len(name) for name in rows)
     lines = [f"{name:<{width}}  {row['value']}  ({row['origin']})" for name, row in rows.items()]
     show(rows, lines, as_json=as_json)
+
+
+def base_row(config: Config) -> dict[str, dict[str, str]]:
+    """What stands in for [model] path; nothing where that itself does, or where there is no database yet."""
+    from store import base_queries, migrate
+    from store.errors import StoreError
+
+    try:
+        migrate.check(config.database)
+    except StoreError:
+        return {}
+    factd = kept(build(config))
+    with factd.store.read() as session:
+        found = base_queries.lineage(session, base_queries.in_effect(session))
+    if not found:
+        return {}
+    value = f"{factd.base_folder(found[0].number)}: {found[0].said()}"
+    return {"model.path in effect": {"value": value, "origin": "rebase"}}
 
 
 db_app = typer.Typer(no_args_is_help=True, help="The database's schema.")

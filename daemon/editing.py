@@ -328,6 +328,7 @@ def _decided(cycle: Cycle, candidate: Candidate, found: Examined) -> int | None:
                 who=cycle.who,
                 why=cycle.why,
                 now=now,
+                base=factd.base,
             )
             release_queries.withdraw_overtaken(session, made.number, now=now)
     reasons = list(decision.reasons)

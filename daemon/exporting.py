@@ -13,7 +13,7 @@ from daemon.errors import PublishFailed, Refused
 from daemon.publishers import Outgoing
 from daemon.registry import read
 from editor.errors import DamagedArtefact
-from editor.files import write_folder
+from editor.files import write_sealed_folder
 from editor.manifests import read_manifest
 from store import release_queries
 from store.releases import Release
@@ -59,7 +59,7 @@ def export(factd: Factd, order: Order, out: Path) -> dict[str, Any]:
         "release": release.number,
         "facts": list(release.fact_ids),
     }
-    write_folder(out, partial(_fill, order, outgoing), about)
+    write_sealed_folder(out, partial(_fill, order, outgoing), about)
     return read_manifest(out)
 
 
@@ -83,7 +83,7 @@ def outgoing_of(factd: Factd, release: Release, form: Form) -> Outgoing:
     if release.candidate_id is None:
         if form is Form.LORA:
             raise Refused(
-                f"release {number} is the base model, of which there is no adapter; use --format checkpoint"
+                f"release {number} is the base model, whose adapter would be zeros; use --format checkpoint"
             )
         return Outgoing(number=number, base=base, delta=None, made=None)
     from editor.delta import load_delta
@@ -98,7 +98,8 @@ def outgoing_of(factd: Factd, release: Release, form: Form) -> Outgoing:
 
 def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
     kind = order.form.publisher
-    module, settings = read(daemon.publishers, "export", {"kind": kind, **order.settings})
+    own = order.settings if order.form is Form.LORA else {"share": "copy"}  # nothing of the base
+    module, settings = read(daemon.publishers, "export", {"kind": kind, **own})
     try:
         told: Mapping[str, Any] = module.write(settings, outgoing, folder)
     except PublishFailed as error:
@@ -107,14 +108,15 @@ def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
         told = {**_unchecked(settings, outgoing, folder), "checked": False}
     if order.form is Form.LORA and not told["rank"]:
         raise Refused(
-            f"release {outgoing.number} changes nothing, so there is no adapter; use --format checkpoint"
+            f"release {outgoing.number} changes nothing, its adapter would be zeros; use --format checkpoint"
         )
     return told
 
 
 def _unchecked(settings: Any, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
     """An adapter cut to its rank that nothing was asked."""
-    from editor.adapter import fill_adapter, truncated
+    from editor.adapter import fill_adapter
+    from editor.spectrum import truncated
 
     cut = truncated(outgoing.delta, settings.max_rank)
     form = {"dtype": settings.dtype, "max_rank": settings.max_rank, "kept": cut}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from daemon.bootstrap import Factd
+from daemon.bootstrap import Factd, based
 from daemon.errors import Busy
 from daemon.log import log
 from store import lease_queries
@@ -205,7 +205,7 @@ def taken(factd: Factd, name: str, *, seize: bool = False) -> Held:
 
 @contextmanager
 def writing(factd: Factd, *, seize: bool = False) -> Iterator[Factd]:
-    """factd as the one that changes releases, until the end of the block.
+    """factd as the one that changes releases, on the base of the live one, until the end of the block.
 
     seize: take over from whoever does, whose work is then abandoned (a rollback does not wait). What an earlier one left
     half done is finished or abandoned first. Raises: Busy.
@@ -219,6 +219,6 @@ def writing(factd: Factd, *, seize: bool = False) -> Iterator[Factd]:
     try:
         own = replace(factd, writer=held)
         publishing.recover(own)
-        yield own
+        yield based(own)
     finally:
         held.give_back()

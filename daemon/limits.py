@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy.orm import Session
 
 from daemon.running_tables import LimitsTable
-from store import release_queries
+from store import base_queries, release_queries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ def used(session: Session, table: LimitsTable, now: datetime) -> Used:
     since = midnight(now)
     out = [r for r in release_queries.releases_since(session, since) if r.live_at is not None]
     before = release_queries.last_before(session, since)
-    held, facts = set(before.fact_ids if before else ()), 0
+    held, facts = set(base_queries.carried(session, before) if before else ()), 0
     for release in sorted(out, key=lambda found: found.number):
         facts += len(set(release.fact_ids) - held)
         held |= set(release.fact_ids)

@@ -23,7 +23,9 @@ def live_families(
     yield GaugeMetricFamily("factd_live_release", text, live.number if live else -1)
     yield GaugeMetricFamily("factd_live_release_timestamp_seconds", "When it went live.", at)
     yield GaugeMetricFamily("factd_live_facts", "Facts of the live release.", facts)
-    text = "Facts of the live release over [planning] capacity."
+    text = "Number of the base that the live release stands on; 0: the original model."
+    yield GaugeMetricFamily("factd_base", text, live.base if live else 0)
+    text = "Facts of the live release over [planning] capacity, without those baked into its base."
     yield GaugeMetricFamily("factd_capacity_used_ratio", text, facts / setup.capacity)
     rows = [row for row in report.get("measurements", ()) if row["value"] is not None]
     yield _measurements([row for row in rows if row["check"] != "norms"])

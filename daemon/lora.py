@@ -71,8 +71,8 @@ class Adapters:
         """Hold a version under its own name. Raises: HandoverFailed."""
         if not version.adapter:
             raise HandoverFailed(
-                f"{version.name} has no adapter; switch on [publish.adapter] and write it again with "
-                f"`factd releases publish {version.number}`, or choose the mode that takes whole checkpoints"
+                f"{version.name} has no adapter; switch on [publish.adapter], which writes one with every release from then on, "
+                "or choose the mode that takes whole checkpoints"
             )
         root = self._held().get(version.name)
         if root == version.adapter:

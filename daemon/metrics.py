@@ -47,6 +47,7 @@ factd_dispatches{status="failed"} 0
 factd_live_release 12
 factd_live_release_timestamp_seconds 1.79e+09
 factd_live_facts 69
+factd_base 0
 factd_capacity_used_ratio 0.003
 factd_live_measurement{check="known_facts",language="en",metric="kept"} 0.96
 factd_live_gate_passes{gate="known_kept",language="en"} 1

@@ -47,6 +47,7 @@ def find(snapshot: Snapshot, table: NotifyTable, *, capacity: int) -> tuple[Want
         *_deaths(snapshot, since),
         *_published(snapshot, since),
         *_budget(snapshot, table, capacity),
+        *_baked(snapshot),
         *_limit(snapshot),
         *_jobs(snapshot, table),
         *_servers(snapshot, table),
@@ -221,7 +222,10 @@ def _published(snapshot: Snapshot, since: datetime) -> Iterator[Wanted]:
 
 def _budget(snapshot: Snapshot, table: NotifyTable, capacity: int) -> Iterator[Wanted]:
     """Little is left of what a model's layers can hold: of the facts that are planned for, or as measured."""
-    live, advice = snapshot.live, "withdraw what is not needed, or start from a newer base model"
+    live, advice = (
+        snapshot.live,
+        "`factd rebase --why …` bakes the facts into a new base and frees it",
+    )
     if live is None:
         return
     share = live.facts / capacity
@@ -246,6 +250,19 @@ def _budget(snapshot: Snapshot, table: NotifyTable, capacity: int) -> Iterator[W
 
 def _near(key: str, value: float, bound: float, told: frozenset[str]) -> bool:
     return bound > 0 and value >= bound * (AGAIN_BELOW if key in told else 1.0)
+
+
+def _baked(snapshot: Snapshot) -> Iterator[Wanted]:
+    """Facts that do not hold any more, in the weights of the base, with nothing to write over them."""
+    if snapshot.still_baked:
+        facts = snapshot.still_baked
+        yield Wanted(
+            key="baked",
+            kind="baked",
+            text=f"the base still says {_many(len(facts), 'baked fact', 'baked facts')} that nobody claims any more "
+            f"({facts[0]}); ingest the right value, or `factd rebase --undo`",
+            data={"facts": list(facts[:50])},
+        )
 
 
 def _limit(snapshot: Snapshot) -> Iterator[Wanted]:

@@ -8,6 +8,7 @@ from daemon import approvals, limits
 from daemon.bootstrap import Factd
 from daemon.serving import ServerLine, server_lines
 from store import (
+    base_queries,
     fact_queries,
     overview_queries,
     release_queries,
@@ -15,6 +16,7 @@ from store import (
     source_queries,
     task_queries,
 )
+from store.bases import Base
 from store.facts import FactStatus
 from store.operations import Task, Worker
 from store.overview_queries import CandidateLine, ReleaseLine
@@ -47,6 +49,7 @@ class Overview:
     live: ReleaseLine | None
     published: int | None  # what the publisher serves
     frozen: Flag | None
+    base: Base | None  # that the live release stands on; None: the original model
     facts: Mapping[str, int]  # by status
     budget: Budget
     waiting: tuple[ReleaseLine, ...]  # for an operator's word
@@ -64,6 +67,7 @@ def overview(factd: Factd) -> Overview:
     with factd.store.read() as session:
         counts = fact_queries.counts(session)
         live = overview_queries.live(session)
+        base = base_queries.lineage(session, live.base if live else 0)[:1]
         used, capacity = live.facts if live else 0, factd.config.planning.capacity
         pending = counts[FactStatus.PENDING]
         most = factd.config.limits
@@ -73,6 +77,7 @@ def overview(factd: Factd) -> Overview:
             live=live,
             published=factd.versions.current(),
             frozen=release_queries.frozen(session),
+            base=next(iter(base), None),
             facts=counts,
             budget=Budget(capacity=capacity, used=used, pending=pending, today=today),
             waiting=tuple(overview_queries.release(session, number) for number in waiting),

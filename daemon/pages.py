@@ -38,10 +38,15 @@ def page_of(
     )
 
 
+def stands_on(factd: Factd) -> str:
+    """Which base of the original model is in effect, where that is another one."""
+    return f" (base {factd.base})" if factd.base else ""
+
+
 def described(factd: Factd, report: Mapping[str, Any]) -> dict[str, Any]:
     """What was measured, in a few lines."""
     return {
-        "base model": f"{factd.config.model.path.name}, {report['fingerprint'][:12]}",
+        "base model": f"{factd.original.name}{stands_on(factd)}, {report['fingerprint'][:12]}",
         "delta": (report["delta_id"] or "none")[:12],
         "method": factd.config.method.name,
         "probe set": report.get("probe_set"),

@@ -60,6 +60,7 @@ class Proof:
     """How to tell that a server serves a release."""
 
     before: int  # the release that was live when it was made
+    base: int  # the base that it was made on; 0: the original model
     questions: tuple[Question, ...]
 
     @property
@@ -101,7 +102,7 @@ def record(factd: Factd, case: "Case", delta: "Delta", folder: Path) -> Proof:
             before = said()
     asked = [_asked(*rows) for rows in zip(prompts, now, before, base, strict=True) if rows[1].text]
     best = sorted(asked, key=_worth, reverse=True)[: factd.config.servers.probes]
-    found = Proof(before=live.number, questions=tuple(best))
+    found = Proof(before=live.number, base=live.base, questions=tuple(best))
     write_file(folder / FILE, dumped(found))
     return found
 
@@ -165,7 +166,7 @@ def expected(number: int, own: Proof | None, other: Proof | None) -> list[tuple[
         return [(q, q.said) for q in own.questions]
     if other is None:
         return []
-    if number == 0:
+    if number == 0 and other.base == 0:
         return [(q, q.base) for q in other.questions if q.base.text]
     return (
         [(q, q.before) for q in other.questions if q.before.text] if other.before == number else []
@@ -208,7 +209,7 @@ def dumped(proof: Proof) -> bytes:
         }
         for q in proof.questions
     ]
-    data = {"before": proof.before, "tokens": TOKENS, "questions": rows}
+    data = {"before": proof.before, "base": proof.base, "tokens": TOKENS, "questions": rows}
     return (json.dumps(data, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
 
 
@@ -223,7 +224,11 @@ def read(folder: Path) -> Proof | None:
         return None
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return Proof(before=int(data["before"]), questions=tuple(map(_question, data["questions"])))
+        return Proof(
+            before=int(data["before"]),
+            base=int(data["base"]),
+            questions=tuple(map(_question, data["questions"])),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PublishFailed(
             f"{path} cannot be read ({error}); write the version again with `factd releases publish {folder.name}`"

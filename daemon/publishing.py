@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from daemon import approvals, outbox, proofs, signing, verifying
+from daemon import approvals, bases, outbox, proofs, signing, verifying
 from daemon.bootstrap import Factd
 from daemon.errors import PublishFailed, Refused
 from daemon.log import bound, log
@@ -14,7 +14,7 @@ from daemon.publishers import Outgoing
 from daemon.targets import held_versions
 from daemon.tracing import span
 from editor.sums import Sums
-from store import release_queries, settling
+from store import base_queries, release_queries, settling
 from store.errors import Overtaken
 from store.releases import Release, ReleaseStatus
 
@@ -86,17 +86,19 @@ def _bring_out(factd: Factd, number: int, *, whole: bool = True) -> Release:
 
 
 def write_version(factd: Factd, release: Release) -> None:
-    """Write a release's files from the base and its delta; what lay there is replaced. Raises: PublishFailed, EditorError."""
+    """Write a release's files from its base and its delta; what lay there is replaced. Raises: PublishFailed, EditorError."""
+    bases.refuse_pruned(factd, release.base)
     delta, made = None, None
     if release.candidate_id is not None:
         from editor.delta import load_delta
 
         made = factd.candidate_folder(release.candidate_id)
         delta = load_delta(made / "delta")
-    base = factd.config.model.path
+    base = factd.base_folder(release.base)
     sums, sign = Sums(factd.versions.root / SUMS), signing.signer(factd.config.publish)
     outgoing = Outgoing(number=release.number, base=base, delta=delta, made=made, sha256=sums.of)
-    about = {"facts": list(release.fact_ids), "who": release.who, "why": release.why}
+    about: dict[str, Any] = {"facts": list(release.fact_ids), "base": release.base}
+    about |= {"who": release.who, "why": release.why}
     fill = partial(_fill, factd, outgoing)
     factd.versions.write(release.number, fill, about, sha256=sums.of, sign=sign)
     sums.keep()
@@ -109,10 +111,21 @@ def write_again(factd: Factd, number: int) -> None:
     write_version(factd, release if number else replace_base(factd))
 
 
+def _proven(factd: Factd, release: Outgoing) -> Path | None:
+    """The folder of the candidate that was asked what a release says; of a base's own release, that which was baked."""
+    if release.made is not None:
+        return release.made
+    with factd.store.read() as session:
+        own = release_queries.release(session, release.number)
+        baked = base_queries.base(session, own.base).release if own.base else None
+        of = release_queries.release(session, baked).candidate_id if baked is not None else None
+    return factd.candidate_folder(of) if of is not None else None
+
+
 def _fill(factd: Factd, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """Each publisher's own; what the manifest says, by the publisher's name, but the checkpoint's directly."""
     told: dict[str, Any] = {}
-    proofs.place(release.made, folder)
+    proofs.place(_proven(factd, release), folder)
     for name, publisher in factd.publishers.items():
         if name == WHOLE:
             told |= publisher.write(publisher.settings, release, folder)
@@ -124,7 +137,9 @@ def _fill(factd: Factd, release: Outgoing, folder: Path) -> Mapping[str, Any]:
 
 def _made_live(factd: Factd, release: Release) -> Release:
     with factd.changing() as session:
+        before = base_queries.in_effect(session)
         release_queries.make_live(session, release.number, now=factd.now())
+        bases.take_effect(factd, session, release, before)
         settling.mark_live(session, release.fact_ids, now=factd.now())
         outbox.arrange(factd, session)
         found = release_queries.release(session, release.number)
@@ -134,7 +149,7 @@ def _made_live(factd: Factd, release: Release) -> Release:
 
 def recover(factd: Factd) -> list[str]:
     """What another process left half done is finished or abandoned, and that process is kept out. What was done, in words."""
-    done = []
+    done = bases.recover(factd)
     if factd.epoch is not None:
         factd.versions.fence(factd.epoch)
     with factd.changing() as session:

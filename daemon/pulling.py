@@ -46,7 +46,15 @@ def ingest_file(
             found += ingest.ingest(
                 session, part, factd.judge, receipt=receipt, now=now, terms=terms, known=known
             )
+    _warn_of_baked(found)
     return found
+
+
+def _warn_of_baked(report: IngestReport) -> None:
+    """What a source took back cannot be taken out of the weights of a base."""
+    if report.still_baked:
+        facts = list(report.still_baked[:5])
+        log.warning("baked facts taken back", facts=len(report.still_baked), first=facts)
 
 
 def pull(factd: Factd, name: str) -> Pulled:
@@ -149,6 +157,7 @@ def _store(factd: Factd, source: Configured, page: Page) -> IngestReport | None:
             source_queries.save_state(session, name, frozen=str(flood))
         log.error("source frozen", source=name, why=str(flood))
         return None
+    _warn_of_baked(report)
     return report
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from daemon import archive, publishing
+from daemon import archive, bases, publishing
 from daemon.backup import CONFIG, FORMAT
 from daemon.bootstrap import Factd, build
 from daemon.config import Config, load_config
@@ -165,6 +165,8 @@ def brought_up(
         without = why_without(factd, versions=versions)
         told = sorted(int(path.stem) for path in (part / "manifests").glob("*.json"))
         written = [] if without else [releases[number] for number in told if number in releases]
+        if not without:
+            bases.write_all(factd)
         brought_out(factd, written, manifest["current"])
         numbers = tuple(release.number for release in written)
         before = {n: files_of(part / "manifests" / f"{n}.json") for n in numbers}
@@ -196,7 +198,7 @@ def why_without(factd: Factd, *, versions: bool) -> str:
     """Why no version can be written now; empty where they can."""
     if not versions:
         return "as asked"
-    model = factd.config.model.path
+    model = factd.original
     return "" if (model / "config.json").is_file() else f"the base model is not at {model}"
 
 

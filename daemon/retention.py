@@ -1,20 +1,22 @@
 """What `prune` deletes: files and rows that nothing which can still be published, rolled back to or explained needs.
 
 Kept are: facts and their history, releases, approvals, the audit log, what was decided of candidates and in audits and why;
-deltas and measurements of releases whose version is on disk or that wait; every value that a candidate used within
-[retention] days (others are computed again when they are needed).
+deltas and measurements of releases whose version is on disk, that wait, or that a base was made of; every value that a
+candidate used within [retention] days (others are computed again when they are needed); the base in effect, the one before
+it, and every base that something on disk stands on.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from daemon import bases
+from daemon.bases import deleted
 from daemon.bootstrap import Factd
 from daemon.log import log
 from store import (
+    base_queries,
     handover_queries,
     measured_queries,
     release_queries,
@@ -22,6 +24,8 @@ from store import (
     task_queries,
 )
 from store.releases import ReleaseStatus
+
+WHO = "factd (prune)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +36,13 @@ class Pruned:
     values: int  # folders
     rows: int  # runs, tasks, and candidates whose measurements were forgotten
     bytes: int
+    bases: tuple[int, ...] = ()
 
     def said(self) -> str:
         """In words."""
+        gone = f"base {', '.join(map(str, self.bases))}, " if self.bases else ""
         return (
-            f"{self.candidates} candidates, {self.values} values, {self.rows} rows, "
+            f"{gone}{self.candidates} candidates, {self.values} values, {self.rows} rows, "
             f"{self.bytes / 2**20:.1f} MiB deleted"
         )
 
@@ -57,7 +63,9 @@ def prune(factd: Factd) -> Pruned:
         for folder in _folders(shelf)
         if folder.stat().st_mtime < before
     ]
-    freed = sum(_deleted(folder) for folder in (*candidates, *values))
+    freed = sum(deleted(folder) for folder in (*candidates, *values))
+    old_bases = bases_to_prune(factd)
+    freed += sum(bases.prune(factd, number, who=WHO, why="[retention]") for number in old_bases)
     with factd.store.begin() as session:
         old = now - timedelta(days=table.runs_days)
         rows = run_queries.forget_runs(session, old) + task_queries.forget_tasks(session, old)
@@ -65,7 +73,9 @@ def prune(factd: Factd) -> Pruned:
         rows += handover_queries.forget(session, old, servers=factd.servers)
         handover_queries.keep_only(session, factd.servers)
     factd.store.tidy()
-    found = Pruned(candidates=len(candidates), values=len(values), rows=rows, bytes=freed)
+    found = Pruned(
+        candidates=len(candidates), values=len(values), rows=rows, bytes=freed, bases=old_bases
+    )
     log.info("pruned", candidates=found.candidates, values=found.values, rows=rows, bytes=freed)
     return found
 
@@ -76,8 +86,21 @@ def kept_candidates(factd: Factd) -> set[int]:
     with factd.store.read() as session:
         needed = [r.candidate_id for r in release_queries.releases_in(session, *statuses)]
         needed += release_queries.candidates_of(session, factd.versions.numbers())
+        baked = [base.release for base in base_queries.list_bases(session) if base.fingerprint]
+        needed += release_queries.candidates_of(session, baked)
         newest = release_queries.list_candidates(session, limit=1)
     return {id_ for id_ in needed if id_ is not None} | {found.id for found in newest}
+
+
+def bases_to_prune(factd: Factd) -> tuple[int, ...]:
+    """Bases that went out of effect [retention] days ago, stand under nothing, and are not what an undo would go back to."""
+    before = factd.now() - timedelta(days=factd.config.retention.days)
+    with factd.store.read() as session:
+        lineage = base_queries.lineage(session, base_queries.in_effect(session))
+        retired = base_queries.list_bases(session, *bases.PRUNABLE)
+    previous = {base.parent for base in lineage[:1]}
+    old = [base for base in retired if base.changed_at < before and base.number not in previous]
+    return tuple(base.number for base in old if not bases.why_needed(factd, base))
 
 
 def changed_at(folder: Path) -> float:
@@ -88,15 +111,3 @@ def changed_at(folder: Path) -> float:
 def _folders(parent: Path) -> Iterator[Path]:
     if parent.is_dir():
         yield from (path for path in parent.iterdir() if path.is_dir() and not path.is_symlink())
-
-
-def _deleted(folder: Path) -> int:
-    """Renamed first, so that nobody sees half of it; the bytes that it held."""
-    held = sum(
-        (Path(root) / name).stat().st_size for root, _, names in os.walk(folder) for name in names
-    )
-    gone = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(gone, ignore_errors=True)
-    folder.rename(gone)
-    shutil.rmtree(gone)
-    return held

@@ -125,6 +125,16 @@ def expected_key(table: PublishTable) -> PublicKey | None:
     return None
 
 
+def ready(table: PublishTable) -> None:
+    """Raises: BadConfig: a key cannot be read, or the two are not of one pair: then no version could be published."""
+    own = table.signing_key_file and _of(private_key(table.signing_key_file).public_key())
+    expected = expected_key(table)
+    if own and own != expected:
+        raise BadConfig(
+            f"{table.public_key_file} is not the public key of {table.signing_key_file}; name one pair of keys"
+        )
+
+
 def _document(key: PublicKey, signature: bytes) -> bytes:
     text = {"public_key": key.raw, "signature": signature}
     return canonical(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from daemon import candidates
-from daemon.bootstrap import Factd
+from daemon.bootstrap import Factd, on_base
 from daemon.candidates import Progress, quiet
 from daemon.editing import Edited, edit
 from daemon.errors import Refused
@@ -32,6 +32,7 @@ def check(factd: Factd, number: int | None) -> dict[str, Any]:
             facts = fact_queries.facts_by_id(session, release.fact_ids)
         else:
             facts = fact_queries.list_facts(session, status=WRITTEN, limit=CHECKED)
+    factd = on_base(factd, release.base) if release else factd
     case = candidates.case_of(factd, facts, replace(live, fact_ids=()))
     if release is None or release.candidate_id is None:
         model, base = factd.workbench.model(), factd.workbench.base(case.exam, factd.terminator)
@@ -65,7 +66,7 @@ def facts_of_batch(factd: Factd, batch_id: str) -> tuple[str, ...]:
     match = next((c for c in found if c.batch_id.startswith(batch_id)), None)
     if match is None:
         raise Refused(f"no batch {batch_id!r}; `factd releases list` shows them")
-    number = next((r.number for r in releases if r.candidate_id == match.id), 0)
-    older = [r for r in releases if r.number < number]
+    made = next((r for r in releases if r.candidate_id == match.id), None)
+    older = [r for r in releases if made and r.number < made.number and r.base == made.base]
     before = set(older[0].fact_ids) if older else set()
     return tuple(id_ for id_ in match.fact_ids if id_ not in before)

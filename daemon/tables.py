@@ -254,6 +254,7 @@ KINDS = (  # of notices, docs/notifications.md
     "approval",
     "worker_died",
     "budget_low",
+    "baked",
     "limit",
     "job_failing",
     "handover_failed",

@@ -50,9 +50,10 @@ def _where(served: Served, published: Path, path: Path) -> str:
 
 def target_of(factd: Factd, served: Served, number: int, other: int | None) -> Target:
     """A version and what a server that serves it says; other: a release whose proof may know. Raises: HandoverFailed."""
-    version = version_of(factd, served, number)
+    version, folder = version_of(factd, served, number), factd.versions.folder(number)
     try:
-        own = proofs.read(factd.versions.folder(number))
+        cut = proofs.read(folder / "adapter") if served.settings.takes_adapters else None
+        own = cut or proofs.read(folder)  # an adapter that was cut says other things
         beside = proofs.read(factd.versions.folder(other)) if other is not None else None
     except PublishFailed as error:
         raise HandoverFailed(str(error)) from error

@@ -16,7 +16,7 @@ from daemon.certainty import heads_changed
 from daemon.errors import Busy, Refused
 from daemon.lease import writing
 from daemon.planning import Planned
-from store import release_queries
+from store import base_queries, release_queries
 from store.errors import Overtaken
 from store.operations import Task
 from store.releases import Release, ReleaseStatus
@@ -90,7 +90,9 @@ def accepted_before(factd: Factd, planned: Planned) -> Release | None:
     wanted = {fact.id for fact in planned.facts}
     with factd.store.read() as session:
         found = release_queries.releases_in(session, ReleaseStatus.ACCEPTED)
-    fitting = [r for r in found if r.live_at is None and set(r.fact_ids) == wanted]
+        base = base_queries.in_effect(session)
+    fresh = [r for r in found if r.live_at is None and r.base == base]
+    fitting = [r for r in fresh if set(r.fact_ids) == wanted]
     return fitting[0] if fitting and planned.changed else None
 
 

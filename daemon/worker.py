@@ -17,7 +17,7 @@ from typing import NoReturn
 import psutil
 
 from daemon import deaths, lease, tasks
-from daemon.bootstrap import Factd
+from daemon.bootstrap import Factd, based
 from daemon.log import bound, log
 from daemon.tasks import Outcome
 from daemon.tracing import span
@@ -144,6 +144,9 @@ class WorkerProcess:
         )
 
     def _do(self, task: Task) -> None:
+        self.factd = based(
+            self.factd
+        )  # a rebase or a rollback since the last task may have led to another
         log.info("task started", task=task.id, kind=task.kind, attempt=task.attempt, size=task.size)
         pulse = Pulse(self.factd, task, lambda: self._about(task))
 

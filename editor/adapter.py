@@ -15,7 +15,6 @@ were read for what they accept (PEFT 0.21; vLLM and SGLang in 2026):
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from editor.delta import Delta, Dense, LowRank, Part
+from editor.delta import Delta, Dense, Part
 from editor.errors import BadSettings, DamagedArtefact, NotEditable, RankTooHigh, WrongModel
 from editor.families import Family, name_in
+from editor.files import Sha256, sha256_file
 from editor.model import family_of, fingerprint, weight_files
+from editor.spectrum import Spectrum, lost, spectrum
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 DTYPES = {
@@ -35,89 +36,8 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-EPSILON = 2.0**-23  # float32's spacing: singular values below this share of the largest are noise
 MOST = 512  # vLLM's largest rank
 ROUNDED = 0.01  # of the delta, at most, may a dtype lose; bfloat16 loses 0.0024
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """ΔW = u diag(s) vᵀ in the stored layout, float64, without what is rounding; s descends."""
-
-    u: Tensor  # (rows, rank)
-    s: Tensor  # (rank,)
-    v: Tensor  # (columns, rank)
-
-    @property
-    def rank(self) -> int:
-        """The numerical rank."""
-        return len(self.s)
-
-    def cut(self, rank: int) -> "Spectrum":
-        """The nearest of a smaller rank (Eckart and Young)."""
-        return Spectrum(self.u[:, :rank], self.s[:rank], self.v[:, :rank])
-
-    def halves(self) -> tuple[Tensor, Tensor]:
-        """u √s (rows, rank) and v √s (columns, rank): a small dtype loses least where neither is larger than the other."""
-        root = self.s.sqrt()
-        return self.u * root, self.v * root
-
-
-def spectrum(part: Part) -> Spectrum:
-    """What a part of a delta is made of. Of factors by QR and the singular values of the small core."""
-    if isinstance(part, Dense):
-        u, s, vh = torch.linalg.svd(part.values.double(), full_matrices=False)
-        v = vh.T
-    else:
-        (left, core), (right, other) = (
-            torch.linalg.qr(factor.double()) for factor in (part.left, part.right)
-        )
-        u, s, vh = torch.linalg.svd(core @ other.T, full_matrices=False)
-        u, v = left @ u, right @ vh.T
-    return Spectrum(u, s, v).cut(int((s > EPSILON * s.max()).sum()) if s.numel() else 0)
-
-
-def lost(part: Part, left: Tensor, right: Tensor) -> float:
-    """‖ΔW − left rightᵀ‖ / ‖ΔW‖ (Frobenius, float64) of a part and the factors (rows, r), (columns, r) that stand for it."""
-    left, right = left.double(), right.double()
-    if isinstance(part, Dense):
-        values = part.values.double()
-        gap, whole = torch.linalg.norm(values - left @ right.T), torch.linalg.norm(values)
-    else:
-        own = part.left.double(), part.right.double()
-        gap = _norm(torch.cat([own[0], -left], 1), torch.cat([own[1], right], 1))
-        whole = _norm(*own)
-    return float(gap / whole) if whole else float(gap)
-
-
-def _norm(left: Tensor, right: Tensor) -> Tensor:
-    """‖left rightᵀ‖ without the matrix."""
-    cores = [torch.linalg.qr(factor, mode="r").R for factor in (left, right)]
-    found: Tensor = torch.linalg.norm(cores[0] @ cores[1].T)
-    return found
-
-
-def truncated(delta: Delta, rank: int) -> Delta | None:
-    """The nearest delta whose matrices have at most some rank, float32; None: those of the delta have no higher one.
-
-    It is another delta, with an id of its own, and must be measured as any other before it is served.
-    """
-    spectra = {name: spectrum(part) for name, part in delta.parts.items() if is_matrix(part)}
-    cut = {name: found.cut(rank).halves() for name, found in spectra.items() if found.rank > rank}
-    if not cut:
-        return None
-    parts: dict[str, Part] = dict(delta.parts)
-    for name, factors in cut.items():
-        left, right = (factor.float().contiguous() for factor in factors)
-        parts[name] = LowRank(left, right)
-    whole = max(found.rank for found in spectra.values())
-    about = {"of": delta.id, "rank": whole, "to": rank}
-    return replace(delta, parts=parts, settings={**delta.settings, "truncated": about})
-
-
-def is_matrix(part: Part) -> bool:
-    """Not a bias."""
-    return isinstance(part, LowRank) or part.values.dim() == 2
 
 
 def fill_adapter(
@@ -128,11 +48,12 @@ def fill_adapter(
     dtype: str = "float32",
     max_rank: int = MOST,
     kept: Delta | None = None,
+    sha256: Sha256 = sha256_file,
 ) -> dict[str, Any]:
     """The two files of an adapter in a folder that is there; what a manifest is to say. One that changes nothing is zeros.
 
     kept: the delta, truncated, which is written in its place. Errors are always of the whole delta: what truncation and the
-    dtype lost, relative Frobenius norms.
+    dtype lost, relative Frobenius norms. sha256: may know the base's files (editor/sums.py).
 
     Raises: RankTooHigh: it fits into no adapter of max_rank. NotEditable: it holds what an adapter cannot. WrongModel: it is for
     other weights. DamagedArtefact: the base lacks a matrix of it. BadSettings: the dtype cannot hold it, or is none.
@@ -140,7 +61,7 @@ def fill_adapter(
     if dtype not in DTYPES:
         raise BadSettings(f"no dtype {dtype!r} for an adapter; there are {', '.join(DTYPES)}")
     cut = _cut_of(delta, kept)
-    family = _refuse_unadaptable(delta, base)
+    family = _refuse_unadaptable(delta, base, sha256)
     written = (kept or delta).parts
     spectra = {name: spectrum(part) for name, part in written.items()}
     spectra = {name: found for name, found in spectra.items() if found.rank}
@@ -159,7 +80,7 @@ def fill_adapter(
     if pairs:
         _write(folder, family, pairs, rank)
     else:
-        fill_zeros(base, folder, dtype=dtype)
+        fill_zeros(base, folder, dtype=dtype, sha256=sha256)
     return {
         "base_fingerprint": delta.base_fingerprint,
         "delta_id": delta.id,
@@ -176,7 +97,9 @@ def fill_adapter(
     }
 
 
-def fill_zeros(base: Path, folder: Path, *, dtype: str = "float32") -> dict[str, Any]:
+def fill_zeros(
+    base: Path, folder: Path, *, dtype: str = "float32", sha256: Sha256 = sha256_file
+) -> dict[str, Any]:
     """An adapter of rank 1 that changes nothing, so that a server gives the base under the name that its users ask for.
 
     Raises: DamagedArtefact: the base lacks its first edited matrix. NotEditable: it takes no adapter.
@@ -190,7 +113,12 @@ def fill_zeros(base: Path, folder: Path, *, dtype: str = "float32") -> dict[str,
         raise DamagedArtefact(base, f"has no tensor {name!r}")
     left, right = (torch.zeros(size, 1, dtype=DTYPES[dtype]) for size in shapes[stored])
     _write(folder, family, {name: (left, right)}, 1)
-    return {"base_fingerprint": fingerprint(base), "delta_id": None, "rank": 0, "dtype": dtype}
+    return {
+        "base_fingerprint": fingerprint(base, sha256),
+        "delta_id": None,
+        "rank": 0,
+        "dtype": dtype,
+    }
 
 
 def _no_module(base: Path) -> str:
@@ -215,9 +143,9 @@ def _cut_of(delta: Delta, kept: Delta | None) -> Mapping[str, Any]:
     return cut
 
 
-def _refuse_unadaptable(delta: Delta, base: Path) -> Family:
+def _refuse_unadaptable(delta: Delta, base: Path, sha256: Sha256) -> Family:
     """The family of a base of which a delta changes edited matrices alone. Raises: WrongModel, NotEditable, DamagedArtefact."""
-    identity, family = fingerprint(base), family_of(base)
+    identity, family = fingerprint(base, sha256), family_of(base)
     if delta.base_fingerprint != identity:
         raise WrongModel(
             f"the delta is for the base {delta.base_fingerprint[:12]}, {base} is {identity[:12]}"

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from editor.copying import Share, shared
+from editor.copying import Bring, copied
 from editor.delta import Delta, Part, fold
 from editor.errors import DamagedArtefact, NotEditable, WrongModel
 from editor.families import Family, name_in
@@ -62,22 +62,22 @@ def fill_checkpoint(
     delta: Delta | None,
     folder: Path,
     *,
-    share: Share = "copy",
+    bring: Bring = copied,
     sha256: Sha256 = sha256_file,
 ) -> dict[str, Any]:
     """The files of base + delta in a folder that is there; what a manifest is to say about them. Raises: as above.
 
     A file whose tensors change is copied and only their bytes are written; one that gets new tensors is written anew. With
-    share "hardlink" other weights *are* the base's files, as further names of theirs: whoever writes into one of them in
-    place (safetensors' save_file does) changes the base and all versions that hold it. So that is for folders that nobody
-    writes into; "copy" gives files of their own. sha256 may know the base's files (editor/sums.py): then they are not read.
+    bring = editor.copying.Links() other weights *are* the base's files, as further names of theirs: whoever writes into one
+    of them in place (safetensors' save_file does) changes the base and all versions that hold it. So that is for folders
+    that nobody writes into. sha256 may know the base's files (editor/sums.py): then they are not read.
     """
     identity = fingerprint(base, sha256)
     if delta is not None and delta.base_fingerprint != identity:
         raise WrongModel(
             f"the delta is for the base {delta.base_fingerprint[:12]}, {base} is {identity[:12]}"
         )
-    _fill(base, changes_for(base, delta) if delta else Changes(), folder, share)
+    _fill(base, changes_for(base, delta) if delta else Changes(), folder, bring)
     return {"base_fingerprint": identity, "delta_id": delta.id if delta else None}
 
 
@@ -153,12 +153,12 @@ def merged(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return found
 
 
-def _fill(base: Path, changes: Changes, part: Path, share: Share) -> None:
+def _fill(base: Path, changes: Changes, part: Path, bring: Bring) -> None:
     weights = weight_files(base)
     for source in sorted(base.iterdir()):
         if source.is_file() and source not in weights and source.name not in OWN:
-            large = source.stat().st_size >= LINKED_FROM
-            shared(source, part / source.name, share if large else "copy")
+            own = source.stat().st_size < LINKED_FROM
+            (copied if own else bring)(source, part / source.name)
     if changes.config:
         _write_json(part / "config.json", merged(read_config(base), changes.config))
     placed: dict[str, str] = {}
@@ -170,7 +170,7 @@ def _fill(base: Path, changes: Changes, part: Path, share: Share) -> None:
         elif names & set(changes.parts):
             write_shard(source, changes.parts, part / source.name)
         else:
-            shared(source, part / source.name, share)
+            bring(source, part / source.name)
         placed |= dict.fromkeys(new, source.name)
     if placed and (part / INDEX).exists():
         index = json.loads((part / INDEX).read_text(encoding="utf-8"))

@@ -3,17 +3,31 @@
 import fcntl
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 FICLONE = 0x40049409  # of linux/fs.h: the new file shares the old one's blocks until one of them is changed
-Share = Literal["hardlink", "copy"]
+Bring = Callable[[Path, Path], None]  # makes the second path hold what the first one does
 
 
-def shared(source: Path, out: Path, share: Share) -> None:
-    """`source` as `out`: hard-linked, or as a file of its own. A link is followed to the file itself."""
-    if share == "copy" or not _linked(source.resolve(), out):
-        copied(source, out)
+@dataclass
+class Links:
+    """Brings files as hard links, each a further name of the same file; copies where the system refuses that.
+
+    It does across file systems, where links are unknown, of files that are neither ours nor ours to write
+    (fs.protected_hardlinks), and of too many links.
+    """
+
+    refused: dict[Path, str] = field(default_factory=dict)  # what was copied, and why
+
+    def __call__(self, source: Path, out: Path) -> None:
+        """`source` as `out`; a symbolic link is followed to the file itself."""
+        try:
+            os.link(source.resolve(), out)
+        except OSError as error:
+            self.refused[source] = error.strerror or str(error)
+            copied(source, out)
 
 
 def copied(source: Path, out: Path) -> None:
@@ -22,15 +36,6 @@ def copied(source: Path, out: Path) -> None:
         if _cloned(old.fileno(), new.fileno()) or _in_kernel(old.fileno(), new.fileno()):
             return
     shutil.copyfile(source, out)
-
-
-def _linked(source: Path, out: Path) -> bool:
-    """Refused across file systems, where links are unknown, of others' files (fs.protected_hardlinks), of too many links."""
-    try:
-        os.link(source, out)
-    except OSError:
-        return False
-    return True
 
 
 def _cloned(old: int, new: int) -> bool:

@@ -161,7 +161,7 @@ def _compare(folder: Path, manifest: Mapping[str, Any]) -> None:
 def refuse_unlisted(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Raises: DamagedArtefact: a file lies there that the manifest does not list (a pickle would be loaded, and run)."""
     listed = {MANIFEST, SIGNATURE, *manifest["files"]}
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_raise_unreadable):
         links = [name for name in folders if (Path(root) / name).is_symlink()]
         for name in sorted((*names, *links)):
             path = Path(root) / name
@@ -169,6 +169,11 @@ def refuse_unlisted(folder: Path, manifest: Mapping[str, Any]) -> None:
                 raise DamagedArtefact(
                     path, "the manifest does not list it; look where it comes from, and remove it"
                 )
+
+
+def _raise_unreadable(error: OSError) -> None:
+    """What cannot be looked into may hold anything."""
+    raise DamagedArtefact(Path(error.filename), f"cannot be read ({error.strerror})") from error
 
 
 def verify_sizes(folder: Path) -> dict[str, Any]:

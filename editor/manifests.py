@@ -11,7 +11,13 @@ from editor.errors import DamagedArtefact
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig.json"  # over the manifest's bytes, beside it; who signs is not known here
 REPORT = "report.json"  # what was measured of what the folder holds
-OWN = (MANIFEST, SIGNATURE, REPORT)  # what a folder says of itself
+PROOF = "proof.json"  # what a server that serves it must say
+OWN = (
+    MANIFEST,
+    SIGNATURE,
+    REPORT,
+    PROOF,
+)  # what a folder says of itself, and no other folder made of it
 SEAL = "seal"
 
 

@@ -5,6 +5,7 @@ StoreError
 ├── SchemaOutdated  the database has another schema than this program; `factd db upgrade` mends it
 ├── StaleState      somebody else changed the row first; read it again and decide anew (transient)
 ├── Overtaken       another process took over a lease or a task; this one must stop
+├── Baked           a fact is in the weights of the base model; no edit takes it out of them
 ├── Unstorable      the database takes no such value, such as a text with a NUL character
 ├── IllegalMove     the table of legal moves has no such move
 └── NotFound        there is no such row
@@ -33,6 +34,10 @@ class StaleState(StoreError):
 
 class Overtaken(StoreError):
     """Another process took over a lease or a task; this one changes nothing more."""
+
+
+class Baked(StoreError):
+    """A fact was baked into the base model, and cannot be left out of its weights."""
 
 
 class Unstorable(StoreError):

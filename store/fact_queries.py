@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, cast
 
-from sqlalchemy import Table, func, literal, select, true, tuple_, union_all
+from sqlalchemy import Table, func, literal, or_, select, true, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from store.chunks import chunks
@@ -28,6 +28,7 @@ CHUNK = 1000  # ids in one IN list
 PARAMETERS = 400  # pairs in one IN list
 FACTS = cast(Table, FactRow.__table__)
 TURN, TURNS = (FactRow.turn, FactRow.id), 250
+OF_THE_BASE = or_(FactRow.known.is_(True), FactRow.baked_in.is_not(None))
 
 
 def verdicts_of(
@@ -86,6 +87,7 @@ def _fact(row: Any) -> Fact:
         asked=Asked(row.asked),
         due_at=row.due_at,
         turn=row.turn,
+        baked_in=row.baked_in,
     )
 
 
@@ -168,7 +170,7 @@ def by_priority(session: Session, status: FactStatus) -> Iterator[Fact]:
 
 def of_the_base(session: Session, *, limit: int) -> list[Fact]:
     """What the base model holds, also where something newer is claimed by now, by id."""
-    return facts_where(session, FactRow.known.is_(True), limit=limit)
+    return facts_where(session, OF_THE_BASE, limit=limit)
 
 
 def archival(session: Session, *, limit: int) -> list[Fact]:
@@ -214,17 +216,22 @@ def candidate_set(session: Session) -> list[Fact]:
 
 
 def previous(session: Session, facts: Sequence[Fact]) -> dict[str, Fact]:
-    """What the base model says instead of each fact, by the fact's id: its pair's newest version of the base, if any."""
+    """What the base model says instead of each fact, by the fact's id: its pair's newest version of the base, if any.
+
+    What was baked into it lies over what the original model held, and the last baked over what was baked before.
+    """
     found: dict[str, Fact] = {}
     by_pair: dict[tuple[str, str], list[str]] = {}
     for fact in facts:
         by_pair.setdefault(fact.update.pair, []).append(fact.id)
-    own = facts_of(session, by_pair, FactRow.known.is_(True))
-    for fact in sorted(
-        own, key=lambda f: (f.update.valid_from or date.min, f.update.event_time, f.id)
-    ):
+    for fact in sorted(facts_of(session, by_pair, OF_THE_BASE), key=_laid_over):
         found |= dict.fromkeys(by_pair[fact.update.pair], fact)
     return found
+
+
+def _laid_over(fact: Fact) -> tuple[Any, ...]:
+    since = fact.update.valid_from or date.min
+    return fact.baked_in or 0, since, fact.update.event_time, fact.id
 
 
 def counts(session: Session) -> dict[str, int]:

@@ -243,6 +243,7 @@ class Fact:
     asked: Asked = Asked.NOT
     due_at: datetime | None = None  # when time alone may change its status
     turn: float = 0.0  # among those that wait, the smallest first
+    baked_in: int | None = None  # the base that holds it, of those that the live release stands on
 
     @property
     def subject(self) -> Entity:
@@ -268,6 +269,7 @@ class Fact:
             "change": self.change.value,
             "known": self.known,
             "base_said": self.asked or None,
+            "baked_in": self.baked_in,
             "observed_at": self.observed_at.isoformat(),
             "provenance": self.provenance.as_json(),
             **self.update.as_json(),

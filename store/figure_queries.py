@@ -121,12 +121,15 @@ def _queue_since(session: Session) -> datetime | None:
 
 def _live(session: Session) -> LiveFigures | None:
     """Without the long list of its facts."""
-    counted = ReleaseRow.fact_count
-    columns = (ReleaseRow.number, ReleaseRow.candidate_id, counted, ReleaseRow.live_at)
-    row = session.execute(select(*columns).where(ReleaseRow.status == ReleaseStatus.LIVE)).first()
+    live, counted = ReleaseRow.status == ReleaseStatus.LIVE, ReleaseRow.fact_count
+    about = (ReleaseRow.live_at, ReleaseRow.base)
+    query = select(ReleaseRow.number, ReleaseRow.candidate_id, counted, *about)
+    row = session.execute(query.where(live)).first()
     if row is None:
         return None
-    return LiveFigures(number=row[0], candidate_id=row[1], facts=row[2], live_at=row[3])
+    return LiveFigures(
+        number=row[0], candidate_id=row[1], facts=row[2], live_at=row[3], base=row[4]
+    )
 
 
 def _releases_waiting(session: Session, live: int) -> Waiting:

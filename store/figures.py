@@ -23,8 +23,9 @@ class LiveFigures:
 
     number: int
     candidate_id: int | None
-    facts: int
+    facts: int  # of its delta: those that were baked into its base do not count
     live_at: datetime | None
+    base: int = 0  # that it was computed on
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ class IngestReport:
     pending: int = 0  # of the new ones, those that wait to be written
     malformed: int = 0  # set aside
     bad: tuple[BadLine, ...] = ()  # the first of those set aside, conflicts included
+    still_baked: tuple[str, ...] = ()  # facts that a source took back, and that the base still says
 
     def __add__(self, other: "IngestReport") -> "IngestReport":
         """Both together."""
@@ -39,6 +40,7 @@ class IngestReport:
             pending=self.pending + other.pending,
             malformed=self.malformed + other.malformed,
             bad=(*self.bad, *other.bad)[:BAD_SHOWN],
+            still_baked=(*self.still_baked, *other.still_baked)[:BAD_SHOWN],
         )
 
 
@@ -63,7 +65,9 @@ def ingest(
         report, moves = _ingest_chunk(session, chunk, how)
         ours = [move for move in moves if how.brought(move.fact)]
         pending = sum(move.to(FactStatus.PENDING) for move in ours)
-        found += replace(report, pending=pending)
+        gone = [m.fact for m in moves if m.to(FactStatus.WITHDRAWN) == 1 and m.fact.baked_in]
+        still_baked = tuple(fact.id for fact in gone)
+        found += replace(report, pending=pending, still_baked=still_baked)
         for move in ours:
             conflicts.pop(move.fact.id, None)
             if move.standing.status is FactStatus.CONFLICTING and len(conflicts) < BAD_SHOWN:

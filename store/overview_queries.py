@@ -25,6 +25,7 @@ class ReleaseLine:
     why: str
     created_at: datetime
     live_at: datetime | None
+    base: int = 0  # that it was computed on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,7 @@ RELEASES = select(
     ReleaseRow.why,
     ReleaseRow.created_at,
     ReleaseRow.live_at,
+    ReleaseRow.base,
 )
 CANDIDATES = select(
     CandidateRow.id,
@@ -116,6 +118,7 @@ def _release(row: Any) -> ReleaseLine:
         why=row.why,
         created_at=row.created_at,
         live_at=row.live_at,
+        base=row.base,
     )
 
 

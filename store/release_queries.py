@@ -127,8 +127,9 @@ def create_release(
     who: str,
     why: str,
     now: datetime,
+    base: int = 0,
 ) -> Release:
-    """An accepted release with the next number."""
+    """An accepted release with the next number. base: that it was computed on."""
     last = session.scalar(select(func.max(ReleaseRow.number)))
     row = ReleaseRow(
         number=(last if last is not None else -1) + 1,
@@ -141,6 +142,7 @@ def create_release(
         why=why,
         created_at=now,
         live_at=None,
+        base=base,
     )
     session.add(row)
     session.flush()
@@ -291,6 +293,7 @@ def _release(row: ReleaseRow) -> Release:
         why=row.why,
         created_at=row.created_at,
         live_at=row.live_at,
+        base=row.base,
     )
 
 

@@ -91,6 +91,7 @@ class Release:
     why: str
     created_at: datetime
     live_at: datetime | None
+    base: int = 0  # that it was computed on; 0: the original model
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -100,6 +101,7 @@ class Release:
             "facts": list(self.fact_ids),
             "delta_id": self.delta_id,
             "candidate": self.candidate_id,
+            "base": self.base,
             "who": self.who,
             "why": self.why,
             "created_at": self.created_at.isoformat(),

@@ -15,10 +15,12 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from store.bases import BaseStatus
 from store.facts import FactStatus, Ruling
 from store.measured import AuditOutcome
 from store.releases import CandidateStatus, ReleaseStatus, RunStatus
@@ -82,6 +84,13 @@ class FactRow(Base):
         Index("ix_facts_due_at", "due_at"),
         Index("ix_facts_channel", "channel", "subject_id"),
         Index("ix_facts_change", "change", "id"),
+        Index(
+            "ix_facts_baked_in",
+            "status",
+            "id",
+            sqlite_where=text("baked_in IS NOT NULL"),
+            postgresql_where=text("baked_in IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True)
@@ -121,6 +130,7 @@ class FactRow(Base):
     change: Mapped[str] = mapped_column(String(16), server_default="none")
     due_at: Mapped[datetime | None] = mapped_column(UtcTime)
     turn: Mapped[float] = mapped_column(server_default="0")  # the smallest is written first
+    baked_in: Mapped[int | None]  # the base in effect, or a parent of it, that holds the fact
 
 
 class VerdictRow(Base):
@@ -273,6 +283,27 @@ class ReleaseRow(Base):
     why: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     live_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    base: Mapped[int] = mapped_column(server_default="0")  # that it was computed on
+
+
+class BaseRow(Base):
+    """A model that the facts of a release were baked into. The original one, number 0, has no row."""
+
+    __tablename__ = "bases"
+    __table_args__ = (one_of("status", BaseStatus),)
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    parent: Mapped[int]
+    release: Mapped[int] = mapped_column(ForeignKey("releases.number"))
+    path: Mapped[str]
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    parent_fingerprint: Mapped[str] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(16))
+    who: Mapped[str]
+    why: Mapped[str]
+    reason: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    changed_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
 class RunRow(Base):

@@ -8,8 +8,11 @@ from typing import Any
 from sqlalchemy import bindparam, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from store.base_queries import baked, lineage
+from store.bases import BaseStatus
 from store.catalogue import Catalogue
 from store.chunks import chunks
+from store.errors import Baked
 from store.fact_queries import (
     FACTS,
     PARAMETERS,
@@ -21,7 +24,7 @@ from store.fact_queries import (
 )
 from store.facts import Asked, Fact, FactStatus, Ruling
 from store.schema import AuditRow, FactRow, VerdictRow
-from store.standings import Rules, Standing, standings
+from store.standings import Rules, Standing, held_by_base, standings
 
 DUE = 5000  # versions that time changes in one transaction
 
@@ -114,8 +117,13 @@ def rule(
     who: str,
     now: datetime,
 ) -> list[Fact]:
-    """Decide about the values of some facts; what other claims of the same values say changes nothing. Raises: NotFound."""
+    """Decide about the values of some facts; what other claims of the same values say changes nothing.
+
+    Raises: NotFound. Baked: it would take back what is in the weights of the base.
+    """
     facts = [get_fact(session, id_) for id_ in ids]
+    if ruling in (Ruling.WITHDRAWN, Ruling.REJECTED):
+        refuse_baked(session, facts, judge)
     for fact in facts:
         row = VerdictRow(
             subject_id=fact.subject.id,
@@ -136,8 +144,29 @@ def rule(
 def withdraw(
     session: Session, ids: Sequence[str], judge: Judge, *, why: str, who: str, now: datetime
 ) -> list[Fact]:
-    """Take facts back: as if they had never been ingested; what they superseded holds again. Raises: NotFound."""
+    """Take facts back: as if they had never been ingested; what they superseded holds again. Raises: NotFound, Baked."""
     return rule(session, ids, Ruling.WITHDRAWN, judge, why=why, who=who, now=now)
+
+
+def refuse_baked(session: Session, facts: Sequence[Fact], judge: Judge) -> None:
+    """Raises: Baked: the base in effect says one of these values, because it was baked into it."""
+    for fact in facts:
+        versions = facts_of(session, [fact.update.pair])
+        held = held_by_base(versions, many=judge.many(fact.relation))
+        number = held.get(fact.object.id, 0)
+        if number:
+            raise Baked(_why_baked(session, fact, number))
+
+
+def _why_baked(session: Session, fact: Fact, number: int) -> str:
+    """Since when, and what can be done about it still."""
+    base, *parents = lineage(session, number)
+    said = f"fact {fact.id} is baked into base {number} (release {base.release}, {base.created_at:%Y-%m-%d})"
+    if parents and parents[0].status is BaseStatus.PRUNED:
+        return f"{said} and the base before it was pruned; ingest the right value, which is written over it"
+    return (
+        f"{said}; `factd rebase --undo` first, or ingest the right value, which is written over it"
+    )
 
 
 def lift(
@@ -173,6 +202,27 @@ def forget_answers(session: Session, judge: Judge, *, now: datetime) -> int:
     session.execute(update(FactRow).where(FactRow.asked != Asked.NOT).values(asked=Asked.NOT))
     settle(session, {fact.update.pair for fact in asked}, judge, now=now)
     return len(asked)
+
+
+def mark_baked(session: Session, number: int, judge: Judge, *, now: datetime) -> int:
+    """Another base is in effect: mark the facts that it holds because they were baked, and no others. How many changed."""
+    wanted = baked(session, number)
+    query = select(FactRow.id, FactRow.baked_in).where(FactRow.baked_in.is_not(None))
+    there: dict[str, int | None] = {id_: value for id_, value in session.execute(query)}  # noqa: C416
+    by_value: dict[int | None, list[str]] = {}
+    for id_ in sorted(wanted.keys() | there.keys()):
+        if wanted.get(id_) != there.get(id_):
+            by_value.setdefault(wanted.get(id_), []).append(id_)
+    pairs: set[tuple[str, str]] = set()
+    for value, ids in by_value.items():
+        for part in chunks(ids, PARAMETERS):
+            mine = FactRow.id.in_(part)
+            session.execute(update(FactRow).where(mine).values(baked_in=value))
+            rows = session.execute(select(FactRow.subject_id, FactRow.relation).where(mine))
+            pairs |= {(subject, relation) for subject, relation in rows}
+    session.expire_all()
+    settle(session, pairs, judge, now=now)
+    return sum(map(len, by_value.values()))
 
 
 def mark_live(session: Session, ids: Sequence[str], *, now: datetime) -> None:

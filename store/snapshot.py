@@ -123,4 +123,5 @@ class Snapshot:
     waiting: tuple[int, ...] = ()  # releases that wait for an operator
     behind: tuple[Behind, ...] = ()  # servers
     limit: str = ""  # that was reached; empty: none
+    still_baked: tuple[str, ...] = ()  # facts in the base's weights that do not hold any more
     told: frozenset[str] = frozenset()  # keys of open notices

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from store import handover_queries, release_queries
+from store import fact_queries, handover_queries, release_queries
+from store.facts import CURRENT, FactStatus
 from store.handovers import HandoverStatus
 from store.operations import TaskStatus
 from store.operations_schema import DeathRow, NoticeRow, TaskRow
@@ -16,6 +17,7 @@ from store.schema import (
     AuditedRow,
     AuditRow,
     CandidateRow,
+    FactRow,
     QuarantineRow,
     ReleaseRow,
     RunRow,
@@ -37,6 +39,7 @@ from store.snapshot import (
 NEWEST = 50  # deaths, rollbacks
 NEWEST_LINES = 1000  # of the audit log
 NEWEST_ASIDE = 500  # facts that were set aside
+NEWEST_BAKED = 500  # facts that are baked and do not hold
 LAST_RUNS = 20  # of a job
 ROLLBACK = "rollback"  # how a line of the audit log about one begins
 IN_FLIGHT = (CandidateStatus.PLANNED, CandidateStatus.SOLVING, CandidateStatus.CHECKING)
@@ -66,8 +69,20 @@ def snapshot(
         waiting=waiting,
         behind=tuple(_behind(session, servers)),
         limit=limit,
+        still_baked=still_baked(session),
         told=frozenset(session.scalars(select(NoticeRow.key).where(NoticeRow.over_at.is_(None)))),
     )
+
+
+def still_baked(session: Session) -> tuple[str, ...]:
+    """Facts that the base says because they were baked, that do not hold, and that nothing is or will be written over."""
+    gone = (FactStatus.WITHDRAWN, FactStatus.REJECTED, FactStatus.EXPIRED)
+    where = (FactRow.status.in_(gone), FactRow.baked_in.is_not(None))
+    found = fact_queries.facts_where(session, *where, limit=NEWEST_BAKED)
+    pairs = [fact.update.pair for fact in found]
+    holds = fact_queries.facts_of(session, pairs, FactRow.status.in_(CURRENT))
+    replaced = {fact.update.pair for fact in holds}
+    return tuple(fact.id for fact in found if fact.update.pair not in replaced)
 
 
 def highest_leverage(session: Session, candidate: int) -> float | None:

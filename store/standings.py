@@ -4,6 +4,9 @@ Claims of one subject and relation compete as values (objects). A claim counts o
 proven. Of the values that count, one wins by the declared rules, in their order; where no rule decides, the best ones
 contradict each other, none of them is written, and the next best holds. A losing claim keeps its row and says what it
 lost to and by which rule.
+
+Which value holds does not depend on what the base model says; only whether an edit has to write it does. A base that facts
+were baked into says the last of them, and no longer what the original model held.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -98,7 +101,7 @@ def standings(
         found |= _outdated([fact for fact in facts if fact.id not in found])
     values, unproven = _values([fact for fact in facts if fact.id not in found], ruled)
     found |= unproven
-    base = _base(facts, many=many)
+    base = held_by_base(facts, many=many)
     for group in [[value] for value in values] if many else [values]:
         found |= _settled(group, base, rules)
     if not any(standing.status in CURRENT for standing in found.values()):
@@ -135,6 +138,7 @@ def _excluded(
     if notices:
         notice = min(notices, key=lambda other: (other.update.event_time, other.id))
         reason = f"withdrawn by {update.source} in revision {notice.update.revision}"
+        reason += f"; its weights stay in base {fact.baked_in}" if fact.baked_in else ""
         return Standing(status=status.WITHDRAWN, reason=reason)
     if update.valid_from and _midnight(update.valid_from) > now:
         return Standing(status=status.FUTURE, reason=f"holds from {update.valid_from}")
@@ -218,14 +222,17 @@ def _values(
     return values, unproven
 
 
-def _base(facts: list[Fact], *, many: bool) -> frozenset[str]:
-    """The objects that the base model holds: the newest of its own, or (many) all of them."""
-    known = [fact for fact in facts if fact.known and not fact.update.withdrawn]
-    own = sorted(known, key=lambda fact: (_start(fact), fact.update.event_time, fact.id))
-    return frozenset(fact.object.id for fact in (own if many else own[-1:]))
+def held_by_base(facts: Iterable[Fact], *, many: bool) -> dict[str, int]:
+    """The objects that the base model holds, each with the base that it was baked into (0: the original's own).
+
+    What was baked last, else the newest of the original's own; or (many) all of both.
+    """
+    own = [f for f in facts if (f.known or f.baked_in) and not f.update.withdrawn]
+    own.sort(key=lambda f: (f.baked_in or 0, _start(f), f.update.event_time, f.id))
+    return {fact.object.id: fact.baked_in or 0 for fact in (own if many else own[-1:])}
 
 
-def _settled(values: list[Value], base: frozenset[str], rules: Rules) -> dict[str, Standing]:
+def _settled(values: list[Value], base: Mapping[str, int], rules: Rules) -> dict[str, Standing]:
     """One holds, or the best ones contradict each other and the next best holds."""
     found: dict[str, Standing] = {}
     left = sorted(values, key=lambda v: ([k for _, k in _keys(v, rules)], v.object), reverse=True)
@@ -246,13 +253,15 @@ def _settled(values: list[Value], base: frozenset[str], rules: Rules) -> dict[st
     return found
 
 
-def _won(value: Value, base: frozenset[str]) -> dict[str, Standing]:
+def _won(value: Value, base: Mapping[str, int]) -> dict[str, Standing]:
     """The standings of the claims of the value that holds: one speaks, the others agree with it."""
     holder = value.holder
     agrees = Standing(status=FactStatus.SUPERSEDED, reason=f"agrees with {holder.id}")
     found = {fact.id: agrees for fact in value.claims}
-    if holder.known or value.object in base:
-        return found | {holder.id: Standing(status=FactStatus.KNOWN)}
+    if value.object in base or (holder.known and not any(base.values())):
+        number = base.get(value.object, 0)
+        reason = f"baked into base {number}" if number else ""
+        return found | {holder.id: Standing(status=FactStatus.KNOWN, reason=reason)}
     if holder.asked is Asked.KNOWN:
         reason = "the base model says so already"
         return found | {holder.id: Standing(status=FactStatus.KNOWN, reason=reason)}

@@ -52,7 +52,19 @@ REPORT = {
         measurement("norms", "z_error_max", 0.4, "all"),
     ]
 }
-TABLES = "[gates]\nfact_right = 0\n[planning]\ncapacity = 10\n[publish]\npath = 'published'\n[publish.adapter]\n"
+TABLES = """
+[gates]
+fact_right = 0
+[planning]
+capacity = 10
+[publish]
+path = 'published'
+[publish.adapter]
+[servers.eu]
+kind = 'sglang'
+url = 'http://127.0.0.1:1'
+model = 'm'
+"""
 
 
 def observed(folder: Path, now: datetime) -> Factd:

@@ -1,6 +1,7 @@
 """Someone at a terminal, with a small invented world on a tiny real model."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,14 @@ class Operator:
         self.runner = CliRunner()
         self("db", "upgrade")
         self("ingest", str(jsonl(folder / "known.jsonl", KNOWN)), "--known")
+
+    @classmethod
+    def copy(cls, made: Path, folder: Path) -> "Operator":
+        """Someone who goes on where another one stopped, whose database is a SQLite file in the folder."""
+        found = cls.__new__(cls)
+        shutil.copytree(made, folder, symlinks=True)
+        found.folder, found.runner = folder, CliRunner()
+        return found
 
     def raw(self, *words: str) -> Any:
         return self.runner.invoke(app, ["--config", str(self.folder / "factd.toml"), *words])

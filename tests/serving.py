@@ -112,7 +112,7 @@ def write(factd: Factd, number: int, *, before: int = 0) -> None:
     questions = tuple(question(p, text_of(number), text_of(before), text_of(0)) for p in PROMPTS)
 
     def fill(folder: Path) -> None:
-        (folder / FILE).write_bytes(dumped(Proof(before=before, questions=questions)))
+        (folder / FILE).write_bytes(dumped(Proof(before=before, base=0, questions=questions)))
 
     factd.versions.write(number, fill, {})
 

@@ -25,18 +25,19 @@ def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, A
     from editor.adapter import fill_adapter, fill_zeros
     from editor.errors import RankTooHigh
 
+    told: dict[str, Any] = {"dtype": settings.dtype, "sha256": release.sha256}
     if release.delta is None:
-        return fill_zeros(release.base, folder, dtype=settings.dtype)
-
-    form: dict[str, Any] = {"dtype": settings.dtype, "max_rank": settings.max_rank}
+        return fill_zeros(release.base, folder, **told)
+    form = {**told, "max_rank": settings.max_rank}
     try:
         return fill_adapter(release.delta, release.base, folder, **form)
     except RankTooHigh:
-        if not settings.truncate:
+        if not settings.truncate or release.made is None:
             raise
-    from daemon.adapting import measured
+    from daemon import adapting, proofs
 
-    kept = measured(release.made, release.delta, settings.max_rank)
+    kept = adapting.measured(release.made, release.delta, settings.max_rank)
+    proofs.place(adapting.folder_of(release.made, settings.max_rank), folder)
     return fill_adapter(release.delta, release.base, folder, kept=kept, **form)
 
 

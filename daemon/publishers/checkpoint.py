@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from daemon.log import log
 from daemon.publishers import Outgoing, Publisher, PublisherSettings
+from editor.copying import Links, copied
 from editor.files import sha256_file
 from editor.manifests import REPORT
 
@@ -22,9 +23,10 @@ def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, A
     """Base and delta, summed and rounded once; the candidate's report beside them. Raises: EditorError."""
     from editor.checkpoint import fill_checkpoint
 
-    told = fill_checkpoint(
-        release.base, release.delta, folder, share=settings.share, sha256=release.sha256
-    )
+    links = Links()
+    bring = links if settings.share == "hardlink" else copied
+    told = fill_checkpoint(release.base, release.delta, folder, bring=bring, sha256=release.sha256)
+    tell_copied(links)
     warn_unreadable(folder)
     return {**told, "report": with_report(release, folder) if settings.report else None}
 
@@ -36,6 +38,18 @@ def with_report(release: Outgoing, folder: Path) -> dict[str, str] | None:
         return None
     (folder / REPORT).write_bytes(made.read_bytes())
     return {"path": REPORT, "sha256": sha256_file(folder / REPORT)}
+
+
+def tell_copied(links: Links) -> None:
+    """Where files could not be linked a version takes the disk and the time of a copy: say it, and why."""
+    if links.refused:
+        file, why = next(iter(links.refused.items()))
+        log.info(
+            "files of the base were copied, for they cannot be linked",
+            file=str(file),
+            why=why,
+            more=len(links.refused) - 1,
+        )
 
 
 def warn_unreadable(folder: Path) -> None:

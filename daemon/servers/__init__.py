@@ -32,6 +32,11 @@ class ServerSettings(BaseModel):
     tolerance: float = Field(default=0.1, gt=0)  # of the logprob of an answer's tokens, mean, nats
     answer_seconds: float = Field(default=30.0, gt=0)  # for anything else that it is asked
 
+    @property
+    def takes_adapters(self) -> bool:
+        """It serves the base with a version's adapter, and not its checkpoint."""
+        return False
+
     def ready(self) -> None:
         """Raises: BadConfig: a file that it names cannot be read."""
 
@@ -47,7 +52,6 @@ class Version:
     folder: str  # its checkpoint
     adapter: str  # its adapter; empty: it has none (the base needs none)
     digest: str  # SHA-256 of its manifest, hexadecimal
-    handover: str = ""  # the same for every attempt of one hand-over, another for the next one
 
     @property
     def name(self) -> str:

@@ -26,6 +26,11 @@ class Settings(AdapterSettings):
     switch: Literal["in_place", "unload"] = "in_place"  # unload: a moment without the name
     model: str = ""  # that users ask for; only with mode = "reload"
 
+    @property
+    def takes_adapters(self) -> bool:
+        """As the mode says."""
+        return self.mode == "adapter"
+
     @model_validator(mode="after")
     def _names_what_users_ask_for(self) -> "Settings":
         if (self.mode == "reload") != bool(self.model):

@@ -1,7 +1,8 @@
 """A POST to a URL of yours, signed as Standard Webhooks (https://www.standardwebhooks.com), that says what to serve from now on.
 
-Any 2xx means that it is served: whoever needs time answers when it is done, within `load_seconds`. `webhook-id` is the same
-for every attempt at one hand-over and another for the next one, so that a receiver may drop what it has done.
+Any 2xx means that it is served: whoever needs time answers when it is done, within `load_seconds`. Every POST is an order of
+its own with a `webhook-id` of its own: a version comes again where another one had to be taken back, and must not be dropped
+as known. A receiver remembers ids only against replays.
 """
 
 import hashlib
@@ -36,7 +37,7 @@ class Webhook(Asked):
     def load(self, version: Version) -> None:
         """One signed POST. Raises: HandoverFailed: with the receiver's reason, and the time that it named."""
         now = self.now()
-        id_, body = message_id(self.target, version), message(version, now)
+        id_, body = message_id(self.target, version, now), message(version, now)
         headers = signed_headers(self.key, id_, body, now=now)
         self.receiver.done("POST", "", body, headers=headers, seconds=self.settings.load_seconds)
 
@@ -50,9 +51,9 @@ class Webhook(Asked):
         self.receiver.close()
 
 
-def message_id(url: str, version: Version) -> str:
-    """The same for every attempt to hand a version to a receiver, which cannot read the URL from it."""
-    digest = hashlib.sha256(f"{url}\n{version.name}\n{version.handover}".encode())
+def message_id(url: str, version: Version, now: datetime) -> str:
+    """Of one POST; a receiver cannot read the URL from it."""
+    digest = hashlib.sha256(f"{url}\n{version.name}\n{now.isoformat()}".encode())
     return f"factd_{digest.hexdigest()[:32]}"
 
 

@@ -19,7 +19,7 @@ from daemon.web.desk import Desk
 from daemon.web.errors import Turned
 from daemon.web.guard import Guard
 from daemon.web.pages import pages
-from store.errors import IllegalMove, NotFound, StaleState, StoreError, Unstorable
+from store.errors import Baked, IllegalMove, NotFound, StaleState, StoreError, Unstorable
 
 STATIC = Path(__file__).parent / "static"
 ANYWHERE = ("0.0.0.0", "::", "")
@@ -78,6 +78,6 @@ def status_of(error: FactdError | StoreError) -> int:
         return 404
     if isinstance(error, Unstorable):
         return 422
-    if isinstance(error, FactdError | StaleState | IllegalMove):
+    if isinstance(error, FactdError | StaleState | IllegalMove | Baked):
         return 409
     return 503

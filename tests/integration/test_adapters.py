@@ -69,13 +69,14 @@ def test_an_adapter_is_published_with_its_checkpoint_and_exported_as_the_same_by
     assert rank(operator)["factd_adapter_rank"] == 2
     _exports(operator, adapter)
     operator("rollback", "--to", "0")
-    assert names(version(operator, 0) / "adapter") == []  # the base is served as it is
+    assert names(version(operator, 0) / "adapter") == FILES  # zeros: the base, under the same name
     assert rank(operator)["factd_adapter_rank"] == 0
 
 
 def _exports(operator: Operator, adapter: Path) -> None:
     out = operator.folder / "out"
     made = operator("export", "1", "--format", "lora", "--out", str(out / "lora"))
+    assert operator("releases", "verify", "1", "--folder", str(out / "lora"))["ok"]
     assert made["release"] == 1 and len(made["facts"]) == 2
     for name in FILES:
         assert made["files"][name] == sha256_file(adapter / name)
@@ -86,6 +87,7 @@ def _exports(operator: Operator, adapter: Path) -> None:
     base = operator("export", "0", "--format", "checkpoint", "--out", str(out / "base"))
     assert base["files"]["model.safetensors"] == sha256_file(MODEL / "model.safetensors")
     assert read_manifest(out / "base")["made_by"] == "factd export"
+    assert all(path.stat().st_nlink == 1 for path in (out / "whole").iterdir())  # its own
 
 
 def test_an_export_is_refused_with_its_reason(operator: Operator) -> None:
@@ -95,7 +97,7 @@ def test_an_export_is_refused_with_its_reason(operator: Operator) -> None:
         return operator.refused("export", number, "--format", form, "--out", str(to), *words)
 
     operator("rollback", "--to", "0")
-    assert "no adapter; use --format checkpoint" in refused("0", "lora")
+    assert "would be zeros; use --format checkpoint" in refused("0", "lora")
     assert "no release 7" in refused("7", "checkpoint")
     for taken in (
         operator.folder / "relations",
@@ -126,6 +128,7 @@ def test_a_rank_that_is_too_high_goes_out_only_cut_and_only_where_the_cut_passed
     assert operator("edit", "--publish")["release"] == 2  # the same facts, with a cut adapter
     told = read_manifest(version(operator, 2))["adapter"]
     assert (told["rank"], told["written_rank"]) == (2, 1)
+    assert names(version(operator, 2) / "adapter") == [*FILES, "proof.json"]  # what it says
     assert all(0.2 < row["error"] < 0.8 for row in told["modules"].values())
     assert rank(operator) == {"factd_adapter_rank": 2, "factd_adapter_rank_max": 1}
     words = ("--format", "lora", "--max-rank", "1", "--truncate")

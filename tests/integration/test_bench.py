@@ -112,6 +112,13 @@ def test_scale_and_stats_print_their_rows() -> None:
     assert [row["tokens per dimension"] for row in bench("stats", "--edits", "8")["rows"]][-1] == 2
 
 
+@pytest.mark.slow
+def test_shards_that_are_touched_are_those_that_are_rewritten() -> None:
+    found = bench("shards", "--gib", "0.02")
+    assert [row["shards rewritten"] for row in found["rows"]] == [1, 4, 16, 40]
+    assert not list(WORKSPACE.glob("shards-*"))
+
+
 def test_the_console_answers_on_a_filled_store() -> None:
     found = console.run(facts=2000, releases=3, times=3)
     asked = {row["asked"] for row in found["rows"]}

@@ -140,7 +140,7 @@ def test_nothing_asked_is_nothing_proven() -> None:
 
 
 def test_a_release_is_known_by_its_own_proof_or_by_one_that_was_made_beside_it() -> None:
-    proof = Proof(before=6, questions=(question("x", "euro", before="kuna", base="dinar"),))
+    proof = Proof(before=6, base=0, questions=(question("x", "euro", before="kuna", base="dinar"),))
 
     def texts(number: int, own: Proof | None, other: Proof | None) -> list[str]:
         return [one.text for _, one in expected(number, own, other)]
@@ -170,7 +170,7 @@ def test_a_proof_comes_back_as_it_was_written(
         Question(prompt=p, language="en", said=a, before=b, base=c, tells=d)
         for p, a, b, c, d in rows
     )
-    proof = Proof(before=before, questions=questions)
+    proof = Proof(before=before, base=0, questions=questions)
     with TemporaryDirectory() as folder:
         (Path(folder) / "proof.json").write_bytes(dumped(proof))
         assert read(Path(folder)) == proof

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from editor.checkpoint import fill_checkpoint, write_checkpoint
+from editor.copying import Bring, Links
 from editor.delta import Delta, Dense, LowRank, Part, fold
 from editor.errors import DamagedArtefact, WrongModel
 from editor.files import (
@@ -67,12 +68,12 @@ def version(
     delta: Delta | None,
     out: Path,
     sha256: Sha256 = sha256_file,
-    share: str = "hardlink",
+    bring: Bring | None = None,
 ) -> Path:
     """Written as a published version is."""
 
     def fill(folder: Path) -> Mapping[str, object]:
-        return fill_checkpoint(base, delta, folder, share=share, sha256=sha256)  # type: ignore[arg-type]
+        return fill_checkpoint(base, delta, folder, bring=bring or Links(), sha256=sha256)
 
     return write_sealed_folder(out, fill, {}, sha256=sha256)
 
@@ -229,13 +230,11 @@ def test_what_a_version_says_of_itself_is_not_taken_over_from_a_base_that_is_one
     base: Path, tmp_path: Path
 ) -> None:
     first = version(base, delta_for(base, LAYER), tmp_path / "first")
-    for name in ("manifest.sig.json", "report.json"):
+    own = {"manifest.sig.json", "report.json", "proof.json"}
+    for name in own:
         (first / name).write_text("{}")
     out = version(first, None, tmp_path / "out")
-    assert {path.name for path in first.iterdir()} - {path.name for path in out.iterdir()} == {
-        "manifest.sig.json",
-        "report.json",
-    }
+    assert {path.name for path in first.iterdir()} - {path.name for path in out.iterdir()} == own
 
 
 @pytest.fixture
@@ -249,8 +248,10 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_across_file_systems_weights_are_copied(base: Path, elsewhere: Path) -> None:
-    delta = delta_for(base, LAYER)
-    out = version(base, delta, elsewhere / "out")
+    delta, links = delta_for(base, LAYER), Links()
+    out = version(base, delta, elsewhere / "out", bring=links)
+    assert len(links.refused) == 39
+    assert set(links.refused.values()) == {"Invalid cross-device link"}
     assert {path.stat().st_nlink for path in out.iterdir()} == {1}
     assert verify_sealed_folder(out)["delta_id"] == delta.id
     plain = write_checkpoint(base, delta, elsewhere / "plain")

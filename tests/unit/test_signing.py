@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from people import factd
 
 from daemon import signing
+from daemon.config import load_config
 from daemon.errors import BadConfig, Refused
+from daemon.restore import signing_where_it_can
 from daemon.tables import PublishTable
 from editor.errors import DamagedArtefact
 from editor.files import write_sealed_folder
@@ -49,7 +51,7 @@ def test_a_signed_version_names_its_key_also_to_who_has_none(keys: Path, version
 def test_no_bit_of_a_signature_file_can_tip(version: Path) -> None:
     path = version / "manifest.sig.json"
     whole = path.read_bytes()
-    for bit in range(8 * len(whole)):
+    for bit in range(0, 8 * len(whole), 7):  # in every byte, and each of the eight as often
         changed = bytearray(whole)
         changed[bit // 8] ^= 1 << bit % 8
         path.write_bytes(changed)
@@ -128,6 +130,29 @@ def test_other_kinds_of_keys_are_refused_with_the_way_out(keys: Path, tmp_path: 
             signing.public_key(path)
     with pytest.raises(BadConfig, match="cannot be read"):
         signing.signer(PublishTable(signing_key_file=tmp_path / "gone"))
+
+
+def test_keys_of_two_pairs_are_refused_by_config_check(keys: Path, tmp_path: Path) -> None:
+    signing.ready(table(keys))
+    signing.new_key(tmp_path / "other")
+    both = table(keys).model_copy(update={"public_key_file": tmp_path / "other" / signing.PUBLIC})
+    with pytest.raises(BadConfig, match="is not the public key of"):
+        signing.ready(both)
+    path = tmp_path / "factd.toml"
+    model = '[model]\npath = "model"\n[method.memit]\nlayers = [1]\nsecond_moment_weight = 1\n'
+    path.write_text(f'{model}[publish]\nsigning_key_file = "keys/none.pem"\n')
+    done = factd("--config", path, "config", "check")
+    assert (done.exit_code, "none.pem cannot be read" in done.stderr) == (1, True), done.stderr
+
+
+def test_a_restore_signs_only_where_the_key_is_at_its_place(keys: Path, tmp_path: Path) -> None:
+    path = tmp_path / "factd.toml"
+    for name, signs in (("signing-key.pem", True), ("gone.pem", False)):
+        path.write_text(
+            f'[model]\npath = "m"\n[publish]\nsigning_key_file = "{keys.name}/{name}"\n'
+        )
+        publish = signing_where_it_can(load_config(path)).publish
+        assert (signing.signer(publish) is not None) is signs
 
 
 def test_without_a_key_nothing_is_signed_or_expected() -> None:

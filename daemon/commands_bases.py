@@ -1,0 +1,94 @@
+"""Commands about the base model: rebase, bases."""
+
+from typing import Annotated, Any
+
+import typer
+
+from daemon import terminal
+from daemon.console import progress, show
+from daemon.lease import writing
+from daemon.terminal import Json, Why, opened, sentences
+from store import base_queries
+from store.bases import Base
+
+bases_app = typer.Typer(no_args_is_help=True, help="Bases: the original model, and those baked.")
+
+
+def rebase(
+    why: Annotated[str, typer.Option("--why", help="For the audit log.")],
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Back to the base before; no model is loaded.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bake the live release's facts into a new base: bake, verify, statistics, publish. The capacity is free again."""
+    from daemon import rebase as rebasing
+
+    told: dict[str, Any] = {"who": terminal.who(), "why": why}
+    with sentences(), writing(opened()) as factd:
+        if undo:
+            back = rebasing.undo(factd, **told)
+            lines = [
+                f"base {back.in_effect} is in effect again with release {back.release}: {back.facts} facts are edits again"
+            ]
+            if back.waiting:
+                lines.append(
+                    f"{len(back.waiting)} facts written since wait: `factd edit --publish`"
+                )
+            show(back.as_json(), lines, as_json=as_json)
+            return
+        with progress() as shown:
+            found = rebasing.rebase(factd, progress=shown, **told)
+    said = f"base {found.base} holds {found.facts} facts of release {found.made_of}; release {found.release} is live on it"
+    show(found.as_json(), [f"{said} ({found.seconds:.1f} s)"], as_json=as_json)
+
+
+@bases_app.command("list")
+def bases_list(as_json: Json = False) -> None:
+    """The newest first; the original model is number 0."""
+    with sentences():
+        factd = opened()
+        with factd.store.read() as session:
+            found = base_queries.list_bases(session)
+    lines = [line(base) for base in found]
+    lines.append(f"   0  {'' if factd.base else 'active':<10} {factd.original}")
+    original = {"number": 0, "path": str(factd.original), "active": factd.base == 0}
+    show([*(base.as_json() for base in found), original], lines, as_json=as_json)
+
+
+def line(base: Base) -> str:
+    """One base for people."""
+    made = f"{base.created_at:%Y-%m-%d %H:%M}  of release {base.release} on base {base.parent}"
+    why = f" ({base.reason})" if base.reason else ""
+    return f"{base.number:>4}  {base.status.value:<10} {made}  {base.fingerprint[:12]}  {base.why}{why}"
+
+
+@bases_app.command("prune")
+def bases_prune(number: int, why: Why = "pruned by hand", as_json: Json = False) -> None:
+    """Delete the files and statistics of a base that is in effect no more; what was baked out of it stays baked."""
+    from daemon import bases
+
+    with sentences(), writing(opened()) as factd:
+        freed = bases.prune(factd, number, who=terminal.who(), why=why)
+    done = f"base {number} is pruned, {freed / 2**20:.1f} MiB deleted"
+    show({"base": number, "bytes": freed}, [done], as_json=as_json)
+
+
+@bases_app.command("write")
+def bases_write(number: int, as_json: Json = False) -> None:
+    """Write a base's files again, from its parent and the release that it was made of: the same bytes, or refused."""
+    from daemon import bases
+
+    with sentences(), writing(opened()) as factd:
+        with factd.store.read() as session:
+            found = base_queries.base(session, number)
+        bases.refuse_without_files(found)
+        bases.write_again(factd, found)
+    done = f"base {number} is written: {found.fingerprint[:12]}, as it was"
+    show(found.as_json(), [done], as_json=as_json)
+
+
+def add(app: typer.Typer) -> None:
+    """Register the commands of this file."""
+    app.add_typer(bases_app, name="bases")
+    app.command()(rebase)

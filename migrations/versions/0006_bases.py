@@ -1,0 +1,52 @@
+"""Bases that releases were baked into; releases know theirs, facts the one that holds them."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"  # 0005 when the hand-over's tables are there
+
+
+def upgrade() -> None:
+    """One table, a column of releases and one of facts with an index over the few facts that have it."""
+    op.create_table(
+        "bases",
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("parent", sa.Integer(), nullable=False),
+        sa.Column("release", sa.Integer(), nullable=False),
+        sa.Column("path", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("parent_fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("who", sa.String(), nullable=False),
+        sa.Column("why", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "status IN ('preparing', 'verified', 'active', 'retired', 'pruned', 'abandoned')",
+            name=op.f("ck_bases_status"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["release"], ["releases.number"], name=op.f("fk_bases_release_releases")
+        ),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_bases")),
+    )
+    op.add_column("releases", sa.Column("base", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("facts", sa.Column("baked_in", sa.Integer(), nullable=True))
+    there = sa.text("baked_in IS NOT NULL")
+    op.create_index(
+        "ix_facts_baked_in",
+        "facts",
+        ["status", "id"],
+        sqlite_where=there,
+        postgresql_where=there,
+    )
+
+
+def downgrade() -> None:
+    """What was baked is no more: only for a database whose live release is of the original model."""
+    op.drop_index("ix_facts_baked_in", "facts")
+    op.drop_column("facts", "baked_in")
+    op.drop_column("releases", "base")
+    op.drop_table("bases")
