@@ -46,7 +46,7 @@ def key_in(path: Path | None) -> str:
 
 
 class Api:
-    """One server, asked over one connection."""
+    """One server, asked over a connection of its own each time."""
 
     def __init__(self, settings: ServerSettings, url: str, *, key: str = "") -> None:
         self.url, self.seconds = url, settings.answer_seconds

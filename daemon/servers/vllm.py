@@ -75,6 +75,7 @@ class Reload(Single):
         except HandoverFailed:
             with suppress(HandoverFailed):
                 self._read(listed(self.api).get(self.settings.model, ""))
+                self._if_there("/update_weight_version", {"new_version": "default"}, seconds)
             raise
         finally:
             self._if_there("/resume", {}, seconds)
