@@ -39,7 +39,7 @@ config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
 
 @config_app.command("check")
 def config_check(as_json: Json = False) -> None:
-    """Validate the file, the environment, the catalogue, the sources and channels with their secrets, the method's settings."""
+    """Validate the file, environment, catalogue, the method's settings; sources, channels and servers with their secrets."""
     from daemon import signing
 
     with sentences():
@@ -49,6 +49,8 @@ def config_check(as_json: Json = False) -> None:
             source.settings.ready()
         for channel in factd.channels.values():
             channel.settings.ready()
+        for server in factd.servers.values():
+            server.settings.ready()
         signing.ready(factd.config.publish)
         if not (factd.config.model.path / "config.json").is_file():
             raise FactdError(

@@ -112,7 +112,7 @@ def write_again(factd: Factd, number: int) -> None:
 
 
 def _proven(factd: Factd, release: Outgoing) -> Path | None:
-    """The folder of the candidate that was asked what a release says; that of a base's own release is the one it was baked from."""
+    """The folder of the candidate that was asked what a release says; of a base's own release, that which was baked."""
     if release.made is not None:
         return release.made
     with factd.store.read() as session:

@@ -23,6 +23,7 @@ from daemon.sources import Page, Pages, SourceSettings, Tools
 from daemon.tables import NamedTables
 
 S = TypeVar("S", bound=BaseModel)
+ADAPTER = "adapter"  # the publisher whose folder in a version is the version's adapter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,9 @@ def publishers(config: Config) -> dict[str, Written]:
 def servers(config: Config) -> dict[str, Served]:
     """The servers of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
     found = _switched_on(daemon.servers, "servers", config.servers, config.root)
+    for name, (_, own) in found.items():
+        if own.takes_adapters and ADAPTER not in publishers(config):
+            raise BadConfig(f"servers.{name} takes adapters; switch on [publish.{ADAPTER}]")
     return {
         n: Served(name=n, settings=own, connect=module.connect)
         for n, (module, own) in found.items()

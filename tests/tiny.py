@@ -62,9 +62,9 @@ class Tiny:
         for _ in range(tokens):
             row = self.module(ids).logits[0, -1].float().log_softmax(-1)
             best = int(row.argmax())
+            logprobs.append(float(row[best]))  # of the end, too, which is no text: as vLLM does
             if best == self.tokenizer.eos_token_id:
                 break
-            logprobs.append(float(row[best]))
             ids = torch.cat([ids, torch.tensor([[best]])], dim=1)
         return self.tokenizer.decode(ids[0])[start:], logprobs
 

@@ -42,6 +42,11 @@ class Settings(ServerSettings):
             raise ValueError("files are sent from [publish] path itself; leave root out")
         return value
 
+    @property
+    def takes_adapters(self) -> bool:
+        """As the form says."""
+        return self.form == "adapter"
+
     def ready(self) -> None:
         """Raises: BadConfig: the library is not installed, or the token cannot be read."""
         key_in(self.token_file)

@@ -33,6 +33,11 @@ class Settings(ServerSettings):
     form: Literal["checkpoint", "adapter"] = "checkpoint"  # where a version's source points to
     create: bool = False  # the registered model, where it is not there
 
+    @property
+    def takes_adapters(self) -> bool:
+        """As the form says."""
+        return self.form == "adapter"
+
     def ready(self) -> None:
         """Raises: BadConfig: the library is not installed."""
         try:

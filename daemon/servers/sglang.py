@@ -1,7 +1,8 @@
 """SGLang. Whole checkpoints, read from disk while it runs, or adapters (`mode = "adapter"`, `--enable-lora`).
 
-Where reading fails half way it puts back what it had. Its prefix cache forgets with the weights, and an adapter that is
-loaded again under its name is a new one to it. It waits for who is being answered, unless `abort_requests`.
+Its prefix cache forgets with the weights, and an adapter that is loaded again under its name is a new one to it. It waits for
+who is being answered, unless `abort_requests`. Where reading fails it says that it puts back what it had, and reads the new
+path again (0.5.23): only loading the version before does that.
 """
 
 from pathlib import Path

@@ -15,6 +15,7 @@ from store.releases import Flag, RunStatus
 from store.session import Store
 from store.snapshot import (
     Aside,
+    Behind,
     Death,
     Done,
     Ended,
@@ -27,6 +28,18 @@ from store.snapshot import (
 
 TABLE, CAPACITY = NotifyTable(), 100
 HOUR = timedelta(hours=1)
+
+
+def behind(attempts: int, given_up: bool = False) -> Behind:
+    return Behind(
+        server="eu",
+        handover=9,
+        release=3,
+        given_up=given_up,
+        attempts=attempts,
+        error="it answered 500",
+        restored=True,
+    )
 
 
 def rejected(id_: int, hours: float = 3.0) -> dict[str, Any]:
@@ -138,6 +151,9 @@ CASES: list[tuple[str, dict[str, Any], set[str]]] = [
     ),
     ("a baked fact was taken back", {"still_baked": ("f1", "f2")}, {"baked"}),
     ("the day's limit was reached", {"limit": "4 of 4 edits"}, {"limit:2026-11-21"}),
+    ("a server did not take a release", {"behind": (behind(1, True),)}, {"handover_failed:eu:9"}),
+    ("a server goes on failing", {"behind": (behind(3),)}, {"handover_failed:eu:9"}),
+    ("a server failed twice", {"behind": (behind(2),)}, set()),
     ("a job failed twice", runs(F, F), set()),
     ("a job fails", runs(F, F, F, D), {"job_failing:cycle"}),
     ("a job failed and is well again", runs(D, F, F, F), set()),

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from conftest import NOW
 
-from daemon.channels import Message, webhook
 from daemon.config import load_config
 from daemon.registry import channels
+from daemon.signatures import signed_headers, standard_key
 from daemon.tables import KINDS, NotifyTable
 
 TEXT = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
@@ -47,9 +47,7 @@ def is_from_factd(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_example_verifies_what_a_webhook_sends(is_from_factd: Any, tmp_path: Path) -> None:
     secret = "whsec_" + base64.b64encode(b"k" * 32).decode()
     (tmp_path / "secret").write_text(secret)
-    settings = webhook.Settings(kind="webhook", url="https://a", secret_file=tmp_path / "secret")
-    message = Message(id="m", kind="limit", text="x", data={}, first_at=NOW, count=1, over_at=None, host="h")  # fmt: skip
-    headers = webhook.headers(settings, message, b"{}", now=NOW)
+    headers = signed_headers(standard_key(tmp_path / "secret"), "m", b"{}", now=NOW)
     assert is_from_factd(headers, b"{}", secret)
     assert not is_from_factd(headers, b"{} ", secret)
     assert not is_from_factd(headers, b"{}", "whsec_" + base64.b64encode(b"x" * 32).decode())

@@ -17,8 +17,10 @@ from engines import FakeVllm
 from fakes import Asked, Fake, Reply, serving
 from handed import MODEL, PROMPTS, TOKENS, answer
 from pydantic import BaseModel
+from typer.testing import CliRunner
 
 import daemon.servers
+from daemon.cli import app
 from daemon.client import Answer
 from daemon.completions import AskedSettings
 from daemon.config import load_config
@@ -74,7 +76,7 @@ def test_each_kind_has_a_table_and_connects(kind: str) -> None:
 
 def section(kind: str) -> str:
     """What the documentation says about a kind."""
-    for path in sorted((ROOT / "docs").glob("publishing*.md*")):
+    for path in sorted((ROOT / "docs").glob("servers.md")):
         for part in re.split(r"^#{2,4} ", path.read_text(), flags=re.MULTILINE):
             if part.startswith(f"`{kind}`"):
                 return part
@@ -90,7 +92,7 @@ def test_every_key_of_a_kinds_table_is_documented(kind: str) -> None:
 
 
 def test_every_common_key_is_documented_once() -> None:
-    text = "".join(path.read_text() for path in (ROOT / "docs").glob("publishing*.md*"))
+    text = "".join(path.read_text() for path in (ROOT / "docs").glob("servers.md"))
     assert [key for key in ServerSettings.model_fields if f"| `{key}` |" not in text] == []
 
 
@@ -111,7 +113,7 @@ def test_the_example_configuration_of_a_kind_is_one(kind: str, tmp_path: Path) -
 
 def one(table: str, folder: Path) -> Any:
     path = folder / "factd.toml"
-    path.write_text(f'[model]\npath = "model"\n{table}\n')
+    path.write_text(f'[model]\npath = "model"\n[publish.adapter]\n{table}\n')
     (found,) = servers(load_config(path)).values()
     return found
 
@@ -179,6 +181,32 @@ def test_a_file_that_is_not_there_is_found_before_anything_is_handed_over(
     found = one(table, tmp_path)
     with pytest.raises(BadConfig, match=what):
         found.settings.ready()
+
+
+def test_config_check_looks_at_the_files_that_servers_need(tmp_path: Path) -> None:
+    path = tmp_path / "factd.toml"
+    model = f'[model]\npath = "{MODEL}"\n[method.memit]\nlayers = [1]\nsecond_moment_weight = 1\n'
+    path.write_text(model + VLLM + 'api_key_file = "none"\n[publish.adapter]\n')
+    done = CliRunner().invoke(app, ["--config", str(path), "config", "check"])
+    assert (done.exit_code, "none cannot be read" in done.stderr) == (1, True), done.stderr
+    path.write_text(model + VLLM + "[publish.adapter]\n")
+    assert CliRunner().invoke(app, ["--config", str(path), "config", "check"]).exit_code == 0
+
+
+MLFLOW = '[servers.m]\nkind = "mlflow"\nregistry = "sqlite:///x"\nmodel = "m"\n'
+SGLANG = '[servers.s]\nkind = "sglang"\nurl = "http://a"\nmodel = "m"\n'
+
+
+@pytest.mark.parametrize(
+    "table", [VLLM, SGLANG + 'mode = "adapter"\n', MLFLOW + 'form = "adapter"\n']
+)
+def test_a_server_that_takes_adapters_needs_them_published(table: str, tmp_path: Path) -> None:
+    path = tmp_path / "factd.toml"
+    path.write_text(f'[model]\npath = "model"\n{table}')
+    with pytest.raises(BadConfig, match=r"takes adapters; switch on \[publish.adapter\]"):
+        servers(load_config(path))
+    path.write_text(f'[model]\npath = "model"\n{SGLANG}{MLFLOW}')
+    assert set(servers(load_config(path))) == {"m", "s"}
 
 
 def hook(fake: Fake, secret: Path, **more: Any) -> webhook.Webhook:

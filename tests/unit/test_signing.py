@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from people import factd
 
 from daemon import signing
+from daemon.config import load_config
 from daemon.errors import BadConfig, Refused
+from daemon.restore import signing_where_it_can
 from daemon.tables import PublishTable
 from editor.errors import DamagedArtefact
 from editor.files import write_sealed_folder
@@ -141,6 +143,16 @@ def test_keys_of_two_pairs_are_refused_by_config_check(keys: Path, tmp_path: Pat
     path.write_text(f'{model}[publish]\nsigning_key_file = "keys/none.pem"\n')
     done = factd("--config", path, "config", "check")
     assert (done.exit_code, "none.pem cannot be read" in done.stderr) == (1, True), done.stderr
+
+
+def test_a_restore_signs_only_where_the_key_is_at_its_place(keys: Path, tmp_path: Path) -> None:
+    path = tmp_path / "factd.toml"
+    for name, signs in (("signing-key.pem", True), ("gone.pem", False)):
+        path.write_text(
+            f'[model]\npath = "m"\n[publish]\nsigning_key_file = "{keys.name}/{name}"\n'
+        )
+        publish = signing_where_it_can(load_config(path)).publish
+        assert (signing.signer(publish) is not None) is signs
 
 
 def test_without_a_key_nothing_is_signed_or_expected() -> None:
