@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0006"
-down_revision = "0005"  # 0005 when the hand-over's tables are there
+down_revision = "0005"
 
 
 def upgrade() -> None:

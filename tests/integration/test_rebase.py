@@ -339,7 +339,7 @@ def test_releases_of_both_bases_can_be_audited_checked_and_exported(rebased: Ope
         shown = rebased("releases", "show", number)
         assert rebased("check", number)["delta_id"] == shown["delta_id"]
         out = rebased.folder / f"exported-{number}"
-        rebased("export", number, "--out", str(out))
+        rebased("export", number, "--format", "checkpoint", "--out", str(out))
         assert weights(out) == weights(rebased.folder / "published" / "versions" / number)
 
 
