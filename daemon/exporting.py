@@ -12,7 +12,6 @@ from daemon.bootstrap import Factd
 from daemon.errors import PublishFailed, Refused
 from daemon.publishers import Outgoing
 from daemon.publishing import outgoing_of
-from daemon.registry import read
 from editor.errors import DamagedArtefact
 from editor.files import write_sealed_folder
 from editor.manifests import read_manifest
@@ -91,6 +90,8 @@ def source_of(factd: Factd, release: Release, form: Form) -> Outgoing:
 
 
 def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
+    from daemon.registry import read  # what it brings is dear, and every command imports this file
+
     kind = order.form.publisher
     own = order.settings if order.form is Form.LORA else {"share": "copy"}  # nothing of the base
     module, settings = read(daemon.publishers, "export", {"kind": kind, **own})

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
@@ -20,7 +20,6 @@ from daemon.errors import BadConfig, HandoverFailed
 from daemon.handover import Order, Outcome, hand_over
 from daemon.lease import Held, taken
 from daemon.log import bound, carried, log
-from daemon.registry import Served
 from daemon.rollout import Rollout, Standing
 from daemon.servers import Server
 from daemon.targets import name_of, target_of
@@ -29,6 +28,9 @@ from store import handover_queries, lease_queries, release_queries
 from store.errors import NotFound, Overtaken, StaleState
 from store.handovers import Handover, HandoverStatus, ServerState
 from store.releases import Release
+
+if TYPE_CHECKING:
+    from daemon.registry import Served
 
 SIDE_BY_SIDE = 16  # servers
 ROUNDS = 4  # of one turn: canaries, the rest, who goes back, and what they left
@@ -176,7 +178,7 @@ def _standing(
     )
 
 
-def order_of(shift: Shift, served: Served, one: Handover) -> Order:
+def order_of(shift: Shift, served: "Served", one: Handover) -> Order:
     """What a server is told, and what it is told where that fails. Raises: HandoverFailed."""
     factd = shift.factd
     with factd.store.read() as session:

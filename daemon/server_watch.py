@@ -8,16 +8,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from daemon.bootstrap import Factd
 from daemon.errors import BadConfig, HandoverFailed
 from daemon.handover import Target, ask_some
 from daemon.log import carried, log
-from daemon.registry import Served
 from daemon.servers import Report, Server
 from daemon.targets import number_of, target_of
 from store import handover_queries, release_queries
 from store.handovers import ServerState
+
+if TYPE_CHECKING:
+    from daemon.registry import Served
 
 SIDE_BY_SIDE = 16  # servers
 QUESTIONS = 3  # to one that cannot say what it serves
@@ -50,7 +53,7 @@ def look_at_all(factd: Factd, *, stopping: Callable[[], bool]) -> int:
     return strayed
 
 
-def look_at(factd: Factd, served: Served) -> Look:
+def look_at(factd: Factd, served: "Served") -> Look:
     """What a server serves now."""
     server: Server | None = None
     try:
@@ -65,7 +68,7 @@ def look_at(factd: Factd, served: Served) -> Look:
     return Look(report=report, wrong=wrong)
 
 
-def _wrong(factd: Factd, served: Served, server: Server) -> str:
+def _wrong(factd: Factd, served: "Served", server: Server) -> str:
     with factd.store.read() as session:
         state = handover_queries.states(session).get(served.name)
         live = release_queries.live_release(session)

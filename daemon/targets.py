@@ -3,14 +3,17 @@
 import hashlib
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daemon import proofs
 from daemon.bootstrap import Factd
 from daemon.errors import HandoverFailed, PublishFailed
 from daemon.handover import Target
-from daemon.registry import Served
 from daemon.servers import Version, seen_from
 from store import handover_queries
+
+if TYPE_CHECKING:
+    from daemon.registry import Served
 
 
 def name_of(factd: Factd, number: int) -> str:
@@ -26,7 +29,7 @@ def digest_of(factd: Factd, number: int) -> str:
     return hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
-def version_of(factd: Factd, served: Served, number: int) -> Version:
+def version_of(factd: Factd, served: "Served", number: int) -> Version:
     """A version as a server finds it. Raises: HandoverFailed: it does not lie on disk."""
     folder, published = factd.versions.folder(number), factd.config.publish.path
     if not factd.versions.has(number):
@@ -44,11 +47,11 @@ def version_of(factd: Factd, served: Served, number: int) -> Version:
     )
 
 
-def _where(served: Served, published: Path, path: Path) -> str:
+def _where(served: "Served", published: Path, path: Path) -> str:
     return seen_from(served.settings, path.resolve(), published.resolve())
 
 
-def target_of(factd: Factd, served: Served, number: int, other: int | None) -> Target:
+def target_of(factd: Factd, served: "Served", number: int, other: int | None) -> Target:
     """A version and what a server that serves it says; other: a release whose proof may know. Raises: HandoverFailed."""
     version, folder = version_of(factd, served, number), factd.versions.folder(number)
     try:
