@@ -121,8 +121,7 @@ def test_a_release_is_measured_exported_and_written_again(operator: Operator) ->
     out = operator.folder / "exported"
     operator("export", "1", "--out", str(out))
     assert sha256_file(out / "model.safetensors") == operator.published()
-    assert "is there already" in operator.refused("export", "1", "--out", str(out))
-    assert "no format" in operator.refused("export", "1", "--out", "x", "--format", "gguf")
+    assert operator.raw("export", "1", "--out", "x", "--format", "gguf").exit_code == 2
     batch = operator("releases", "show", "1")["batch_id"]
     assert operator("rollback", "--batch", batch[:10])["release"] == 2
     assert operator.published() == sha256_file(GOLDEN / "llama" / "model" / "model.safetensors")
