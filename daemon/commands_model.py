@@ -1,4 +1,4 @@
-"""Commands that need a model (imported when they run): edit, rollback, export, demo."""
+"""Commands that need a model (imported when they run): edit, rollback, demo."""
 
 import json
 import time
@@ -10,7 +10,6 @@ import typer
 from daemon import terminal
 from daemon.commands_servers import handed_over, handover_lines, refuse_failed
 from daemon.console import progress, show
-from daemon.errors import Refused
 from daemon.lease import writing
 from daemon.terminal import Json, Why, opened, sentences
 
@@ -99,39 +98,6 @@ def _roll_back_to(number: int, why: str, started: float, *, as_json: bool) -> No
     refuse_failed(given)
 
 
-def export(
-    number: int,
-    out: Annotated[Path, typer.Option("--out")],
-    format_: Annotated[str, typer.Option("--format", help="checkpoint")] = "checkpoint",
-    as_json: Json = False,
-) -> None:
-    """A release as a complete checkpoint somewhere else."""
-    from store import release_queries
-
-    with sentences():
-        if format_ != "checkpoint":
-            raise Refused(f"no format {format_!r}; there is: checkpoint")
-        if out.exists():
-            raise Refused(f"{out} is there already; name a folder that is not")
-        factd = opened()
-        from editor.checkpoint import write_checkpoint
-        from editor.delta import load_delta
-
-        with factd.store.begin() as session:
-            release = release_queries.release(session, number)
-        folder = factd.candidate_folder(release.candidate_id) if release.candidate_id else None
-        delta = load_delta(folder / "delta") if folder else None
-        write_checkpoint(
-            factd.base_folder(release.base),
-            delta,
-            out,
-            {"release": number, "facts": list(release.fact_ids)},
-        )
-    show(
-        {"release": number, "out": str(out)}, [f"wrote release {number} to {out}"], as_json=as_json
-    )
-
-
 def demo(
     directory: Annotated[
         Path, typer.Option("--dir", help="A folder that is not there yet, or an earlier demo's.")
@@ -152,5 +118,5 @@ def demo(
 
 def add(app: typer.Typer) -> None:
     """Register the commands of this file."""
-    for command in (edit, rollback, export, demo):
+    for command in (edit, rollback, demo):
         app.command()(command)
