@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from daemon import terminal
+from daemon.commands_servers import handed_over, handover_lines, refuse_failed
 from daemon.console import progress, show
 from daemon.lease import writing
 from daemon.terminal import Json, Why, opened, sentences
@@ -25,22 +26,16 @@ def rebase(
     from daemon import rebase as rebasing
 
     told: dict[str, Any] = {"who": terminal.who(), "why": why}
+    found: rebasing.Rebased | rebasing.Undone
     with sentences(), writing(opened()) as factd:
         if undo:
-            back = rebasing.undo(factd, **told)
-            lines = [
-                f"base {back.in_effect} is in effect again with release {back.release}: {back.facts} facts are edits again"
-            ]
-            if back.waiting:
-                lines.append(
-                    f"{len(back.waiting)} facts written since wait: `factd edit --publish`"
-                )
-            show(back.as_json(), lines, as_json=as_json)
-            return
-        with progress() as shown:
-            found = rebasing.rebase(factd, progress=shown, **told)
-    said = f"base {found.base} holds {found.facts} facts of release {found.made_of}; release {found.release} is live on it"
-    show(found.as_json(), [f"{said} ({found.seconds:.1f} s)"], as_json=as_json)
+            found = rebasing.undo(factd, **told)
+        else:
+            with progress() as shown:
+                found = rebasing.rebase(factd, progress=shown, **told)
+        given = handed_over(factd)
+    show(found.as_json(), [*found.lines(), *handover_lines(given)], as_json=as_json)
+    refuse_failed(given)
 
 
 @bases_app.command("list")

@@ -47,6 +47,11 @@ class Rebased:
         """For `--json`."""
         return vars(self)
 
+    def lines(self) -> list[str]:
+        """For people."""
+        held = f"base {self.base} holds {self.facts} facts of release {self.made_of}"
+        return [f"{held}; release {self.release} is live on it ({self.seconds:.1f} s)"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Undone:
@@ -61,6 +66,12 @@ class Undone:
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         return {**vars(self), "waiting": list(self.waiting)}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        live = f"base {self.in_effect} is in effect again with release {self.release}"
+        waiting = f"{len(self.waiting)} facts written since wait: `factd edit --publish`"
+        return [f"{live}: {self.facts} facts are edits again", *[waiting][: len(self.waiting)]]
 
 
 @span("rebase")

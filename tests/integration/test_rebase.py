@@ -117,6 +117,13 @@ def test_a_rebase_serves_the_same_weights_and_frees_the_budget(
     assert "there is nothing to bake" in rebased.refused("rebase", "--why", "again")
 
 
+def test_what_was_done_is_said_to_people(rebased: Operator) -> None:
+    done = rebased.raw("rebase", "--undo", "--why", "test").stdout.splitlines()
+    assert done == ["base 0 is in effect again with release 1: 2 facts are edits again"]
+    listed = rebased.raw("bases", "list").stdout.splitlines()
+    assert [line.split()[:2] for line in listed] == [["1", "retired"], ["0", "active"]]
+
+
 def test_a_baked_fact_says_so(rebased: Operator) -> None:
     fact = the_fact(rebased, "Zoeshost", "Germany")
     shown = rebased("facts", "show", fact)
