@@ -22,7 +22,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon import jobs, lease, systemd
 from daemon.bootstrap import Factd
-from daemon.errors import FactdError
+from daemon.chores import Chores
 from daemon.hooks import hooks
 from daemon.http import Health
 from daemon.log import bound, log
@@ -37,8 +37,6 @@ from store.releases import Run, RunStatus
 
 STALE_SECONDS = 120  # /livez fails when the loop did not turn for so long
 TURN_SECONDS = 0.5
-SERVE_SECONDS = 2  # between looks for what is to be handed to servers
-TELL_SECONDS = 10  # between looks for what people should know
 JUMP_SECONDS = 5  # by which the wall clock may run apart from the monotonic one within a turn
 
 
@@ -82,12 +80,6 @@ class Daemon:
             factd.store, lease_queries.CLOCK, factd.config.lease.seconds, factd.now
         )
         self.held: lease.Held | None = None  # the clock
-        self.told = time.monotonic()  # when people were last told what they should know
-        self.served = (
-            time.monotonic()
-        )  # when it was last looked whether something is to be handed over
-        self.watched = 0.0  # and at what servers serve
-        self.serving = threading.Lock()  # held while something is handed over
         self.last_start: dict[str, float] = {}  # of each job, monotonic
         self.supervisor = Supervisor(factd, config_path, self.metrics.restarts)
         http = factd.config.http
@@ -101,6 +93,7 @@ class Daemon:
             console=console(factd) if factd.config.console.enabled else None,
         )
         self.clock = BackgroundScheduler(timezone=UTC)
+        self.chores = Chores(factd, self.clock, self.stopping.is_set)
         self.jobs = self._jobs()
 
     def _jobs(self) -> Mapping[str, Job]:
@@ -164,8 +157,8 @@ class Daemon:
         try:
             self._see_to_lease()
             self.supervisor.turn(leads=self.leads())
-            self._tell()
-            self._serve()
+            if self.leads():
+                self.chores.turn()
         except StoreError as error:
             log.warning("the loop turned without the database", error=str(error))
 
@@ -179,35 +172,6 @@ class Daemon:
                 self.last_start = dict.fromkeys(self.jobs, time.monotonic())
                 self._look_now()
         self.metrics.leading.set(float(self.leads()))
-
-    def _tell(self) -> None:
-        """Let people know what they should, in a thread of the clock: a channel that is slow holds up nothing."""
-        if self.leads() and time.monotonic() - self.told > TELL_SECONDS:
-            self.told = time.monotonic()
-            self.clock.add_job(self._dispatch, id="notices", replace_existing=True)
-
-    def _dispatch(self) -> None:
-        try:
-            jobs.tell(self.factd, self.stopping.is_set)
-        except StoreError as error:
-            log.warning("nobody was told", error=str(error))
-
-    def _serve(self) -> None:
-        """Bring releases to servers, in a thread of the clock: one that is slow holds up nothing else."""
-        now, table = time.monotonic(), self.factd.config.servers
-        due = now - self.served >= SERVE_SECONDS and not self.serving.locked()
-        if not self.factd.servers or not self.leads() or not due:
-            return
-        watch = now - self.watched > table.watch_seconds
-        self.served, self.watched = now, now if watch else self.watched
-        self.clock.add_job(self._hand_over, id="servers", args=(watch,), replace_existing=True)
-
-    def _hand_over(self, watch: bool) -> None:
-        with self.serving:
-            try:
-                jobs.serve(self.factd, self.stopping.is_set, watch=watch)
-            except (StoreError, FactdError) as error:
-                log.warning("nothing was handed over", error=str(error))
 
     def stop(self) -> None:
         """End the workers, the clock and the server, and give the lease back, in this order."""

@@ -7,7 +7,6 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import AuthResult
 from conftest import NOW
-from fakes import Asked, Fake, Reply, serving
+from fakes import Fake, Reply
 from mails import Postbox, mail_server
 from pydantic import ValidationError
 
@@ -25,7 +24,6 @@ from daemon.errors import BadConfig, NotSent
 from daemon.registry import channels
 from daemon.sources import webhook as receiver
 
-SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 MESSAGE = Message(
     id="factd_1",
     kind="rejected",
@@ -37,26 +35,6 @@ MESSAGE = Message(
     host="host-1",
 )
 LOOPBACK = ("127.0.0.0/8",)
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    (tmp_path / "secret").write_text(SECRET + "\n")
-    return tmp_path / "secret"
-
-
-@pytest.fixture
-def replies() -> list[Reply]:
-    return [Reply(status=204)]
-
-
-@pytest.fixture
-def fake(replies: list[Reply]) -> Iterator[Fake]:
-    def answer(_: Asked) -> Reply:
-        return replies[0]
-
-    with serving(answer) as found:
-        yield found
 
 
 def to(fake: Fake, secret: Path, **more: Any) -> webhook.Settings:

@@ -5,7 +5,6 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import NOW
 from engines import FakeVllm
-from fakes import Asked, Fake, Reply, serving
+from fakes import Fake, Reply
 from handed import MODEL, PROMPTS, TOKENS, answer
 from pydantic import BaseModel
 from typer.testing import CliRunner
@@ -31,30 +30,9 @@ from daemon.servers import Report, ServerSettings, Version, command, webhook
 from daemon.sources import webhook as receiver
 
 ROOT = Path(__file__).resolve().parents[2]
-SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 VERSION = Version(
     number=7, folder="/published/versions/7", adapter="/published/a", digest="ab" * 32
 )
-
-
-@pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    (tmp_path / "secret").write_text(SECRET + "\n")
-    return tmp_path / "secret"
-
-
-@pytest.fixture
-def replies() -> list[Reply]:
-    return [Reply(status=204)]
-
-
-@pytest.fixture
-def fake(replies: list[Reply]) -> Iterator[Fake]:
-    def answer_it(_: Asked) -> Reply:
-        return replies[0]
-
-    with serving(answer_it) as found:
-        yield found
 
 
 KINDS = kinds(daemon.servers)
