@@ -124,6 +124,17 @@ def test_what_was_done_is_said_to_people(rebased: Operator) -> None:
     assert [line.split()[:2] for line in listed] == [["1", "retired"], ["0", "active"]]
 
 
+def test_an_undo_is_handed_over_to_the_servers(rebased: Operator) -> None:
+    told = rebased.folder / "told"
+    shell = f'command = ["sh", "-c", "echo $FACTD_RELEASE >> {told}"]\nunasked = true\n'
+    path = rebased.folder / "factd.toml"
+    path.write_text(path.read_text() + f'\n[servers.it]\nkind = "command"\n{shell}')
+    said = rebased.raw("rebase", "--undo", "--why", "test").stdout
+    assert "release 1     done" in said
+    rebased("releases", "publish", "2")
+    assert told.read_text().split() == ["1", "2"]
+
+
 def test_a_baked_fact_says_so(rebased: Operator) -> None:
     fact = the_fact(rebased, "Zoeshost", "Germany")
     shown = rebased("facts", "show", fact)
