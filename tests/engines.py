@@ -15,7 +15,7 @@ from typing import Any
 
 from engine import FakeEngine, Held
 from fakes import Asked, Reply
-from tiny import Refused, Tiny, error
+from tiny import Refused, error
 
 
 @dataclass
@@ -93,7 +93,7 @@ class FakeVllm(FakeEngine):
         self.gone = not (Path(path) / "config.json").is_file()
         if self.gone:
             raise Refused(500, error(f"Repo id must be in the form 'repo_name': '{path}'"))
-        held = self.taken(self.served_name, path, self.weights, Tiny.load)
+        held = self.taken(self.served_name, path, self.weights, self.first.reloaded)
         with self.lock:
             self.weights = Held(held.model, self.weights.root)  # it does not say what it read
         return {"results": [None]}
@@ -153,7 +153,7 @@ class FakeSglang(FakeEngine):
         if not (path / "config.json").is_file():
             why = {"success": False, "message": f"Failed to get weights iterator: {path}"}
             raise Refused(400, {**why, "num_paused_requests": 0})
-        held = self.taken(self.served_name, str(path), self.weights, Tiny.load)
+        held = self.taken(self.served_name, str(path), self.weights, self.first.reloaded)
         with self.lock:
             self.weights = held
             wrong = held.root != str(path)

@@ -40,6 +40,19 @@ class Tiny:
         module = AutoModelForCausalLM.from_pretrained(folder).eval()
         return cls(module, AutoTokenizer.from_pretrained(folder))
 
+    def reloaded(self, folder: Path) -> "Tiny":
+        """The weights of a checkpoint of this kind, as an engine reads them into its model. Raises: Refused: they do not fit.
+
+        Not by `from_pretrained`: while that makes a model no other thread may make one, and engines are threads here.
+        """
+        made, tensors = copy.deepcopy(self.module), dict[str, torch.Tensor]()
+        for file in sorted(folder.glob("*.safetensors")):
+            tensors |= load_file(file)
+        unfit = made.load_state_dict(tensors, strict=False).unexpected_keys
+        if unfit or not tensors:
+            raise Refused(400, error(f"{folder}: {unfit or 'no weights'}"))
+        return Tiny(made, self.tokenizer)
+
     @cached_property
     def sum(self) -> str:
         """SHA-256 of every weight."""

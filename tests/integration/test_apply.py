@@ -157,6 +157,7 @@ def config(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_tune_writes_settings_that_apply_takes(kept: Kept, tmp_path: Path) -> None:
     wordings = ("The headquarters of {} is in", "{} is based in")
     said = greedy(load_model(MODEL), [wordings[0].format(name) for name in NAMES])
@@ -230,9 +231,14 @@ def test_statistics_are_built_from_a_corpus_and_their_convergence_is_told(tmp_pa
     assert "no such file" in done.stderr
 
 
+OTHERS = [m for m in plugins.names("editor.methods") if m not in ("memat", "memit")]
+QUICK = ("rome", "fine_tuning")  # one of each sort; a process each
+
+
 @pytest.mark.parametrize(
-    "method", [m for m in plugins.names("editor.methods") if m not in ("memat", "memit")]
-)  # these have tests above
+    "method",
+    [pytest.param(m, marks=() if m in QUICK else pytest.mark.slow) for m in OTHERS],
+)
 def test_apply_takes_every_method(method: str, tmp_path: Path) -> None:
     edits = jsonl(tmp_path / "edits.jsonl", [GOOD])
     table = {

@@ -22,6 +22,7 @@ def reference_settings() -> str:
     return text.replace("100000", f"{TOKENS}") + "[method.memit.templates]\n" + short
 
 
+@pytest.mark.slow
 def test_memat_writes_some_languages_and_corrects_heads_in_another(
     kept: Kept, tmp_path: Path
 ) -> None:

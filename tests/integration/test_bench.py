@@ -62,6 +62,7 @@ def test_the_solve_is_resumed_to_the_same_bytes_and_added_to(kept: Kept) -> None
     assert found["peak_mib_above_start"] < found["bound_mib"]
 
 
+@pytest.mark.slow
 def test_the_gpu_script_runs_on_the_cpu_at_a_tiny_size(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
     words = ["--shapes", "tiny", "--device", "cpu", "--edits", "2", "--tokens", "2000"]

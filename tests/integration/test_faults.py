@@ -59,6 +59,7 @@ def live(config: Path) -> int | None:
     return found.number if found else None
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_edit_and_not_what_serves(tmp_path: Path) -> None:
     """While it is full nothing changes and the reason is told; with room again the next tick goes on where this one stopped."""
     with small_disk(tmp_path / "disk", "64m") as disk:

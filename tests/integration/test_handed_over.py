@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import GOLDEN
@@ -122,12 +123,30 @@ def config(operator: Operator, tables: str) -> Path:
     return path
 
 
-@pytest.fixture(params=sorted(KINDS))
-def served(request: pytest.FixtureRequest, world: Operator) -> Iterator[Served]:
+QUICK = ("vllm adapter", "sglang weights")  # those that most people have
+BRIEF = ("old weights", "stale cache", "half loaded", "crash")
+
+
+def cases(hows: Iterable[str]) -> list[Any]:
+    """Every kind and misbehaviour; what is not brief is slow."""
+    return [
+        pytest.param(kind, how, marks=() if kind in QUICK and how in BRIEF else pytest.mark.slow)
+        for kind in KINDS
+        for how in hows
+    ]
+
+
+EVERY_KIND = pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=() if k in QUICK else pytest.mark.slow) for k in KINDS]
+)
+
+
+@pytest.fixture
+def served(kind: str, world: Operator) -> Iterator[Served]:
     """An engine that serves release 1, which was handed to it."""
-    fake: Callable[..., FakeEngine] = FakeVllm if "vllm" in request.param else FakeSglang
+    fake: Callable[..., FakeEngine] = FakeVllm if "vllm" in kind else FakeSglang
     with fake(BASE) as engine:
-        tables = f'\n[servers.it]\nurl = "{engine.url}"\n{KINDS[request.param]}'
+        tables = f'\n[servers.it]\nurl = "{engine.url}"\n{KINDS[kind]}'
         ahead = [timedelta(0)]
         found = open_factd(config(world, tables), now=lambda: datetime.now(UTC) + ahead[0])
         with found.store.begin() as session:
@@ -140,6 +159,7 @@ def served(request: pytest.FixtureRequest, world: Operator) -> Iterator[Served]:
         found.store.close()
 
 
+@EVERY_KIND
 def test_a_release_is_proven_by_the_answers_that_users_get(served: Served) -> None:
     found = served.bring(2)
     assert (found.status, served.says()) == (HandoverStatus.DONE, 2)
@@ -148,7 +168,7 @@ def test_a_release_is_proven_by_the_answers_that_users_get(served: Served) -> No
     assert served.bring(0).status is HandoverStatus.DONE and served.says() is None
 
 
-@pytest.mark.parametrize("how", WRONG)
+@pytest.mark.parametrize(("kind", "how"), cases(WRONG))
 def test_what_is_not_the_release_is_found_and_release_1_serves_again(
     served: Served, how: str
 ) -> None:
@@ -156,9 +176,7 @@ def test_what_is_not_the_release_is_found_and_release_1_serves_again(
     served.bring(2)
     if served.is_right_after_all(how):
         return
-    if (
-        served.is_whole
-    ):  # an engine that goes on doing so cannot be put right; it is tried until it can
+    if served.is_whole:  # one that goes on doing so cannot be put right; it is tried until it can
         served.engine.behave()
         served.ahead[0] = timedelta(hours=1)
         served.turn()
@@ -168,7 +186,7 @@ def test_what_is_not_the_release_is_found_and_release_1_serves_again(
     assert served.turn().status is HandoverStatus.DONE and served.says() == 2
 
 
-@pytest.mark.parametrize("how", [how for how in WRONG if how != "stale cache"])
+@pytest.mark.parametrize(("kind", "how"), cases(h for h in WRONG if h != "stale cache"))
 def test_what_goes_wrong_once_is_put_right_in_the_same_hand_over(served: Served, how: str) -> None:
     served.misbehave(how, times=1)
     served.bring(2)
@@ -176,7 +194,7 @@ def test_what_goes_wrong_once_is_put_right_in_the_same_hand_over(served: Served,
         assert served.says() == 1 and served.newest_of(2).restored is not False
 
 
-@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize(("kind", "how"), cases(BROKEN))
 def test_what_breaks_is_tried_again_and_release_1_serves_meanwhile(
     served: Served, how: str
 ) -> None:
@@ -192,6 +210,7 @@ def test_what_breaks_is_tried_again_and_release_1_serves_meanwhile(
     assert served.turn().status is HandoverStatus.DONE and served.says() == 2
 
 
+@EVERY_KIND
 def test_an_engine_that_was_started_again_is_found_and_mended(served: Served) -> None:
     served.engine.start()
     assert server_watch.look_at_all(served.factd, stopping=lambda: False) == 1

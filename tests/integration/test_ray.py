@@ -115,6 +115,7 @@ def test_values_are_the_same_after_a_worker_was_killed(
     assert torch.equal(values_for(two, batch, chosen, tmp_path / "two"), expected)
 
 
+@pytest.mark.slow
 def test_what_kills_every_worker_is_an_error_and_not_a_loop(two: EditableModel) -> None:
     with pytest.raises(WorkerLost, match="died 3 times"):
         list(done(two, deadly, list(range(8))))

@@ -321,6 +321,7 @@ def test_a_killed_worker_is_replaced_and_its_task_done_by_the_next(
     assert operator("status")["live"]["number"] == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_counts_as_dead_and_comes_back_to_nothing(
     operator: Operator, factd: Factd
 ) -> None:

@@ -111,6 +111,7 @@ def test_head_corrections_act_as_constants_and_are_taken_off_again(
     assert same(before, bits(model))
 
 
+@pytest.mark.slow
 def test_what_was_written_is_read_again_in_a_fresh_process_or_refused_with_the_way_out(
     tmp_path: Path,
 ) -> None:
