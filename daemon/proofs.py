@@ -17,7 +17,7 @@ from daemon.bootstrap import Factd
 from daemon.errors import PublishFailed
 from daemon.render import writable
 from daemon.servers import Completion
-from store import fact_queries
+from store import base_queries, fact_queries, release_queries
 from store.facts import Fact
 
 if TYPE_CHECKING:
@@ -190,6 +190,25 @@ def _wrong(question: Question, said: Said, answer: Completion, *, tolerance: flo
     if not off <= tolerance:
         return f"to {question.prompt!r} it says the same with other probabilities (off by {off:.2f} nats)"
     return ""
+
+
+def made_for(factd: Factd, number: int) -> Path | None:
+    """The folder of the candidate that was asked what a release says; of a base's own release, that which was baked."""
+    with factd.store.read() as session:
+        release = release_queries.release(session, number)
+        if release.candidate_id is None and release.base:
+            release = release_queries.release(
+                session, base_queries.base(session, release.base).release
+            )
+    made = release.candidate_id
+    return factd.candidate_folder(made) if made is not None else None
+
+
+def proof_of(factd: Factd, number: int) -> Proof | None:
+    """What a server that serves a release must say; None: nobody knows. Raises: PublishFailed: its file cannot be read."""
+    found = read(factd.versions.folder(number))
+    made = made_for(factd, number) if found is None else None
+    return read(made) if made is not None else found
 
 
 def place(made: Path | None, folder: Path) -> None:

@@ -117,21 +117,11 @@ def write_again(factd: Factd, number: int) -> None:
     write_version(factd, release if number else replace_base(factd))
 
 
-def _proven(factd: Factd, release: Outgoing) -> Path | None:
-    """The folder of the candidate that was asked what a release says; of a base's own release, that which was baked."""
-    if release.made is not None:
-        return release.made
-    with factd.store.read() as session:
-        own = release_queries.release(session, release.number)
-        baked = base_queries.base(session, own.base).release if own.base else None
-        of = release_queries.release(session, baked).candidate_id if baked is not None else None
-    return factd.candidate_folder(of) if of is not None else None
-
-
 def _fill(factd: Factd, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """Each publisher's own; what the manifest says, by the publisher's name, but the checkpoint's directly."""
     told: dict[str, Any] = {}
-    proofs.place(_proven(factd, release), folder)
+    if getattr(factd.publishers[WHOLE].settings, "report", False):
+        proofs.place(proofs.made_for(factd, release.number), folder)
     for name, publisher in factd.publishers.items():
         if name == WHOLE:
             told |= publisher.write(publisher.settings, release, folder)

@@ -56,8 +56,8 @@ def target_of(factd: Factd, served: "Served", number: int, other: int | None) ->
     version, folder = version_of(factd, served, number), factd.versions.folder(number)
     try:
         cut = proofs.read(folder / "adapter") if served.settings.takes_adapters else None
-        own = cut or proofs.read(folder)  # an adapter that was cut says other things
-        beside = proofs.read(factd.versions.folder(other)) if other is not None else None
+        own = cut or proofs.proof_of(factd, number)  # an adapter that was cut says other things
+        beside = proofs.proof_of(factd, other) if other is not None else None
     except PublishFailed as error:
         raise HandoverFailed(str(error)) from error
     return Target(version=version, wanted=proofs.expected(number, own, beside))

@@ -94,7 +94,11 @@ def _written(
     part = out.with_name(out.name + ".tmp")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    told = fill(part) or {}
+    try:
+        told = fill(part) or {}
+    except Exception:
+        shutil.rmtree(part, ignore_errors=True)  # it may be as large as a model
+        raise
     files = {str(path.relative_to(part)): path for path in sorted(_plain_files(part))}
     sums = {name: sha256(path) for name, path in files.items()}
     sizes = {name: path.stat().st_size for name, path in files.items()}

@@ -16,7 +16,7 @@ class Settings(PublisherSettings):
     """[publish.checkpoint]"""
 
     share: Literal["hardlink", "copy"] = "hardlink"  # what holds no edited tensor, with the base
-    report: bool = True  # with what was measured; it lists questions and answers about each fact
+    report: bool = True  # with what was measured and what a server must say: questions and answers about each fact
 
 
 def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:

@@ -217,6 +217,18 @@ def test_an_engine_that_was_started_again_is_found_and_mended(served: Served) ->
     assert served.turn().status is HandoverStatus.DONE and served.says() == 1
 
 
+def test_a_proof_that_is_not_published_is_known_all_the_same(world: Operator) -> None:
+    factd = open_factd(config(world, "\n[publish.checkpoint]\nreport = false\n"))
+    folder = factd.versions.folder(1)
+    published = proofs.read(folder)
+    publishing.write_again(factd, 1)
+    assert not (folder / proofs.FILE).exists() and not (folder / "report.json").exists()
+    assert proofs.proof_of(factd, 1) == published and published is not None
+    factd.store.close()
+    world("releases", "write", "1")
+    assert proofs.read(folder) == published
+
+
 def test_a_rollback_brings_three_servers_back_in_one_command(world: Operator) -> None:
     with ExitStack() as stack:
         engines = [stack.enter_context(fake(BASE)) for fake in (FakeVllm, FakeVllm, FakeSglang)]

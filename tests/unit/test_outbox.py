@@ -1,14 +1,17 @@
 """Hand-overs are rows: made with the release, tried until they succeed, in order, by one process at a time, on both databases."""
 
+import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 from conftest import Clock, Maker
 from serving import Engine, accept, publish, serve
 
 from daemon import canaries, notices, outbox, publishing, server_watch
 from daemon.bootstrap import Factd
+from daemon.chores import Chores
 from daemon.errors import Busy
 from daemon.lease import taken
 from daemon.server_check import check
@@ -365,3 +368,25 @@ def test_an_accepted_release_is_nobody_s_yet(both: Factd) -> None:
     accept(both, both.now())
     outbox.turn(both)
     assert rows(both) == ["eu 0 done", "us 0 done"]
+
+
+def test_the_loop_hands_over_in_a_thread_of_its_clock(both: Factd, eu: Engine) -> None:
+    clock = BackgroundScheduler(timezone=UTC)
+    clock.start()
+    chores = Chores(both, clock, lambda: False)
+    publish(both)
+    chores.served -= 10  # seconds
+    chores.turn()
+    until = time.monotonic() + 20
+    while serves(eu) != 1 and time.monotonic() < until:
+        time.sleep(0.05)
+    clock.shutdown(wait=True)
+    assert serves(eu) == 1 and not chores.serving.locked()
+
+
+def test_what_somebody_else_hands_over_is_left_to_them(both: Factd, eu: Engine) -> None:
+    publish(both)
+    held = taken(both, lease_queries.SERVERS)
+    Chores(both, BackgroundScheduler(timezone=UTC), lambda: False).serve(watch=False)
+    assert serves(eu) == 0
+    held.give_back()
