@@ -53,6 +53,7 @@ def test_probes_are_answered_as_by_the_plain_way() -> None:
     assert 0.3 < ours["in the model"] <= 1.0
 
 
+@pytest.mark.slow
 def test_the_solve_is_resumed_to_the_same_bytes_and_added_to(kept: Kept) -> None:
     kept.moments(WORKSPACE, paths.MODEL, tokens=8000)
     found = bench("solve", "--rows", "100", "--tokens", "8000")

@@ -143,6 +143,7 @@ def test_keeping_rows_hold_their_answers_closer(model: EditableModel) -> None:
     assert not torch.equal(free, held)
 
 
+@pytest.mark.slow
 def test_checkpoints_read_in_a_fresh_process_say_what_the_models_in_memory_said(
     workspace: Path, tmp_path: Path
 ) -> None:

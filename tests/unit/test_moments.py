@@ -176,6 +176,7 @@ def test_a_line_that_is_no_text_is_named(model: EditableModel, tmp_path: Path) -
         list(Corpus((File(tmp_path / "b.txt"),)).batches(model, 0))
 
 
+@pytest.mark.slow
 def test_a_larger_sample_changes_the_edit_less(model: EditableModel, tmp_path: Path) -> None:
     case = json.loads((GOLDEN / "llama" / "case.json").read_text())
     settings = memit.Settings(

@@ -95,6 +95,7 @@ def test_tracing_finds_what_the_noise_took_and_restoring_everything_brings_it_ba
         trace(model, [replace(facts[0], target_true=None)])
 
 
+@pytest.mark.slow
 def test_tuning_writes_settings_that_memit_takes(
     model: EditableModel, kept: Kept, tmp_path: Path
 ) -> None:
