@@ -7,6 +7,7 @@ tell the candidate from the live release come first. The file lies in the versio
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +102,8 @@ def record(factd: Factd, case: "Case", delta: "Delta", folder: Path) -> Proof:
         with applied(model, load_delta(factd.candidate_folder(live.candidate_id) / "delta")):
             before = said()
     asked = [_asked(*rows) for rows in zip(prompts, now, before, base, strict=True) if rows[1].text]
-    best = sorted(asked, key=_worth, reverse=True)[: factd.config.servers.probes]
-    found = Proof(before=live.number, base=live.base, questions=tuple(best))
+    best = best_of(asked, factd.config.servers.probes)
+    found = Proof(before=live.number, base=live.base, questions=best)
     write_file(folder / FILE, dumped(found))
     return found
 
@@ -120,6 +121,16 @@ def _asked(
         base=said[2],
         tells=tells,
     )
+
+
+def best_of(asked: Sequence[Question], count: int) -> tuple[Question, ...]:
+    """The questions that tell most, of every language the best first: those that tell before any that do not."""
+    ranked: dict[str, int] = Counter()
+    order = []
+    for question in sorted(asked, key=_worth, reverse=True):
+        order.append((not question.tells, ranked[question.language], question))
+        ranked[question.language] += 1
+    return tuple(one[2] for one in sorted(order, key=lambda one: one[:2])[:count])
 
 
 def _worth(question: Question) -> tuple[bool, bool, float]:

@@ -1,5 +1,6 @@
 """A hand-over ends with the new version proven, or with the one before; what a server says is compared, never believed."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from serving import PROMPTS, Engine, question, said, text_of
 
 from daemon.handover import Order, Outcome, Target, hand_over
-from daemon.proofs import Proof, Question, Said, compare, dumped, expected, read
+from daemon.proofs import Proof, Question, Said, best_of, compare, dumped, expected, read
 from daemon.servers import Completion, Version
 from store.errors import Overtaken
 
@@ -149,6 +150,23 @@ def test_a_release_is_known_by_its_own_proof_or_by_one_that_was_made_beside_it()
     assert texts(6, None, proof) == ["kuna"]
     assert texts(0, None, proof) == ["dinar"]
     assert texts(5, None, proof) == [] and texts(0, None, None) == []
+
+
+def test_questions_that_tell_come_first_and_of_every_language_some() -> None:
+    def asked(language: str, far: float, tells: bool) -> Question:
+        one = question(f"{language} {far}", "euro")
+        return replace(one, language=language, said=said("euro", -far), tells=tells)
+
+    pool = [asked("en", far, True) for far in (9, 8, 7)] + [asked("ca", 1, True)]
+    pool += [asked("es", 9, False)]
+    found = best_of(pool, 4)
+    assert [(q.language, q.tells) for q in found] == [
+        ("en", True),
+        ("ca", True),
+        ("en", True),
+        ("en", True),
+    ]
+    assert [q.prompt for q in best_of(pool, 9)][-1] == "es 9"
 
 
 texts = st.text(max_size=20)
