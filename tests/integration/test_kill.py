@@ -124,7 +124,7 @@ def config(folder: Path, url: str, feed: str) -> Path:
 @pytest.mark.parametrize(
     ("count", "kills"),
     [
-        pytest.param(1_000, 2, id="few"),
+        pytest.param(2_000, 3, id="few"),
         pytest.param(20_000, 50, id="fifty", marks=pytest.mark.slow),
     ],
 )
