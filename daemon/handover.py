@@ -38,6 +38,7 @@ class Outcome:
     transient: bool = False  # the same may succeed later
     retry_seconds: float | None = None  # the server's own wish
     restored: bool | None = None  # the version before serves; None: it was never away
+    back: Version | None = None  # the version before, where it was loaded again
     asked: int = 0  # questions, after it was loaded
     report: Report | None = None  # what the server says in the end
 
@@ -57,29 +58,36 @@ def hand_over(server: Server, order: Order) -> Outcome:
     try:
         server.report()
     except HandoverFailed as error:
-        return _failed(error, restored=None)  # nothing was done to one that does not even answer
+        return _failed(
+            error, order, restored=None
+        )  # nothing was done to one that does not even answer
     try:
         warm_up(server, order)
         if server.stages and order.to.wanted:
             _staged(server, order)
     except HandoverFailed as error:
-        same = still_serves(server, order)
-        return _failed(error, restored=None if same else restored(server, order))
+        return _failed(error, order, restored=_kept(server, order))
     try:
         asked, report = _served(server, order.to, order)
     except HandoverFailed as error:
-        return _failed(error, restored=restored(server, order))
-    _drop(server, order, report)
+        return _failed(error, order, restored=restored(server, order))
+    _drop(server, order)
     return Outcome(done=True, asked=asked, report=report)
 
 
-def _failed(error: HandoverFailed, *, restored: bool | None) -> Outcome:
+def _kept(server: Server, order: Order) -> bool | None:
+    """None where users get what they got; else whether it was restored."""
+    return None if still_serves(server, order) else restored(server, order)
+
+
+def _failed(error: HandoverFailed, order: Order, *, restored: bool | None) -> Outcome:
     return Outcome(
         done=False,
         why=str(error),
         transient=error.transient,
         retry_seconds=error.retry_seconds,
         restored=restored,
+        back=order.back.version if restored and order.back else None,
     )
 
 
@@ -193,7 +201,7 @@ def restored(server: Server, order: Order) -> bool:
     return True
 
 
-def _drop(server: Server, order: Order, report: Report) -> None:
+def _drop(server: Server, order: Order) -> None:
     """What users do not get any more; that it stays in the server's memory is no failure."""
     if order.back is not None and order.back.version.name != order.to.version.name:
         _quietly(server.drop, order.back.version)

@@ -22,7 +22,7 @@ from daemon.lease import Held, taken
 from daemon.log import bound, carried, log
 from daemon.rollout import Rollout, Standing
 from daemon.servers import Server
-from daemon.targets import name_of, target_of
+from daemon.targets import name_of, served_named, target_of
 from daemon.tracing import span
 from store import handover_queries, lease_queries, release_queries
 from store.errors import NotFound, Overtaken, StaleState
@@ -184,11 +184,8 @@ def order_of(shift: Shift, served: "Served", one: Handover) -> Order:
     with factd.store.read() as session:
         state = handover_queries.states(session).get(one.server)
         before = handover_queries.last_done(session, one.server, but=one.release)
-    last = state.release if state and state.release is not None else None
-    last = last if last != one.release else None
-    if last is None and before is not None:
-        last = before.release
-    number = last if last is not None else 0
+    known = state.release if state and state.release != one.release else None
+    number = known if known is not None else before.release if before else 0
     back = None
     if number != one.release and factd.versions.has(number):
         back = target_of(factd, served, number, one.release)
@@ -260,13 +257,12 @@ def _state(factd: Factd, session: Session, one: Handover, outcome: Outcome) -> S
         return replace(
             old, release=one.release, version=version, loaded=loaded, seen_at=factd.now(), error=""
         )
-    known = outcome.restored is not False
-    return replace(
-        old,
-        release=old.release if known else None,
-        version=old.version if known else "",
-        error=outcome.why,
-    )
+    if outcome.back is not None:
+        back = outcome.back
+        return replace(old, release=back.number, version=back.name, error=outcome.why)
+    if outcome.restored is False:
+        return replace(old, release=None, version="", error=outcome.why)
+    return replace(old, error=outcome.why)
 
 
 def wait_seconds(attempts: int, wish: float | None = None) -> float:
@@ -277,10 +273,7 @@ def wait_seconds(attempts: int, wish: float | None = None) -> float:
 
 def retry(factd: Factd, name: str, *, who: str, why: str) -> Handover:
     """Give a server the live release again, whatever came of it before. Raises: NotFound."""
-    if name not in factd.servers:
-        raise NotFound(
-            f"no server {name!r}; the configuration has: {', '.join(factd.servers) or 'none'}"
-        )
+    served_named(factd, name)
     with factd.store.begin() as session:
         live = release_queries.live_release(session)
         if live is None:

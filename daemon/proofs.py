@@ -64,11 +64,6 @@ class Proof:
     base: int  # the base that it was made on; 0: the original model
     questions: tuple[Question, ...]
 
-    @property
-    def prompts(self) -> tuple[str, ...]:
-        """What a server is asked."""
-        return tuple(question.prompt for question in self.questions)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
@@ -261,7 +256,7 @@ def read(folder: Path) -> Proof | None:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PublishFailed(
-            f"{path} cannot be read ({error}); write the version again with `factd releases publish {folder.name}`"
+            f"{path} cannot be read ({error}); write the version again with `factd releases write`, or restore it from a backup"
         ) from error
 
 

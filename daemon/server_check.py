@@ -4,17 +4,14 @@ from typing import Any
 
 from daemon.bootstrap import Factd
 from daemon.handover import ask_some
-from daemon.targets import target_of
+from daemon.targets import served_named, target_of
 from store import handover_queries, release_queries
 from store.errors import NotFound
 
 
 def check(factd: Factd, name: str) -> dict[str, Any]:
     """What a server serves beside the live release. Raises: NotFound; HandoverFailed: it does not answer."""
-    served = factd.servers.get(name)
-    if served is None:
-        known = ", ".join(factd.servers) or "none"
-        raise NotFound(f"no server {name!r}; the configuration has: {known}")
+    served = served_named(factd, name)
     with factd.store.read() as session:
         live = release_queries.live_release(session)
         before = handover_queries.last_done(session, name, but=live.number if live else None)

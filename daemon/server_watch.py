@@ -40,9 +40,7 @@ def look_at_all(factd: Factd, *, stopping: Callable[[], bool]) -> int:
     with factd.store.read() as session:
         busy = {one.server for one in handover_queries.open_handovers(session)}
         states = handover_queries.states(session)
-    idle = [
-        factd.servers[n] for n, s in states.items() if n in factd.servers and n not in busy and s
-    ]
+    idle = [served for name, served in factd.servers.items() if name in states.keys() - busy]
     if not idle or stopping():
         return 0
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="watch") as pool:

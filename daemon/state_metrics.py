@@ -21,7 +21,7 @@ from daemon.log import log
 from daemon.metrics_setup import CAUSES, LEASES, STEPS, TASK_KINDS, Setup, cause_of
 from store import figure_queries, release_queries
 from store.errors import StoreError
-from store.figures import Figures
+from store.figures import Figures, ServerFigures
 from store.measured import AuditOutcome
 from store.operations import DispatchStatus, TaskStatus
 from store.releases import CandidateStatus
@@ -192,23 +192,40 @@ def _of_sources(found: Figures) -> Iterator[Metric]:
     yield labelled("factd_source_last_success_timestamp_seconds", text, "source", at)
 
 
+SERVERS: tuple[tuple[str, str, Callable[[ServerFigures], float]], ...] = (
+    (
+        "release",
+        "The release that a server serves; -1: not known.",
+        lambda one: -1.0 if one.release is None else one.release,
+    ),
+    (
+        "behind_since_timestamp_seconds",
+        "Since when a server does not serve the live release; 0: it does.",
+        lambda one: stamp(one.behind_since),
+    ),
+    (
+        "seen_timestamp_seconds",
+        "When a server last answered; 0: never.",
+        lambda one: stamp(one.seen_at),
+    ),
+    (
+        "handover_failed",
+        "1 where the last hand-over to a server was given up.",
+        lambda one: one.failed,
+    ),
+    (
+        "handover_attempts",
+        "Attempts at the hand-over that is under way; 0: none is.",
+        lambda one: one.attempts,
+    ),
+)
+
+
 def _of_servers(found: Figures) -> Iterator[Metric]:
     rows = found.servers
-    release = {one.name: -1.0 if one.release is None else float(one.release) for one in rows}
-    text = "The release that a server serves; -1: not known."
-    yield labelled("factd_server_release", text, "server", release)
-    behind = {one.name: stamp(one.behind_since) for one in rows}
-    text = "Since when a server does not serve the live release; 0: it does."
-    yield labelled("factd_server_behind_since_timestamp_seconds", text, "server", behind)
-    seen = {one.name: stamp(one.seen_at) for one in rows}
-    text = "When a server last answered; 0: never."
-    yield labelled("factd_server_seen_timestamp_seconds", text, "server", seen)
-    failed = {one.name: float(one.failed) for one in rows}
-    text = "1 where the last hand-over to a server was given up."
-    yield labelled("factd_server_handover_failed", text, "server", failed)
-    attempts = {one.name: float(one.attempts) for one in rows}
-    text = "Attempts at the hand-over that is under way; 0: none is."
-    yield labelled("factd_server_handover_attempts", text, "server", attempts)
+    for name, text, value in SERVERS:
+        values = {one.name: float(value(one)) for one in rows}
+        yield labelled(f"factd_server_{name}", text, "server", values)
     text = "Hand-overs of releases to a server."
     handovers = GaugeMetricFamily("factd_handovers", text, labels=["server", "status"])
     for one in rows:

@@ -11,9 +11,18 @@ from daemon.errors import HandoverFailed, PublishFailed
 from daemon.handover import Target
 from daemon.servers import Version, seen_from
 from store import handover_queries
+from store.errors import NotFound
 
 if TYPE_CHECKING:
     from daemon.registry import Served
+
+
+def served_named(factd: Factd, name: str) -> "Served":
+    """A configured server. Raises: NotFound."""
+    if name not in factd.servers:
+        known = ", ".join(factd.servers) or "none"
+        raise NotFound(f"no server {name!r}; the configuration has: {known}")
+    return factd.servers[name]
 
 
 def name_of(factd: Factd, number: int) -> str:
@@ -34,7 +43,7 @@ def version_of(factd: Factd, served: "Served", number: int) -> Version:
     folder, published = factd.versions.folder(number), factd.config.publish.path
     if not factd.versions.has(number):
         raise HandoverFailed(
-            f"version {number} is not on disk; write it again with `factd releases publish {number}`"
+            f"version {number} is not on disk; `factd releases write {number}` writes it again"
         )
     adapter = folder / "adapter"
     there = (adapter / "adapter_config.json").is_file()

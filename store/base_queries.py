@@ -8,8 +8,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from store.bases import BASE_MOVES, FOLDER, Base, BaseStatus
+from store.changes import swapped
 from store.errors import NotFound
-from store.release_queries import swapped
 from store.releases import Release, ReleaseStatus, check_move
 from store.schema import BaseRow, ReleaseRow
 

@@ -4,12 +4,13 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from store.errors import StaleState
-from store.handovers import OPEN, Handover, HandoverStatus, ServerState, check_handover_move
+from store.changes import changed, swapped
+from store.handovers import HANDOVER_MOVES, OPEN, Handover, HandoverStatus, ServerState
 from store.operations_schema import HandoverRow, ServerRow
+from store.releases import check_move
 
 LONGEST_TEXT = 1000  # characters of an error that are kept
 CUT_SHORT = "the process that handed it over ended"
@@ -39,7 +40,7 @@ def move(
     session: Session, seen: Handover, after: HandoverStatus, *, now: datetime, **values: Any
 ) -> None:
     """Change a status. Raises: IllegalMove; StaleState: somebody else was faster."""
-    check_handover_move(seen.status, after)
+    check_move(HANDOVER_MOVES, seen.status, after)
     where = (
         HandoverRow.id == seen.id,
         HandoverRow.status == seen.status,
@@ -48,9 +49,7 @@ def move(
     if "error" in values:
         values["error"] = values["error"][:LONGEST_TEXT]
     query = update(HandoverRow).where(*where).values(status=after, changed_at=now, **values)
-    done = session.execute(query)
-    if not isinstance(done, CursorResult) or done.rowcount != 1:
-        raise StaleState(f"hand-over {seen.id} is not {seen.status} any more; read it again")
+    swapped(session.execute(query), f"hand-over {seen.id} is no longer {seen.status}")
 
 
 def start(session: Session, seen: Handover, *, now: datetime) -> Handover:
@@ -64,7 +63,7 @@ def put_back(session: Session, *, now: datetime) -> int:
     values = {"status": HandoverStatus.WAITING, "changed_at": now, "error": CUT_SHORT}
     where = HandoverRow.status == HandoverStatus.SENDING
     done = session.execute(update(HandoverRow).where(where).values(values))
-    return done.rowcount if isinstance(done, CursorResult) else 0
+    return changed(done)
 
 
 def handover(session: Session, id_: int) -> Handover:
@@ -145,7 +144,7 @@ def forget(session: Session, before: datetime, *, servers: Collection[str]) -> i
         HandoverRow.id.not_in(kept),
     )
     found = session.execute(delete(HandoverRow).where(*where))
-    return found.rowcount if isinstance(found, CursorResult) else 0
+    return changed(found)
 
 
 def keep_only(session: Session, servers: Collection[str]) -> int:
@@ -153,7 +152,7 @@ def keep_only(session: Session, servers: Collection[str]) -> int:
     found = session.execute(delete(ServerRow).where(ServerRow.name.not_in(servers)))
     where = (HandoverRow.status == HandoverStatus.WAITING, HandoverRow.server.not_in(servers))
     session.execute(update(HandoverRow).where(*where).values(status=HandoverStatus.SUPERSEDED))
-    return found.rowcount if isinstance(found, CursorResult) else 0
+    return changed(found)
 
 
 def states(session: Session) -> dict[str, ServerState]:

@@ -6,8 +6,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from store.errors import IllegalMove
-
 
 class HandoverStatus(StrEnum):
     """waiting → sending → done | failed; back to waiting for another attempt; superseded by a later one."""
@@ -28,12 +26,6 @@ HANDOVER_MOVES: Mapping[HandoverStatus, tuple[HandoverStatus, ...]] = {
     _H.SUPERSEDED: (),
 }
 OPEN = (_H.WAITING, _H.SENDING)
-
-
-def check_handover_move(before: HandoverStatus, after: HandoverStatus) -> None:
-    """Raises: IllegalMove: the table has no such move."""
-    if after not in HANDOVER_MOVES[before]:
-        raise IllegalMove(f"a hand-over that is {before} cannot become {after}")
 
 
 @dataclass(frozen=True, kw_only=True)

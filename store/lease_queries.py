@@ -6,10 +6,11 @@ Nothing here looks at a clock: clocks of hosts differ and jump. Who waits for a 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from store.changes import changed
 from store.errors import Overtaken
 from store.operations import Lease
 from store.operations_schema import LeaseRow
@@ -61,7 +62,7 @@ def _changed(
     values = {**values, "turns": LeaseRow.turns + 1, "at": now}
     query = update(LeaseRow).where(LeaseRow.name == seen.name, *where).values(values)
     done = session.execute(query)
-    if not isinstance(done, CursorResult) or done.rowcount != 1:
+    if changed(done) != 1:
         raise _overtaken(seen)
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import CursorResult, func, null, select, update
+from sqlalchemy import func, null, select, update
 from sqlalchemy.orm import Session
 
+from store.changes import changed
 from store.chunks import chunks
 from store.fact_queries import CHUNK
 from store.measured import Audit, AuditOutcome, Belief, ProbeSet, SetAside
@@ -150,7 +151,7 @@ def forget_reports(session: Session, before: datetime, keep: Iterable[int]) -> i
     newest = select(func.max(AuditedRow.id)).scalar_subquery()
     past = (AuditedRow.at < before, AuditedRow.id != newest)
     session.execute(update(AuditedRow).where(*past).values(report={"lost": []}))
-    return done.rowcount if isinstance(done, CursorResult) else 0
+    return changed(done)
 
 
 def audits(session: Session, *, limit: int = 20) -> Sequence[Audit]:

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, exists, or_, select, update
+from sqlalchemy import exists, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from store.changes import changed
 from store.operations import Dispatch, DispatchStatus, Notice
 from store.operations_schema import DispatchRow, NoticeRow
 
@@ -40,7 +41,7 @@ def notify(
 def over(session: Session, key: str, *, now: datetime) -> bool:
     """It does not hold any more: when it comes back, it is told again. False where none was open."""
     where = (NoticeRow.key == key[:KEY_LENGTH], NoticeRow.over_at.is_(None))
-    return bool(_count(session.execute(update(NoticeRow).where(*where).values(over_at=now))))
+    return bool(changed(session.execute(update(NoticeRow).where(*where).values(over_at=now))))
 
 
 def open_notices(session: Session) -> dict[str, Notice]:
@@ -123,7 +124,7 @@ def start_attempt(session: Session, dispatch: Dispatch, *, now: datetime) -> boo
     )
     wait = timedelta(seconds=wait_seconds(dispatch.attempts))
     values = {"attempts": dispatch.attempts + 1, "not_before": now + wait}
-    return _count(session.execute(update(DispatchRow).where(*where).values(values))) == 1
+    return changed(session.execute(update(DispatchRow).where(*where).values(values))) == 1
 
 
 def wait_seconds(attempts: int) -> float:
@@ -180,8 +181,3 @@ def _notice(row: NoticeRow) -> Notice:
         count=row.count,
         over_at=row.over_at,
     )
-
-
-def _count(done: Any) -> int:
-    """Rows that an UPDATE changed."""
-    return done.rowcount if isinstance(done, CursorResult) else 0

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, Text, cast, func, select, update
+from sqlalchemy import Text, cast, func, select, update
 from sqlalchemy.orm import Session
 
-from store.errors import NotFound, StaleState
+from store.changes import swapped
+from store.errors import NotFound
 from store.releases import (
     CANDIDATE_MOVES,
     RELEASE_MOVES,
@@ -62,12 +63,6 @@ def move_candidate(
         update(CandidateRow).where(*where).values(status=after, changed_at=now, **values)
     )
     swapped(done, f"candidate {id_} is no longer {before}")
-
-
-def swapped(done: Any, sentence: str) -> None:
-    """Raises: StaleState: an update found no row as it was seen."""
-    if not isinstance(done, CursorResult) or done.rowcount != 1:
-        raise StaleState(f"{sentence}; somebody else changed it, look again with `factd status`")
 
 
 def candidate(session: Session, id_: int) -> Candidate:

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import CursorResult, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from store.release_queries import swapped
+from store.changes import changed, swapped
 from store.releases import Run, RunStatus
 from store.schema import RunRow
 
@@ -43,7 +43,7 @@ def _taken_over(
     left = (RunRow.status == RunStatus.RUNNING, RunRow.epoch < epoch)
     values = {"epoch": epoch, "attempt": RunRow.attempt + 1, "started_at": now}
     done = session.execute(update(RunRow).where(*where, *left).values(values))
-    if not isinstance(done, CursorResult) or done.rowcount != 1:
+    if changed(done) != 1:
         return None
     return _run(session.scalars(select(RunRow).where(*where)).one())
 
@@ -76,7 +76,7 @@ def forget_runs(session: Session, before: datetime) -> int:
     keep = select(func.max(RunRow.id)).group_by(RunRow.job)
     where = (RunRow.finished_at < before, RunRow.id.not_in(keep))
     done = session.execute(delete(RunRow).where(*where))
-    return done.rowcount if isinstance(done, CursorResult) else 0
+    return changed(done)
 
 
 def last_runs(session: Session, *, limit: int = 10) -> list[Run]:

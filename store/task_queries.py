@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, delete, func, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from store.changes import changed
 from store.errors import Overtaken
 from store.operations import Task, TaskStatus, Worker, check_task_move
 from store.operations_schema import DeathRow, TaskRow, WorkerRow
@@ -213,11 +214,11 @@ def forget_tasks(session: Session, before: datetime) -> int:
     old = select(TaskRow.id).where(TaskRow.finished_at < before, TaskRow.status.not_in(OPEN))
     session.execute(delete(DeathRow).where(DeathRow.task_id.in_(old)))
     done = session.execute(delete(TaskRow).where(TaskRow.id.in_(old)))
-    return done.rowcount if isinstance(done, CursorResult) else 0
+    return changed(done)
 
 
 def _one(done: Any) -> bool:
-    return isinstance(done, CursorResult) and done.rowcount == 1
+    return changed(done) == 1
 
 
 def _task(row: TaskRow) -> Task:

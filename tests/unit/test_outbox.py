@@ -390,3 +390,16 @@ def test_what_somebody_else_hands_over_is_left_to_them(both: Factd, eu: Engine) 
     Chores(both, BackgroundScheduler(timezone=UTC), lambda: False).serve(watch=False)
     assert serves(eu) == 0
     held.give_back()
+
+
+def test_what_is_known_of_a_server_is_what_was_loaded_again(both: Factd, eu: Engine) -> None:
+    for _ in range(2):
+        publish(both)
+        outbox.turn(both)
+    (both.versions.folder(2) / "manifest.json").write_text('{"files": {}}\n')  # written again
+    eu.fails = frozenset({"load 2"})
+    outbox.turn(both)
+    with both.store.read() as session:
+        state = handover_queries.states(session)["eu"]
+    assert serves(eu) == 1
+    assert (state.release, state.version) == (1, name_of(both, 1))

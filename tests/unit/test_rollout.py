@@ -16,8 +16,8 @@ from store.handovers import (
     Handover,
     HandoverStatus,
     ServerState,
-    check_handover_move,
 )
+from store.releases import check_move
 
 SOAK = timedelta(minutes=10)
 NAMES = {number: f"factd-{number}-abc" for number in range(10)}
@@ -201,8 +201,8 @@ def test_only_the_moves_of_the_table_are_legal(
     before: HandoverStatus, after: HandoverStatus
 ) -> None:
     if after in HANDOVER_MOVES[before]:
-        check_handover_move(before, after)
+        check_move(HANDOVER_MOVES, before, after)
         assert before in OPEN
     else:
         with pytest.raises(IllegalMove, match="cannot become"):
-            check_handover_move(before, after)
+            check_move(HANDOVER_MOVES, before, after)
