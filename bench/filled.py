@@ -10,17 +10,9 @@ from sqlalchemy import insert, text
 from store.chunks import chunks
 from store.facts import FactStatus
 from store.names import folded
+from store.release_schema import AuditRow, CandidateRow, ReleaseRow, RunRow
 from store.releases import CandidateStatus, ReleaseStatus, RunStatus
-from store.schema import (
-    AuditRow,
-    Base,
-    CandidateRow,
-    EntityRow,
-    FactRow,
-    NameRow,
-    ReleaseRow,
-    RunRow,
-)
+from store.schema import Base, EntityRow, FactRow, NameRow
 from store.session import Store
 
 LANGUAGES = ("en", "es", "fr")

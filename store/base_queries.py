@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from store.bases import BASE_MOVES, FOLDER, Base, BaseStatus
 from store.changes import swapped
 from store.errors import NotFound
+from store.release_schema import BaseRow, ReleaseRow
 from store.releases import Release, ReleaseStatus, check_move
-from store.schema import BaseRow, ReleaseRow
 
 
 def add_base(

@@ -35,8 +35,9 @@ from store.operations_schema import (
     TaskRow,
     WorkerRow,
 )
+from store.release_schema import CandidateRow, ReleaseRow, RunRow
 from store.releases import ReleaseStatus, RunStatus
-from store.schema import CandidateRow, FactRow, ReleaseRow, RunRow
+from store.schema import FactRow
 
 NEXT = 1000  # facts, the first by turn, among which the oldest is looked for
 ALIVE = timedelta(seconds=60)  # a worker that was seen within

@@ -10,7 +10,7 @@ from store.changes import changed
 from store.chunks import chunks
 from store.fact_queries import CHUNK
 from store.measured import Audit, AuditOutcome, Belief, ProbeSet, SetAside
-from store.schema import AuditedRow, BeliefRow, CandidateRow, ProbeSetRow, QuarantineRow
+from store.release_schema import AuditedRow, BeliefRow, CandidateRow, ProbeSetRow, QuarantineRow
 
 
 def add_probe_set(

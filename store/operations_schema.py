@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from store import release_schema as release_schema  # its tables are of the same metadata
 from store.handovers import HandoverStatus
 from store.operations import Consent, DispatchStatus, Role, TaskStatus
 from store.schema import Base as Base

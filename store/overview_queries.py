@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from store.errors import NotFound
+from store.release_schema import AuditRow, CandidateRow, ReleaseRow
 from store.releases import CandidateStatus, ReleaseStatus
-from store.schema import AuditRow, CandidateRow, ReleaseRow
 
 
 @dataclass(frozen=True, kw_only=True)

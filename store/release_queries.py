@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from store.changes import swapped
 from store.errors import NotFound
+from store.release_schema import AuditRow, CandidateRow, FlagRow, ReleaseRow
 from store.releases import (
     CANDIDATE_MOVES,
     RELEASE_MOVES,
@@ -19,7 +20,6 @@ from store.releases import (
     ReleaseStatus,
     check_move,
 )
-from store.schema import AuditRow, CandidateRow, FlagRow, ReleaseRow
 
 FROZEN, BASE_ASKED = "frozen", "base asked"
 

@@ -7,8 +7,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from store.changes import changed, swapped
+from store.release_schema import RunRow
 from store.releases import Run, RunStatus
-from store.schema import RunRow
 
 
 def start_run(

@@ -23,7 +23,8 @@ from store.fact_queries import (
     verdicts_of,
 )
 from store.facts import Asked, Fact, FactStatus, Ruling
-from store.schema import AuditRow, FactRow, VerdictRow
+from store.release_schema import AuditRow
+from store.schema import FactRow, VerdictRow
 from store.standings import Rules, Standing, held_by_base, standings
 
 DUE = 5000  # versions that time changes in one transaction

@@ -12,17 +12,16 @@ from store.facts import CURRENT, FactStatus
 from store.handovers import HandoverStatus
 from store.operations import TaskStatus
 from store.operations_schema import DeathRow, NoticeRow, TaskRow
-from store.releases import CandidateStatus, ReleaseStatus, RunStatus
-from store.schema import (
+from store.release_schema import (
     AuditedRow,
     AuditRow,
     CandidateRow,
-    FactRow,
     QuarantineRow,
     ReleaseRow,
     RunRow,
-    SourceRow,
 )
+from store.releases import CandidateStatus, ReleaseStatus, RunStatus
+from store.schema import FactRow, SourceRow
 from store.snapshot import (
     Aside,
     Behind,
