@@ -1,4 +1,4 @@
-"""The tables of facts and sources. Times are UTC with their zone, statuses texts with CHECK constraints, names per language JSON."""
+"""The tables of facts and sources. Times are UTC with their zone; statuses are texts with CHECK constraints."""
 
 from datetime import UTC, date, datetime
 from enum import StrEnum
