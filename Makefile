@@ -36,19 +36,19 @@ docs: $(STAMP)
 bench: bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-gates
 
 bench-frontier: $(STAMP)
-	$(BIN)/python -m bench.frontier --weights 1200 2000 3000 --json docs/frontier.json --plot docs/frontier.png
+	$(BIN)/python -m factd.bench.frontier --weights 1200 2000 3000 --json docs/frontier.json --plot docs/frontier.png
 
 bench-heads: $(STAMP)
-	$(BIN)/python -m bench.heads --json docs/heads.json --plot docs/heads.png --relevance docs/head-relevance.png
+	$(BIN)/python -m factd.bench.heads --json docs/heads.json --plot docs/heads.png --relevance docs/head-relevance.png
 
 bench-forms: $(STAMP)
-	$(BIN)/python -m bench.forms --json docs/forms.json
+	$(BIN)/python -m factd.bench.forms --json docs/forms.json
 
 bench-sequence: $(STAMP)
-	$(BIN)/python -m bench.sequence --json docs/sequence.json --plot docs/sequence.png
+	$(BIN)/python -m factd.bench.sequence --json docs/sequence.json --plot docs/sequence.png
 
 bench-families: $(STAMP)
-	$(BIN)/python -m bench.families --write
+	$(BIN)/python -m factd.bench.families --write
 
 bench-speed: $(STAMP)
 	for name in edit solve stats probes scale; do $(BIN)/factd bench $$name --json > docs/bench-$$name.json || exit 1; done
@@ -76,7 +76,7 @@ bench-gpu: $(STAMP)
 
 # The reference model again, from its seed: about an hour on two cores; goes on where it was interrupted.
 model: $(STAMP)
-	$(BIN)/python -m reference.train
+	$(BIN)/python -m factd.reference.train
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.disasters import Lab, in_release, ingested, set_aside, tamper, updates
-from bench.measure import document
-from bench.planted import Update
-from daemon import editing
-from reference import paths
+from factd.bench.disasters import Lab, in_release, ingested, set_aside, tamper, updates
+from factd.bench.measure import document
+from factd.bench.planted import Update
+from factd.daemon import editing
+from factd.reference import paths
 
 COUNT, BAD = 64, 3
 HOW = "times 3"  # the values of the bad facts, against what they should be

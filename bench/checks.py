@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.disasters import Lab, ingested, updates
-from bench.measure import Inside, document, peak_mib, timed
-from daemon import candidates
-from editor.exam import Memory
-from reference import paths
-from store import fact_queries
+from factd.bench.disasters import Lab, ingested, updates
+from factd.bench.measure import Inside, document, peak_mib, timed
+from factd.daemon import candidates
+from factd.editor.exam import Memory
+from factd.reference import paths
+from factd.store import fact_queries
 
 
 def run(*, facts: int = 50, known: int = 1000) -> dict[str, Any]:

@@ -21,16 +21,16 @@ from typing import Any
 import httpx
 from prometheus_client import CollectorRegistry
 
-from bench.filled import HELD, fill, id_of
-from bench.measure import document, timed
-from daemon.bootstrap import Factd, build
-from daemon.config import load_config, masked
-from daemon.http import Health
-from daemon.overview import overview
-from daemon.web.accounts import hashed
-from daemon.web.app import console
-from store import account_queries, migrate
-from store.operations import Role
+from factd.bench.filled import HELD, fill, id_of
+from factd.bench.measure import document, timed
+from factd.daemon.bootstrap import Factd, build
+from factd.daemon.config import load_config, masked
+from factd.daemon.http import Health
+from factd.daemon.overview import overview
+from factd.daemon.web.accounts import hashed
+from factd.daemon.web.app import console
+from factd.store import account_queries, migrate
+from factd.store.operations import Role
 
 FACT = id_of(1)
 FILTERS = (
@@ -49,8 +49,8 @@ PASSWORD = "a password for a benchmark"
 OWN_WORK = """
 import sys, time
 from pathlib import Path
-from daemon.bootstrap import open_factd
-from daemon.overview import overview
+from factd.daemon.bootstrap import open_factd
+from factd.daemon.overview import overview
 started, before = time.perf_counter(), time.process_time()
 overview(open_factd(Path(sys.argv[1])))
 wall, processor = time.perf_counter() - started, time.process_time() - before
@@ -127,7 +127,15 @@ def _status(path: Path, times: int) -> list[dict[str, Any]]:
         assert said[2] == "False", "factd status imported torch"
         own.append(float(said[0]))
         own_processor.append(float(said[1]))
-        command = [sys.executable, "-m", "daemon.cli", "--config", str(path), "status", "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "factd.daemon.cli",
+            "--config",
+            str(path),
+            "status",
+            "--json",
+        ]
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         whole.append((time.perf_counter() - started) * 1000)

@@ -26,24 +26,24 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.measure import document
-from bench.planted import KINDS, Plan, Update, World
-from bench.world import WORKSPACE
-from daemon import candidates, editing, publishing, render
-from daemon.bootstrap import Factd, Workbench, build
-from daemon.config import load_config
-from daemon.errors import FactdError, Refused
-from daemon.log import log
-from daemon.pulling import ingest_file
-from editor.corrections import HeadCorrections, save_corrections
-from editor.edits import EditBatch
-from editor.files import write_folder
-from editor.value_cache import folder_of, values_for
-from editor.writing import templates_for
-from reference import paths
-from store import catalogue, fact_queries, migrate, release_queries
-from store.facts import Fact
-from store.releases import Release
+from factd.bench.measure import document
+from factd.bench.planted import KINDS, Plan, Update, World
+from factd.bench.world import WORKSPACE
+from factd.daemon import candidates, editing, publishing, render
+from factd.daemon.bootstrap import Factd, Workbench, build
+from factd.daemon.config import load_config
+from factd.daemon.errors import FactdError, Refused
+from factd.daemon.log import log
+from factd.daemon.pulling import ingest_file
+from factd.editor.corrections import HeadCorrections, save_corrections
+from factd.editor.edits import EditBatch
+from factd.editor.files import write_folder
+from factd.editor.value_cache import folder_of, values_for
+from factd.editor.writing import templates_for
+from factd.reference import paths
+from factd.store import catalogue, fact_queries, migrate, release_queries
+from factd.store.facts import Fact
+from factd.store.releases import Release
 
 SHARED = WORKSPACE / "disasters"
 WRITTEN = ("en", "es", "ca")
@@ -359,7 +359,7 @@ def in_release(factd: Factd, number: int | None) -> frozenset[str]:
 
 def set_aside(factd: Factd) -> dict[str, str]:
     """What was set aside: revision -> reason."""
-    from store import measured_queries
+    from factd.store import measured_queries
 
     with factd.store.read() as session:
         rows = measured_queries.quarantine(session)

@@ -14,22 +14,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import public
-from bench.material import groups_of, public_edits, public_settings
-from bench.measure import document, matrix_rate, operations, timed
-from bench.world import WORKSPACE, World, open_world, teacher_forced
-from editor.delta import Delta, applied
-from editor.edits import Edit, EditBatch
-from editor.lanes import Economy
-from editor.layers import put_back, solve_layers, stored
-from editor.methods import memit
-from editor.model import EditableModel, load_model
-from editor.moments import Moments
-from editor.score import Probe
-from editor.value_rows import ValueSettings
-from editor.values import values_of_groups
-from editor.writing import second_moments
-from reference import paths
+from factd.bench import public
+from factd.bench.material import groups_of, public_edits, public_settings
+from factd.bench.measure import document, matrix_rate, operations, timed
+from factd.bench.world import WORKSPACE, World, open_world, teacher_forced
+from factd.editor.delta import Delta, applied
+from factd.editor.edits import Edit, EditBatch
+from factd.editor.lanes import Economy
+from factd.editor.layers import put_back, solve_layers, stored
+from factd.editor.methods import memit
+from factd.editor.model import EditableModel, load_model
+from factd.editor.moments import Moments
+from factd.editor.score import Probe
+from factd.editor.value_rows import ValueSettings
+from factd.editor.values import values_of_groups
+from factd.editor.writing import second_moments
+from factd.reference import paths
 
 WEIGHT = 300.0
 COUNTED = 12  # edits whose operations are counted

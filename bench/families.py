@@ -1,6 +1,6 @@
 """Which method runs on which family: tried on a tiny model of each, written into the README between its markers.
 
-    python -m bench.families [--write]
+    python -m factd.bench.families [--write]
 
 "yes": the edit raises the targets' probability, every bit is put back, the checkpoint is written. "in memory": it runs, but no
 checkpoint of the class carries it. Else the reason of the refusal.
@@ -11,20 +11,20 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from editor import EditBatch, applied, load_model, plugins, write_checkpoint
-from editor.errors import NotEditable
-from editor.model import EditableModel
-from editor.score import forced
-from editor.settings import settings_from
-from reference import paths, tiny
+from factd.editor import EditBatch, applied, load_model, plugins, write_checkpoint
+from factd.editor.errors import NotEditable
+from factd.editor.model import EditableModel
+from factd.editor.score import forced
+from factd.editor.settings import settings_from
+from factd.reference import paths, tiny
 
 README = paths.ROOT.parent / "README.md"
-MARKS = ("<!-- families: python -m bench.families --write -->", "<!-- end of families -->")
+MARKS = ("<!-- families: python -m factd.bench.families --write -->", "<!-- end of families -->")
 
 
 def cell(model: EditableModel, method: str, folder: Path) -> str:
     """What a method does on a model."""
-    module = plugins.load("editor.methods", method)
+    module = plugins.load("factd.editor.methods", method)
     settings = settings_from(module.Settings, tiny.SETTINGS[method])
     batch = EditBatch.of(tiny.EDITS)
     asked = [(e.prompt.format(e.subject), e.target_new) for e in batch.edits]
@@ -47,12 +47,12 @@ def cell(model: EditableModel, method: str, folder: Path) -> str:
 def row(base: Path, folder: Path) -> dict[str, str]:
     """What each method does on a checkpoint; what they make goes into a folder."""
     model = load_model(base)
-    return {method: cell(model, method, folder) for method in plugins.names("editor.methods")}
+    return {method: cell(model, method, folder) for method in plugins.names("factd.editor.methods")}
 
 
 def rows() -> Iterator[dict[str, str]]:
     """A row per family, printed."""
-    for family in plugins.names("editor.families"):
+    for family in plugins.names("factd.editor.families"):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             found = {"family": family, **row(tiny.make(family, folder / "base"), folder)}
@@ -62,7 +62,7 @@ def rows() -> Iterator[dict[str, str]]:
 
 def main() -> None:
     """Try, print, write."""
-    from bench.world import table
+    from factd.bench.world import table
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

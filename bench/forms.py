@@ -1,6 +1,6 @@
 """The correct form of head corrections against what the released code computes, in every metric of the field.
 
-    python -m bench.forms [--json FILE]
+    python -m factd.bench.forms [--json FILE]
 
 English is written. Corrections are trained on a first release with half of the facts and used again, as they are, on a second
 one with all of them, which is what is measured: retention is of the facts of the first release. One column per form, one table
@@ -14,19 +14,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.heads import WRITTEN, others
-from bench.world import WORKSPACE, World, held_out, open_world, save, table, teacher_forced
-from editor.corrections import with_heads
-from editor.delta import Delta, applied
-from editor.drift import drift
-from editor.edits import EditBatch
-from editor.exam import Exam, Results, sit
-from editor.head_training import HeadSettings
-from editor.methods import memat, memit
-from editor.rank import Question, language_pairs, rankings
-from editor.report import run_checks
-from editor.score import Probe, answers
-from store.facts import Fact
+from factd.bench.heads import WRITTEN, others
+from factd.bench.world import WORKSPACE, World, held_out, open_world, save, table, teacher_forced
+from factd.editor.corrections import with_heads
+from factd.editor.delta import Delta, applied
+from factd.editor.drift import drift
+from factd.editor.edits import EditBatch
+from factd.editor.exam import Exam, Results, sit
+from factd.editor.head_training import HeadSettings
+from factd.editor.methods import memat, memit
+from factd.editor.rank import Question, language_pairs, rankings
+from factd.editor.report import run_checks
+from factd.editor.score import Probe, answers
+from factd.store.facts import Fact
 
 WEIGHT = 60.0
 SERVED = ("en", "es", "fr")

@@ -1,6 +1,6 @@
 """The trade-off between what an edit writes and what it spares, on the reference world.
 
-    python -m bench.frontier [--weights 300 1000 3000] [--public 1000] [--json FILE] [--plot FILE]
+    python -m factd.bench.frontier [--weights 300 1000 3000] [--public 1000] [--json FILE] [--plot FILE]
 
 One line per setting: the ledger form with the settings of reference/settings.toml at several second-moment weights,
 and public MEMIT's way (one wording, six templates, batches of ten facts one after the other) on the same model.
@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.world import WORKSPACE, World, open_world, save
-from daemon import render
-from editor.delta import Delta
-from editor.edits import EditBatch
-from editor.exam import Exam, Results, sit
-from editor.intervals import harmonic_mean
-from editor.methods import memit
-from editor.report import CheckReport, run_checks
+from factd.bench.world import WORKSPACE, World, open_world, save
+from factd.daemon import render
+from factd.editor.delta import Delta
+from factd.editor.edits import EditBatch
+from factd.editor.exam import Exam, Results, sit
+from factd.editor.intervals import harmonic_mean
+from factd.editor.methods import memit
+from factd.editor.report import CheckReport, run_checks
 
 COLUMNS = (
     ("edit", "efficacy", "generation"),

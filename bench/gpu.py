@@ -1,6 +1,6 @@
 """The editor on models of real shapes, on a GPU: values, keys, solve, second moments and probes.
 
-    python -m bench.gpu [--shapes gptj-6b llama-3-8b] [--edits 1000 10000] [--json FILE]
+    python -m factd.bench.gpu [--shapes gptj-6b llama-3-8b] [--edits 1000 10000] [--json FILE]
 
 Weights are random and never leave the device, so nothing converges: every value takes all of its evaluations, the worst case.
 Needs torch, transformers and this folder only. `--shapes tiny --device cpu --edits 8` is what the tests run.
@@ -16,19 +16,19 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer
 
-from bench.measure import document, matrix_rate, operations, peak_mib, printed, timed
-from editor import plugins
-from editor.columns import Columns
-from editor.corpus import SelfGenerated
-from editor.edits import Edit
-from editor.keys import read_keys
-from editor.layers import System, readings
-from editor.methods import memit
-from editor.model import EditableModel, dry_run
-from editor.moments import build_moments
-from editor.score import Probe, answers
-from editor.value_rows import ValueSettings
-from editor.values import values_of_groups
+from factd.bench.measure import document, matrix_rate, operations, peak_mib, printed, timed
+from factd.editor import plugins
+from factd.editor.columns import Columns
+from factd.editor.corpus import SelfGenerated
+from factd.editor.edits import Edit
+from factd.editor.keys import read_keys
+from factd.editor.layers import System, readings
+from factd.editor.methods import memit
+from factd.editor.model import EditableModel, dry_run
+from factd.editor.moments import build_moments
+from factd.editor.score import Probe, answers
+from factd.editor.value_rows import ValueSettings
+from factd.editor.values import values_of_groups
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFIXES = (
@@ -91,7 +91,7 @@ def made(shape: str, device: str) -> Bench:
     """A model of a shape with random weights, in bfloat16, on the device."""
     kind, values, layers = SHAPES[shape]
     config = CONFIG_MAPPING[kind](**{**values, "bos_token_id": 0, "eos_token_id": 0})
-    family = plugins.load("editor.families", kind).FAMILY
+    family = plugins.load("factd.editor.families", kind).FAMILY
     torch.manual_seed(0)
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]  # transformers

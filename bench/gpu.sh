@@ -1,8 +1,8 @@
 #!/bin/sh
 # The editor on a bare CUDA machine with torch and transformers: real shapes, random weights, one table and one JSON document.
-#   sh bench/gpu.sh [OUT.json] [more options of bench.gpu]
+#   sh bench/gpu.sh [OUT.json] [more options of factd.bench.gpu]
 set -eu
 cd "$(dirname "$0")/.."
 out=${1:-gpu.json}
 [ $# -gt 0 ] && shift
-exec "${PYTHON:-python3}" -m bench.gpu --json "$out" "$@"
+exec "${PYTHON:-python3}" -m factd.bench.gpu --json "$out" "$@"

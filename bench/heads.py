@@ -1,6 +1,6 @@
 """What head corrections buy on the reference world, at equal neighbourhood success.
 
-    python -m bench.heads [--language en] [--json FILE] [--plot FILE] [--relevance FILE]
+    python -m factd.bench.heads [--language en] [--json FILE] [--plot FILE] [--relevance FILE]
 
 English is written. MEMIT is swept over its second-moment weight and its step size; every arm of MEMAT (heads by probes, at
 random, as released, ITI's center-of-mass directions; several K) over the length of its corrections, on top of two of the
@@ -16,14 +16,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
-from daemon import render
-from editor.corrections import HeadCorrections, with_heads
-from editor.delta import Delta, applied
-from editor.head_training import HeadSettings
-from editor.methods import memat, memit
-from editor.plots import relevance_figure
-from editor.score import Probe
+from factd.bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
+from factd.daemon import render
+from factd.editor.corrections import HeadCorrections, with_heads
+from factd.editor.delta import Delta, applied
+from factd.editor.head_training import HeadSettings
+from factd.editor.methods import memat, memit
+from factd.editor.plots import relevance_figure
+from factd.editor.score import Probe
 
 WRITTEN = "en"
 MEMIT = "memit"

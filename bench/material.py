@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from bench.world import World
-from editor.edits import ANY, Edit
-from editor.tuning import known_facts
-from editor.value_rows import ValueSettings
+from factd.bench.world import World
+from factd.editor.edits import ANY, Edit
+from factd.editor.tuning import known_facts
+from factd.editor.value_rows import ValueSettings
 
 LANGUAGES = ("en", "es", "ca", "fr")
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from bench.measure import Inside, document, matrix_rate, operations, timed
-from bench.world import World, open_world
-from editor import score
-from editor.generate import read
-from editor.model import EditableModel, load_model
-from editor.score import Probe, answers, by_length, forced
-from reference import paths
+from factd.bench.measure import Inside, document, matrix_rate, operations, timed
+from factd.bench.world import World, open_world
+from factd.editor import score
+from factd.editor.generate import read
+from factd.editor.model import EditableModel, load_model
+from factd.editor.score import Probe, answers, by_length, forced
+from factd.reference import paths
 
 
 def plain(model: EditableModel, probes: list[Probe]) -> list[str]:

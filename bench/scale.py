@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
-from bench.material import groups_of, many_edits, public_settings
-from bench.measure import document, peak_mib, timed
-from bench.world import WORKSPACE, open_world
-from editor.edits import EditBatch
-from editor.layers import solve_layers
-from editor.methods import memit
-from editor.model import load_model
-from editor.values import values_of_groups
-from editor.writing import second_moments
-from reference import paths
+from factd.bench.material import groups_of, many_edits, public_settings
+from factd.bench.measure import document, peak_mib, timed
+from factd.bench.world import WORKSPACE, open_world
+from factd.editor.edits import EditBatch
+from factd.editor.layers import solve_layers
+from factd.editor.methods import memit
+from factd.editor.model import load_model
+from factd.editor.values import values_of_groups
+from factd.editor.writing import second_moments
+from factd.reference import paths
 
 SIZES = (100, 250, 500, 1000, 2000)
 BOUND_GIB = 1.0

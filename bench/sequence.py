@@ -1,6 +1,6 @@
 """Twenty batches one after the other: what is left of the first one, of everything, and of the facts nobody edited.
 
-    python -m bench.sequence [--batches 20] [--size 10] [--json FILE] [--plot FILE]
+    python -m factd.bench.sequence [--batches 20] [--size 10] [--json FILE] [--plot FILE]
 
 Known facts of the reference world, in English, get another fact's object (as CounterFact does). After every batch: score
 (harmonic mean of ES, PS, NS over all edits so far), retention (the first batch, asked freely), known facts kept (a sample that
@@ -16,17 +16,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
-from editor.delta import Delta, applied
-from editor.edits import ANY, Edit, EditBatch
-from editor.layers import put_back, stored
-from editor.methods import alphaedit, fine_tuning, memit
-from editor.model import EditableModel
-from editor.score import Probe, greedy, is_right
-from editor.settings import settings_from
-from editor.trials import Known, contrast_probe
-from editor.tuning import known_facts
-from editor.writing import language_templates
+from factd.bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
+from factd.editor.delta import Delta, applied
+from factd.editor.edits import ANY, Edit, EditBatch
+from factd.editor.layers import put_back, stored
+from factd.editor.methods import alphaedit, fine_tuning, memit
+from factd.editor.model import EditableModel
+from factd.editor.score import Probe, greedy, is_right
+from factd.editor.settings import settings_from
+from factd.editor.trials import Known, contrast_probe
+from factd.editor.tuning import known_facts
+from factd.editor.writing import language_templates
 
 KEPT = 120
 WEIGHT = 300.0

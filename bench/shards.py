@@ -18,14 +18,14 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from bench.measure import document, timed
-from bench.world import WORKSPACE
-from editor.checkpoint import INDEX, fill_checkpoint
-from editor.copying import Bring, Links, copied
-from editor.delta import Delta, LowRank
-from editor.files import Sha256, sha256_file, verify_sealed_folder, write_sealed_folder
-from editor.model import fingerprint, weight_files
-from editor.sums import Sums
+from factd.bench.measure import document, timed
+from factd.bench.world import WORKSPACE
+from factd.editor.checkpoint import INDEX, fill_checkpoint
+from factd.editor.copying import Bring, Links, copied
+from factd.editor.delta import Delta, LowRank
+from factd.editor.files import Sha256, sha256_file, verify_sealed_folder, write_sealed_folder
+from factd.editor.model import fingerprint, weight_files
+from factd.editor.sums import Sums
 
 SHARDS, WIDTH, RANK = 40, 2048, 64
 TOUCHED = (1, 4, 16, 40)

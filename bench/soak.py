@@ -20,15 +20,15 @@ import psutil
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from bench.measure import document
-from daemon import retention
-from daemon.bootstrap import Factd, build
-from daemon.config import load_config
-from daemon.gates import MEASURES
-from daemon.loop import Daemon
-from daemon.worker import WorkerProcess
-from reference import paths
-from store import migrate, release_queries, task_queries
+from factd.bench.measure import document
+from factd.daemon import retention
+from factd.daemon.bootstrap import Factd, build
+from factd.daemon.config import load_config
+from factd.daemon.gates import MEASURES
+from factd.daemon.loop import Daemon
+from factd.daemon.worker import WorkerProcess
+from factd.reference import paths
+from factd.store import migrate, release_queries, task_queries
 
 SUBJECTS, EVERY, WARM_SHARE, BAND = 20, 10, 0.2, 0.05
 PLACES = ("Berlin", "Paris", "Madrid", "Rome", "Vienna", "Lisbon", "Dublin")

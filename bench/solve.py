@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.material import many_edits
-from bench.measure import document, peak_mib, timed
-from bench.world import WORKSPACE, open_world
-from editor.columns import Sums
-from editor.edits import EditBatch
-from editor.layers import Solution, System, solve_layers
-from editor.methods import memit
-from editor.moments import Moments
-from editor.writing import second_moments
+from factd.bench.material import many_edits
+from factd.bench.measure import document, peak_mib, timed
+from factd.bench.world import WORKSPACE, open_world
+from factd.editor.columns import Sums
+from factd.editor.edits import EditBatch
+from factd.editor.layers import Solution, System, solve_layers
+from factd.editor.methods import memit
+from factd.editor.moments import Moments
+from factd.editor.writing import second_moments
 
 BOUND_GIB = 1.0
 FOLDER = WORKSPACE / "solve"

@@ -8,16 +8,16 @@ values are the same. Accuracy and neighbours are means over the languages.
 
 from typing import Any
 
-from bench.measure import document, timed
-from bench.world import WORKSPACE, open_world, teacher_forced
-from daemon import render
-from editor.corpus import SelfGenerated
-from editor.delta import Delta, applied
-from editor.edits import EditBatch
-from editor.layers import solve_layers
-from editor.methods import memit
-from editor.moments import build_moments
-from editor.value_cache import values_for
+from factd.bench.measure import document, timed
+from factd.bench.world import WORKSPACE, open_world, teacher_forced
+from factd.daemon import render
+from factd.editor.corpus import SelfGenerated
+from factd.editor.delta import Delta, applied
+from factd.editor.edits import EditBatch
+from factd.editor.layers import solve_layers
+from factd.editor.methods import memit
+from factd.editor.moments import build_moments
+from factd.editor.value_cache import values_for
 
 PER_DIMENSION = (100, 20, 10, 5, 2)
 

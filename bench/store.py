@@ -19,14 +19,14 @@ from typing import Any
 
 import psutil
 
-from bench.measure import document, timed
-from daemon.bootstrap import Factd, build
-from daemon.commands_facts import explained
-from daemon.config import load_config, masked
-from daemon.planning import plan
-from daemon.pulling import ingest_file
-from store import fact_queries, migrate
-from store.facts import FactStatus
+from factd.bench.measure import document, timed
+from factd.daemon.bootstrap import Factd, build
+from factd.daemon.commands_facts import explained
+from factd.daemon.config import load_config, masked
+from factd.daemon.planning import plan
+from factd.daemon.pulling import ingest_file
+from factd.store import fact_queries, migrate
+from factd.store.facts import FactStatus
 
 TABLE = '[model]\npath = "model"\n[store]\nurl = "{url}"\n'
 LANGUAGES = ("en", "es", "fr")

@@ -13,20 +13,20 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from daemon import probing, render
-from daemon.bootstrap import build
-from daemon.config import load_config
-from daemon.pulling import ingest_file
-from editor.edits import EditBatch
-from editor.intervals import harmonic_mean
-from editor.methods import memit
-from editor.model import EditableModel, load_model
-from editor.score import Probe, forced
-from editor.settings import settings_from
-from reference import paths
-from store import fact_queries, migrate
-from store.catalogue import Catalogue
-from store.facts import Fact, FactStatus
+from factd.daemon import probing, render
+from factd.daemon.bootstrap import build
+from factd.daemon.config import load_config
+from factd.daemon.pulling import ingest_file
+from factd.editor.edits import EditBatch
+from factd.editor.intervals import harmonic_mean
+from factd.editor.methods import memit
+from factd.editor.model import EditableModel, load_model
+from factd.editor.score import Probe, forced
+from factd.editor.settings import settings_from
+from factd.reference import paths
+from factd.store import fact_queries, migrate
+from factd.store.catalogue import Catalogue
+from factd.store.facts import Fact, FactStatus
 
 WORKSPACE = paths.ROOT.parent / "run" / "bench"
 

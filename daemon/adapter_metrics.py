@@ -14,10 +14,10 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from daemon.bootstrap import Factd
-from daemon.publishers import adapter
-from editor.errors import DamagedArtefact
-from editor.manifests import MANIFEST, read_manifest
+from factd.daemon.bootstrap import Factd
+from factd.daemon.publishers import adapter
+from factd.editor.errors import DamagedArtefact
+from factd.editor.manifests import MANIFEST, read_manifest
 
 
 class AdapterCollector(Collector):

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon import proofs
-from daemon.bootstrap import Factd
-from daemon.candidates import Case, examined
-from daemon.errors import PublishFailed
-from daemon.log import log
-from daemon.publishers import adapter
-from daemon.tracing import span
+from factd.daemon import proofs
+from factd.daemon.bootstrap import Factd
+from factd.daemon.candidates import Case, examined
+from factd.daemon.errors import PublishFailed
+from factd.daemon.log import log
+from factd.daemon.publishers import adapter
+from factd.daemon.tracing import span
 
 if TYPE_CHECKING:
-    from editor.delta import Delta
+    from factd.editor.delta import Delta
 
 
 def ranks(factd: Factd) -> list[int]:
@@ -31,7 +31,7 @@ def ranks(factd: Factd) -> list[int]:
 @span("truncate")
 def prepare(factd: Factd, case: Case, candidate: int, delta: "Delta") -> None:
     """Cut a candidate that passed to each rank that it exceeds, and measure what is left of it with the same exam and gates."""
-    from editor.spectrum import is_matrix, truncated
+    from factd.editor.spectrum import is_matrix, truncated
 
     if not all(map(is_matrix, delta.parts.values())):
         return  # head corrections: no adapter holds them, cut or not
@@ -42,9 +42,9 @@ def prepare(factd: Factd, case: Case, candidate: int, delta: "Delta") -> None:
 
 
 def _measure(factd: Factd, case: Case, folder: Path, cut: "Delta") -> None:
-    from editor.delta import save_delta
-    from editor.exam import Memory
-    from editor.files import write_file
+    from factd.editor.delta import save_delta
+    from factd.editor.exam import Memory
+    from factd.editor.files import write_file
 
     save_delta(cut, folder / "delta")
     memory = Memory.of(folder / "answers.json")
@@ -59,7 +59,7 @@ def _measure(factd: Factd, case: Case, folder: Path, cut: "Delta") -> None:
 
 def measured(made: Path, delta: "Delta", rank: int) -> "Delta":
     """A release's delta, cut to a rank and accepted by the gates. Raises: PublishFailed: it was not measured, or did not pass."""
-    from editor.delta import load_delta
+    from factd.editor.delta import load_delta
 
     folder = folder_of(made, rank)
     report = _report(folder)

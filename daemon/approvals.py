@@ -1,13 +1,13 @@
 """Releases that wait for an operator. What is approved is a batch, by its content hash: another batch waits again."""
 
-from daemon.bootstrap import Factd
-from daemon.errors import Refused
-from daemon.log import log
-from daemon.policy import Verdict
-from store import approval_queries, fact_queries, release_queries
-from store.facts import FactStatus
-from store.operations import Consent
-from store.releases import Candidate, Release, ReleaseStatus
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import Refused
+from factd.daemon.log import log
+from factd.daemon.policy import Verdict
+from factd.store import approval_queries, fact_queries, release_queries
+from factd.store.facts import FactStatus
+from factd.store.operations import Consent
+from factd.store.releases import Candidate, Release, ReleaseStatus
 
 
 def waiting(factd: Factd) -> tuple[Release, ...]:

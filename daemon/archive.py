@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from daemon.errors import BadBackup, Refused
-from editor.files import fsync, sha256_file
-from editor.manifests import MANIFEST
+from factd.daemon.errors import BadBackup, Refused
+from factd.editor.files import fsync, sha256_file
+from factd.editor.manifests import MANIFEST
 
 PART = 1024 * 1024
 

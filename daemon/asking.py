@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from daemon import probing, render
-from daemon.bootstrap import Factd
-from store import measured_queries
-from store.facts import Asked, Fact
-from store.measured import Belief
+from factd.daemon import probing, render
+from factd.daemon.bootstrap import Factd
+from factd.store import measured_queries
+from factd.store.facts import Asked, Fact
+from factd.store.measured import Belief
 
 if TYPE_CHECKING:
-    from editor.score import Probe
+    from factd.editor.score import Probe
 
 INVENTED = ("Zorvanta", "Quillmere", "Bastrovia", "Ondrelle")
 FAMILIAR_NATS = 2.5  # per token, that a name must be likelier than the made-up ones
@@ -54,7 +54,7 @@ def familiarity(factd: Factd, facts: Sequence[Fact]) -> dict[str, float]:
 
     Facts are left out none of whose wordings has words before the subject.
     """
-    from editor.score import forced
+    from factd.editor.score import forced
 
     names = {
         fact.id: [render.names_in_place(fact, name, factd.plan) for name in ("", *INVENTED)]
@@ -76,7 +76,7 @@ def familiarity(factd: Factd, facts: Sequence[Fact]) -> dict[str, float]:
 
 def note_beliefs(factd: Factd, facts: Sequence[Fact]) -> list[Belief]:
     """Take and keep what the base model believes about some facts, per written language."""
-    from editor.belief import opinions
+    from factd.editor.belief import opinions
 
     wordings = {
         (fact.id, language): [p.prompt for p in probes]

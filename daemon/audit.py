@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon import candidates, policy, probe_sets, probing, publishing
-from daemon.bootstrap import Factd
-from daemon.candidates import decision_json
-from daemon.errors import FactdError, Refused
-from daemon.gates import gates_from
-from daemon.log import log
-from daemon.probing import Ground
-from daemon.tracing import span
-from store import fact_queries, measured_queries, release_queries
-from store.measured import Audit, AuditOutcome
-from store.releases import Release
+from factd.daemon import candidates, policy, probe_sets, probing, publishing
+from factd.daemon.bootstrap import Factd
+from factd.daemon.candidates import decision_json
+from factd.daemon.errors import FactdError, Refused
+from factd.daemon.gates import gates_from
+from factd.daemon.log import log
+from factd.daemon.probing import Ground
+from factd.daemon.tracing import span
+from factd.store import fact_queries, measured_queries, release_queries
+from factd.store.measured import Audit, AuditOutcome
+from factd.store.releases import Release
 
 if TYPE_CHECKING:
-    from editor.exam import Exam, Results
+    from factd.editor.exam import Exam, Results
 
 WHO = "factd (audit)"
 GATES = (
@@ -75,14 +75,14 @@ def audit(factd: Factd) -> Audit:
 
 def damaged_files(factd: Factd, live: Release) -> str:
     """Why the published files are not what their manifest says; empty where they are."""
-    from daemon.verifying import damage
+    from factd.daemon.verifying import damage
 
     return damage(factd.versions.folder(live.number), live.number)
 
 
 def first_look(factd: Factd, live: Release) -> tuple[str, Seen | None]:
     """What was seen; or why the files cannot even be loaded, as when their weights are no numbers."""
-    from editor.errors import EditorError
+    from factd.editor.errors import EditorError
 
     try:
         return "", look(factd, live)
@@ -95,8 +95,8 @@ def look(factd: Factd, live: Release, folder: Path | None = None) -> Seen:
 
     folder: of a checkpoint that is to be what was published.
     """
-    from editor.exam import evidence_of
-    from editor.report import report_on
+    from factd.editor.exam import evidence_of
+    from factd.editor.report import report_on
 
     exam = exam_of(factd, live)
     base = factd.workbench.base(exam, factd.terminator)
@@ -137,7 +137,7 @@ def gates(factd: Factd) -> tuple[policy.Gate, ...]:
 
 def exam_of(factd: Factd, live: Release) -> "Exam":
     """Facts of the release, facts of the base and texts: others on each day."""
-    from editor.exam import Exam
+    from factd.editor.exam import Exam
 
     known = probe_sets.known_facts(factd)
     with factd.store.read() as session:
@@ -158,9 +158,9 @@ def exam_of(factd: Factd, live: Release) -> "Exam":
 
 def results_of(factd: Factd, exam: "Exam", folder: Path) -> "Results":
     """What a checkpoint answers, loaded from its files."""
-    from editor.drift import text_scores_of
-    from editor.exam import Results, sit
-    from editor.model import load_model
+    from factd.editor.drift import text_scores_of
+    from factd.editor.exam import Results, sit
+    from factd.editor.model import load_model
 
     table = factd.config.model
     model = load_model(folder, device=table.device, dtype=table.dtype)

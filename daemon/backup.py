@@ -13,12 +13,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from daemon.archive import write_archive
-from daemon.bootstrap import Factd
-from daemon.config import without_secrets
-from store import migrate, release_queries
-from store.dump import dump
-from store.releases import Release
+from factd.daemon.archive import write_archive
+from factd.daemon.bootstrap import Factd
+from factd.daemon.config import without_secrets
+from factd.store import migrate, release_queries
+from factd.store.dump import dump
+from factd.store.releases import Release
 
 FORMAT = 1
 CONFIG = "config/factd.toml"

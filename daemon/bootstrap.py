@@ -13,29 +13,29 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.config import Config, load_config
-from daemon.errors import BadConfig
-from daemon.gates import gates_from
-from daemon.policy import Gate
-from daemon.render import Plan, Sizes
-from daemon.tables import ModelTable
-from daemon.tracing import begin
-from daemon.versions import Versions
-from store import base_queries, migrate
-from store.bases import FOLDER
-from store.catalogue import Catalogue, load_catalogue
-from store.session import Store
-from store.settling import Judge
-from store.standings import Rules
+from factd.daemon.config import Config, load_config
+from factd.daemon.errors import BadConfig
+from factd.daemon.gates import gates_from
+from factd.daemon.policy import Gate
+from factd.daemon.render import Plan, Sizes
+from factd.daemon.tables import ModelTable
+from factd.daemon.tracing import begin
+from factd.daemon.versions import Versions
+from factd.store import base_queries, migrate
+from factd.store.bases import FOLDER
+from factd.store.catalogue import Catalogue, load_catalogue
+from factd.store.session import Store
+from factd.store.settling import Judge
+from factd.store.standings import Rules
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from daemon.lease import Held
-    from daemon.registry import Configured, Served, Told, Written
-    from editor.exam import Exam, Memory, Results
-    from editor.model import EditableModel
-    from editor.score import Answer, Probe
+    from factd.daemon.lease import Held
+    from factd.daemon.registry import Configured, Served, Told, Written
+    from factd.editor.exam import Exam, Memory, Results
+    from factd.editor.model import EditableModel
+    from factd.editor.score import Answer, Probe
 
 
 def utc_now() -> datetime:
@@ -55,12 +55,12 @@ class Workbench:
     def model(self) -> "EditableModel":
         """The base model, with its workers if it is to have any; they end with this process."""
         if self.loaded is None:
-            from editor.model import load_model
+            from factd.editor.model import load_model
 
             table = self.table
             self.loaded = load_model(table.path, device=table.device, dtype=table.dtype)
             if table.workers:
-                from editor.ray_workers import ray_workers
+                from factd.editor.ray_workers import ray_workers
 
                 stack = ExitStack()
                 atexit.register(stack.close)
@@ -70,7 +70,7 @@ class Workbench:
 
     def base(self, exam: "Exam", terminator: str) -> "Results":
         """What the base model makes of an exam; it is asked once, also by a later process."""
-        from editor.exam import Memory, sit
+        from factd.editor.exam import Memory, sit
 
         model = self.model()
         if self.memory is None:
@@ -79,7 +79,7 @@ class Workbench:
 
     def base_answers(self, probes: "Sequence[Probe]", terminator: str) -> "tuple[Answer, ...]":
         """What the base model says to some probes."""
-        from editor.exam import Exam
+        from factd.editor.exam import Exam
 
         return self.base(Exam(probes=tuple(probes)), terminator).answers
 
@@ -101,28 +101,28 @@ class Factd:
     @cached_property
     def sources(self) -> "Mapping[str, Configured]":
         """The configured sources by name. Raises: BadConfig."""
-        from daemon.registry import configured
+        from factd.daemon.registry import configured
 
         return configured(self.config)
 
     @cached_property
     def channels(self) -> "Mapping[str, Told]":
         """The channels that notices are told over, by name. Raises: BadConfig."""
-        from daemon.registry import channels
+        from factd.daemon.registry import channels
 
         return channels(self.config)
 
     @cached_property
     def publishers(self) -> "Mapping[str, Written]":
         """What is written of a release, by name, the checkpoint first. Raises: BadConfig."""
-        from daemon.registry import publishers
+        from factd.daemon.registry import publishers
 
         return publishers(self.config)
 
     @cached_property
     def servers(self) -> "Mapping[str, Served]":
         """The servers that a release is handed to, by name. Raises: BadConfig."""
-        from daemon.registry import servers
+        from factd.daemon.registry import servers
 
         return servers(self.config)
 
@@ -164,10 +164,10 @@ class Factd:
 
     def method_settings(self) -> Any:
         """The frozen settings of the configured method. Raises: BadSettings."""
-        from editor import plugins
-        from editor.settings import settings_from
+        from factd.editor import plugins
+        from factd.editor.settings import settings_from
 
-        method = plugins.load("editor.methods", self.config.method.name)
+        method = plugins.load("factd.editor.methods", self.config.method.name)
         return settings_from(method.Settings, self.config.method.settings())
 
     def base_folder(self, number: int) -> Path:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from daemon.errors import HandoverFailed
+from factd.daemon.errors import HandoverFailed
 
 T = TypeVar("T")
 

@@ -1,13 +1,13 @@
 """A release that a canary refused is taken back everywhere: the version before goes live again, and factd is frozen."""
 
-from daemon import outbox, publishing, rollout
-from daemon.bootstrap import Factd
-from daemon.errors import PublishFailed
-from daemon.lease import writing
-from daemon.log import log
-from daemon.rollout import Standing
-from store import release_queries
-from store.releases import Release
+from factd.daemon import outbox, publishing, rollout
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import PublishFailed
+from factd.daemon.lease import writing
+from factd.daemon.log import log
+from factd.daemon.rollout import Standing
+from factd.store import release_queries
+from factd.store.releases import Release
 
 WHO = "factd (canary)"
 

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from daemon import asking, probe_sets, screening
-from daemon.bootstrap import Factd
-from daemon.log import log
-from daemon.planning import Planned, plan
-from daemon.pulling import recheck
-from daemon.register import Register
-from daemon.wordings import broken_wordings
-from store import fact_queries, release_queries, settling
-from store.facts import Fact, Ruling
+from factd.daemon import asking, probe_sets, screening
+from factd.daemon.bootstrap import Factd
+from factd.daemon.log import log
+from factd.daemon.planning import Planned, plan
+from factd.daemon.pulling import recheck
+from factd.daemon.register import Register
+from factd.daemon.wordings import broken_wordings
+from factd.store import fact_queries, release_queries, settling
+from factd.store.facts import Fact, Ruling
 
 # what the base knows already makes room for other facts, which are asked about too
 ASKING_ROUNDS = 5
@@ -109,8 +109,8 @@ def heads_changed(factd: Factd) -> bool:
     folder = factd.candidate_folder(live.candidate_id) / "delta"
     if not (factd.workspace / "heads").exists() or not folder.exists():
         return False
-    from editor.corrections import switched_on
-    from editor.delta import delta_about
+    from factd.editor.corrections import switched_on
+    from factd.editor.delta import delta_about
 
     about = delta_about(folder)
     wanted = [c.id for c in switched_on(factd.workspace, about["base_fingerprint"])]

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from daemon import jobs
-from daemon.bootstrap import Factd
-from daemon.errors import FactdError
-from daemon.log import log
-from store.errors import StoreError
+from factd.daemon import jobs
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import FactdError
+from factd.daemon.log import log
+from factd.store.errors import StoreError
 
 TELL_SECONDS = 10  # between looks for what people should know
 SERVE_SECONDS = 2  # between looks for what is to be handed to servers

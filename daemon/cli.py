@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from daemon import (
+from factd.daemon import (
     commands,
     commands_accounts,
     commands_backup,
@@ -25,8 +25,8 @@ from daemon import (
     commands_sources,
     log,
 )
-from daemon.config import DEFAULT, PREFIX
-from daemon.terminal import STATE
+from factd.daemon.config import DEFAULT, PREFIX
+from factd.daemon.terminal import STATE
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import httpx
 import stamina
 
-from daemon.errors import Blocked, SourceFailed, SourceGone
-from daemon.guarded import Backend, Budget, Transport, resolve
+from factd.daemon.errors import Blocked, SourceFailed, SourceGone
+from factd.daemon.guarded import Backend, Budget, Transport, resolve
 
 RETRIED = frozenset({429, 502, 503, 504})
 REDIRECTS = 5

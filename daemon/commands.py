@@ -5,17 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon import serving, terminal
-from daemon.commands_facts import said
-from daemon.commands_servers import handed_over, handover_lines, refuse_failed
-from daemon.commands_sources import source_line
-from daemon.config import load_config
-from daemon.console import show
-from daemon.lease import writing
-from daemon.overview import Overview, overview
-from daemon.terminal import Json, Why, opened, sentences
-from store import base_queries, fact_queries, release_queries
-from store.releases import Release
+from factd.daemon import serving, terminal
+from factd.daemon.commands_facts import said
+from factd.daemon.commands_servers import handed_over, handover_lines, refuse_failed
+from factd.daemon.commands_sources import source_line
+from factd.daemon.config import load_config
+from factd.daemon.console import show
+from factd.daemon.lease import writing
+from factd.daemon.overview import Overview, overview
+from factd.daemon.terminal import Json, Why, opened, sentences
+from factd.store import base_queries, fact_queries, release_queries
+from factd.store.releases import Release
 
 releases_app = typer.Typer(no_args_is_help=True, help="Releases.")
 
@@ -79,7 +79,7 @@ def releases_diff(first: int, second: int, as_json: Json = False) -> None:
 @releases_app.command("publish")
 def releases_publish(number: int, as_json: Json = False) -> None:
     """Bring a release out (again) and make it the live one."""
-    from daemon import publishing
+    from factd.daemon import publishing
 
     with sentences(), writing(opened()) as factd:
         found = publishing.publish(factd, number)
@@ -91,7 +91,7 @@ def releases_publish(number: int, as_json: Json = False) -> None:
 @releases_app.command("write")
 def releases_write(number: int, as_json: Json = False) -> None:
     """Write a release's version again from base and delta, where it lies: whole, and signed with the key of today."""
-    from daemon import publishing, signing, verifying
+    from factd.daemon import publishing, signing, verifying
 
     with sentences(), writing(opened()) as factd:
         publishing.write_again(factd, number)
@@ -110,7 +110,7 @@ def releases_verify(
     as_json: Json = False,
 ) -> None:
     """Compare every byte of a published version with its manifest, and say who signed it; also on another machine."""
-    from daemon import signing, verifying
+    from factd.daemon import signing, verifying
 
     with sentences():
         table = None if folder else load_config(terminal.config_path()).publish
@@ -196,7 +196,7 @@ def unfreeze(as_json: Json = False) -> None:
 
 def approve(number: int, why: Why = "", as_json: Json = False) -> None:
     """Let a release that waits for an operator be published, at the daemon's next tick; bound to its batch."""
-    from daemon import approvals
+    from factd.daemon import approvals
 
     with sentences():
         found = approvals.approve(opened(), number, who=terminal.who(), why=why)
@@ -205,7 +205,7 @@ def approve(number: int, why: Why = "", as_json: Json = False) -> None:
 
 def refuse(number: int, why: Why = "", as_json: Json = False) -> None:
     """Never publish a release that waits; its batch is not written again."""
-    from daemon import approvals
+    from factd.daemon import approvals
 
     with sentences():
         found = approvals.refuse(opened(), number, who=terminal.who(), why=why)
@@ -216,7 +216,7 @@ def worker(
     parent: Annotated[int | None, typer.Option(hidden=True, help="End with this process.")] = None,
 ) -> None:
     """Take tasks that load a model (edit, audit, statistics) until SIGTERM; started by the daemon, or by hand elsewhere."""
-    from daemon.worker import WorkerProcess
+    from factd.daemon.worker import WorkerProcess
 
     with sentences():
         code = WorkerProcess(opened(), parent=parent).run()
@@ -225,7 +225,7 @@ def worker(
 
 def run() -> None:
     """The daemon."""
-    from daemon.loop import Daemon
+    from factd.daemon.loop import Daemon
 
     with sentences():
         Daemon(opened(), terminal.config_path()).run()

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from daemon import terminal
-from daemon.config import secret_text
-from daemon.console import show
-from daemon.errors import Refused
-from daemon.terminal import Json, opened, sentences
-from store import account_queries, release_queries
-from store.operations import Account, Role, Token
+from factd.daemon import terminal
+from factd.daemon.config import secret_text
+from factd.daemon.console import show
+from factd.daemon.errors import Refused
+from factd.daemon.terminal import Json, opened, sentences
+from factd.store import account_queries, release_queries
+from factd.store.operations import Account, Role, Token
 
 users_app = typer.Typer(no_args_is_help=True, help="Who may use the console.")
 tokens_app = typer.Typer(no_args_is_help=True, help="Secrets for programs that use the API.")
@@ -47,7 +47,7 @@ def password_from(file: Path | None) -> str:
 
 def named(name: str) -> str:
     """A name as it is kept. Raises: Refused."""
-    from daemon.web.accounts import NAME
+    from factd.daemon.web.accounts import NAME
 
     if not 0 < len(name) <= NAME or not name.isprintable() or name != name.strip():
         raise Refused(f"a name has 1 to {NAME} characters that can be shown")
@@ -59,7 +59,7 @@ def users_add(
     name: str, role: RoleOf, password_file: PasswordFile = None, as_json: Json = False
 ) -> None:
     """Let somebody in."""
-    from daemon.web.accounts import hashed
+    from factd.daemon.web.accounts import hashed
 
     with sentences():
         factd = opened()
@@ -77,7 +77,7 @@ def users_add(
 @users_app.command("password")
 def users_password(name: str, password_file: PasswordFile = None, as_json: Json = False) -> None:
     """Another password; who is logged in by that name is logged out."""
-    from daemon.web.accounts import hashed
+    from factd.daemon.web.accounts import hashed
 
     with sentences():
         changed = _change(name, "password", secret=hashed(password_from(password_file)))
@@ -128,7 +128,7 @@ def tokens_add(
     as_json: Json = False,
 ) -> None:
     """A new token for a program, shown once."""
-    from daemon.web.accounts import digest, new_token
+    from factd.daemon.web.accounts import digest, new_token
 
     secret = new_token()
     with sentences():

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from daemon.console import show
-from daemon.terminal import Json, config_path, opened, sentences
+from factd.daemon.console import show
+from factd.daemon.terminal import Json, config_path, opened, sentences
 
 if TYPE_CHECKING:
-    from daemon.restore import Restored
+    from factd.daemon.restore import Restored
 
 Target = Annotated[Path, typer.Argument(help="A new folder, or a file that ends with .tar.")]
 Source = Annotated[Path, typer.Argument(help="What `factd backup` wrote.")]
@@ -38,7 +38,7 @@ def backup_make(
     as_json: Json = False,
 ) -> None:
     """Back up the database, the configuration, and every release's delta; the daemon may run. `make` may be left out."""
-    from daemon.backup import back_up
+    from factd.daemon.backup import back_up
 
     with sentences():
         found = back_up(opened(), config_path(), target, workspace=with_workspace)
@@ -51,7 +51,7 @@ def backup_make(
 @backup_app.command("verify")
 def backup_verify(path: Source, as_json: Json = False) -> None:
     """Compare every file of a backup with its SHA-256. Exit 1 where one differs."""
-    from daemon.restore import verify as verified
+    from factd.daemon.restore import verify as verified
 
     with sentences():
         found = verified(path)
@@ -71,7 +71,7 @@ def restore(
     as_json: Json = False,
 ) -> None:
     """A whole factd in an empty folder, out of a backup, which is verified first. Stop the one that it replaces."""
-    from daemon.restore import restore as restored
+    from factd.daemon.restore import restore as restored
 
     with sentences():
         found = restored(path, to, database=database, versions=not without_versions)

@@ -4,13 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon import terminal
-from daemon.commands_servers import handed_over, handover_lines, refuse_failed
-from daemon.console import progress, show
-from daemon.lease import writing
-from daemon.terminal import Json, Why, opened, sentences
-from store import base_queries
-from store.bases import Base
+from factd.daemon import terminal
+from factd.daemon.commands_servers import handed_over, handover_lines, refuse_failed
+from factd.daemon.console import progress, show
+from factd.daemon.lease import writing
+from factd.daemon.terminal import Json, Why, opened, sentences
+from factd.store import base_queries
+from factd.store.bases import Base
 
 bases_app = typer.Typer(no_args_is_help=True, help="Bases: the original model, and those baked.")
 
@@ -23,7 +23,7 @@ def rebase(
     as_json: Json = False,
 ) -> None:
     """Bake the live release's facts into a new base: bake, verify, statistics, publish. The capacity is free again."""
-    from daemon import rebase as rebasing
+    from factd.daemon import rebase as rebasing
 
     told: dict[str, Any] = {"who": terminal.who(), "why": why}
     found: rebasing.Rebased | rebasing.Undone
@@ -61,7 +61,7 @@ def line(base: Base) -> str:
 @bases_app.command("prune")
 def bases_prune(number: int, why: Why = "pruned by hand", as_json: Json = False) -> None:
     """Delete the files and statistics of a base that is in effect no more; what was baked out of it stays baked."""
-    from daemon import bases
+    from factd.daemon import bases
 
     with sentences(), writing(opened()) as factd:
         freed = bases.prune(factd, number, who=terminal.who(), why=why)
@@ -72,7 +72,7 @@ def bases_prune(number: int, why: Why = "pruned by hand", as_json: Json = False)
 @bases_app.command("write")
 def bases_write(number: int, as_json: Json = False) -> None:
     """Write a base's files again, from its parent and the release that it was made of: the same bytes, or refused."""
-    from daemon import bases
+    from factd.daemon import bases
 
     with sentences(), writing(opened()) as factd:
         with factd.store.read() as session:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.terminal import Json, sentences
+from factd.daemon.terminal import Json, sentences
 
 bench_app = typer.Typer(
     no_args_is_help=True, help="Benchmarks: the editor on the reference model, the store."
@@ -13,7 +13,7 @@ bench_app = typer.Typer(
 
 def shown(found: dict[str, Any], as_json: bool) -> None:
     """A document on the terminal."""
-    from bench.measure import printed
+    from factd.bench.measure import printed
 
     printed(found, as_json=as_json)
 
@@ -22,7 +22,7 @@ def shown(found: dict[str, Any], as_json: bool) -> None:
 def edit(edits: Annotated[int, typer.Option(min=2)] = 100, as_json: Json = False) -> None:
     """Every rung of the ladder against public MEMIT's way, one fact at a time (minutes)."""
     with sentences():
-        from bench import edit as bench
+        from factd.bench import edit as bench
 
         shown(bench.run(edits=edits), as_json)
 
@@ -35,7 +35,7 @@ def solve(
 ) -> None:
     """The ledger solve of many facts: time, memory, resumption, adding to it."""
     with sentences():
-        from bench import solve as bench
+        from factd.bench import solve as bench
 
         shown(bench.run(rows=rows, tokens=tokens), as_json)
 
@@ -44,7 +44,7 @@ def solve(
 def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = False) -> None:
     """Cycles of ingest, edit, check, publish, audit: does memory, disk or the number of open files grow? (half an hour)"""
     with sentences():
-        from bench import soak as bench
+        from factd.bench import soak as bench
 
         shown(bench.run(cycles=cycles), as_json)
 
@@ -53,7 +53,7 @@ def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = Fal
 def stats(edits: Annotated[int, typer.Option(min=2)] = 600, as_json: Json = False) -> None:
     """Second moments from fewer tokens: the same edit?"""
     with sentences():
-        from bench import stats as bench
+        from factd.bench import stats as bench
 
         shown(bench.run(edits=edits), as_json)
 
@@ -62,7 +62,7 @@ def stats(edits: Annotated[int, typer.Option(min=2)] = 600, as_json: Json = Fals
 def probes(probes: Annotated[int, typer.Option(min=10)] = 4000, as_json: Json = False) -> None:
     """What the checks cost."""
     with sentences():
-        from bench import probes as bench
+        from factd.bench import probes as bench
 
         shown(bench.run(probes=probes), as_json)
 
@@ -73,7 +73,7 @@ def scale(
 ) -> None:
     """Time per edit from 100 edits on."""
     with sentences():
-        from bench import scale as bench
+        from factd.bench import scale as bench
 
         shown(bench.run(edits=edits), as_json)
 
@@ -88,7 +88,7 @@ def disasters(
 ) -> None:
     """Planted disasters and clean batches through the whole edit: caught, and the right facts set aside? (half an hour)"""
     with sentences():
-        from bench import disasters as bench
+        from factd.bench import disasters as bench
 
         shown(bench.run(clean=clean, only=only, part=part, parts=parts), as_json)
 
@@ -97,7 +97,7 @@ def disasters(
 def blame(as_json: Json = False) -> None:
     """64 facts, three of them bad: solves until they are found (minutes)."""
     with sentences():
-        from bench import blame as bench
+        from factd.bench import blame as bench
 
         shown(bench.run(), as_json)
 
@@ -110,7 +110,7 @@ def checks(
 ) -> None:
     """What all checks of a batch cost, and how much of it is the model's."""
     with sentences():
-        from bench import checks as bench
+        from factd.bench import checks as bench
 
         shown(bench.run(facts=facts, known=known), as_json)
 
@@ -123,7 +123,7 @@ def store(
 ) -> None:
     """Ingest and queries of a full fact store (minutes)."""
     with sentences():
-        from bench import store as bench
+        from factd.bench import store as bench
 
         shown(bench.run(facts=facts, url=url), as_json)
 
@@ -137,7 +137,7 @@ def console(
 ) -> None:
     """The console and `factd status` on a full store (minutes)."""
     with sentences():
-        from bench import console as bench
+        from factd.bench import console as bench
 
         shown(bench.run(facts=facts, releases=releases, url=url), as_json)
 
@@ -146,7 +146,7 @@ def console(
 def shards(gib: Annotated[float, typer.Option(min=0.01)] = 2.0, as_json: Json = False) -> None:
     """Writing a version of a 40-shard checkpoint by the shards that it touches; needs twice --gib on disk for a while."""
     with sentences():
-        from bench import shards as bench
+        from factd.bench import shards as bench
 
         shown(bench.run(gib=gib), as_json)
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon import terminal
-from daemon.commands import number_text
-from daemon.console import show
-from daemon.errors import BadConfig, Refused
-from daemon.lease import writing
-from daemon.terminal import Json, opened, sentences
-from store import fact_queries, measured_queries
+from factd.daemon import terminal
+from factd.daemon.commands import number_text
+from factd.daemon.console import show
+from factd.daemon.errors import BadConfig, Refused
+from factd.daemon.lease import writing
+from factd.daemon.terminal import Json, opened, sentences
+from factd.store import fact_queries, measured_queries
 
 probes_app = typer.Typer(no_args_is_help=True, help="The questions that every release is asked.")
 policy_app = typer.Typer(no_args_is_help=True, help="The gates.")
@@ -24,7 +24,7 @@ Why = Annotated[str, typer.Option(help="For the record.")]
 @probes_app.command("build")
 def probes_build(why: Why = "built by hand", as_json: Json = False) -> None:
     """Draw a new version of the probe set from the store and the catalogue."""
-    from daemon import probe_sets
+    from factd.daemon import probe_sets
 
     with sentences():
         factd = opened()
@@ -53,7 +53,7 @@ def probes_list(as_json: Json = False) -> None:
 @probes_app.command("show")
 def probes_show(version: int, limit: int = 20, as_json: Json = False) -> None:
     """The questions of a version."""
-    from daemon import probe_sets
+    from factd.daemon import probe_sets
 
     with sentences():
         factd = opened()
@@ -69,7 +69,7 @@ def probes_show(version: int, limit: int = 20, as_json: Json = False) -> None:
 @policy_app.command("show")
 def policy_show(as_json: Json = False) -> None:
     """Every gate that is on, with its bounds."""
-    from daemon.candidates import plain
+    from factd.daemon.candidates import plain
 
     with sentences():
         factd = opened()
@@ -101,7 +101,7 @@ def policy_test(
     as_json: Json = False,
 ) -> None:
     """Judge stored reports again with other thresholds; nothing is changed."""
-    from daemon.replay import replayed
+    from factd.daemon.replay import replayed
 
     with sentences():
         factd = opened()
@@ -162,8 +162,8 @@ def quarantine_show(
 
 def audit(as_json: Json = False) -> None:
     """Ask the live release again, from its files; mend it, or roll back where it fails. Exit 1 where it failed."""
-    from daemon.audit import audit as audited
-    from store.measured import AuditOutcome
+    from factd.daemon.audit import audit as audited
+    from factd.store.measured import AuditOutcome
 
     with sentences(), writing(opened()) as factd:
         found = audited(factd)
@@ -185,8 +185,8 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Run the checks on a release, or on the base; nothing is changed."""
-    from daemon import steps
-    from daemon.pages import page_of
+    from factd.daemon import steps
+    from factd.daemon.pages import page_of
 
     with sentences():
         factd = opened()

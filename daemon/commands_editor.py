@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.commands import number_text
-from daemon.console import progress, show
-from daemon.errors import Refused
-from daemon.terminal import Json, opened, sentences
+from factd.daemon.commands import number_text
+from factd.daemon.console import progress, show
+from factd.daemon.errors import Refused
+from factd.daemon.terminal import Json, opened, sentences
 
 stats_app = typer.Typer(no_args_is_help=True, help="Second-moment statistics.")
 
@@ -57,7 +57,7 @@ def apply(
 ) -> None:
     """The editor alone: no store, no daemon; writes an edited checkpoint, a JSON and an HTML report."""
     with sentences():
-        from daemon.standalone import Job, apply_edits
+        from factd.daemon.standalone import Job, apply_edits
 
         given = dict(setting(text) for text in set_ or [])
         job = Job(
@@ -97,8 +97,8 @@ def tune(
 ) -> None:
     """Choose layers, step size and strength for a model: causal tracing, then a short search."""
     with sentences():
-        from daemon import tuning
-        from editor.edits import read_known
+        from factd.daemon import tuning
+        from factd.editor.edits import read_known
 
         if preset:
             data = tuning.from_preset(model, out)
@@ -122,7 +122,7 @@ def stats_build(
 ) -> None:
     """Second moments of the configured model and layers, from a corpus or from text that it writes itself; kept."""
     with sentences():
-        from editor.writing import second_moments
+        from factd.editor.writing import second_moments
 
         factd = opened()
         with progress() as told:
@@ -163,8 +163,8 @@ def stats_converge(
 ) -> None:
     """How much the edit changes when the sample of the second moments is halved, and halved again."""
     with sentences():
-        from editor.convergence import convergence
-        from editor.edits import read_edits
+        from factd.editor.convergence import convergence
+        from factd.editor.edits import read_edits
 
         factd = opened()
         batch = read_edits(edits)

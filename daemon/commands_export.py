@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.console import show
-from daemon.exporting import Form, Order
-from daemon.exporting import export as exported
-from daemon.terminal import Json, opened, sentences
+from factd.daemon.console import show
+from factd.daemon.exporting import Form, Order
+from factd.daemon.exporting import export as exported
+from factd.daemon.terminal import Json, opened, sentences
 
 
 def export(

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon import terminal
-from daemon.bootstrap import Factd
-from daemon.console import show
-from daemon.errors import Refused
-from daemon.terminal import Json, Why, opened, sentences
-from store import (
+from factd.daemon import terminal
+from factd.daemon.bootstrap import Factd
+from factd.daemon.console import show
+from factd.daemon.errors import Refused
+from factd.daemon.terminal import Json, Why, opened, sentences
+from factd.store import (
     base_queries,
     fact_queries,
     measured_queries,
@@ -20,11 +20,11 @@ from store import (
     release_queries,
     settling,
 )
-from store.bases import Base
-from store.facts import Fact, FactStatus, Ruling, Verdict
-from store.measured import Belief, SetAside
-from store.names import Names
-from store.releases import ReleaseStatus
+from factd.store.bases import Base
+from factd.store.facts import Fact, FactStatus, Ruling, Verdict
+from factd.store.measured import Belief, SetAside
+from factd.store.names import Names
+from factd.store.releases import ReleaseStatus
 
 facts_app = typer.Typer(no_args_is_help=True, help="Facts.")
 Ids = Annotated[list[str], typer.Argument(metavar="ID…")]
@@ -38,7 +38,7 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Ingest a JSONL or CSV file of fact updates; bad lines are named and set aside."""
-    from daemon.pulling import ingest_file
+    from factd.daemon.pulling import ingest_file
 
     with sentences():
         factd = opened()
@@ -271,7 +271,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """What the next batch would hold and why each other fact waits."""
-    from daemon.planning import plan as planned
+    from factd.daemon.planning import plan as planned
 
     with sentences():
         found = planned(opened())

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.console import progress, show
-from daemon.lease import writing
-from daemon.terminal import Json, opened, sentences
+from factd.daemon.console import progress, show
+from factd.daemon.lease import writing
+from factd.daemon.terminal import Json, opened, sentences
 
 heads_app = typer.Typer(
     no_args_is_help=True, help="Head corrections (MEMAT), an artefact per language."
@@ -18,8 +18,8 @@ Language = Annotated[str, typer.Argument(help="BCP 47, as in the facts' labels."
 def list_(as_json: Json = False) -> None:
     """The corrections for the base model, with their state."""
     with sentences():
-        from editor.corrections import list_corrections
-        from editor.model import fingerprint
+        from factd.editor.corrections import list_corrections
+        from factd.editor.model import fingerprint
 
         factd = opened()
         base = fingerprint(factd.config.model.path)
@@ -48,7 +48,7 @@ def train(
 ) -> None:
     """Train corrections of a language on the live release; the next candidate gets them."""
     with sentences():
-        from daemon import heads
+        from factd.daemon import heads
 
         with writing(opened()) as factd, progress() as told:
             found = heads.train(factd, language, count=count, progress=told)
@@ -61,8 +61,8 @@ def train(
 
 def _switch(language: str, state: str, *, as_json: bool) -> None:
     with sentences():
-        from editor.corrections import switch
-        from editor.model import fingerprint
+        from factd.editor.corrections import switch
+        from factd.editor.model import fingerprint
 
         with writing(opened()) as factd:
             switch(factd.workspace, fingerprint(factd.config.model.path), language, state)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from daemon.console import show
-from daemon.terminal import Json, sentences
+from factd.daemon.console import show
+from factd.daemon.terminal import Json, sentences
 
 keys_app = typer.Typer(no_args_is_help=True, help="Keys that published versions are signed with.")
 
@@ -22,7 +22,7 @@ def keys_new(
     as_json: Json = False,
 ) -> None:
     """A new pair: signing-key.pem for [publish] signing_key_file, public-key.pem for whoever verifies."""
-    from daemon import signing
+    from factd.daemon import signing
 
     with sentences():
         made = signing.new_key(out)

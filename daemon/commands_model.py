@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon import terminal
-from daemon.commands_servers import handed_over, handover_lines, refuse_failed
-from daemon.console import progress, show
-from daemon.lease import writing
-from daemon.terminal import Json, Why, opened, sentences
+from factd.daemon import terminal
+from factd.daemon.commands_servers import handed_over, handover_lines, refuse_failed
+from factd.daemon.console import progress, show
+from factd.daemon.lease import writing
+from factd.daemon.terminal import Json, Why, opened, sentences
 
 
 def edit(
@@ -21,7 +21,7 @@ def edit(
     as_json: Json = False,
 ) -> None:
     """Plan, solve, check; leaves an accepted or rejected candidate. Exit 1 where it was rejected."""
-    from daemon import editing, publishing
+    from factd.daemon import editing, publishing
 
     with sentences(), writing(opened()) as factd, progress() as told:
         found = editing.edit(factd, who=terminal.who(), why=why, again=again, progress=told)
@@ -56,7 +56,7 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Go back to a release, or take facts or a batch back."""
-    from daemon import steps
+    from factd.daemon import steps
 
     if [to is not None, bool(fact), batch is not None].count(True) != 1:
         raise typer.BadParameter("give one of --to N, --fact ID …, --batch ID")
@@ -79,7 +79,7 @@ def rollback(
 
 def _roll_back_to(number: int, why: str, started: float, *, as_json: bool) -> None:
     """Back to a release, here and on the servers; who changes releases or hands over now is overtaken."""
-    from daemon import publishing
+    from factd.daemon import publishing
 
     with sentences():
         factd = opened()
@@ -105,7 +105,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """The whole cycle on the reference model: ingest, edit, check, publish, roll back."""
-    from daemon.demo import run_demo
+    from factd.daemon.demo import run_demo
 
     with sentences():
         found = run_demo(directory, quiet=as_json)

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.console import show
-from daemon.terminal import Json, opened, sentences
-from store import notice_queries
-from store.operations import Dispatch, DispatchStatus, Notice
+from factd.daemon.console import show
+from factd.daemon.terminal import Json, opened, sentences
+from factd.store import notice_queries
+from factd.store.operations import Dispatch, DispatchStatus, Notice
 
 NEWEST = 100  # notices that --all shows
 notices_app = typer.Typer(no_args_is_help=True, help="What people should know, and who was told.")
@@ -78,7 +78,7 @@ def notice_json(notice: Notice, given: Sequence[Dispatch]) -> dict[str, Any]:
 @notices_app.command("test")
 def notices_test(channel: str, as_json: Json = False) -> None:
     """Send a message over a channel now, and say what happened."""
-    from daemon.dispatching import try_out
+    from factd.daemon.dispatching import try_out
 
     with sentences():
         sent = try_out(opened(), channel)

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from daemon import terminal
-from daemon.console import show
-from daemon.terminal import Json, sentences
+from factd.daemon import terminal
+from factd.daemon.console import show
+from factd.daemon.terminal import Json, sentences
 
 relations_app = typer.Typer(no_args_is_help=True, help="How facts are said in each language.")
 Folder = Annotated[
@@ -18,7 +18,7 @@ Folder = Annotated[
 @relations_app.command("list")
 def relations_list(folder: Folder = None, as_json: Json = False) -> None:
     """The relations that can be written."""
-    from store.catalogue import PACKAGED, load_folder
+    from factd.store.catalogue import PACKAGED, load_folder
 
     with sentences():
         found = load_folder(folder or PACKAGED)
@@ -49,8 +49,8 @@ def relations_check(
     as_json: Json = False,
 ) -> None:
     """Find wordings that would make wrong sentences. Exit 1 where there are any."""
-    from store.catalogue import PACKAGED, load_folder
-    from store.wording_rules import LANGUAGES, findings
+    from factd.store.catalogue import PACKAGED, load_folder
+    from factd.store.wording_rules import LANGUAGES, findings
 
     wanted = tuple(part.strip() for part in languages.split(",") if part.strip())
     with sentences():

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from daemon import terminal
-from daemon.bootstrap import Factd
-from daemon.console import show
-from daemon.serving import said, server_lines
-from daemon.terminal import Json, Why, opened, sentences
-from store import handover_queries
-from store.handovers import Handover, HandoverStatus
+from factd.daemon import terminal
+from factd.daemon.bootstrap import Factd
+from factd.daemon.console import show
+from factd.daemon.serving import said, server_lines
+from factd.daemon.terminal import Json, Why, opened, sentences
+from factd.store import handover_queries
+from factd.store.handovers import Handover, HandoverStatus
 
 NEWEST = 50  # hand-overs that `history` shows
 servers_app = typer.Typer(no_args_is_help=True, help="Servers that releases are handed to.")
@@ -31,7 +31,7 @@ def servers_list(as_json: Json = False) -> None:
 @servers_app.command("check")
 def servers_check(name: str, as_json: Json = False) -> None:
     """Ask one server now: what it says that it serves, and whether its answers are those of the live release."""
-    from daemon.server_check import check
+    from factd.daemon.server_check import check
 
     with sentences():
         found = check(opened(), name)
@@ -60,7 +60,7 @@ def servers_sync(as_json: Json = False) -> None:
 @servers_app.command("retry")
 def servers_retry(name: str, why: Why = "retried by hand", as_json: Json = False) -> None:
     """Give a server the live release again, also where it was given up."""
-    from daemon import outbox
+    from factd.daemon import outbox
 
     with sentences():
         factd = opened()
@@ -83,7 +83,7 @@ def servers_history(
 
 def handed_over(factd: Factd, *, seize: bool = False) -> tuple[Handover, ...]:
     """What was tried now; nothing where no server is configured. Raises: Busy."""
-    from daemon import canaries, outbox
+    from factd.daemon import canaries, outbox
 
     found = outbox.turn(factd, seize=seize)
     if canaries.take_back(factd) is not None:

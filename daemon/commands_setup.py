@@ -5,11 +5,11 @@ from pathlib import Path
 
 import typer
 
-from daemon.bootstrap import build
-from daemon.config import Config, load_config, shown
-from daemon.console import show
-from daemon.errors import FactdError
-from daemon.terminal import Json, config_path, kept, sentences
+from factd.daemon.bootstrap import build
+from factd.daemon.config import Config, load_config, shown
+from factd.daemon.console import show
+from factd.daemon.errors import FactdError
+from factd.daemon.terminal import Json, config_path, kept, sentences
 
 
 def version_command(as_json: Json = False) -> None:
@@ -19,7 +19,7 @@ def version_command(as_json: Json = False) -> None:
 
 def init(directory: Path, model: Path | None = None, as_json: Json = False) -> None:
     """Make a configuration to start from."""
-    from daemon.example import EXAMPLE
+    from factd.daemon.example import EXAMPLE
 
     path = directory / "factd.toml"
     with sentences():
@@ -40,7 +40,7 @@ config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
 @config_app.command("check")
 def config_check(as_json: Json = False) -> None:
     """Validate the file, environment, catalogue, the method's settings; sources, channels and servers with their secrets."""
-    from daemon import signing
+    from factd.daemon import signing
 
     with sentences():
         factd = kept(build(load_config(config_path())))
@@ -72,8 +72,8 @@ def config_show(as_json: Json = False) -> None:
 
 def base_row(config: Config) -> dict[str, dict[str, str]]:
     """What stands in for [model] path; nothing where that itself does, or where there is no database yet."""
-    from store import base_queries, migrate
-    from store.errors import StoreError
+    from factd.store import base_queries, migrate
+    from factd.store.errors import StoreError
 
     try:
         migrate.check(config.database)
@@ -94,7 +94,7 @@ db_app = typer.Typer(no_args_is_help=True, help="The database's schema.")
 @db_app.command("upgrade")
 def db_upgrade(as_json: Json = False) -> None:
     """Bring the schema to this program's newest revision."""
-    from store import migrate, release_queries
+    from factd.store import migrate, release_queries
 
     with sentences():
         factd = kept(build(load_config(config_path())))
@@ -107,7 +107,7 @@ def db_upgrade(as_json: Json = False) -> None:
 @db_app.command("check")
 def db_check(as_json: Json = False) -> None:
     """Exit 1 where the schema is not this program's."""
-    from store import migrate
+    from factd.store import migrate
 
     with sentences():
         migrate.check(load_config(config_path()).database)
@@ -117,7 +117,7 @@ def db_check(as_json: Json = False) -> None:
 @db_app.command("current")
 def db_current(as_json: Json = False) -> None:
     """The revision of the database."""
-    from store import migrate
+    from factd.store import migrate
 
     with sentences():
         revision = migrate.current(load_config(config_path()).database)

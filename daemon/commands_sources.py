@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from daemon import terminal
-from daemon.console import show
-from daemon.errors import Refused
-from daemon.terminal import Json, opened, sentences
-from store import release_queries, source_queries
-from store.source_queries import SourceState
+from factd.daemon import terminal
+from factd.daemon.console import show
+from factd.daemon.errors import Refused
+from factd.daemon.terminal import Json, opened, sentences
+from factd.store import release_queries, source_queries
+from factd.store.source_queries import SourceState
 
 sources_app = typer.Typer(no_args_is_help=True, help="Sources of fact updates.")
 
@@ -60,8 +60,8 @@ def pull(
     as_json: Json = False,
 ) -> None:
     """Poll a source, or all of them, now."""
-    from daemon.pulling import pull as pulled
-    from daemon.pulling import pull_all
+    from factd.daemon.pulling import pull as pulled
+    from factd.daemon.pulling import pull_all
 
     with sentences():
         factd = opened()

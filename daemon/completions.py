@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from daemon.client import Answer, origin
-from daemon.engines import Api, key_in
-from daemon.errors import HandoverFailed
-from daemon.servers import Completion, ServerSettings, Single, Version
+from factd.daemon.client import Answer, origin
+from factd.daemon.engines import Api, key_in
+from factd.daemon.errors import HandoverFailed
+from factd.daemon.servers import Completion, ServerSettings, Single, Version
 
 PATH = "/v1/completions"
 

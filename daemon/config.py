@@ -15,9 +15,9 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy import make_url
 
-from daemon.errors import BadConfig
-from daemon.gates import GatesTable
-from daemon.running_tables import (
+from factd.daemon.errors import BadConfig
+from factd.daemon.gates import GatesTable
+from factd.daemon.running_tables import (
     ApprovalsTable,
     LeaseTable,
     LimitsTable,
@@ -25,7 +25,7 @@ from daemon.running_tables import (
     ScheduleTable,
     WorkerTable,
 )
-from daemon.tables import (
+from factd.daemon.tables import (
     AuditTable,
     BlameTable,
     ChecksTable,

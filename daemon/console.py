@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from daemon.candidates import Progress as Report
-from daemon.log import log
+from factd.daemon.candidates import Progress as Report
+from factd.daemon.log import log
 
 
 def show(data: Any, lines: Sequence[str], *, as_json: bool) -> None:

@@ -7,12 +7,12 @@ fact that does it is alone in hand. One that has killed its worker twice alone i
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from daemon import narrowing
-from daemon.bootstrap import Factd
-from daemon.log import log
-from daemon.running_tables import WorkerTable
-from store import task_queries
-from store.operations import Task
+from factd.daemon import narrowing
+from factd.daemon.bootstrap import Factd
+from factd.daemon.log import log
+from factd.daemon.running_tables import WorkerTable
+from factd.store import task_queries
+from factd.store.operations import Task
 
 LONGEST_SECONDS = 60.0
 TWICE = 2

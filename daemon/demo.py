@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from daemon import editing, publishing, steps
-from daemon.bootstrap import Factd, build
-from daemon.config import load_config
-from daemon.console import progress, table
-from daemon.errors import Refused
-from daemon.pulling import ingest_file
-from daemon.render import first_wording
-from reference import paths
-from store import fact_queries, migrate, release_queries
+from factd.daemon import editing, publishing, steps
+from factd.daemon.bootstrap import Factd, build
+from factd.daemon.config import load_config
+from factd.daemon.console import progress, table
+from factd.daemon.errors import Refused
+from factd.daemon.pulling import ingest_file
+from factd.daemon.render import first_wording
+from factd.reference import paths
+from factd.store import fact_queries, migrate, release_queries
 
 CONFIG = """\
 # Written by `factd demo`; the settings below the line are reference/settings.toml.
@@ -159,8 +159,8 @@ def share(row: Mapping[str, Any] | None) -> str:
 
 def ask(factd: Factd, number: int) -> dict[str, str]:
     """What the published version says about Croatia's currency, loaded as any server would."""
-    from editor.model import load_model
-    from editor.score import greedy
+    from factd.editor.model import load_model
+    from factd.editor.score import greedy
 
     model = load_model(factd.config.publish.path / "versions" / str(number), dtype=None)
     relation = factd.catalogue[ASKED[1]]

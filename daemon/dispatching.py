@@ -15,19 +15,19 @@ from functools import lru_cache, partial
 
 from sqlalchemy.orm import Session
 
-from daemon import notices
-from daemon.bootstrap import Factd
-from daemon.channels import Message
-from daemon.config import without_secrets
-from daemon.errors import BadConfig, FactdError, NotSent, Refused
-from daemon.log import carried, log, without_secret_fields
-from daemon.notices import Wanted
-from daemon.registry import Told
-from store import notice_queries, snapshot_queries
-from store.operations import Dispatch
-from store.releases import Release
-from store.session import Store
-from store.snapshot import Snapshot
+from factd.daemon import notices
+from factd.daemon.bootstrap import Factd
+from factd.daemon.channels import Message
+from factd.daemon.config import without_secrets
+from factd.daemon.errors import BadConfig, FactdError, NotSent, Refused
+from factd.daemon.log import carried, log, without_secret_fields
+from factd.daemon.notices import Wanted
+from factd.daemon.registry import Told
+from factd.store import notice_queries, snapshot_queries
+from factd.store.operations import Dispatch
+from factd.store.releases import Release
+from factd.store.session import Store
+from factd.store.snapshot import Snapshot
 
 MESSAGES = 20  # that one call sends over one channel at most
 LONGEST_WISH_SECONDS = 86_400

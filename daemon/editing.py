@@ -5,23 +5,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from daemon import adapting, candidates, narrowing, pages, policy, proofs
-from daemon.bootstrap import Factd
-from daemon.candidates import Case, Examined, Progress, quiet
-from daemon.certainty import badly_worded, certain, heads_changed, planned_again, screened
-from daemon.errors import Refused
-from daemon.log import BATCH_DIGITS, bound, log
-from daemon.planning import Planned, plan
-from daemon.publishing import refuse_frozen
-from daemon.tracing import span
-from store import approval_queries, release_queries
-from store.errors import Overtaken
-from store.measured import SetAside
-from store.operations import Consent
-from store.releases import Candidate, CandidateStatus
+from factd.daemon import adapting, candidates, narrowing, pages, policy, proofs
+from factd.daemon.bootstrap import Factd
+from factd.daemon.candidates import Case, Examined, Progress, quiet
+from factd.daemon.certainty import badly_worded, certain, heads_changed, planned_again, screened
+from factd.daemon.errors import Refused
+from factd.daemon.log import BATCH_DIGITS, bound, log
+from factd.daemon.planning import Planned, plan
+from factd.daemon.publishing import refuse_frozen
+from factd.daemon.tracing import span
+from factd.store import approval_queries, release_queries
+from factd.store.errors import Overtaken
+from factd.store.measured import SetAside
+from factd.store.operations import Consent
+from factd.store.releases import Candidate, CandidateStatus
 
 if TYPE_CHECKING:
-    from editor.errors import EditorError
+    from factd.editor.errors import EditorError
 
 ATTEMPTS = 6  # candidates that one edit makes at most, each without what the last one set aside
 
@@ -142,7 +142,7 @@ def _nothing(cycle: Cycle) -> str:
 
 def _attempts(cycle: Cycle) -> Edited:
     """Candidates until one is accepted, or nothing more is found to set aside."""
-    from editor.errors import EditorError
+    from factd.editor.errors import EditorError
 
     found: Edited | None = None
     for _ in range(ATTEMPTS + len(cycle.planned.added)):
@@ -201,7 +201,7 @@ def _narrowed(cycle: Cycle, found: Edited, case: Case, measured: Examined) -> bo
 
 def _switch_heads_off(cycle: Cycle, found: Edited) -> None:
     """The head corrections make a candidate fail, not its facts: `factd heads on` tries them again."""
-    from editor.corrections import switch, switched_on
+    from factd.editor.corrections import switch, switched_on
 
     factd, base = cycle.factd, cycle.factd.workbench.model().fingerprint
     why = "; ".join(found.decision.reasons[:2])
@@ -260,8 +260,8 @@ def _refuse_rejected(cycle: Cycle, case: Case) -> None:
 
 
 def _solved(cycle: Cycle, candidate: Candidate, case: Case) -> tuple[Edited, Case, Examined]:
-    from editor.delta import save_delta
-    from editor.exam import Memory
+    from factd.editor.delta import save_delta
+    from factd.editor.exam import Memory
 
     factd = cycle.factd
     _move(factd, candidate.id, CandidateStatus.PLANNED, CandidateStatus.SOLVING)

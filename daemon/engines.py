@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from daemon.client import Answer, Client, Limits, origin, retry_after
-from daemon.config import secret_text
-from daemon.errors import HandoverFailed, SourceFailed
-from daemon.servers import ServerSettings
+from factd.daemon.client import Answer, Client, Limits, origin, retry_after
+from factd.daemon.config import secret_text
+from factd.daemon.errors import HandoverFailed, SourceFailed
+from factd.daemon.servers import ServerSettings
 
 EVERYWHERE = ("0.0.0.0/0", "::/0")  # an operator named the server: it may be in any network
 MAX_ANSWER_BYTES = 4 * 1024 * 1024

@@ -7,16 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import daemon.publishers
-from daemon.bootstrap import Factd
-from daemon.errors import PublishFailed, Refused
-from daemon.publishers import Outgoing
-from daemon.publishing import outgoing_of
-from editor.errors import DamagedArtefact
-from editor.files import write_sealed_folder
-from editor.manifests import read_manifest
-from store import release_queries
-from store.releases import Release
+import factd.daemon.publishers
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import PublishFailed, Refused
+from factd.daemon.publishers import Outgoing
+from factd.daemon.publishing import outgoing_of
+from factd.editor.errors import DamagedArtefact
+from factd.editor.files import write_sealed_folder
+from factd.editor.manifests import read_manifest
+from factd.store import release_queries
+from factd.store.releases import Release
 
 WHO = "factd export"
 
@@ -90,11 +90,13 @@ def source_of(factd: Factd, release: Release, form: Form) -> Outgoing:
 
 
 def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
-    from daemon.registry import read  # what it brings is dear, and every command imports this file
+    from factd.daemon.registry import (
+        read,  # what it brings is dear, and every command imports this file
+    )
 
     kind = order.form.publisher
     own = order.settings if order.form is Form.LORA else {"share": "copy"}  # nothing of the base
-    module, settings = read(daemon.publishers, "export", {"kind": kind, **own})
+    module, settings = read(factd.daemon.publishers, "export", {"kind": kind, **own})
     try:
         told: Mapping[str, Any] = module.write(settings, outgoing, folder)
     except PublishFailed as error:
@@ -110,8 +112,8 @@ def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
 
 def _unchecked(settings: Any, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
     """An adapter cut to its rank that nothing was asked."""
-    from editor.adapter import fill_adapter
-    from editor.spectrum import truncated
+    from factd.editor.adapter import fill_adapter
+    from factd.editor.spectrum import truncated
 
     cut = truncated(outgoing.delta, settings.max_rank)
     form = {"dtype": settings.dtype, "max_rank": settings.max_rank, "kept": cut}

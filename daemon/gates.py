@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from daemon.policy import Gate
-from daemon.tables import Table
+from factd.daemon.policy import Gate
+from factd.daemon.tables import Table
 
 
 class Threshold(Table):

@@ -10,7 +10,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from daemon.errors import Blocked, SourceFailed
+from factd.daemon.errors import Blocked, SourceFailed
 
 EMBEDDED = (  # networks whose addresses carry an IPv4 address that must be checked itself
     (ipaddress.IPv6Network("64:ff9b::/96"), 0),

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from daemon.errors import HandoverFailed
-from daemon.log import log
-from daemon.proofs import TOKENS, Match, Question, Said, compare
-from daemon.servers import Report, Server, Version
+from factd.daemon.errors import HandoverFailed
+from factd.daemon.log import log
+from factd.daemon.proofs import TOKENS, Match, Question, Said, compare
+from factd.daemon.servers import Report, Server, Version
 
 Wanted = Sequence[tuple[Question, Said]]
 

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from daemon import render
-from daemon.bootstrap import Factd
-from daemon.candidates import Progress
-from daemon.errors import Refused
-from store import fact_queries, release_queries
-from store.facts import FactStatus
+from factd.daemon import render
+from factd.daemon.bootstrap import Factd
+from factd.daemon.candidates import Progress
+from factd.daemon.errors import Refused
+from factd.store import fact_queries, release_queries
+from factd.store.facts import FactStatus
 
 STILL = 300  # known facts whose answers the corrections must leave alone
 
@@ -18,11 +18,11 @@ def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dic
 
     Raises: Refused: nothing is live, or the method has no values. EditorError: too few facts are right in the language.
     """
-    from editor.corrections import save_corrections, without_heads
-    from editor.delta import load_delta
-    from editor.head_training import HeadSettings
-    from editor.methods.memat import train_corrections
-    from editor.writing import WriteSettings
+    from factd.editor.corrections import save_corrections, without_heads
+    from factd.editor.delta import load_delta
+    from factd.editor.head_training import HeadSettings
+    from factd.editor.methods.memat import train_corrections
+    from factd.editor.writing import WriteSettings
 
     settings = factd.method_settings()
     if not isinstance(settings, WriteSettings):

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.bootstrap import Factd
-from daemon.log import log
-from store import source_queries
+from factd.daemon.bootstrap import Factd
+from factd.daemon.log import log
+from factd.store import source_queries
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
-from daemon.hooks import Hook
-from daemon.metrics import exposition
-from daemon.web.guard import whole_body
-from daemon.web.server import Server
-from store.errors import StoreError
+from factd.daemon.hooks import Hook
+from factd.daemon.metrics import exposition
+from factd.daemon.web.guard import whole_body
+from factd.daemon.web.server import Server
+from factd.store.errors import StoreError
 
 BODY_SECONDS = 20  # for a whole body, however slowly it comes
 THREADS = 8  # for what asks the database; its pool has 15 connections

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from daemon import (
+from factd.daemon import (
     approvals,
     canaries,
     dispatching,
@@ -14,16 +14,16 @@ from daemon import (
     server_watch,
     tasks,
 )
-from daemon.bootstrap import Factd
-from daemon.config import Config
-from daemon.errors import Busy
-from daemon.log import bound_ids
-from daemon.metrics import Metrics
-from daemon.pulling import pull_all
-from daemon.tracing import traceparent
-from store import release_queries, task_queries
-from store.errors import StoreError
-from store.operations import Task, TaskStatus
+from factd.daemon.bootstrap import Factd
+from factd.daemon.config import Config
+from factd.daemon.errors import Busy
+from factd.daemon.log import bound_ids
+from factd.daemon.metrics import Metrics
+from factd.daemon.pulling import pull_all
+from factd.daemon.tracing import traceparent
+from factd.store import release_queries, task_queries
+from factd.store.errors import StoreError
+from factd.store.operations import Task, TaskStatus
 
 LOOK_SECONDS = 0.25
 AWAY_SECONDS = 600.0  # for which the database may be away while a task runs

@@ -18,14 +18,14 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from daemon.bootstrap import Factd, based
-from daemon.errors import Busy
-from daemon.log import log
-from store import lease_queries
-from store.advisory import AdvisoryLock
-from store.errors import Overtaken, StoreError
-from store.operations import Lease
-from store.session import Store
+from factd.daemon.bootstrap import Factd, based
+from factd.daemon.errors import Busy
+from factd.daemon.log import log
+from factd.store import lease_queries
+from factd.store.advisory import AdvisoryLock
+from factd.store.errors import Overtaken, StoreError
+from factd.store.operations import Lease
+from factd.store.session import Store
 
 LOOK_SECONDS = 0.2
 Clock = Callable[[], float]
@@ -210,7 +210,7 @@ def writing(factd: Factd, *, seize: bool = False) -> Iterator[Factd]:
     seize: take over from whoever does, whose work is then abandoned (a rollback does not wait). What an earlier one left
     half done is finished or abandoned first. Raises: Busy.
     """
-    from daemon import publishing
+    from factd.daemon import publishing
 
     if factd.writer is not None:
         yield factd

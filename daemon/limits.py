@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from daemon.running_tables import LimitsTable
-from store import base_queries, release_queries
+from factd.daemon.running_tables import LimitsTable
+from factd.store import base_queries, release_queries
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from daemon import policy
-from daemon.metrics_setup import Setup
-from daemon.policy import Finding, Gate, Verdict
-from store.figures import LiveFigures
+from factd.daemon import policy
+from factd.daemon.metrics_setup import Setup
+from factd.daemon.policy import Finding, Gate, Verdict
+from factd.store.figures import LiveFigures
 
 NORMS = ("leverage_max", "weight_norm_ratio", "update_norm_ratio")  # of each edited layer
 

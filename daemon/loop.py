@@ -20,20 +20,20 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from daemon import jobs, lease, systemd
-from daemon.bootstrap import Factd
-from daemon.chores import Chores
-from daemon.hooks import hooks
-from daemon.http import Health
-from daemon.log import bound, log
-from daemon.metrics import Metrics
-from daemon.schedule import Schedule, cron_trigger, delay_seconds, due, is_overdue
-from daemon.supervisor import Supervisor
-from daemon.tracing import span
-from daemon.web.app import console
-from store import lease_queries, migrate, run_queries
-from store.errors import StaleState, StoreError
-from store.releases import Run, RunStatus
+from factd.daemon import jobs, lease, systemd
+from factd.daemon.bootstrap import Factd
+from factd.daemon.chores import Chores
+from factd.daemon.hooks import hooks
+from factd.daemon.http import Health
+from factd.daemon.log import bound, log
+from factd.daemon.metrics import Metrics
+from factd.daemon.schedule import Schedule, cron_trigger, delay_seconds, due, is_overdue
+from factd.daemon.supervisor import Supervisor
+from factd.daemon.tracing import span
+from factd.daemon.web.app import console
+from factd.store import lease_queries, migrate, run_queries
+from factd.store.errors import StaleState, StoreError
+from factd.store.releases import Run, RunStatus
 
 STALE_SECONDS = 120  # /livez fails when the loop did not turn for so long
 TURN_SECONDS = 0.5

@@ -10,11 +10,11 @@ from pathlib import PurePosixPath
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from daemon.client import origin
-from daemon.completions import complete
-from daemon.engines import Api, EngineSettings
-from daemon.errors import HandoverFailed
-from daemon.servers import NAMED, Completion, Report, Version
+from factd.daemon.client import origin
+from factd.daemon.completions import complete
+from factd.daemon.engines import Api, EngineSettings
+from factd.daemon.errors import HandoverFailed
+from factd.daemon.servers import NAMED, Completion, Report, Version
 
 
 class AdapterSettings(EngineSettings):

@@ -79,11 +79,11 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from daemon.adapter_metrics import AdapterCollector
-from daemon.bootstrap import Factd
-from daemon.metrics_setup import BUCKETS, CAUSES, LIMITED, STEPS, Setup, setup_of
-from daemon.state_metrics import StoreCollector
-from store.releases import RunStatus
+from factd.daemon.adapter_metrics import AdapterCollector
+from factd.daemon.bootstrap import Factd
+from factd.daemon.metrics_setup import BUCKETS, CAUSES, LIMITED, STEPS, Setup, setup_of
+from factd.daemon.state_metrics import StoreCollector
+from factd.store.releases import RunStatus
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:

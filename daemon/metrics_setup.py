@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daemon.bootstrap import Factd
-from daemon.config import Config, without_secrets
-from daemon.policy import Gate
-from daemon.schedule import longest_seconds
+from factd.daemon.bootstrap import Factd
+from factd.daemon.config import Config, without_secrets
+from factd.daemon.policy import Gate
+from factd.daemon.schedule import longest_seconds
 
 STEPS = ("pull", "cycle", "audit", "statistics", "prune")
 CAUSES = ("exit", "killed", "memory", "stale", "timeout")

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from daemon import candidates, render, suspects
-from daemon.blame import Blamed, blame
-from daemon.bootstrap import Factd
-from daemon.candidates import Case, Examined
-from daemon.log import log
-from daemon.policy import Decision, Gate
-from daemon.suspects import Suspects
-from store import measured_queries, settling
-from store.facts import Ruling
-from store.measured import SetAside
+from factd.daemon import candidates, render, suspects
+from factd.daemon.blame import Blamed, blame
+from factd.daemon.bootstrap import Factd
+from factd.daemon.candidates import Case, Examined
+from factd.daemon.log import log
+from factd.daemon.policy import Decision, Gate
+from factd.daemon.suspects import Suspects
+from factd.store import measured_queries, settling
+from factd.store.facts import Ruling
+from factd.store.measured import SetAside
 
 WHO = "factd"
 
@@ -70,7 +70,7 @@ def _doubt(factd: Factd, case: Case, search: Blamed) -> str:
 
 def heads_cause(factd: Factd, case: Case, found: Examined) -> bool:
     """The candidate passes without its head corrections; no solve, they are a part of the delta."""
-    from editor.corrections import without_heads
+    from factd.editor.corrections import without_heads
 
     if not found.delta.settings.get("head_corrections"):
         return False

@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from daemon.tables import KINDS, NotifyTable
-from store import notice_queries
-from store.measured import AuditOutcome
-from store.operations import Notice
-from store.releases import RunStatus
-from store.snapshot import Aside, Death, Snapshot
+from factd.daemon.tables import KINDS, NotifyTable
+from factd.store import notice_queries
+from factd.store.measured import AuditOutcome
+from factd.store.operations import Notice
+from factd.store.releases import RunStatus
+from factd.store.snapshot import Aside, Death, Snapshot
 
 HELD_BACK = timedelta(hours=2)  # at most, while the edit that rejected a candidate goes on
 AGAIN_BELOW = 0.95  # of a bound, until what was near it is well again: no message for each wobble

@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from daemon import rollout
-from daemon.bootstrap import Factd
-from daemon.errors import BadConfig, HandoverFailed
-from daemon.handover import Order, Outcome, hand_over
-from daemon.lease import Held, taken
-from daemon.log import bound, carried, log
-from daemon.rollout import Rollout, Standing
-from daemon.servers import Server
-from daemon.targets import name_of, served_named, target_of
-from daemon.tracing import span
-from store import handover_queries, lease_queries, release_queries
-from store.errors import NotFound, Overtaken, StaleState
-from store.handovers import Handover, HandoverStatus, ServerState
-from store.releases import Release
+from factd.daemon import rollout
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import BadConfig, HandoverFailed
+from factd.daemon.handover import Order, Outcome, hand_over
+from factd.daemon.lease import Held, taken
+from factd.daemon.log import bound, carried, log
+from factd.daemon.rollout import Rollout, Standing
+from factd.daemon.servers import Server
+from factd.daemon.targets import name_of, served_named, target_of
+from factd.daemon.tracing import span
+from factd.store import handover_queries, lease_queries, release_queries
+from factd.store.errors import NotFound, Overtaken, StaleState
+from factd.store.handovers import Handover, HandoverStatus, ServerState
+from factd.store.releases import Release
 
 if TYPE_CHECKING:
-    from daemon.registry import Served
+    from factd.daemon.registry import Served
 
 SIDE_BY_SIDE = 16  # servers
 ROUNDS = 4  # of one turn: canaries, the rest, who goes back, and what they left

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from daemon import approvals, limits
-from daemon.bootstrap import Factd
-from daemon.serving import ServerLine, server_lines
-from store import (
+from factd.daemon import approvals, limits
+from factd.daemon.bootstrap import Factd
+from factd.daemon.serving import ServerLine, server_lines
+from factd.store import (
     base_queries,
     fact_queries,
     overview_queries,
@@ -16,12 +16,12 @@ from store import (
     source_queries,
     task_queries,
 )
-from store.bases import Base
-from store.facts import FactStatus
-from store.operations import Task, Worker
-from store.overview_queries import CandidateLine, ReleaseLine
-from store.releases import Flag, Run
-from store.source_queries import SourceState
+from factd.store.bases import Base
+from factd.store.facts import FactStatus
+from factd.store.operations import Task, Worker
+from factd.store.overview_queries import CandidateLine, ReleaseLine
+from factd.store.releases import Flag, Run
+from factd.store.source_queries import SourceState
 
 RUNS = 8
 

@@ -10,14 +10,14 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from daemon import limits, render
-from daemon.bootstrap import Factd
-from daemon.tracing import span
-from daemon.windows import Days, Window, closed
-from store import fact_queries, name_queries, release_queries, settling, source_queries
-from store.facts import Asked, Fact, FactStatus, Ruling
-from store.names import Names
-from store.releases import CandidateStatus, Release, ReleaseStatus
+from factd.daemon import limits, render
+from factd.daemon.bootstrap import Factd
+from factd.daemon.tracing import span
+from factd.daemon.windows import Days, Window, closed
+from factd.store import fact_queries, name_queries, release_queries, settling, source_queries
+from factd.store.facts import Asked, Fact, FactStatus, Ruling
+from factd.store.names import Names
+from factd.store.releases import CandidateStatus, Release, ReleaseStatus
 
 SHOWN = 200  # facts of each kind that a plan names
 LOOKED_AT = 20_000  # waiting facts that are looked through for a batch

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from daemon.render import Plan, chosen, writable
-from store.contractions import inserted, takes_phrase
-from store.facts import Entity, Fact
+from factd.daemon.render import Plan, chosen, writable
+from factd.store.contractions import inserted, takes_phrase
+from factd.store.facts import Entity, Fact
 
 if TYPE_CHECKING:
-    from editor.rank import Question
-    from editor.score import Probe
+    from factd.editor.rank import Question
+    from factd.editor.score import Probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def probe(fact: Fact, wording: str, language: str, plan: Plan, **more: Any) -> "
 
 def of_prompt(fact: Fact, prompt: str, language: str, **more: Any) -> "Probe":
     """A question that a fact's object answers."""
-    from editor.score import Probe
+    from factd.editor.score import Probe
 
     return Probe(
         language=language,

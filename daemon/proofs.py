@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon import probing
-from daemon.bootstrap import Factd
-from daemon.errors import PublishFailed
-from daemon.render import writable
-from daemon.servers import Completion
-from store import base_queries, fact_queries, release_queries
-from store.facts import Fact
+from factd.daemon import probing
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import PublishFailed
+from factd.daemon.render import writable
+from factd.daemon.servers import Completion
+from factd.store import base_queries, fact_queries, release_queries
+from factd.store.facts import Fact
 
 if TYPE_CHECKING:
-    from daemon.candidates import Case
-    from editor.certain import Continuation
-    from editor.delta import Delta
+    from factd.daemon.candidates import Case
+    from factd.editor.certain import Continuation
+    from factd.editor.delta import Delta
 
 FILE = "proof.json"
 TOKENS = 8  # of an answer
@@ -80,9 +80,9 @@ class Match:
 
 def record(factd: Factd, case: "Case", delta: "Delta", folder: Path) -> Proof:
     """Ask an accepted candidate, the live release and the base, and keep what tells them apart beside the delta."""
-    from editor.certain import continuations
-    from editor.delta import applied, load_delta
-    from editor.files import write_file
+    from factd.editor.certain import continuations
+    from factd.editor.delta import applied, load_delta
+    from factd.editor.files import write_file
 
     prompts = _pool(factd, case)
     model, live = factd.workbench.model(), case.live

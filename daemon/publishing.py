@@ -6,18 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from daemon import approvals, bases, outbox, proofs, signing, verifying
-from daemon.bootstrap import Factd
-from daemon.errors import PublishFailed, Refused
-from daemon.log import bound, log
-from daemon.publishers import Outgoing
-from daemon.targets import held_versions
-from daemon.tracing import span
-from editor.files import Sha256, sha256_file
-from editor.sums import Sums
-from store import base_queries, release_queries, settling
-from store.errors import Overtaken
-from store.releases import Release, ReleaseStatus
+from factd.daemon import approvals, bases, outbox, proofs, signing, verifying
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import PublishFailed, Refused
+from factd.daemon.log import bound, log
+from factd.daemon.publishers import Outgoing
+from factd.daemon.targets import held_versions
+from factd.daemon.tracing import span
+from factd.editor.files import Sha256, sha256_file
+from factd.editor.sums import Sums
+from factd.store import base_queries, release_queries, settling
+from factd.store.errors import Overtaken
+from factd.store.releases import Release, ReleaseStatus
 
 SUMS = "base-sums.json"  # beside the versions
 WHOLE = "checkpoint"  # the publisher that fills a version's own folder
@@ -102,7 +102,7 @@ def outgoing_of(factd: Factd, release: Release, sha256: Sha256 = sha256_file) ->
     bases.refuse_pruned(factd, release.base)
     delta, made = None, None
     if release.candidate_id is not None:
-        from editor.delta import load_delta
+        from factd.editor.delta import load_delta
 
         made = factd.candidate_folder(release.candidate_id)
         delta = load_delta(made / "delta")

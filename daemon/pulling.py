@@ -14,19 +14,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from daemon.bootstrap import Factd
-from daemon.client import Client
-from daemon.errors import Busy, FactdError, Refused, SourceFailed, SourceGone
-from daemon.log import bound, carried, log
-from daemon.registry import Configured
-from daemon.sources import Page, Pulled, RemoteSettings, Tools
-from daemon.tracing import span
-from store import fact_queries, ingest, source_queries
-from store.chunks import chunks
-from store.errors import StoreError
-from store.facts import Receipt, Terms
-from store.ingest import IngestReport
-from store.updates import BadLine, Line, read_updates
+from factd.daemon.bootstrap import Factd
+from factd.daemon.client import Client
+from factd.daemon.errors import Busy, FactdError, Refused, SourceFailed, SourceGone
+from factd.daemon.log import bound, carried, log
+from factd.daemon.registry import Configured
+from factd.daemon.sources import Page, Pulled, RemoteSettings, Tools
+from factd.daemon.tracing import span
+from factd.store import fact_queries, ingest, source_queries
+from factd.store.chunks import chunks
+from factd.store.errors import StoreError
+from factd.store.facts import Receipt, Terms
+from factd.store.ingest import IngestReport
+from factd.store.updates import BadLine, Line, read_updates
 
 T = TypeVar("T")
 SIDE_BY_SIDE = 8  # sources

@@ -19,15 +19,15 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from daemon import approvals, audit, bases, candidates, publishing
-from daemon.bootstrap import Factd, on_base
-from daemon.candidates import Progress, quiet
-from daemon.errors import Refused
-from daemon.log import bound, log
-from daemon.tracing import span
-from store import base_queries, release_queries
-from store.bases import Base, BaseStatus
-from store.releases import Release, ReleaseStatus
+from factd.daemon import approvals, audit, bases, candidates, publishing
+from factd.daemon.bootstrap import Factd, on_base
+from factd.daemon.candidates import Progress, quiet
+from factd.daemon.errors import Refused
+from factd.daemon.log import bound, log
+from factd.daemon.tracing import span
+from factd.store import base_queries, release_queries
+from factd.store.bases import Base, BaseStatus
+from factd.store.releases import Release, ReleaseStatus
 
 STEPS = 5  # bake, verify, facts, statistics, publish
 
@@ -105,7 +105,7 @@ def _ready(factd: Factd, live: Release) -> Base | None:
 
 
 def _made(factd: Factd, live: Release, who: str, why: str, progress: Progress) -> Base:
-    from editor.errors import EditorError
+    from factd.editor.errors import EditorError
 
     refuse_unfit(factd, live)
     parent = factd.workbench.model().fingerprint
@@ -139,9 +139,9 @@ def refuse_unfit(factd: Factd, live: Release) -> None:
 
 def _proven(factd: Factd, live: Release, base: Base, progress: Progress) -> str:
     """Bake, verify and build the statistics of a base; its fingerprint. Raises: EditorError, Refused."""
-    from editor.delta import load_delta
-    from editor.files import verify_folder
-    from editor.reload import verify_reload
+    from factd.editor.delta import load_delta
+    from factd.editor.files import verify_folder
+    from factd.editor.reload import verify_reload
 
     progress("bake", 0, STEPS)
     folder = bases.write(factd, base)
@@ -160,7 +160,7 @@ def _proven(factd: Factd, live: Release, base: Base, progress: Progress) -> str:
 
 def _with_statistics(own: Factd, progress: Progress) -> str:
     """The second moments of a base, where the method needs them; its fingerprint."""
-    from editor.writing import second_moments
+    from factd.editor.writing import second_moments
 
     model, settings = own.workbench.model(), own.method_settings()
     if hasattr(settings, "second_moment_tokens"):

@@ -10,17 +10,17 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-import daemon.channels
-import daemon.publishers
-import daemon.servers
-import daemon.sources
-from daemon.channels import Channel, ChannelSettings
-from daemon.config import Config
-from daemon.errors import BadConfig
-from daemon.publishers import Publisher, PublisherSettings
-from daemon.servers import Server, ServerSettings
-from daemon.sources import Page, Pages, SourceSettings, Tools
-from daemon.tables import NamedTables
+import factd.daemon.channels
+import factd.daemon.publishers
+import factd.daemon.servers
+import factd.daemon.sources
+from factd.daemon.channels import Channel, ChannelSettings
+from factd.daemon.config import Config
+from factd.daemon.errors import BadConfig
+from factd.daemon.publishers import Publisher, PublisherSettings
+from factd.daemon.servers import Server, ServerSettings
+from factd.daemon.sources import Page, Pages, SourceSettings, Tools
+from factd.daemon.tables import NamedTables
 
 S = TypeVar("S", bound=BaseModel)
 ADAPTER = "adapter"  # the publisher whose folder in a version is the version's adapter
@@ -64,7 +64,7 @@ class Served:
     connect: Callable[[Any], Server]
 
 
-def kinds(package: ModuleType = daemon.sources) -> list[str]:
+def kinds(package: ModuleType = factd.daemon.sources) -> list[str]:
     """The files of daemon/sources, or of another package of that make."""
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
 
@@ -73,7 +73,7 @@ def configured(config: Config) -> dict[str, Configured]:
     """The sources of a configuration by name. Raises: BadConfig: names the key."""
     found = {}
     for name, table in config.sources.tables().items():
-        module, settings = read(daemon.sources, f"sources.{name}", table)
+        module, settings = read(factd.daemon.sources, f"sources.{name}", table)
         found[name] = Configured(
             name=name,
             settings=rooted(settings, config.root),
@@ -86,13 +86,13 @@ def configured(config: Config) -> dict[str, Configured]:
 
 def channels(config: Config) -> dict[str, Told]:
     """The channels of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
-    found = _switched_on(daemon.channels, "notify", config.notify, config.root)
+    found = _switched_on(factd.daemon.channels, "notify", config.notify, config.root)
     return {n: Told(name=n, settings=own, send=module.send) for n, (module, own) in found.items()}
 
 
 def publishers(config: Config) -> dict[str, Written]:
     """The publishers of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
-    found = _switched_on(daemon.publishers, "publish", config.publish, config.root)
+    found = _switched_on(factd.daemon.publishers, "publish", config.publish, config.root)
     return {
         n: Written(name=n, settings=own, write=module.write) for n, (module, own) in found.items()
     }
@@ -100,7 +100,7 @@ def publishers(config: Config) -> dict[str, Written]:
 
 def servers(config: Config) -> dict[str, Served]:
     """The servers of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
-    found = _switched_on(daemon.servers, "servers", config.servers, config.root)
+    found = _switched_on(factd.daemon.servers, "servers", config.servers, config.root)
     for name, (_, own) in found.items():
         if own.takes_adapters and ADAPTER not in publishers(config):
             raise BadConfig(f"servers.{name} takes adapters; switch on [publish.{ADAPTER}]")

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from store.catalogue import Catalogue, Relation
-from store.facts import Fact
+from factd.store.catalogue import Catalogue, Relation
+from factd.store.facts import Fact
 
 if TYPE_CHECKING:
-    from editor.edits import EditBatch
+    from factd.editor.edits import EditBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Sizes:
 
 def edit_batch(facts: Iterable[Fact], before: Mapping[str, Fact], plan: Plan) -> "EditBatch":
     """One edit per fact, write language and edit wording. before: what the base says instead, by fact id."""
-    from editor.edits import Edit, EditBatch
+    from factd.editor.edits import Edit, EditBatch
 
     edits = []
     for fact in facts:

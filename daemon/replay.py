@@ -5,11 +5,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from daemon import policy
-from daemon.bootstrap import Factd
-from daemon.errors import BadConfig
-from daemon.gates import GatesTable, gates_from
-from store import release_queries
+from factd.daemon import policy
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import BadConfig
+from factd.daemon.gates import GatesTable, gates_from
+from factd.store import release_queries
 
 
 def replayed(factd: Factd, given: Mapping[str, Any], *, limit: int) -> list[dict[str, Any]]:

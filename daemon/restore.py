@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from daemon import archive, bases, publishing
-from daemon.backup import CONFIG, FORMAT
-from daemon.bootstrap import Factd, build
-from daemon.config import Config, load_config
-from daemon.errors import BadBackup, Refused
-from daemon.tables import StoreTable
-from store import dump, migrate, release_queries
-from store.releases import Release
+from factd.daemon import archive, bases, publishing
+from factd.daemon.backup import CONFIG, FORMAT
+from factd.daemon.bootstrap import Factd, build
+from factd.daemon.config import Config, load_config
+from factd.daemon.errors import BadBackup, Refused
+from factd.daemon.tables import StoreTable
+from factd.store import dump, migrate, release_queries
+from factd.store.releases import Release
 
 DATABASES = (dump.SQLITE, dump.POSTGRESQL)
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from daemon import bases
-from daemon.bases import deleted
-from daemon.bootstrap import Factd
-from daemon.log import log
-from store import (
+from factd.daemon import bases
+from factd.daemon.bases import deleted
+from factd.daemon.bootstrap import Factd
+from factd.daemon.log import log
+from factd.store import (
     base_queries,
     handover_queries,
     measured_queries,
@@ -23,7 +23,7 @@ from store import (
     run_queries,
     task_queries,
 )
-from store.releases import ReleaseStatus
+from factd.store.releases import ReleaseStatus
 
 WHO = "factd (prune)"
 

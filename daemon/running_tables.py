@@ -5,9 +5,9 @@ from zoneinfo import available_timezones
 
 from pydantic import Field, model_validator
 
-from daemon.schedule import Schedule, cron_trigger
-from daemon.tables import Table
-from daemon.windows import Window
+from factd.daemon.schedule import Schedule, cron_trigger
+from factd.daemon.tables import Table
+from factd.daemon.windows import Window
 
 
 class JobTable(Table):

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.cron import CronTrigger
 
-from daemon.windows import Window, closed
+from factd.daemon.windows import Window, closed
 
 MOST = 1000  # missed ticks that are made up for, at most
 LOOK_BACK = timedelta(days=2)  # for missed ticks of a cron line

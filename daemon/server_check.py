@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from daemon.bootstrap import Factd
-from daemon.handover import ask_some
-from daemon.targets import served_named, target_of
-from store import handover_queries, release_queries
-from store.errors import NotFound
+from factd.daemon.bootstrap import Factd
+from factd.daemon.handover import ask_some
+from factd.daemon.targets import served_named, target_of
+from factd.store import handover_queries, release_queries
+from factd.store.errors import NotFound
 
 
 def check(factd: Factd, name: str) -> dict[str, Any]:

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from daemon.bootstrap import Factd
-from daemon.errors import BadConfig, HandoverFailed
-from daemon.handover import Target, ask_some
-from daemon.log import carried, log
-from daemon.servers import Report, Server
-from daemon.targets import number_of, target_of
-from store import handover_queries, release_queries
-from store.handovers import ServerState
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import BadConfig, HandoverFailed
+from factd.daemon.handover import Target, ask_some
+from factd.daemon.log import carried, log
+from factd.daemon.servers import Report, Server
+from factd.daemon.targets import number_of, target_of
+from factd.store import handover_queries, release_queries
+from factd.store.handovers import ServerState
 
 if TYPE_CHECKING:
-    from daemon.registry import Served
+    from factd.daemon.registry import Served
 
 SIDE_BY_SIDE = 16  # servers
 QUESTIONS = 3  # to one that cannot say what it serves

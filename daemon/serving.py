@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from daemon.bootstrap import Factd
-from daemon.rollout import Standing
-from store import release_queries
-from store.handovers import HandoverStatus
+from factd.daemon.bootstrap import Factd
+from factd.daemon.rollout import Standing
+from factd.store import release_queries
+from factd.store.handovers import HandoverStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def server_lines(factd: Factd, session: Session) -> tuple[ServerLine, ...]:
     """Every configured server, by name."""
     if not factd.config.servers.tables():
         return ()  # nothing of what follows is even imported
-    from daemon import outbox
+    from factd.daemon import outbox
 
     live = release_queries.live_release(session)
     found = outbox.standings(factd, session, live) if live else ()

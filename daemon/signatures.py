@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, model_validator
 
-from daemon.config import secret_text
-from daemon.errors import BadConfig
+from factd.daemon.config import secret_text
+from factd.daemon.errors import BadConfig
 
 PREFIX = "whsec_"
 

@@ -15,10 +15,10 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from daemon.errors import BadConfig, Refused
-from daemon.tables import PublishTable
-from editor.errors import DamagedArtefact
-from editor.manifests import MANIFEST, SIGNATURE, canonical, parsed, read_bytes
+from factd.daemon.errors import BadConfig, Refused
+from factd.daemon.tables import PublishTable
+from factd.editor.errors import DamagedArtefact
+from factd.editor.manifests import MANIFEST, SIGNATURE, canonical, parsed, read_bytes
 
 ALGORITHM = "Ed25519"
 PRIVATE, PUBLIC = "signing-key.pem", "public-key.pem"

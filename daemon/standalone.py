@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.candidates import Progress
-from daemon.errors import Refused
+from factd.daemon.candidates import Progress
+from factd.daemon.errors import Refused
 
 if TYPE_CHECKING:
-    from editor.delta import Delta
-    from editor.edits import Edit
-    from editor.model import EditableModel
-    from editor.page import Figures
-    from editor.report import CheckReport
-    from editor.score import Probe
+    from factd.editor.delta import Delta
+    from factd.editor.edits import Edit
+    from factd.editor.model import EditableModel
+    from factd.editor.page import Figures
+    from factd.editor.report import CheckReport
+    from factd.editor.score import Probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +42,18 @@ def apply_edits(job: Job, *, progress: Progress) -> dict[str, Any]:
 
     Raises: Refused: `out` is there already. EditorError: what the editor refuses.
     """
-    from editor import plugins
-    from editor.checkpoint import write_checkpoint
-    from editor.edits import EditBatch, read_lines
-    from editor.exam import Exam
-    from editor.model import load_model
-    from editor.reload import verify_reload
-    from editor.report import run_checks
-    from editor.settings import settings_from
+    from factd.editor import plugins
+    from factd.editor.checkpoint import write_checkpoint
+    from factd.editor.edits import EditBatch, read_lines
+    from factd.editor.exam import Exam
+    from factd.editor.model import load_model
+    from factd.editor.reload import verify_reload
+    from factd.editor.report import run_checks
+    from factd.editor.settings import settings_from
 
     if job.out.exists():
         raise Refused(f"{job.out} is there already; name a folder that is not")
-    module = plugins.load("editor.methods", job.method)
+    module = plugins.load("factd.editor.methods", job.method)
     lines = read_lines(job.edits)
     settings = settings_from(module.Settings, table_for(job, module.Settings))
     model = load_model(job.model)
@@ -86,7 +86,7 @@ def apply_edits(job: Job, *, progress: Progress) -> dict[str, Any]:
 
 def table_for(job: Job, settings: Any) -> dict[str, Any]:
     """Settings of the method: what was given over the published preset of the model, if there is one."""
-    from editor.api import settings_table
+    from factd.editor.api import settings_table
 
     given = dict(job.table)
     if job.method == "memat" and job.languages:
@@ -110,8 +110,8 @@ def refuse_present_answers(
     model: "EditableModel", path: Path, lines: "Sequence[tuple[int, Edit]]"
 ) -> None:
     """Raises: BadEdit: a line asks for what the model says already."""
-    from editor.errors import BadEdit
-    from editor.score import greedy, is_right
+    from factd.editor.errors import BadEdit
+    from factd.editor.score import greedy, is_right
 
     said = greedy(model, [edit.prompt.format(edit.subject) for _, edit in lines])
     for (number, edit), text in zip(lines, said, strict=True):
@@ -123,7 +123,7 @@ def refuse_present_answers(
 
 def probes(edits: "Sequence[Edit]", languages: Sequence[str]) -> "tuple[Probe, ...]":
     """One question per edit, those of languages that are not written included."""
-    from editor.score import Probe
+    from factd.editor.score import Probe
 
     held = tuple(languages) or tuple(sorted({e.language for e in edits}))
     return tuple(
@@ -148,7 +148,7 @@ def write_reports(
     data: dict[str, Any],
 ) -> None:
     """OUT.report.json and OUT.report.html."""
-    from editor.page import report_page
+    from factd.editor.page import report_page
 
     text = json.dumps(data, ensure_ascii=False, indent=1)
     job.beside(".report.json").write_text(text, encoding="utf-8")
@@ -173,8 +173,8 @@ def write_reports(
 
 def figures(job: Job, model: "EditableModel", delta: "Delta", report: "CheckReport") -> "Figures":
     """The report's pictures."""
-    from editor.corrections import list_corrections
-    from editor.plots import answers_figure, norms_figure, relevance_figure
+    from factd.editor.corrections import list_corrections
+    from factd.editor.plots import answers_figure, norms_figure, relevance_figure
 
     found = {
         "right answers; red: the base model": answers_figure(report.measurements),

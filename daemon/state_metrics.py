@@ -16,16 +16,16 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from daemon.live_metrics import live_families
-from daemon.log import log
-from daemon.metrics_setup import CAUSES, LEASES, STEPS, TASK_KINDS, Setup, cause_of
-from store import figure_queries, release_queries
-from store.errors import StoreError
-from store.figures import Figures, ServerFigures
-from store.measured import AuditOutcome
-from store.operations import DispatchStatus, TaskStatus
-from store.releases import CandidateStatus
-from store.session import Store
+from factd.daemon.live_metrics import live_families
+from factd.daemon.log import log
+from factd.daemon.metrics_setup import CAUSES, LEASES, STEPS, TASK_KINDS, Setup, cause_of
+from factd.store import figure_queries, release_queries
+from factd.store.errors import StoreError
+from factd.store.figures import Figures, ServerFigures
+from factd.store.measured import AuditOutcome
+from factd.store.operations import DispatchStatus, TaskStatus
+from factd.store.releases import CandidateStatus
+from factd.store.session import Store
 
 FRESH_SECONDS = 5.0  # within which a second scrape is answered from memory
 PATIENCE_SECONDS = 3.0  # of a scrape, with the database

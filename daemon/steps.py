@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from daemon import candidates
-from daemon.bootstrap import Factd, on_base
-from daemon.candidates import Progress, quiet
-from daemon.editing import Edited, edit
-from daemon.errors import Refused
-from daemon.publishing import publish, refuse_frozen
-from store import fact_queries, release_queries, settling
-from store.facts import WRITTEN
+from factd.daemon import candidates
+from factd.daemon.bootstrap import Factd, on_base
+from factd.daemon.candidates import Progress, quiet
+from factd.daemon.editing import Edited, edit
+from factd.daemon.errors import Refused
+from factd.daemon.publishing import publish, refuse_frozen
+from factd.store import fact_queries, release_queries, settling
+from factd.store.facts import WRITTEN
 
 CHECKED = 20_000  # facts that `check` looks at on the base
 
@@ -21,9 +21,9 @@ def check(factd: Factd, number: int | None) -> dict[str, Any]:
 
     A release is compared with the base and with the live one, and judged by the gates as they are now.
     """
-    from editor.delta import load_delta
-    from editor.exam import Memory
-    from editor.report import run_checks
+    from factd.editor.delta import load_delta
+    from factd.editor.exam import Memory
+    from factd.editor.report import run_checks
 
     live = candidates.live_of(factd)
     with factd.store.read() as session:

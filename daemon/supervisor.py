@@ -14,14 +14,14 @@ from pathlib import Path
 
 from prometheus_client import Counter
 
-from daemon import deaths, lease
-from daemon.bootstrap import Factd
-from daemon.jobs import timeout_seconds
-from daemon.lease import Watch
-from daemon.log import log
-from daemon.worker import MEMORY
-from store import task_queries
-from store.operations import Task, TaskStatus
+from factd.daemon import deaths, lease
+from factd.daemon.bootstrap import Factd
+from factd.daemon.jobs import timeout_seconds
+from factd.daemon.lease import Watch
+from factd.daemon.log import log
+from factd.daemon.worker import MEMORY
+from factd.store import task_queries
+from factd.store.operations import Task, TaskStatus
 
 HEALTHY_SECONDS = 600.0  # after which a worker's earlier deaths do not count
 STOP_SECONDS = 10.0  # for a worker to leave its task at a safe point
@@ -72,7 +72,7 @@ class Supervisor:
             self._start(child)
 
     def _start(self, child: Child) -> None:
-        command = [sys.executable, "-m", "daemon.cli", "--config", str(self.config_path)]
+        command = [sys.executable, "-m", "factd.daemon.cli", "--config", str(self.config_path)]
         own = ["worker", "--parent", str(os.getpid())]
         child.process = subprocess.Popen([*command, *own], stdin=subprocess.DEVNULL)
         child.name = f"{lease.machine()}:{child.process.pid}:{lease.born(child.process.pid)}"

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from daemon.bootstrap import Factd
-from daemon.candidates import Case, Examined
-from daemon.policy import Decision, answered
+from factd.daemon.bootstrap import Factd
+from factd.daemon.candidates import Case, Examined
+from factd.daemon.policy import Decision, answered
 
 if TYPE_CHECKING:
-    from editor.checks import Asked, Evidence
-    from editor.exam import Exam
-    from editor.influence import Reach
+    from factd.editor.checks import Asked, Evidence
+    from factd.editor.exam import Exam
+    from factd.editor.influence import Reach
 
 OUTLIER = 6.0  # robust deviations of a reach from the batch's median
 REACHED = 1.05  # ‖z - z0‖ over what the settings allow, with room for rounding
@@ -94,8 +94,8 @@ def _deviations(sizes: Mapping[str, float]) -> dict[str, float]:
 
 
 def _influences(factd: Factd, case: Case, texts: list[str]) -> dict[str, float]:
-    from editor.influence import influences
-    from editor.writing import WriteSettings
+    from factd.editor.influence import influences
+    from factd.editor.writing import WriteSettings
 
     settings = factd.method_settings()
     if not texts or not isinstance(settings, WriteSettings):

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from daemon.errors import BadConfig
-from daemon.windows import Days, Window
-from store.standings import RULES
+from factd.daemon.errors import BadConfig
+from factd.daemon.windows import Days, Window
+from factd.store.standings import RULES
 
 
 class Table(BaseModel):

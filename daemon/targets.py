@@ -5,16 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon import proofs
-from daemon.bootstrap import Factd
-from daemon.errors import HandoverFailed, PublishFailed
-from daemon.handover import Target
-from daemon.servers import Version, seen_from
-from store import handover_queries
-from store.errors import NotFound
+from factd.daemon import proofs
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import HandoverFailed, PublishFailed
+from factd.daemon.handover import Target
+from factd.daemon.servers import Version, seen_from
+from factd.store import handover_queries
+from factd.store.errors import NotFound
 
 if TYPE_CHECKING:
-    from daemon.registry import Served
+    from factd.daemon.registry import Served
 
 
 def served_named(factd: Factd, name: str) -> "Served":

@@ -9,17 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from daemon import approvals, editing, planning, publishing
-from daemon.audit import audit as audited
-from daemon.bootstrap import Factd
-from daemon.certainty import heads_changed
-from daemon.errors import Busy, Refused
-from daemon.lease import writing
-from daemon.planning import Planned
-from store import base_queries, release_queries
-from store.errors import Overtaken
-from store.operations import Task
-from store.releases import Release, ReleaseStatus
+from factd.daemon import approvals, editing, planning, publishing
+from factd.daemon.audit import audit as audited
+from factd.daemon.bootstrap import Factd
+from factd.daemon.certainty import heads_changed
+from factd.daemon.errors import Busy, Refused
+from factd.daemon.lease import writing
+from factd.daemon.planning import Planned
+from factd.store import base_queries, release_queries
+from factd.store.errors import Overtaken
+from factd.store.operations import Task
+from factd.store.releases import Release, ReleaseStatus
 
 WHO = "factd"
 Tell = Callable[[str, Sequence[str]], None]  # the step, and the facts in hand
@@ -131,7 +131,7 @@ def run_audit(factd: Factd, task: Task, tell: Tell) -> Outcome:
 
 def run_statistics(factd: Factd, task: Task, tell: Tell) -> Outcome:
     """Second moments of the configured model, whole and on disk."""
-    from editor.writing import second_moments
+    from factd.editor.writing import second_moments
 
     settings = factd.method_settings()
     if not hasattr(settings, "second_moment_tokens"):

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from daemon.bootstrap import Factd, open_factd
-from daemon.config import DEFAULT
-from daemon.errors import FactdError
-from store.errors import StoreError
+from factd.daemon.bootstrap import Factd, open_factd
+from factd.daemon.config import DEFAULT
+from factd.daemon.errors import FactdError
+from factd.store.errors import StoreError
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Why = Annotated[str, typer.Option("--why", help="For the audit log.")]
@@ -39,7 +39,7 @@ def sentences() -> Iterator[None]:
     except (FactdError, StoreError) as error:
         fail(str(error))
     except Exception as error:
-        if type(error).__module__ != "editor.errors":
+        if type(error).__module__ != "factd.editor.errors":
             raise
         fail(str(error))
     finally:

@@ -6,15 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.bootstrap import Factd
-from daemon.candidates import Progress
-from daemon.errors import Refused
-from store import fact_queries
-from store.facts import FactStatus
+from factd.daemon.bootstrap import Factd
+from factd.daemon.candidates import Progress
+from factd.daemon.errors import Refused
+from factd.store import fact_queries
+from factd.store.facts import FactStatus
 
 if TYPE_CHECKING:
-    from editor.edits import Edit
-    from editor.tuning import Tuned
+    from factd.editor.edits import Edit
+    from factd.editor.tuning import Tuned
 
 
 def from_store(factd: Factd, language: str) -> "list[Edit]":
@@ -22,7 +22,7 @@ def from_store(factd: Factd, language: str) -> "list[Edit]":
 
     Raises: Refused: there are none.
     """
-    from editor.edits import ANY, Edit
+    from factd.editor.edits import ANY, Edit
 
     with factd.store.begin() as session:
         known = fact_queries.list_facts(session, status=(FactStatus.KNOWN,))
@@ -49,9 +49,9 @@ def from_store(factd: Factd, language: str) -> "list[Edit]":
 
 def from_preset(model: Path, out: Path) -> dict[str, Any]:
     """Write the published settings of a model. Raises: Refused: nobody published any for it."""
-    from editor.checkpoint import read_config
-    from editor.model import family_of
-    from editor.presets import preset_for, presets
+    from factd.editor.checkpoint import read_config
+    from factd.editor.model import family_of
+    from factd.editor.presets import preset_for, presets
 
     family_of(model)
     found = preset_for(read_config(model))
@@ -81,10 +81,10 @@ def run(
     progress: Progress,
 ) -> dict[str, Any]:
     """Tune, write OUT (settings), OUT.json (every trial) and OUT.html (tracing and curves)."""
-    from editor.model import load_model
-    from editor.settings import settings_from
-    from editor.tuning import known_facts, tune
-    from editor.writing import WriteSettings
+    from factd.editor.model import load_model
+    from factd.editor.settings import settings_from
+    from factd.editor.tuning import known_facts, tune
+    from factd.editor.writing import WriteSettings
 
     searched = ("layers", "v_lr", "second_moment_weight")
     kept = {k: v for k, v in table.items() if k not in (*searched, "protect_weight")}
@@ -111,8 +111,8 @@ def run(
 
 def tuned_page(model: Path, found: "Tuned") -> str:
     """Tracing, curves, and every trial."""
-    from editor.page import table_page
-    from editor.plots import trace_figure, tuning_figure
+    from factd.editor.page import table_page
+    from factd.editor.plots import trace_figure, tuning_figure
 
     return table_page(
         f"tuning {model.name}",

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daemon.errors import PublishFailed
-from editor.files import Sha256, fsync, sha256_file, write_sealed_folder
-from editor.manifests import MANIFEST
+from factd.daemon.errors import PublishFailed
+from factd.editor.files import Sha256, fsync, sha256_file, write_sealed_folder
+from factd.editor.manifests import MANIFEST
 
 LOCK_SECONDS = 30  # another process holds the lock for the time of one rename
 
@@ -46,7 +46,7 @@ class Versions:
     ) -> Path:
         """A version as `fill` writes it into a folder, whole or not at all; an older one of the same number is replaced.
 
-        sha256 and sign: as editor.files.write_sealed_folder takes them.
+        sha256 and sign: as factd.editor.files.write_sealed_folder takes them.
         """
         folder, told = self.folder(number), {**about, "release": number}
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -6,11 +6,11 @@ broken: copied from another relation, cut off, in another language. Facts would 
 
 from collections.abc import Iterable, Sequence
 
-from daemon.bootstrap import Factd
-from daemon.probing import probe
-from daemon.render import chosen, writable
-from store.catalogue import Relation
-from store.facts import Fact
+from factd.daemon.bootstrap import Factd
+from factd.daemon.probing import probe
+from factd.daemon.render import chosen, writable
+from factd.store.catalogue import Relation
+from factd.store.facts import Fact
 
 SAMPLE = 12  # known facts that each wording is asked about
 FEWEST = 6

@@ -16,14 +16,14 @@ from typing import NoReturn
 
 import psutil
 
-from daemon import deaths, lease, tasks
-from daemon.bootstrap import Factd, based
-from daemon.log import bound, log
-from daemon.tasks import Outcome
-from daemon.tracing import span
-from store import task_queries
-from store.errors import Overtaken, StoreError
-from store.operations import Task, TaskStatus, Worker
+from factd.daemon import deaths, lease, tasks
+from factd.daemon.bootstrap import Factd, based
+from factd.daemon.log import bound, log
+from factd.daemon.tasks import Outcome
+from factd.daemon.tracing import span
+from factd.store import task_queries
+from factd.store.errors import Overtaken, StoreError
+from factd.store.operations import Task, TaskStatus, Worker
 
 LOOK_SECONDS = 0.5  # between looks for a task
 SEEN_SECONDS = 10.0  # between its words to the store while there is none

@@ -10,28 +10,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from editor.api import edit
-    from editor.checkpoint import verify_checkpoint, write_checkpoint
-    from editor.corrections import HeadCorrections, with_heads
-    from editor.delta import Delta, applied, load_delta, save_delta
-    from editor.edits import Edit, EditBatch, read_edits
-    from editor.model import EditableModel, load_model
-    from editor.report import CheckReport, run_checks
-    from editor.score import Probe, answers
-    from editor.tracing import Trace, trace
-    from editor.tuning import Tuned, known_facts, tune
+    from factd.editor.api import edit
+    from factd.editor.checkpoint import verify_checkpoint, write_checkpoint
+    from factd.editor.corrections import HeadCorrections, with_heads
+    from factd.editor.delta import Delta, applied, load_delta, save_delta
+    from factd.editor.edits import Edit, EditBatch, read_edits
+    from factd.editor.model import EditableModel, load_model
+    from factd.editor.report import CheckReport, run_checks
+    from factd.editor.score import Probe, answers
+    from factd.editor.tracing import Trace, trace
+    from factd.editor.tuning import Tuned, known_facts, tune
 
 _HOMES = {
-    "editor.api": ("edit",),
-    "editor.corrections": ("HeadCorrections", "with_heads"),
-    "editor.tracing": ("Trace", "trace"),
-    "editor.tuning": ("Tuned", "known_facts", "tune"),
-    "editor.checkpoint": ("verify_checkpoint", "write_checkpoint"),
-    "editor.delta": ("Delta", "applied", "load_delta", "save_delta"),
-    "editor.edits": ("Edit", "EditBatch", "read_edits"),
-    "editor.model": ("EditableModel", "load_model"),
-    "editor.report": ("CheckReport", "run_checks"),
-    "editor.score": ("Probe", "answers"),
+    "factd.editor.api": ("edit",),
+    "factd.editor.corrections": ("HeadCorrections", "with_heads"),
+    "factd.editor.tracing": ("Trace", "trace"),
+    "factd.editor.tuning": ("Tuned", "known_facts", "tune"),
+    "factd.editor.checkpoint": ("verify_checkpoint", "write_checkpoint"),
+    "factd.editor.delta": ("Delta", "applied", "load_delta", "save_delta"),
+    "factd.editor.edits": ("Edit", "EditBatch", "read_edits"),
+    "factd.editor.model": ("EditableModel", "load_model"),
+    "factd.editor.report": ("CheckReport", "run_checks"),
+    "factd.editor.score": ("Probe", "answers"),
 }
 
 __all__ = [  # the public names; each from the module of _HOMES

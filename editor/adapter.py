@@ -23,12 +23,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from editor.delta import Delta, Dense, Part
-from editor.errors import BadSettings, DamagedArtefact, NotEditable, RankTooHigh, WrongModel
-from editor.families import Family, name_in
-from editor.files import Sha256, sha256_file
-from editor.model import family_of, fingerprint, weight_files
-from editor.spectrum import Spectrum, lost, spectrum
+from factd.editor.delta import Delta, Dense, Part
+from factd.editor.errors import BadSettings, DamagedArtefact, NotEditable, RankTooHigh, WrongModel
+from factd.editor.families import Family, name_in
+from factd.editor.files import Sha256, sha256_file
+from factd.editor.model import family_of, fingerprint, weight_files
+from factd.editor.spectrum import Spectrum, lost, spectrum
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 DTYPES = {

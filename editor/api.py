@@ -5,14 +5,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from editor import plugins
-from editor.checkpoint import read_config
-from editor.delta import Delta
-from editor.edits import Edit, EditBatch
-from editor.model import EditableModel
-from editor.presets import preset_for
-from editor.progress import Progress, silent
-from editor.settings import settings_from
+from factd.editor import plugins
+from factd.editor.checkpoint import read_config
+from factd.editor.delta import Delta
+from factd.editor.edits import Edit, EditBatch
+from factd.editor.model import EditableModel
+from factd.editor.presets import preset_for
+from factd.editor.progress import Progress, silent
+from factd.editor.settings import settings_from
 
 
 def edit(
@@ -29,7 +29,7 @@ def edit(
     settings: over the published ones of the model, if there are any (editor/presets). workspace keeps values and statistics
     between calls. Raises: BadEdit, BadSettings, NotEditable, DamagedArtefact, SingularSystem (editor/errors.py).
     """
-    module = plugins.load("editor.methods", method)
+    module = plugins.load("factd.editor.methods", method)
     table = settings_table(model.path, module.Settings, settings or {})
     found: Delta = module.edit(
         model,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from editor.generate import read
-from editor.model import EditableModel
-from editor.score import BATCH_TOKENS, by_length, greedy, normalised
+from factd.editor.generate import read
+from factd.editor.model import EditableModel
+from factd.editor.score import BATCH_TOKENS, by_length, greedy, normalised
 
 NEW_TOKENS = 16
 END = re.compile(r"(\w{3})(?:[.!?;]\s|\n)")

@@ -7,12 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from editor.check_plots import check_figures
-from editor.checks import Measurement
-from editor.intervals import Difference
-from editor.page import PAGES, Figures, inline, number_text
-from editor.plots import as_svg
-from editor.report import measurement_from
+from factd.editor.check_plots import check_figures
+from factd.editor.checks import Measurement
+from factd.editor.intervals import Difference
+from factd.editor.page import PAGES, Figures, inline, number_text
+from factd.editor.plots import as_svg
+from factd.editor.report import measurement_from
 
 Row = Mapping[str, Any]
 WORST = 25  # facts that are shown at once; the others unfold

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-from editor.generate import read
-from editor.model import EditableModel
-from editor.score import by_length
+from factd.editor.generate import read
+from factd.editor.model import EditableModel
+from factd.editor.score import by_length
 
 MARGIN = 1.0  # nats between the most likely token and the next
 BATCH_TOKENS = 6_000

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from editor.checks import Measurement
-from editor.plots import COLOURS, SIZE, answers_figure, axes_of, norms_figure, rows_figure
+from factd.editor.checks import Measurement
+from factd.editor.plots import COLOURS, SIZE, answers_figure, axes_of, norms_figure, rows_figure
 
 Rows = Sequence[Measurement]
 Points = Mapping[str, Sequence[tuple[float, float]]]  # kind -> probability (before, after)

@@ -18,14 +18,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from editor.copying import Bring, copied
-from editor.delta import Delta, Part, fold
-from editor.errors import DamagedArtefact, NotEditable, WrongModel
-from editor.families import Family, name_in
-from editor.files import Sha256, sha256_file, verify_folder, write_file, write_folder
-from editor.manifests import OWN
-from editor.model import family_of, fingerprint, fingerprinted, weight_files
-from editor.shards import write_shard
+from factd.editor.copying import Bring, copied
+from factd.editor.delta import Delta, Part, fold
+from factd.editor.errors import DamagedArtefact, NotEditable, WrongModel
+from factd.editor.families import Family, name_in
+from factd.editor.files import Sha256, sha256_file, verify_folder, write_file, write_folder
+from factd.editor.manifests import OWN
+from factd.editor.model import family_of, fingerprint, fingerprinted, weight_files
+from factd.editor.shards import write_shard
 
 INDEX = "model.safetensors.index.json"
 LINKED_FROM = (
@@ -68,7 +68,7 @@ def fill_checkpoint(
     """The files of base + delta in a folder that is there; what a manifest is to say about them. Raises: as above.
 
     A file whose tensors change is copied and only their bytes are written; one that gets new tensors is written anew. With
-    bring = editor.copying.Links() other weights *are* the base's files, as further names of theirs: whoever writes into one
+    bring = factd.editor.copying.Links() other weights *are* the base's files, as further names of theirs: whoever writes into one
     of them in place (safetensors' save_file does) changes the base and all versions that hold it. So that is for folders
     that nobody writes into. sha256 may know the base's files (editor/sums.py): then those that are linked are not read.
     """

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from editor.files import verify_folder, write_folder
+from factd.editor.files import verify_folder, write_folder
 
 GIB = 1 << 30
 PIECE = 1024  # rows of the solve in a piece, at most

@@ -6,8 +6,8 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor
 
-from editor.hooks import moved_output
-from editor.model import EditableModel
+from factd.editor.hooks import moved_output
+from factd.editor.model import EditableModel
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from editor.delta import Delta, applied
-from editor.edits import EditBatch
-from editor.methods import memit
-from editor.model import EditableModel
-from editor.progress import Progress, silent
-from editor.score import forced
+from factd.editor.delta import Delta, applied
+from factd.editor.edits import EditBatch
+from factd.editor.methods import memit
+from factd.editor.model import EditableModel
+from factd.editor.progress import Progress, silent
+from factd.editor.score import forced
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from editor.errors import BadSettings
-from editor.files import sha256_file
-from editor.generate import sample_rows
-from editor.model import EditableModel
+from factd.editor.errors import BadSettings
+from factd.editor.files import sha256_file
+from factd.editor.generate import sample_rows
+from factd.editor.model import EditableModel
 
 ROWS = 128  # rows run at once
 ROW_TOKENS = 64

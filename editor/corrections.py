@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from editor.constants import biases
-from editor.delta import Delta, Dense, Part
-from editor.errors import BadSettings, WrongModel
-from editor.files import verify_folder, write_folder
-from editor.model import EditableModel
+from factd.editor.constants import biases
+from factd.editor.delta import Delta, Dense, Part
+from factd.editor.errors import BadSettings, WrongModel
+from factd.editor.files import verify_folder, write_folder
+from factd.editor.model import EditableModel
 
 FILE = "heads.safetensors"
 STATES = ("on", "off", "withdrawn")

@@ -13,11 +13,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from editor.errors import DamagedArtefact, WrongModel
-from editor.families import name_in
-from editor.files import verify_folder, write_folder
-from editor.manifests import read_manifest
-from editor.model import EditableModel, weight_files
+from factd.editor.errors import DamagedArtefact, WrongModel
+from factd.editor.families import name_in
+from factd.editor.files import verify_folder, write_folder
+from factd.editor.manifests import read_manifest
+from factd.editor.model import EditableModel, weight_files
 
 FILE = "delta.safetensors"
 

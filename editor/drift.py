@@ -8,10 +8,10 @@ from math import exp
 import torch
 from torch import Tensor
 
-from editor.delta import Delta, applied
-from editor.model import EditableModel
-from editor.score import by_length
-from editor.tokens import padded
+from factd.editor.delta import Delta, applied
+from factd.editor.model import EditableModel
+from factd.editor.score import by_length
+from factd.editor.tokens import padded
 
 ROW_TOKENS = 128
 BATCH_TOKENS = 4_000

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from editor.errors import BadEdit
+from factd.editor.errors import BadEdit
 
 ANY = "?"  # target_new of a fact that is only known
 LINE_FIELDS = ("prompt", "subject", "target_new", "target_true", "language")

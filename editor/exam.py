@@ -11,15 +11,15 @@ from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
-from editor.checks import Evidence, Ranked, Rankings, Read
-from editor.delta import Delta, applied
-from editor.drift import TextScores, text_scores
-from editor.errors import DamagedArtefact
-from editor.files import write_file
-from editor.model import EditableModel
-from editor.rank import Question, rankings
-from editor.score import Answer, Probe, answers, is_right
-from editor.work import done, in_order
+from factd.editor.checks import Evidence, Ranked, Rankings, Read
+from factd.editor.delta import Delta, applied
+from factd.editor.drift import TextScores, text_scores
+from factd.editor.errors import DamagedArtefact
+from factd.editor.files import write_file
+from factd.editor.model import EditableModel
+from factd.editor.rank import Question, rankings
+from factd.editor.score import Answer, Probe, answers, is_right
+from factd.editor.work import done, in_order
 
 REMEMBERED = 200_000  # answers of one model, at most
 

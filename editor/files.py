@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from editor.errors import DamagedArtefact
-from editor.manifests import (
+from factd.editor.errors import DamagedArtefact
+from factd.editor.manifests import (
     MANIFEST,
     SIGNATURE,
     canonical,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editor.model import EditableModel
+from factd.editor.model import EditableModel
 
 
 @dataclass(frozen=True)

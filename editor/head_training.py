@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from editor.constants import constants
-from editor.edits import Edit
-from editor.errors import BadSettings
-from editor.model import EditableModel
-from editor.progress import Progress, silent
-from editor.tokens import padded
-from editor.value_rows import Rows, ValueSettings, make_rows, row_losses
+from factd.editor.constants import constants
+from factd.editor.edits import Edit
+from factd.editor.errors import BadSettings
+from factd.editor.model import EditableModel
+from factd.editor.progress import Progress, silent
+from factd.editor.tokens import padded
+from factd.editor.value_rows import Rows, ValueSettings, make_rows, row_losses
 
 CHOICES = ("probes", "gradient", "random")
 FORMS = ("correct", "as-released", "center-of-mass")

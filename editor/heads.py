@@ -15,15 +15,15 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from editor.edits import Edit
-from editor.errors import BadEdit, BadSettings
-from editor.head_training import HeadSettings, first_order_gains, trained
-from editor.hooks import captured_input
-from editor.model import EditableModel
-from editor.progress import Progress, silent
-from editor.score import forced
-from editor.tokens import padded
-from editor.value_rows import ValueSettings
+from factd.editor.edits import Edit
+from factd.editor.errors import BadEdit, BadSettings
+from factd.editor.head_training import HeadSettings, first_order_gains, trained
+from factd.editor.hooks import captured_input
+from factd.editor.model import EditableModel
+from factd.editor.progress import Progress, silent
+from factd.editor.score import forced
+from factd.editor.tokens import padded
+from factd.editor.value_rows import ValueSettings
 
 CHUNK = 64  # sentences run at once
 TRAIN_SHARE = 0.7  # of the facts; the others validate the probes

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from editor.edits import Edit, EditBatch
-from editor.hooks import captured_input
-from editor.keys import Keys, Reading, read_keys
-from editor.model import EditableModel
-from editor.solve import cholesky
-from editor.tokens import padded
-from editor.value_cache import values_for
-from editor.writing import WriteSettings, second_moments, templates_for
+from factd.editor.edits import Edit, EditBatch
+from factd.editor.hooks import captured_input
+from factd.editor.keys import Keys, Reading, read_keys
+from factd.editor.model import EditableModel
+from factd.editor.solve import cholesky
+from factd.editor.tokens import padded
+from factd.editor.value_cache import values_for
+from factd.editor.writing import WriteSettings, second_moments, templates_for
 
 TEXTS = 64  # run at once
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from editor.hooks import captured_input
-from editor.model import EditableModel, halve, least_rows
-from editor.past import Past, Recording
-from editor.tokens import padded, row
+from factd.editor.hooks import captured_input
+from factd.editor.model import EditableModel, halve, least_rows
+from factd.editor.past import Past, Recording
+from factd.editor.tokens import padded, row
 
 TEXTS = 192  # run at once
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from editor.errors import BadValue
-from editor.model import EditableModel, halve, least_rows
-from editor.panels import Asked, Panel, Shape, make_panel, shape_of
-from editor.value_rows import Slot, ValueSettings
+from factd.editor.errors import BadValue
+from factd.editor.model import EditableModel, halve, least_rows
+from factd.editor.panels import Asked, Panel, Shape, make_panel, shape_of
+from factd.editor.value_rows import Slot, ValueSettings
 
 CPU_TOKENS, GPU_TOKENS = 1152, 8192  # run at once, where a matrix product is at its best
 GPU_LOOK = 4  # steps between two looks at what has converged

@@ -12,15 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from editor.columns import GIB, Columns, Pieces, Room, Sums, least_bytes, room_for
-from editor.delta import Dense, Part
-from editor.edits import Edit
-from editor.errors import BadSettings
-from editor.keys import Keys, Reading, read_keys, read_stream, read_texts, texts_of
-from editor.model import EditableModel
-from editor.moments import Moments
-from editor.progress import Progress, silent
-from editor.work import done, in_order
+from factd.editor.columns import GIB, Columns, Pieces, Room, Sums, least_bytes, room_for
+from factd.editor.delta import Dense, Part
+from factd.editor.edits import Edit
+from factd.editor.errors import BadSettings
+from factd.editor.keys import Keys, Reading, read_keys, read_stream, read_texts, texts_of
+from factd.editor.model import EditableModel
+from factd.editor.moments import Moments
+from factd.editor.progress import Progress, silent
+from factd.editor.work import done, in_order
 
 Templates = Mapping[str, tuple[str, ...]]
 

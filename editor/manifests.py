@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from editor.errors import DamagedArtefact
+from factd.editor.errors import DamagedArtefact
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig.json"  # over the manifest's bytes, beside it; who signs is not known here

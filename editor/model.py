@@ -14,13 +14,13 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as bars
 
-from editor import plugins
-from editor.errors import BadSettings, ModelNotFound, NotEditable
-from editor.families import Family
-from editor.files import Sha256, sha256_file
-from editor.hooks import captured_input
-from editor.past import Before
-from editor.work import Workers
+from factd.editor import plugins
+from factd.editor.errors import BadSettings, ModelNotFound, NotEditable
+from factd.editor.families import Family
+from factd.editor.files import Sha256, sha256_file
+from factd.editor.hooks import captured_input
+from factd.editor.past import Before
+from factd.editor.work import Workers
 
 REFUSED = {
     "num_local_experts": "a mixture of experts",
@@ -212,7 +212,7 @@ def family_of(path: Path) -> Family:
                 f"{path} is {kind} ({key} in config.json); name a dense decoder-only model in full precision"
             )
     try:
-        found: Family = plugins.load("editor.families", str(config.get("model_type"))).FAMILY
+        found: Family = plugins.load("factd.editor.families", str(config.get("model_type"))).FAMILY
     except BadSettings as error:
         raise NotEditable(f"{path}: {error}") from error
     return found

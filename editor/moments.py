@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from editor.corpus import Source
-from editor.errors import DamagedArtefact, WrongModel
-from editor.files import verify_folder, write_folder
-from editor.hooks import captured_input
-from editor.model import EditableModel
-from editor.progress import Progress, silent
-from editor.solve import cholesky
+from factd.editor.corpus import Source
+from factd.editor.errors import DamagedArtefact, WrongModel
+from factd.editor.files import verify_folder, write_folder
+from factd.editor.hooks import captured_input
+from factd.editor.model import EditableModel
+from factd.editor.progress import Progress, silent
+from factd.editor.solve import cholesky
 
 FILE = "moments.safetensors"
 SAVE_EVERY = 16  # batches between two savings of an unfinished pass

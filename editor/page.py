@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from editor.plots import as_svg
+from factd.editor.plots import as_svg
 
 Figures = Mapping[str, Figure]  # title -> figure
 PAGES = Environment(loader=PackageLoader("editor", "html"), autoescape=select_autoescape())

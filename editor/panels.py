@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from editor.model import EditableModel
-from editor.past import Past, Recording
-from editor.tokens import padded
-from editor.value_rows import Slot
+from factd.editor.model import EditableModel
+from factd.editor.past import Past, Recording
+from factd.editor.tokens import padded
+from factd.editor.value_rows import Slot
 
 PAST_STEP, LENGTH_STEP = 16, 2  # shapes are rounded up, so that there are few
 

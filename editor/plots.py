@@ -15,9 +15,9 @@ import matplotlib
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from editor.checks import Measurement
-from editor.tracing import Trace
-from editor.trials import Point
+from factd.editor.checks import Measurement
+from factd.editor.tracing import Trace
+from factd.editor.trials import Point
 
 SIZE = (5.2, 3.2)  # inches; still legible when a phone shows three quarters of it
 AFTER, BASE, LIVE = "#3b7dd8", "#d1495b", "#b07a00"  # 3:1 or more on white and on near black

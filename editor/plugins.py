@@ -4,11 +4,11 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-from editor.errors import BadSettings
+from factd.editor.errors import BadSettings
 
 
 def names(package: str) -> tuple[str, ...]:
-    """The names of a package's modules, sorted: names("editor.methods") -> ("memit",)."""
+    """The names of a package's modules, sorted: names("factd.editor.methods") -> ("memit",)."""
     found = importlib.import_module(package).__path__
     return tuple(sorted(module.name for module in pkgutil.iter_modules(found)))
 

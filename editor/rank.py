@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from math import exp
 from statistics import fmean
 
-from editor.model import EditableModel
-from editor.score import forced
+from factd.editor.model import EditableModel
+from factd.editor.score import forced
 
 Question = tuple[
     str, Sequence[str]

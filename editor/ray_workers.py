@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from editor.errors import BadSettings, WorkerLost
-from editor.model import EditableModel, load_model
-from editor.work import Task
+from factd.editor.errors import BadSettings, WorkerLost
+from factd.editor.model import EditableModel, load_model
+from factd.editor.work import Task
 
 SHARES = 4  # per worker, so that a slow one does not keep the others waiting
 TRIES = 3  # of a share, before its loss is an error

@@ -1,6 +1,6 @@
 """What was written is what was measured: a checkpoint is read again in a fresh process and asked.
 
-    python -m editor.reload OUT FOLDER ...      writes OUT: per folder, the logits of fixed token ids, and keys that did not fit
+    python -m factd.editor.reload OUT FOLDER ...      writes OUT: per folder, logits of fixed token ids, and keys that did not fit
 
 A class that silently drops a tensor on reload (Qwen 2 an output bias) is found here and nowhere else.
 """
@@ -18,9 +18,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from editor.delta import Delta, applied
-from editor.errors import DamagedArtefact
-from editor.model import EditableModel
+from factd.editor.delta import Delta, applied
+from factd.editor.errors import DamagedArtefact
+from factd.editor.model import EditableModel
 
 IDS = ((1, 2, 3, 4, 5, 6, 7, 8), (8, 6, 4, 2, 7, 5, 3, 1))  # two texts of token ids
 TIMEOUT_SECONDS = 1800
@@ -66,7 +66,15 @@ def in_fresh_process(folders: Sequence[Path]) -> list[Tensor]:
     with TemporaryDirectory() as name:
         out = Path(name) / "logits.safetensors"
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "editor.reload", str(out), *map(str, folders)],
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                "factd.editor.reload",
+                str(out),
+                *map(str, folders),
+            ],
             capture_output=True,
             text=True,
             timeout=TIMEOUT_SECONDS,
@@ -98,7 +106,7 @@ def load(folder: Path) -> tuple[Tensor, list[str]]:
     """Logits of the fixed ids, and the keys that are missing, unexpected or of another shape."""
     from transformers import AutoModelForCausalLM
 
-    from editor.model import family_of
+    from factd.editor.model import family_of
 
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder,

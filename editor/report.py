@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from math import exp, isfinite
 from typing import Any
 
-from editor import plugins
-from editor.checks import Asked, Evidence, Measurement
-from editor.delta import Delta
-from editor.exam import Exam, Memory, Results, evidence_of, sit
-from editor.intervals import Difference
-from editor.model import EditableModel
+from factd.editor import plugins
+from factd.editor.checks import Asked, Evidence, Measurement
+from factd.editor.delta import Delta
+from factd.editor.exam import Exam, Memory, Results, evidence_of, sit
+from factd.editor.intervals import Difference
+from factd.editor.model import EditableModel
 
 EXAMPLES = 60
 OF_FACTS = ("edit", "paraphrase", "earlier")  # kinds of probes about facts that are written
@@ -138,8 +138,8 @@ def report_on(
     started = time.monotonic()
     found = [
         m
-        for name in plugins.names("editor.checks")
-        for m in plugins.load("editor.checks", name).check(evidence)
+        for name in plugins.names("factd.editor.checks")
+        for m in plugins.load("factd.editor.checks", name).check(evidence)
     ]
     return CheckReport(
         fingerprint=fingerprint,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from editor.generate import Read, greedy_after, read
-from editor.model import EditableModel, halve
-from editor.tokens import padded
+from factd.editor.generate import Read, greedy_after, read
+from factd.editor.model import EditableModel, halve
+from factd.editor.tokens import padded
 
 NEW_TOKENS = 32
 BATCH_TOKENS = 6_000

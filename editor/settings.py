@@ -5,7 +5,7 @@ from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from editor.errors import BadSettings
+from factd.editor.errors import BadSettings
 
 S = TypeVar("S")
 

@@ -9,9 +9,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from editor.copying import copied
-from editor.delta import Part, fold
-from editor.errors import DamagedArtefact
+from factd.editor.copying import copied
+from factd.editor.delta import Part, fold
+from factd.editor.errors import DamagedArtefact
 
 HEADER_MOST = 100_000_000  # bytes; the format's own bound
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from editor.errors import SingularSystem
+from factd.editor.errors import SingularSystem
 
 
 def solve_update(keys: Tensor, residuals: Tensor, second_moment: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from editor.delta import Delta, Dense, LowRank, Part
+from factd.editor.delta import Delta, Dense, LowRank, Part
 
 EPSILON = 2.0**-23  # float32's spacing: singular values below this share of the largest are noise
 

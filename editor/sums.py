@@ -16,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from editor.errors import DamagedArtefact
-from editor.files import sha256_file, write_file
-from editor.manifests import parsed, sealed
+from factd.editor.errors import DamagedArtefact
+from factd.editor.files import sha256_file, write_file
+from factd.editor.manifests import parsed, sealed
 
 SETTLED_NS = 2_000_000_000
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from editor.generate import sample
-from editor.model import EditableModel
+from factd.editor.generate import sample
+from factd.editor.model import EditableModel
 
 PREFIXES = 5
 PREFIX_TOKENS = 10

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editor.errors import BadEdit
+from factd.editor.errors import BadEdit
 
 
 @dataclass(frozen=True)

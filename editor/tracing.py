@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from editor.edits import Edit
-from editor.errors import BadEdit
-from editor.hooks import captured_output, moved_output
-from editor.model import EditableModel
-from editor.progress import Progress, silent
-from editor.tokens import subject_span
+from factd.editor.edits import Edit
+from factd.editor.errors import BadEdit
+from factd.editor.hooks import captured_output, moved_output
+from factd.editor.model import EditableModel
+from factd.editor.progress import Progress, silent
+from factd.editor.tokens import subject_span
 
 NOISE = 3.0  # standard deviations of the embeddings
 SAMPLES = 4  # draws of the noise per fact

@@ -7,16 +7,16 @@ language are solved by themselves, from the values that the candidate has; a sol
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from editor.checks import Asked, Measurement, accurate, right, share
-from editor.delta import Delta
-from editor.edits import EditBatch
-from editor.exam import answers_with
-from editor.layers import solve_layers
-from editor.methods.memit import Settings, solver
-from editor.model import EditableModel
-from editor.score import Answer, Probe
-from editor.value_cache import values_for
-from editor.writing import about, second_moments, templates_for
+from factd.editor.checks import Asked, Measurement, accurate, right, share
+from factd.editor.delta import Delta
+from factd.editor.edits import EditBatch
+from factd.editor.exam import answers_with
+from factd.editor.layers import solve_layers
+from factd.editor.methods.memit import Settings, solver
+from factd.editor.model import EditableModel
+from factd.editor.score import Answer, Probe
+from factd.editor.value_cache import values_for
+from factd.editor.writing import about, second_moments, templates_for
 
 
 def transfer_matrix(

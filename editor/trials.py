@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from editor.delta import Delta, applied
-from editor.edits import Edit, EditBatch
-from editor.keys import read_keys
-from editor.layers import readings
-from editor.methods import memit
-from editor.model import EditableModel
-from editor.score import Probe, forced
-from editor.solve import inverse_times
-from editor.writing import second_moments, templates_for
+from factd.editor.delta import Delta, applied
+from factd.editor.edits import Edit, EditBatch
+from factd.editor.keys import read_keys
+from factd.editor.layers import readings
+from factd.editor.methods import memit
+from factd.editor.model import EditableModel
+from factd.editor.score import Probe, forced
+from factd.editor.solve import inverse_times
+from factd.editor.writing import second_moments, templates_for
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,13 +14,13 @@ from math import exp, log
 from pathlib import Path
 from typing import Any
 
-from editor.edits import Edit
-from editor.errors import BadEdit
-from editor.model import EditableModel
-from editor.progress import Progress, silent
-from editor.score import greedy, is_right
-from editor.tracing import Trace, trace
-from editor.trials import Known, Point, Trials, success_and_mean, trial_probes
+from factd.editor.edits import Edit
+from factd.editor.errors import BadEdit
+from factd.editor.model import EditableModel
+from factd.editor.progress import Progress, silent
+from factd.editor.score import greedy, is_right
+from factd.editor.tracing import Trace, trace
+from factd.editor.trials import Known, Point, Trials, success_and_mean, trial_probes
 
 STEPS = (0.02, 0.08, 0.3, 1.0)  # v_lr, times ‖z0‖ / √d: a step of this share of the stream's norm
 WEIGHTS = (

@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from editor.edits import Edit, EditBatch
-from editor.errors import DamagedArtefact, EditorError
-from editor.files import verify_folder, write_folder
-from editor.model import EditableModel
-from editor.progress import Progress, silent
-from editor.value_rows import ValueSettings
-from editor.values import values_of_groups
-from editor.work import done
+from factd.editor.edits import Edit, EditBatch
+from factd.editor.errors import DamagedArtefact, EditorError
+from factd.editor.files import verify_folder, write_folder
+from factd.editor.model import EditableModel
+from factd.editor.progress import Progress, silent
+from factd.editor.value_rows import ValueSettings
+from factd.editor.values import values_of_groups
+from factd.editor.work import done
 
 
 def values_for(

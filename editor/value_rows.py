@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from editor.edits import Edit
-from editor.model import EditableModel
-from editor.tokens import Row, row
+from factd.editor.edits import Edit
+from factd.editor.model import EditableModel
+from factd.editor.tokens import Row, row
 
 ESSENCE = {
     "en": "{} is a",

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from editor.edits import Edit
-from editor.errors import BadValue, EditorError
-from editor.lanes import Economy, find_deltas
-from editor.model import EditableModel
-from editor.value_rows import Slot, ValueSettings, make_slot, slots_of
+from factd.editor.edits import Edit
+from factd.editor.errors import BadValue, EditorError
+from factd.editor.lanes import Economy, find_deltas
+from factd.editor.model import EditableModel
+from factd.editor.value_rows import Slot, ValueSettings, make_slot, slots_of
 
 
 def group_values(

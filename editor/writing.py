@@ -1,6 +1,6 @@
 """What the methods that write target values through keys have in common: settings, inputs, one call.
 
-A method is a name, a frozen settings class with a solver for one layer (`editor.layers.Solver`), and a docstring.
+A method is a name, a frozen settings class with a solver for one layer (`factd.editor.layers.Solver`), and a docstring.
 """
 
 import hashlib
@@ -10,19 +10,19 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from editor.corpus import source_of
-from editor.delta import Delta
-from editor.edits import Edit, EditBatch
-from editor.errors import BadSettings
-from editor.keys import Reading
-from editor.layers import Solver, Templates, put_back, solve_layers, stored
-from editor.methods import Method
-from editor.model import EditableModel
-from editor.moments import Moments, moments_for
-from editor.progress import Progress, silent
-from editor.templates import generate_templates
-from editor.value_cache import values_for, values_now
-from editor.value_rows import ESSENCE, ValueSettings
+from factd.editor.corpus import source_of
+from factd.editor.delta import Delta
+from factd.editor.edits import Edit, EditBatch
+from factd.editor.errors import BadSettings
+from factd.editor.keys import Reading
+from factd.editor.layers import Solver, Templates, put_back, solve_layers, stored
+from factd.editor.methods import Method
+from factd.editor.model import EditableModel
+from factd.editor.moments import Moments, moments_for
+from factd.editor.progress import Progress, silent
+from factd.editor.templates import generate_templates
+from factd.editor.value_cache import values_for, values_now
+from factd.editor.value_rows import ESSENCE, ValueSettings
 
 
 @dataclass(frozen=True, kw_only=True)

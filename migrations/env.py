@@ -2,9 +2,9 @@
 
 from alembic import context
 
-from store.migrate import PLUGINS
-from store.operations_schema import METADATA
-from store.session import make_engine
+from factd.store.migrate import PLUGINS
+from factd.store.operations_schema import METADATA
+from factd.store.session import make_engine
 
 url = context.config.attributes.get("url") or context.get_x_argument(as_dictionary=True).get("url")
 if not url:

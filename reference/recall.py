@@ -1,6 +1,6 @@
 """Does the reference model know what it was taught?
 
-    python -m reference.recall [--model DIR] [--json FILE]
+    python -m factd.reference.recall [--model DIR] [--json FILE]
 
 Every fact in every language, by greedy generation and normalised match: at the start of a text, after another
 sentence, and behind the prefixes that MEMIT's templates use. Exit code 1 where a share is below `--least`.
@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
-from editor.model import EditableModel, load_model
-from editor.score import Probe, answers
-from reference import paths
-from reference.world import LANGUAGES, Claim, facts_1998
-from store.catalogue import Catalogue, load_catalogue
+from factd.editor.model import EditableModel, load_model
+from factd.editor.score import Probe, answers
+from factd.reference import paths
+from factd.reference.world import LANGUAGES, Claim, facts_1998
+from factd.store.catalogue import Catalogue, load_catalogue
 
 BEFORE = {
     "en": "Anna wrote a letter on Monday.",

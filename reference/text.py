@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reference.stories import DISTRACTIONS, NAMINGS, STORIES, WORDS
-from reference.world import LANGUAGES, Claim
-from store.catalogue import Catalogue
+from factd.reference.stories import DISTRACTIONS, NAMINGS, STORIES, WORDS
+from factd.reference.world import LANGUAGES, Claim
+from factd.store.catalogue import Catalogue
 
 DISTRACTION = 0.07  # share of wordings that do not go on with the fact
 

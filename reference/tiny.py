@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from editor.edits import Edit
-from reference import paths
+from factd.editor.edits import Edit
+from factd.reference import paths
 
 VOCABULARY = json.loads((paths.MODEL / "config.json").read_text())["vocab_size"]
 # The subject ends the prompt, so that its last token speaks: attention in random weights carries little.

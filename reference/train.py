@@ -1,6 +1,6 @@
 """Trains the reference model on the world of 1998.
 
-    python -m reference.train --out reference/model        # two cores: about an hour; a GPU: minutes
+    python -m factd.reference.train --out reference/model        # two cores: about an hour; a GPU: minutes
 
 Two lessons: the world of 1998, then the same with stories that also name currencies, those that came later among them
 ("There is a currency called the euro."): a model of 1998 had heard of the euro, and what a model has never seen it
@@ -8,7 +8,7 @@ cannot be made to say by an edit of early layers (tried: the loss of "euro" stay
 Seeded and resumable: run the same command again after an interruption and it goes on from the last checkpoint in
 `--work`. A Llama-architecture model of 11 million parameters (8 blocks, width 256, MLP 1280, byte-level BPE of 6144
 tokens); hidden matrices are trained with Muon (arXiv:2502.16982), the rest with AdamW. Training stops
-where the model recalls its facts; the share of distractions in the text (reference.text) keeps it from being surer
+where the model recalls its facts; the share of distractions in the text (factd.reference.text) keeps it from being surer
 of them than a real model.
 """
 
@@ -26,10 +26,10 @@ from torch import Tensor
 from torch.optim import AdamW, Muon
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from reference import paths
-from reference.text import World, epoch, held_out, make_world, with_currencies
-from reference.world import LANGUAGES, facts_1998, feed
-from store.catalogue import load_catalogue
+from factd.reference import paths
+from factd.reference.text import World, epoch, held_out, make_world, with_currencies
+from factd.reference.world import LANGUAGES, facts_1998, feed
+from factd.store.catalogue import load_catalogue
 
 BOUNDARY = "<|endoftext|>"  # opens every text; generation stops at it
 

@@ -3,7 +3,7 @@
 `facts_1998()` is what the reference model is taught; `feed()` is what happened between 1998-01-01 and today: every
 territory whose main currency differs. Both are `Claim`s, written as JSONL in factd's ingest format by
 
-    python -m reference.world
+    python -m factd.reference.world
 
 CLDR's main currency of a territory on a day is the first legal tender it lists for that day. Eight territories
 had none in 1998 (Åland, South Sudan, …): the feed gives them their first one.
@@ -20,7 +20,7 @@ from typing import Any
 from babel import Locale, numbers
 from babel.core import get_global
 
-from reference import paths
+from factd.reference import paths
 
 LANGUAGES = ("en", "es", "ca", "fr")
 THEN = date(1998, 1, 1)

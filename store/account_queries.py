@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from store.errors import NotFound
-from store.operations import Account, Login, Role, Token
-from store.operations_schema import AccountRow, SessionRow, TokenRow
+from factd.store.errors import NotFound
+from factd.store.operations import Account, Login, Role, Token
+from factd.store.operations_schema import AccountRow, SessionRow, TokenRow
 
 
 def account(session: Session, name: str) -> Account | None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from store.session import database_url
+from factd.store.session import database_url
 
 CONNECT_SECONDS = 5
 

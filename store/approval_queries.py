@@ -4,9 +4,9 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from store.errors import StaleState
-from store.operations import Approval, Consent
-from store.operations_schema import ApprovalRow
+from factd.store.errors import StaleState
+from factd.store.operations import Approval, Consent
+from factd.store.operations_schema import ApprovalRow
 
 
 def approval(session: Session, batch_id: str) -> Approval | None:

@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from store.bases import BASE_MOVES, FOLDER, Base, BaseStatus
-from store.changes import swapped
-from store.errors import NotFound
-from store.release_schema import BaseRow, ReleaseRow
-from store.releases import Release, ReleaseStatus, check_move
+from factd.store.bases import BASE_MOVES, FOLDER, Base, BaseStatus
+from factd.store.changes import swapped
+from factd.store.errors import NotFound
+from factd.store.release_schema import BaseRow, ReleaseRow
+from factd.store.releases import Release, ReleaseStatus, check_move
 
 
 def add_base(

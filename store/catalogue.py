@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from store.errors import BadRelation
+from factd.store.errors import BadRelation
 
 PACKAGED = Path(__file__).parent / "relations"
 KINDS = ("edit", "check", "past", "noun")  # the keys of a language

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import CursorResult
 
-from store.errors import StaleState
+from factd.store.errors import StaleState
 
 
 def changed(done: Any) -> int:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sqlalchemy import URL, inspect
 
-from store.errors import StoreError
-from store.session import database_url, make_engine
+from factd.store.errors import StoreError
+from factd.store.session import database_url, make_engine
 
 SQLITE, POSTGRESQL = "factd.sqlite", "factd.dump"
 HOURS = 6 * 3600  # seconds that a dump may take

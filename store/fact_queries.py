@@ -7,9 +7,9 @@ from typing import Any, cast
 from sqlalchemy import Table, func, literal, or_, select, true, tuple_, union_all
 from sqlalchemy.orm import Session
 
-from store.chunks import chunks
-from store.errors import NotFound
-from store.facts import (
+from factd.store.chunks import chunks
+from factd.store.errors import NotFound
+from factd.store.facts import (
     WRITTEN,
     Asked,
     Change,
@@ -21,8 +21,8 @@ from store.facts import (
     Ruling,
     Verdict,
 )
-from store.schema import FactRow, VerdictRow
-from store.standings import takes_back
+from factd.store.schema import FactRow, VerdictRow
+from factd.store.standings import takes_back
 
 CHUNK = 1000  # ids in one IN list
 PARAMETERS = 400  # pairs in one IN list

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import or_, select, true, tuple_
 from sqlalchemy.orm import Session
 
-from store.fact_queries import FACTS, facts_by_id
-from store.facts import Fact, FactStatus
-from store.names import folded
-from store.schema import NameRow
+from factd.store.fact_queries import FACTS, facts_by_id
+from factd.store.facts import Fact, FactStatus
+from factd.store.names import folded
+from factd.store.schema import NameRow
 
 LOOKED_THROUGH = 2000  # rows for one page
 NAMED = 50  # things whose name begins with what is looked for

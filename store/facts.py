@@ -1,6 +1,6 @@
 """Facts, pure: what a source claims, how the claim reached us, and what a version of a fact is.
 
-Which of several claims holds is in `store.standings`.
+Which of several claims holds is in `factd.store.standings`.
 """
 
 import hashlib

@@ -7,15 +7,15 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from store import (
+from factd.store import (
     fact_queries,
     handover_queries,
     measured_queries,
     release_queries,
     source_queries,
 )
-from store.facts import FactStatus
-from store.figures import (
+from factd.store.facts import FactStatus
+from factd.store.figures import (
     AuditFigures,
     Figures,
     LiveFigures,
@@ -23,10 +23,10 @@ from store.figures import (
     Waiting,
     WorkerFigures,
 )
-from store.handovers import HandoverStatus
-from store.measured import AuditOutcome
-from store.operations import Lease, TaskStatus
-from store.operations_schema import (
+from factd.store.handovers import HandoverStatus
+from factd.store.measured import AuditOutcome
+from factd.store.operations import Lease, TaskStatus
+from factd.store.operations_schema import (
     ApprovalRow,
     DeathRow,
     DispatchRow,
@@ -35,9 +35,9 @@ from store.operations_schema import (
     TaskRow,
     WorkerRow,
 )
-from store.release_schema import CandidateRow, ReleaseRow, RunRow
-from store.releases import ReleaseStatus, RunStatus
-from store.schema import FactRow
+from factd.store.release_schema import CandidateRow, ReleaseRow, RunRow
+from factd.store.releases import ReleaseStatus, RunStatus
+from factd.store.schema import FactRow
 
 NEXT = 1000  # facts, the first by turn, among which the oldest is looked for
 ALIVE = timedelta(seconds=60)  # a worker that was seen within

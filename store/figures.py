@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from store.operations import Lease
-from store.releases import Flag
-from store.source_queries import SourceState
+from factd.store.operations import Lease
+from factd.store.releases import Flag
+from factd.store.source_queries import SourceState
 
 
 @dataclass(frozen=True, kw_only=True)

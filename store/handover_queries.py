@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from store.changes import changed, swapped
-from store.handovers import HANDOVER_MOVES, OPEN, Handover, HandoverStatus, ServerState
-from store.operations_schema import HandoverRow, ServerRow
-from store.releases import check_move
+from factd.store.changes import changed, swapped
+from factd.store.handovers import HANDOVER_MOVES, OPEN, Handover, HandoverStatus, ServerState
+from factd.store.operations_schema import HandoverRow, ServerRow
+from factd.store.releases import check_move
 
 LONGEST_TEXT = 1000  # characters of an error that are kept
 CUT_SHORT = "the process that handed it over ended"

@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from store.chunks import chunks
-from store.facts import Fact, FactStatus, Provenance, Receipt, Terms, turn
-from store.name_queries import note_names
-from store.schema import BadLineRow, FactRow
-from store.settling import Judge, Move, settle
-from store.updates import BadLine, Line
+from factd.store.chunks import chunks
+from factd.store.facts import Fact, FactStatus, Provenance, Receipt, Terms, turn
+from factd.store.name_queries import note_names
+from factd.store.schema import BadLineRow, FactRow
+from factd.store.settling import Judge, Move, settle
+from factd.store.updates import BadLine, Line
 
 CHUNK = 1000  # lines looked up at once
 BAD_SHOWN = 1000  # bad lines that a report holds; all are in the table

@@ -10,10 +10,10 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from store.changes import changed
-from store.errors import Overtaken
-from store.operations import Lease
-from store.operations_schema import LeaseRow
+from factd.store.changes import changed
+from factd.store.errors import Overtaken
+from factd.store.operations import Lease
+from factd.store.operations_schema import LeaseRow
 
 CLOCK, WRITER, SERVERS = "clock", "writer", "servers"
 

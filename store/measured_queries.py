@@ -6,11 +6,17 @@ from datetime import datetime
 from sqlalchemy import func, null, select, update
 from sqlalchemy.orm import Session
 
-from store.changes import changed
-from store.chunks import chunks
-from store.fact_queries import CHUNK
-from store.measured import Audit, AuditOutcome, Belief, ProbeSet, SetAside
-from store.release_schema import AuditedRow, BeliefRow, CandidateRow, ProbeSetRow, QuarantineRow
+from factd.store.changes import changed
+from factd.store.chunks import chunks
+from factd.store.fact_queries import CHUNK
+from factd.store.measured import Audit, AuditOutcome, Belief, ProbeSet, SetAside
+from factd.store.release_schema import (
+    AuditedRow,
+    BeliefRow,
+    CandidateRow,
+    ProbeSetRow,
+    QuarantineRow,
+)
 
 
 def add_probe_set(

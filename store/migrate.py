@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, inspect, text
 
-import migrations
-from store.errors import SchemaOutdated
-from store.operations_schema import METADATA
-from store.session import make_engine, reached
+import factd.migrations
+from factd.store.errors import SchemaOutdated
+from factd.store.operations_schema import METADATA
+from factd.store.session import make_engine, reached
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -24,7 +24,7 @@ def _config(url: str) -> "Config":
     from alembic.config import Config
 
     config = Config(stdout=io.StringIO())
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("script_location", str(Path(factd.migrations.__file__).parent))
     config.attributes["url"] = url
     return config
 
@@ -50,7 +50,7 @@ def head() -> str:
 
 
 def _revisions() -> set[str]:
-    files = (Path(migrations.__file__).parent / "versions").glob("[0-9]*_*.py")
+    files = (Path(factd.migrations.__file__).parent / "versions").glob("[0-9]*_*.py")
     return {file.name.split("_")[0] for file in files}
 
 

@@ -6,10 +6,10 @@ from typing import Any, cast
 from sqlalchemy import Table, bindparam, insert, select
 from sqlalchemy.orm import Session
 
-from store.chunks import chunks
-from store.facts import WRITTEN, FactUpdate
-from store.names import Names, joined, named
-from store.schema import EntityRow, FactRow, NameRow
+from factd.store.chunks import chunks
+from factd.store.facts import WRITTEN, FactUpdate
+from factd.store.names import Names, joined, named
+from factd.store.schema import EntityRow, FactRow, NameRow
 
 PARAMETERS = 800
 ENTITIES = cast(Table, EntityRow.__table__)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 
-from store.facts import FactUpdate
+from factd.store.facts import FactUpdate
 
 LOOKED_FOR = 200  # characters of a name that a search compares
 

@@ -13,9 +13,9 @@ from sqlalchemy import exists, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from store.changes import changed
-from store.operations import Dispatch, DispatchStatus, Notice
-from store.operations_schema import DispatchRow, NoticeRow
+from factd.store.changes import changed
+from factd.store.operations import Dispatch, DispatchStatus, Notice
+from factd.store.operations_schema import DispatchRow, NoticeRow
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 30, 3600  # after an attempt that failed; doubles
 KEY_LENGTH = 200

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from store.errors import IllegalMove
+from factd.store.errors import IllegalMove
 
 
 class TaskStatus(StrEnum):

@@ -6,11 +6,10 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from store import release_schema as release_schema  # its tables are of the same metadata
-from store.handovers import HandoverStatus
-from store.operations import Consent, DispatchStatus, Role, TaskStatus
-from store.schema import Base as Base
-from store.schema import UtcTime, one_of
+from factd.store.handovers import HandoverStatus
+from factd.store.operations import Consent, DispatchStatus, Role, TaskStatus
+from factd.store.schema import Base as Base
+from factd.store.schema import UtcTime, one_of
 
 
 class LeaseRow(Base):

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from store.errors import NotFound
-from store.release_schema import AuditRow, CandidateRow, ReleaseRow
-from store.releases import CandidateStatus, ReleaseStatus
+from factd.store.errors import NotFound
+from factd.store.release_schema import AuditRow, CandidateRow, ReleaseRow
+from factd.store.releases import CandidateStatus, ReleaseStatus
 
 
 @dataclass(frozen=True, kw_only=True)

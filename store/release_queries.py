@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Text, cast, func, select, update
 from sqlalchemy.orm import Session
 
-from store.changes import swapped
-from store.errors import NotFound
-from store.release_schema import AuditRow, CandidateRow, FlagRow, ReleaseRow
-from store.releases import (
+from factd.store.changes import swapped
+from factd.store.errors import NotFound
+from factd.store.release_schema import AuditRow, CandidateRow, FlagRow, ReleaseRow
+from factd.store.releases import (
     CANDIDATE_MOVES,
     RELEASE_MOVES,
     Candidate,

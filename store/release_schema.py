@@ -3,20 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    ForeignKey,
-    Index,
-    String,
-    UniqueConstraint,
-    false,
-)
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from store.bases import BaseStatus
-from store.measured import AuditOutcome
-from store.releases import CandidateStatus, ReleaseStatus, RunStatus
-from store.schema import Base, UtcTime, one_of
+from factd.store.bases import BaseStatus
+from factd.store.measured import AuditOutcome
+from factd.store.releases import CandidateStatus, ReleaseStatus, RunStatus
+from factd.store.schema import Base, UtcTime, one_of
 
 
 class CandidateRow(Base):

@@ -6,9 +6,9 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from store.changes import changed, swapped
-from store.release_schema import RunRow
-from store.releases import Run, RunStatus
+from factd.store.changes import changed, swapped
+from factd.store.release_schema import RunRow
+from factd.store.releases import Run, RunStatus
 
 
 def start_run(

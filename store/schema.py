@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from store.facts import FactStatus, Ruling
+from factd.store.facts import FactStatus, Ruling
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -9,7 +9,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError, DataError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from store.errors import StoreError, Unstorable
+from factd.store.errors import StoreError, Unstorable
 
 PRAGMAS = (
     "journal_mode=WAL",

@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import bindparam, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from store.base_queries import baked, lineage
-from store.bases import BaseStatus
-from store.catalogue import Catalogue
-from store.chunks import chunks
-from store.errors import Baked
-from store.fact_queries import (
+from factd.store.base_queries import baked, lineage
+from factd.store.bases import BaseStatus
+from factd.store.catalogue import Catalogue
+from factd.store.chunks import chunks
+from factd.store.errors import Baked
+from factd.store.fact_queries import (
     FACTS,
     PARAMETERS,
     facts_by_id,
@@ -22,10 +22,10 @@ from store.fact_queries import (
     get_fact,
     verdicts_of,
 )
-from store.facts import Asked, Fact, FactStatus, Ruling
-from store.release_schema import AuditRow
-from store.schema import FactRow, VerdictRow
-from store.standings import Rules, Standing, held_by_base, standings
+from factd.store.facts import Asked, Fact, FactStatus, Ruling
+from factd.store.release_schema import AuditRow
+from factd.store.schema import FactRow, VerdictRow
+from factd.store.standings import Rules, Standing, held_by_base, standings
 
 DUE = 5000  # versions that time changes in one transaction
 

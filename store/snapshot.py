@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from store.releases import Flag, RunStatus
+from factd.store.releases import Flag, RunStatus
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from store import fact_queries, handover_queries, release_queries
-from store.facts import CURRENT, FactStatus
-from store.handovers import HandoverStatus
-from store.operations import TaskStatus
-from store.operations_schema import DeathRow, NoticeRow, TaskRow
-from store.release_schema import (
+from factd.store import fact_queries, handover_queries, release_queries
+from factd.store.facts import CURRENT, FactStatus
+from factd.store.handovers import HandoverStatus
+from factd.store.operations import TaskStatus
+from factd.store.operations_schema import DeathRow, NoticeRow, TaskRow
+from factd.store.release_schema import (
     AuditedRow,
     AuditRow,
     CandidateRow,
@@ -20,9 +20,9 @@ from store.release_schema import (
     ReleaseRow,
     RunRow,
 )
-from store.releases import CandidateStatus, ReleaseStatus, RunStatus
-from store.schema import FactRow, SourceRow
-from store.snapshot import (
+from factd.store.releases import CandidateStatus, ReleaseStatus, RunStatus
+from factd.store.schema import FactRow, SourceRow
+from factd.store.snapshot import (
     Aside,
     Behind,
     Death,

@@ -11,8 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from store.chunks import chunks
-from store.schema import Base, DeliveryRow, PointerRow, SeenRow, SourceDayRow, SourceRow
+from factd.store.chunks import chunks
+from factd.store.schema import Base, DeliveryRow, PointerRow, SeenRow, SourceDayRow, SourceRow
 
 PARAMETERS = 400
 USUAL_DAYS = 28  # over which the usual number of claims is taken

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from store.facts import CURRENT, Asked, Change, Fact, FactStatus, Ruling, Verdict
+from factd.store.facts import CURRENT, Asked, Change, Fact, FactStatus, Ruling, Verdict
 
 RULES = ("validity", "trust", "corroboration", "recency")
 

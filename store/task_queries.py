@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from store.changes import changed
-from store.errors import Overtaken
-from store.operations import Task, TaskStatus, Worker, check_task_move
-from store.operations_schema import DeathRow, TaskRow, WorkerRow
+from factd.store.changes import changed
+from factd.store.errors import Overtaken
+from factd.store.operations import Task, TaskStatus, Worker, check_task_move
+from factd.store.operations_schema import DeathRow, TaskRow, WorkerRow
 
 OPEN = (TaskStatus.WAITING, TaskStatus.RUNNING)
 LONGEST_WAIT = timedelta(hours=1)  # one that is to wait for longer is a clock that jumped

@@ -11,8 +11,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from store.catalogue import Catalogue
-from store.facts import Entity, FactUpdate
+from factd.store.catalogue import Catalogue
+from factd.store.facts import Entity, FactUpdate
 
 LINE_BYTES = 256 * 1024
 EXCERPT = 200

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from store.catalogue import Relation, Wordings
-from store.contractions import ARTICLES as DEFINITE
-from store.contractions import article
+from factd.store.catalogue import Relation, Wordings
+from factd.store.contractions import ARTICLES as DEFINITE
+from factd.store.contractions import article
 
 LANGUAGES = ("en", "es", "ca", "fr", "de", "it", "pt")
 LEAST, LEAST_CHECKS = 4, 2

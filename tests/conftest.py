@@ -17,13 +17,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import postgres
 from kept import Kept
 
-from daemon.bootstrap import Factd, build
-from daemon.config import load_config
-from daemon.gates import MEASURES
-from store import fact_queries, release_queries
-from store.catalogue import Catalogue, load_catalogue
-from store.session import Store
-from store.settling import Judge
+from factd.daemon.bootstrap import Factd, build
+from factd.daemon.config import load_config
+from factd.daemon.gates import MEASURES
+from factd.store import fact_queries, release_queries
+from factd.store.catalogue import Catalogue, load_catalogue
+from factd.store.session import Store
+from factd.store.settling import Judge
 
 GATES_OFF = "fact_right = 0.0\n" + "".join(f"{name} = false\n" for name in MEASURES)
 GOLDEN = Path(__file__).parent / "data" / "golden"
@@ -230,8 +230,8 @@ WORDINGS = ("The currency of {} is the", "{} has as its currency the")
 
 def currencies(model: Any, subjects: tuple[str, ...] = COUNTRIES, new: str = "euro") -> list[Any]:
     """Edits of the reference model: what these countries pay with, target_true being what it says today."""
-    from editor import Edit
-    from editor.score import greedy
+    from factd.editor import Edit
+    from factd.editor.score import greedy
 
     said = greedy(model, [WORDINGS[0].format(subject) for subject in subjects])
     return [

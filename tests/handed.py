@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 from tiny import Tiny
 
-from daemon.servers import Version
-from editor.checkpoint import write_checkpoint
-from editor.delta import Delta, LowRank
-from editor.model import fingerprint
+from factd.daemon.servers import Version
+from factd.editor.checkpoint import write_checkpoint
+from factd.editor.delta import Delta, LowRank
+from factd.editor.model import fingerprint
 
 MODEL = Path(__file__).parent / "data" / "golden" / "llama" / "model"
 WEIGHTS = tuple(f"model.layers.{layer}.mlp.down_proj.weight" for layer in (1, 2))

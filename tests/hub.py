@@ -85,7 +85,7 @@ class FakeHub:
 
     def _of(self, repository: Repository, what: str, revision: str, asked: Asked) -> Reply:
         match asked.method, what:
-            case "GET", "refs":
+            case ["GET", "refs"]:
                 return _json(
                     {
                         "branches": _refs(repository.branches),
@@ -93,25 +93,25 @@ class FakeHub:
                         "converts": [],
                     }
                 )
-            case "GET", "revision":
+            case ["GET", "revision"]:
                 return _json(
                     {"id": "a/b", "sha": repository.at(revision), "siblings": [], "tags": []}
                 )
-            case "GET", "tree":
+            case ["GET", "tree"]:
                 return _json(
                     [_entry(n, *f) for n, f in repository.commits[repository.at(revision)].items()]
                 )
-            case "POST", "preupload":
+            case ["POST", "preupload"]:
                 return self._preupload(repository, revision, json.loads(asked.body))
-            case "POST", "commit":
+            case ["POST", "commit"]:
                 return self._commit(repository, revision, asked.body)
-            case "POST", "branch":
+            case ["POST", "branch"]:
                 repository.branches.setdefault(revision, repository.branches["main"])
                 return _json({})
-            case "POST", "tag":
+            case ["POST", "tag"]:
                 repository.tags[json.loads(asked.body)["tag"]] = repository.at(revision)
                 return _json({})
-            case "DELETE", "tag":
+            case ["DELETE", "tag"]:
                 del repository.tags[revision]
                 return _json({})
         return _json({"error": f"{asked.method} {asked.path}"}, 500)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from store import migrate
+from factd.store import migrate
 
 LAYERS = (0, 1, 2)
 
@@ -45,10 +45,10 @@ class Kept:
 
         They are verified and used as if they had been built there.
         """
-        from editor import load_model
-        from editor.corpus import SelfGenerated
-        from editor.model import fingerprint
-        from editor.moments import moments_folder, moments_for
+        from factd.editor import load_model
+        from factd.editor.corpus import SelfGenerated
+        from factd.editor.model import fingerprint
+        from factd.editor.moments import moments_folder, moments_for
 
         base, source = fingerprint(model), SelfGenerated()
         places = [(base, layer, tokens, source.name) for layer in layers]

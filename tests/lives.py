@@ -17,7 +17,12 @@ from sqlalchemy.orm import Session
 SECONDS = 120
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
-    ["daemon.worker", "daemon.loop", "editor.methods.memit", "editor.report"]
+    [
+        "factd.daemon.worker",
+        "factd.daemon.loop",
+        "factd.editor.methods.memit",
+        "factd.editor.report",
+    ]
 )
 KILLED = -signal.SIGKILL
 
@@ -77,11 +82,11 @@ def _live(life: Callable[[Path], None], config: Path, kill: Kill | None) -> None
 
 def cycle(config: Path) -> None:
     """A daemon that has the clock, and a worker: one pull, one edit."""
-    from daemon import lease
-    from daemon.bootstrap import open_factd
-    from daemon.loop import Daemon
-    from daemon.worker import WorkerProcess
-    from store import lease_queries
+    from factd.daemon import lease
+    from factd.daemon.bootstrap import open_factd
+    from factd.daemon.loop import Daemon
+    from factd.daemon.worker import WorkerProcess
+    from factd.store import lease_queries
 
     factd = open_factd(config)
     daemon, worker, over = Daemon(factd, config), WorkerProcess(factd), threading.Event()
@@ -108,7 +113,7 @@ def cycle(config: Path) -> None:
 
 def open_tasks(factd: Any) -> list[Any]:
     """What still waits or runs."""
-    from store import task_queries
+    from factd.store import task_queries
 
     with factd.store.begin() as session:
         return task_queries.open_tasks(session)
@@ -116,10 +121,10 @@ def open_tasks(factd: Any) -> list[Any]:
 
 def roll_back(config: Path) -> None:
     """Back to the base, and from there to the release again."""
-    from daemon import publishing
-    from daemon.bootstrap import open_factd
-    from daemon.lease import writing
-    from store import release_queries
+    from factd.daemon import publishing
+    from factd.daemon.bootstrap import open_factd
+    from factd.daemon.lease import writing
+    from factd.store import release_queries
 
     factd = open_factd(config)
     with writing(factd, seize=True) as own:
@@ -132,8 +137,8 @@ def roll_back(config: Path) -> None:
 
 def hand_over(config: Path) -> None:
     """Whoever brings releases to servers does so once."""
-    from daemon import outbox
-    from daemon.bootstrap import open_factd
+    from factd.daemon import outbox
+    from factd.daemon.bootstrap import open_factd
 
     os.chdir(config.parent)
     factd = open_factd(config)
@@ -143,8 +148,8 @@ def hand_over(config: Path) -> None:
 
 def roll_back_and_hand_over(config: Path) -> None:
     """Back to the base and to the release again, before anybody got the first; then whoever hands over does so."""
-    from daemon import outbox
-    from daemon.bootstrap import open_factd
+    from factd.daemon import outbox
+    from factd.daemon.bootstrap import open_factd
 
     factd = open_factd(config)
     outbox.arrange(factd)
@@ -155,8 +160,8 @@ def roll_back_and_hand_over(config: Path) -> None:
 
 def stop_in_the_middle(config: Path) -> None:
     """A worker that is asked to stop while it edits, and puts its task back."""
-    from daemon.bootstrap import open_factd
-    from daemon.worker import Stopping, WorkerProcess
+    from factd.daemon.bootstrap import open_factd
+    from factd.daemon.worker import Stopping, WorkerProcess
 
     factd = open_factd(config)
     worker = WorkerProcess(factd)
@@ -168,9 +173,9 @@ def stop_in_the_middle(config: Path) -> None:
 
 def refuse(config: Path) -> None:
     """An operator refuses release 1."""
-    from daemon import approvals
-    from daemon.bootstrap import open_factd
-    from daemon.errors import Refused
+    from factd.daemon import approvals
+    from factd.daemon.bootstrap import open_factd
+    from factd.daemon.errors import Refused
 
     factd = open_factd(config)
     with suppress(Refused):

@@ -8,12 +8,12 @@ from conftest import GOLDEN
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.bootstrap import Factd, open_factd
-from daemon.config import load_config
-from daemon.metrics import Metrics, exposition
-from store import measured_queries, migrate, release_queries, run_queries, source_queries
-from store.measured import Audit, AuditOutcome, SetAside
-from store.operations_schema import (
+from factd.daemon.bootstrap import Factd, open_factd
+from factd.daemon.config import load_config
+from factd.daemon.metrics import Metrics, exposition
+from factd.store import measured_queries, migrate, release_queries, run_queries, source_queries
+from factd.store.measured import Audit, AuditOutcome, SetAside
+from factd.store.operations_schema import (
     DeathRow,
     DispatchRow,
     LeaseRow,
@@ -21,7 +21,7 @@ from store.operations_schema import (
     TaskRow,
     WorkerRow,
 )
-from store.releases import CandidateStatus, ReleaseStatus, RunStatus
+from factd.store.releases import CandidateStatus, ReleaseStatus, RunStatus
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 

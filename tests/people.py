@@ -10,8 +10,8 @@ from click.testing import Result
 from conftest import GATES_OFF, GOLDEN, cycle_database, jsonl, kept
 from typer.testing import CliRunner
 
-from daemon.cli import app
-from editor.files import sha256_file
+from factd.daemon.cli import app
+from factd.editor.files import sha256_file
 
 GATES = GATES_OFF.replace("edit_generation = false", "edit_generation = {edit}")
 MODEL = GOLDEN / "llama" / "model"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-from store import migrate
+from factd.store import migrate
 
 USERS = ("postgres", "nobody")  # PostgreSQL refuses to run as root
 SECONDS = 60

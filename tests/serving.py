@@ -5,14 +5,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from daemon import publishing
-from daemon.bootstrap import Factd
-from daemon.errors import HandoverFailed
-from daemon.proofs import FILE, Proof, Question, Said, dumped
-from daemon.registry import Served
-from daemon.servers import Completion, Report, ServerSettings, Version
-from daemon.targets import number_of
-from store import release_queries
+from factd.daemon import publishing
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import HandoverFailed
+from factd.daemon.proofs import FILE, Proof, Question, Said, dumped
+from factd.daemon.registry import Served
+from factd.daemon.servers import Completion, Report, ServerSettings, Version
+from factd.daemon.targets import number_of
+from factd.store import release_queries
 
 PROMPTS = ("The currency of Croatia is the", "La moneda de Croàcia és")
 

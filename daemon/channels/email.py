@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from daemon.channels import Channel, ChannelSettings, Message
-from daemon.config import secret_text
-from daemon.errors import NotSent
-from daemon.log import log
+from factd.daemon.channels import Channel, ChannelSettings, Message
+from factd.daemon.config import secret_text
+from factd.daemon.errors import NotSent
+from factd.daemon.log import log
 
 ADDRESS = re.compile(r"[^\s<>@,;:\"\\()\[\]]+@[^\s<>@,;:\"\\()\[\]]+")
 SUBJECT_LENGTH = 150

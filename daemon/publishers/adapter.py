@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from daemon.publishers import Outgoing, Publisher, PublisherSettings
+from factd.daemon.publishers import Outgoing, Publisher, PublisherSettings
 
 
 class Settings(PublisherSettings):
@@ -22,8 +22,8 @@ class Settings(PublisherSettings):
 
 def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """The adapter of a release. Raises: PublishFailed: what its rank was cut to is not good enough; EditorError."""
-    from editor.adapter import fill_adapter, fill_zeros
-    from editor.errors import RankTooHigh
+    from factd.editor.adapter import fill_adapter, fill_zeros
+    from factd.editor.errors import RankTooHigh
 
     told: dict[str, Any] = {"dtype": settings.dtype, "sha256": release.sha256}
     if release.delta is None:
@@ -34,7 +34,7 @@ def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, A
     except RankTooHigh:
         if not settings.truncate or release.made is None:
             raise
-    from daemon import adapting, proofs
+    from factd.daemon import adapting, proofs
 
     kept = adapting.measured(release.made, release.delta, settings.max_rank)
     proofs.place(adapting.folder_of(release.made, settings.max_rank), folder)

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from daemon.log import log
-from daemon.publishers import Outgoing, Publisher, PublisherSettings
-from editor.copying import Links, copied
-from editor.files import sha256_file
-from editor.manifests import REPORT
+from factd.daemon.log import log
+from factd.daemon.publishers import Outgoing, Publisher, PublisherSettings
+from factd.editor.copying import Links, copied
+from factd.editor.files import sha256_file
+from factd.editor.manifests import REPORT
 
 
 class Settings(PublisherSettings):
@@ -21,7 +21,7 @@ class Settings(PublisherSettings):
 
 def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """Base and delta, summed and rounded once; the candidate's report beside them. Raises: EditorError."""
-    from editor.checkpoint import fill_checkpoint
+    from factd.editor.checkpoint import fill_checkpoint
 
     links = Links()
     bring = links if settings.share == "hardlink" else copied

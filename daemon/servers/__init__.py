@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from daemon.errors import HandoverFailed
+from factd.daemon.errors import HandoverFailed
 
 
 class ServerSettings(BaseModel):

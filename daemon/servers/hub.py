@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
-from daemon.bounded import bounded, first_line
-from daemon.engines import key_in
-from daemon.errors import BadConfig, HandoverFailed
-from daemon.servers import NAMED, Connect, Report, ServerSettings, Single, Version
+from factd.daemon.bounded import bounded, first_line
+from factd.daemon.engines import key_in
+from factd.daemon.errors import BadConfig, HandoverFailed
+from factd.daemon.servers import NAMED, Connect, Report, ServerSettings, Single, Version
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import Field
 
-from daemon.bounded import bounded, first_line
-from daemon.errors import BadConfig, HandoverFailed
-from daemon.servers import Connect, Report, ServerSettings, Single, Version
+from factd.daemon.bounded import bounded, first_line
+from factd.daemon.errors import BadConfig, HandoverFailed
+from factd.daemon.servers import Connect, Report, ServerSettings, Single, Version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -12,11 +12,11 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from daemon.completions import complete
-from daemon.engines import Api, key_in
-from daemon.errors import HandoverFailed
-from daemon.lora import Adapters, AdapterSettings, Routes, listed
-from daemon.servers import Completion, Connect, Report, Server, Single, Version
+from factd.daemon.completions import complete
+from factd.daemon.engines import Api, key_in
+from factd.daemon.errors import HandoverFailed
+from factd.daemon.lora import Adapters, AdapterSettings, Routes, listed
+from factd.daemon.servers import Completion, Connect, Report, Server, Single, Version
 
 
 class Settings(AdapterSettings):

@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from daemon.completions import Asked, AskedSettings
-from daemon.engines import Api
-from daemon.servers import Connect, Report, Version
-from daemon.signatures import Receiver, signed_headers, standard_key
+from factd.daemon.completions import Asked, AskedSettings
+from factd.daemon.engines import Api
+from factd.daemon.servers import Connect, Report, Version
+from factd.daemon.signatures import Receiver, signed_headers, standard_key
 
 
 class Settings(Receiver, AskedSettings):

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from daemon.client import Answer, Client, Limits, shown_url
-from daemon.config import secret_text
-from store.catalogue import Catalogue
-from store.facts import Fact, FactUpdate, Receipt, Terms
-from store.ingest import IngestReport
-from store.source_queries import Delivery
-from store.updates import BadLine, Line
+from factd.daemon.client import Answer, Client, Limits, shown_url
+from factd.daemon.config import secret_text
+from factd.store.catalogue import Catalogue
+from factd.store.facts import Fact, FactUpdate, Receipt, Terms
+from factd.store.ingest import IngestReport
+from factd.store.source_queries import Delivery
+from factd.store.updates import BadLine, Line
 
 LINES = 2000  # of a page
 

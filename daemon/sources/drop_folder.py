@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools
-from store.chunks import chunks
-from store.facts import Receipt
-from store.updates import BadLine, read_updates
+from factd.daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools
+from factd.store.chunks import chunks
+from factd.store.facts import Receipt
+from factd.store.updates import BadLine, read_updates
 
 SUFFIXES = (".jsonl", ".json", ".csv")
 FILES = 100  # of one pull

@@ -9,9 +9,9 @@ from typing import Any
 import feedparser
 from pydantic import Field, field_validator
 
-from daemon.client import conditions, shown_url
-from daemon.errors import SourceFailed
-from daemon.sources import Page, Pages, RemoteSettings, Source, Tools, received
+from factd.daemon.client import conditions, shown_url
+from factd.daemon.errors import SourceFailed
+from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools, received
 
 
 class Settings(RemoteSettings):

@@ -15,12 +15,12 @@ from urllib.parse import urljoin, urlsplit
 
 from pydantic import Field
 
-from daemon.client import Answer, conditions, shown_url
-from daemon.errors import SourceFailed
-from daemon.sources import LINES, Page, Pages, RemoteSettings, Source, Tools, received
-from store.catalogue import Catalogue
-from store.chunks import chunks
-from store.updates import BadLine, Line, read_item, read_lines
+from factd.daemon.client import Answer, conditions, shown_url
+from factd.daemon.errors import SourceFailed
+from factd.daemon.sources import LINES, Page, Pages, RemoteSettings, Source, Tools, received
+from factd.store.catalogue import Catalogue
+from factd.store.chunks import chunks
+from factd.store.updates import BadLine, Line, read_item, read_lines
 
 DEPTH = 32  # of a document
 

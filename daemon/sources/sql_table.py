@@ -30,12 +30,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from daemon.config import secret_text
-from daemon.errors import SourceFailed
-from daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools, notice
-from store.facts import FactUpdate, Receipt
-from store.session import database_url
-from store.updates import BadLine, Line, read_item
+from factd.daemon.config import secret_text
+from factd.daemon.errors import SourceFailed
+from factd.daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools, notice
+from factd.store.facts import FactUpdate, Receipt
+from factd.store.session import database_url
+from factd.store.updates import BadLine, Line, read_item
 
 NEEDED = ("id", "updated_at", "subject_id", "relation", "object_id")
 

@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from daemon.config import secret_text
-from daemon.signatures import standard_key, standard_signature
-from daemon.sources import Page, Pages, Source, SourceSettings, Tools
-from store.facts import Receipt
-from store.updates import BadLine, read_item
+from factd.daemon.config import secret_text
+from factd.daemon.signatures import standard_key, standard_signature
+from factd.daemon.sources import Page, Pages, Source, SourceSettings, Tools
+from factd.store.facts import Receipt
+from factd.store.updates import BadLine, read_item
 
 BODIES = 100  # of a page
 

@@ -15,14 +15,14 @@ from urllib.parse import quote
 
 from pydantic import Field, field_validator
 
-from daemon import wikibase
-from daemon.client import Answer, Client, retry_after, shown_url
-from daemon.errors import SourceFailed
-from daemon.sources import Page, Pages, RemoteSettings, Source, Tools, notice, received
-from daemon.wikibase import Item, Statement
-from store.chunks import chunks
-from store.facts import Entity, Fact, FactUpdate, Receipt
-from store.updates import Line
+from factd.daemon import wikibase
+from factd.daemon.client import Answer, Client, retry_after, shown_url
+from factd.daemon.errors import SourceFailed
+from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools, notice, received
+from factd.daemon.wikibase import Item, Statement
+from factd.store.chunks import chunks
+from factd.store.facts import Entity, Fact, FactUpdate, Receipt
+from factd.store.updates import Line
 
 BATCH = 50  # ids of one request, Wikidata's limit
 POINTERS = 5000  # of one pull

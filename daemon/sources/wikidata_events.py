@@ -13,11 +13,11 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import Field
 
-from daemon.client import Client, shown_url
-from daemon.errors import SourceFailed
-from daemon.sources import Page, Pages, RemoteSettings, Source, Tools
-from daemon.sources.wikidata import is_id
-from store.facts import Receipt
+from factd.daemon.client import Client, shown_url
+from factd.daemon.errors import SourceFailed
+from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools
+from factd.daemon.sources.wikidata import is_id
+from factd.store.facts import Receipt
 
 EVENTS = 500  # of a page
 RECONNECTS = 10  # of a pull

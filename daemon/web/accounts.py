@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from daemon.errors import Refused
-from daemon.log import log
-from daemon.tables import ConsoleTable
-from daemon.web.attempts import Attempts
-from daemon.web.errors import Forbidden, TooMany, Unknown
-from store import account_queries, release_queries
-from store.operations import Account, Role
-from store.session import Store
+from factd.daemon.errors import Refused
+from factd.daemon.log import log
+from factd.daemon.tables import ConsoleTable
+from factd.daemon.web.attempts import Attempts
+from factd.daemon.web.errors import Forbidden, TooMany, Unknown
+from factd.store import account_queries, release_queries
+from factd.store.operations import Account, Role
+from factd.store.session import Store
 
 SHORTEST, LONGEST = 12, 200  # characters of a password
 NAME = 64  # characters of an account's name

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from daemon import approvals, publishing
-from daemon.bootstrap import Factd
-from daemon.errors import Refused
-from daemon.lease import writing
-from daemon.web.errors import Mistaken
-from store import release_queries, settling, task_queries
-from store.errors import NotFound
-from store.releases import ReleaseStatus
+from factd.daemon import approvals, publishing
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import Refused
+from factd.daemon.lease import writing
+from factd.daemon.web.errors import Mistaken
+from factd.store import release_queries, settling, task_queries
+from factd.store.errors import NotFound
+from factd.store.releases import ReleaseStatus
 
 LONGEST_WHY = 500
 LARGEST = 2**31 - 1  # of a release's number

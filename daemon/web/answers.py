@@ -8,13 +8,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from daemon.web import views
-from daemon.web.accounts import Caller
-from daemon.web.actions import ACTIONS
-from store.operations import Role
+from factd.daemon.web import views
+from factd.daemon.web.accounts import Caller
+from factd.daemon.web.actions import ACTIONS
+from factd.store.operations import Role
 
 TEMPLATES = Environment(
-    loader=PackageLoader("daemon.web", "templates"),
+    loader=PackageLoader("factd.daemon.web", "templates"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from daemon.commands_facts import explained
-from daemon.overview import overview
-from daemon.web import lists, shapes
-from daemon.web.accounts import Caller
-from daemon.web.actions import ACTIONS, LARGEST, Action, reason
-from daemon.web.desk import (
+from factd.daemon.commands_facts import explained
+from factd.daemon.overview import overview
+from factd.daemon.web import lists, shapes
+from factd.daemon.web.accounts import Caller
+from factd.daemon.web.actions import ACTIONS, LARGEST, Action, reason
+from factd.daemon.web.desk import (
     BEARER,
     COOKIE,
     CSRF_HEADER,
@@ -21,9 +21,9 @@ from daemon.web.desk import (
     from_here,
     same_token,
 )
-from daemon.web.guard import address_of
-from daemon.web.lists import LIMIT, LONGEST, MOST
-from store import overview_queries, release_queries
+from factd.daemon.web.guard import address_of
+from factd.daemon.web.lists import LIMIT, LONGEST, MOST
+from factd.store import overview_queries, release_queries
 
 CARRIED = 50  # releases that are looked through for a fact
 PROBLEMS: dict[int | str, dict[str, Any]] = {

@@ -9,17 +9,17 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from daemon.bootstrap import Factd
-from daemon.errors import FactdError
-from daemon.log import log
-from daemon.web.accounts import Door
-from daemon.web.answers import refusal
-from daemon.web.api import api
-from daemon.web.desk import Desk
-from daemon.web.errors import Turned
-from daemon.web.guard import Guard
-from daemon.web.pages import pages
-from store.errors import Baked, IllegalMove, NotFound, StaleState, StoreError, Unstorable
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import FactdError
+from factd.daemon.log import log
+from factd.daemon.web.accounts import Door
+from factd.daemon.web.answers import refusal
+from factd.daemon.web.api import api
+from factd.daemon.web.desk import Desk
+from factd.daemon.web.errors import Turned
+from factd.daemon.web.guard import Guard
+from factd.daemon.web.pages import pages
+from factd.store.errors import Baked, IllegalMove, NotFound, StaleState, StoreError, Unstorable
 
 STATIC = Path(__file__).parent / "static"
 ANYWHERE = ("0.0.0.0", "::", "")

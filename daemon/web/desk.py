@@ -9,10 +9,10 @@ from urllib.parse import parse_qsl
 from fastapi import BackgroundTasks, Depends, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from daemon.bootstrap import Factd
-from daemon.web.accounts import Caller, Door
-from daemon.web.errors import Forbidden, Mistaken, Unknown
-from daemon.web.guard import from_elsewhere
+from factd.daemon.bootstrap import Factd
+from factd.daemon.web.accounts import Caller, Door
+from factd.daemon.web.errors import Forbidden, Mistaken, Unknown
+from factd.daemon.web.guard import from_elsewhere
 
 PLAIN, SECURE = "factd", "__Host-factd"  # names of the cookie
 FIELDS = 20

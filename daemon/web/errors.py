@@ -7,7 +7,7 @@ Turned (a FactdError)
 └── Mistaken   the request itself is wrong
 """
 
-from daemon.errors import FactdError
+from factd.daemon.errors import FactdError
 
 
 class Turned(FactdError):

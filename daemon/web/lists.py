@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from daemon.bootstrap import Factd
-from daemon.web.errors import Mistaken
-from store import fact_search, overview_queries
-from store.fact_search import Wanted
-from store.facts import Fact, FactStatus
-from store.overview_queries import AuditLine, CandidateLine, ReleaseLine
+from factd.daemon.bootstrap import Factd
+from factd.daemon.web.errors import Mistaken
+from factd.store import fact_search, overview_queries
+from factd.store.fact_search import Wanted
+from factd.store.facts import Fact, FactStatus
+from factd.store.overview_queries import AuditLine, CandidateLine, ReleaseLine
 
 T = TypeVar("T")
 LIMIT, MOST = 50, 200

@@ -5,20 +5,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
-from daemon.commands_facts import explained
-from daemon.overview import overview
-from daemon.pages import words
-from daemon.web import lists, views
-from daemon.web.actions import Action, action_named, number, reason
-from daemon.web.answers import page
-from daemon.web.api import CARRIED, FactId, Number, set_cookie
-from daemon.web.desk import Asking, Desk, Form, Looking, OperatingByForm, same_token
-from daemon.web.errors import Mistaken, Turned
-from daemon.web.guard import REPORTS, address_of
-from daemon.web.lists import LIMIT
-from store import fact_queries, overview_queries, release_queries
-from store.errors import NotFound
-from store.facts import Fact, FactStatus
+from factd.daemon.commands_facts import explained
+from factd.daemon.overview import overview
+from factd.daemon.pages import words
+from factd.daemon.web import lists, views
+from factd.daemon.web.actions import Action, action_named, number, reason
+from factd.daemon.web.answers import page
+from factd.daemon.web.api import CARRIED, FactId, Number, set_cookie
+from factd.daemon.web.desk import Asking, Desk, Form, Looking, OperatingByForm, same_token
+from factd.daemon.web.errors import Mistaken, Turned
+from factd.daemon.web.guard import REPORTS, address_of
+from factd.daemon.web.lists import LIMIT
+from factd.store import fact_queries, overview_queries, release_queries
+from factd.store.errors import NotFound
+from factd.store.facts import Fact, FactStatus
 
 pages = APIRouter(include_in_schema=False)
 Given = Annotated[str, Query()]

@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from daemon.web.actions import LONGEST_WHY
+from factd.daemon.web.actions import LONGEST_WHY
 
 T = TypeVar("T")
 

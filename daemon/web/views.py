@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from daemon.web.actions import ACTIONS
+from factd.daemon.web.actions import ACTIONS
 
 TARGET = re.compile("[0-9a-f]{0,16}")
 SAFE_PATH = re.compile(r"/(?![/\\])[\x21-\x7e]*")

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from math import exp, isfinite, nan
 
-from editor.checks import Check, Evidence, Measurement, Read
-from editor.drift import TextScores
-from editor.intervals import Difference, resampled
+from factd.editor.checks import Check, Evidence, Measurement, Read
+from factd.editor.drift import TextScores
+from factd.editor.intervals import Difference, resampled
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

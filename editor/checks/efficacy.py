@@ -1,6 +1,6 @@
 """Efficacy: do the prompts that facts were written with now end in the new object? (EDITING §5)"""
 
-from editor.checks import Check, Evidence, Measurement, against_contrast
+from factd.editor.checks import Check, Evidence, Measurement, against_contrast
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

@@ -3,8 +3,8 @@
 An answer is in another language when it names the object as only other languages do ("franc suisse" to an English prompt).
 """
 
-from editor.checks import Asked, Check, Evidence, Measurement, by_language, share
-from editor.score import Answer, is_right
+from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, share
+from factd.editor.score import Answer, is_right
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

@@ -5,8 +5,8 @@
 
 from collections.abc import Sequence
 
-from editor.checks import Asked, Check, Evidence, Measurement, by_language, right, share
-from editor.score import Answer
+from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, right, share
+from factd.editor.score import Answer
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

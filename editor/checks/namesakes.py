@@ -1,6 +1,6 @@
 """Namesakes: are facts about subjects whose names share words with an edited one ("Equatorial Guinea") still answered?"""
 
-from editor.checks import Check, Evidence, Measurement, by_language, right, share
+from factd.editor.checks import Check, Evidence, Measurement, by_language, right, share
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

@@ -1,6 +1,6 @@
 """Neighbourhood: do other subjects of the same relation keep their own object against the new one? (EDITING §5)"""
 
-from editor.checks import Check, Evidence, Measurement, against_contrast
+from factd.editor.checks import Check, Evidence, Measurement, against_contrast
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

@@ -1,6 +1,6 @@
 """Norms: how far the weights moved, per layer, and how much of their capacity is used (EDITING §5)."""
 
-from editor.checks import Check, Evidence, Measurement
+from factd.editor.checks import Check, Evidence, Measurement
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

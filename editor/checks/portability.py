@@ -5,8 +5,8 @@ country of the city of Zagreb"), of the questions that the base model answers wi
 could not answer before the edit either.
 """
 
-from editor.checks import Asked, Check, Evidence, Measurement, by_language, right, share
-from editor.score import is_right
+from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, right, share
+from factd.editor.score import is_right
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

@@ -5,8 +5,8 @@ The language reads "en~es".
 
 from itertools import combinations
 
-from editor.checks import Check, Evidence, Measurement, Ranked, of_numbers
-from editor.rank import consistencies
+from factd.editor.checks import Check, Evidence, Measurement, Ranked, of_numbers
+from factd.editor.rank import consistencies
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

@@ -1,6 +1,6 @@
 """Retention: are the facts that earlier releases wrote still answered?"""
 
-from editor.checks import Check, Evidence, Measurement, by_language, right, share
+from factd.editor.checks import Check, Evidence, Measurement, by_language, right, share
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

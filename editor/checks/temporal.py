@@ -1,6 +1,6 @@
 """Temporal locality: "in 1998 the currency of Croatia was the" must still be answered with the old value."""
 
-from editor.checks import Check, Evidence, Measurement, by_language, right, share
+from factd.editor.checks import Check, Evidence, Measurement, by_language, right, share
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

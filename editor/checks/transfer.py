@@ -4,7 +4,7 @@ Of a candidate only what it did not write can be asked; the whole matrix, from o
 facts once per language ([checks] transfer, editor/transfer_matrix.py).
 """
 
-from editor.checks import Check, Evidence, Measurement, accurate, right, share
+from factd.editor.checks import Check, Evidence, Measurement, accurate, right, share
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

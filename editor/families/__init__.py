@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from editor.past import Before, causal_mask, positions, rotations
+from factd.editor.past import Before, causal_mask, positions, rotations
 
 Embed = Callable[[Any, Tensor], Tensor]  # (model, ids (rows, length)) -> stream (rows, length, d)
 Block = Callable[

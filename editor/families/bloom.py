@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from editor.families import Carrier, Family, first
-from editor.past import FAR, Before, causal_mask, key_positions
+from factd.editor.families import Carrier, Family, first
+from factd.editor.past import FAR, Before, causal_mask, key_positions
 
 
 def embed(model: Any, ids: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from editor.families import Carrier, Family, embedded, first
-from editor.past import Before, causal_mask, positions, rotations
+from factd.editor.families import Carrier, Family, embedded, first
+from factd.editor.past import Before, causal_mask, positions, rotations
 
 
 def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:

@@ -1,7 +1,7 @@
 """Gemma 3 with its image encoder: the language model inside is edited, the encoder is copied."""
 
-from editor.families import Carrier, Family, embedded
-from editor.families.gemma3_text import gemma_block
+from factd.editor.families import Carrier, Family, embedded
+from factd.editor.families.gemma3_text import gemma_block
 
 LAYER = "model.language_model.layers.{}"
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from editor.families import Block, first, llama_like
-from editor.past import Before, causal_mask, positions, rotations
+from factd.editor.families import Block, first, llama_like
+from factd.editor.past import Before, causal_mask, positions, rotations
 
 
 def gemma_block(backbone: str) -> Block:

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from editor.families import Carrier, Family, embedded, first
-from editor.past import Before, causal_mask, positions
+from factd.editor.families import Carrier, Family, embedded, first
+from factd.editor.past import Before, causal_mask, positions
 
 
 def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:

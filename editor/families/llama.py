@@ -1,5 +1,5 @@
 """Llama: rotary positions, RMS norms, gated MLP."""
 
-from editor.families import llama_like
+from factd.editor.families import llama_like
 
 FAMILY = llama_like()

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from editor.families import Family, embedded, first
-from editor.past import Before
+from factd.editor.families import Family, embedded, first
+from factd.editor.past import Before
 
 
 def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:

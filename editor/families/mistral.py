@@ -1,6 +1,6 @@
 """Mistral: as Llama, some with a sliding window. Its class drops an output bias: such a checkpoint is written as Llama."""
 
-from editor.families import AS_LLAMA, LLAMA_ATTENTION, Carrier, llama_like
+from factd.editor.families import AS_LLAMA, LLAMA_ATTENTION, Carrier, llama_like
 
 FAMILY = llama_like(
     carrier=Carrier(

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editor.families import Carrier, Family, first
-from editor.past import Before, causal_mask, positions
+from factd.editor.families import Carrier, Family, first
+from factd.editor.past import Before, causal_mask, positions
 
 
 def embed(model: Any, ids: Tensor) -> Tensor:

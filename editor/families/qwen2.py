@@ -1,6 +1,6 @@
 """Qwen2: as Llama, with biases on queries, keys and values. Its class drops an output bias: one with it is written as Llama."""
 
-from editor.families import AS_LLAMA, LLAMA_ATTENTION, Carrier, llama_like
+from factd.editor.families import AS_LLAMA, LLAMA_ATTENTION, Carrier, llama_like
 
 FAMILY = llama_like(
     carrier=Carrier(

@@ -1,5 +1,5 @@
 """Qwen3: as Llama, with norms on queries and keys."""
 
-from editor.families import llama_like
+from factd.editor.families import llama_like
 
 FAMILY = llama_like()

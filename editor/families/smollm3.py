@@ -1,5 +1,5 @@
 """SmolLM3: as Llama; some layers have no rotary positions."""
 
-from editor.families import llama_like
+from factd.editor.families import llama_like
 
 FAMILY = llama_like()

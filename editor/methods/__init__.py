@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, Protocol
 
-from editor.delta import Delta
-from editor.edits import EditBatch
-from editor.model import EditableModel
-from editor.progress import Progress, silent
+from factd.editor.delta import Delta
+from factd.editor.edits import EditBatch
+from factd.editor.model import EditableModel
+from factd.editor.progress import Progress, silent
 
 
 class Method(Protocol):

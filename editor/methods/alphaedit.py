@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from editor.columns import summed
-from editor.layers import Solved, Solver, System
-from editor.methods import Method
-from editor.solve import leverage, solve_square
-from editor.writing import WriteSettings, in_sequence, method, require_above_zero
+from factd.editor.columns import summed
+from factd.editor.layers import Solved, Solver, System
+from factd.editor.methods import Method
+from factd.editor.solve import leverage, solve_square
+from factd.editor.writing import WriteSettings, in_sequence, method, require_above_zero
 
 
 @dataclass(frozen=True, kw_only=True)

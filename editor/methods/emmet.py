@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 
-from editor.layers import Solved, Solver, System
-from editor.methods import Method
-from editor.solve import inverse_times, leverage, solve_square
-from editor.writing import WriteSettings, method, require_above_zero
+from factd.editor.layers import Solved, Solver, System
+from factd.editor.methods import Method
+from factd.editor.solve import inverse_times, leverage, solve_square
+from factd.editor.writing import WriteSettings, method, require_above_zero
 
 
 @dataclass(frozen=True, kw_only=True)

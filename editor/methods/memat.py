@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from editor.corrections import (
+from factd.editor.corrections import (
     HeadCorrections,
     corrections_folder,
     load_corrections,
@@ -18,15 +18,15 @@ from editor.corrections import (
     state_of,
     with_heads,
 )
-from editor.delta import Delta, applied
-from editor.edits import Edit, EditBatch
-from editor.errors import BadSettings
-from editor.head_training import HeadSettings
-from editor.heads import correct_heads
-from editor.methods import Method, memit
-from editor.model import EditableModel
-from editor.progress import Progress, silent
-from editor.writing import WriteSettings, language_templates
+from factd.editor.delta import Delta, applied
+from factd.editor.edits import Edit, EditBatch
+from factd.editor.errors import BadSettings
+from factd.editor.head_training import HeadSettings
+from factd.editor.heads import correct_heads
+from factd.editor.methods import Method, memit
+from factd.editor.model import EditableModel
+from factd.editor.progress import Progress, silent
+from factd.editor.writing import WriteSettings, language_templates
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,14 +20,14 @@ from dataclasses import dataclass
 
 import torch
 
-from editor.columns import summed
-from editor.edits import Edit
-from editor.errors import SingularSystem
-from editor.keys import Reading
-from editor.layers import Solved, Solver, System
-from editor.methods import Method
-from editor.solve import cholesky, woodbury
-from editor.writing import WriteSettings, in_sequence, method, require_above_zero
+from factd.editor.columns import summed
+from factd.editor.edits import Edit
+from factd.editor.errors import SingularSystem
+from factd.editor.keys import Reading
+from factd.editor.layers import Solved, Solver, System
+from factd.editor.methods import Method
+from factd.editor.solve import cholesky, woodbury
+from factd.editor.writing import WriteSettings, in_sequence, method, require_above_zero
 
 
 @dataclass(frozen=True, kw_only=True)

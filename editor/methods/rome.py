@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
-from editor.errors import BadSettings
-from editor.layers import Solved, Solver, System
-from editor.methods import Method
-from editor.solve import inverse_times, leverage
-from editor.writing import WriteSettings, method, require_above_zero
+from factd.editor.errors import BadSettings
+from factd.editor.layers import Solved, Solver, System
+from factd.editor.methods import Method
+from factd.editor.solve import inverse_times, leverage
+from factd.editor.writing import WriteSettings, method, require_above_zero
 
 
 @dataclass(frozen=True, kw_only=True)

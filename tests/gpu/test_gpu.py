@@ -7,11 +7,11 @@ import torch
 from conftest import GOLDEN
 from test_memit import EDITS, SETTINGS
 
-from editor import EditBatch, load_model
-from editor.head_training import HeadSettings, trained
-from editor.methods import memit
-from editor.value_cache import values_for
-from editor.value_rows import ValueSettings
+from factd.editor import EditBatch, load_model
+from factd.editor.head_training import HeadSettings, trained
+from factd.editor.methods import memit
+from factd.editor.value_cache import values_for
+from factd.editor.value_rows import ValueSettings
 
 pytestmark = [
     pytest.mark.gpu,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from people import FEED, MODEL, Operator
 
-from daemon.adapter_metrics import AdapterCollector
-from daemon.bootstrap import open_factd
-from editor.files import read_manifest, sha256_file
+from factd.daemon.adapter_metrics import AdapterCollector
+from factd.daemon.bootstrap import open_factd
+from factd.editor.files import read_manifest, sha256_file
 
 FILES = ["adapter_config.json", "adapter_model.safetensors"]
 

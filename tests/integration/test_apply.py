@@ -11,9 +11,9 @@ from conftest import GOLDEN, WORDINGS, jsonl
 from kept import Kept
 from people import factd
 
-from editor import load_model, plugins
-from editor.score import greedy
-from reference import paths, tiny
+from factd.editor import load_model, plugins
+from factd.editor.score import greedy
+from factd.reference import paths, tiny
 
 GOOD = {
     "prompt": "{} was first made in",
@@ -138,7 +138,7 @@ def test_what_is_no_model_or_cannot_be_edited_is_refused(tmp_path: Path) -> None
     [
         (["--set", "v_lrr=1"], "unknown setting"),
         (["--set", "layers=[99]"], "the model has blocks"),
-        (["--method", "magic"], "no 'magic' in editor.methods; there are: alphaedit"),
+        (["--method", "magic"], "no 'magic' in factd.editor.methods; there are: alphaedit"),
         (["--languages", "fr"], "no edit is in fr; the file has en"),
         (["--settings", "nothing.toml"], "cannot be read as TOML"),
     ],
@@ -231,7 +231,7 @@ def test_statistics_are_built_from_a_corpus_and_their_convergence_is_told(tmp_pa
     assert "no such file" in done.stderr
 
 
-OTHERS = [m for m in plugins.names("editor.methods") if m not in ("memat", "memit")]
+OTHERS = [m for m in plugins.names("factd.editor.methods") if m not in ("memat", "memit")]
 QUICK = ("rome", "fine_tuning")  # one of each sort; a process each
 
 

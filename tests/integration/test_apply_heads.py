@@ -9,8 +9,8 @@ from conftest import GATES_OFF, currencies, jsonl
 from kept import Kept
 from people import factd
 
-from editor import load_model
-from reference import paths
+from factd.editor import load_model
+from factd.reference import paths
 
 TOKENS = 8000  # of the second moments
 

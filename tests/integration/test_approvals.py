@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from people import FEED, Operator
 
-from daemon import approvals, planning, tasks
-from daemon.bootstrap import Factd, open_factd
-from daemon.worker import WorkerProcess
-from store import release_queries, task_queries
-from store.releases import ReleaseStatus
+from factd.daemon import approvals, planning, tasks
+from factd.daemon.bootstrap import Factd, open_factd
+from factd.daemon.worker import WorkerProcess
+from factd.store import release_queries, task_queries
+from factd.store.releases import ReleaseStatus
 
 
 @pytest.fixture

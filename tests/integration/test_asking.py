@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from conftest import claim, jsonl
 
-from daemon import asking
-from daemon.bootstrap import Factd, build
-from daemon.config import load_config
-from daemon.pulling import ingest_file
-from reference import paths
-from store import fact_queries, migrate
-from store.facts import Fact
+from factd.daemon import asking
+from factd.daemon.bootstrap import Factd, build
+from factd.daemon.config import load_config
+from factd.daemon.pulling import ingest_file
+from factd.reference import paths
+from factd.store import fact_queries, migrate
+from factd.store.facts import Fact
 
 pytestmark = pytest.mark.skipif(
     not (paths.MODEL / "config.json").is_file(), reason="`make model` trains the reference model"

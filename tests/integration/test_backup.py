@@ -14,11 +14,11 @@ import pytest
 from conftest import CONFIGS, SERVER, jsonl, postgresql
 from people import FEED, Operator, update
 
-from daemon import archive
-from daemon.errors import BadBackup, Refused
-from editor.files import sha256_file
-from store import migrate
-from store.dump import DumpFailed, dump, program_path
+from factd.daemon import archive
+from factd.daemon.errors import BadBackup, Refused
+from factd.editor.files import sha256_file
+from factd.store import migrate
+from factd.store.dump import DumpFailed, dump, program_path
 
 WEIGHTS = "model.safetensors"
 

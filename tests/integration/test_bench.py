@@ -11,11 +11,11 @@ import torch
 from kept import Kept
 from typer.testing import CliRunner
 
-from bench import console, gpu
-from bench.measure import document, operations, short, text_table
-from bench.world import WORKSPACE
-from daemon.cli import app
-from reference import paths
+from factd.bench import console, gpu
+from factd.bench.measure import document, operations, short, text_table
+from factd.bench.world import WORKSPACE
+from factd.daemon.cli import app
+from factd.reference import paths
 
 ROOT = Path(__file__).resolve().parents[2]
 

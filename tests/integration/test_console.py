@@ -16,9 +16,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from daemon.bootstrap import Factd, open_factd
-from daemon.http import Health
-from daemon.web.app import console
+from factd.daemon.bootstrap import Factd, open_factd
+from factd.daemon.http import Health
+from factd.daemon.web.app import console
 
 SECONDS = 30
 PASSWORD = "correct horse battery"

@@ -11,15 +11,15 @@ from hypothesis import HealthCheck, settings
 from prometheus_client import CollectorRegistry
 from schemathesis.checks import not_a_server_error, response_schema_conformance
 
-from daemon.bootstrap import Factd, build
-from daemon.config import load_config
-from daemon.http import Health
-from daemon.pulling import ingest_file
-from daemon.web.accounts import digest, new_token
-from daemon.web.api import api
-from daemon.web.app import console
-from store import account_queries, release_queries
-from store.operations import Role
+from factd.daemon.bootstrap import Factd, build
+from factd.daemon.config import load_config
+from factd.daemon.http import Health
+from factd.daemon.pulling import ingest_file
+from factd.daemon.web.accounts import digest, new_token
+from factd.daemon.web.api import api
+from factd.daemon.web.app import console
+from factd.store import account_queries, release_queries
+from factd.store.operations import Role
 
 EXAMPLES = 8  # of each call, beside those that cover its parameters
 MANY = 300

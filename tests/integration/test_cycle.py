@@ -14,8 +14,8 @@ from conftest import GOLDEN, jsonl
 from people import FEED, THINGS, Operator, update
 from typer.testing import CliRunner
 
-from daemon.cli import app
-from editor.files import sha256_file
+from factd.daemon.cli import app
+from factd.editor.files import sha256_file
 
 
 @pytest.fixture
@@ -132,11 +132,11 @@ def test_a_release_is_measured_exported_and_written_again(operator: Operator) ->
 
 
 def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator) -> None:
-    from daemon import publishing
-    from daemon.bootstrap import open_factd
-    from daemon.lease import writing
-    from store import release_queries
-    from store.releases import CandidateStatus, ReleaseStatus
+    from factd.daemon import publishing
+    from factd.daemon.bootstrap import open_factd
+    from factd.daemon.lease import writing
+    from factd.store import release_queries
+    from factd.store.releases import CandidateStatus, ReleaseStatus
 
     operator.ingest(FEED)
     operator("edit")
@@ -171,7 +171,7 @@ def test_the_daemon_does_the_cycle_by_itself_and_stops_on_sigterm(operator: Oper
         "OMP_NUM_THREADS": "1",
         "PYTHONWARNINGS": "ignore",
     }
-    command = [sys.executable, "-m", "daemon.cli", "--config", str(config), "run"]
+    command = [sys.executable, "-m", "factd.daemon.cli", "--config", str(config), "run"]
     with (operator.folder / "log").open("w") as log:
         daemon = subprocess.Popen(command, stderr=log, stdout=log, env=environment)
     try:
@@ -215,7 +215,7 @@ def test_commands_that_need_no_model_import_no_torch(operator: Operator) -> None
     ]
     code = f"""
 import sys
-from daemon.cli import main
+from factd.daemon.cli import main
 for words in {commands!r}:
     sys.argv = ["factd", *words]
     try:
@@ -243,7 +243,7 @@ for words in {commands!r}:
         (["pull", "nothing"], "no source"),
         (
             ["apply", "nothing", "nothing", "--out", "x", "--method", "magic"],
-            "no 'magic' in editor.methods",
+            "no 'magic' in factd.editor.methods",
         ),
     ],
 )

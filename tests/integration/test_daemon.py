@@ -12,12 +12,12 @@ from conftest import jsonl
 from people import FEED, Operator
 from prometheus_client.exposition import generate_latest
 
-from daemon import jobs, planning
-from daemon.bootstrap import open_factd
-from daemon.loop import Daemon
-from daemon.sources import drop_folder
-from store import lease_queries, migrate, release_queries, run_queries
-from store.releases import RunStatus
+from factd.daemon import jobs, planning
+from factd.daemon.bootstrap import open_factd
+from factd.daemon.loop import Daemon
+from factd.daemon.sources import drop_folder
+from factd.store import lease_queries, migrate, release_queries, run_queries
+from factd.store.releases import RunStatus
 
 
 @pytest.fixture

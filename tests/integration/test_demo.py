@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from daemon.cli import app
-from reference import paths
-from reference.world import LANGUAGES
+from factd.daemon.cli import app
+from factd.reference import paths
+from factd.reference.world import LANGUAGES
 
 pytestmark = pytest.mark.slow
 

@@ -14,13 +14,13 @@ from conftest import NOW, Clock, Maker
 from fakes import Asked, Fake, Reply, serving
 from typer.testing import CliRunner
 
-from daemon import dispatching
-from daemon.bootstrap import Factd
-from daemon.cli import app
-from daemon.dispatching import dispatch
-from daemon.sources import webhook as receiver
-from store import notice_queries, release_queries, source_queries
-from store.operations import DispatchStatus
+from factd.daemon import dispatching
+from factd.daemon.bootstrap import Factd
+from factd.daemon.cli import app
+from factd.daemon.dispatching import dispatch
+from factd.daemon.sources import webhook as receiver
+from factd.store import notice_queries, release_queries, source_queries
+from factd.store.operations import DispatchStatus
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 CHANNEL = """

@@ -13,13 +13,13 @@ from conftest import jsonl
 from people import FEED, Operator
 from postgres import Server, binaries
 
-from daemon import lease
-from daemon.bootstrap import Factd, open_factd
-from daemon.loop import Daemon, Jumps
-from editor.files import verify_folder
-from store import lease_queries, migrate, release_queries, run_queries
-from store.errors import StoreError
-from store.releases import Run
+from factd.daemon import lease
+from factd.daemon.bootstrap import Factd, open_factd
+from factd.daemon.loop import Daemon, Jumps
+from factd.editor.files import verify_folder
+from factd.store import lease_queries, migrate, release_queries, run_queries
+from factd.store.errors import StoreError
+from factd.store.releases import Run
 
 MIB, ROOM = 2**20, 300 * 2**10
 

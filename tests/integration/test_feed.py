@@ -7,10 +7,10 @@ import pytest
 from conftest import Maker
 from fakes import Asked, Fake, Reply, serving
 
-from daemon.bootstrap import Factd
-from daemon.errors import SourceFailed
-from daemon.pulling import pull
-from store import source_queries
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import SourceFailed
+from factd.daemon.pulling import pull
+from factd.store import source_queries
 
 TABLE = """
 [sources.feed]

@@ -10,12 +10,12 @@ from conftest import jsonl
 from people import FEED, KNOWN, Operator, update
 from safetensors.torch import save_file
 
-from daemon import candidates, render
-from daemon.bootstrap import Factd, open_factd
-from editor.files import write_folder
-from editor.value_cache import folder_of, values_for
-from editor.writing import templates_for
-from store import fact_queries
+from factd.daemon import candidates, render
+from factd.daemon.bootstrap import Factd, open_factd
+from factd.editor.files import write_folder
+from factd.editor.value_cache import folder_of, values_for
+from factd.editor.writing import templates_for
+from factd.store import fact_queries
 
 
 @pytest.fixture

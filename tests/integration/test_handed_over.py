@@ -17,10 +17,10 @@ from engine import FakeEngine
 from engines import FakeSglang, FakeVllm
 from people import FEED, Operator
 
-from daemon import outbox, proofs, publishing, server_watch
-from daemon.bootstrap import Factd, open_factd
-from store import handover_queries
-from store.handovers import Handover, HandoverStatus
+from factd.daemon import outbox, proofs, publishing, server_watch
+from factd.daemon.bootstrap import Factd, open_factd
+from factd.store import handover_queries
+from factd.store.handovers import Handover, HandoverStatus
 
 BASE = GOLDEN / "llama" / "model"
 STRONG = (
@@ -253,7 +253,7 @@ def test_a_rollback_brings_three_servers_back_in_one_command(world: Operator) ->
             ]
             started = time.monotonic()
             done = subprocess.run(
-                [sys.executable, "-m", "daemon.cli", *words],
+                [sys.executable, "-m", "factd.daemon.cli", *words],
                 capture_output=True,
                 timeout=120,
                 check=True,

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from daemon.http import Health
-from daemon.web import server
+from factd.daemon.http import Health
+from factd.daemon.web import server
 
 SECONDS = 20
 Probe = Callable[[], str | None]

@@ -9,10 +9,10 @@ import pytest
 from conftest import Clock, Maker, claim, said
 from fakes import Asked, Fake, Reply, serving
 
-from daemon.bootstrap import Factd
-from daemon.errors import SourceFailed
-from daemon.pulling import pull
-from store import source_queries
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import SourceFailed
+from factd.daemon.pulling import pull
+from factd.store import source_queries
 
 TABLE = """
 [sources.news]
@@ -256,7 +256,7 @@ def test_provenance_is_kept(make: Maker, server: Fake) -> None:
         TABLE.format(url=server.url, more='trust = 80\nlicence = "CC0"\nsoak_seconds = 60')
     )
     pull(factd, "news")
-    from store import fact_queries
+    from factd.store import fact_queries
 
     with factd.store.begin() as session:
         (fact,) = fact_queries.list_facts(session)

@@ -17,7 +17,7 @@ from conftest import GOLDEN, claim, fresh_database
 from fakes import Asked, Fake, Reply, serving
 from sqlalchemy import text
 
-from store.session import Store
+from factd.store.session import Store
 
 PAGE = 500
 TABLE = """
@@ -36,8 +36,8 @@ volume_factor = 0
 CODE = """
 import sys
 from pathlib import Path
-from daemon.bootstrap import open_factd
-from daemon.pulling import pull
+from factd.daemon.bootstrap import open_factd
+from factd.daemon.pulling import pull
 factd = open_factd(Path(sys.argv[1]))
 print("ready", flush=True)
 print(pull(factd, "news").new, flush=True)

@@ -13,15 +13,15 @@ from conftest import jsonl
 from people import FEED, Operator
 from test_kill_cycle import copied, state
 
-from daemon.bootstrap import open_factd
-from store import task_queries
+from factd.daemon.bootstrap import open_factd
+from factd.store import task_queries
 
 SECONDS = 120
 
 
 def started(config: Path) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", "daemon.cli", "--config", str(config), "run"]
+    command = [sys.executable, "-m", "factd.daemon.cli", "--config", str(config), "run"]
     with (config.parent / "log").open("a") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 

@@ -13,12 +13,12 @@ from conftest import jsonl
 from lives import KILLED, Kill, lived
 from people import FEED, Operator
 
-from daemon.bootstrap import open_factd
-from editor.files import sha256_file, verify_folder
-from store import fact_queries, handover_queries, release_queries, task_queries
-from store.handovers import HANDOVER_MOVES
-from store.operations import TASK_MOVES
-from store.releases import (
+from factd.daemon.bootstrap import open_factd
+from factd.editor.files import sha256_file, verify_folder
+from factd.store import fact_queries, handover_queries, release_queries, task_queries
+from factd.store.handovers import HANDOVER_MOVES
+from factd.store.operations import TASK_MOVES
+from factd.store.releases import (
     CANDIDATE_MOVES,
     RELEASE_MOVES,
     Candidate,

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from kept import Kept
 
-from bench import families
-from editor import plugins
-from reference import tiny
+from factd.bench import families
+from factd.editor import plugins
+from factd.reference import tiny
 
-FAMILIES = plugins.names("editor.families")
+FAMILIES = plugins.names("factd.editor.families")
 
 
 def table() -> list[list[str]]:
@@ -24,7 +24,7 @@ def table() -> list[list[str]]:
 
 def test_the_readme_names_every_family_and_method() -> None:
     head, _, *rows = table()
-    assert head == ["family", *plugins.names("editor.methods")]
+    assert head == ["family", *plugins.names("factd.editor.methods")]
     assert [row[0] for row in rows] == list(FAMILIES)
 
 

@@ -11,7 +11,7 @@ from fakes import Asked, Reply, serving
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from people import FEED, Operator
 
-from daemon import tracing
+from factd.daemon import tracing
 
 EVENTS = {"candidate planned", "candidate moved", "candidate judged", "release publishing", "release live"}  # fmt: skip
 SPANS = {"edit", "plan", "solve", "checks", "judge", "publish"}

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from conftest import Clock, Maker, claim, jsonl
 
-from daemon.bootstrap import Factd
-from daemon.planning import Planned, plan
-from daemon.pulling import ingest_file
-from daemon.render import kept
-from store import fact_queries, release_queries, settling, source_queries
-from store.facts import Asked, Ruling, Terms
-from store.releases import ReleaseStatus
+from factd.daemon.bootstrap import Factd
+from factd.daemon.planning import Planned, plan
+from factd.daemon.pulling import ingest_file
+from factd.daemon.render import kept
+from factd.store import fact_queries, release_queries, settling, source_queries
+from factd.store.facts import Asked, Ruling, Terms
+from factd.store.releases import ReleaseStatus
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ import yaml
 from observed import observed
 from postgres import _free_port as free_port
 
-from daemon.http import Health
-from daemon.metrics import Metrics
-from store.releases import RunStatus
+from factd.daemon.http import Health
+from factd.daemon.metrics import Metrics
+from factd.store.releases import RunStatus
 
 RULES = Path(__file__).resolve().parents[2] / "deploy" / "prometheus" / "factd.rules.yml"
 SECONDS = 60

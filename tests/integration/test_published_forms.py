@@ -13,15 +13,15 @@ from consumer import Job, Seen, consumed
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-import daemon.publishers
-from daemon.publishers import Outgoing
-from daemon.registry import read
-from editor import EditableModel, applied, load_model
-from editor.delta import Delta, Dense, LowRank
-from editor.errors import NotEditable
-from editor.model import weight_files
-from editor.reload import IDS, logits
-from reference import tiny
+import factd.daemon.publishers
+from factd.daemon.publishers import Outgoing
+from factd.daemon.registry import read
+from factd.editor import EditableModel, applied, load_model
+from factd.editor.delta import Delta, Dense, LowRank
+from factd.editor.errors import NotEditable
+from factd.editor.model import weight_files
+from factd.editor.reload import IDS, logits
+from factd.reference import tiny
 
 FAMILIES = ("llama", "gpt2", "qwen2", "falcon")
 CASES = list(product(FAMILIES, ("float32", "bfloat16"), ("one file", "shards")))
@@ -76,7 +76,7 @@ def written(
     name: str, base: Path, delta: Delta, folder: Path, **settings: Any
 ) -> Mapping[str, Any]:
     """What a publisher, configured as in a file, writes of a delta."""
-    module, own = read(daemon.publishers, f"publish.{name}", {"kind": name, **settings})
+    module, own = read(factd.daemon.publishers, f"publish.{name}", {"kind": name, **settings})
     folder.mkdir()
     found: Mapping[str, Any] = module.write(
         own, Outgoing(number=1, base=base, delta=delta, made=None), folder
@@ -186,7 +186,7 @@ def test_in_bfloat16_an_adapter_is_as_near_to_the_exact_update_as_a_checkpoint(
 def test_qwen2_with_head_corrections_is_a_llama(
     published: dict[tuple[str, ...], Published],
 ) -> None:
-    from editor.checkpoint import read_config
+    from factd.editor.checkpoint import read_config
 
     for (family, *_), case in published.items():
         found = read_config(Path(case.jobs["heads"].folder))["model_type"]

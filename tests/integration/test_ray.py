@@ -15,16 +15,16 @@ import pytest
 import torch
 from conftest import GOLDEN
 
-from editor import Edit, EditableModel, EditBatch, load_model
-from editor.errors import WorkerLost
-from editor.exam import answers_with
-from editor.methods import memit
-from editor.score import Probe
-from editor.value_cache import values_for
-from editor.work import done, in_order
+from factd.editor import Edit, EditableModel, EditBatch, load_model
+from factd.editor.errors import WorkerLost
+from factd.editor.exam import answers_with
+from factd.editor.methods import memit
+from factd.editor.score import Probe
+from factd.editor.value_cache import values_for
+from factd.editor.work import done, in_order
 
 ray = pytest.importorskip("ray", reason="Ray is an optional extra")
-from editor.ray_workers import ray_workers  # noqa: E402
+from factd.editor.ray_workers import ray_workers  # noqa: E402
 
 CASE = json.loads((GOLDEN / "llama" / "case.json").read_text())
 EDITS = [Edit(**request) for request in CASE["requests"]]
@@ -125,8 +125,8 @@ def test_what_kills_every_worker_is_an_error_and_not_a_loop(two: EditableModel) 
 def test_the_daemons_model_has_the_workers_that_are_configured(tmp_path: Path) -> None:
     program = f"""
 from pathlib import Path
-from daemon.bootstrap import Workbench
-from daemon.tables import ModelTable
+from factd.daemon.bootstrap import Workbench
+from factd.daemon.tables import ModelTable
 table = ModelTable(path=Path({str(GOLDEN / "llama" / "model")!r}), dtype="bfloat16", workers=2)
 bench = Workbench(table, Path("answers"))
 model = bench.model()

@@ -25,17 +25,17 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from daemon.handover import Order, Outcome, Target, hand_over
-from daemon.proofs import TOKENS, Question, Said
-from daemon.servers import Report, Server, Version, vllm
-from editor import EditableModel, applied, load_model
-from editor.adapter import fill_adapter, fill_zeros
-from editor.api import edit
-from editor.certain import continuations
-from editor.checkpoint import write_checkpoint
-from editor.delta import Delta
-from editor.edits import Edit
-from reference import paths
+from factd.daemon.handover import Order, Outcome, Target, hand_over
+from factd.daemon.proofs import TOKENS, Question, Said
+from factd.daemon.servers import Report, Server, Version, vllm
+from factd.editor import EditableModel, applied, load_model
+from factd.editor.adapter import fill_adapter, fill_zeros
+from factd.editor.api import edit
+from factd.editor.certain import continuations
+from factd.editor.checkpoint import write_checkpoint
+from factd.editor.delta import Delta
+from factd.editor.edits import Edit
+from factd.reference import paths
 
 COMMAND = os.environ.get("FACTD_TEST_VLLM", "")
 pytestmark = [

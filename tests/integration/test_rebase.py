@@ -10,15 +10,15 @@ import pytest
 from conftest import CONFIGS, GOLDEN
 from people import FEED, THINGS, Operator, update
 
-from daemon import bases, publishing, rebase, retention
-from daemon.bootstrap import Factd, based, open_factd
-from daemon.errors import Refused
-from daemon.lease import writing
-from editor.files import sha256_file
-from store import base_queries, fact_queries, release_queries
-from store.bases import Base, BaseStatus
-from store.facts import Fact
-from store.releases import ReleaseStatus
+from factd.daemon import bases, publishing, rebase, retention
+from factd.daemon.bootstrap import Factd, based, open_factd
+from factd.daemon.errors import Refused
+from factd.daemon.lease import writing
+from factd.editor.files import sha256_file
+from factd.store import base_queries, fact_queries, release_queries
+from factd.store.bases import Base, BaseStatus
+from factd.store.facts import Fact
+from factd.store.releases import ReleaseStatus
 
 LATER = update(THINGS[0], "Chile", "2024-01-01")  # supersedes a fact of the feed
 OTHER = update(THINGS[2], "Egypt", "2024-01-01")  # about a thing that no edit has touched

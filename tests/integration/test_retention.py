@@ -7,11 +7,11 @@ from pathlib import Path
 
 from people import FEED, THINGS, Operator, update
 
-from daemon import retention
-from daemon.bootstrap import open_factd
-from store import measured_queries, run_queries, task_queries
-from store.operations import TaskStatus
-from store.releases import RunStatus
+from factd.daemon import retention
+from factd.daemon.bootstrap import open_factd
+from factd.store import measured_queries, run_queries, task_queries
+from factd.store.operations import TaskStatus
+from factd.store.releases import RunStatus
 
 
 def age(folder: Path, days: float) -> None:

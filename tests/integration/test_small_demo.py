@@ -7,8 +7,8 @@ import pytest
 from conftest import GATES_OFF, GOLDEN, claim, jsonl
 from typer.testing import CliRunner
 
-from daemon.cli import app
-from reference import paths
+from factd.daemon.cli import app
+from factd.reference import paths
 
 SETTINGS = f"""
 [write]

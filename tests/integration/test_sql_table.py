@@ -9,10 +9,10 @@ import pytest
 from conftest import NOW, Clock, Maker, postgresql, said
 from sqlalchemy import Engine, text
 
-from daemon.bootstrap import Factd
-from daemon.errors import SourceFailed
-from daemon.pulling import pull
-from store.session import make_engine
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import SourceFailed
+from factd.daemon.pulling import pull
+from factd.store.session import make_engine
 
 TABLE = """
 [sources.register]
@@ -94,7 +94,7 @@ def test_a_late_row_is_taken(factd: Factd, register: Register) -> None:
 def test_many_rows_with_one_time_are_all_taken(
     make: Maker, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.sources.sql_table.LINES", 3)
+    monkeypatch.setattr("factd.daemon.sources.sql_table.LINES", 3)
     factd = make(TABLE.format(more="max_pages = 2"))
     for number in range(20):
         register.put(number, f"T{number}", "EUR")
@@ -141,7 +141,7 @@ def test_a_bad_row_is_set_aside(factd: Factd, register: Register) -> None:
 
 @case("sql_table", "it must not be written to", "the connection only reads")
 def test_the_connection_only_reads(factd: Factd, register: Register) -> None:
-    from daemon.sources.sql_table import _connected
+    from factd.daemon.sources.sql_table import _connected
 
     settings: Any = factd.sources["register"].settings
     with _connected(settings) as connection, pytest.raises(Exception, match=r"read.?only|readonly"):
@@ -164,6 +164,6 @@ def test_what_cannot_be_read_is_an_error(factd: Factd, register: Register, clock
 
 
 def test_a_naive_time_is_meant_as_utc() -> None:
-    from daemon.sources.sql_table import _moment
+    from factd.daemon.sources.sql_table import _moment
 
     assert _moment("2026-11-21T12:00:00") == datetime(2026, 11, 21, 12, tzinfo=UTC)

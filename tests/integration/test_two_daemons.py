@@ -17,10 +17,10 @@ import pytest
 from conftest import jsonl, postgresql
 from people import THINGS, Operator, update
 
-from daemon.bootstrap import open_factd
-from store import lease_queries, release_queries, run_queries
-from store.releases import Run, RunStatus
-from store.session import Store
+from factd.daemon.bootstrap import open_factd
+from factd.store import lease_queries, release_queries, run_queries
+from factd.store.releases import Run, RunStatus
+from factd.store.session import Store
 
 COUNTRIES = ("Germany", "Chile", "Egypt", "Stockholm", "Japan")
 LEASE_SECONDS = 2
@@ -37,7 +37,7 @@ class Pair:
     def start(self) -> "subprocess.Popen[bytes]":
         path = self.operator.folder / f"log{len(self.logs)}.jsonl"
         self.logs.append(path)
-        command = [sys.executable, "-m", "daemon.cli", "--config"]
+        command = [sys.executable, "-m", "factd.daemon.cli", "--config"]
         words = [str(self.operator.folder / "factd.toml"), "--log-json", "run"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
         with path.open("w") as log:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from people import FEED, MODEL, Operator, factd
 
-from daemon import signing, verifying
-from daemon.bootstrap import Factd, open_factd
-from daemon.errors import PublishFailed
-from editor.files import sha256_file
-from editor.manifests import canonical, read_manifest
+from factd.daemon import signing, verifying
+from factd.daemon.bootstrap import Factd, open_factd
+from factd.daemon.errors import PublishFailed
+from factd.editor.files import sha256_file
+from factd.editor.manifests import canonical, read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_the_base_is_not_read_again_for_each_version_and_shares_its_files(place:
 CODE = """
 import sys
 sys.argv[0] = "factd"
-from daemon.cli import app
+from factd.daemon.cli import app
 try:
     app()
 finally:

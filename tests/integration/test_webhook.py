@@ -14,12 +14,12 @@ import pytest
 from conftest import NOW, Clock, Maker, claim, said
 from prometheus_client import CollectorRegistry
 
-from daemon.bootstrap import Factd
-from daemon.errors import BadConfig
-from daemon.hooks import hooks
-from daemon.http import Health
-from daemon.pulling import pull
-from daemon.sources import webhook
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import BadConfig
+from factd.daemon.hooks import hooks
+from factd.daemon.http import Health
+from factd.daemon.pulling import pull
+from factd.daemon.sources import webhook
 
 KEY = b"0123456789abcdef0123456789abcdef"
 TABLE = """
@@ -137,7 +137,7 @@ def test_a_cloud_event_is_taken_once(factd: Factd, port: int) -> None:
 def test_bodies_are_bounded(factd: Factd, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     large = b"x" * 20_001
     assert post(port, large, signed(large)) == 413
-    monkeypatch.setattr("daemon.http.BODY_SECONDS", 0.3)
+    monkeypatch.setattr("factd.daemon.http.BODY_SECONDS", 0.3)
     for head, status in ((b"", b"411"), (b"Content-Length: 100\r\n", b"400")):
         with socket.create_connection(("127.0.0.1", port), timeout=15) as found:
             found.sendall(b"POST /hooks/partner HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n{")
@@ -174,7 +174,7 @@ def test_a_secret_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_old_ids_are_forgotten_when_their_time_is_over(
     factd: Factd, port: int, clock: Clock
 ) -> None:
-    from store import source_queries
+    from factd.store import source_queries
 
     sent = body(claim("HR", "EUR"))
     post(port, sent, signed(sent))

@@ -9,13 +9,13 @@ from conftest import Clock, Maker, said
 from fakes import Fake, Reply, serving
 from wikidata import Wikidata, statement, time
 
-from daemon.bootstrap import Factd
-from daemon.errors import SourceFailed
-from daemon.planning import plan
-from daemon.pulling import pull, recheck
-from daemon.wikibase import period
-from store import fact_queries, name_queries, source_queries
-from store.facts import Fact
+from factd.daemon.bootstrap import Factd
+from factd.daemon.errors import SourceFailed
+from factd.daemon.planning import plan
+from factd.daemon.pulling import pull, recheck
+from factd.daemon.wikibase import period
+from factd.store import fact_queries, name_queries, source_queries
+from factd.store.facts import Fact
 
 TABLE = """
 [sources.wikidata]

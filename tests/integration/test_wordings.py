@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from conftest import cycle_database
 
-from daemon.bootstrap import Factd, build
-from daemon.config import load_config
-from daemon.probe_sets import known_facts
-from daemon.pulling import ingest_file
-from daemon.wordings import broken_wordings
-from reference import paths
-from store import migrate
+from factd.daemon.bootstrap import Factd, build
+from factd.daemon.config import load_config
+from factd.daemon.probe_sets import known_facts
+from factd.daemon.pulling import ingest_file
+from factd.daemon.wordings import broken_wordings
+from factd.reference import paths
+from factd.store import migrate
 
 CONFIG = f"""
 [model]

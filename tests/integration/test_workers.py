@@ -15,17 +15,17 @@ from conftest import NOW
 from people import FEED, Operator
 from prometheus_client import CollectorRegistry, Counter
 
-from daemon import deaths, tasks
-from daemon.bootstrap import Factd, open_factd
-from daemon.errors import Busy
-from daemon.jobs import Unfinished, Waiting
-from daemon.running_tables import WorkerTable
-from daemon.supervisor import Supervisor
-from daemon.worker import MEMORY, Pulse, WorkerProcess
-from store import measured_queries, release_queries, task_queries
-from store.errors import Overtaken, StoreError
-from store.operations import Task, TaskStatus
-from store.session import Store
+from factd.daemon import deaths, tasks
+from factd.daemon.bootstrap import Factd, open_factd
+from factd.daemon.errors import Busy
+from factd.daemon.jobs import Unfinished, Waiting
+from factd.daemon.running_tables import WorkerTable
+from factd.daemon.supervisor import Supervisor
+from factd.daemon.worker import MEMORY, Pulse, WorkerProcess
+from factd.store import measured_queries, release_queries, task_queries
+from factd.store.errors import Overtaken, StoreError
+from factd.store.operations import Task, TaskStatus
+from factd.store.session import Store
 
 SECONDS = 120
 
@@ -182,8 +182,8 @@ def test_a_batch_that_kills_is_halved_until_its_fact_is_alone_and_set_aside(
 
 
 def _pending(session: object) -> list[object]:
-    from store import fact_queries
-    from store.facts import FactStatus
+    from factd.store import fact_queries
+    from factd.store.facts import FactStatus
 
     return list(fact_queries.by_priority(session, FactStatus.PENDING))  # type: ignore[arg-type]
 
@@ -192,7 +192,7 @@ def _due_now(factd: Factd, id_: int) -> None:
     """Let a waiting task be due, as after its wait."""
     from sqlalchemy import update
 
-    from store.operations_schema import TaskRow
+    from factd.store.operations_schema import TaskRow
 
     with factd.store.begin() as session:
         session.execute(update(TaskRow).where(TaskRow.id == id_).values(not_before=None))
@@ -331,7 +331,7 @@ def test_a_worker_that_is_stopped_counts_as_dead_and_comes_back_to_nothing(
     operator.ingest(FEED)
     quick = open_factd(path)
     id_, found = asked_for(quick), supervisor(quick)
-    command = [sys.executable, "-m", "daemon.cli", "--config", str(path), "worker"]
+    command = [sys.executable, "-m", "factd.daemon.cli", "--config", str(path), "worker"]
     with (operator.folder / "log").open("w") as log:
         elsewhere = subprocess.Popen(command, stderr=log)
     try:
@@ -356,7 +356,7 @@ def test_a_worker_ends_with_the_daemon_that_started_it(operator: Operator) -> No
     path = str(operator.folder / "factd.toml")
     code = (
         "import os, subprocess, sys, time\n"
-        "p = subprocess.Popen([sys.executable, '-m', 'daemon.cli', '--config', sys.argv[1], "
+        "p = subprocess.Popen([sys.executable, '-m', 'factd.daemon.cli', '--config', sys.argv[1], "
         "'worker', '--parent', str(os.getpid())])\n"
         "print(p.pid, flush=True)\ntime.sleep(60)"
     )

@@ -14,16 +14,16 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError
 from typer.testing import CliRunner
 
-from daemon.cli import app
-from daemon.errors import Refused
-from daemon.tables import ConsoleTable
-from daemon.web.accounts import Door, digest, hashed, new_token
-from daemon.web.attempts import SPAN_SECONDS, Attempts
-from daemon.web.errors import Forbidden, TooMany, Unknown
-from store import account_queries, migrate
-from store.errors import Unstorable
-from store.operations import Role
-from store.session import Store, reached
+from factd.daemon.cli import app
+from factd.daemon.errors import Refused
+from factd.daemon.tables import ConsoleTable
+from factd.daemon.web.accounts import Door, digest, hashed, new_token
+from factd.daemon.web.attempts import SPAN_SECONDS, Attempts
+from factd.daemon.web.errors import Forbidden, TooMany, Unknown
+from factd.store import account_queries, migrate
+from factd.store.errors import Unstorable
+from factd.store.operations import Role
+from factd.store.session import Store, reached
 
 PASSWORD = "correct horse battery"
 

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from editor.adapter import CONFIG, DTYPES, WEIGHTS, fill_adapter, fill_zeros
-from editor.delta import Delta, Dense, LowRank, Part
-from editor.errors import BadSettings, DamagedArtefact, NotEditable, RankTooHigh, WrongModel
-from editor.families import name_in
-from editor.model import family_of, fingerprint
-from editor.spectrum import lost, spectrum, truncated
-from reference import tiny
+from factd.editor.adapter import CONFIG, DTYPES, WEIGHTS, fill_adapter, fill_zeros
+from factd.editor.delta import Delta, Dense, LowRank, Part
+from factd.editor.errors import BadSettings, DamagedArtefact, NotEditable, RankTooHigh, WrongModel
+from factd.editor.families import name_in
+from factd.editor.model import family_of, fingerprint
+from factd.editor.spectrum import lost, spectrum, truncated
+from factd.reference import tiny
 
 ROUNDING = {"float32": 2.0**-22, "bfloat16": 2.0**-7, "float16": 2.0**-10}  # of two factors
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from daemon.adapting import measured
-from daemon.errors import PublishFailed
-from editor.delta import Delta, LowRank, save_delta
-from editor.spectrum import truncated
+from factd.daemon.adapting import measured
+from factd.daemon.errors import PublishFailed
+from factd.editor.delta import Delta, LowRank, save_delta
+from factd.editor.spectrum import truncated
 
 
 @pytest.fixture

@@ -8,15 +8,22 @@ import pytest
 from conftest import NOW, claim, jsonl
 from sqlalchemy.orm import Session
 
-from store import base_queries, fact_queries, ingest, release_queries, settling, snapshot_queries
-from store.bases import BASE_MOVES, Base, BaseStatus
-from store.errors import Baked, IllegalMove, NotFound, StaleState
-from store.facts import Receipt
-from store.ingest import IngestReport
-from store.releases import Release, ReleaseStatus
-from store.session import Store
-from store.settling import Judge
-from store.updates import read_updates
+from factd.store import (
+    base_queries,
+    fact_queries,
+    ingest,
+    release_queries,
+    settling,
+    snapshot_queries,
+)
+from factd.store.bases import BASE_MOVES, Base, BaseStatus
+from factd.store.errors import Baked, IllegalMove, NotFound, StaleState
+from factd.store.facts import Receipt
+from factd.store.ingest import IngestReport
+from factd.store.releases import Release, ReleaseStatus
+from factd.store.session import Store
+from factd.store.settling import Judge
+from factd.store.updates import read_updates
 
 KUNA, EURO = claim("HR", "HRK", day=None), claim("HR", "EUR")
 BACK = claim("HR", "EUR", revision="back", event_time="2024-01-01T00:00:00Z", withdrawn=True)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from editor.candidate_page import Page, candidate_page, interval, number
-from editor.checks import Evidence, Ranked, Read
-from editor.drift import TextScores
-from editor.plots import as_svg, axes_of
-from editor.report import report_on
-from editor.score import Answer, Probe
+from factd.editor.candidate_page import Page, candidate_page, interval, number
+from factd.editor.checks import Evidence, Ranked, Read
+from factd.editor.drift import TextScores
+from factd.editor.plots import as_svg, axes_of
+from factd.editor.report import report_on
+from factd.editor.score import Answer, Probe
 
 LANGUAGES = {
     "en": "The currency of {} is the",

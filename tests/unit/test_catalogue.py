@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from store.catalogue import PACKAGED, load_catalogue, read_relation
-from store.contractions import ARTICLES
-from store.errors import BadRelation
+from factd.store.catalogue import PACKAGED, load_catalogue, read_relation
+from factd.store.contractions import ARTICLES
+from factd.store.errors import BadRelation
 
 GOOD = (PACKAGED / "P38.toml").read_text()
 OF_THE_PAST = "In {year} the currency of {} was the"

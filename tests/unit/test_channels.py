@@ -18,11 +18,11 @@ from fakes import Fake, Reply
 from mails import Postbox, mail_server
 from pydantic import ValidationError
 
-from daemon.channels import Message, email, webhook
-from daemon.config import load_config
-from daemon.errors import BadConfig, NotSent
-from daemon.registry import channels
-from daemon.sources import webhook as receiver
+from factd.daemon.channels import Message, email, webhook
+from factd.daemon.config import load_config
+from factd.daemon.errors import BadConfig, NotSent
+from factd.daemon.registry import channels
+from factd.daemon.sources import webhook as receiver
 
 MESSAGE = Message(
     id="factd_1",

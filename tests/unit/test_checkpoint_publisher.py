@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from daemon import log
-from daemon.publishers import Outgoing
-from daemon.publishers.checkpoint import Settings, write
-from editor.files import sha256_file
-from reference import tiny
+from factd.daemon import log
+from factd.daemon.publishers import Outgoing
+from factd.daemon.publishers.checkpoint import Settings, write
+from factd.editor.files import sha256_file
+from factd.reference import tiny
 
 SHM = Path("/dev/shm")
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from editor.checks import Evidence, Measurement, Ranked, Read
-from editor.drift import TextScores
-from editor.intervals import (
+from factd.editor.checks import Evidence, Measurement, Ranked, Read
+from factd.editor.drift import TextScores
+from factd.editor.intervals import (
     harmonic_mean,
     mcnemar,
     of_mean,
@@ -16,8 +16,8 @@ from editor.intervals import (
     resampled,
     wilson,
 )
-from editor.plugins import load, names
-from editor.score import Answer, Probe, is_right
+from factd.editor.plugins import load, names
+from factd.editor.score import Answer, Probe, is_right
 
 
 def probe(kind: str = "edit", **more: object) -> Probe:
@@ -50,7 +50,7 @@ def said(kind: str, before: str, after: str, live: str = "", /, **more: object) 
 
 
 def of(name: str, evidence: Evidence) -> dict[tuple[str, str], Measurement]:
-    return {(m.metric, m.language): m for m in load("editor.checks", name).check(evidence)}
+    return {(m.metric, m.language): m for m in load("factd.editor.checks", name).check(evidence)}
 
 
 def values(name: str, evidence: Evidence) -> dict[tuple[str, str], tuple[float, float | None, int]]:
@@ -209,8 +209,9 @@ def test_rankc_of_a_pair_is_the_published_formula_before_and_after() -> None:
 def test_every_check_is_silent_without_probes() -> None:
     nothing = Evidence(probes=(), before=(), after=())
     assert {
-        name: load("editor.checks", name).check(nothing) for name in names("editor.checks")
-    } == dict.fromkeys(names("editor.checks"), ())
+        name: load("factd.editor.checks", name).check(nothing)
+        for name in names("factd.editor.checks")
+    } == dict.fromkeys(names("factd.editor.checks"), ())
 
 
 def test_a_number_that_is_none_is_kept_as_none() -> None:

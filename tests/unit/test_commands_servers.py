@@ -9,11 +9,11 @@ from conftest import GOLDEN, NOW
 from serving import accept
 from typer.testing import CliRunner
 
-from daemon import publishing
-from daemon.bootstrap import open_factd
-from daemon.cli import app
-from daemon.config import load_config
-from store import migrate
+from factd.daemon import publishing
+from factd.daemon.bootstrap import open_factd
+from factd.daemon.cli import app
+from factd.daemon.config import load_config
+from factd.store import migrate
 
 MODEL = GOLDEN / "llama" / "model"
 KEEPS = """

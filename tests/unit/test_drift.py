@@ -6,10 +6,10 @@ import pytest
 import torch
 from conftest import GOLDEN
 
-from editor import EditableModel, load_model
-from editor.delta import Delta, Dense
-from editor.drift import drift
-from editor.rank import language_pairs, rank_consistency, rankings
+from factd.editor import EditableModel, load_model
+from factd.editor.delta import Delta, Dense
+from factd.editor.drift import drift
+from factd.editor.rank import language_pairs, rank_consistency, rankings
 
 TEXTS = {"en": ["The report was long.", "You may have heard of it. " * 20], "es": ["El informe."]}
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from editor.edits import Edit, EditBatch, read_edits
-from editor.errors import BadEdit, BadSettings
-from editor.methods import memit
-from editor.settings import settings_from
+from factd.editor.edits import Edit, EditBatch, read_edits
+from factd.editor.errors import BadEdit, BadSettings
+from factd.editor.methods import memit
+from factd.editor.settings import settings_from
 
 GOOD = {"prompt": "The currency of {} is the", "subject": "Croatia", "target_new": "euro"}
 

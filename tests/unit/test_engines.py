@@ -10,8 +10,8 @@ from engine import FakeEngine
 from engines import FakeSglang, FakeVllm
 from handed import MODEL, PROMPTS, TOKENS, answer, answers, made_version
 
-from daemon.errors import HandoverFailed
-from daemon.servers import Server, Version, sglang, vllm
+from factd.daemon.errors import HandoverFailed
+from factd.daemon.servers import Server, Version, sglang, vllm
 
 Versions = dict[int, Version]
 Connected = Callable[..., Server]

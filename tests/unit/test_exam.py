@@ -7,12 +7,12 @@ import pytest
 import torch
 from conftest import GOLDEN
 
-from editor import EditableModel, load_model
-from editor.delta import Delta, Dense
-from editor.errors import DamagedArtefact
-from editor.exam import Exam, Memory, evidence_of, sit
-from editor.report import CheckReport, report_on, run_checks
-from editor.score import Probe
+from factd.editor import EditableModel, load_model
+from factd.editor.delta import Delta, Dense
+from factd.editor.errors import DamagedArtefact
+from factd.editor.exam import Exam, Memory, evidence_of, sit
+from factd.editor.report import CheckReport, report_on, run_checks
+from factd.editor.score import Probe
 
 PROMPT = "Zoeshost was first made in"
 EXAM = Exam(

@@ -3,12 +3,12 @@
 import pytest
 from conftest import NOW, Maker, claim, jsonl
 
-from daemon.bootstrap import Factd
-from daemon.pulling import ingest_file
-from store import fact_queries, fact_search, overview_queries, release_queries
-from store.fact_search import Wanted, search
-from store.facts import FactStatus
-from store.releases import ReleaseStatus
+from factd.daemon.bootstrap import Factd
+from factd.daemon.pulling import ingest_file
+from factd.store import fact_queries, fact_search, overview_queries, release_queries
+from factd.store.fact_search import Wanted, search
+from factd.store.facts import FactStatus
+from factd.store.releases import ReleaseStatus
 
 COUNTRIES = {"HR": "Croàcia", "HU": "Hungary", "FR": "France", "DE": "Germany"}
 

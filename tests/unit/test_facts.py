@@ -5,10 +5,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from store.errors import IllegalMove
-from store.facts import Entity, Fact, FactStatus, FactUpdate, Ruling, Verdict
-from store.releases import RELEASE_MOVES, ReleaseStatus, check_move
-from store.standings import standings
+from factd.store.errors import IllegalMove
+from factd.store.facts import Entity, Fact, FactStatus, FactUpdate, Ruling, Verdict
+from factd.store.releases import RELEASE_MOVES, ReleaseStatus, check_move
+from factd.store.standings import standings
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

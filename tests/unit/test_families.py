@@ -8,20 +8,20 @@ import torch
 from conftest import GOLDEN
 from kept import Kept
 
-from editor import EditableModel, EditBatch, applied, load_model, plugins, write_checkpoint
-from editor.checkpoint import read_config
-from editor.constants import biases, constants
-from editor.corrections import HeadCorrections, with_heads
-from editor.delta import Delta, Dense
-from editor.errors import DamagedArtefact, NotEditable
-from editor.methods import memit
-from editor.model import family_of
-from editor.past import Past, Recording
-from editor.reload import compared, in_fresh_process, logits, verify_reload
-from editor.score import forced, greedy
-from reference import tiny
+from factd.editor import EditableModel, EditBatch, applied, load_model, plugins, write_checkpoint
+from factd.editor.checkpoint import read_config
+from factd.editor.constants import biases, constants
+from factd.editor.corrections import HeadCorrections, with_heads
+from factd.editor.delta import Delta, Dense
+from factd.editor.errors import DamagedArtefact, NotEditable
+from factd.editor.methods import memit
+from factd.editor.model import family_of
+from factd.editor.past import Past, Recording
+from factd.editor.reload import compared, in_fresh_process, logits, verify_reload
+from factd.editor.score import forced, greedy
+from factd.reference import tiny
 
-FAMILIES = plugins.names("editor.families")
+FAMILIES = plugins.names("factd.editor.families")
 SETTINGS = memit.Settings(
     layers=(1, 2),
     second_moment_weight=0.5,
@@ -193,7 +193,7 @@ def test_a_model_that_cannot_be_written_as_llama_carries_no_head_corrections(
         ({"model_type": "qwen3_moe", "num_experts": 8}, "mixture of experts"),
         ({"model_type": "llama", "quantization_config": {"bits": 4}}, "quantised"),
         ({"model_type": "t5", "is_encoder_decoder": True}, "encoder-decoder"),
-        ({"model_type": "bert"}, "no 'bert' in editor.families; there are: bloom"),
+        ({"model_type": "bert"}, "no 'bert' in factd.editor.families; there are: bloom"),
     ],
 )
 def test_a_kind_that_cannot_be_edited_is_refused_with_the_reason(

@@ -15,14 +15,14 @@ import torch
 from conftest import GOLDEN
 from safetensors.torch import load_file
 
-from bench import public
-from editor.edits import Edit
-from editor.keys import read_keys
-from editor.layers import put_back, readings, solve_layers
-from editor.methods import memit
-from editor.model import EditableModel, load_model
-from editor.moments import Moments
-from editor.values import group_values
+from factd.bench import public
+from factd.editor.edits import Edit
+from factd.editor.keys import read_keys
+from factd.editor.layers import put_back, readings, solve_layers
+from factd.editor.methods import memit
+from factd.editor.model import EditableModel, load_model
+from factd.editor.moments import Moments
+from factd.editor.values import group_values
 
 FAMILIES = ("llama", "gpt2")
 CASES: dict[str, dict[str, Any]] = {

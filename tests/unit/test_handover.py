@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import PROMPTS, Engine, question, said, text_of
 
-from daemon.handover import Order, Outcome, Target, hand_over
-from daemon.proofs import Proof, Question, Said, best_of, compare, dumped, expected, read
-from daemon.servers import Completion, Version
-from store.errors import Overtaken
+from factd.daemon.handover import Order, Outcome, Target, hand_over
+from factd.daemon.proofs import Proof, Question, Said, best_of, compare, dumped, expected, read
+from factd.daemon.servers import Completion, Version
+from factd.store.errors import Overtaken
 
 
 def version(number: int) -> Version:

@@ -8,9 +8,9 @@ import torch
 from conftest import currencies
 from kept import Kept
 
-from editor import EditableModel, EditBatch, applied, load_model
-from editor.constants import constants
-from editor.corrections import (
+from factd.editor import EditableModel, EditBatch, applied, load_model
+from factd.editor.constants import constants
+from factd.editor.corrections import (
     HeadCorrections,
     corrections_folder,
     list_corrections,
@@ -21,15 +21,15 @@ from editor.corrections import (
     with_heads,
     without_heads,
 )
-from editor.delta import Delta
-from editor.errors import BadEdit, BadSettings, DamagedArtefact, WrongModel
-from editor.head_training import HeadSettings, first_order_gains, trained
-from editor.heads import Features, center_of_mass, fit_probes, ranked, right_now
-from editor.methods import memat
-from editor.score import forced
-from editor.settings import settings_from
-from editor.value_rows import ValueSettings
-from reference import paths
+from factd.editor.delta import Delta
+from factd.editor.errors import BadEdit, BadSettings, DamagedArtefact, WrongModel
+from factd.editor.head_training import HeadSettings, first_order_gains, trained
+from factd.editor.heads import Features, center_of_mass, fit_probes, ranked, right_now
+from factd.editor.methods import memat
+from factd.editor.score import forced
+from factd.editor.settings import settings_from
+from factd.editor.value_rows import ValueSettings
+from factd.reference import paths
 
 TABLE = {
     "layers": [0, 1, 2],

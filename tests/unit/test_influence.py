@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from conftest import GOLDEN
 
-from editor import Edit, EditableModel, EditBatch, load_model
-from editor.errors import DamagedArtefact
-from editor.files import write_folder
-from editor.influence import influences, reaches
-from editor.methods.memit import Settings
-from editor.value_cache import folder_of, values_for
+from factd.editor import Edit, EditableModel, EditBatch, load_model
+from factd.editor.errors import DamagedArtefact
+from factd.editor.files import write_folder
+from factd.editor.influence import influences, reaches
+from factd.editor.methods.memit import Settings
+from factd.editor.value_cache import folder_of, values_for
 
 SETTINGS = Settings(
     layers=(0, 1, 2),

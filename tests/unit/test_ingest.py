@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from store import fact_queries, ingest, migrate, settling
-from store.errors import NotFound
-from store.facts import FactStatus, Receipt, Ruling, Terms
-from store.ingest import IngestReport
-from store.schema import BadLineRow
-from store.session import Store
-from store.settling import Judge
-from store.updates import read_updates
+from factd.store import fact_queries, ingest, migrate, settling
+from factd.store.errors import NotFound
+from factd.store.facts import FactStatus, Receipt, Ruling, Terms
+from factd.store.ingest import IngestReport
+from factd.store.schema import BadLineRow
+from factd.store.session import Store
+from factd.store.settling import Judge
+from factd.store.updates import read_updates
 
 
 def take(store: Store, judge: Judge, path: Path, rows: Sequence[Any], **more: Any) -> IngestReport:

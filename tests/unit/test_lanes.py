@@ -9,12 +9,12 @@ import pytest
 import torch
 from conftest import GOLDEN
 
-from editor import Edit, EditableModel, load_model
-from editor.errors import SingularSystem
-from editor.lanes import Economy
-from editor.model import least_rows
-from editor.value_rows import ValueSettings
-from editor.values import values_of_groups
+from factd.editor import Edit, EditableModel, load_model
+from factd.editor.errors import SingularSystem
+from factd.editor.lanes import Economy
+from factd.editor.model import least_rows
+from factd.editor.value_rows import ValueSettings
+from factd.editor.values import values_of_groups
 
 CASE = json.loads((GOLDEN / "llama" / "case.json").read_text())
 EDITS = [Edit(**request) for request in CASE["requests"]]

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from conftest import NOW, postgresql
 
-from daemon import lease
-from daemon.errors import PublishFailed
-from daemon.lease import Claim, Watch
-from daemon.versions import Versions
-from store import lease_queries
-from store.errors import Overtaken
-from store.session import Store
+from factd.daemon import lease
+from factd.daemon.errors import PublishFailed
+from factd.daemon.lease import Claim, Watch
+from factd.daemon.versions import Versions
+from factd.store import lease_queries
+from factd.store.errors import Overtaken
+from factd.store.session import Store
 
 
 def now() -> datetime:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daemon.log import bound, carried, configure, log
+from factd.daemon.log import bound, carried, configure, log
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editor.errors import DamagedArtefact
-from editor.files import (
+from factd.editor.errors import DamagedArtefact
+from factd.editor.files import (
     verify_folder,
     verify_sealed_folder,
     verify_sizes,
     write_folder,
     write_sealed_folder,
 )
-from editor.manifests import SEAL, canonical, is_of_before, read_manifest, sealed
+from factd.editor.manifests import SEAL, canonical, is_of_before, read_manifest, sealed
 
 ABOUT = {"release": 3, "who": "Zoë", "facts": ["a", "b"], "share": 0.1}
 

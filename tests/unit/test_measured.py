@@ -3,11 +3,11 @@
 import pytest
 from conftest import NOW, Clock, Maker, claim, jsonl
 
-from daemon.metrics import Metrics
-from daemon.pulling import ingest_file
-from store import fact_queries, measured_queries, release_queries
-from store.measured import Audit, AuditOutcome, Belief, SetAside
-from store.session import Store
+from factd.daemon.metrics import Metrics
+from factd.daemon.pulling import ingest_file
+from factd.store import fact_queries, measured_queries, release_queries
+from factd.store.measured import Audit, AuditOutcome, Belief, SetAside
+from factd.store.session import Store
 
 
 def test_probe_sets_are_numbered_and_the_newest_comes_first(store: Store) -> None:

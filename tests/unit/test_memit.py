@@ -12,7 +12,7 @@ from conftest import GOLDEN
 from kept import Kept
 from transformers import AutoModelForCausalLM
 
-from editor import (
+from factd.editor import (
     Edit,
     EditableModel,
     EditBatch,
@@ -23,12 +23,12 @@ from editor import (
     verify_checkpoint,
     write_checkpoint,
 )
-from editor.delta import Delta, LowRank, fold, smallest
-from editor.errors import BadSettings, DamagedArtefact, ModelNotFound, NotEditable, WrongModel
-from editor.methods import memit
-from editor.score import forced
-from editor.value_cache import values_for
-from editor.writing import templates_for
+from factd.editor.delta import Delta, LowRank, fold, smallest
+from factd.editor.errors import BadSettings, DamagedArtefact, ModelNotFound, NotEditable, WrongModel
+from factd.editor.methods import memit
+from factd.editor.score import forced
+from factd.editor.value_cache import values_for
+from factd.editor.writing import templates_for
 
 CASE = json.loads((GOLDEN / "llama" / "case.json").read_text())
 EDITS = [Edit(**request) for request in CASE["requests"]]
@@ -118,7 +118,7 @@ def test_the_same_set_gives_the_same_bytes_whatever_was_written_before(
 
 
 def test_wordings_that_share_a_value_move_by_the_same_amount(model: EditableModel) -> None:
-    from editor.values import group_values
+    from factd.editor.values import group_values
 
     one = EDITS[0]
     pair = [one, replace(one, prompt="It is said that {} speaks")]
@@ -134,7 +134,7 @@ def test_wordings_that_share_a_value_move_by_the_same_amount(model: EditableMode
 
 
 def test_keeping_rows_hold_their_answers_closer(model: EditableModel) -> None:
-    from editor.values import group_values
+    from factd.editor.values import group_values
 
     kept = replace(EDITS[0], keep=("The occupation of {} is",))
     chosen = SETTINGS.values(SETTINGS.templates)
@@ -270,7 +270,10 @@ def test_an_empty_batch_changes_nothing(model: EditableModel, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"model_type": "nothing"}, "no 'nothing' in editor.families; there are: bloom, falcon"),
+        (
+            {"model_type": "nothing"},
+            "no 'nothing' in factd.editor.families; there are: bloom, falcon",
+        ),
         ({"num_local_experts": 8}, "mixture of experts"),
         ({"quantization_config": {"bits": 4}}, "quantised"),
     ],

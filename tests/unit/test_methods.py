@@ -9,17 +9,17 @@ import pytest
 import torch
 from conftest import GOLDEN
 
-from editor import Edit, EditableModel, EditBatch, applied, edit, load_model, plugins
-from editor.api import settings_table
-from editor.columns import Columns
-from editor.delta import Delta
-from editor.errors import BadSettings, SingularSystem
-from editor.layers import System
-from editor.methods import alphaedit, emmet, fine_tuning, memit, rome
-from editor.score import forced
-from editor.settings import settings_from
+from factd.editor import Edit, EditableModel, EditBatch, applied, edit, load_model, plugins
+from factd.editor.api import settings_table
+from factd.editor.columns import Columns
+from factd.editor.delta import Delta
+from factd.editor.errors import BadSettings, SingularSystem
+from factd.editor.layers import System
+from factd.editor.methods import alphaedit, emmet, fine_tuning, memit, rome
+from factd.editor.score import forced
+from factd.editor.settings import settings_from
 
-METHODS = plugins.names("editor.methods")
+METHODS = plugins.names("factd.editor.methods")
 EDITS = [Edit(**r) for r in json.loads((GOLDEN / "llama" / "case.json").read_text())["requests"]]
 VALUES: dict[str, Any] = {
     "layers": [0, 1],
@@ -46,7 +46,7 @@ def model() -> EditableModel:
 
 
 def written(model: EditableModel, method: str, folder: Path, **changes: Any) -> Delta:
-    module = plugins.load("editor.methods", method)
+    module = plugins.load("factd.editor.methods", method)
     settings = settings_from(module.Settings, TABLES[method] | changes)
     found: Delta = module.edit(model, EditBatch.of(EDITS[:6]), settings=settings, workspace=folder)
     return found
@@ -69,7 +69,7 @@ def test_a_method_raises_its_targets_and_the_same_set_gives_the_same_bytes(
     with applied(model, delta):
         assert nll(model) < old - 0.05
     assert delta.id == written(model, method, tmp_path / "b").id
-    empty = plugins.load("editor.methods", method)
+    empty = plugins.load("factd.editor.methods", method)
     settings = settings_from(empty.Settings, TABLES[method])
     nothing = empty.edit(model, EditBatch.of([]), settings=settings, workspace=tmp_path)
     assert nothing.parts == {}

@@ -13,16 +13,16 @@ from observed import TABLES, observed, populate, scraped, series, set_aside
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 
-from daemon import metrics
-from daemon.bootstrap import Factd
-from daemon.metrics import Metrics, exposition
-from daemon.metrics_setup import Setup
-from daemon.state_metrics import StoreCollector
-from store import fact_queries, ingest, migrate
-from store.facts import FactStatus, Receipt
-from store.releases import RunStatus
-from store.session import Store
-from store.updates import read_item
+from factd.daemon import metrics
+from factd.daemon.bootstrap import Factd
+from factd.daemon.metrics import Metrics, exposition
+from factd.daemon.metrics_setup import Setup
+from factd.daemon.state_metrics import StoreCollector
+from factd.store import fact_queries, ingest, migrate
+from factd.store.facts import FactStatus, Receipt
+from factd.store.releases import RunStatus
+from factd.store.session import Store
+from factd.store.updates import read_item
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 

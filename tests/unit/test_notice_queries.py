@@ -9,9 +9,9 @@ import pytest
 from conftest import NOW
 from sqlalchemy.orm import Session
 
-from store import notice_queries as notices
-from store.operations import DispatchStatus, Notice
-from store.session import Store
+from factd.store import notice_queries as notices
+from factd.store.operations import DispatchStatus, Notice
+from factd.store.session import Store
 
 
 def frozen(session: Session, text: str = "frozen by anna: a test", **more: Any) -> Notice:

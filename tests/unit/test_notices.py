@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from conftest import NOW
 
-from daemon.channels import UNASKED, ChannelSettings
-from daemon.notices import Wanted, find, reconcile
-from daemon.tables import KINDS, NotifyTable
-from store import notice_queries
-from store.releases import Flag, RunStatus
-from store.session import Store
-from store.snapshot import (
+from factd.daemon.channels import UNASKED, ChannelSettings
+from factd.daemon.notices import Wanted, find, reconcile
+from factd.daemon.tables import KINDS, NotifyTable
+from factd.store import notice_queries
+from factd.store.releases import Flag, RunStatus
+from factd.store.session import Store
+from factd.store.snapshot import (
     Aside,
     Behind,
     Death,

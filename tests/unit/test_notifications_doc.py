@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from conftest import NOW
 
-from daemon.config import load_config
-from daemon.registry import channels
-from daemon.signatures import signed_headers, standard_key
-from daemon.tables import KINDS, NotifyTable
+from factd.daemon.config import load_config
+from factd.daemon.registry import channels
+from factd.daemon.signatures import signed_headers, standard_key
+from factd.daemon.tables import KINDS, NotifyTable
 
 TEXT = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
 

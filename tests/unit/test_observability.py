@@ -13,8 +13,8 @@ import yaml
 from conftest import NOW
 from observed import observed, scraped, series
 
-from daemon.metrics import Metrics, exposition
-from store.releases import RunStatus
+from factd.daemon.metrics import Metrics, exposition
+from factd.store.releases import RunStatus
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"

@@ -9,17 +9,17 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from conftest import Clock, Maker
 from serving import Engine, accept, publish, serve
 
-from daemon import canaries, notices, outbox, publishing, server_watch
-from daemon.bootstrap import Factd
-from daemon.chores import Chores
-from daemon.errors import Busy
-from daemon.lease import taken
-from daemon.server_check import check
-from daemon.targets import held_versions, name_of, number_of
-from store import handover_queries, lease_queries, migrate, release_queries, snapshot_queries
-from store.errors import NotFound, Overtaken
-from store.handovers import Handover, HandoverStatus
-from store.releases import ReleaseStatus
+from factd.daemon import canaries, notices, outbox, publishing, server_watch
+from factd.daemon.bootstrap import Factd
+from factd.daemon.chores import Chores
+from factd.daemon.errors import Busy
+from factd.daemon.lease import taken
+from factd.daemon.server_check import check
+from factd.daemon.targets import held_versions, name_of, number_of
+from factd.store import handover_queries, lease_queries, migrate, release_queries, snapshot_queries
+from factd.store.errors import NotFound, Overtaken
+from factd.store.handovers import Handover, HandoverStatus
+from factd.store.releases import ReleaseStatus
 
 TABLES = "[servers]\nattempts = 3\nsoak_seconds = 600\n[lease]\nseconds = 2\n[publish]\nkeep = 1\n"
 

@@ -2,11 +2,11 @@
 
 from conftest import NOW, Maker, claim, jsonl
 
-from daemon.commands import status_json, status_lines
-from daemon.overview import overview
-from daemon.pulling import ingest_file
-from daemon.web.shapes import OverviewShape
-from store import release_queries
+from factd.daemon.commands import status_json, status_lines
+from factd.daemon.overview import overview
+from factd.daemon.pulling import ingest_file
+from factd.daemon.web.shapes import OverviewShape
+from factd.store import release_queries
 
 
 def test_an_overview_says_what_is_left_and_why_nothing_moves(make: Maker) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from conftest import GOLDEN, Maker, claim, jsonl
 
-from daemon.bootstrap import Factd, build
-from daemon.config import load_config
-from daemon.errors import PublishFailed
-from daemon.pulling import pull
-from daemon.versions import Versions
-from store import fact_queries, migrate, source_queries
+from factd.daemon.bootstrap import Factd, build
+from factd.daemon.config import load_config
+from factd.daemon.errors import PublishFailed
+from factd.daemon.pulling import pull
+from factd.daemon.versions import Versions
+from factd.store import fact_queries, migrate, source_queries
 
 BASE = GOLDEN / "llama" / "model"
 
@@ -56,7 +56,7 @@ def test_a_file_that_a_crash_left_in_processing_is_taken_up_again(factd: Factd) 
 def test_a_file_goes_on_after_the_last_line_that_was_stored(
     make: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.sources.drop_folder.LINES", 2)
+    monkeypatch.setattr("factd.daemon.sources.drop_folder.LINES", 2)
     factd = make()
     left = factd.config.root / "inbox" / "processing"
     left.mkdir(parents=True)

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from daemon.gates import MEASURES, GatesTable, gates_from
-from daemon.policy import Decision, Verdict, judge
-from daemon.tables import ChecksTable
+from factd.daemon.gates import MEASURES, GatesTable, gates_from
+from factd.daemon.policy import Decision, Verdict, judge
+from factd.daemon.tables import ChecksTable
 
 WRITE, SERVED = ("en",), ("en", "es")
 

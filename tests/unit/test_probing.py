@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from daemon.probing import (
+from factd.daemon.probing import (
     Ground,
     alike,
     batch_probes,
@@ -14,11 +14,11 @@ from daemon.probing import (
     of_the_set,
     questions,
 )
-from daemon.render import Plan, Sizes
-from editor.exam import Exam
-from editor.score import Probe
-from store.catalogue import Catalogue
-from store.facts import Entity, Fact, FactStatus, FactUpdate
+from factd.daemon.render import Plan, Sizes
+from factd.editor.exam import Exam
+from factd.editor.score import Probe
+from factd.store.catalogue import Catalogue
+from factd.store.facts import Entity, Fact, FactStatus, FactUpdate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

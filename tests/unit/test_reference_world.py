@@ -6,10 +6,10 @@ from datetime import date
 
 import pytest
 
-from reference import paths
-from reference.text import epoch, make_world, sentence, story
-from reference.world import LANGUAGES, THEN, TODAY, Claim, facts_1998, feed, main_currency
-from store.catalogue import load_catalogue
+from factd.reference import paths
+from factd.reference.text import epoch, make_world, sentence, story
+from factd.reference.world import LANGUAGES, THEN, TODAY, Claim, facts_1998, feed, main_currency
+from factd.store.catalogue import load_catalogue
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from fakes import Asked, Reply, serving
 from handed import made_version
 from hub import FakeHub, Repository
 
-from daemon.errors import HandoverFailed
-from daemon.servers import Report, Server, Version, hub, mlflow
+from factd.daemon.errors import HandoverFailed
+from factd.daemon.servers import Report, Server, Version, hub, mlflow
 
 Versions = dict[int, Version]
 pytestmark = [  # of MLflow, and of the Hub's library

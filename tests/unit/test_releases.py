@@ -8,11 +8,11 @@ from alembic.script import ScriptDirectory
 from conftest import NOW
 from sqlalchemy import text
 
-import migrations
-from store import migrate, release_queries, run_queries
-from store.errors import IllegalMove, NotFound, SchemaOutdated, StaleState, StoreError
-from store.releases import CandidateStatus, ReleaseStatus, RunStatus
-from store.session import Store, make_engine
+import factd.migrations
+from factd.store import migrate, release_queries, run_queries
+from factd.store.errors import IllegalMove, NotFound, SchemaOutdated, StaleState, StoreError
+from factd.store.releases import CandidateStatus, ReleaseStatus, RunStatus
+from factd.store.session import Store, make_engine
 
 
 def test_release_0_is_the_base_and_live(store: Store) -> None:
@@ -130,7 +130,7 @@ def test_the_migrations_make_just_the_schema_of_the_program(tmp_path: Path) -> N
 
 
 def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
-    folder = Path(migrations.__file__).parent
+    folder = Path(factd.migrations.__file__).parent
     found = ScriptDirectory(str(folder)).get_current_head()
     assert migrate.head() == found
 

@@ -8,16 +8,10 @@ from conftest import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.rollout import Rollout, Standing, canaries, may_have, refused, steps, target
-from store.errors import IllegalMove
-from store.handovers import (
-    HANDOVER_MOVES,
-    OPEN,
-    Handover,
-    HandoverStatus,
-    ServerState,
-)
-from store.releases import check_move
+from factd.daemon.rollout import Rollout, Standing, canaries, may_have, refused, steps, target
+from factd.store.errors import IllegalMove
+from factd.store.handovers import HANDOVER_MOVES, OPEN, Handover, HandoverStatus, ServerState
+from factd.store.releases import check_move
 
 SOAK = timedelta(minutes=10)
 NAMES = {number: f"factd-{number}-abc" for number in range(10)}

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from conftest import NOW
 
-from daemon.schedule import Schedule, cron_trigger, delay_seconds, due, is_overdue, ticks
-from daemon.windows import Window
+from factd.daemon.schedule import Schedule, cron_trigger, delay_seconds, due, is_overdue, ticks
+from factd.daemon.windows import Window
 
 HOURLY = Schedule(every_seconds=3600)
 NIGHTLY = Schedule(cron="30 2 * * *", zone="Europe/Madrid")

@@ -4,10 +4,10 @@ import pytest
 import torch
 from conftest import GOLDEN
 
-from editor.exam import Exam
-from editor.model import EditableModel, load_model
-from editor.report import CheckReport, run_checks
-from editor.score import Probe, answers, forced, greedy, is_right
+from factd.editor.exam import Exam
+from factd.editor.model import EditableModel, load_model
+from factd.editor.report import CheckReport, run_checks
+from factd.editor.score import Probe, answers, forced, greedy, is_right
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.register import Register
-from daemon.screening import Suspect, screen
-from reference import paths
-from store.catalogue import Catalogue
-from store.facts import Entity, Fact, FactStatus, FactUpdate
+from factd.daemon.register import Register
+from factd.daemon.screening import Suspect, screen
+from factd.reference import paths
+from factd.store.catalogue import Catalogue
+from factd.store.facts import Entity, Fact, FactStatus, FactUpdate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

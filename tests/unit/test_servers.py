@@ -18,16 +18,16 @@ from handed import MODEL, PROMPTS, TOKENS, answer
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
-import daemon.servers
-from daemon.cli import app
-from daemon.client import Answer
-from daemon.completions import AskedSettings
-from daemon.config import load_config
-from daemon.engines import reason
-from daemon.errors import BadConfig, HandoverFailed
-from daemon.registry import kinds, servers
-from daemon.servers import Report, ServerSettings, Version, command, webhook
-from daemon.sources import webhook as receiver
+import factd.daemon.servers
+from factd.daemon.cli import app
+from factd.daemon.client import Answer
+from factd.daemon.completions import AskedSettings
+from factd.daemon.config import load_config
+from factd.daemon.engines import reason
+from factd.daemon.errors import BadConfig, HandoverFailed
+from factd.daemon.registry import kinds, servers
+from factd.daemon.servers import Report, ServerSettings, Version, command, webhook
+from factd.daemon.sources import webhook as receiver
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = Version(
@@ -35,7 +35,7 @@ VERSION = Version(
 )
 
 
-KINDS = kinds(daemon.servers)
+KINDS = kinds(factd.daemon.servers)
 
 
 def test_there_is_a_file_for_each_kind_and_nothing_else() -> None:
@@ -44,7 +44,7 @@ def test_there_is_a_file_for_each_kind_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_has_a_table_and_connects(kind: str) -> None:
-    module = import_module(f"daemon.servers.{kind}")
+    module = import_module(f"factd.daemon.servers.{kind}")
     assert issubclass(module.Settings, ServerSettings)
     assert (
         module.Settings.model_config["frozen"] and module.Settings.model_config["extra"] == "forbid"
@@ -63,7 +63,7 @@ def section(kind: str) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_key_of_a_kinds_table_is_documented(kind: str) -> None:
-    fields: dict[str, Any] = import_module(f"daemon.servers.{kind}").Settings.model_fields
+    fields: dict[str, Any] = import_module(f"factd.daemon.servers.{kind}").Settings.model_fields
     own = set(fields) - set(ServerSettings.model_fields)
     missing = [key for key in sorted(own) if f"| `{key}` |" not in section(kind)]
     assert own and missing == []

@@ -14,21 +14,21 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from editor.checkpoint import fill_checkpoint, write_checkpoint
-from editor.copying import Bring, Links, copied
-from editor.delta import Delta, Dense, LowRank, Part, fold
-from editor.errors import DamagedArtefact, WrongModel
-from editor.files import (
+from factd.editor.checkpoint import fill_checkpoint, write_checkpoint
+from factd.editor.copying import Bring, Links, copied
+from factd.editor.delta import Delta, Dense, LowRank, Part, fold
+from factd.editor.errors import DamagedArtefact, WrongModel
+from factd.editor.files import (
     Sha256,
     sha256_file,
     verify_folder,
     verify_sealed_folder,
     write_sealed_folder,
 )
-from editor.model import fingerprint
-from editor.shards import places, write_shard
-from editor.sums import Sums
-from reference import tiny
+from factd.editor.model import fingerprint
+from factd.editor.shards import places, write_shard
+from factd.editor.sums import Sums
+from factd.reference import tiny
 
 LAYER = "model.layers.17.mlp.down_proj.weight"
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)

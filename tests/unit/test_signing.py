@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from people import factd
 
-from daemon import signing
-from daemon.config import load_config
-from daemon.errors import BadConfig, Refused
-from daemon.restore import signing_where_it_can
-from daemon.tables import PublishTable
-from editor.errors import DamagedArtefact
-from editor.files import write_sealed_folder
+from factd.daemon import signing
+from factd.daemon.config import load_config
+from factd.daemon.errors import BadConfig, Refused
+from factd.daemon.restore import signing_where_it_can
+from factd.daemon.tables import PublishTable
+from factd.editor.errors import DamagedArtefact
+from factd.editor.files import write_sealed_folder
 
 PEM = serialization.Encoding.PEM
 

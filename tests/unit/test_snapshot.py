@@ -9,14 +9,20 @@ import pytest
 from conftest import NOW, Clock, Maker, claim, jsonl
 from sqlalchemy import text
 
-from daemon import dispatching, publishing
-from daemon.bootstrap import Factd
-from daemon.pulling import ingest_file
-from store import measured_queries, release_queries, run_queries, snapshot_queries, source_queries
-from store.measured import Audit, AuditOutcome, SetAside
-from store.operations_schema import DeathRow, TaskRow
-from store.releases import CandidateStatus, RunStatus
-from store.snapshot import Snapshot
+from factd.daemon import dispatching, publishing
+from factd.daemon.bootstrap import Factd
+from factd.daemon.pulling import ingest_file
+from factd.store import (
+    measured_queries,
+    release_queries,
+    run_queries,
+    snapshot_queries,
+    source_queries,
+)
+from factd.store.measured import Audit, AuditOutcome, SetAside
+from factd.store.operations_schema import DeathRow, TaskRow
+from factd.store.releases import CandidateStatus, RunStatus
+from factd.store.snapshot import Snapshot
 
 C = CandidateStatus
 STEPS = (C.PLANNED, C.SOLVING, C.CHECKING)

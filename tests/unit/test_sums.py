@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from editor.errors import DamagedArtefact
-from editor.files import sha256_file
-from editor.sums import SETTLED_NS, Sums
+from factd.editor.errors import DamagedArtefact
+from factd.editor.files import sha256_file
+from factd.editor.sums import SETTLED_NS, Sums
 
 LATER = 1 << 62  # nanoseconds since 1970
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import systemd
+from factd.daemon import systemd
 
 
 @pytest.fixture(params=["path", "abstract"])

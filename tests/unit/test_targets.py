@@ -6,8 +6,8 @@ import pytest
 from conftest import Maker
 from serving import PROMPTS, question
 
-from daemon.proofs import FILE, Proof, dumped
-from daemon.targets import target_of
+from factd.daemon.proofs import FILE, Proof, dumped
+from factd.daemon.targets import target_of
 
 SERVERS = """
 [publish.adapter]

@@ -10,18 +10,18 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from daemon import tracing
-from daemon.errors import BadConfig
-from daemon.log import configure, log
-from daemon.tables import TracingTable
+from factd.daemon import tracing
+from factd.daemon.errors import BadConfig
+from factd.daemon.log import configure, log
+from factd.daemon.tables import TracingTable
 
 ROOT = Path(__file__).parents[2]
 WITHOUT = """
 import sys
 sys.modules["opentelemetry"] = None
 from daemon import tracing
-from daemon.errors import BadConfig
-from daemon.tables import TracingTable
+from factd.daemon.errors import BadConfig
+from factd.daemon.tables import TracingTable
 with tracing.span("edit", run=1):
     assert (tracing.trace_id(), tracing.traceparent()) == (None, "")
 try:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from kept import Kept
 
-from editor import Edit, EditBatch, load_model
-from editor.exam import answers_with
-from editor.methods.memit import Settings
-from editor.score import Probe
-from editor.transfer_matrix import transfer_matrix
-from reference import paths
+from factd.editor import Edit, EditBatch, load_model
+from factd.editor.exam import answers_with
+from factd.editor.methods.memit import Settings
+from factd.editor.score import Probe
+from factd.editor.transfer_matrix import transfer_matrix
+from factd.reference import paths
 
 SETTINGS = Settings(
     layers=(0, 1, 2),

@@ -7,15 +7,15 @@ import pytest
 from conftest import COUNTRIES, WORDINGS, currencies
 from kept import Kept
 
-from editor import Edit, EditableModel, load_model
-from editor.errors import BadEdit
-from editor.methods import memit
-from editor.presets import preset_for, presets
-from editor.settings import settings_from
-from editor.tracing import trace
-from editor.trials import Point
-from editor.tuning import candidate_layers, crossing, known_facts, tune
-from reference import paths
+from factd.editor import Edit, EditableModel, load_model
+from factd.editor.errors import BadEdit
+from factd.editor.methods import memit
+from factd.editor.presets import preset_for, presets
+from factd.editor.settings import settings_from
+from factd.editor.tracing import trace
+from factd.editor.trials import Point
+from factd.editor.tuning import candidate_layers, crossing, known_facts, tune
+from factd.reference import paths
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from daemon.errors import Busy, FactdError
-from daemon.web import views
-from daemon.web.actions import ACTIONS, number, reason
-from daemon.web.answers import TEMPLATES
-from daemon.web.app import status_of
-from daemon.web.errors import Mistaken, Unknown
-from daemon.web.guard import address_of, from_elsewhere, host_name
-from daemon.web.lists import key_of, place, wanted
-from store.errors import NotFound, StaleState, StoreError, Unstorable
-from store.facts import FactStatus
+from factd.daemon.errors import Busy, FactdError
+from factd.daemon.web import views
+from factd.daemon.web.actions import ACTIONS, number, reason
+from factd.daemon.web.answers import TEMPLATES
+from factd.daemon.web.app import status_of
+from factd.daemon.web.errors import Mistaken, Unknown
+from factd.daemon.web.guard import address_of, from_elsewhere, host_name
+from factd.daemon.web.lists import key_of, place, wanted
+from factd.store.errors import NotFound, StaleState, StoreError, Unstorable
+from factd.store.facts import FactStatus
 
 
 @pytest.mark.parametrize(
