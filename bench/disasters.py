@@ -35,11 +35,11 @@ from factd.daemon.config import load_config
 from factd.daemon.errors import FactdError, Refused
 from factd.daemon.log import log
 from factd.daemon.pulling import ingest_file
-from factd.editor.corrections import HeadCorrections, save_corrections
 from factd.editor.edits import EditBatch
-from factd.editor.files import write_folder
-from factd.editor.value_cache import folder_of, values_for
-from factd.editor.writing import templates_for
+from factd.editor.files.folders import write_folder
+from factd.editor.heads.corrections import HeadCorrections, save_corrections
+from factd.editor.methods._write import templates_for
+from factd.editor.values.cache import folder_of, values_for
 from factd.reference import paths
 from factd.store import catalogue, fact_queries, migrate, release_queries
 from factd.store.facts import Fact

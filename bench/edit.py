@@ -18,17 +18,17 @@ from factd.bench import public
 from factd.bench.material import groups_of, public_edits, public_settings
 from factd.bench.measure import document, matrix_rate, operations, timed
 from factd.bench.world import WORKSPACE, World, open_world, teacher_forced
-from factd.editor.delta import Delta, applied
+from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import Edit, EditBatch
-from factd.editor.lanes import Economy
-from factd.editor.layers import put_back, solve_layers, stored
 from factd.editor.methods import memit
-from factd.editor.model import EditableModel, load_model
-from factd.editor.moments import Moments
-from factd.editor.score import Probe
-from factd.editor.value_rows import ValueSettings
-from factd.editor.values import values_of_groups
-from factd.editor.writing import second_moments
+from factd.editor.methods._write import second_moments
+from factd.editor.models.model import EditableModel, load_model
+from factd.editor.moments.moments import Moments
+from factd.editor.scoring.score import Probe
+from factd.editor.solving.layers import put_back, solve_layers, stored
+from factd.editor.values.optimizer import Economy
+from factd.editor.values.problem import ValueSettings
+from factd.editor.values.values import values_of_groups
 from factd.reference import paths
 
 WEIGHT = 300.0

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from factd.editor import EditBatch, applied, load_model, plugins, write_checkpoint
 from factd.editor.errors import NotEditable
-from factd.editor.model import EditableModel
-from factd.editor.score import forced
+from factd.editor.models.model import EditableModel
+from factd.editor.scoring.score import forced
 from factd.editor.settings import settings_from
 from factd.reference import paths, tiny
 

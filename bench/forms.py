@@ -16,16 +16,16 @@ from typing import Any
 
 from factd.bench.heads import WRITTEN, others
 from factd.bench.world import WORKSPACE, World, held_out, open_world, save, table, teacher_forced
-from factd.editor.corrections import with_heads
-from factd.editor.delta import Delta, applied
-from factd.editor.drift import drift
+from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import EditBatch
-from factd.editor.exam import Exam, Results, sit
-from factd.editor.head_training import HeadSettings
+from factd.editor.exams.exam import Exam, Results, sit
+from factd.editor.exams.report import run_checks
+from factd.editor.heads.corrections import with_heads
+from factd.editor.heads.training import HeadSettings
 from factd.editor.methods import memat, memit
-from factd.editor.rank import Question, language_pairs, rankings
-from factd.editor.report import run_checks
-from factd.editor.score import Probe, answers
+from factd.editor.scoring.drift import drift
+from factd.editor.scoring.rankings import Question, language_pairs, rankings
+from factd.editor.scoring.score import Probe, answers
 from factd.store.facts import Fact
 
 WEIGHT = 60.0

@@ -14,12 +14,12 @@ from typing import Any
 
 from factd.bench.world import WORKSPACE, World, open_world, save
 from factd.daemon import render
-from factd.editor.delta import Delta
+from factd.editor.deltas.delta import Delta
 from factd.editor.edits import EditBatch
-from factd.editor.exam import Exam, Results, sit
-from factd.editor.intervals import harmonic_mean
+from factd.editor.exams.exam import Exam, Results, sit
+from factd.editor.exams.report import CheckReport, run_checks
 from factd.editor.methods import memit
-from factd.editor.report import CheckReport, run_checks
+from factd.editor.scoring.intervals import harmonic_mean
 
 COLUMNS = (
     ("edit", "efficacy", "generation"),

@@ -18,17 +18,17 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer
 
 from factd.bench.measure import document, matrix_rate, operations, peak_mib, printed, timed
 from factd.editor import plugins
-from factd.editor.columns import Columns
-from factd.editor.corpus import SelfGenerated
 from factd.editor.edits import Edit
-from factd.editor.keys import read_keys
-from factd.editor.layers import System, readings
 from factd.editor.methods import memit
-from factd.editor.model import EditableModel, dry_run
-from factd.editor.moments import build_moments
-from factd.editor.score import Probe, answers
-from factd.editor.value_rows import ValueSettings
-from factd.editor.values import values_of_groups
+from factd.editor.models.model import EditableModel, dry_run
+from factd.editor.moments.corpus import SelfGenerated
+from factd.editor.moments.moments import build_moments
+from factd.editor.scoring.score import Probe, answers
+from factd.editor.solving.chunks import Columns
+from factd.editor.solving.keys import read_keys
+from factd.editor.solving.layers import System, readings
+from factd.editor.values.problem import ValueSettings
+from factd.editor.values.values import values_of_groups
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFIXES = (

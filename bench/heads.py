@@ -18,12 +18,12 @@ from typing import Any
 
 from factd.bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
 from factd.daemon import render
-from factd.editor.corrections import HeadCorrections, with_heads
-from factd.editor.delta import Delta, applied
-from factd.editor.head_training import HeadSettings
+from factd.editor.deltas.delta import Delta, applied
+from factd.editor.heads.corrections import HeadCorrections, with_heads
+from factd.editor.heads.training import HeadSettings
 from factd.editor.methods import memat, memit
-from factd.editor.plots import relevance_figure
-from factd.editor.score import Probe
+from factd.editor.reports.plots import relevance_figure
+from factd.editor.scoring.score import Probe
 
 WRITTEN = "en"
 MEMIT = "memit"

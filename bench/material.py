@@ -6,8 +6,8 @@ from itertools import islice
 
 from factd.bench.world import World
 from factd.editor.edits import ANY, Edit
-from factd.editor.tuning import known_facts
-from factd.editor.value_rows import ValueSettings
+from factd.editor.tuning.search import known_facts
+from factd.editor.values.problem import ValueSettings
 
 LANGUAGES = ("en", "es", "ca", "fr")
 

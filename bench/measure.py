@@ -17,7 +17,7 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from factd.editor.model import EditableModel
+from factd.editor.models.model import EditableModel
 
 Row = Mapping[str, Any]
 

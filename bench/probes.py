@@ -11,10 +11,10 @@ import torch
 
 from factd.bench.measure import Inside, document, matrix_rate, operations, timed
 from factd.bench.world import World, open_world
-from factd.editor import score
-from factd.editor.generate import read
-from factd.editor.model import EditableModel, load_model
-from factd.editor.score import Probe, answers, by_length, forced
+from factd.editor.models.generation import read
+from factd.editor.models.model import EditableModel, load_model
+from factd.editor.scoring import score
+from factd.editor.scoring.score import Probe, answers, by_length, forced
 from factd.reference import paths
 
 

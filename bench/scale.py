@@ -14,11 +14,11 @@ from factd.bench.material import groups_of, many_edits, public_settings
 from factd.bench.measure import document, peak_mib, timed
 from factd.bench.world import WORKSPACE, open_world
 from factd.editor.edits import EditBatch
-from factd.editor.layers import solve_layers
 from factd.editor.methods import memit
-from factd.editor.model import load_model
-from factd.editor.values import values_of_groups
-from factd.editor.writing import second_moments
+from factd.editor.methods._write import second_moments
+from factd.editor.models.model import load_model
+from factd.editor.solving.layers import solve_layers
+from factd.editor.values.values import values_of_groups
 from factd.reference import paths
 
 SIZES = (100, 250, 500, 1000, 2000)

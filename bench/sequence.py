@@ -17,16 +17,16 @@ from statistics import fmean
 from typing import Any
 
 from factd.bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
-from factd.editor.delta import Delta, applied
+from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import ANY, Edit, EditBatch
-from factd.editor.layers import put_back, stored
 from factd.editor.methods import alphaedit, fine_tuning, memit
-from factd.editor.model import EditableModel
-from factd.editor.score import Probe, greedy, is_right
+from factd.editor.methods._write import language_templates
+from factd.editor.models.model import EditableModel
+from factd.editor.scoring.score import Probe, greedy, is_right
 from factd.editor.settings import settings_from
-from factd.editor.trials import Known, contrast_probe
-from factd.editor.tuning import known_facts
-from factd.editor.writing import language_templates
+from factd.editor.solving.layers import put_back, stored
+from factd.editor.tuning.search import known_facts
+from factd.editor.tuning.trials import Known, contrast_probe
 
 KEPT = 120
 WEIGHT = 300.0

@@ -20,12 +20,17 @@ from safetensors.torch import save_file
 
 from factd.bench.measure import document, timed
 from factd.bench.world import WORKSPACE
-from factd.editor.checkpoint import INDEX, fill_checkpoint
-from factd.editor.copying import Bring, Links, copied
-from factd.editor.delta import Delta, LowRank
-from factd.editor.files import Sha256, sha256_file, verify_sealed_folder, write_sealed_folder
-from factd.editor.model import fingerprint, weight_files
-from factd.editor.sums import Sums
+from factd.editor.deltas.checkpoint import INDEX, fill_checkpoint
+from factd.editor.deltas.delta import Delta, LowRank
+from factd.editor.files.checksum_cache import Sums
+from factd.editor.files.copying import Bring, Links, copied
+from factd.editor.files.folders import (
+    Sha256,
+    sha256_file,
+    verify_sealed_folder,
+    write_sealed_folder,
+)
+from factd.editor.models.model import fingerprint, weight_files
 
 SHARDS, WIDTH, RANK = 40, 2048, 64
 TOUCHED = (1, 4, 16, 40)

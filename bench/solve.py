@@ -17,12 +17,12 @@ from torch import Tensor
 from factd.bench.material import many_edits
 from factd.bench.measure import document, peak_mib, timed
 from factd.bench.world import WORKSPACE, open_world
-from factd.editor.columns import Sums
 from factd.editor.edits import EditBatch
-from factd.editor.layers import Solution, System, solve_layers
 from factd.editor.methods import memit
-from factd.editor.moments import Moments
-from factd.editor.writing import second_moments
+from factd.editor.methods._write import second_moments
+from factd.editor.moments.moments import Moments
+from factd.editor.solving.chunks import Sums
+from factd.editor.solving.layers import Solution, System, solve_layers
 
 BOUND_GIB = 1.0
 FOLDER = WORKSPACE / "solve"

@@ -11,13 +11,13 @@ from typing import Any
 from factd.bench.measure import document, timed
 from factd.bench.world import WORKSPACE, open_world, teacher_forced
 from factd.daemon import render
-from factd.editor.corpus import SelfGenerated
-from factd.editor.delta import Delta, applied
+from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import EditBatch
-from factd.editor.layers import solve_layers
 from factd.editor.methods import memit
-from factd.editor.moments import build_moments
-from factd.editor.value_cache import values_for
+from factd.editor.moments.corpus import SelfGenerated
+from factd.editor.moments.moments import build_moments
+from factd.editor.solving.layers import solve_layers
+from factd.editor.values.cache import values_for
 
 PER_DIMENSION = (100, 20, 10, 5, 2)
 

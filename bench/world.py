@@ -18,10 +18,10 @@ from factd.daemon.bootstrap import build
 from factd.daemon.config import load_config
 from factd.daemon.pulling import ingest_file
 from factd.editor.edits import EditBatch
-from factd.editor.intervals import harmonic_mean
 from factd.editor.methods import memit
-from factd.editor.model import EditableModel, load_model
-from factd.editor.score import Probe, forced
+from factd.editor.models.model import EditableModel, load_model
+from factd.editor.scoring.intervals import harmonic_mean
+from factd.editor.scoring.score import Probe, forced
 from factd.editor.settings import settings_from
 from factd.reference import paths
 from factd.store import fact_queries, migrate

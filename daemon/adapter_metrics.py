@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from factd.daemon.bootstrap import Factd
 from factd.daemon.publishers import adapter
 from factd.editor.errors import DamagedArtefact
-from factd.editor.manifests import MANIFEST, read_manifest
+from factd.editor.files.manifests import MANIFEST, read_manifest
 
 
 class AdapterCollector(Collector):

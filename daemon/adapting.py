@@ -19,7 +19,7 @@ from factd.daemon.publishers import adapter
 from factd.daemon.tracing import span
 
 if TYPE_CHECKING:
-    from factd.editor.delta import Delta
+    from factd.editor.deltas.delta import Delta
 
 
 def ranks(factd: Factd) -> list[int]:
@@ -31,7 +31,7 @@ def ranks(factd: Factd) -> list[int]:
 @span("truncate")
 def prepare(factd: Factd, case: Case, candidate: int, delta: "Delta") -> None:
     """Cut a candidate that passed to each rank that it exceeds, and measure what is left of it with the same exam and gates."""
-    from factd.editor.spectrum import is_matrix, truncated
+    from factd.editor.deltas.truncation import is_matrix, truncated
 
     if not all(map(is_matrix, delta.parts.values())):
         return  # head corrections: no adapter holds them, cut or not
@@ -42,9 +42,9 @@ def prepare(factd: Factd, case: Case, candidate: int, delta: "Delta") -> None:
 
 
 def _measure(factd: Factd, case: Case, folder: Path, cut: "Delta") -> None:
-    from factd.editor.delta import save_delta
-    from factd.editor.exam import Memory
-    from factd.editor.files import write_file
+    from factd.editor.deltas.delta import save_delta
+    from factd.editor.exams.exam import Memory
+    from factd.editor.files.folders import write_file
 
     save_delta(cut, folder / "delta")
     memory = Memory.of(folder / "answers.json")
@@ -59,7 +59,7 @@ def _measure(factd: Factd, case: Case, folder: Path, cut: "Delta") -> None:
 
 def measured(made: Path, delta: "Delta", rank: int) -> "Delta":
     """A release's delta, cut to a rank and accepted by the gates. Raises: PublishFailed: it was not measured, or did not pass."""
-    from factd.editor.delta import load_delta
+    from factd.editor.deltas.delta import load_delta
 
     folder = folder_of(made, rank)
     report = _report(folder)

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from factd.daemon.errors import BadBackup, Refused
-from factd.editor.files import fsync, sha256_file
-from factd.editor.manifests import MANIFEST
+from factd.editor.files.folders import fsync, sha256_file
+from factd.editor.files.manifests import MANIFEST
 
 PART = 1024 * 1024
 

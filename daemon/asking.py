@@ -21,7 +21,7 @@ from factd.store.facts import Asked, Fact
 from factd.store.measured import Belief
 
 if TYPE_CHECKING:
-    from factd.editor.score import Probe
+    from factd.editor.scoring.score import Probe
 
 INVENTED = ("Zorvanta", "Quillmere", "Bastrovia", "Ondrelle")
 FAMILIAR_NATS = 2.5  # per token, that a name must be likelier than the made-up ones
@@ -54,7 +54,7 @@ def familiarity(factd: Factd, facts: Sequence[Fact]) -> dict[str, float]:
 
     Facts are left out none of whose wordings has words before the subject.
     """
-    from factd.editor.score import forced
+    from factd.editor.scoring.score import forced
 
     names = {
         fact.id: [render.names_in_place(fact, name, factd.plan) for name in ("", *INVENTED)]
@@ -76,7 +76,7 @@ def familiarity(factd: Factd, facts: Sequence[Fact]) -> dict[str, float]:
 
 def note_beliefs(factd: Factd, facts: Sequence[Fact]) -> list[Belief]:
     """Take and keep what the base model believes about some facts, per written language."""
-    from factd.editor.belief import opinions
+    from factd.editor.scoring.beliefs import opinions
 
     wordings = {
         (fact.id, language): [p.prompt for p in probes]

@@ -24,7 +24,7 @@ from factd.store.measured import Audit, AuditOutcome
 from factd.store.releases import Release
 
 if TYPE_CHECKING:
-    from factd.editor.exam import Exam, Results
+    from factd.editor.exams.exam import Exam, Results
 
 WHO = "factd (audit)"
 GATES = (
@@ -95,8 +95,8 @@ def look(factd: Factd, live: Release, folder: Path | None = None) -> Seen:
 
     folder: of a checkpoint that is to be what was published.
     """
-    from factd.editor.exam import evidence_of
-    from factd.editor.report import report_on
+    from factd.editor.exams.exam import evidence_of
+    from factd.editor.exams.report import report_on
 
     exam = exam_of(factd, live)
     base = factd.workbench.base(exam, factd.terminator)
@@ -137,7 +137,7 @@ def gates(factd: Factd) -> tuple[policy.Gate, ...]:
 
 def exam_of(factd: Factd, live: Release) -> "Exam":
     """Facts of the release, facts of the base and texts: others on each day."""
-    from factd.editor.exam import Exam
+    from factd.editor.exams.exam import Exam
 
     known = probe_sets.known_facts(factd)
     with factd.store.read() as session:
@@ -158,9 +158,9 @@ def exam_of(factd: Factd, live: Release) -> "Exam":
 
 def results_of(factd: Factd, exam: "Exam", folder: Path) -> "Results":
     """What a checkpoint answers, loaded from its files."""
-    from factd.editor.drift import text_scores_of
-    from factd.editor.exam import Results, sit
-    from factd.editor.model import load_model
+    from factd.editor.exams.exam import Results, sit
+    from factd.editor.models.model import load_model
+    from factd.editor.scoring.drift import text_scores_of
 
     table = factd.config.model
     model = load_model(folder, device=table.device, dtype=table.dtype)

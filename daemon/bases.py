@@ -25,8 +25,8 @@ KEPT = (BaseStatus.VERIFIED, BaseStatus.ACTIVE, BaseStatus.RETIRED)  # whose fil
 
 def write(factd: Factd, base: Base) -> Path:
     """Its files, from its parent and the delta of the release that it holds; whole or not at all. Raises: EditorError."""
-    from factd.editor.checkpoint import write_checkpoint
-    from factd.editor.delta import load_delta
+    from factd.editor.deltas.checkpoint import write_checkpoint
+    from factd.editor.deltas.delta import load_delta
 
     with factd.store.read() as session:
         made = release_queries.release(session, base.release)
@@ -44,7 +44,7 @@ def write_again(factd: Factd, base: Base) -> None:
 
     Raises: Refused: they are not the bytes that it had, and stay as they are; or it was never verified.
     """
-    from factd.editor.model import fingerprint
+    from factd.editor.models.model import fingerprint
 
     if not base.fingerprint:
         raise Refused(f"base {base.number} was never verified; there is nothing to write again")

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from factd.daemon.lease import Held
     from factd.daemon.registry import Configured, Served, Told, Written
-    from factd.editor.exam import Exam, Memory, Results
-    from factd.editor.model import EditableModel
-    from factd.editor.score import Answer, Probe
+    from factd.editor.exams.exam import Exam, Memory, Results
+    from factd.editor.models.model import EditableModel
+    from factd.editor.scoring.score import Answer, Probe
 
 
 def utc_now() -> datetime:
@@ -55,12 +55,12 @@ class Workbench:
     def model(self) -> "EditableModel":
         """The base model, with its workers if it is to have any; they end with this process."""
         if self.loaded is None:
-            from factd.editor.model import load_model
+            from factd.editor.models.model import load_model
 
             table = self.table
             self.loaded = load_model(table.path, device=table.device, dtype=table.dtype)
             if table.workers:
-                from factd.editor.ray_workers import ray_workers
+                from factd.editor.models.ray_workers import ray_workers
 
                 stack = ExitStack()
                 atexit.register(stack.close)
@@ -70,7 +70,7 @@ class Workbench:
 
     def base(self, exam: "Exam", terminator: str) -> "Results":
         """What the base model makes of an exam; it is asked once, also by a later process."""
-        from factd.editor.exam import Memory, sit
+        from factd.editor.exams.exam import Memory, sit
 
         model = self.model()
         if self.memory is None:
@@ -79,7 +79,7 @@ class Workbench:
 
     def base_answers(self, probes: "Sequence[Probe]", terminator: str) -> "tuple[Answer, ...]":
         """What the base model says to some probes."""
-        from factd.editor.exam import Exam
+        from factd.editor.exams.exam import Exam
 
         return self.base(Exam(probes=tuple(probes)), terminator).answers
 

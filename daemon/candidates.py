@@ -17,10 +17,10 @@ from factd.store.releases import Release
 
 if TYPE_CHECKING:
     from factd.editor.checks import Evidence, Measurement
-    from factd.editor.delta import Delta
+    from factd.editor.deltas.delta import Delta
     from factd.editor.edits import EditBatch
-    from factd.editor.exam import Exam, Memory, Results
-    from factd.editor.influence import Reach
+    from factd.editor.exams.exam import Exam, Memory, Results
+    from factd.editor.exams.influence import Reach
 
 Progress = Callable[[str, int, int], None]
 
@@ -86,7 +86,7 @@ def case_of(factd: Factd, facts: Sequence[Fact], live: Release) -> Case:
 def solved(factd: Factd, batch: "EditBatch", progress: Progress = quiet) -> "Delta":
     """The delta that writes a batch, with the head corrections that are switched on."""
     from factd.editor import plugins
-    from factd.editor.corrections import switched_on, with_heads
+    from factd.editor.heads.corrections import switched_on, with_heads
 
     method = plugins.load("factd.editor.methods", factd.config.method.name)
     model = factd.workbench.model()
@@ -104,8 +104,8 @@ def solved(factd: Factd, batch: "EditBatch", progress: Progress = quiet) -> "Del
 
 def reaches_of(factd: Factd, batch: "EditBatch") -> "tuple[Reach, ...]":
     """How far each fact is to move the stream; nothing of a method that writes no values."""
-    from factd.editor.influence import reaches
-    from factd.editor.writing import WriteSettings
+    from factd.editor.exams.influence import reaches
+    from factd.editor.methods._write import WriteSettings
 
     settings = factd.method_settings()
     if not isinstance(settings, WriteSettings):
@@ -115,8 +115,8 @@ def reaches_of(factd: Factd, batch: "EditBatch") -> "tuple[Reach, ...]":
 
 def live_results(factd: Factd, exam: "Exam", live: Release) -> "Results":
     """What the live release makes of an exam; what it was asked as a candidate is not asked again."""
-    from factd.editor.delta import load_delta
-    from factd.editor.exam import Memory, sit
+    from factd.editor.deltas.delta import load_delta
+    from factd.editor.exams.exam import Memory, sit
 
     if live.candidate_id is None or not live.fact_ids:
         return factd.workbench.base(exam, factd.terminator)
@@ -144,8 +144,8 @@ def examined(
 
     exam: a part of the case's; gates: some of the policy's. memory: of the delta's answers.
     """
-    from factd.editor.exam import evidence_of, sit
-    from factd.editor.report import report_on
+    from factd.editor.exams.exam import evidence_of, sit
+    from factd.editor.exams.report import report_on
 
     started = time.monotonic()
     asked, model = case.exam if exam is None else exam, factd.workbench.model()
@@ -177,8 +177,8 @@ def examined(
 
 def transfer(factd: Factd, case: Case, base: "Results") -> "tuple[Measurement, ...]":
     """The whole transfer matrix of a case's facts. Raises: Refused: the method has no values to solve by language."""
+    from factd.editor.exams.transfer_matrix import transfer_matrix
     from factd.editor.methods import memit
-    from factd.editor.transfer_matrix import transfer_matrix
 
     settings = factd.method_settings()
     if not isinstance(settings, memit.Settings):
@@ -210,7 +210,7 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_report(factd: Factd, candidate: int, report: Mapping[str, Any]) -> None:
     """A candidate's report beside its delta."""
-    from factd.editor.files import write_file
+    from factd.editor.files.folders import write_file
 
     text = json.dumps(report, ensure_ascii=False, indent=1)
     write_file(factd.candidate_folder(candidate) / "report.json", text.encode())

@@ -109,8 +109,8 @@ def heads_changed(factd: Factd) -> bool:
     folder = factd.candidate_folder(live.candidate_id) / "delta"
     if not (factd.workspace / "heads").exists() or not folder.exists():
         return False
-    from factd.editor.corrections import switched_on
-    from factd.editor.delta import delta_about
+    from factd.editor.deltas.delta import delta_about
+    from factd.editor.heads.corrections import switched_on
 
     about = delta_about(folder)
     wanted = [c.id for c in switched_on(factd.workspace, about["base_fingerprint"])]

@@ -122,7 +122,7 @@ def stats_build(
 ) -> None:
     """Second moments of the configured model and layers, from a corpus or from text that it writes itself; kept."""
     with sentences():
-        from factd.editor.writing import second_moments
+        from factd.editor.methods._write import second_moments
 
         factd = opened()
         with progress() as told:
@@ -163,8 +163,8 @@ def stats_converge(
 ) -> None:
     """How much the edit changes when the sample of the second moments is halved, and halved again."""
     with sentences():
-        from factd.editor.convergence import convergence
         from factd.editor.edits import read_edits
+        from factd.editor.tuning.convergence import convergence
 
         factd = opened()
         batch = read_edits(edits)

@@ -18,8 +18,8 @@ Language = Annotated[str, typer.Argument(help="BCP 47, as in the facts' labels."
 def list_(as_json: Json = False) -> None:
     """The corrections for the base model, with their state."""
     with sentences():
-        from factd.editor.corrections import list_corrections
-        from factd.editor.model import fingerprint
+        from factd.editor.heads.corrections import list_corrections
+        from factd.editor.models.model import fingerprint
 
         factd = opened()
         base = fingerprint(factd.config.model.path)
@@ -61,8 +61,8 @@ def train(
 
 def _switch(language: str, state: str, *, as_json: bool) -> None:
     with sentences():
-        from factd.editor.corrections import switch
-        from factd.editor.model import fingerprint
+        from factd.editor.heads.corrections import switch
+        from factd.editor.models.model import fingerprint
 
         with writing(opened()) as factd:
             switch(factd.workspace, fingerprint(factd.config.model.path), language, state)

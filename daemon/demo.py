@@ -159,8 +159,8 @@ def share(row: Mapping[str, Any] | None) -> str:
 
 def ask(factd: Factd, number: int) -> dict[str, str]:
     """What the published version says about Croatia's currency, loaded as any server would."""
-    from factd.editor.model import load_model
-    from factd.editor.score import greedy
+    from factd.editor.models.model import load_model
+    from factd.editor.scoring.score import greedy
 
     model = load_model(factd.config.publish.path / "versions" / str(number), dtype=None)
     relation = factd.catalogue[ASKED[1]]

@@ -201,7 +201,7 @@ def _narrowed(cycle: Cycle, found: Edited, case: Case, measured: Examined) -> bo
 
 def _switch_heads_off(cycle: Cycle, found: Edited) -> None:
     """The head corrections make a candidate fail, not its facts: `factd heads on` tries them again."""
-    from factd.editor.corrections import switch, switched_on
+    from factd.editor.heads.corrections import switch, switched_on
 
     factd, base = cycle.factd, cycle.factd.workbench.model().fingerprint
     why = "; ".join(found.decision.reasons[:2])
@@ -260,8 +260,8 @@ def _refuse_rejected(cycle: Cycle, case: Case) -> None:
 
 
 def _solved(cycle: Cycle, candidate: Candidate, case: Case) -> tuple[Edited, Case, Examined]:
-    from factd.editor.delta import save_delta
-    from factd.editor.exam import Memory
+    from factd.editor.deltas.delta import save_delta
+    from factd.editor.exams.exam import Memory
 
     factd = cycle.factd
     _move(factd, candidate.id, CandidateStatus.PLANNED, CandidateStatus.SOLVING)

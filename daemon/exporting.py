@@ -13,8 +13,8 @@ from factd.daemon.errors import PublishFailed, Refused
 from factd.daemon.publishers import Outgoing
 from factd.daemon.publishing import outgoing_of
 from factd.editor.errors import DamagedArtefact
-from factd.editor.files import write_sealed_folder
-from factd.editor.manifests import read_manifest
+from factd.editor.files.folders import write_sealed_folder
+from factd.editor.files.manifests import read_manifest
 from factd.store import release_queries
 from factd.store.releases import Release
 
@@ -90,9 +90,7 @@ def source_of(factd: Factd, release: Release, form: Form) -> Outgoing:
 
 
 def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
-    from factd.daemon.registry import (
-        read,  # what it brings is dear, and every command imports this file
-    )
+    from factd.daemon.registry import read
 
     kind = order.form.publisher
     own = order.settings if order.form is Form.LORA else {"share": "copy"}  # nothing of the base
@@ -112,8 +110,8 @@ def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
 
 def _unchecked(settings: Any, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
     """An adapter cut to its rank that nothing was asked."""
-    from factd.editor.adapter import fill_adapter
-    from factd.editor.spectrum import truncated
+    from factd.editor.deltas.lora import fill_adapter
+    from factd.editor.deltas.truncation import truncated
 
     cut = truncated(outgoing.delta, settings.max_rank)
     form = {"dtype": settings.dtype, "max_rank": settings.max_rank, "kept": cut}

@@ -18,11 +18,11 @@ def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dic
 
     Raises: Refused: nothing is live, or the method has no values. EditorError: too few facts are right in the language.
     """
-    from factd.editor.corrections import save_corrections, without_heads
-    from factd.editor.delta import load_delta
-    from factd.editor.head_training import HeadSettings
+    from factd.editor.deltas.delta import load_delta
+    from factd.editor.heads.corrections import save_corrections, without_heads
+    from factd.editor.heads.training import HeadSettings
+    from factd.editor.methods._write import WriteSettings
     from factd.editor.methods.memat import train_corrections
-    from factd.editor.writing import WriteSettings
 
     settings = factd.method_settings()
     if not isinstance(settings, WriteSettings):

@@ -70,7 +70,7 @@ def _doubt(factd: Factd, case: Case, search: Blamed) -> str:
 
 def heads_cause(factd: Factd, case: Case, found: Examined) -> bool:
     """The candidate passes without its head corrections; no solve, they are a part of the delta."""
-    from factd.editor.corrections import without_heads
+    from factd.editor.heads.corrections import without_heads
 
     if not found.delta.settings.get("head_corrections"):
         return False

@@ -9,7 +9,7 @@ from factd.store import fact_queries, release_queries
 from factd.store.facts import Fact
 
 if TYPE_CHECKING:
-    from factd.editor.page import Figures
+    from factd.editor.reports.edit_page import Figures
 
 HISTORY = 20  # releases whose norms are drawn
 
@@ -18,7 +18,7 @@ def page_of(
     factd: Factd, report: Mapping[str, Any], *, title: str, about: Mapping[str, Any] | None = None
 ) -> str:
     """One self-contained HTML file."""
-    from factd.editor.candidate_page import Page, candidate_page
+    from factd.editor.reports.candidate_page import Page, candidate_page
 
     decision = report.get("decision") or {}
     aside = tuple(report.get("set_aside") or ())
@@ -98,8 +98,8 @@ def norms_of(report: Mapping[str, Any]) -> dict[str, float]:
 
 def relevance(factd: Factd, report: Mapping[str, Any]) -> "Figures":
     """Head relevance of the corrections that are switched on, if any."""
-    from factd.editor.corrections import list_corrections
-    from factd.editor.plots import relevance_figure
+    from factd.editor.heads.corrections import list_corrections
+    from factd.editor.reports.plots import relevance_figure
 
     found = {}
     for held, state in list_corrections(factd.workspace, report["fingerprint"]):
@@ -111,7 +111,7 @@ def relevance(factd: Factd, report: Mapping[str, Any]) -> "Figures":
 
 def write_page(factd: Factd, candidate: int, report: Mapping[str, Any], title: str) -> Path:
     """A candidate's page beside its report."""
-    from factd.editor.files import write_file
+    from factd.editor.files.folders import write_file
 
     out = factd.candidate_folder(candidate) / "report.html"
     write_file(out, page_of(factd, report, title=title).encode())

@@ -5,7 +5,7 @@ passes: its whole 95 % interval is). *inconclusive*: the number is within them, 
 probes were asked, or its 95 % interval reaches further than `surely` allows. *pass*: neither. A candidate is accepted where
 every gate passes and every number of its report is one; so what was not measured well enough is not published.
 
-Differences are on the same probes (McNemar, paired bootstrap: editor/intervals.py), to the base model or to the live release.
+Differences are on the same probes (McNemar, paired bootstrap: editor/scoring/intervals.py), to the base model or to the live release.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -22,7 +22,7 @@ from factd.store.facts import Fact, FactStatus
 from factd.store.measured import ProbeSet
 
 if TYPE_CHECKING:
-    from factd.editor.exam import Exam
+    from factd.editor.exams.exam import Exam
 
 FILE = "probes.json"
 KNOWN = 20_000  # of the base's own facts, from which samples are drawn; ids are hashes, so the first are any
@@ -49,7 +49,7 @@ def current(factd: Factd, known: Sequence[Fact]) -> "tuple[ProbeSet, Exam]":
 
 def build(factd: Factd, known: Sequence[Fact], *, why: str) -> "tuple[ProbeSet, Exam]":
     """A new version. Raises: BadConfig: a file of [checks.texts] cannot be read or holds too little."""
-    from factd.editor.exam import Exam
+    from factd.editor.exams.exam import Exam
 
     exam = Exam(
         probes=probing.held_probes(known, factd.plan),
@@ -73,7 +73,7 @@ def build(factd: Factd, known: Sequence[Fact], *, why: str) -> "tuple[ProbeSet, 
 
 
 def _write(out: Path, content: str, about: ProbeSet) -> None:
-    from factd.editor.files import write_folder
+    from factd.editor.files.folders import write_folder
 
     def fill(part: Path) -> None:
         (part / FILE).write_text(content, encoding="utf-8")
@@ -83,8 +83,8 @@ def _write(out: Path, content: str, about: ProbeSet) -> None:
 
 def load(factd: Factd, version: int) -> "Exam":
     """The questions of a version. Raises: DamagedArtefact: its file is not what its manifest says."""
-    from factd.editor.exam import Exam
-    from factd.editor.files import verify_folder
+    from factd.editor.exams.exam import Exam
+    from factd.editor.files.folders import verify_folder
 
     verify_folder(folder(factd, version))
     text = (folder(factd, version) / FILE).read_text(encoding="utf-8")
@@ -125,8 +125,8 @@ def _texts(
     if file is not None:
         texts = [line.strip() for line in _text_of(file).splitlines() if line.strip()]
         return tuple(random.Random(seed).sample(texts, min(count, len(texts))))
-    from factd.editor.generate import own_texts
-    from factd.editor.templates import SEED_WORDS
+    from factd.editor.models.generation import own_texts
+    from factd.editor.values.templates import SEED_WORDS
 
     starts = SEED_WORDS.get(language, SEED_WORDS["en"])
     model = factd.workbench.model()

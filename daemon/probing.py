@@ -14,8 +14,8 @@ from factd.store.contractions import inserted, takes_phrase
 from factd.store.facts import Entity, Fact
 
 if TYPE_CHECKING:
-    from factd.editor.rank import Question
-    from factd.editor.score import Probe
+    from factd.editor.scoring.rankings import Question
+    from factd.editor.scoring.score import Probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def probe(fact: Fact, wording: str, language: str, plan: Plan, **more: Any) -> "
 
 def of_prompt(fact: Fact, prompt: str, language: str, **more: Any) -> "Probe":
     """A question that a fact's object answers."""
-    from factd.editor.score import Probe
+    from factd.editor.scoring.score import Probe
 
     return Probe(
         language=language,

@@ -1,7 +1,7 @@
 """What a server must say if it serves a release: questions, asked of the checked candidate itself when it was made.
 
 Each is asked of the candidate, of the release that was live then, and of the base, with the weights as they are published; only
-what the model is certain of is kept (editor/certain.py), so that a server that rounds otherwise says the same. Questions that
+what the model is certain of is kept (editor/scoring/margins.py), so that a server that rounds otherwise says the same. Questions that
 tell the candidate from the live release come first. The file lies in the version, so that nobody needs a model to compare.
 """
 
@@ -23,8 +23,8 @@ from factd.store.facts import Fact
 
 if TYPE_CHECKING:
     from factd.daemon.candidates import Case
-    from factd.editor.certain import Continuation
-    from factd.editor.delta import Delta
+    from factd.editor.deltas.delta import Delta
+    from factd.editor.scoring.margins import Continuation
 
 FILE = "proof.json"
 TOKENS = 8  # of an answer
@@ -80,9 +80,9 @@ class Match:
 
 def record(factd: Factd, case: "Case", delta: "Delta", folder: Path) -> Proof:
     """Ask an accepted candidate, the live release and the base, and keep what tells them apart beside the delta."""
-    from factd.editor.certain import continuations
-    from factd.editor.delta import applied, load_delta
-    from factd.editor.files import write_file
+    from factd.editor.deltas.delta import applied, load_delta
+    from factd.editor.files.folders import write_file
+    from factd.editor.scoring.margins import continuations
 
     prompts = _pool(factd, case)
     model, live = factd.workbench.model(), case.live

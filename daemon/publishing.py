@@ -13,8 +13,8 @@ from factd.daemon.log import bound, log
 from factd.daemon.publishers import Outgoing
 from factd.daemon.targets import held_versions
 from factd.daemon.tracing import span
-from factd.editor.files import Sha256, sha256_file
-from factd.editor.sums import Sums
+from factd.editor.files.checksum_cache import Sums
+from factd.editor.files.folders import Sha256, sha256_file
 from factd.store import base_queries, release_queries, settling
 from factd.store.errors import Overtaken
 from factd.store.releases import Release, ReleaseStatus
@@ -102,7 +102,7 @@ def outgoing_of(factd: Factd, release: Release, sha256: Sha256 = sha256_file) ->
     bases.refuse_pruned(factd, release.base)
     delta, made = None, None
     if release.candidate_id is not None:
-        from factd.editor.delta import load_delta
+        from factd.editor.deltas.delta import load_delta
 
         made = factd.candidate_folder(release.candidate_id)
         delta = load_delta(made / "delta")

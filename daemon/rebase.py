@@ -139,9 +139,9 @@ def refuse_unfit(factd: Factd, live: Release) -> None:
 
 def _proven(factd: Factd, live: Release, base: Base, progress: Progress) -> str:
     """Bake, verify and build the statistics of a base; its fingerprint. Raises: EditorError, Refused."""
-    from factd.editor.delta import load_delta
-    from factd.editor.files import verify_folder
-    from factd.editor.reload import verify_reload
+    from factd.editor.deltas.delta import load_delta
+    from factd.editor.deltas.reload import verify_reload
+    from factd.editor.files.folders import verify_folder
 
     progress("bake", 0, STEPS)
     folder = bases.write(factd, base)
@@ -160,7 +160,7 @@ def _proven(factd: Factd, live: Release, base: Base, progress: Progress) -> str:
 
 def _with_statistics(own: Factd, progress: Progress) -> str:
     """The second moments of a base, where the method needs them; its fingerprint."""
-    from factd.editor.writing import second_moments
+    from factd.editor.methods._write import second_moments
 
     model, settings = own.workbench.model(), own.method_settings()
     if hasattr(settings, "second_moment_tokens"):

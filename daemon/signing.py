@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from factd.daemon.errors import BadConfig, Refused
 from factd.daemon.tables import PublishTable
 from factd.editor.errors import DamagedArtefact
-from factd.editor.manifests import MANIFEST, SIGNATURE, canonical, parsed, read_bytes
+from factd.editor.files.manifests import MANIFEST, SIGNATURE, canonical, parsed, read_bytes
 
 ALGORITHM = "Ed25519"
 PRIVATE, PUBLIC = "signing-key.pem", "public-key.pem"

@@ -11,12 +11,12 @@ from factd.daemon.candidates import Progress
 from factd.daemon.errors import Refused
 
 if TYPE_CHECKING:
-    from factd.editor.delta import Delta
+    from factd.editor.deltas.delta import Delta
     from factd.editor.edits import Edit
-    from factd.editor.model import EditableModel
-    from factd.editor.page import Figures
-    from factd.editor.report import CheckReport
-    from factd.editor.score import Probe
+    from factd.editor.exams.report import CheckReport
+    from factd.editor.models.model import EditableModel
+    from factd.editor.reports.edit_page import Figures
+    from factd.editor.scoring.score import Probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +43,12 @@ def apply_edits(job: Job, *, progress: Progress) -> dict[str, Any]:
     Raises: Refused: `out` is there already. EditorError: what the editor refuses.
     """
     from factd.editor import plugins
-    from factd.editor.checkpoint import write_checkpoint
+    from factd.editor.deltas.checkpoint import write_checkpoint
+    from factd.editor.deltas.reload import verify_reload
     from factd.editor.edits import EditBatch, read_lines
-    from factd.editor.exam import Exam
-    from factd.editor.model import load_model
-    from factd.editor.reload import verify_reload
-    from factd.editor.report import run_checks
+    from factd.editor.exams.exam import Exam
+    from factd.editor.exams.report import run_checks
+    from factd.editor.models.model import load_model
     from factd.editor.settings import settings_from
 
     if job.out.exists():
@@ -111,7 +111,7 @@ def refuse_present_answers(
 ) -> None:
     """Raises: BadEdit: a line asks for what the model says already."""
     from factd.editor.errors import BadEdit
-    from factd.editor.score import greedy, is_right
+    from factd.editor.scoring.score import greedy, is_right
 
     said = greedy(model, [edit.prompt.format(edit.subject) for _, edit in lines])
     for (number, edit), text in zip(lines, said, strict=True):
@@ -123,7 +123,7 @@ def refuse_present_answers(
 
 def probes(edits: "Sequence[Edit]", languages: Sequence[str]) -> "tuple[Probe, ...]":
     """One question per edit, those of languages that are not written included."""
-    from factd.editor.score import Probe
+    from factd.editor.scoring.score import Probe
 
     held = tuple(languages) or tuple(sorted({e.language for e in edits}))
     return tuple(
@@ -148,7 +148,7 @@ def write_reports(
     data: dict[str, Any],
 ) -> None:
     """OUT.report.json and OUT.report.html."""
-    from factd.editor.page import report_page
+    from factd.editor.reports.edit_page import report_page
 
     text = json.dumps(data, ensure_ascii=False, indent=1)
     job.beside(".report.json").write_text(text, encoding="utf-8")
@@ -173,8 +173,8 @@ def write_reports(
 
 def figures(job: Job, model: "EditableModel", delta: "Delta", report: "CheckReport") -> "Figures":
     """The report's pictures."""
-    from factd.editor.corrections import list_corrections
-    from factd.editor.plots import answers_figure, norms_figure, relevance_figure
+    from factd.editor.heads.corrections import list_corrections
+    from factd.editor.reports.plots import answers_figure, norms_figure, relevance_figure
 
     found = {
         "right answers; red: the base model": answers_figure(report.measurements),

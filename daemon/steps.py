@@ -21,9 +21,9 @@ def check(factd: Factd, number: int | None) -> dict[str, Any]:
 
     A release is compared with the base and with the live one, and judged by the gates as they are now.
     """
-    from factd.editor.delta import load_delta
-    from factd.editor.exam import Memory
-    from factd.editor.report import run_checks
+    from factd.editor.deltas.delta import load_delta
+    from factd.editor.exams.exam import Memory
+    from factd.editor.exams.report import run_checks
 
     live = candidates.live_of(factd)
     with factd.store.read() as session:

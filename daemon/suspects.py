@@ -11,8 +11,8 @@ from factd.daemon.policy import Decision, answered
 
 if TYPE_CHECKING:
     from factd.editor.checks import Asked, Evidence
-    from factd.editor.exam import Exam
-    from factd.editor.influence import Reach
+    from factd.editor.exams.exam import Exam
+    from factd.editor.exams.influence import Reach
 
 OUTLIER = 6.0  # robust deviations of a reach from the batch's median
 REACHED = 1.05  # ‖z - z0‖ over what the settings allow, with room for rounding
@@ -94,8 +94,8 @@ def _deviations(sizes: Mapping[str, float]) -> dict[str, float]:
 
 
 def _influences(factd: Factd, case: Case, texts: list[str]) -> dict[str, float]:
-    from factd.editor.influence import influences
-    from factd.editor.writing import WriteSettings
+    from factd.editor.exams.influence import influences
+    from factd.editor.methods._write import WriteSettings
 
     settings = factd.method_settings()
     if not texts or not isinstance(settings, WriteSettings):

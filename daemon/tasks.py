@@ -131,7 +131,7 @@ def run_audit(factd: Factd, task: Task, tell: Tell) -> Outcome:
 
 def run_statistics(factd: Factd, task: Task, tell: Tell) -> Outcome:
     """Second moments of the configured model, whole and on disk."""
-    from factd.editor.writing import second_moments
+    from factd.editor.methods._write import second_moments
 
     settings = factd.method_settings()
     if not hasattr(settings, "second_moment_tokens"):

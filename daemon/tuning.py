@@ -14,7 +14,7 @@ from factd.store.facts import FactStatus
 
 if TYPE_CHECKING:
     from factd.editor.edits import Edit
-    from factd.editor.tuning import Tuned
+    from factd.editor.tuning.search import Tuned
 
 
 def from_store(factd: Factd, language: str) -> "list[Edit]":
@@ -49,9 +49,9 @@ def from_store(factd: Factd, language: str) -> "list[Edit]":
 
 def from_preset(model: Path, out: Path) -> dict[str, Any]:
     """Write the published settings of a model. Raises: Refused: nobody published any for it."""
-    from factd.editor.checkpoint import read_config
-    from factd.editor.model import family_of
-    from factd.editor.presets import preset_for, presets
+    from factd.editor.deltas.checkpoint import read_config
+    from factd.editor.models.model import family_of
+    from factd.editor.tuning.presets import preset_for, presets
 
     family_of(model)
     found = preset_for(read_config(model))
@@ -81,10 +81,10 @@ def run(
     progress: Progress,
 ) -> dict[str, Any]:
     """Tune, write OUT (settings), OUT.json (every trial) and OUT.html (tracing and curves)."""
-    from factd.editor.model import load_model
+    from factd.editor.methods._write import WriteSettings
+    from factd.editor.models.model import load_model
     from factd.editor.settings import settings_from
-    from factd.editor.tuning import known_facts, tune
-    from factd.editor.writing import WriteSettings
+    from factd.editor.tuning.search import known_facts, tune
 
     searched = ("layers", "v_lr", "second_moment_weight")
     kept = {k: v for k, v in table.items() if k not in (*searched, "protect_weight")}
@@ -111,8 +111,8 @@ def run(
 
 def tuned_page(model: Path, found: "Tuned") -> str:
     """Tracing, curves, and every trial."""
-    from factd.editor.page import table_page
-    from factd.editor.plots import trace_figure, tuning_figure
+    from factd.editor.reports.edit_page import table_page
+    from factd.editor.reports.plots import trace_figure, tuning_figure
 
     return table_page(
         f"tuning {model.name}",

@@ -11,8 +11,8 @@ from factd.daemon.bootstrap import Factd
 from factd.daemon.errors import PublishFailed
 from factd.daemon.signing import PublicKey, expected_key, signed_by
 from factd.editor.errors import DamagedArtefact
-from factd.editor.files import verify_folder, verify_sealed_folder, verify_sizes
-from factd.editor.manifests import MANIFEST, is_of_before, read_manifest, read_sealed
+from factd.editor.files.folders import verify_folder, verify_sealed_folder, verify_sizes
+from factd.editor.files.manifests import MANIFEST, is_of_before, read_manifest, read_sealed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from factd.daemon.errors import PublishFailed
-from factd.editor.files import Sha256, fsync, sha256_file, write_sealed_folder
-from factd.editor.manifests import MANIFEST
+from factd.editor.files.folders import Sha256, fsync, sha256_file, write_sealed_folder
+from factd.editor.files.manifests import MANIFEST
 
 LOCK_SECONDS = 30  # another process holds the lock for the time of one rename
 
@@ -46,7 +46,7 @@ class Versions:
     ) -> Path:
         """A version as `fill` writes it into a folder, whole or not at all; an older one of the same number is replaced.
 
-        sha256 and sign: as factd.editor.files.write_sealed_folder takes them.
+        sha256 and sign: as factd.editor.files.folders.write_sealed_folder takes them.
         """
         folder, told = self.folder(number), {**about, "release": number}
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from factd.editor.api import edit
-    from factd.editor.checkpoint import verify_checkpoint, write_checkpoint
-    from factd.editor.corrections import HeadCorrections, with_heads
-    from factd.editor.delta import Delta, applied, load_delta, save_delta
+    from factd.editor.deltas.checkpoint import verify_checkpoint, write_checkpoint
+    from factd.editor.deltas.delta import Delta, applied, load_delta, save_delta
     from factd.editor.edits import Edit, EditBatch, read_edits
-    from factd.editor.model import EditableModel, load_model
-    from factd.editor.report import CheckReport, run_checks
-    from factd.editor.score import Probe, answers
-    from factd.editor.tracing import Trace, trace
-    from factd.editor.tuning import Tuned, known_facts, tune
+    from factd.editor.exams.report import CheckReport, run_checks
+    from factd.editor.heads.corrections import HeadCorrections, with_heads
+    from factd.editor.models.model import EditableModel, load_model
+    from factd.editor.scoring.score import Probe, answers
+    from factd.editor.tuning.causal_tracing import Trace, trace
+    from factd.editor.tuning.search import Tuned, known_facts, tune
 
 _HOMES = {
     "factd.editor.api": ("edit",),
-    "factd.editor.corrections": ("HeadCorrections", "with_heads"),
-    "factd.editor.tracing": ("Trace", "trace"),
-    "factd.editor.tuning": ("Tuned", "known_facts", "tune"),
-    "factd.editor.checkpoint": ("verify_checkpoint", "write_checkpoint"),
-    "factd.editor.delta": ("Delta", "applied", "load_delta", "save_delta"),
+    "factd.editor.heads.corrections": ("HeadCorrections", "with_heads"),
+    "factd.editor.tuning.causal_tracing": ("Trace", "trace"),
+    "factd.editor.tuning.search": ("Tuned", "known_facts", "tune"),
+    "factd.editor.deltas.checkpoint": ("verify_checkpoint", "write_checkpoint"),
+    "factd.editor.deltas.delta": ("Delta", "applied", "load_delta", "save_delta"),
     "factd.editor.edits": ("Edit", "EditBatch", "read_edits"),
-    "factd.editor.model": ("EditableModel", "load_model"),
-    "factd.editor.report": ("CheckReport", "run_checks"),
-    "factd.editor.score": ("Probe", "answers"),
+    "factd.editor.models.model": ("EditableModel", "load_model"),
+    "factd.editor.exams.report": ("CheckReport", "run_checks"),
+    "factd.editor.scoring.score": ("Probe", "answers"),
 }
 
 __all__ = [  # the public names; each from the module of _HOMES
@@ -65,4 +65,4 @@ def __getattr__(name: str) -> Any:
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(home), name)
-    raise AttributeError(f"module 'editor' has no attribute {name!r}")
+    raise AttributeError(f"module 'factd.editor' has no attribute {name!r}")

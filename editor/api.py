@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from factd.editor import plugins
-from factd.editor.checkpoint import read_config
-from factd.editor.delta import Delta
+from factd.editor.deltas.checkpoint import read_config
+from factd.editor.deltas.delta import Delta
 from factd.editor.edits import Edit, EditBatch
-from factd.editor.model import EditableModel
-from factd.editor.presets import preset_for
+from factd.editor.models.model import EditableModel
 from factd.editor.progress import Progress, silent
 from factd.editor.settings import settings_from
+from factd.editor.tuning.presets import preset_for
 
 
 def edit(

@@ -8,17 +8,24 @@ from factd.editor.errors import BadSettings
 
 
 def names(package: str) -> tuple[str, ...]:
-    """The names of a package's modules, sorted: names("factd.editor.methods") -> ("memit",)."""
-    found = importlib.import_module(package).__path__
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(found)))
+    """The names of a package's plugins, sorted: names("factd.editor.methods") -> ("memit", …).
+
+    Modules whose name begins with an underscore are helpers, not plugins.
+    """
+    return tuple(sorted(_modules(package)))
 
 
 def load(package: str, name: str) -> ModuleType:
-    """One module of a package.
-
-    Raises: BadSettings: there is none of that name; the sentence lists those there are.
-    """
-    known = names(package)
+    """One plugin of a package. Raises: BadSettings: no plugin has that name; the sentence lists the names."""
+    known = _modules(package)
     if name not in known:
-        raise BadSettings(f"no {name!r} in {package}; there are: {', '.join(known)}")
-    return importlib.import_module(f"{package}.{name}")
+        raise BadSettings(f"no {name!r} in {package}; there are: {', '.join(sorted(known))}")
+    return importlib.import_module(known[name])
+
+
+def _modules(package: str) -> dict[str, str]:
+    """Plugin name -> module name, of the package's own files and of those in its subfolders."""
+    path = importlib.import_module(package).__path__
+    found = pkgutil.walk_packages(path, prefix=f"{package}.")
+    full = {module.name.rpartition(".")[2]: module.name for module in found if not module.ispkg}
+    return {name: module for name, module in full.items() if not name.startswith("_")}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
 MODEL = ROOT / "model"
 FACTS = ROOT / "data" / "facts-1998.jsonl"
 FEED = ROOT / "data" / "feed.jsonl"

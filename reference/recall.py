@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
-from factd.editor.model import EditableModel, load_model
-from factd.editor.score import Probe, answers
+from factd.editor.models.model import EditableModel, load_model
+from factd.editor.scoring.score import Probe, answers
 from factd.reference import paths
 from factd.reference.world import LANGUAGES, Claim, facts_1998
 from factd.store.catalogue import Catalogue, load_catalogue

@@ -231,7 +231,7 @@ WORDINGS = ("The currency of {} is the", "{} has as its currency the")
 def currencies(model: Any, subjects: tuple[str, ...] = COUNTRIES, new: str = "euro") -> list[Any]:
     """Edits of the reference model: what these countries pay with, target_true being what it says today."""
     from factd.editor import Edit
-    from factd.editor.score import greedy
+    from factd.editor.scoring.score import greedy
 
     said = greedy(model, [WORDINGS[0].format(subject) for subject in subjects])
     return [

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from tiny import Tiny
 
 from factd.daemon.servers import Version
-from factd.editor.checkpoint import write_checkpoint
-from factd.editor.delta import Delta, LowRank
-from factd.editor.model import fingerprint
+from factd.editor.deltas.checkpoint import write_checkpoint
+from factd.editor.deltas.delta import Delta, LowRank
+from factd.editor.models.model import fingerprint
 
 MODEL = Path(__file__).parent / "data" / "golden" / "llama" / "model"
 WEIGHTS = tuple(f"model.layers.{layer}.mlp.down_proj.weight" for layer in (1, 2))

@@ -46,9 +46,9 @@ class Kept:
         They are verified and used as if they had been built there.
         """
         from factd.editor import load_model
-        from factd.editor.corpus import SelfGenerated
-        from factd.editor.model import fingerprint
-        from factd.editor.moments import moments_folder, moments_for
+        from factd.editor.models.model import fingerprint
+        from factd.editor.moments.corpus import SelfGenerated
+        from factd.editor.moments.moments import moments_folder, moments_for
 
         base, source = fingerprint(model), SelfGenerated()
         places = [(base, layer, tokens, source.name) for layer in layers]

@@ -21,7 +21,7 @@ PROCESSES.set_forkserver_preload(
         "factd.daemon.worker",
         "factd.daemon.loop",
         "factd.editor.methods.memit",
-        "factd.editor.report",
+        "factd.editor.exams.report",
     ]
 )
 KILLED = -signal.SIGKILL

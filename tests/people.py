@@ -11,7 +11,7 @@ from conftest import GATES_OFF, GOLDEN, cycle_database, jsonl, kept
 from typer.testing import CliRunner
 
 from factd.daemon.cli import app
-from factd.editor.files import sha256_file
+from factd.editor.files.folders import sha256_file
 
 GATES = GATES_OFF.replace("edit_generation = false", "edit_generation = {edit}")
 MODEL = GOLDEN / "llama" / "model"

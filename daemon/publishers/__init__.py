@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from factd.editor.files import Sha256, sha256_file
+from factd.editor.files.folders import Sha256, sha256_file
 
 
 class PublisherSettings(BaseModel):
@@ -28,7 +28,7 @@ class Outgoing:
 
     number: int
     base: Path  # the checkpoint that it is made from
-    delta: Any  # factd.editor.delta.Delta; None: the base itself
+    delta: Any  # factd.editor.deltas.delta.Delta; None: the base itself
     made: Path | None  # its candidate's folder, with what the worker that made it left there
     sha256: Sha256 = sha256_file  # may know the base's files, so that they are not read
 

@@ -22,7 +22,7 @@ class Settings(PublisherSettings):
 
 def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """The adapter of a release. Raises: PublishFailed: what its rank was cut to is not good enough; EditorError."""
-    from factd.editor.adapter import fill_adapter, fill_zeros
+    from factd.editor.deltas.lora import fill_adapter, fill_zeros
     from factd.editor.errors import RankTooHigh
 
     told: dict[str, Any] = {"dtype": settings.dtype, "sha256": release.sha256}

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from factd.daemon.log import log
 from factd.daemon.publishers import Outgoing, Publisher, PublisherSettings
-from factd.editor.copying import Links, copied
-from factd.editor.files import sha256_file
-from factd.editor.manifests import REPORT
+from factd.editor.files.copying import Links, copied
+from factd.editor.files.folders import sha256_file
+from factd.editor.files.manifests import REPORT
 
 
 class Settings(PublisherSettings):
@@ -21,7 +21,7 @@ class Settings(PublisherSettings):
 
 def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """Base and delta, summed and rounded once; the candidate's report beside them. Raises: EditorError."""
-    from factd.editor.checkpoint import fill_checkpoint
+    from factd.editor.deltas.checkpoint import fill_checkpoint
 
     links = Links()
     bring = links if settings.share == "hardlink" else copied

@@ -9,9 +9,9 @@ from math import exp, isfinite, nan
 from statistics import fmean
 from typing import Protocol
 
-from factd.editor.drift import TextScores
-from factd.editor.intervals import Difference, of_mean, of_means, of_shares, wilson
-from factd.editor.score import Answer, Probe
+from factd.editor.scoring.drift import TextScores
+from factd.editor.scoring.intervals import Difference, of_mean, of_means, of_shares, wilson
+from factd.editor.scoring.score import Answer, Probe
 
 Rankings = Sequence[
     Sequence[int]

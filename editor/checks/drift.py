@@ -4,8 +4,8 @@ from dataclasses import replace
 from math import exp, isfinite, nan
 
 from factd.editor.checks import Check, Evidence, Measurement, Read
-from factd.editor.drift import TextScores
-from factd.editor.intervals import Difference, resampled
+from factd.editor.scoring.drift import TextScores
+from factd.editor.scoring.intervals import Difference, resampled
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

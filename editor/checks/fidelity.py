@@ -4,7 +4,7 @@ An answer is in another language when it names the object as only other language
 """
 
 from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, share
-from factd.editor.score import Answer, is_right
+from factd.editor.scoring.score import Answer, is_right
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 
 from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, right, share
-from factd.editor.score import Answer
+from factd.editor.scoring.score import Answer
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

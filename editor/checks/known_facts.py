@@ -1,7 +1,7 @@
 """Known facts kept: of what the base model answers right, how much is still answered right, and in the same words?"""
 
 from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, right, share
-from factd.editor.score import Answer, normalised
+from factd.editor.scoring.score import Answer, normalised
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

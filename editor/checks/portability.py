@@ -6,7 +6,7 @@ could not answer before the edit either.
 """
 
 from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, right, share
-from factd.editor.score import is_right
+from factd.editor.scoring.score import is_right
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

@@ -6,7 +6,7 @@ The language reads "en~es".
 from itertools import combinations
 
 from factd.editor.checks import Check, Evidence, Measurement, Ranked, of_numbers
-from factd.editor.rank import consistencies
+from factd.editor.scoring.rankings import consistencies
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:

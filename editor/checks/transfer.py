@@ -1,7 +1,7 @@
 """Transfer T[s→t]: facts written in some languages, asked in one they were not written in. The language reads "en+es→fr".
 
 Of a candidate only what it did not write can be asked; the whole matrix, from one language alone each, is made by solving the
-facts once per language ([checks] transfer, editor/transfer_matrix.py).
+facts once per language ([checks] transfer, editor/exams/transfer_matrix.py).
 """
 
 from factd.editor.checks import Check, Evidence, Measurement, accurate, right, share

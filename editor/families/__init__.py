@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from factd.editor.past import Before, causal_mask, positions, rotations
+from factd.editor.families._kv_cache import Before, causal_mask, positions, rotations
 
 Embed = Callable[[Any, Tensor], Tensor]  # (model, ids (rows, length)) -> stream (rows, length, d)
 Block = Callable[
@@ -18,7 +18,7 @@ Block = Callable[
 class Carrier:
     """How a checkpoint keeps a constant that is added where the heads of a block write, so that `from_pretrained` reads it again.
 
-    Where a base lacks the bias, the checkpoint gets it, zeros for `siblings`, and `config`; see editor/checkpoint.py.
+    Where a base lacks the bias, the checkpoint gets it, zeros for `siblings`, and `config`; see editor/deltas/checkpoint.py.
     """
 
     module: str  # the module whose bias takes it, `{}` for the number of the block

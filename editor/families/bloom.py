@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from factd.editor.families import Carrier, Family, first
-from factd.editor.past import FAR, Before, causal_mask, key_positions
+from factd.editor.families._kv_cache import FAR, Before, causal_mask, key_positions
 
 
 def embed(model: Any, ids: Tensor) -> Tensor:

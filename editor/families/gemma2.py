@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from factd.editor.families import first, llama_like
-from factd.editor.past import Before, causal_mask, positions, rotations
+from factd.editor.families._kv_cache import Before, causal_mask, positions, rotations
 
 
 def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from factd.editor.families import Family, embedded, first
-from factd.editor.past import Before
+from factd.editor.families._kv_cache import Before
 
 
 def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from factd.editor.families import Carrier, Family, first
-from factd.editor.past import Before, causal_mask, positions
+from factd.editor.families._kv_cache import Before, causal_mask, positions
 
 
 def embed(model: Any, ids: Tensor) -> Tensor:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any, Protocol
 
-from factd.editor.delta import Delta
+from factd.editor.deltas.delta import Delta
 from factd.editor.edits import EditBatch
-from factd.editor.model import EditableModel
+from factd.editor.models.model import EditableModel
 from factd.editor.progress import Progress, silent
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from factd.editor.columns import summed
-from factd.editor.layers import Solved, Solver, System
+from factd.editor.closed_form import leverage, solve_square
 from factd.editor.methods import Method
-from factd.editor.solve import leverage, solve_square
-from factd.editor.writing import WriteSettings, in_sequence, method, require_above_zero
+from factd.editor.methods._write import WriteSettings, in_sequence, method, require_above_zero
+from factd.editor.solving.chunks import summed
+from factd.editor.solving.layers import Solved, Solver, System
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,15 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from factd.editor.delta import Delta
+from factd.editor.deltas.delta import Delta
 from factd.editor.edits import Edit, EditBatch
 from factd.editor.errors import BadSettings, SingularSystem
-from factd.editor.layers import Templates, put_back, stored
 from factd.editor.methods import Method
-from factd.editor.model import EditableModel
+from factd.editor.methods._write import about, language_templates, refuse_layers, require_above_zero
+from factd.editor.models.model import EditableModel
+from factd.editor.models.tokens import Row, padded, row
 from factd.editor.progress import Progress, silent
-from factd.editor.tokens import Row, padded, row
-from factd.editor.writing import about, language_templates, refuse_layers, require_above_zero
+from factd.editor.solving.layers import Templates, put_back, stored
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """MEMAT: MEMIT in the write languages, then constant corrections of the attention heads that tell new from old in others.
 
 arXiv:2502.02173. The edits of `write_languages` are written into the MLP matrices. For every one of `head_languages` the
-edits in that language choose the heads (editor/heads.py) and train the corrections on the model as MEMIT left it. The
-corrections are kept in the workspace, one artefact per base and language (editor/corrections.py), and used again by later
+edits in that language choose the heads (editor/heads/ranking.py) and train the corrections on the model as MEMIT left it. The
+corrections are kept in the workspace, one artefact per base and language (editor/heads/corrections.py), and used again by later
 batches.
 """
 
@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from factd.editor.corrections import (
+from factd.editor.deltas.delta import Delta, applied
+from factd.editor.edits import Edit, EditBatch
+from factd.editor.errors import BadSettings
+from factd.editor.heads.corrections import (
     HeadCorrections,
     corrections_folder,
     load_corrections,
@@ -18,15 +21,12 @@ from factd.editor.corrections import (
     state_of,
     with_heads,
 )
-from factd.editor.delta import Delta, applied
-from factd.editor.edits import Edit, EditBatch
-from factd.editor.errors import BadSettings
-from factd.editor.head_training import HeadSettings
-from factd.editor.heads import correct_heads
+from factd.editor.heads.ranking import correct_heads
+from factd.editor.heads.training import HeadSettings
 from factd.editor.methods import Method, memit
-from factd.editor.model import EditableModel
+from factd.editor.methods._write import WriteSettings, language_templates
+from factd.editor.models.model import EditableModel
 from factd.editor.progress import Progress, silent
-from factd.editor.writing import WriteSettings, language_templates
 
 
 @dataclass(frozen=True, kw_only=True)

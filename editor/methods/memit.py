@@ -20,14 +20,14 @@ from dataclasses import dataclass
 
 import torch
 
-from factd.editor.columns import summed
+from factd.editor.closed_form import cholesky, woodbury
 from factd.editor.edits import Edit
 from factd.editor.errors import SingularSystem
-from factd.editor.keys import Reading
-from factd.editor.layers import Solved, Solver, System
 from factd.editor.methods import Method
-from factd.editor.solve import cholesky, woodbury
-from factd.editor.writing import WriteSettings, in_sequence, method, require_above_zero
+from factd.editor.methods._write import WriteSettings, in_sequence, method, require_above_zero
+from factd.editor.solving.chunks import summed
+from factd.editor.solving.keys import Reading
+from factd.editor.solving.layers import Solved, Solver, System
 
 
 @dataclass(frozen=True, kw_only=True)

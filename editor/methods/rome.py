@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
+from factd.editor.closed_form import inverse_times, leverage
 from factd.editor.errors import BadSettings
-from factd.editor.layers import Solved, Solver, System
 from factd.editor.methods import Method
-from factd.editor.solve import inverse_times, leverage
-from factd.editor.writing import WriteSettings, method, require_above_zero
+from factd.editor.methods._write import WriteSettings, method, require_above_zero
+from factd.editor.solving.layers import Solved, Solver, System
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from conftest import GOLDEN
 from test_memit import EDITS, SETTINGS
 
 from factd.editor import EditBatch, load_model
-from factd.editor.head_training import HeadSettings, trained
+from factd.editor.heads.training import HeadSettings, trained
 from factd.editor.methods import memit
-from factd.editor.value_cache import values_for
-from factd.editor.value_rows import ValueSettings
+from factd.editor.values.cache import values_for
+from factd.editor.values.problem import ValueSettings
 
 pytestmark = [
     pytest.mark.gpu,

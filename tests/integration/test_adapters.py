@@ -10,7 +10,7 @@ from people import FEED, MODEL, Operator
 
 from factd.daemon.adapter_metrics import AdapterCollector
 from factd.daemon.bootstrap import open_factd
-from factd.editor.files import read_manifest, sha256_file
+from factd.editor.files.folders import read_manifest, sha256_file
 
 FILES = ["adapter_config.json", "adapter_model.safetensors"]
 

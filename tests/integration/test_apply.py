@@ -12,7 +12,7 @@ from kept import Kept
 from people import factd
 
 from factd.editor import load_model, plugins
-from factd.editor.score import greedy
+from factd.editor.scoring.score import greedy
 from factd.reference import paths, tiny
 
 GOOD = {

@@ -9,8 +9,8 @@ import torch
 from people import FEED, Operator
 from safetensors.torch import load_file, save_file
 
-from factd.editor.files import sha256_file
-from factd.editor.manifests import sealed
+from factd.editor.files.folders import sha256_file
+from factd.editor.files.manifests import sealed
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from people import FEED, Operator, update
 
 from factd.daemon import archive
 from factd.daemon.errors import BadBackup, Refused
-from factd.editor.files import sha256_file
+from factd.editor.files.folders import sha256_file
 from factd.store import migrate
 from factd.store.dump import DumpFailed, dump, program_path
 

@@ -15,7 +15,7 @@ from people import FEED, THINGS, Operator, update
 from typer.testing import CliRunner
 
 from factd.daemon.cli import app
-from factd.editor.files import sha256_file
+from factd.editor.files.folders import sha256_file
 
 
 @pytest.fixture

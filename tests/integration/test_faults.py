@@ -16,7 +16,7 @@ from postgres import Server, binaries
 from factd.daemon import lease
 from factd.daemon.bootstrap import Factd, open_factd
 from factd.daemon.loop import Daemon, Jumps
-from factd.editor.files import verify_folder
+from factd.editor.files.folders import verify_folder
 from factd.store import lease_queries, migrate, release_queries, run_queries
 from factd.store.errors import StoreError
 from factd.store.releases import Run

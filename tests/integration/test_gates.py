@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 from factd.daemon import candidates, render
 from factd.daemon.bootstrap import Factd, open_factd
-from factd.editor.files import write_folder
-from factd.editor.value_cache import folder_of, values_for
-from factd.editor.writing import templates_for
+from factd.editor.files.folders import write_folder
+from factd.editor.methods._write import templates_for
+from factd.editor.values.cache import folder_of, values_for
 from factd.store import fact_queries
 
 

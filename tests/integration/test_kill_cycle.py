@@ -14,7 +14,7 @@ from lives import KILLED, Kill, lived
 from people import FEED, Operator
 
 from factd.daemon.bootstrap import open_factd
-from factd.editor.files import sha256_file, verify_folder
+from factd.editor.files.folders import sha256_file, verify_folder
 from factd.store import fact_queries, handover_queries, release_queries, task_queries
 from factd.store.handovers import HANDOVER_MOVES
 from factd.store.operations import TASK_MOVES

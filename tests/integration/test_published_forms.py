@@ -17,10 +17,10 @@ import factd.daemon.publishers
 from factd.daemon.publishers import Outgoing
 from factd.daemon.registry import read
 from factd.editor import EditableModel, applied, load_model
-from factd.editor.delta import Delta, Dense, LowRank
+from factd.editor.deltas.delta import Delta, Dense, LowRank
+from factd.editor.deltas.reload import IDS, logits
 from factd.editor.errors import NotEditable
-from factd.editor.model import weight_files
-from factd.editor.reload import IDS, logits
+from factd.editor.models.model import weight_files
 from factd.reference import tiny
 
 FAMILIES = ("llama", "gpt2", "qwen2", "falcon")
@@ -186,7 +186,7 @@ def test_in_bfloat16_an_adapter_is_as_near_to_the_exact_update_as_a_checkpoint(
 def test_qwen2_with_head_corrections_is_a_llama(
     published: dict[tuple[str, ...], Published],
 ) -> None:
-    from factd.editor.checkpoint import read_config
+    from factd.editor.deltas.checkpoint import read_config
 
     for (family, *_), case in published.items():
         found = read_config(Path(case.jobs["heads"].folder))["model_type"]

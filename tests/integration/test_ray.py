@@ -17,14 +17,14 @@ from conftest import GOLDEN
 
 from factd.editor import Edit, EditableModel, EditBatch, load_model
 from factd.editor.errors import WorkerLost
-from factd.editor.exam import answers_with
+from factd.editor.exams.exam import answers_with
 from factd.editor.methods import memit
-from factd.editor.score import Probe
-from factd.editor.value_cache import values_for
-from factd.editor.work import done, in_order
+from factd.editor.models.workers import done, in_order
+from factd.editor.scoring.score import Probe
+from factd.editor.values.cache import values_for
 
 ray = pytest.importorskip("ray", reason="Ray is an optional extra")
-from factd.editor.ray_workers import ray_workers  # noqa: E402
+from factd.editor.models.ray_workers import ray_workers  # noqa: E402
 
 CASE = json.loads((GOLDEN / "llama" / "case.json").read_text())
 EDITS = [Edit(**request) for request in CASE["requests"]]

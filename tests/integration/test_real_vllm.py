@@ -29,12 +29,12 @@ from factd.daemon.handover import Order, Outcome, Target, hand_over
 from factd.daemon.proofs import TOKENS, Question, Said
 from factd.daemon.servers import Report, Server, Version, vllm
 from factd.editor import EditableModel, applied, load_model
-from factd.editor.adapter import fill_adapter, fill_zeros
 from factd.editor.api import edit
-from factd.editor.certain import continuations
-from factd.editor.checkpoint import write_checkpoint
-from factd.editor.delta import Delta
+from factd.editor.deltas.checkpoint import write_checkpoint
+from factd.editor.deltas.delta import Delta
+from factd.editor.deltas.lora import fill_adapter, fill_zeros
 from factd.editor.edits import Edit
+from factd.editor.scoring.margins import continuations
 from factd.reference import paths
 
 COMMAND = os.environ.get("FACTD_TEST_VLLM", "")

@@ -14,7 +14,7 @@ from factd.daemon import bases, publishing, rebase, retention
 from factd.daemon.bootstrap import Factd, based, open_factd
 from factd.daemon.errors import Refused
 from factd.daemon.lease import writing
-from factd.editor.files import sha256_file
+from factd.editor.files.folders import sha256_file
 from factd.store import base_queries, fact_queries, release_queries
 from factd.store.bases import Base, BaseStatus
 from factd.store.facts import Fact

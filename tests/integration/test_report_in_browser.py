@@ -10,7 +10,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 from test_candidate_page import page
 
-from factd.editor.candidate_page import candidate_page
+from factd.editor.reports.candidate_page import candidate_page
 
 
 @pytest.fixture(scope="module")

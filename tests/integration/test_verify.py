@@ -15,8 +15,8 @@ from people import FEED, MODEL, Operator, factd
 from factd.daemon import signing, verifying
 from factd.daemon.bootstrap import Factd, open_factd
 from factd.daemon.errors import PublishFailed
-from factd.editor.files import sha256_file
-from factd.editor.manifests import canonical, read_manifest
+from factd.editor.files.folders import sha256_file
+from factd.editor.files.manifests import canonical, read_manifest
 
 
 @pytest.fixture(scope="module")

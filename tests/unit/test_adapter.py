@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from factd.editor.adapter import CONFIG, DTYPES, WEIGHTS, fill_adapter, fill_zeros
-from factd.editor.delta import Delta, Dense, LowRank, Part
+from factd.editor.deltas.delta import Delta, Dense, LowRank, Part
+from factd.editor.deltas.lora import CONFIG, DTYPES, WEIGHTS, fill_adapter, fill_zeros
+from factd.editor.deltas.truncation import lost, spectrum, truncated
 from factd.editor.errors import BadSettings, DamagedArtefact, NotEditable, RankTooHigh, WrongModel
 from factd.editor.families import name_in
-from factd.editor.model import family_of, fingerprint
-from factd.editor.spectrum import lost, spectrum, truncated
+from factd.editor.models.model import family_of, fingerprint
 from factd.reference import tiny
 
 ROUNDING = {"float32": 2.0**-22, "bfloat16": 2.0**-7, "float16": 2.0**-10}  # of two factors

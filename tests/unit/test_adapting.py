@@ -9,8 +9,8 @@ import torch
 
 from factd.daemon.adapting import measured
 from factd.daemon.errors import PublishFailed
-from factd.editor.delta import Delta, LowRank, save_delta
-from factd.editor.spectrum import truncated
+from factd.editor.deltas.delta import Delta, LowRank, save_delta
+from factd.editor.deltas.truncation import truncated
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 from conftest import GOLDEN
 
-from factd.editor.belief import first_sentence, opinion, opinions, sampled
-from factd.editor.model import EditableModel, load_model
+from factd.editor.models.model import EditableModel, load_model
+from factd.editor.scoring.beliefs import first_sentence, opinion, opinions, sampled
 
 PROMPTS = ("Zoeshost was first made in", "Kagle Clahal has citizenship of")
 

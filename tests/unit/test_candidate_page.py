@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from factd.editor.candidate_page import Page, candidate_page, interval, number
 from factd.editor.checks import Evidence, Ranked, Read
-from factd.editor.drift import TextScores
-from factd.editor.plots import as_svg, axes_of
-from factd.editor.report import report_on
-from factd.editor.score import Answer, Probe
+from factd.editor.exams.report import report_on
+from factd.editor.reports.candidate_page import Page, candidate_page, interval, number
+from factd.editor.reports.plots import as_svg, axes_of
+from factd.editor.scoring.drift import TextScores
+from factd.editor.scoring.score import Answer, Probe
 
 LANGUAGES = {
     "en": "The currency of {} is the",

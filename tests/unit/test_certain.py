@@ -4,8 +4,8 @@ import pytest
 import torch
 from conftest import GOLDEN
 
-from factd.editor.certain import continuations
-from factd.editor.model import EditableModel, load_model
+from factd.editor.models.model import EditableModel, load_model
+from factd.editor.scoring.margins import continuations
 
 PROMPTS = ("The mother tongue of Danielle Darrieux is", "Paris is in", "A", "The mother tongue of")
 

@@ -12,7 +12,7 @@ import pytest
 from factd.daemon import log
 from factd.daemon.publishers import Outgoing
 from factd.daemon.publishers.checkpoint import Settings, write
-from factd.editor.files import sha256_file
+from factd.editor.files.folders import sha256_file
 from factd.reference import tiny
 
 SHM = Path("/dev/shm")

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from factd.editor.checks import Evidence, Measurement, Ranked, Read
-from factd.editor.drift import TextScores
-from factd.editor.intervals import (
+from factd.editor.plugins import load, names
+from factd.editor.scoring.drift import TextScores
+from factd.editor.scoring.intervals import (
     harmonic_mean,
     mcnemar,
     of_mean,
@@ -16,8 +17,7 @@ from factd.editor.intervals import (
     resampled,
     wilson,
 )
-from factd.editor.plugins import load, names
-from factd.editor.score import Answer, Probe, is_right
+from factd.editor.scoring.score import Answer, Probe, is_right
 
 
 def probe(kind: str = "edit", **more: object) -> Probe:

@@ -11,13 +11,13 @@ import torch
 from conftest import GOLDEN
 
 from factd.editor import Edit, EditableModel, EditBatch, load_model
-from factd.editor.columns import PIECE, RESUMED, Columns, Pieces, room_for, summed
+from factd.editor.closed_form import cholesky, leverage, solve_update, woodbury
 from factd.editor.errors import BadSettings, DamagedArtefact
-from factd.editor.layers import Solution, System, solve_layers
 from factd.editor.methods import memit
-from factd.editor.moments import Moments
-from factd.editor.solve import cholesky, leverage, solve_update, woodbury
-from factd.editor.writing import second_moments
+from factd.editor.methods._write import second_moments
+from factd.editor.moments.moments import Moments
+from factd.editor.solving.chunks import PIECE, RESUMED, Columns, Pieces, room_for, summed
+from factd.editor.solving.layers import Solution, System, solve_layers
 
 CASE = json.loads((GOLDEN / "llama" / "case.json").read_text())
 EDITS = EditBatch.of(Edit(**request) for request in CASE["requests"]).edits
@@ -112,8 +112,8 @@ class Stopped(RuntimeError):
 @pytest.fixture
 def on_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every solve keeps its pieces in files."""
-    monkeypatch.setattr("factd.editor.columns.RESUMED", 1)
-    monkeypatch.setattr("factd.editor.columns.PIECE", 4)
+    monkeypatch.setattr("factd.editor.solving.chunks.RESUMED", 1)
+    monkeypatch.setattr("factd.editor.solving.chunks.PIECE", 4)
     yield
 
 
@@ -186,7 +186,7 @@ def test_facts_that_are_added_to_a_solve_come_close_to_solving_all_of_them(
 
 
 def nothing(model: EditableModel) -> dict[int, Any]:
-    from factd.editor.columns import Sums
+    from factd.editor.solving.chunks import Sums
 
     d_out, d_in = model.weight(0).shape
     zero = Sums(torch.zeros(d_in, d_in).double(), torch.zeros(d_in, d_out).double())

@@ -7,9 +7,9 @@ import torch
 from conftest import GOLDEN
 
 from factd.editor import EditableModel, load_model
-from factd.editor.delta import Delta, Dense
-from factd.editor.drift import drift
-from factd.editor.rank import language_pairs, rank_consistency, rankings
+from factd.editor.deltas.delta import Delta, Dense
+from factd.editor.scoring.drift import drift
+from factd.editor.scoring.rankings import language_pairs, rank_consistency, rankings
 
 TEXTS = {"en": ["The report was long.", "You may have heard of it. " * 20], "es": ["El informe."]}
 

@@ -8,11 +8,11 @@ import torch
 from conftest import GOLDEN
 
 from factd.editor import EditableModel, load_model
-from factd.editor.delta import Delta, Dense
+from factd.editor.deltas.delta import Delta, Dense
 from factd.editor.errors import DamagedArtefact
-from factd.editor.exam import Exam, Memory, evidence_of, sit
-from factd.editor.report import CheckReport, report_on, run_checks
-from factd.editor.score import Probe
+from factd.editor.exams.exam import Exam, Memory, evidence_of, sit
+from factd.editor.exams.report import CheckReport, report_on, run_checks
+from factd.editor.scoring.score import Probe
 
 PROMPT = "Zoeshost was first made in"
 EXAM = Exam(

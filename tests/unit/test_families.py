@@ -9,16 +9,16 @@ from conftest import GOLDEN
 from kept import Kept
 
 from factd.editor import EditableModel, EditBatch, applied, load_model, plugins, write_checkpoint
-from factd.editor.checkpoint import read_config
-from factd.editor.constants import biases, constants
-from factd.editor.corrections import HeadCorrections, with_heads
-from factd.editor.delta import Delta, Dense
+from factd.editor.deltas.checkpoint import read_config
+from factd.editor.deltas.delta import Delta, Dense
+from factd.editor.deltas.reload import compared, in_fresh_process, logits, verify_reload
 from factd.editor.errors import DamagedArtefact, NotEditable
+from factd.editor.families._kv_cache import Past, Recording
+from factd.editor.heads.biases import biases, constants
+from factd.editor.heads.corrections import HeadCorrections, with_heads
 from factd.editor.methods import memit
-from factd.editor.model import family_of
-from factd.editor.past import Past, Recording
-from factd.editor.reload import compared, in_fresh_process, logits, verify_reload
-from factd.editor.score import forced, greedy
+from factd.editor.models.model import family_of
+from factd.editor.scoring.score import forced, greedy
 from factd.reference import tiny
 
 FAMILIES = plugins.names("factd.editor.families")

@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 
 from factd.bench import public
 from factd.editor.edits import Edit
-from factd.editor.keys import read_keys
-from factd.editor.layers import put_back, readings, solve_layers
 from factd.editor.methods import memit
-from factd.editor.model import EditableModel, load_model
-from factd.editor.moments import Moments
-from factd.editor.values import group_values
+from factd.editor.models.model import EditableModel, load_model
+from factd.editor.moments.moments import Moments
+from factd.editor.solving.keys import read_keys
+from factd.editor.solving.layers import put_back, readings, solve_layers
+from factd.editor.values.values import group_values
 
 FAMILIES = ("llama", "gpt2")
 CASES: dict[str, dict[str, Any]] = {

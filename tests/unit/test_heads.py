@@ -9,8 +9,10 @@ from conftest import currencies
 from kept import Kept
 
 from factd.editor import EditableModel, EditBatch, applied, load_model
-from factd.editor.constants import constants
-from factd.editor.corrections import (
+from factd.editor.deltas.delta import Delta
+from factd.editor.errors import BadEdit, BadSettings, DamagedArtefact, WrongModel
+from factd.editor.heads.biases import constants
+from factd.editor.heads.corrections import (
     HeadCorrections,
     corrections_folder,
     list_corrections,
@@ -21,14 +23,12 @@ from factd.editor.corrections import (
     with_heads,
     without_heads,
 )
-from factd.editor.delta import Delta
-from factd.editor.errors import BadEdit, BadSettings, DamagedArtefact, WrongModel
-from factd.editor.head_training import HeadSettings, first_order_gains, trained
-from factd.editor.heads import Features, center_of_mass, fit_probes, ranked, right_now
+from factd.editor.heads.ranking import Features, center_of_mass, fit_probes, ranked, right_now
+from factd.editor.heads.training import HeadSettings, first_order_gains, trained
 from factd.editor.methods import memat
-from factd.editor.score import forced
+from factd.editor.scoring.score import forced
 from factd.editor.settings import settings_from
-from factd.editor.value_rows import ValueSettings
+from factd.editor.values.problem import ValueSettings
 from factd.reference import paths
 
 TABLE = {

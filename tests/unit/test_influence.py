@@ -7,10 +7,10 @@ from conftest import GOLDEN
 
 from factd.editor import Edit, EditableModel, EditBatch, load_model
 from factd.editor.errors import DamagedArtefact
-from factd.editor.files import write_folder
-from factd.editor.influence import influences, reaches
+from factd.editor.exams.influence import influences, reaches
+from factd.editor.files.folders import write_folder
 from factd.editor.methods.memit import Settings
-from factd.editor.value_cache import folder_of, values_for
+from factd.editor.values.cache import folder_of, values_for
 
 SETTINGS = Settings(
     layers=(0, 1, 2),

@@ -11,10 +11,10 @@ from conftest import GOLDEN
 
 from factd.editor import Edit, EditableModel, load_model
 from factd.editor.errors import SingularSystem
-from factd.editor.lanes import Economy
-from factd.editor.model import least_rows
-from factd.editor.value_rows import ValueSettings
-from factd.editor.values import values_of_groups
+from factd.editor.models.model import least_rows
+from factd.editor.values.optimizer import Economy
+from factd.editor.values.problem import ValueSettings
+from factd.editor.values.values import values_of_groups
 
 CASE = json.loads((GOLDEN / "llama" / "case.json").read_text())
 EDITS = [Edit(**request) for request in CASE["requests"]]

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factd.editor.errors import DamagedArtefact
-from factd.editor.files import (
+from factd.editor.files.folders import (
     verify_folder,
     verify_sealed_folder,
     verify_sizes,
     write_folder,
     write_sealed_folder,
 )
-from factd.editor.manifests import SEAL, canonical, is_of_before, read_manifest, sealed
+from factd.editor.files.manifests import SEAL, canonical, is_of_before, read_manifest, sealed
 
 ABOUT = {"release": 3, "who": "Zoë", "facts": ["a", "b"], "share": 0.1}
 

@@ -23,12 +23,12 @@ from factd.editor import (
     verify_checkpoint,
     write_checkpoint,
 )
-from factd.editor.delta import Delta, LowRank, fold, smallest
+from factd.editor.deltas.delta import Delta, LowRank, fold, smallest
 from factd.editor.errors import BadSettings, DamagedArtefact, ModelNotFound, NotEditable, WrongModel
 from factd.editor.methods import memit
-from factd.editor.score import forced
-from factd.editor.value_cache import values_for
-from factd.editor.writing import templates_for
+from factd.editor.methods._write import templates_for
+from factd.editor.scoring.score import forced
+from factd.editor.values.cache import values_for
 
 CASE = json.loads((GOLDEN / "llama" / "case.json").read_text())
 EDITS = [Edit(**request) for request in CASE["requests"]]
@@ -118,7 +118,7 @@ def test_the_same_set_gives_the_same_bytes_whatever_was_written_before(
 
 
 def test_wordings_that_share_a_value_move_by_the_same_amount(model: EditableModel) -> None:
-    from factd.editor.values import group_values
+    from factd.editor.values.values import group_values
 
     one = EDITS[0]
     pair = [one, replace(one, prompt="It is said that {} speaks")]
@@ -134,7 +134,7 @@ def test_wordings_that_share_a_value_move_by_the_same_amount(model: EditableMode
 
 
 def test_keeping_rows_hold_their_answers_closer(model: EditableModel) -> None:
-    from factd.editor.values import group_values
+    from factd.editor.values.values import group_values
 
     kept = replace(EDITS[0], keep=("The occupation of {} is",))
     chosen = SETTINGS.values(SETTINGS.templates)

@@ -11,13 +11,13 @@ from conftest import GOLDEN
 
 from factd.editor import Edit, EditableModel, EditBatch, applied, edit, load_model, plugins
 from factd.editor.api import settings_table
-from factd.editor.columns import Columns
-from factd.editor.delta import Delta
+from factd.editor.deltas.delta import Delta
 from factd.editor.errors import BadSettings, SingularSystem
-from factd.editor.layers import System
 from factd.editor.methods import alphaedit, emmet, fine_tuning, memit, rome
-from factd.editor.score import forced
+from factd.editor.scoring.score import forced
 from factd.editor.settings import settings_from
+from factd.editor.solving.chunks import Columns
+from factd.editor.solving.layers import System
 
 METHODS = plugins.names("factd.editor.methods")
 EDITS = [Edit(**r) for r in json.loads((GOLDEN / "llama" / "case.json").read_text())["requests"]]

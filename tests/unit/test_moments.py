@@ -12,12 +12,12 @@ from conftest import GOLDEN
 from torch import Tensor
 
 from factd.editor import Edit, EditableModel, EditBatch, load_model
-from factd.editor.convergence import convergence
-from factd.editor.corpus import Corpus, File, SelfGenerated, Source, source_of
 from factd.editor.errors import BadSettings, DamagedArtefact, WrongModel
-from factd.editor.files import read_manifest
+from factd.editor.files.folders import read_manifest
 from factd.editor.methods import memit
-from factd.editor.moments import build_moments, load_moments, moments_folder, moments_for
+from factd.editor.moments.corpus import Corpus, File, SelfGenerated, Source, source_of
+from factd.editor.moments.moments import build_moments, load_moments, moments_folder, moments_for
+from factd.editor.tuning.convergence import convergence
 
 TEXT = "The report was long. You may have heard of it. Opera is an art."
 

@@ -15,8 +15,8 @@ from factd.daemon.probing import (
     questions,
 )
 from factd.daemon.render import Plan, Sizes
-from factd.editor.exam import Exam
-from factd.editor.score import Probe
+from factd.editor.exams.exam import Exam
+from factd.editor.scoring.score import Probe
 from factd.store.catalogue import Catalogue
 from factd.store.facts import Entity, Fact, FactStatus, FactUpdate
 

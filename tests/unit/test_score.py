@@ -4,10 +4,10 @@ import pytest
 import torch
 from conftest import GOLDEN
 
-from factd.editor.exam import Exam
-from factd.editor.model import EditableModel, load_model
-from factd.editor.report import CheckReport, run_checks
-from factd.editor.score import Probe, answers, forced, greedy, is_right
+from factd.editor.exams.exam import Exam
+from factd.editor.exams.report import CheckReport, run_checks
+from factd.editor.models.model import EditableModel, load_model
+from factd.editor.scoring.score import Probe, answers, forced, greedy, is_right
 
 
 @pytest.fixture(scope="module")

@@ -14,20 +14,20 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from factd.editor.checkpoint import fill_checkpoint, write_checkpoint
-from factd.editor.copying import Bring, Links, copied
-from factd.editor.delta import Delta, Dense, LowRank, Part, fold
+from factd.editor.deltas.checkpoint import fill_checkpoint, write_checkpoint
+from factd.editor.deltas.delta import Delta, Dense, LowRank, Part, fold
+from factd.editor.deltas.shards import places, write_shard
 from factd.editor.errors import DamagedArtefact, WrongModel
-from factd.editor.files import (
+from factd.editor.files.checksum_cache import Sums
+from factd.editor.files.copying import Bring, Links, copied
+from factd.editor.files.folders import (
     Sha256,
     sha256_file,
     verify_folder,
     verify_sealed_folder,
     write_sealed_folder,
 )
-from factd.editor.model import fingerprint
-from factd.editor.shards import places, write_shard
-from factd.editor.sums import Sums
+from factd.editor.models.model import fingerprint
 from factd.reference import tiny
 
 LAYER = "model.layers.17.mlp.down_proj.weight"

@@ -18,7 +18,7 @@ from factd.daemon.errors import BadConfig, Refused
 from factd.daemon.restore import signing_where_it_can
 from factd.daemon.tables import PublishTable
 from factd.editor.errors import DamagedArtefact
-from factd.editor.files import write_sealed_folder
+from factd.editor.files.folders import write_sealed_folder
 
 PEM = serialization.Encoding.PEM
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from factd.editor.closed_form import leverage, solve_update
 from factd.editor.errors import SingularSystem
-from factd.editor.solve import leverage, solve_update
 
 
 def problem(n: int = 4, weight: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from factd.editor.errors import DamagedArtefact
-from factd.editor.files import sha256_file
-from factd.editor.sums import SETTLED_NS, Sums
+from factd.editor.files.checksum_cache import SETTLED_NS, Sums
+from factd.editor.files.folders import sha256_file
 
 LATER = 1 << 62  # nanoseconds since 1970
 

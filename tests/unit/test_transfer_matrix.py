@@ -5,10 +5,10 @@ from pathlib import Path
 from kept import Kept
 
 from factd.editor import Edit, EditBatch, load_model
-from factd.editor.exam import answers_with
+from factd.editor.exams.exam import answers_with
+from factd.editor.exams.transfer_matrix import transfer_matrix
 from factd.editor.methods.memit import Settings
-from factd.editor.score import Probe
-from factd.editor.transfer_matrix import transfer_matrix
+from factd.editor.scoring.score import Probe
 from factd.reference import paths
 
 SETTINGS = Settings(

@@ -10,11 +10,11 @@ from kept import Kept
 from factd.editor import Edit, EditableModel, load_model
 from factd.editor.errors import BadEdit
 from factd.editor.methods import memit
-from factd.editor.presets import preset_for, presets
 from factd.editor.settings import settings_from
-from factd.editor.tracing import trace
-from factd.editor.trials import Point
-from factd.editor.tuning import candidate_layers, crossing, known_facts, tune
+from factd.editor.tuning.causal_tracing import trace
+from factd.editor.tuning.presets import preset_for, presets
+from factd.editor.tuning.search import candidate_layers, crossing, known_facts, tune
+from factd.editor.tuning.trials import Point
 from factd.reference import paths
 
 

@@ -1,0 +1,167 @@
+"""Head corrections as an artefact of their own: one per base model and language, trained rarely, used on later candidates.
+
+They can be switched off and on again and withdrawn; the file stays what it was. Deltas of facts never contain them: `with_heads`
+adds them to a delta when a candidate is made.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from factd.editor.deltas.delta import Delta, Dense, Part
+from factd.editor.errors import BadSettings, WrongModel
+from factd.editor.files.folders import verify_folder, write_folder
+from factd.editor.heads.biases import biases
+from factd.editor.models.model import EditableModel
+
+FILE = "heads.safetensors"
+STATES = ("on", "off", "withdrawn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadCorrections:
+    """Constant corrections of attention heads for one language."""
+
+    language: str  # BCP 47
+    base_fingerprint: str
+    trained_on: str  # id of the delta that was in place when they were trained
+    heads: tuple[tuple[int, int], ...]  # (layer, head), best first
+    vectors: Tensor  # (heads, d_head) float32
+    relevance: Tensor  # (layers, heads) float32, validation accuracy of each head's probe
+    gains: Tensor  # (layers, heads) float32, first-order gain of each head; zeros unless heads were chosen by it
+    facts: int  # sentences pairs of the probe data
+    settings: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of everything."""
+        digest = hashlib.sha256(json.dumps(self.about(), sort_keys=True).encode())
+        for tensor in (self.vectors, self.relevance, self.gains):
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def about(self) -> dict[str, Any]:
+        """What they are, without the numbers."""
+        return {
+            "language": self.language,
+            "base_fingerprint": self.base_fingerprint,
+            "trained_on": self.trained_on,
+            "heads": [list(pair) for pair in self.heads],
+            "facts": self.facts,
+            "settings": dict(self.settings),
+        }
+
+
+def with_heads(model: EditableModel, delta: Delta, corrections: Sequence[HeadCorrections]) -> Delta:
+    """A delta that also adds the corrections, folded into biases; several languages are summed.
+
+    The delta's own bytes are kept as they are: leaving the corrections out gives the old delta again.
+
+    Raises: WrongModel: they were trained for another base.
+    """
+    parts: dict[str, Part] = dict(delta.parts)
+    for found in corrections:
+        if found.base_fingerprint != model.fingerprint:
+            raise WrongModel(
+                f"the head corrections {found.id[:12]} ({found.language}) are for the base "
+                f"{found.base_fingerprint[:12]}, this model is {model.fingerprint[:12]}; train them again"
+            )
+        released = found.settings.get("form") == "as-released"
+        added = biases(model, found.heads, found.vectors, overwrite=released)
+        for layer, bias in added.items():
+            name = model.head_bias(layer)
+            before = parts[name].matrix() if name in parts else torch.zeros_like(bias).cpu()
+            parts[name] = Dense((before + bias.cpu()).contiguous())
+    if not corrections:
+        return delta
+    held = {**delta.settings, "head_corrections": [found.id for found in corrections]}
+    return replace(delta, parts=parts, settings=held)
+
+
+def without_heads(delta: Delta) -> Delta:
+    """The delta of the facts alone: what `with_heads` was given. (Methods write weights; only corrections write biases.)"""
+    parts = {name: part for name, part in delta.parts.items() if not name.endswith(".bias")}
+    held = {k: v for k, v in delta.settings.items() if k != "head_corrections"}
+    return replace(delta, parts=parts, settings=held)
+
+
+def corrections_folder(workspace: Path, fingerprint: str, language: str) -> Path:
+    """Where the corrections of a base and a language lie."""
+    return workspace / "heads" / fingerprint[:16] / language
+
+
+def save_corrections(found: HeadCorrections, workspace: Path) -> Path:
+    """Write corrections with a manifest, switched on; those that were there for the language are replaced."""
+    tensors = {
+        name: getattr(found, name).contiguous() for name in ("vectors", "relevance", "gains")
+    }
+    folder = corrections_folder(workspace, found.base_fingerprint, found.language)
+    write_folder(
+        folder, lambda part: save_file(tensors, part / FILE), found.about() | {"id": found.id}
+    )
+    _state_file(folder).write_text("on\n", encoding="utf-8")
+    return folder
+
+
+def load_corrections(folder: Path) -> HeadCorrections:
+    """Corrections from their folder. Raises: DamagedArtefact: a file differs from its manifest."""
+    manifest, tensors = verify_folder(folder), load_file(folder / FILE)
+    return HeadCorrections(
+        language=manifest["language"],
+        base_fingerprint=manifest["base_fingerprint"],
+        trained_on=manifest["trained_on"],
+        heads=tuple((int(layer), int(head)) for layer, head in manifest["heads"]),
+        vectors=tensors["vectors"],
+        relevance=tensors["relevance"],
+        gains=tensors["gains"],
+        facts=manifest["facts"],
+        settings=manifest["settings"],
+    )
+
+
+def _state_file(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".state")
+
+
+def state_of(folder: Path) -> str:
+    """ "on", "off" or "withdrawn"; "none" where there are no corrections."""
+    if not folder.exists():
+        return "none"
+    return _state_file(folder).read_text(encoding="utf-8").strip()
+
+
+def switch(workspace: Path, fingerprint: str, language: str, state: str) -> Path:
+    """Switch the corrections of a language on or off, or withdraw them (they are then trained anew, never switched on again).
+
+    Raises: BadSettings: there are none, or they were withdrawn.
+    """
+    folder = corrections_folder(workspace, fingerprint, language)
+    now = state_of(folder)
+    if state not in STATES or now in ("none", "withdrawn"):
+        raise BadSettings(
+            f"the head corrections of {language!r} cannot be switched {state}: state is {now}; "
+            f"train them with `factd heads train {language}`"
+        )
+    part = _state_file(folder).with_suffix(".tmp")
+    part.write_text(state + "\n", encoding="utf-8")
+    part.replace(_state_file(folder))
+    return folder
+
+
+def list_corrections(workspace: Path, fingerprint: str) -> tuple[tuple[HeadCorrections, str], ...]:
+    """All corrections for a base with their state, by language."""
+    folder = workspace / "heads" / fingerprint[:16]
+    found = sorted(path for path in folder.glob("*") if path.is_dir()) if folder.exists() else []
+    return tuple((load_corrections(path), state_of(path)) for path in found)
+
+
+def switched_on(workspace: Path, fingerprint: str) -> tuple[HeadCorrections, ...]:
+    """The corrections that a candidate gets, by language."""
+    return tuple(c for c, state in list_corrections(workspace, fingerprint) if state == "on")

@@ -1,0 +1,168 @@
+"""Figures of a report as SVG text; nothing is shown or written, no global state of the plotting library is touched.
+
+Ink that has no colour of its own takes that of the text around the figure, and grounds are transparent: one figure serves light
+and dark pages.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from html import escape
+from io import StringIO
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from factd.editor.checks import Measurement
+from factd.editor.tuning.causal_tracing import Trace
+from factd.editor.tuning.trials import Point
+
+SIZE = (5.2, 3.2)  # inches; still legible when a phone shows three quarters of it
+AFTER, BASE, LIVE = "#3b7dd8", "#d1495b", "#b07a00"  # 3:1 or more on white and on near black
+COLOURS = (AFTER, "#c96a00", "#22895c", "#9a5fc8", BASE, "#6f7b87")
+PLAIN = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+DPI = 160  # of what is drawn as pixels
+
+
+def as_svg(figure: Figure, name: str = "") -> str:
+    """A figure as SVG, the same text for the same figure and name; texts stay texts, ids are its own.
+
+    Several may stand in one page when their names differ. name: what a reader who sees no pictures is told.
+    """
+    figure.tight_layout()
+    out = StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "factd", "svg.fonttype": "none"}):
+        figure.savefig(out, format="svg", metadata=PLAIN, transparent=True, dpi=DPI)
+    drawn = re.sub(r"#000000|(?<=px )'[^;\"]+sans-serif", _of_the_page, out.getvalue())
+    return _labelled(_with_own_ids(drawn, name), name)
+
+
+def _of_the_page(found: re.Match[str]) -> str:
+    return "currentColor" if found[0].startswith("#") else "sans-serif"
+
+
+def _with_own_ids(svg: str, name: str) -> str:
+    """Ids that nothing refers to are left out, the others begin with a mark of this figure."""
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
+    mark = "f" + sha256((name + svg).encode()).hexdigest()[:8]
+
+    def renamed(found: re.Match[str]) -> str:
+        return f' id="{mark}-{found[1]}"' if found[1] in used else ""
+
+    named = re.sub(r' id="([^"]+)"', renamed, svg)
+    return re.sub(r'((?:href="|url\()#)', rf"\g<1>{mark}-", named)
+
+
+def _labelled(svg: str, name: str) -> str:
+    label = f'<svg role="img" aria-label="{escape(name)}" '
+    return svg.replace("<svg ", label, 1) if name else svg
+
+
+def axes_of(figure: Figure, x: str, y: str, place: tuple[int, int, int] = (1, 1, 1)) -> Any:
+    """The axes of an empty figure, or of a place (rows, columns, number) in its grid, with names and without a frame."""
+    found = figure.add_subplot(*place)
+    found.set_xlabel(x)
+    found.set_ylabel(y)
+    found.spines[["top", "right"]].set_visible(False)
+    found.tick_params(labelsize=9, length=3)
+    return found
+
+
+def answers_figure(measurements: Sequence[Measurement]) -> Figure:
+    """Right answers of the base model, the live release and after, with 95 % intervals, by check and language."""
+    rows = [m for m in measurements if m.metric in ("generation", "kept")]
+    return rows_figure(rows, "share of right answers, greedy", (-0.02, 1.02))
+
+
+def rows_figure(
+    rows: Sequence[Measurement], label: str, ends: tuple[float, float] | None = None
+) -> Figure:
+    """A line for every measurement: its value with its interval beside the base's and the live release's."""
+    figure = Figure(figsize=(SIZE[0], 0.21 * len(rows) + 1.1))
+    axes = axes_of(figure, label, "")
+    places = range(len(rows))
+    axes.hlines(places, [m.low for m in rows], [m.high for m in rows], AFTER, lw=4, alpha=0.35)
+    for values, mark, colour, name in _three(rows):
+        if any(value is not None for value in values):
+            numbers = [float("nan") if value is None else value for value in values]
+            axes.plot(numbers, places, mark, color=colour, label=name, mew=2, ms=mark_size(mark))
+    axes.set_yticks(places, [f"{m.check.replace('_', ' ')}  {m.language}" for m in rows])
+    axes.set_xlim(ends)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(axis="x", alpha=0.25, linewidth=0.6)
+    figure.legend(loc="upper right", ncols=3, frameon=False, fontsize=9, handletextpad=0.2)
+    return figure
+
+
+def _three(rows: Sequence[Measurement]) -> tuple[tuple[list[float | None], str, str, str], ...]:
+    return (
+        ([m.before for m in rows], "|", BASE, "base model"),
+        ([m.live for m in rows], "x", LIVE, "live release"),
+        ([m.value for m in rows], "o", AFTER, "after, 95 %"),
+    )
+
+
+def mark_size(mark: str) -> float:
+    """Points: a stroke is longer than a dot is wide."""
+    return {"|": 9.0, "x": 5.0}.get(mark, 4.0)
+
+
+def norms_figure(diagnostics: Mapping[str, float]) -> Figure:
+    """How far each layer's weight moved, and the highest leverage of an edit there, one above the other."""
+    found = {
+        label: sorted((int(k.split(".")[1]), v) for k, v in diagnostics.items() if k.endswith(name))
+        for name, label in (
+            ("update_norm_ratio", "‖ΔW‖ / ‖W‖"),
+            ("leverage_max", "highest leverage"),
+        )
+    }
+    shown = {label: values for label, values in found.items() if values}
+    figure = Figure(figsize=(SIZE[0], 0.6 + 1.5 * max(1, len(shown))))
+    for place, (label, values) in enumerate(shown.items(), 1):
+        axes = axes_of(figure, "layer", label, (len(shown), 1, place))
+        axes.plot([n for n, _ in values], [v for _, v in values], "o-", color=COLOURS[place - 1])
+        axes.set_xticks([n for n, _ in values])
+        axes.set_ylim(bottom=0)
+    return figure
+
+
+def relevance_figure(relevance: Tensor, heads: Sequence[tuple[int, int]]) -> Figure:
+    """Validation accuracy of the probe of every head, (layers, heads); the corrected ones are framed."""
+    layers, count = relevance.shape
+    figure = Figure(figsize=(max(3.5, 0.25 * count + 2), max(2.5, 0.2 * layers + 1.5)))
+    axes = axes_of(figure, "head", "layer")
+    image = axes.imshow(relevance.numpy(), vmin=0.5, vmax=1.0, cmap="viridis", aspect="auto")
+    figure.colorbar(image, label="probe accuracy, validation")
+    for layer, head in heads:
+        axes.plot([head], [layer], "s", markerfacecolor="none", markeredgecolor="red", markersize=9)
+    return figure
+
+
+def trace_figure(found: Trace) -> Figure:
+    """Indirect effects by block."""
+    figure = Figure(figsize=SIZE)
+    axes = axes_of(figure, "block", "probability that returns")
+    for values, label in (
+        (found.mlp, "MLP outputs around the block, subject's last token"),
+        (found.stream, "stream after the block, subject's last token"),
+        (found.last, "stream after the block, last token"),
+    ):
+        axes.plot(values, "o-", label=label)
+    axes.set_title(f"answer {found.clean:.2f}, with noise on the subject {found.corrupted:.2f}")
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def tuning_figure(points: Sequence[Point], level: float) -> Figure:
+    """Gain of the edits against neighbourhood success, a curve per choice of layers."""
+    figure = Figure(figsize=SIZE)
+    axes = axes_of(figure, "neighbourhood success", "magnitude of edits and other wordings")
+    for layers in dict.fromkeys(point.layers for point in points):
+        curve = sorted((p.neighbourhood, p.gain) for p in points if p.layers == layers)
+        label = f"layers {layers[0]}–{layers[-1]}"
+        axes.plot([x for x, _ in curve], [y for _, y in curve], "o-", label=label)
+    axes.axvline(level, color="grey", linewidth=0.5)
+    axes.legend(fontsize=8, frameon=False)
+    return figure

@@ -1,0 +1,279 @@
+"""What a model says: teacher-forced scores and greedy answers of probes, batched by length.
+
+Scoring of a target o of T tokens after a prompt x: nll = -(1/T) Σ log p(o_t | x, o_<t); accurate: every token is the
+argmax (EDITING §5). Answers are greedy; an answer is right when it starts with an accepted label and ends there.
+"""
+
+import copy
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from factd.editor.models.generation import Read, greedy_after, read
+from factd.editor.models.model import EditableModel, halve
+from factd.editor.models.tokens import padded
+
+NEW_TOKENS = 32
+BATCH_TOKENS = 6_000
+ENDS = (".", "!", "?", "\n", ";")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """One question to the model."""
+
+    kind: str  # "edit", "paraphrase", "neighbourhood" or "known"
+    language: str  # BCP 47
+    prompt: str  # the text that the model continues
+    target: str  # the answer that is scored
+    accepted: tuple[str, ...]  # labels and aliases that count as right
+    contrast: str | None = None  # the answer that must lose
+    fact: str = ""  # id of the fact that it belongs to
+    relation: str = ""
+    written_in: tuple[str, ...] = ()  # languages the fact was written in
+    foreign: tuple[
+        str, ...
+    ] = ()  # names of the same objects in other languages that are none in this one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the model made of a probe."""
+
+    target_nll: float  # nats per token
+    contrast_nll: float  # nan where the probe has no contrast
+    accurate: bool
+    text: str  # greedy continuation
+    right: bool
+
+
+def normalised(text: str) -> str:
+    """Compatibility-composed, case-folded, single spaces, no quotes or stops around."""
+    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().replace("’", "'").split())
+    return folded.strip(" .!?,;:\"'«»“”")
+
+
+def is_right(text: str, accepted: Sequence[str]) -> bool:
+    """An answer names an accepted label and nothing but the end of the sentence follows it.
+
+    "euro. The weather" is right for "euro"; "Turkish lira (1922–2005)" is not right for "Turkish lira".
+    """
+    return any(says(text, label) for label in accepted)
+
+
+def says(text: str, label: str) -> bool:
+    """The text starts with a label that ends there: before the end, a stop or a line break."""
+    said = " ".join(
+        unicodedata.normalize("NFKC", text).casefold().replace("’", "'").split(" ")
+    ).lstrip(" \"'«“")
+    wanted = normalised(label)
+    rest = re.sub(r"^\s*[\"'»”]+\s*", "", said[len(wanted) :])
+    return said.startswith(wanted) and (not rest.strip() or rest.startswith(ENDS))
+
+
+def answers(
+    model: EditableModel,
+    probes: Sequence[Probe],
+    *,
+    terminator: str = "",
+    batch_tokens: int | None = None,
+) -> tuple[Answer, ...]:
+    """Scores and greedy answers, in the order of the probes; the result does not depend on the batches.
+
+    A prompt is read once: its target, the contrast and the greedy answer go on from the model's cache of it.
+    """
+    size = batch_tokens or model.sizes.get("probes", BATCH_TOKENS)
+    try:
+        return _answers(model, probes, terminator, size)
+    except torch.OutOfMemoryError:
+        halve(model, "probes", size, least=64)
+    return answers(model, probes, terminator=terminator)
+
+
+def _answers(
+    model: EditableModel, probes: Sequence[Probe], terminator: str, batch_tokens: int
+) -> tuple[Answer, ...]:
+    prompts = [tuple(model.tokenizer(p.prompt)["input_ids"]) for p in probes]
+    target = [(p.prompt, p.target + terminator) for p in probes]
+    contrast = [(p.prompt, f"{p.contrast}{terminator}") if p.contrast else None for p in probes]
+    rest = [_behind(model, t, ids) for t, ids in zip(target, prompts, strict=True)]
+    other = [_behind(model, c, ids) for c, ids in zip(contrast, prompts, strict=True)]
+    scores: list[list[Score | None]] = [[None] * len(probes), [None] * len(probes)]
+    said = [""] * len(probes)
+    stops = _stops(model)
+    for batch in by_length(prompts, batch_tokens, equal=True):
+        start = read(model, torch.tensor([prompts[i] for i in batch], device=model.device))
+        for held, wanted in zip(scores, (rest, other), strict=True):
+            for i, score in zip(
+                batch, scores_after(model, start, [wanted[i] for i in batch]), strict=True
+            ):
+                held[i] = score
+        new = greedy_after(model, start, new_tokens=NEW_TOKENS, stops=stops)
+        for i, tokens in zip(batch, new, strict=True):
+            said[i] = _text(model, tokens)
+    _score_whole(model, scores[0], target, batch_tokens)
+    _score_whole(model, scores[1], contrast, batch_tokens)
+    return tuple(
+        Answer(
+            target_nll=scored[0],
+            contrast_nll=against[0],
+            accurate=scored[1],
+            text=text,
+            right=is_right(text, p.accepted),
+        )
+        for p, scored, against, text in zip(
+            probes,
+            (s or UNSCORED for s in scores[0]),
+            (s or UNSCORED for s in scores[1]),
+            said,
+            strict=True,
+        )
+    )
+
+
+Score = tuple[float, bool]  # nll, every token is the argmax
+UNSCORED: Score = (float("nan"), False)
+
+
+def _behind(
+    model: EditableModel, pair: tuple[str, str] | None, prompt: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """The tokens of a target behind its prompt's; None where the two together are split otherwise, or cannot be told apart."""
+    if pair is None or not model.family.keeps_past:
+        return None
+    ids = tuple(model.tokenizer(f"{pair[0]} {pair[1]}")["input_ids"])
+    return ids[len(prompt) :] if ids[: len(prompt)] == prompt and len(ids) > len(prompt) else None
+
+
+def _score_whole(
+    model: EditableModel,
+    scores: list[Score | None],
+    pairs: Sequence[tuple[str, str] | None],
+    batch_tokens: int,
+) -> None:
+    """Score the targets that could not go on from their prompt, with the prompt before them."""
+    left = [i for i, (s, pair) in enumerate(zip(scores, pairs, strict=True)) if pair and s is None]
+    asked = [pair for i in left if (pair := pairs[i])]
+    for i, score in zip(left, forced(model, asked, batch_tokens), strict=True):
+        scores[i] = score
+
+
+@torch.inference_mode()
+def scores_after(
+    model: EditableModel, start: Read, wanted: Sequence[tuple[int, ...] | None]
+) -> list[Score | None]:
+    """Teacher-forced scores of tokens behind texts that were read; None where none are wanted."""
+    rows = [n for n, tokens in enumerate(wanted) if tokens]
+    if not rows:
+        return [None] * len(wanted)
+    tokens = [wanted[n] or () for n in rows]
+    on, longest = start.logits.device, max(map(len, tokens))
+    log, owner = start.logits[rows].log_softmax(-1), torch.arange(len(rows), device=on)
+    if longest > 1:
+        cache = copy.deepcopy(start.cache)
+        cache.batch_select_indices(torch.tensor(rows, device=on))
+        ids = padded([t[:-1] for t in tokens], on, longest=longest - 1)
+        out = model.model.base_model(input_ids=ids, use_cache=True, **{model.family.cache: cache})
+        more = torch.tensor(
+            [(n, at) for n, t in enumerate(tokens) for at in range(len(t) - 1)], device=on
+        ).T
+        normed = out.last_hidden_state[more[0], more[1]]
+        log = torch.cat([log, model.unembedded(normed).float().log_softmax(-1)])
+        owner = torch.cat([owner, more[0]])
+    chosen = torch.tensor([t[0] for t in tokens] + [x for t in tokens for x in t[1:]], device=on)
+    found = _per_row(log, chosen, owner, len(rows))
+    scores: list[Score | None] = [None] * len(wanted)
+    for n, score in zip(rows, found, strict=True):
+        scores[n] = score
+    return scores
+
+
+def by_length(
+    rows: Sequence[Sequence[int]], batch_tokens: int, *, equal: bool
+) -> Iterator[list[int]]:
+    """Indices of rows in batches of at most `batch_tokens` padded tokens; equal: of one length only."""
+    batch: list[int] = []
+    for index in sorted(range(len(rows)), key=lambda i: (len(rows[i]), i)):
+        length = len(rows[index])
+        full = (len(batch) + 1) * length > batch_tokens
+        if batch and (full or (equal and length != len(rows[batch[0]]))):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def forced(
+    model: EditableModel, pairs: Sequence[tuple[str, str]], batch_tokens: int = BATCH_TOKENS
+) -> list[tuple[float, bool]]:
+    """(nll, every token is the argmax) of targets after prompts, teacher forced."""
+    rows, starts = [], []
+    for prompt, target in pairs:
+        encoded = model.tokenizer(f"{prompt} {target}", return_offsets_mapping=True)
+        inside = [
+            i for i, (a, b) in enumerate(encoded["offset_mapping"]) if b > a and b > len(prompt)
+        ]
+        rows.append(tuple(encoded["input_ids"]))
+        starts.append(inside[0])
+    found: list[tuple[float, bool]] = [(float("nan"), False)] * len(pairs)
+    for batch in by_length(rows, batch_tokens, equal=False):
+        hidden = model.run(
+            model.embed(padded([rows[i] for i in batch], model.device)), 0, len(model.blocks)
+        )
+        spans = [(n, at) for n, i in enumerate(batch) for at in range(starts[i], len(rows[i]))]
+        places = torch.tensor([[n, at - 1] for n, at in spans], device=model.device).T
+        tokens = torch.tensor([rows[batch[n]][at] for n, at in spans], device=model.device)
+        log = model.logits(hidden[places[0], places[1]]).float().log_softmax(-1)
+        found_in = _per_row(log, tokens, places[0], len(batch))
+        for n, i in enumerate(batch):
+            found[i] = found_in[n]
+    return found
+
+
+def _per_row(log: Tensor, tokens: Tensor, owner: Tensor, rows: int) -> list[tuple[float, bool]]:
+    picked = -log.gather(1, tokens[:, None])[:, 0]
+    counts = torch.zeros(rows, device=log.device).index_add(0, owner, torch.ones_like(picked))
+    nll = torch.zeros(rows, device=log.device).index_add(0, owner, picked) / counts
+    misses = torch.zeros(rows, device=log.device).index_add(
+        0, owner, (log.argmax(-1) != tokens).float()
+    )
+    return list(zip(nll.tolist(), (misses == 0).tolist(), strict=True))
+
+
+def greedy(
+    model: EditableModel,
+    prompts: Sequence[str],
+    *,
+    new_tokens: int = NEW_TOKENS,
+    batch_tokens: int = BATCH_TOKENS,
+) -> list[str]:
+    """Greedy continuations up to the end of the sentence; rows of one length share a batch, so nothing is padded."""
+    rows = [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]
+    stops = _stops(model)
+    found = [""] * len(prompts)
+    for batch in by_length(rows, batch_tokens, equal=True):
+        start = read(model, torch.tensor([rows[i] for i in batch], device=model.device))
+        new = greedy_after(model, start, new_tokens=new_tokens, stops=stops)
+        for i, tokens in zip(batch, new, strict=True):
+            found[i] = _text(model, tokens)
+    return found
+
+
+def _stops(model: EditableModel) -> Tensor:
+    """Tokens that end a sentence or a text: the end token, and tokens that are a stop or a line break."""
+    stops = {
+        tokens[-1] for end in (".", "!", "?", "\n") if (tokens := model.tokenizer(end)["input_ids"])
+    }
+    if model.tokenizer.eos_token_id is not None:
+        stops.add(model.tokenizer.eos_token_id)
+    return torch.tensor(sorted(stops), device=model.device)
+
+
+def _text(model: EditableModel, tokens: Sequence[int]) -> str:
+    return str(model.tokenizer.decode(tokens, skip_special_tokens=True)).strip()

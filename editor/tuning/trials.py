@@ -1,0 +1,163 @@
+"""One trial of a search for settings: known facts edited to another object, and what that did to them and to their neighbours."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, nan
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import torch
+
+from factd.editor.closed_form import inverse_times
+from factd.editor.deltas.delta import Delta, applied
+from factd.editor.edits import Edit, EditBatch
+from factd.editor.methods import memit
+from factd.editor.methods._write import second_moments, templates_for
+from factd.editor.models.model import EditableModel
+from factd.editor.scoring.score import Probe, forced
+from factd.editor.solving.keys import read_keys
+from factd.editor.solving.layers import readings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A fact that the model knows, in one wording to edit and others to ask."""
+
+    edit: Edit  # with target_true (today's answer) and target_new (another fact's)
+    paraphrases: tuple[str, ...]  # prompts with "{}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One setting with what it gave."""
+
+    layers: tuple[int, ...]
+    v_lr: float
+    second_moment_weight: float
+    efficacy: float  # magnitude on the edit prompts, -1 to 1 (EDITING §5)
+    paraphrase: (
+        float  # magnitude on the other wordings; that of the edit prompts where there are none
+    )
+    neighbourhood: float  # success
+    neighbourhood_magnitude: float
+
+    @property
+    def gain(self) -> float:
+        """What the search maximises at equal neighbourhood success."""
+        return (self.efficacy + self.paraphrase) / 2
+
+
+def contrast_probe(kind: str, edit: Edit, prompt: str, target: str, contrast: str) -> Probe:
+    text = prompt.format(edit.subject)
+    return Probe(
+        kind=kind,
+        language=edit.language,
+        prompt=text,
+        target=target,
+        accepted=(target,),
+        contrast=contrast,
+    )
+
+
+def trial_probes(chosen: Sequence[Known], rest: Sequence[Known]) -> tuple[Probe, ...]:
+    """The edits, their other wordings, and neighbours: facts with an edit's prompt that must not take its new object."""
+    found = []
+    for known in chosen:
+        e = known.edit
+        for kind, prompt in (("edit", e.prompt), *(("paraphrase", p) for p in known.paraphrases)):
+            found.append(contrast_probe(kind, e, prompt, e.target_new, str(e.target_true)))
+    for number, known in enumerate(rest):
+        e = known.edit
+        same = [
+            c.edit.target_new
+            for c in chosen
+            if c.edit.prompt == e.prompt and c.edit.target_new != e.target_true
+        ]
+        if same:
+            contrast = same[number % len(same)]
+            found.append(contrast_probe("neighbourhood", e, e.prompt, str(e.target_true), contrast))
+    return tuple(found)
+
+
+def success_and_mean(magnitudes: Sequence[float]) -> tuple[float, float]:
+    """The share above 0, and the mean; nan of none."""
+    if not magnitudes:
+        return nan, nan
+    return fmean([float(size > 0) for size in magnitudes]), fmean(magnitudes)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What settings are multiples of, for some layers."""
+
+    step: float  # ‖z0‖ / √d
+    weight: float  # median of kᵀ C⁻¹ k over the edits and layers
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The search's fixed parts."""
+
+    model: EditableModel
+    chosen: Sequence[Known]
+    probes: tuple[Probe, ...]
+    given: Mapping[str, Any]
+    workspace: Path
+
+    @property
+    def batch(self) -> EditBatch:
+        return EditBatch.of(k.edit for k in self.chosen)
+
+    def settings(self, layers: tuple[int, ...], v_lr: float, weight: float) -> memit.Settings:
+        return memit.Settings(
+            **{**self.given, "layers": layers, "v_lr": v_lr, "second_moment_weight": weight}
+        )
+
+    def scale(self, layers: tuple[int, ...]) -> Scale:
+        settings = self.settings(layers, 1.0, 1.0)
+        moments = second_moments(self.model, settings, self.workspace)
+        templates = templates_for(self.model, self.batch, settings)
+        rows, _ = readings(self.batch.edits, split=False)
+        weights = []
+        for layer in layers:
+            read = read_keys(self.model, rows, templates, layer=layer, z_layer=layers[-1])
+            keys = read.keys.double().T
+            matrix = moments.layers[layer].to(keys.device).double()
+            eye = 1e-6 * matrix.diagonal().mean() * torch.eye(len(matrix), device=keys.device)
+            weights += (keys * inverse_times(matrix + eye, keys)).sum(0).tolist()
+        size = float(read.stream.norm(dim=-1).mean())
+        return Scale(size / read.stream.shape[1] ** 0.5, median(weights))
+
+    def point(self, layers: tuple[int, ...], v_lr: float, weight: float) -> Point:
+        settings = self.settings(layers, v_lr, weight)
+        delta = memit.edit(self.model, self.batch, settings=settings, workspace=self.workspace)
+        magnitudes = self.measured(delta)
+        success, size = success_and_mean(magnitudes["neighbourhood"])
+        efficacy = fmean(magnitudes["edit"])
+        return Point(
+            layers=layers,
+            v_lr=v_lr,
+            second_moment_weight=weight,
+            efficacy=efficacy,
+            paraphrase=fmean(magnitudes["paraphrase"]) if magnitudes["paraphrase"] else efficacy,
+            neighbourhood=success,
+            neighbourhood_magnitude=size,
+        )
+
+    def measured(self, delta: Delta | None) -> dict[str, list[float]]:
+        """Magnitudes by kind of probe."""
+        end = str(self.given.get("terminator", ""))
+        pairs = [
+            (p.prompt, text + end) for p in self.probes for text in (p.target, str(p.contrast))
+        ]
+        if delta is None:
+            scores = forced(self.model, pairs)
+        else:
+            with applied(self.model, delta):
+                scores = forced(self.model, pairs)
+        found: dict[str, list[float]] = {"edit": [], "paraphrase": [], "neighbourhood": []}
+        for number, probe in enumerate(self.probes):
+            target, contrast = scores[2 * number][0], scores[2 * number + 1][0]
+            found[probe.kind].append(exp(-target) - exp(-contrast))
+        return found
