@@ -15,7 +15,7 @@ from factd.bench.measure import Inside, document, peak_mib, timed
 from factd.daemon import candidates
 from factd.editor.exams.exam import Memory
 from factd.reference import paths
-from factd.store import fact_queries
+from factd.store import queries
 
 
 def run(*, facts: int = 50, known: int = 1000) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def run(*, facts: int = 50, known: int = 1000) -> dict[str, Any]:
             factd = replace(factd, config=factd.config.model_copy(update={"checks": checks}))
             ingested(factd, updates(paths.FEED)[:facts])
             with factd.store.begin() as session:
-                chosen = fact_queries.candidate_set(session)
+                chosen = queries.facts.candidate_set(session)
             factd.workbench.model()
             factd.workbench.memory = Memory()
             case = candidates.case_of(factd, chosen, candidates.live_of(factd))

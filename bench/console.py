@@ -29,8 +29,9 @@ from factd.daemon.http import Health
 from factd.daemon.overview import overview
 from factd.daemon.web.accounts import hashed
 from factd.daemon.web.app import console
-from factd.store import account_queries, migrate
-from factd.store.operations import Role
+from factd.store import operations
+from factd.store.database import migrate
+from factd.store.model.operations import Role
 
 FACT = id_of(1)
 FILTERS = (
@@ -154,7 +155,9 @@ def _asked(factd: Factd, paths: Sequence[str], times: int) -> list[dict[str, Any
     """Every page and list, through the daemon's port, by somebody who is logged in."""
     name = f"bench {time.time_ns()}"
     with factd.store.begin() as session:
-        account_queries.add_account(session, name, Role.OPERATE, hashed(PASSWORD), now=factd.now())
+        operations.accounts.add_account(
+            session, name, Role.OPERATE, hashed(PASSWORD), now=factd.now()
+        )
     probes: dict[str, Any] = {"live": str, "ready": str, "hooks": {}}
     health = Health("127.0.0.1", 0, CollectorRegistry(), **probes, console=console(factd))
     health.start()

@@ -41,9 +41,11 @@ from factd.editor.heads.corrections import HeadCorrections, save_corrections
 from factd.editor.methods._write import templates_for
 from factd.editor.values.cache import folder_of, values_for
 from factd.reference import paths
-from factd.store import catalogue, fact_queries, migrate, release_queries
-from factd.store.facts import Fact
-from factd.store.releases import Release
+from factd.store import queries
+from factd.store.catalogue import catalogue
+from factd.store.database import migrate
+from factd.store.model.facts import Fact
+from factd.store.model.releases import Release
 
 SHARED = WORKSPACE / "disasters"
 WRITTEN = ("en", "es", "ca")
@@ -174,7 +176,7 @@ def writable(lab: Lab) -> list[Update]:
         ingested(factd, feed)
         live = candidates.live_of(factd)
         with factd.store.begin() as session:
-            facts = fact_queries.candidate_set(session)
+            facts = queries.facts.candidate_set(session)
         render_all(factd, facts)
         for fact in facts:
             case = candidates.case_of(factd, [fact], live)
@@ -212,7 +214,7 @@ def spared(report: Mapping[str, Any]) -> bool:
 def render_all(factd: Factd, facts: Sequence[Fact]) -> None:
     """Compute all values at once, which takes less than one by one."""
     with factd.store.begin() as session:
-        before = fact_queries.previous(session, facts)
+        before = queries.facts.previous(session, facts)
     batch = render.edit_batch(facts, before, factd.plan)
     settings, model = factd.method_settings(), factd.workbench.model()
     values_for(
@@ -223,8 +225,8 @@ def render_all(factd: Factd, facts: Sequence[Fact]) -> None:
 def tamper(factd: Factd, values: Mapping[str, str]) -> None:
     """Damage the values of some facts on disk, each in its own way."""
     with factd.store.begin() as session:
-        facts = fact_queries.candidate_set(session)
-        before = fact_queries.previous(session, facts)
+        facts = queries.facts.candidate_set(session)
+        before = queries.facts.previous(session, facts)
     batches = {
         fact.update.revision: render.edit_batch([fact], before, factd.plan) for fact in facts
     }
@@ -352,18 +354,18 @@ def in_release(factd: Factd, number: int | None) -> frozenset[str]:
     if number is None:
         return frozenset()
     with factd.store.read() as session:
-        release = release_queries.release(session, number)
-        facts = fact_queries.facts_by_id(session, release.fact_ids)
+        release = queries.releases.release(session, number)
+        facts = queries.facts.facts_by_id(session, release.fact_ids)
     return frozenset(fact.update.revision for fact in facts)
 
 
 def set_aside(factd: Factd) -> dict[str, str]:
     """What was set aside: revision -> reason."""
-    from factd.store import measured_queries
+    from factd.store import queries
 
     with factd.store.read() as session:
-        rows = measured_queries.quarantine(session)
-        facts = {f.id: f for f in fact_queries.facts_by_id(session, [r.fact_id for r in rows])}
+        rows = queries.evidence.quarantine(session)
+        facts = {f.id: f for f in queries.facts.facts_by_id(session, [r.fact_id for r in rows])}
     return {facts[row.fact_id].update.revision: row.reason for row in rows}
 
 

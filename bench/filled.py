@@ -7,13 +7,13 @@ from typing import Any
 
 from sqlalchemy import insert, text
 
-from factd.store.chunks import chunks
-from factd.store.facts import FactStatus
-from factd.store.names import folded
-from factd.store.release_schema import AuditRow, CandidateRow, ReleaseRow, RunRow
-from factd.store.releases import CandidateStatus, ReleaseStatus, RunStatus
-from factd.store.schema import Base, EntityRow, FactRow, NameRow
-from factd.store.session import Store
+from factd.store.database.chunks import chunks
+from factd.store.database.session import Store
+from factd.store.model.facts import FactStatus
+from factd.store.model.names import folded
+from factd.store.model.releases import CandidateStatus, ReleaseStatus, RunStatus
+from factd.store.schema.facts import Base, EntityRow, FactRow, NameRow
+from factd.store.schema.releases import AuditRow, CandidateRow, ReleaseRow, RunRow
 
 LANGUAGES = ("en", "es", "fr")
 RELATIONS = ("P35", "P36", "P38", "P169", "P54", "P26")

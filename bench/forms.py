@@ -26,7 +26,7 @@ from factd.editor.methods import memat, memit
 from factd.editor.scoring.drift import drift
 from factd.editor.scoring.rankings import Question, language_pairs, rankings
 from factd.editor.scoring.score import Probe, answers
-from factd.store.facts import Fact
+from factd.store.model.facts import Fact
 
 WEIGHT = 60.0
 SERVED = ("en", "es", "fr")

@@ -28,7 +28,8 @@ from factd.daemon.gates import MEASURES
 from factd.daemon.loop import Daemon
 from factd.daemon.worker import WorkerProcess
 from factd.reference import paths
-from factd.store import migrate, release_queries, task_queries
+from factd.store import operations, queries
+from factd.store.database import migrate
 
 SUBJECTS, EVERY, WARM_SHARE, BAND = 20, 10, 0.2, 0.05
 PLACES = ("Berlin", "Paris", "Madrid", "Rome", "Vienna", "Lisbon", "Dublin")
@@ -177,10 +178,10 @@ def soaked(home: Path, cycles: int) -> list[dict[str, Any]]:
 def worked(factd: Factd, worker: WorkerProcess, kind: str) -> None:
     """One task, from asking for it to its end, which must be good."""
     with factd.store.begin() as session:
-        asked = task_queries.add_task(session, kind, {}, now=factd.now())
+        asked = operations.tasks.add_task(session, kind, {}, now=factd.now())
     assert worker._turn()
     with factd.store.read() as session:
-        done = task_queries.task(session, asked.id)
+        done = operations.tasks.task(session, asked.id)
     good = "is live" in done.detail or "passed" in done.detail
     assert good, done.detail
 
@@ -189,7 +190,7 @@ def line(home: Path, factd: Factd, cycles: int, seconds: float) -> dict[str, Any
     """What this process and the folder hold now."""
     process = psutil.Process()
     with factd.store.read() as session:
-        live = release_queries.live_release(session)
+        live = queries.releases.live_release(session)
     files = [path for path in home.rglob("*") if path.is_file() and not path.is_symlink()]
     return {
         "cycles": cycles,

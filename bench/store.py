@@ -25,8 +25,9 @@ from factd.daemon.commands_facts import explained
 from factd.daemon.config import load_config, masked
 from factd.daemon.planning import plan
 from factd.daemon.pulling import ingest_file
-from factd.store import fact_queries, migrate
-from factd.store.facts import FactStatus
+from factd.store import queries
+from factd.store.database import migrate
+from factd.store.model.facts import FactStatus
 
 TABLE = '[model]\npath = "model"\n[store]\nurl = "{url}"\n'
 LANGUAGES = ("en", "es", "fr")
@@ -43,7 +44,7 @@ def run(*, facts: int = 1_000_000, url: str = "") -> dict[str, Any]:
         rows, memory = _ingested(factd, folder, facts)
         asked = [_asked(name, query) for name, query in _queries(factd).items()]
         with factd.store.read() as session:
-            counts = fact_queries.counts(session)
+            counts = queries.facts.counts(session)
         dialect = factd.store.engine.dialect.name
         factd.store.close()
     more: dict[str, Any] = {
@@ -126,15 +127,15 @@ def resident_mib() -> float:
 def _queries(factd: Factd) -> dict[str, Callable[[int], Any]]:
     """What an operator asks, by name; the number varies what is asked for."""
     with factd.store.read() as session:
-        some = fact_queries.list_facts(session, status=(FactStatus.SUPERSEDED,), limit=TIMES)
+        some = queries.facts.list_facts(session, status=(FactStatus.SUPERSEDED,), limit=TIMES)
 
     def listed(**more: Any) -> Any:
         with factd.store.read() as session:
-            return fact_queries.list_facts(session, limit=50, **more)
+            return queries.facts.list_facts(session, limit=50, **more)
 
     def waiting() -> Any:
         with factd.store.read() as session:
-            return fact_queries.waiting(session, FactStatus.PENDING, limit=50)
+            return queries.facts.waiting(session, FactStatus.PENDING, limit=50)
 
     return {
         "facts list": lambda _: listed(),

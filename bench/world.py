@@ -24,9 +24,10 @@ from factd.editor.scoring.intervals import harmonic_mean
 from factd.editor.scoring.score import Probe, forced
 from factd.editor.settings import settings_from
 from factd.reference import paths
-from factd.store import fact_queries, migrate
-from factd.store.catalogue import Catalogue
-from factd.store.facts import Fact, FactStatus
+from factd.store import queries
+from factd.store.catalogue.catalogue import Catalogue
+from factd.store.database import migrate
+from factd.store.model.facts import Fact, FactStatus
 
 WORKSPACE = paths.ROOT.parent / "run" / "bench"
 
@@ -71,9 +72,9 @@ def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> World
         for path, known in ((paths.FACTS, True), (paths.FEED, False)):
             ingest_file(factd, path, known=known)
         with store.begin() as session:
-            facts = tuple(fact_queries.candidate_set(session))
-            old = fact_queries.previous(session, facts)
-            known_facts = tuple(fact_queries.list_facts(session, status=(FactStatus.KNOWN,)))
+            facts = tuple(queries.facts.candidate_set(session))
+            old = queries.facts.previous(session, facts)
+            known_facts = tuple(queries.facts.list_facts(session, status=(FactStatus.KNOWN,)))
         store.close()
     known_sample = known_sample or config.checks.known_sample
     sizes = replace(factd.plan.sizes, known=known_sample, neighbours=neighbours)

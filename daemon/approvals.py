@@ -4,16 +4,16 @@ from factd.daemon.bootstrap import Factd
 from factd.daemon.errors import Refused
 from factd.daemon.log import log
 from factd.daemon.policy import Verdict
-from factd.store import approval_queries, fact_queries, release_queries
-from factd.store.facts import FactStatus
-from factd.store.operations import Consent
-from factd.store.releases import Candidate, Release, ReleaseStatus
+from factd.store import queries
+from factd.store.model.facts import FactStatus
+from factd.store.model.operations import Consent
+from factd.store.model.releases import Candidate, Release, ReleaseStatus
 
 
 def waiting(factd: Factd) -> tuple[Release, ...]:
     """Accepted releases that are not published before somebody approves them, the newest first."""
     with factd.store.read() as session:
-        found = release_queries.releases_in(session, ReleaseStatus.ACCEPTED)
+        found = queries.releases.releases_in(session, ReleaseStatus.ACCEPTED)
     return tuple(release for release in found if why_waits(factd, release))
 
 
@@ -23,8 +23,8 @@ def why_waits(factd: Factd, release: Release) -> str:
     if when == "none" or release.live_at is not None or release.candidate_id is None:
         return ""
     with factd.store.read() as session:
-        candidate = release_queries.candidate(session, release.candidate_id)
-        said = approval_queries.approval(session, candidate.batch_id)
+        candidate = queries.releases.candidate(session, release.candidate_id)
+        said = queries.approvals.approval(session, candidate.batch_id)
     if said is not None and said.consent is Consent.APPROVED:
         return ""
     if when == "always":
@@ -36,9 +36,9 @@ def doubts(factd: Factd, release: Release, candidate: Candidate) -> str:
     """Why a batch is large, or little is known of it; empty where neither."""
     table = factd.config.approvals
     with factd.store.read() as session:
-        live = release_queries.live_release(session)
+        live = queries.releases.live_release(session)
         changed = set(release.fact_ids) ^ set(live.fact_ids if live else ())
-        facts = fact_queries.facts_by_id(session, sorted(changed))
+        facts = queries.facts.facts_by_id(session, sorted(changed))
     if len(changed) >= table.large_facts:
         return f"{len(changed)} facts change, {table.large_facts} or more wait for an approval"
     low = [fact for fact in facts if fact.provenance.trust < table.trust_below]
@@ -64,19 +64,19 @@ def refuse(factd: Factd, number: int, *, who: str, why: str) -> Release:
 def _say(factd: Factd, number: int, consent: Consent, *, who: str, why: str) -> Release:
     verb = "approve" if consent is Consent.APPROVED else "refuse"
     with factd.store.begin() as session:
-        release = release_queries.release(session, number)
+        release = queries.releases.release(session, number)
         if release.status is not ReleaseStatus.ACCEPTED or release.candidate_id is None:
             raise Refused(
                 f"release {number} is {release.status}, only accepted ones that were never live wait for an approval"
             )
-        batch = release_queries.candidate(session, release.candidate_id).batch_id
-        approval_queries.note_approval(session, batch, consent, who=who, why=why, now=factd.now())
+        batch = queries.releases.candidate(session, release.candidate_id).batch_id
+        queries.approvals.note_approval(session, batch, consent, who=who, why=why, now=factd.now())
         if consent is Consent.REFUSED:
             back = (ReleaseStatus.ACCEPTED, ReleaseStatus.WITHDRAWN)
-            release_queries.move_release(session, number, *back, now=factd.now())
+            queries.releases.move_release(session, number, *back, now=factd.now())
         what = f"{verb} {number} (batch {batch[:12]})"
-        release_queries.record(session, who=who, what=what, why=why, now=factd.now())
-        found = release_queries.release(session, number)
+        queries.releases.record(session, who=who, what=what, why=why, now=factd.now())
+        found = queries.releases.release(session, number)
     log.info("batch " + consent.value, release=number, batch=batch[:12], who=who)
     return found
 
@@ -84,7 +84,7 @@ def _say(factd: Factd, number: int, consent: Consent, *, who: str, why: str) -> 
 def outdated(factd: Factd, release: Release) -> str:
     """Why an approved release must not go out any more: a fact of it has been taken back since."""
     with factd.store.read() as session:
-        facts = fact_queries.facts_by_id(session, release.fact_ids)
+        facts = queries.facts.facts_by_id(session, release.fact_ids)
     good = (FactStatus.ACTIVE, FactStatus.PENDING, FactStatus.SUPERSEDED)
     gone = [fact for fact in facts if fact.status not in good]
     return f"fact {gone[0].id} is {gone[0].status.value} since" if gone else ""

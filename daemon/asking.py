@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from factd.daemon import probing, render
 from factd.daemon.bootstrap import Factd
-from factd.store import measured_queries
-from factd.store.facts import Asked, Fact
-from factd.store.measured import Belief
+from factd.store import queries
+from factd.store.model.evidence import Belief
+from factd.store.model.facts import Asked, Fact
 
 if TYPE_CHECKING:
     from factd.editor.scoring.score import Probe
@@ -92,7 +92,7 @@ def note_beliefs(factd: Factd, facts: Sequence[Fact]) -> list[Belief]:
         )
     ]
     with factd.store.begin() as session:
-        measured_queries.note_beliefs(session, found, model.fingerprint, now=factd.now())
+        queries.evidence.note_beliefs(session, found, model.fingerprint, now=factd.now())
     return found
 
 

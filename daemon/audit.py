@@ -19,9 +19,9 @@ from factd.daemon.gates import gates_from
 from factd.daemon.log import log
 from factd.daemon.probing import Ground
 from factd.daemon.tracing import span
-from factd.store import fact_queries, measured_queries, release_queries
-from factd.store.measured import Audit, AuditOutcome
-from factd.store.releases import Release
+from factd.store import queries
+from factd.store.model.evidence import Audit, AuditOutcome
+from factd.store.model.releases import Release
 
 if TYPE_CHECKING:
     from factd.editor.exams.exam import Exam, Results
@@ -141,8 +141,8 @@ def exam_of(factd: Factd, live: Release) -> "Exam":
 
     known = probe_sets.known_facts(factd)
     with factd.store.read() as session:
-        facts = fact_queries.facts_by_id(session, live.fact_ids)
-        before = fact_queries.previous(session, facts)
+        facts = queries.facts.facts_by_id(session, live.fact_ids)
+        before = queries.facts.previous(session, facts)
     day = factd.now().date().isoformat()
     table = factd.config.audit
     sizes = replace(factd.plan.sizes, known=table.known_sample, earlier=table.earlier_sample)
@@ -203,8 +203,8 @@ def _kept(
         at=factd.now(),
     )
     with factd.store.begin() as session:
-        measured_queries.add_audit(session, found)
+        queries.evidence.add_audit(session, found)
         what = f"audit of release {live.number}: {outcome.value}"
-        release_queries.record(session, who=WHO, what=what, why=action, now=factd.now())
+        queries.releases.record(session, who=WHO, what=what, why=action, now=factd.now())
     log.info("release audited", release=live.number, outcome=outcome.value, action=action)
     return found

@@ -16,9 +16,10 @@ from typing import Any
 from factd.daemon.archive import write_archive
 from factd.daemon.bootstrap import Factd
 from factd.daemon.config import without_secrets
-from factd.store import migrate, release_queries
-from factd.store.dump import dump
-from factd.store.releases import Release
+from factd.store import queries
+from factd.store.database import migrate
+from factd.store.database.dump import dump
+from factd.store.model.releases import Release
 
 FORMAT = 1
 CONFIG = "config/factd.toml"
@@ -48,7 +49,7 @@ def back_up(factd: Factd, config_path: Path, target: Path, *, workspace: bool = 
     with TemporaryDirectory(prefix="factd-backup-", dir=target.parent) as staged:
         database = dump(factd.config.database, Path(staged))
         with factd.store.read() as session:
-            releases = release_queries.list_releases(session)
+            releases = queries.releases.list_releases(session)
         text = config_path.read_text(encoding="utf-8")
         masked = Path(staged) / "factd.toml"
         masked.write_text(without_secrets(text), encoding="utf-8")

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from factd.daemon.bootstrap import Factd
 from factd.daemon.errors import Refused
 from factd.daemon.log import log
-from factd.store import base_queries, release_queries, settling
-from factd.store.bases import FOLDER, Base, BaseStatus
-from factd.store.releases import Release, ReleaseStatus
+from factd.store import queries
+from factd.store.model.bases import FOLDER, Base, BaseStatus
+from factd.store.model.releases import Release, ReleaseStatus
 
 PRUNABLE = {
     BaseStatus.RETIRED: BaseStatus.PRUNED,
@@ -29,7 +29,7 @@ def write(factd: Factd, base: Base) -> Path:
     from factd.editor.deltas.delta import load_delta
 
     with factd.store.read() as session:
-        made = release_queries.release(session, base.release)
+        made = queries.releases.release(session, base.release)
     if made.candidate_id is None:
         raise Refused(f"release {made.number} has no delta; there is nothing to bake")
     delta = load_delta(factd.candidate_folder(made.candidate_id) / "delta")
@@ -61,8 +61,8 @@ def write_again(factd: Factd, base: Base) -> None:
 def write_all(factd: Factd) -> None:
     """Every base that has files, in a state directory that has none of them; those that were pruned only on the way."""
     with factd.store.read() as session:
-        kept = base_queries.list_bases(session, *KEPT)
-        needed = {b.number: b for k in kept for b in base_queries.lineage(session, k.number)}
+        kept = queries.bases.list_bases(session, *KEPT)
+        needed = {b.number: b for k in kept for b in queries.bases.lineage(session, k.number)}
     for _, base in sorted(needed.items()):
         write_again(factd, base)
     for number in needed.keys() - {base.number for base in kept}:
@@ -76,15 +76,15 @@ def take_effect(factd: Factd, session: Session, release: Release, before: int) -
     other.
     """
     now = factd.now()
-    if not base_queries.take_effect(session, release.base, now=now):
+    if not queries.bases.take_effect(session, release.base, now=now):
         return
-    marked = settling.mark_baked(session, release.base, factd.judge, now=now)
-    lineage = base_queries.lineage(session, release.base)
-    asked = release_queries.base_asked(session)
+    marked = queries.settle.mark_baked(session, release.base, factd.judge, now=now)
+    lineage = queries.bases.lineage(session, release.base)
+    asked = queries.releases.base_asked(session)
     if lineage and lineage[0].parent == before and lineage[0].parent_fingerprint == asked:
-        release_queries.note_base_asked(session, lineage[0].fingerprint, now=now)
+        queries.releases.note_base_asked(session, lineage[0].fingerprint, now=now)
     else:
-        settling.forget_answers(session, factd.judge, now=now)
+        queries.settle.forget_answers(session, factd.judge, now=now)
     log.info("base in effect", base=release.base, before=before, facts_marked=marked)
 
 
@@ -92,7 +92,7 @@ def refuse_pruned(factd: Factd, number: int) -> None:
     """Raises: Refused: the files that a release's are made from are deleted."""
     if number:
         with factd.store.read() as session:
-            refuse_without_files(base_queries.base(session, number))
+            refuse_without_files(queries.bases.base(session, number))
 
 
 def refuse_without_files(base: Base) -> None:
@@ -104,10 +104,10 @@ def refuse_without_files(base: Base) -> None:
 def recover(factd: Factd) -> list[str]:
     """Bases that nobody prepares any more are abandoned, and folders that belong to none are deleted. In words."""
     with factd.changing() as session:
-        left = base_queries.list_bases(session, BaseStatus.PREPARING)
+        left = queries.bases.list_bases(session, BaseStatus.PREPARING)
         for base in left:
-            base_queries.abandon(session, base, "its process ended", now=factd.now())
-        kept = {str(base.number) for base in base_queries.list_bases(session, *KEPT)}
+            queries.bases.abandon(session, base, "its process ended", now=factd.now())
+        kept = {str(base.number) for base in queries.bases.list_bases(session, *KEPT)}
     root = factd.config.state_dir / FOLDER
     for folder in root.iterdir() if root.is_dir() else ():
         if folder.name not in kept:
@@ -120,7 +120,7 @@ def recover(factd: Factd) -> list[str]:
 def abandon(factd: Factd, base: Base, reason: str) -> None:
     """A base that cannot be used: its files are deleted. The statistics stay, for who tries again."""
     with factd.changing() as session:
-        base_queries.abandon(session, base, reason, now=factd.now())
+        queries.bases.abandon(session, base, reason, now=factd.now())
     shutil.rmtree(factd.base_folder(base.number), ignore_errors=True)
     log.error("base abandoned", base=base.number, why=reason)
 
@@ -131,9 +131,9 @@ def why_needed(factd: Factd, base: Base) -> str:
         return f"it is {base.status}"
     waiting = (ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
     with factd.store.read() as session:
-        on_disk = base_queries.bases_of_releases(session, factd.versions.numbers())
-        found = [r.number for r in release_queries.releases_in(session, *waiting)]
-        waits = base_queries.bases_of_releases(session, found)
+        on_disk = queries.bases.bases_of_releases(session, factd.versions.numbers())
+        found = [r.number for r in queries.releases.releases_in(session, *waiting)]
+        waits = queries.bases.bases_of_releases(session, found)
     for said, numbers in (("lies on disk", on_disk), ("waits to be published", waits)):
         mine = sorted(number for number, its in numbers.items() if its == base.number)
         if mine:
@@ -149,15 +149,15 @@ def prune(factd: Factd, number: int, *, who: str, why: str) -> int:
     if number == 0:
         raise Refused("base 0 is the original model, which is not factd's to delete")
     with factd.store.read() as session:
-        base = base_queries.base(session, number)
+        base = queries.bases.base(session, number)
     needed = why_needed(factd, base)
     if needed:
         raise Refused(f"base {number} is not pruned: {needed}")
     with factd.changing() as session:
         after = PRUNABLE[base.status]
-        base_queries.move_base(session, number, base.status, after, now=factd.now(), reason=why)
+        queries.bases.move_base(session, number, base.status, after, now=factd.now(), reason=why)
         what = f"bases prune {number}"
-        release_queries.record(session, who=who, what=what, why=why, now=factd.now())
+        queries.releases.record(session, who=who, what=what, why=why, now=factd.now())
     folders = [factd.base_folder(number), *statistics_of(factd, base)]
     freed = sum(deleted(folder) for folder in folders if folder.is_dir())
     log.info("base pruned", base=number, bytes=freed)
@@ -167,7 +167,7 @@ def prune(factd: Factd, number: int, *, who: str, why: str) -> int:
 def statistics_of(factd: Factd, base: Base) -> list[Path]:
     """The second moments that only this base uses: another one may be made of the same bytes, after an undo."""
     with factd.store.read() as session:
-        kept = [b for b in base_queries.list_bases(session, *KEPT) if b.number != base.number]
+        kept = [b for b in queries.bases.list_bases(session, *KEPT) if b.number != base.number]
     used = {b.fingerprint for b in kept} | {b.parent_fingerprint for b in kept}
     if base.fingerprint in {*used, base.parent_fingerprint}:
         return []

@@ -21,12 +21,13 @@ from factd.daemon.render import Plan, Sizes
 from factd.daemon.tables import ModelTable
 from factd.daemon.tracing import begin
 from factd.daemon.versions import Versions
-from factd.store import base_queries, migrate
-from factd.store.bases import FOLDER
-from factd.store.catalogue import Catalogue, load_catalogue
-from factd.store.session import Store
-from factd.store.settling import Judge
-from factd.store.standings import Rules
+from factd.store import queries
+from factd.store.catalogue.catalogue import Catalogue, load_catalogue
+from factd.store.database import migrate
+from factd.store.database.session import Store
+from factd.store.model.bases import FOLDER
+from factd.store.model.resolution import Rules
+from factd.store.queries.settle import Judge
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -218,7 +219,7 @@ def open_factd(path: Path, *, now: Callable[[], datetime] = utc_now) -> Factd:
 def based(factd: Factd) -> Factd:
     """The same on the base of the release that is live now; itself where it is already."""
     with factd.store.read() as session:
-        number = base_queries.in_effect(session)
+        number = queries.bases.in_effect(session)
     return on_base(factd, number)
 
 

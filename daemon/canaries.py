@@ -6,8 +6,8 @@ from factd.daemon.errors import PublishFailed
 from factd.daemon.lease import writing
 from factd.daemon.log import log
 from factd.daemon.rollout import Standing
-from factd.store import release_queries
-from factd.store.releases import Release
+from factd.store import queries
+from factd.store.model.releases import Release
 
 WHO = "factd (canary)"
 
@@ -20,7 +20,7 @@ def refusal(factd: Factd) -> tuple[Release, Standing] | None:
         now = outbox.rollout_of(factd, session)
         if now is None or now.goes_back or now.release == 0:
             return None
-        live = release_queries.release(session, now.release)
+        live = queries.releases.release(session, now.release)
         found = outbox.standings(factd, session, live)
     bad = [one for one in found if one.canary and rollout.refused(one, now)]
     return (live, bad[0]) if bad else None

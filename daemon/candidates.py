@@ -11,9 +11,9 @@ from factd.daemon.bootstrap import Factd
 from factd.daemon.errors import Refused
 from factd.daemon.probing import Ground
 from factd.daemon.tracing import span
-from factd.store import fact_queries, release_queries
-from factd.store.facts import Fact
-from factd.store.releases import Release
+from factd.store import queries
+from factd.store.model.facts import Fact
+from factd.store.model.releases import Release
 
 if TYPE_CHECKING:
     from factd.editor.checks import Evidence, Measurement
@@ -67,7 +67,7 @@ def case_of(factd: Factd, facts: Sequence[Fact], live: Release) -> Case:
     """The case of a set of facts. Raises: BadEdit: two of them cannot be told apart."""
     known = probe_sets.known_facts(factd)
     with factd.store.read() as session:
-        before = fact_queries.previous(session, facts)
+        before = queries.facts.previous(session, facts)
     there = set(live.fact_ids)
     ground = Ground(
         new=tuple(fact for fact in facts if fact.id not in there),
@@ -219,5 +219,5 @@ def write_report(factd: Factd, candidate: int, report: Mapping[str, Any]) -> Non
 def live_of(factd: Factd) -> Release:
     """The live release; the base where there is none."""
     with factd.store.begin() as session:
-        base = release_queries.ensure_base(session, now=factd.now())
-        return release_queries.live_release(session) or base
+        base = queries.releases.ensure_base(session, now=factd.now())
+        return queries.releases.live_release(session) or base

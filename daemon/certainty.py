@@ -10,8 +10,8 @@ from factd.daemon.planning import Planned, plan
 from factd.daemon.pulling import recheck
 from factd.daemon.register import Register
 from factd.daemon.wordings import broken_wordings
-from factd.store import fact_queries, release_queries, settling
-from factd.store.facts import Fact, Ruling
+from factd.store import queries
+from factd.store.model.facts import Fact, Ruling
 
 # what the base knows already makes room for other facts, which are asked about too
 ASKING_ROUNDS = 5
@@ -36,7 +36,7 @@ def certain(factd: Factd) -> Planned:
         _forget_another_base(factd)
         said = asking.ask(factd, fresh)
         with factd.store.begin() as session:
-            settling.note_answers(session, said, factd.judge, now=factd.now())
+            queries.settle.note_answers(session, said, factd.judge, now=factd.now())
         asking.note_beliefs(factd, fresh)
         log.info("base model asked", facts=len(said), **_tally(said))
     return planned
@@ -45,9 +45,9 @@ def certain(factd: Factd) -> Planned:
 def _forget_another_base(factd: Factd) -> None:
     fingerprint = factd.workbench.model().fingerprint
     with factd.store.begin() as session:
-        if release_queries.base_asked(session) != fingerprint:
-            settling.forget_answers(session, factd.judge, now=factd.now())
-            release_queries.note_base_asked(session, fingerprint, now=factd.now())
+        if queries.releases.base_asked(session) != fingerprint:
+            queries.settle.forget_answers(session, factd.judge, now=factd.now())
+            queries.releases.note_base_asked(session, fingerprint, now=factd.now())
 
 
 def _tally(said: Mapping[str, str]) -> dict[str, int]:
@@ -59,7 +59,7 @@ def screened(factd: Factd, planned: Planned) -> tuple[screening.Suspect, ...]:
     new = [fact for fact in planned.facts if fact.id in planned.added]
     earlier = [fact for fact in planned.facts if fact.id not in planned.added]
     with factd.store.read() as session:
-        held = fact_queries.of_the_base(session, limit=probe_sets.KNOWN)
+        held = queries.facts.of_the_base(session, limit=probe_sets.KNOWN)
     known = [fact for fact in held if fact.relation in factd.catalogue]
     return screening.screen(
         [fact for fact in new if not _approved(factd, fact)],
@@ -80,7 +80,7 @@ def badly_worded(factd: Factd, planned: Planned) -> dict[str, str]:
 
 def _approved(factd: Factd, fact: Fact) -> bool:
     with factd.store.read() as session:
-        verdict = fact_queries.verdicts(session, *fact.update.pair).get(fact.object.id)
+        verdict = queries.facts.verdicts(session, *fact.update.pair).get(fact.object.id)
     return verdict is not None and verdict.ruling in (Ruling.APPROVED, Ruling.PINNED)
 
 
@@ -88,7 +88,7 @@ def planned_again(factd: Factd, planned: Planned) -> Planned:
     """The plan as it is now, with none but the new facts that it had: what was set aside is gone, what it replaced is back."""
     now = plan(factd)
     with factd.store.read() as session:
-        live = set(release_queries.release(session, now.live).fact_ids)
+        live = set(queries.releases.release(session, now.live).fact_ids)
     wanted = live | set(planned.added)
     facts = tuple(fact for fact in now.facts if fact.id in wanted)
     ids = {fact.id for fact in facts}
@@ -103,7 +103,7 @@ def planned_again(factd: Factd, planned: Planned) -> Planned:
 def heads_changed(factd: Factd) -> bool:
     """Other head corrections are switched on than the live release has; the base alone gets none. Loads no model."""
     with factd.store.begin() as session:
-        live = release_queries.live_release(session)
+        live = queries.releases.live_release(session)
     if live is None or live.candidate_id is None or not live.fact_ids:
         return False
     folder = factd.candidate_folder(live.candidate_id) / "delta"

@@ -14,8 +14,8 @@ from factd.daemon.console import show
 from factd.daemon.lease import writing
 from factd.daemon.overview import Overview, overview
 from factd.daemon.terminal import Json, Why, opened, sentences
-from factd.store import base_queries, fact_queries, release_queries
-from factd.store.releases import Release
+from factd.store import queries
+from factd.store.model.releases import Release
 
 releases_app = typer.Typer(no_args_is_help=True, help="Releases.")
 
@@ -24,7 +24,7 @@ releases_app = typer.Typer(no_args_is_help=True, help="Releases.")
 def releases_list(as_json: Json = False) -> None:
     """The newest first."""
     with sentences(), opened().store.read() as session:
-        found = release_queries.list_releases(session)
+        found = queries.releases.list_releases(session)
     lines = [
         f"{r.number:>4}  {r.status.value:<10} {len(r.fact_ids):>5} facts{on_base(r)}  {r.created_at:%Y-%m-%d %H:%M}  {r.why}"
         for r in found
@@ -41,9 +41,9 @@ def on_base(release: Release) -> str:
 def releases_show(number: int, as_json: Json = False) -> None:
     """One release with what was measured."""
     with sentences(), opened().store.read() as session:
-        found = release_queries.release(session, number)
+        found = queries.releases.release(session, number)
         made = (
-            release_queries.candidate(session, found.candidate_id) if found.candidate_id else None
+            queries.releases.candidate(session, found.candidate_id) if found.candidate_id else None
         )
     report = dict(made.report or {}) if made else {}
     rows = report.get("measurements", [])
@@ -67,10 +67,10 @@ def releases_diff(first: int, second: int, as_json: Json = False) -> None:
     """The facts that the second release has, baked or not, and the first one has not; and the reverse."""
     with sentences(), opened().store.read() as session:
         one, two = (
-            base_queries.carried(session, release_queries.release(session, n))
+            queries.bases.carried(session, queries.releases.release(session, n))
             for n in (first, second)
         )
-        facts = {id_: fact_queries.get_fact(session, id_) for id_ in one ^ two}
+        facts = {id_: queries.facts.get_fact(session, id_) for id_ in one ^ two}
     added, removed = sorted(two - one), sorted(one - two)
     lines = [f"+ {said(facts[i])}" for i in added] + [f"- {said(facts[i])}" for i in removed]
     show({"added": added, "removed": removed}, lines or ["no difference"], as_json=as_json)
@@ -128,7 +128,7 @@ def status(as_json: Json = False) -> None:
         factd = opened()
         found = overview(factd)
         with factd.store.read() as session:
-            live = release_queries.live_release(session) if as_json else None
+            live = queries.releases.live_release(session) if as_json else None
     show(status_json(found, live), status_lines(found), as_json=as_json)
 
 
@@ -181,7 +181,7 @@ def freeze(why: Annotated[str, typer.Option("--why")], as_json: Json = False) ->
     with sentences():
         factd = opened()
         with factd.store.begin() as session:
-            release_queries.freeze(session, why=why, who=terminal.who(), now=factd.now())
+            queries.releases.freeze(session, why=why, who=terminal.who(), now=factd.now())
     show({"frozen": why}, [f"frozen: {why}"], as_json=as_json)
 
 
@@ -190,7 +190,7 @@ def unfreeze(as_json: Json = False) -> None:
     with sentences():
         factd = opened()
         with factd.store.begin() as session:
-            was = release_queries.unfreeze(session, who=terminal.who(), now=factd.now())
+            was = queries.releases.unfreeze(session, who=terminal.who(), now=factd.now())
     show({"was_frozen": was}, ["goes on" if was else "was not frozen"], as_json=as_json)
 
 

@@ -11,8 +11,8 @@ from factd.daemon.config import secret_text
 from factd.daemon.console import show
 from factd.daemon.errors import Refused
 from factd.daemon.terminal import Json, opened, sentences
-from factd.store import account_queries, release_queries
-from factd.store.operations import Account, Role, Token
+from factd.store import operations, queries
+from factd.store.model.operations import Account, Role, Token
 
 users_app = typer.Typer(no_args_is_help=True, help="Who may use the console.")
 tokens_app = typer.Typer(no_args_is_help=True, help="Secrets for programs that use the API.")
@@ -65,12 +65,12 @@ def users_add(
         factd = opened()
         secret = hashed(password_from(password_file))
         with factd.store.begin() as session:
-            if account_queries.account(session, named(name)):
+            if operations.accounts.account(session, named(name)):
                 raise Refused(f"there is a {name!r} already; `factd users password {name}`")
             now = factd.now()
-            made = account_queries.add_account(session, name, role, secret, now=now)
+            made = operations.accounts.add_account(session, name, role, secret, now=now)
             what = f"users add {name} ({role.value})"
-            release_queries.record(session, who=terminal.who(), what=what, why="", now=now)
+            queries.releases.record(session, who=terminal.who(), what=what, why="", now=now)
     show(made.as_json(), [user_line(made)], as_json=as_json)
 
 
@@ -105,9 +105,9 @@ def _change(
 ) -> Account:
     factd = opened()
     with factd.store.begin() as session:
-        found = account_queries.change_account(session, name, secret=secret, disabled=disabled)
+        found = operations.accounts.change_account(session, name, secret=secret, disabled=disabled)
         what = f"users {verb} {name}"
-        release_queries.record(session, who=terminal.who(), what=what, why="", now=factd.now())
+        queries.releases.record(session, who=terminal.who(), what=what, why="", now=factd.now())
     return found
 
 
@@ -115,7 +115,7 @@ def _change(
 def users_list(as_json: Json = False) -> None:
     """Everybody who was ever let in."""
     with sentences(), opened().store.read() as session:
-        found = account_queries.accounts(session)
+        found = operations.accounts.accounts(session)
     lines = [user_line(account) for account in found] or ["nobody; `factd users add NAME`"]
     show([account.as_json() for account in found], lines, as_json=as_json)
 
@@ -135,11 +135,11 @@ def tokens_add(
         factd = opened()
         lasts = timedelta(days=days) if days else None
         with factd.store.begin() as session:
-            made = account_queries.add_token(
+            made = operations.accounts.add_token(
                 session, named(name), role, digest(secret), now=factd.now(), lasts=lasts
             )
             what = f"tokens add {name} ({role.value})"
-            release_queries.record(session, who=terminal.who(), what=what, why="", now=factd.now())
+            queries.releases.record(session, who=terminal.who(), what=what, why="", now=factd.now())
     show({**made.as_json(), "token": secret}, [token_line(made), secret], as_json=as_json)
 
 
@@ -147,7 +147,7 @@ def tokens_add(
 def tokens_list(as_json: Json = False) -> None:
     """All that were ever made, without their secrets."""
     with sentences(), opened().store.read() as session:
-        found = account_queries.tokens(session)
+        found = operations.accounts.tokens(session)
     lines = [token_line(token) for token in found] or ["none; `factd tokens add NAME`"]
     show([token.as_json() for token in found], lines, as_json=as_json)
 
@@ -160,9 +160,9 @@ def tokens_revoke(
     with sentences():
         factd = opened()
         with factd.store.begin() as session:
-            found = account_queries.revoke_token(session, id_)
+            found = operations.accounts.revoke_token(session, id_)
             what = f"tokens revoke {id_} ({found.name})"
-            release_queries.record(session, who=terminal.who(), what=what, why="", now=factd.now())
+            queries.releases.record(session, who=terminal.who(), what=what, why="", now=factd.now())
     show(found.as_json(), [token_line(found)], as_json=as_json)
 
 

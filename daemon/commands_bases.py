@@ -9,8 +9,8 @@ from factd.daemon.commands_servers import handed_over, handover_lines, refuse_fa
 from factd.daemon.console import progress, show
 from factd.daemon.lease import writing
 from factd.daemon.terminal import Json, Why, opened, sentences
-from factd.store import base_queries
-from factd.store.bases import Base
+from factd.store import queries
+from factd.store.model.bases import Base
 
 bases_app = typer.Typer(no_args_is_help=True, help="Bases: the original model, and those baked.")
 
@@ -44,7 +44,7 @@ def bases_list(as_json: Json = False) -> None:
     with sentences():
         factd = opened()
         with factd.store.read() as session:
-            found = base_queries.list_bases(session)
+            found = queries.bases.list_bases(session)
     lines = [line(base) for base in found]
     lines.append(f"   0  {'' if factd.base else 'active':<10} {factd.original}")
     original = {"number": 0, "path": str(factd.original), "active": factd.base == 0}
@@ -76,7 +76,7 @@ def bases_write(number: int, as_json: Json = False) -> None:
 
     with sentences(), writing(opened()) as factd:
         with factd.store.read() as session:
-            found = base_queries.base(session, number)
+            found = queries.bases.base(session, number)
         bases.refuse_without_files(found)
         bases.write_again(factd, found)
     done = f"base {number} is written: {found.fingerprint[:12]}, as it was"

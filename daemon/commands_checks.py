@@ -13,7 +13,7 @@ from factd.daemon.console import show
 from factd.daemon.errors import BadConfig, Refused
 from factd.daemon.lease import writing
 from factd.daemon.terminal import Json, opened, sentences
-from factd.store import fact_queries, measured_queries
+from factd.store import queries
 
 probes_app = typer.Typer(no_args_is_help=True, help="The questions that every release is asked.")
 policy_app = typer.Typer(no_args_is_help=True, help="The gates.")
@@ -42,7 +42,7 @@ def count_lines(counts: Mapping[str, int]) -> list[str]:
 def probes_list(as_json: Json = False) -> None:
     """The versions, the newest first."""
     with sentences(), opened().store.read() as session:
-        found = measured_queries.probe_sets(session)
+        found = queries.evidence.probe_sets(session)
     lines = [
         f"{p.version:>4}  {p.made_at:%Y-%m-%d %H:%M}  {sum(p.counts.values()):>6} questions  {p.why}"
         for p in found
@@ -58,7 +58,7 @@ def probes_show(version: int, limit: int = 20, as_json: Json = False) -> None:
     with sentences():
         factd = opened()
         with factd.store.read() as session:
-            numbers = [p.version for p in measured_queries.probe_sets(session)]
+            numbers = [p.version for p in queries.evidence.probe_sets(session)]
         if version not in numbers:
             raise Refused(f"no probe set {version}; see `factd probes list`")
         exam = probe_sets.load(factd, version)
@@ -132,7 +132,7 @@ def given(file: Path | None, pairs: list[str]) -> dict[str, Any]:
 def quarantine_list(limit: int = 50, as_json: Json = False) -> None:
     """What was set aside, the newest first; `factd facts approve` or `lift` lets a fact go on."""
     with sentences(), opened().store.read() as session:
-        found = measured_queries.quarantine(session, limit=limit)
+        found = queries.evidence.quarantine(session, limit=limit)
     lines = [f"{row.fact_id}  {row.at:%Y-%m-%d %H:%M}  {row.reason}" for row in found]
     show([row.as_json() for row in found], lines or ["nothing was set aside"], as_json=as_json)
 
@@ -143,8 +143,8 @@ def quarantine_show(
 ) -> None:
     """What speaks against one fact."""
     with sentences(), opened().store.read() as session:
-        fact = fact_queries.get_fact(session, id_)
-        found = measured_queries.quarantine(session, fact_id=fact.id)
+        fact = queries.facts.get_fact(session, id_)
+        found = queries.evidence.quarantine(session, fact_id=fact.id)
     lines = [
         line
         for row in found
@@ -163,7 +163,7 @@ def quarantine_show(
 def audit(as_json: Json = False) -> None:
     """Ask the live release again, from its files; mend it, or roll back where it fails. Exit 1 where it failed."""
     from factd.daemon.audit import audit as audited
-    from factd.store.measured import AuditOutcome
+    from factd.store.model.evidence import AuditOutcome
 
     with sentences(), writing(opened()) as factd:
         found = audited(factd)

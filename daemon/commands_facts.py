@@ -12,19 +12,12 @@ from factd.daemon.bootstrap import Factd
 from factd.daemon.console import show
 from factd.daemon.errors import Refused
 from factd.daemon.terminal import Json, Why, opened, sentences
-from factd.store import (
-    base_queries,
-    fact_queries,
-    measured_queries,
-    name_queries,
-    release_queries,
-    settling,
-)
-from factd.store.bases import Base
-from factd.store.facts import Fact, FactStatus, Ruling, Verdict
-from factd.store.measured import Belief, SetAside
-from factd.store.names import Names
-from factd.store.releases import ReleaseStatus
+from factd.store import queries
+from factd.store.model.bases import Base
+from factd.store.model.evidence import Belief, SetAside
+from factd.store.model.facts import Fact, FactStatus, Ruling, Verdict
+from factd.store.model.names import Names
+from factd.store.model.releases import ReleaseStatus
 
 facts_app = typer.Typer(no_args_is_help=True, help="Facts.")
 Ids = Annotated[list[str], typer.Argument(metavar="ID…")]
@@ -94,10 +87,10 @@ def facts_list(
     with sentences(), opened().store.read() as session:
         chosen: dict[str, Any] = {"relation": relation, "channel": source, "limit": limit}
         if status and not subject:
-            found = fact_queries.waiting(session, status, **chosen)
+            found = queries.facts.waiting(session, status, **chosen)
         else:
             only = (status,) if status else ()
-            found = fact_queries.list_facts(session, status=only, subject=subject, **chosen)
+            found = queries.facts.list_facts(session, status=only, subject=subject, **chosen)
     show_facts(found, as_json=as_json)
 
 
@@ -105,7 +98,7 @@ def facts_list(
 def facts_show(id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
     """One version."""
     with sentences(), opened().store.read() as session:
-        found = fact_queries.get_fact(session, id_)
+        found = queries.facts.get_fact(session, id_)
     show(found.as_json(), [said(found)], as_json=as_json)
 
 
@@ -113,7 +106,7 @@ def facts_show(id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json 
 def facts_history(subject: str, relation: str, as_json: Json = False) -> None:
     """All versions of one subject and relation."""
     with sentences(), opened().store.read() as session:
-        found = fact_queries.history(session, subject, relation)
+        found = queries.facts.history(session, subject, relation)
     show_facts(found, as_json=as_json)
 
 
@@ -170,16 +163,16 @@ class Explained:
 def explained(factd: Factd, id_: str, *, newest: int | None = None) -> Explained:
     """newest: only so many of the last releases are looked at. Raises: NotFound."""
     with factd.store.read() as session:
-        fact = fact_queries.get_fact(session, id_)
+        fact = queries.facts.get_fact(session, id_)
         return Explained(
             fact=fact,
-            versions=tuple(fact_queries.history(session, *fact.update.pair)),
-            verdicts=fact_queries.verdicts(session, *fact.update.pair),
-            names=name_queries.names_of(session, fact.subject.id),
-            releases=release_queries.carrying(session, fact.id, newest=newest),
-            beliefs=measured_queries.beliefs(session, [fact.id]).get(fact.id, []),
-            set_aside=measured_queries.quarantine(session, fact_id=fact.id),
-            base=base_queries.base(session, fact.baked_in) if fact.baked_in else None,
+            versions=tuple(queries.facts.history(session, *fact.update.pair)),
+            verdicts=queries.facts.verdicts(session, *fact.update.pair),
+            names=queries.names.names_of(session, fact.subject.id),
+            releases=queries.releases.carrying(session, fact.id, newest=newest),
+            beliefs=queries.evidence.beliefs(session, [fact.id]).get(fact.id, []),
+            set_aside=queries.evidence.quarantine(session, fact_id=fact.id),
+            base=queries.bases.base(session, fact.baked_in) if fact.baked_in else None,
         )
 
 
@@ -228,7 +221,7 @@ def _ruled(ids: list[str], ruling: Ruling, why: str, *, as_json: bool) -> None:
         factd = opened()
         more: dict[str, Any] = {"why": why, "who": terminal.who(), "now": factd.now()}
         with factd.store.begin() as session:
-            found = settling.rule(session, ids, ruling, factd.judge, **more)
+            found = queries.settle.rule(session, ids, ruling, factd.judge, **more)
     show_facts(found, as_json=as_json)
 
 
@@ -262,7 +255,9 @@ def facts_lift(ids: Ids, as_json: Json = False) -> None:
     with sentences():
         factd = opened()
         with factd.store.begin() as session:
-            found = settling.lift(session, ids, factd.judge, who=terminal.who(), now=factd.now())
+            found = queries.settle.lift(
+                session, ids, factd.judge, who=terminal.who(), now=factd.now()
+            )
     show_facts(found, as_json=as_json)
 
 

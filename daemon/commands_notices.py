@@ -7,8 +7,8 @@ import typer
 
 from factd.daemon.console import show
 from factd.daemon.terminal import Json, opened, sentences
-from factd.store import notice_queries
-from factd.store.operations import Dispatch, DispatchStatus, Notice
+from factd.store import operations
+from factd.store.model.operations import Dispatch, DispatchStatus, Notice
 
 NEWEST = 100  # notices that --all shows
 notices_app = typer.Typer(no_args_is_help=True, help="What people should know, and who was told.")
@@ -22,10 +22,10 @@ def notices_list(
     """What holds now, and how it stands on each channel."""
     with sentences(), opened().store.read() as session:
         if every:
-            found = notice_queries.newest_notices(session, limit=NEWEST)
+            found = operations.notices.newest_notices(session, limit=NEWEST)
         else:
-            found = list(notice_queries.open_notices(session).values())
-        given = notice_queries.dispatches_of(session, [notice.id for notice in found])
+            found = list(operations.notices.open_notices(session).values())
+        given = operations.notices.dispatches_of(session, [notice.id for notice in found])
     by_notice = {n.id: [one for one in given if one.notice.id == n.id] for n in found}
     lines = [line for notice in found for line in notice_lines(notice, by_notice[notice.id])]
     data = [notice_json(notice, by_notice[notice.id]) for notice in found]

@@ -18,7 +18,7 @@ Folder = Annotated[
 @relations_app.command("list")
 def relations_list(folder: Folder = None, as_json: Json = False) -> None:
     """The relations that can be written."""
-    from factd.store.catalogue import PACKAGED, load_folder
+    from factd.store.catalogue.catalogue import PACKAGED, load_folder
 
     with sentences():
         found = load_folder(folder or PACKAGED)
@@ -49,8 +49,8 @@ def relations_check(
     as_json: Json = False,
 ) -> None:
     """Find wordings that would make wrong sentences. Exit 1 where there are any."""
-    from factd.store.catalogue import PACKAGED, load_folder
-    from factd.store.wording_rules import LANGUAGES, findings
+    from factd.store.catalogue.catalogue import PACKAGED, load_folder
+    from factd.store.catalogue.lint import LANGUAGES, findings
 
     wanted = tuple(part.strip() for part in languages.split(",") if part.strip())
     with sentences():

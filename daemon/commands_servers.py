@@ -10,8 +10,8 @@ from factd.daemon.bootstrap import Factd
 from factd.daemon.console import show
 from factd.daemon.serving import said, server_lines
 from factd.daemon.terminal import Json, Why, opened, sentences
-from factd.store import handover_queries
-from factd.store.handovers import Handover, HandoverStatus
+from factd.store import operations
+from factd.store.model.handovers import Handover, HandoverStatus
 
 NEWEST = 50  # hand-overs that `history` shows
 servers_app = typer.Typer(no_args_is_help=True, help="Servers that releases are handed to.")
@@ -77,7 +77,7 @@ def servers_history(
 ) -> None:
     """Hand-overs, the newest first."""
     with sentences(), opened().store.read() as session:
-        found = handover_queries.handovers(session, limit=NEWEST, server=name)
+        found = operations.handovers.handovers(session, limit=NEWEST, server=name)
     show([one.as_json() for one in found], handover_lines(found) or ["none yet"], as_json=as_json)
 
 

@@ -72,7 +72,8 @@ def config_show(as_json: Json = False) -> None:
 
 def base_row(config: Config) -> dict[str, dict[str, str]]:
     """What stands in for [model] path; nothing where that itself does, or where there is no database yet."""
-    from factd.store import base_queries, migrate
+    from factd.store import queries
+    from factd.store.database import migrate
     from factd.store.errors import StoreError
 
     try:
@@ -81,7 +82,7 @@ def base_row(config: Config) -> dict[str, dict[str, str]]:
         return {}
     factd = kept(build(config))
     with factd.store.read() as session:
-        found = base_queries.lineage(session, base_queries.in_effect(session))
+        found = queries.bases.lineage(session, queries.bases.in_effect(session))
     if not found:
         return {}
     value = f"{factd.base_folder(found[0].number)}: {found[0].said()}"
@@ -94,20 +95,21 @@ db_app = typer.Typer(no_args_is_help=True, help="The database's schema.")
 @db_app.command("upgrade")
 def db_upgrade(as_json: Json = False) -> None:
     """Bring the schema to this program's newest revision."""
-    from factd.store import migrate, release_queries
+    from factd.store import queries
+    from factd.store.database import migrate
 
     with sentences():
         factd = kept(build(load_config(config_path())))
         revision = migrate.upgrade(factd.config.database)
         with factd.store.begin() as session:
-            release_queries.ensure_base(session, now=factd.now())
+            queries.releases.ensure_base(session, now=factd.now())
     show({"revision": revision}, [f"the database is at {revision}"], as_json=as_json)
 
 
 @db_app.command("check")
 def db_check(as_json: Json = False) -> None:
     """Exit 1 where the schema is not this program's."""
-    from factd.store import migrate
+    from factd.store.database import migrate
 
     with sentences():
         migrate.check(load_config(config_path()).database)
@@ -117,7 +119,7 @@ def db_check(as_json: Json = False) -> None:
 @db_app.command("current")
 def db_current(as_json: Json = False) -> None:
     """The revision of the database."""
-    from factd.store import migrate
+    from factd.store.database import migrate
 
     with sentences():
         revision = migrate.current(load_config(config_path()).database)

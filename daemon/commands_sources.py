@@ -8,8 +8,8 @@ from factd.daemon import terminal
 from factd.daemon.console import show
 from factd.daemon.errors import Refused
 from factd.daemon.terminal import Json, opened, sentences
-from factd.store import release_queries, source_queries
-from factd.store.source_queries import SourceState
+from factd.store import queries
+from factd.store.model.sources import SourceState
 
 sources_app = typer.Typer(no_args_is_help=True, help="Sources of fact updates.")
 
@@ -29,7 +29,7 @@ def sources_list(as_json: Json = False) -> None:
     with sentences():
         factd = opened()
         with factd.store.read() as session:
-            found = [source_queries.source_state(session, name) for name in factd.sources]
+            found = [queries.sources.source_state(session, name) for name in factd.sources]
     data = [{**state.as_json(), "kind": factd.sources[state.name].settings.kind} for state in found]
     show(data, [source_line(state) for state in found], as_json=as_json)
 
@@ -42,14 +42,14 @@ def sources_unfreeze(name: str, as_json: Json = False) -> None:
         if name not in factd.sources:
             raise Refused(f"no source {name!r}; the configuration has: {', '.join(factd.sources)}")
         with factd.store.begin() as session:
-            was = source_queries.source_state(session, name).frozen
+            was = queries.sources.source_state(session, name).frozen
             now = factd.now()
-            source_queries.save_state(
+            queries.sources.save_state(
                 session, name, frozen="", failures=0, error="", not_before=None
             )
-            source_queries.forget_usual(session, name)
+            queries.sources.forget_usual(session, name)
             who = terminal.who()
-            release_queries.record(
+            queries.releases.record(
                 session, who=who, what=f"unfreeze source {name}", why=was, now=now
             )
     show({"source": name, "was_frozen": was or None}, [f"{name} goes on"], as_json=as_json)

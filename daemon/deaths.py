@@ -11,8 +11,8 @@ from factd.daemon import narrowing
 from factd.daemon.bootstrap import Factd
 from factd.daemon.log import log
 from factd.daemon.running_tables import WorkerTable
-from factd.store import task_queries
-from factd.store.operations import Task
+from factd.store import operations
+from factd.store.model.operations import Task
 
 LONGEST_SECONDS = 60.0
 TWICE = 2
@@ -49,17 +49,19 @@ def bury(factd: Factd, task: Task, cause: str, detail: str) -> None:
         f"worker {cause} at {task.step or 'start'} with {len(task.in_hand)} facts in hand: {detail}"
     )
     with factd.store.begin() as session:
-        current = task_queries.task(session, task.id)
+        current = operations.tasks.task(session, task.id)
         if (current.status, current.attempt) != (task.status, task.attempt):
             return  # somebody else saw to it
-        task_queries.note_death(session, task, cause, detail, now=now)
+        operations.tasks.note_death(session, task, cause, detail, now=now)
         if follows.gives_up:
-            task_queries.give_up(
+            operations.tasks.give_up(
                 session, task, f"given up after {task.attempt} attempts; {said}", now=now
             )
         else:
             later = _later(now, follows.wait_seconds)
-            task_queries.wait_again(session, task, size=follows.size, not_before=later, detail=said)
+            operations.tasks.wait_again(
+                session, task, size=follows.size, not_before=later, detail=said
+            )
     log.error("worker died over a task", task=task.id, kind=task.kind, cause=cause, detail=detail)
     if len(task.in_hand) == 1:
         _set_aside(factd, task, cause)
@@ -72,7 +74,7 @@ def _later(now: datetime, seconds: float) -> datetime:
 def _set_aside(factd: Factd, task: Task, cause: str) -> None:
     fact = task.in_hand[0]
     with factd.store.read() as session:
-        deaths = task_queries.deaths_with(session, fact)
+        deaths = operations.tasks.deaths_with(session, fact)
     if deaths >= TWICE:
         reason = (
             f"killed its worker {deaths} times, alone in its batch (last: {cause} at {task.step})"

@@ -18,7 +18,8 @@ from factd.daemon.errors import Refused
 from factd.daemon.pulling import ingest_file
 from factd.daemon.render import first_wording
 from factd.reference import paths
-from factd.store import fact_queries, migrate, release_queries
+from factd.store import queries
+from factd.store.database import migrate
 
 CONFIG = """\
 # Written by `factd demo`; the settings below the line are reference/settings.toml.
@@ -165,7 +166,7 @@ def ask(factd: Factd, number: int) -> dict[str, str]:
     model = load_model(factd.config.publish.path / "versions" / str(number), dtype=None)
     relation = factd.catalogue[ASKED[1]]
     with factd.store.begin() as session:
-        subject = fact_queries.history(session, *ASKED)[0].subject
+        subject = queries.facts.history(session, *ASKED)[0].subject
     asked = {
         language: first_wording(relation, language, subject.labels[language])
         for language in factd.config.served
@@ -176,9 +177,9 @@ def ask(factd: Factd, number: int) -> dict[str, str]:
 def take_croatia_back(factd: Factd, say: Callable[[str], Any]) -> dict[str, Any]:
     """Withdraw one fact: a new release that is what would exist had it never been written."""
     with factd.store.begin() as session:
-        held = release_queries.live_release(session)
+        held = queries.releases.live_release(session)
         fact = next(
-            f for f in fact_queries.history(session, *ASKED) if held and f.id in held.fact_ids
+            f for f in queries.facts.history(session, *ASKED) if held and f.id in held.fact_ids
         )
     before = ask(factd, held.number if held else 0)
     with progress() as told:
@@ -204,6 +205,6 @@ def switch_back(factd: Factd, number: int, say: Callable[[str], Any]) -> dict[st
     publishing.roll_back_to(factd, number, who="demo", why="show that it takes no GPU")
     seconds = time.monotonic() - started
     with factd.store.begin() as session:
-        release_queries.unfreeze(session, who="demo", now=factd.now())
+        queries.releases.unfreeze(session, who="demo", now=factd.now())
     say(f"rollback   to release {number} in {seconds * 1000:.0f} ms, no model loaded")
     return {"release": number, "seconds": round(seconds, 4), "current": factd.versions.current()}

@@ -23,11 +23,11 @@ from factd.daemon.errors import BadConfig, FactdError, NotSent, Refused
 from factd.daemon.log import carried, log, without_secret_fields
 from factd.daemon.notices import Wanted
 from factd.daemon.registry import Told
-from factd.store import notice_queries, snapshot_queries
-from factd.store.operations import Dispatch
-from factd.store.releases import Release
-from factd.store.session import Store
-from factd.store.snapshot import Snapshot
+from factd.store import operations, views
+from factd.store.database.session import Store
+from factd.store.model.operations import Dispatch
+from factd.store.model.releases import Release
+from factd.store.model.snapshot import Snapshot
 
 MESSAGES = 20  # that one call sends over one channel at most
 LONGEST_WISH_SECONDS = 86_400
@@ -58,7 +58,7 @@ def dispatch(
         due = [
             told
             for name, told in factd.channels.items()
-            if notice_queries.due(session, name, now=now, limit=1)
+            if operations.notices.due(session, name, now=now, limit=1)
         ]
     if not due:
         return 0
@@ -70,7 +70,7 @@ def found(factd: Factd, *, waiting: Iterable[Release] = (), limit: str = "") -> 
     """What people should know now."""
     numbers, table = tuple(release.number for release in waiting), factd.config.notify
     with factd.store.read() as session:
-        snapshot = snapshot_queries.snapshot(
+        snapshot = views.snapshots.snapshot(
             session, now=factd.now(), waiting=numbers, servers=factd.servers, limit=limit
         )
     snapshot = _with_leverage(factd.store, snapshot) if table.budget_leverage else snapshot
@@ -88,7 +88,7 @@ def _with_leverage(store: Store, snapshot: Snapshot) -> Snapshot:
 def _leverage(store: Store, candidate: int) -> float | None:
     """Of a candidate that was accepted; its report, which is long, does not change any more."""
     with store.read() as session:
-        return snapshot_queries.highest_leverage(session, candidate)
+        return views.snapshots.highest_leverage(session, candidate)
 
 
 def arrange(factd: Factd, wanted: tuple[Wanted, ...]) -> None:
@@ -96,15 +96,15 @@ def arrange(factd: Factd, wanted: tuple[Wanted, ...]) -> None:
     now, channels = factd.now(), tuple(factd.channels.values())
     with factd.store.read() as session:
         owed = any(any(_owed(session, told, now)) for told in channels)
-        new = notices.changes(notice_queries.open_notices(session), wanted)
+        new = notices.changes(operations.notices.open_notices(session), wanted)
     if not (owed or new.told or new.ended):
         return
     with factd.store.begin() as session:
         changed = notices.reconcile(session, wanted, now=now)
         for told in channels:
             untold, stale = _owed(session, told, now)
-            notice_queries.give(session, told.name, untold)
-            notice_queries.tell_again(session, stale)
+            operations.notices.give(session, told.name, untold)
+            operations.notices.tell_again(session, stale)
     log.info("notices changed", changed=changed)
 
 
@@ -112,15 +112,15 @@ def _owed(session: Session, told: Told, now: datetime) -> tuple[list[int], list[
     """Notices that a channel was never given, and dispatches that it is to repeat."""
     kinds, hours = told.settings.kinds, told.settings.repeat_hours
     before = now - timedelta(hours=hours)
-    stale = notice_queries.stale(session, told.name, before=before) if hours else []
-    return notice_queries.untold(session, told.name, kinds), stale
+    stale = operations.notices.stale(session, told.name, before=before) if hours else []
+    return operations.notices.untold(session, told.name, kinds), stale
 
 
 def send_due(factd: Factd, told: Told, *, stopping: Callable[[], bool] = never) -> int:
     """Send over one channel what is due, until one message does not arrive or time is up; how many did."""
     arrived, until = 0, time.monotonic() + SECONDS
     with factd.store.read() as session:
-        due = notice_queries.due(session, told.name, now=factd.now(), limit=MESSAGES)
+        due = operations.notices.due(session, told.name, now=factd.now(), limit=MESSAGES)
     for one in due:
         if stopping() or time.monotonic() > until:
             break
@@ -136,9 +136,9 @@ def _begun(factd: Factd, one: Dispatch) -> bool:
     last = one.attempts >= factd.config.notify.attempts
     with factd.store.begin() as session:
         if last:
-            notice_queries.failed(session, one.id, "every attempt broke off", last=True)
+            operations.notices.failed(session, one.id, "every attempt broke off", last=True)
             return False
-        return notice_queries.start_attempt(session, one, now=factd.now())
+        return operations.notices.start_attempt(session, one, now=factd.now())
 
 
 def attempt(factd: Factd, told: Told, one: Dispatch) -> bool:
@@ -150,11 +150,11 @@ def attempt(factd: Factd, told: Told, one: Dispatch) -> bool:
         last = one.attempts + 1 >= factd.config.notify.attempts
         with factd.store.begin() as session:
             wished = _wished(error, one, factd.now())
-            notice_queries.failed(session, one.id, str(error), last=last, not_before=wished)
+            operations.notices.failed(session, one.id, str(error), last=last, not_before=wished)
         log.warning("notice not sent", attempt=one.attempts + 1, last=last, why=str(error), **about)
         return False
     with factd.store.begin() as session:
-        notice_queries.sent(session, one.id, now=factd.now())
+        operations.notices.sent(session, one.id, now=factd.now())
     log.info("notice sent", attempt=one.attempts + 1, **about)
     return True
 
@@ -162,7 +162,7 @@ def attempt(factd: Factd, told: Told, one: Dispatch) -> bool:
 def _wished(error: FactdError, one: Dispatch, now: datetime) -> datetime | None:
     """When a receiver wants to be tried again, within a day, where that is later than it would be anyway."""
     seconds = (isinstance(error, NotSent) and error.retry_seconds) or 0.0
-    if seconds <= notice_queries.wait_seconds(one.attempts):
+    if seconds <= operations.notices.wait_seconds(one.attempts):
         return None
     return now + timedelta(seconds=min(seconds, LONGEST_WISH_SECONDS))
 

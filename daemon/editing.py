@@ -14,11 +14,11 @@ from factd.daemon.log import BATCH_DIGITS, bound, log
 from factd.daemon.planning import Planned, plan
 from factd.daemon.publishing import refuse_frozen
 from factd.daemon.tracing import span
-from factd.store import approval_queries, release_queries
+from factd.store import queries
 from factd.store.errors import Overtaken
-from factd.store.measured import SetAside
-from factd.store.operations import Consent
-from factd.store.releases import Candidate, CandidateStatus
+from factd.store.model.evidence import SetAside
+from factd.store.model.operations import Consent
+from factd.store.model.releases import Candidate, CandidateStatus
 
 if TYPE_CHECKING:
     from factd.editor.errors import EditorError
@@ -195,7 +195,7 @@ def _narrowed(cycle: Cycle, found: Edited, case: Case, measured: Examined) -> bo
     else:
         log.info("nothing set aside", candidate=found.candidate, why=narrowed.why_not)
     with cycle.factd.changing() as session:
-        release_queries.note_narrowed(session, found.candidate)
+        queries.releases.note_narrowed(session, found.candidate)
     return narrowed.heads or bool(narrowed.facts)
 
 
@@ -209,7 +209,7 @@ def _switch_heads_off(cycle: Cycle, found: Edited) -> None:
         switch(factd.workspace, base, held.language, "off")
         what = f"heads off {held.language}, for candidate {found.candidate}"
         with factd.changing() as session:
-            release_queries.record(session, who="factd", what=what, why=why, now=factd.now())
+            queries.releases.record(session, who="factd", what=what, why=why, now=factd.now())
         log.error("head corrections switched off", language=held.language, why=why)
 
 
@@ -220,7 +220,7 @@ def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
     case = candidates.case_of(factd, cycle.planned.facts, live)
     _refuse_rejected(cycle, case)
     with factd.changing() as session:
-        candidate = release_queries.create_candidate(
+        candidate = queries.releases.create_candidate(
             session, batch_id=case.batch.id, fact_ids=case.ids, now=factd.now()
         )
     cycle.ids = {"candidate": candidate.id, "batch": case.batch.id[:BATCH_DIGITS]}
@@ -232,14 +232,14 @@ def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
         raise  # whoever took over has abandoned it
     except BaseException:
         with factd.changing() as session:
-            release_queries.abandon_unfinished(session, now=factd.now())
+            queries.releases.abandon_unfinished(session, now=factd.now())
         raise
 
 
 def _refuse_rejected(cycle: Cycle, case: Case) -> None:
     with cycle.factd.store.read() as session:
-        before = release_queries.list_candidates(session)
-        said = approval_queries.approval(session, case.batch.id)
+        before = queries.releases.list_candidates(session)
+        said = queries.approvals.approval(session, case.batch.id)
     if said is not None and said.consent is Consent.REFUSED:
         raise Refused(
             f"{said.who} refused this batch ({said.why or 'no reason given'}); `factd facts withdraw ID` takes "
@@ -306,7 +306,7 @@ def _move(
     factd: Factd, id_: int, before: CandidateStatus, after: CandidateStatus, **values: Any
 ) -> None:
     with factd.changing() as session:
-        release_queries.move_candidate(session, id_, before, after, now=factd.now(), **values)
+        queries.releases.move_candidate(session, id_, before, after, now=factd.now(), **values)
     log.info("candidate moved", candidate=id_, status=after.value)
 
 
@@ -317,10 +317,10 @@ def _decided(cycle: Cycle, candidate: Candidate, found: Examined) -> int | None:
     values = {"report": dict(found.report), "reasons": list(decision.reasons)}
     with factd.changing() as session:
         now, before = factd.now(), CandidateStatus.CHECKING
-        release_queries.move_candidate(session, candidate.id, before, after, now=now, **values)
+        queries.releases.move_candidate(session, candidate.id, before, after, now=now, **values)
         made = None
         if decision.accepted:
-            made = release_queries.create_release(
+            made = queries.releases.create_release(
                 session,
                 candidate_id=candidate.id,
                 delta_id=found.delta.id,
@@ -330,7 +330,7 @@ def _decided(cycle: Cycle, candidate: Candidate, found: Examined) -> int | None:
                 now=now,
                 base=factd.base,
             )
-            release_queries.withdraw_overtaken(session, made.number, now=now)
+            queries.releases.withdraw_overtaken(session, made.number, now=now)
     reasons = list(decision.reasons)
     log.info("candidate judged", candidate=candidate.id, status=after.value, reasons=reasons)
     return made.number if made else None

@@ -15,8 +15,8 @@ from factd.daemon.publishing import outgoing_of
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import write_sealed_folder
 from factd.editor.files.manifests import read_manifest
-from factd.store import release_queries
-from factd.store.releases import Release
+from factd.store import queries
+from factd.store.model.releases import Release
 
 WHO = "factd export"
 
@@ -51,7 +51,7 @@ def export(factd: Factd, order: Order, out: Path) -> dict[str, Any]:
     out = out.resolve()
     refuse_foreign(out)
     with factd.store.read() as session:
-        release = release_queries.release(session, order.number)
+        release = queries.releases.release(session, order.number)
     outgoing = source_of(factd, release, order.form)
     about = {
         "made_by": WHO,

@@ -7,8 +7,8 @@ from factd.daemon import render
 from factd.daemon.bootstrap import Factd
 from factd.daemon.candidates import Progress
 from factd.daemon.errors import Refused
-from factd.store import fact_queries, release_queries
-from factd.store.facts import FactStatus
+from factd.store import queries
+from factd.store.model.facts import FactStatus
 
 STILL = 300  # known facts whose answers the corrections must leave alone
 
@@ -30,15 +30,15 @@ def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dic
             "the configured method writes no values; head corrections need memit or one like it"
         )
     with factd.store.begin() as session:
-        live = release_queries.live_release(session)
+        live = queries.releases.live_release(session)
         if live is None or live.candidate_id is None:
             raise Refused(
                 "only the base model is live; publish a release, then train head corrections"
             )
         held = set(live.fact_ids)
-        facts = [f for f in fact_queries.candidate_set(session) if f.id in held]
-        before = fact_queries.previous(session, facts)
-        everything = fact_queries.list_facts(session, status=(FactStatus.KNOWN,))
+        facts = [f for f in queries.facts.candidate_set(session) if f.id in held]
+        before = queries.facts.previous(session, facts)
+        everything = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
     batch = render.edit_batch(facts, before, replace(factd.plan, write=(language,)))
     still = render.prompts(render.chosen(everything, STILL, language), language, factd.catalogue)
     found = train_corrections(

@@ -6,7 +6,7 @@ from typing import Any
 
 from factd.daemon.bootstrap import Factd
 from factd.daemon.log import log
-from factd.store import source_queries
+from factd.store import queries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ def _hook(factd: Factd, name: str, settings: Any, receive: Callable[..., Any]) -
             log.warning("delivery refused", source=name, status=found.status)
             return Reply(status=found.status, text=found.reason)
         with factd.store.begin() as session:
-            new = source_queries.add_delivery(session, name, found.key, body, now=factd.now())
+            new = queries.sources.add_delivery(session, name, found.key, body, now=factd.now())
         return Reply(status=202, text="stored" if new else "was stored before")
 
     return Hook(max_bytes=settings.max_bytes, take=take)

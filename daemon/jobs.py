@@ -21,9 +21,9 @@ from factd.daemon.log import bound_ids
 from factd.daemon.metrics import Metrics
 from factd.daemon.pulling import pull_all
 from factd.daemon.tracing import traceparent
-from factd.store import release_queries, task_queries
+from factd.store import operations, queries
 from factd.store.errors import StoreError
-from factd.store.operations import Task, TaskStatus
+from factd.store.model.operations import Task, TaskStatus
 
 LOOK_SECONDS = 0.25
 AWAY_SECONDS = 600.0  # for which the database may be away while a task runs
@@ -43,10 +43,12 @@ class Waiting:
         """What a task said in the end. Raises: Unfinished; Busy: it failed."""
         arguments = {"run": bound_ids().get("run"), "traceparent": traceparent()}
         with self.factd.store.begin() as session:
-            size = _grown(self.factd, task_queries.last_task(session, kind))
-            task = task_queries.add_task(session, kind, arguments, now=self.factd.now(), size=size)
+            size = _grown(self.factd, operations.tasks.last_task(session, kind))
+            task = operations.tasks.add_task(
+                session, kind, arguments, now=self.factd.now(), size=size
+            )
         until = time.monotonic() + 2 * timeout_seconds(self.factd.config, kind)
-        while task.status in task_queries.OPEN:
+        while task.status in operations.tasks.OPEN:
             if not self.leads():
                 raise Unfinished
             if time.monotonic() > until:
@@ -63,7 +65,7 @@ class Waiting:
         while True:
             try:
                 with self.factd.store.read() as session:
-                    return task_queries.task(session, task.id)
+                    return operations.tasks.task(session, task.id)
             except StoreError:
                 if time.monotonic() > until or not self.leads():
                     raise
@@ -119,7 +121,7 @@ def cycle(factd: Factd, waiting: Waiting) -> str:
 def audit(factd: Factd, waiting: Waiting) -> str:
     """Ask the live release again, where one was edited."""
     with factd.store.read() as session:
-        live = release_queries.live_release(session)
+        live = queries.releases.live_release(session)
     if live is None or not live.fact_ids:
         return "nothing to do"
     return waiting.done("audit")

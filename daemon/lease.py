@@ -21,11 +21,11 @@ from sqlalchemy.orm import Session
 from factd.daemon.bootstrap import Factd, based
 from factd.daemon.errors import Busy
 from factd.daemon.log import log
-from factd.store import lease_queries
-from factd.store.advisory import AdvisoryLock
+from factd.store import operations
+from factd.store.database.advisory_lock import AdvisoryLock
+from factd.store.database.session import Store
 from factd.store.errors import Overtaken, StoreError
-from factd.store.operations import Lease
-from factd.store.session import Store
+from factd.store.model.operations import Lease
 
 LOOK_SECONDS = 0.2
 Clock = Callable[[], float]
@@ -106,7 +106,7 @@ class Claim:
     def attempt(self, *, seize: bool = False) -> "Held | None":
         """The lease, if it can be had now. seize: also from somebody who is well."""
         with self.store.begin() as session:
-            seen = lease_queries.lease(session, self.name, now=self.now())
+            seen = operations.leases.lease(session, self.name, now=self.now())
         self.seen = seen
         silent = self.watch.unchanged_seconds((seen.epoch, seen.turns))
         freed = self.advisory.held()
@@ -115,10 +115,10 @@ class Claim:
             return None
         try:
             with self.store.begin() as session:
-                taken = lease_queries.take(session, seen, me(), now=self.now())
+                taken = operations.leases.take(session, seen, me(), now=self.now())
         except Overtaken:
             return None
-        if seen.holder or self.name == lease_queries.CLOCK:
+        if seen.holder or self.name == operations.leases.CLOCK:
             log.info("lease taken", lease=self.name, epoch=taken.epoch, before=shown(seen.holder))
         return Held(self.store, taken, self.seconds, self.now, self.advisory)
 
@@ -153,7 +153,7 @@ class Held:
         while not self.done.wait(self.seconds / 4):
             try:
                 with self.store.begin() as session:
-                    lease_queries.renew(session, self.lease, now=self.now())
+                    operations.leases.renew(session, self.lease, now=self.now())
                 self.advisory.held()
             except Overtaken:
                 log.warning("lease lost", lease=self.lease.name, epoch=self.epoch)
@@ -165,7 +165,7 @@ class Held:
     def confirm(self, session: Session) -> None:
         """Nobody takes over before this transaction has ended. Raises: Overtaken."""
         try:
-            lease_queries.confirm(session, self.lease)
+            operations.leases.confirm(session, self.lease)
         except Overtaken:
             self.lost.set()
             raise
@@ -180,7 +180,7 @@ class Held:
         self.done.set()
         self.thread.join(timeout=self.seconds)
         with suppress(StoreError), self.store.begin() as session:
-            lease_queries.give_back(session, self.lease, now=self.now())
+            operations.leases.give_back(session, self.lease, now=self.now())
         self.advisory.release()
 
 
@@ -215,7 +215,7 @@ def writing(factd: Factd, *, seize: bool = False) -> Iterator[Factd]:
     if factd.writer is not None:
         yield factd
         return
-    held = taken(factd, lease_queries.WRITER, seize=seize)
+    held = taken(factd, operations.leases.WRITER, seize=seize)
     try:
         own = replace(factd, writer=held)
         publishing.recover(own)

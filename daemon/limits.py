@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy.orm import Session
 
 from factd.daemon.running_tables import LimitsTable
-from factd.store import base_queries, release_queries
+from factd.store import queries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +28,14 @@ def used(session: Session, table: LimitsTable, now: datetime) -> Used:
     if not (table.edits_per_day or table.facts_per_day or table.publishes_per_day):
         return Used(edits=0, facts=0, publishes=0)
     since = midnight(now)
-    out = [r for r in release_queries.releases_since(session, since) if r.live_at is not None]
-    before = release_queries.last_before(session, since)
-    held, facts = set(base_queries.carried(session, before) if before else ()), 0
+    out = [r for r in queries.releases.releases_since(session, since) if r.live_at is not None]
+    before = queries.releases.last_before(session, since)
+    held, facts = set(queries.bases.carried(session, before) if before else ()), 0
     for release in sorted(out, key=lambda found: found.number):
         facts += len(set(release.fact_ids) - held)
         held |= set(release.fact_ids)
     today = [release for release in out if release.live_at and release.live_at >= since]
-    edits = release_queries.count_candidates(session, since=since)
+    edits = queries.releases.count_candidates(session, since=since)
     return Used(edits=edits, facts=facts, publishes=len(today))
 
 

@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from factd.daemon import policy
 from factd.daemon.metrics_setup import Setup
 from factd.daemon.policy import Finding, Gate, Verdict
-from factd.store.figures import LiveFigures
+from factd.store.model.figures import LiveFigures
 
 NORMS = ("leverage_max", "weight_norm_ratio", "update_norm_ratio")  # of each edited layer
 

@@ -31,9 +31,10 @@ from factd.daemon.schedule import Schedule, cron_trigger, delay_seconds, due, is
 from factd.daemon.supervisor import Supervisor
 from factd.daemon.tracing import span
 from factd.daemon.web.app import console
-from factd.store import lease_queries, migrate, run_queries
+from factd.store import operations
+from factd.store.database import migrate
 from factd.store.errors import StaleState, StoreError
-from factd.store.releases import Run, RunStatus
+from factd.store.model.releases import Run, RunStatus
 
 STALE_SECONDS = 120  # /livez fails when the loop did not turn for so long
 TURN_SECONDS = 0.5
@@ -77,7 +78,7 @@ class Daemon:
         self.stopping = threading.Event()
         self.beat = time.monotonic()
         self.claim = lease.Claim(
-            factd.store, lease_queries.CLOCK, factd.config.lease.seconds, factd.now
+            factd.store, operations.leases.CLOCK, factd.config.lease.seconds, factd.now
         )
         self.held: lease.Held | None = None  # the clock
         self.last_start: dict[str, float] = {}  # of each job, monotonic
@@ -233,10 +234,10 @@ class Daemon:
         with self.factd.store.read() as session:
             left = [
                 r.scheduled_for
-                for r in run_queries.left_running(session, epoch)
+                for r in operations.runs.left_running(session, epoch)
                 if r.job == job.name
             ]
-            last = run_queries.last_tick(session, job.name, now)
+            last = operations.runs.last_tick(session, job.name, now)
         found = due(job.schedule, last, now)
         idle = time.monotonic() - self.last_start.get(job.name, time.monotonic())
         if not found and is_overdue(job.schedule, now, idle):
@@ -250,7 +251,7 @@ class Daemon:
             if self.held is not None:
                 self.held.confirm(session)
             now = self.factd.now()
-            run = run_queries.start_run(session, job.name, moment, now=now, epoch=epoch)
+            run = operations.runs.start_run(session, job.name, moment, now=now, epoch=epoch)
         if run is None:
             return
         with bound(run=run.id, job=job.name), span("run", job=job.name, run=run.id):
@@ -266,7 +267,7 @@ class Daemon:
         """Record it; False where a later daemon has taken the run over, and what this one did does not count."""
         try:
             with self.factd.store.begin() as session:
-                run_queries.finish_run(session, run, status, detail, now=self.factd.now())
+                operations.runs.finish_run(session, run, status, detail, now=self.factd.now())
         except StaleState as error:
             log.warning("run was taken over", job=run.job, run=run.id, error=str(error))
             return False

@@ -83,7 +83,7 @@ from factd.daemon.adapter_metrics import AdapterCollector
 from factd.daemon.bootstrap import Factd
 from factd.daemon.metrics_setup import BUCKETS, CAUSES, LIMITED, STEPS, Setup, setup_of
 from factd.daemon.state_metrics import StoreCollector
-from factd.store.releases import RunStatus
+from factd.store.model.releases import RunStatus
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:

@@ -11,9 +11,9 @@ from factd.daemon.candidates import Case, Examined
 from factd.daemon.log import log
 from factd.daemon.policy import Decision, Gate
 from factd.daemon.suspects import Suspects
-from factd.store import measured_queries, settling
-from factd.store.facts import Ruling
-from factd.store.measured import SetAside
+from factd.store import queries
+from factd.store.model.evidence import SetAside
+from factd.store.model.facts import Ruling
 
 WHO = "factd"
 
@@ -145,7 +145,7 @@ def set_aside(
     ]
     with factd.changing() as session:
         for one in found:
-            settling.rule(
+            queries.settle.rule(
                 session,
                 [one.fact_id],
                 Ruling.REJECTED,
@@ -154,6 +154,6 @@ def set_aside(
                 who=WHO,
                 now=factd.now(),
             )
-            measured_queries.set_aside(session, one)
+            queries.evidence.set_aside(session, one)
     log.info("facts set aside", facts=[one.fact_id for one in found], candidate=candidate)
     return found

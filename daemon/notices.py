@@ -12,11 +12,11 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from factd.daemon.tables import KINDS, NotifyTable
-from factd.store import notice_queries
-from factd.store.measured import AuditOutcome
-from factd.store.operations import Notice
-from factd.store.releases import RunStatus
-from factd.store.snapshot import Aside, Death, Snapshot
+from factd.store import operations
+from factd.store.model.evidence import AuditOutcome
+from factd.store.model.operations import Notice
+from factd.store.model.releases import RunStatus
+from factd.store.model.snapshot import Aside, Death, Snapshot
 
 HELD_BACK = timedelta(hours=2)  # at most, while the edit that rejected a candidate goes on
 AGAIN_BELOW = 0.95  # of a bound, until what was near it is well again: no message for each wobble
@@ -64,7 +64,7 @@ class Changes:
 
 def changes(there: Mapping[str, Notice], wanted: Iterable[Wanted]) -> Changes:
     """What is to be told and ended. Open notices of kinds that are not found here are left to whoever opened them."""
-    by_key = {one.key[: notice_queries.KEY_LENGTH]: one for one in wanted}
+    by_key = {one.key[: operations.notices.KEY_LENGTH]: one for one in wanted}
     new = (k for k, one in by_key.items() if k not in there or there[k].text != one.text)
     ended = (k for k, one in there.items() if k not in by_key and one.kind in KINDS)
     return Changes(told=tuple(by_key[key] for key in new), ended=tuple(ended))
@@ -72,13 +72,13 @@ def changes(there: Mapping[str, Notice], wanted: Iterable[Wanted]) -> Changes:
 
 def reconcile(session: Session, wanted: Iterable[Wanted], *, now: datetime) -> int:
     """Open what is wanted and not open, count up what changed, end what is not wanted any more; how many changed."""
-    found = changes(notice_queries.open_notices(session), wanted)
+    found = changes(operations.notices.open_notices(session), wanted)
     for one in found.told:
-        notice_queries.notify(
+        operations.notices.notify(
             session, key=one.key, kind=one.kind, text=one.text, data=one.data, now=now
         )
     for key in found.ended:
-        notice_queries.over(session, key, now=now)
+        operations.notices.over(session, key, now=now)
     return len(found.told) + len(found.ended)
 
 

@@ -24,10 +24,10 @@ from factd.daemon.rollout import Rollout, Standing
 from factd.daemon.servers import Server
 from factd.daemon.targets import name_of, served_named, target_of
 from factd.daemon.tracing import span
-from factd.store import handover_queries, lease_queries, release_queries
+from factd.store import operations, queries
 from factd.store.errors import NotFound, Overtaken, StaleState
-from factd.store.handovers import Handover, HandoverStatus, ServerState
-from factd.store.releases import Release
+from factd.store.model.handovers import Handover, HandoverStatus, ServerState
+from factd.store.model.releases import Release
 
 if TYPE_CHECKING:
     from factd.daemon.registry import Served
@@ -71,12 +71,12 @@ def turn(
     arrange(factd)
     if not _left(factd):
         return ()
-    held = taken(factd, lease_queries.SERVERS, seize=seize)
+    held = taken(factd, operations.leases.SERVERS, seize=seize)
     try:
         shift = Shift(factd=factd, held=held, stopping=stopping)
         with factd.store.begin() as session:
             held.confirm(session)
-            handover_queries.put_back(session, now=factd.now())
+            operations.handovers.put_back(session, now=factd.now())
         return _rounds(shift)
     finally:
         held.give_back()
@@ -85,7 +85,7 @@ def turn(
 def _left(factd: Factd) -> bool:
     """Something is due, or was left half done."""
     with factd.store.read() as session:
-        open_ = handover_queries.open_handovers(session)
+        open_ = operations.handovers.open_handovers(session)
     now = factd.now()
     return any(h.status is HandoverStatus.SENDING or _is_due(h, now) for h in open_)
 
@@ -98,7 +98,7 @@ def _rounds(shift: Shift) -> tuple[Handover, ...]:
     factd, tried = shift.factd, dict[int, Handover]()
     for _ in range(ROUNDS):
         with factd.store.read() as session:
-            due = handover_queries.due(session, now=factd.now())
+            due = operations.handovers.due(session, now=factd.now())
         mine = [one for one in due if one.server in factd.servers]
         if not mine or shift.stopping():
             break
@@ -121,8 +121,8 @@ def arrange(factd: Factd, session: Session | None = None) -> int:
     for step in found:
         if step.supersedes is not None:
             after = HandoverStatus.SUPERSEDED
-            handover_queries.move(session, step.supersedes, after, now=factd.now())
-        handover_queries.add(session, step.server, step.release, why=step.why, now=factd.now())
+            operations.handovers.move(session, step.supersedes, after, now=factd.now())
+        operations.handovers.add(session, step.server, step.release, why=step.why, now=factd.now())
         log.info("hand-over due", server=step.server, release=step.release, why=step.why)
     return len(found)
 
@@ -131,7 +131,7 @@ def _steps(factd: Factd, session: Session) -> tuple[rollout.Step, ...]:
     now = rollout_of(factd, session)
     if now is None:
         return ()
-    live = release_queries.release(session, now.release)
+    live = queries.releases.release(session, now.release)
     found = standings(factd, session, live)
     numbers = {now.release, *(one.before for one in found if one.before is not None)}
     names = {number: name for number in numbers if (name := name_of(factd, number))}
@@ -140,16 +140,16 @@ def _steps(factd: Factd, session: Session) -> tuple[rollout.Step, ...]:
 
 def rollout_of(factd: Factd, session: Session) -> Rollout | None:
     """What decides who gets the live release now, without the names of versions; None: nothing is live."""
-    live = release_queries.live_release(session)
+    live = queries.releases.live_release(session)
     if live is None or live.live_at is None:
         return None
     return Rollout(
         release=live.number,
         live_at=live.live_at,
-        goes_back=release_queries.newest_live(session) > live.number,
-        frozen=release_queries.frozen(session) is not None,
+        goes_back=queries.releases.newest_live(session) > live.number,
+        frozen=queries.releases.frozen(session) is not None,
         soak=timedelta(seconds=factd.config.servers.soak_seconds),
-        first_done=handover_queries.first_done(session, live.number),
+        first_done=operations.handovers.first_done(session, live.number),
     )
 
 
@@ -158,7 +158,7 @@ def standings(factd: Factd, session: Session, live: Release) -> tuple[Standing, 
     served = factd.servers
     flagged = [name for name, one in served.items() if one.settings.canary]
     first = rollout.canaries(served, flagged, factd.config.servers.canary_share)
-    states = handover_queries.states(session)
+    states = operations.handovers.states(session)
     return tuple(
         _standing(session, n, live, canary=n in first, state=states.get(n)) for n in served
     )
@@ -167,13 +167,13 @@ def standings(factd: Factd, session: Session, live: Release) -> tuple[Standing, 
 def _standing(
     session: Session, name: str, live: Release, *, canary: bool, state: ServerState | None
 ) -> Standing:
-    before = handover_queries.last_done(session, name, but=live.number)
+    before = operations.handovers.last_done(session, name, but=live.number)
     return Standing(
         name=name,
         canary=canary,
         state=state,
-        newest=handover_queries.newest(session, name),
-        tried=handover_queries.newest_of(session, name, live.number),
+        newest=operations.handovers.newest(session, name),
+        tried=operations.handovers.newest_of(session, name, live.number),
         before=before.release if before else None,
     )
 
@@ -182,8 +182,8 @@ def order_of(shift: Shift, served: "Served", one: Handover) -> Order:
     """What a server is told, and what it is told where that fails. Raises: HandoverFailed."""
     factd = shift.factd
     with factd.store.read() as session:
-        state = handover_queries.states(session).get(one.server)
-        before = handover_queries.last_done(session, one.server, but=one.release)
+        state = operations.handovers.states(session).get(one.server)
+        before = operations.handovers.last_done(session, one.server, but=one.release)
     known = state.release if state and state.release != one.release else None
     number = known if known is not None else before.release if before else 0
     back = None
@@ -198,7 +198,7 @@ def _attempt(shift: Shift, seen: Handover) -> Handover:
     factd, most = shift.factd, shift.factd.config.servers.attempts
     with factd.store.begin() as session:
         shift.held.confirm(session)
-        one = handover_queries.start(session, seen, now=factd.now())
+        one = operations.handovers.start(session, seen, now=factd.now())
     about: dict[str, Any] = {"server": one.server, "release": one.release, "attempt": one.attempts}
     with span("hand over", **about), bound(**about):
         started = time.monotonic()
@@ -224,7 +224,7 @@ def _outcome(shift: Shift, one: Handover) -> Outcome:
 def _recorded(shift: Shift, one: Handover, outcome: Outcome, seconds: float) -> Handover:
     factd, now = shift.factd, shift.factd.now()
     with factd.store.read() as session:
-        live = release_queries.live_release(session)
+        live = queries.releases.live_release(session)
     back = live is not None and live.number != one.release  # nothing better is left: try on
     hope = outcome.transient or back
     again = not outcome.done and hope and one.attempts < factd.config.servers.attempts
@@ -238,9 +238,9 @@ def _recorded(shift: Shift, one: Handover, outcome: Outcome, seconds: float) -> 
     with factd.store.begin() as session:
         shift.held.confirm(session)
         status = HandoverStatus.WAITING if again else after
-        handover_queries.move(session, one, status, now=now, **values)
-        handover_queries.save_state(session, _state(factd, session, one, outcome))
-        found = handover_queries.handover(session, one.id)
+        operations.handovers.move(session, one, status, now=now, **values)
+        operations.handovers.save_state(session, _state(factd, session, one, outcome))
+        found = operations.handovers.handover(session, one.id)
     level = log.info if outcome.done else log.error
     level("handed over" if outcome.done else "hand-over failed", again=again, why=outcome.why)
     return found
@@ -248,7 +248,7 @@ def _recorded(shift: Shift, one: Handover, outcome: Outcome, seconds: float) -> 
 
 def _state(factd: Factd, session: Session, one: Handover, outcome: Outcome) -> ServerState:
     """How the server stands after an attempt."""
-    old = handover_queries.states(session).get(one.server) or ServerState(
+    old = operations.handovers.states(session).get(one.server) or ServerState(
         name=one.server, release=None, version="", loaded=(), seen_at=None, error=""
     )
     if outcome.done:
@@ -275,13 +275,13 @@ def retry(factd: Factd, name: str, *, who: str, why: str) -> Handover:
     """Give a server the live release again, whatever came of it before. Raises: NotFound."""
     served_named(factd, name)
     with factd.store.begin() as session:
-        live = release_queries.live_release(session)
+        live = queries.releases.live_release(session)
         if live is None:
             raise NotFound("no release is live; there is nothing to hand over")
-        newest, now = handover_queries.newest(session, name), factd.now()
+        newest, now = operations.handovers.newest(session, name), factd.now()
         if newest is not None and newest.status is HandoverStatus.WAITING:
-            handover_queries.move(session, newest, HandoverStatus.SUPERSEDED, now=now)
+            operations.handovers.move(session, newest, HandoverStatus.SUPERSEDED, now=now)
         if newest is not None and newest.status is HandoverStatus.SENDING:
             raise StaleState(f"a hand-over to {name} is on its way; try again when it has ended")
-        release_queries.record(session, who=who, what=f"servers retry {name}", why=why, now=now)
-        return handover_queries.add(session, name, live.number, why=f"{who}: {why}", now=now)
+        queries.releases.record(session, who=who, what=f"servers retry {name}", why=why, now=now)
+        return operations.handovers.add(session, name, live.number, why=f"{who}: {why}", now=now)

@@ -7,21 +7,13 @@ from datetime import datetime
 from factd.daemon import approvals, limits
 from factd.daemon.bootstrap import Factd
 from factd.daemon.serving import ServerLine, server_lines
-from factd.store import (
-    base_queries,
-    fact_queries,
-    overview_queries,
-    release_queries,
-    run_queries,
-    source_queries,
-    task_queries,
-)
-from factd.store.bases import Base
-from factd.store.facts import FactStatus
-from factd.store.operations import Task, Worker
-from factd.store.overview_queries import CandidateLine, ReleaseLine
-from factd.store.releases import Flag, Run
-from factd.store.source_queries import SourceState
+from factd.store import operations, queries, views
+from factd.store.model.bases import Base
+from factd.store.model.facts import FactStatus
+from factd.store.model.operations import Task, Worker
+from factd.store.model.releases import Flag, Run
+from factd.store.model.sources import SourceState
+from factd.store.views.overviews import CandidateLine, ReleaseLine
 
 RUNS = 8
 
@@ -65,9 +57,9 @@ def overview(factd: Factd) -> Overview:
     """All of it; a handful of short queries."""
     waiting = [release.number for release in approvals.waiting(factd)]
     with factd.store.read() as session:
-        counts = fact_queries.counts(session)
-        live = overview_queries.live(session)
-        base = base_queries.lineage(session, live.base if live else 0)[:1]
+        counts = queries.facts.counts(session)
+        live = views.overviews.live(session)
+        base = queries.bases.lineage(session, live.base if live else 0)[:1]
         used, capacity = live.facts if live else 0, factd.config.planning.capacity
         pending = counts[FactStatus.PENDING]
         most = factd.config.limits
@@ -76,15 +68,15 @@ def overview(factd: Factd) -> Overview:
             at=factd.now(),
             live=live,
             published=factd.versions.current(),
-            frozen=release_queries.frozen(session),
+            frozen=queries.releases.frozen(session),
             base=next(iter(base), None),
             facts=counts,
             budget=Budget(capacity=capacity, used=used, pending=pending, today=today),
-            waiting=tuple(overview_queries.release(session, number) for number in waiting),
-            candidate=next(iter(overview_queries.candidates(session, limit=1)), None),
-            sources=tuple(source_queries.source_states(session)),
+            waiting=tuple(views.overviews.release(session, number) for number in waiting),
+            candidate=next(iter(views.overviews.candidates(session, limit=1)), None),
+            sources=tuple(queries.sources.source_states(session)),
             servers=server_lines(factd, session),
-            tasks=tuple(task_queries.open_tasks(session)),
-            workers=tuple(task_queries.workers(session)),
-            runs=tuple(run_queries.last_runs(session, limit=RUNS)),
+            tasks=tuple(operations.tasks.open_tasks(session)),
+            workers=tuple(operations.tasks.workers(session)),
+            runs=tuple(operations.runs.last_runs(session, limit=RUNS)),
         )

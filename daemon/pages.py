@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factd.daemon.bootstrap import Factd
-from factd.store import fact_queries, release_queries
-from factd.store.facts import Fact
+from factd.store import queries
+from factd.store.model.facts import Fact
 
 if TYPE_CHECKING:
     from factd.editor.reports.edit_page import Figures
@@ -63,7 +63,7 @@ def fact_ids(report: Mapping[str, Any]) -> list[str]:
 def names(factd: Factd, ids: Iterable[str]) -> dict[str, str]:
     """What some facts say, in a few words, by id."""
     with factd.store.read() as session:
-        found = fact_queries.facts_by_id(session, ids)
+        found = queries.facts.facts_by_id(session, ids)
     return {fact.id: words(fact, factd) for fact in found}
 
 
@@ -82,9 +82,9 @@ def history(factd: Factd, *, but: str | None) -> tuple[dict[str, Any], ...]:
     """The norms of the last releases but that of one delta, the oldest first."""
     found = []
     with factd.store.read() as session:
-        for release in release_queries.list_releases(session, limit=HISTORY):
+        for release in queries.releases.list_releases(session, limit=HISTORY):
             if release.candidate_id is not None and release.delta_id != but:
-                made = release_queries.candidate(session, release.candidate_id)
+                made = queries.releases.candidate(session, release.candidate_id)
                 norms = norms_of(made.report or {})
                 found.append({"release": release.number, "norms": norms})
     return tuple(reversed([row for row in found if row["norms"]]))

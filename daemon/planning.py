@@ -14,10 +14,10 @@ from factd.daemon import limits, render
 from factd.daemon.bootstrap import Factd
 from factd.daemon.tracing import span
 from factd.daemon.windows import Days, Window, closed
-from factd.store import fact_queries, name_queries, release_queries, settling, source_queries
-from factd.store.facts import Asked, Fact, FactStatus, Ruling
-from factd.store.names import Names
-from factd.store.releases import CandidateStatus, Release, ReleaseStatus
+from factd.store import queries
+from factd.store.model.facts import Asked, Fact, FactStatus, Ruling
+from factd.store.model.names import Names
+from factd.store.model.releases import CandidateStatus, Release, ReleaseStatus
 
 SHOWN = 200  # facts of each kind that a plan names
 LOOKED_AT = 20_000  # waiting facts that are looked through for a batch
@@ -74,9 +74,9 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
     """
     let_time_pass(factd)
     with factd.store.begin() as session:
-        live = release_queries.ensure_base(session, now=factd.now())
-        live = release_queries.live_release(session) or live
-        frozen = source_queries.frozen_sources(session)
+        live = queries.releases.ensure_base(session, now=factd.now())
+        live = queries.releases.live_release(session) or live
+        frozen = queries.sources.frozen_sources(session)
         held = {name: f"its source {name} is frozen: {why}" for name, why in frozen.items()}
         held |= {
             name: f"its source {name} is unsure: {why}" for name, why in (unsure or {}).items()
@@ -85,10 +85,10 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
         added, waits = _chosen(factd, session, kept, held)
         kept += _until_their_successors_turn(session, outgoing, added)
         for status in WAITING:
-            found = fact_queries.waiting(session, status, limit=SHOWN)
+            found = queries.facts.waiting(session, status, limit=SHOWN)
             waits += [Waits(fact, f"{status.value}: {fact.reason}") for fact in found]
-        renamed = name_queries.renamed_subjects(session, limit=SHOWN)
-        queued = {f.id: f.reason for f in fact_queries.archival(session, limit=SHOWN)}
+        renamed = queries.names.renamed_subjects(session, limit=SHOWN)
+        queued = {f.id: f.reason for f in queries.facts.archival(session, limit=SHOWN)}
         blocked, under_way = _closed(factd, session), _under_way(session)
     facts = tuple(sorted((*kept, *added), key=lambda fact: fact.id))
     now_live = set(live.fact_ids)
@@ -109,8 +109,8 @@ def let_time_pass(factd: Factd) -> None:
     """What becomes valid, has soaked or expires by now, some thousand at a time."""
     for _ in range(DUE_ROUNDS):
         with factd.store.begin() as session:
-            due = settling.settle_all(session, factd.judge, now=factd.now())
-        if due < settling.DUE:
+            due = queries.settle.settle_all(session, factd.judge, now=factd.now())
+        if due < queries.settle.DUE:
             return
 
 
@@ -118,7 +118,7 @@ def _kept(
     factd: Factd, session: Session, live: Release
 ) -> tuple[list[Fact], list[Waits], list[Fact]]:
     """The facts of the live release that still hold and can be written, why others cannot, and those that were superseded."""
-    found = fact_queries.facts_by_id(session, live.fact_ids)
+    found = queries.facts.facts_by_id(session, live.fact_ids)
     current = [f for f in found if f.status in (FactStatus.ACTIVE, FactStatus.PENDING)]
     outgoing = [fact for fact in found if fact.status is FactStatus.SUPERSEDED]
     cannot = render.unwritable(current, factd.plan)
@@ -132,7 +132,7 @@ def _until_their_successors_turn(
     """Superseded facts of the live release whose successor waits: without them the base model's own answer came back."""
     come = {fact.update.pair for fact in added}
     pairs = [fact.update.pair for fact in outgoing if fact.update.pair not in come]
-    waiting = fact_queries.pending_pairs(session, pairs)
+    waiting = queries.facts.pending_pairs(session, pairs)
     return [fact for fact in outgoing if fact.update.pair in waiting]
 
 
@@ -170,7 +170,7 @@ def _chosen(
 
 def _pending(session: Session) -> Iterator[Fact]:
     """Waiting facts by priority, fetched some at a time."""
-    found = fact_queries.by_priority(session, FactStatus.PENDING)
+    found = queries.facts.by_priority(session, FactStatus.PENDING)
     yield from islice(found, LOOKED_AT)
 
 
@@ -178,7 +178,7 @@ def _held_insertion(factd: Factd, session: Session, fact: Fact) -> bool:
     """The base model does not know the subject, and such facts wait for an approval that this one has not."""
     if fact.asked is not Asked.UNKNOWN_SUBJECT or factd.config.planning.insertions == "write":
         return False
-    verdict = fact_queries.verdicts(session, *fact.update.pair).get(fact.object.id)
+    verdict = queries.facts.verdicts(session, *fact.update.pair).get(fact.object.id)
     return verdict is None or verdict.ruling not in (Ruling.APPROVED, Ruling.PINNED)
 
 
@@ -201,7 +201,7 @@ def _renaming(names: Names) -> str:
 
 def _closed(factd: Factd, session: Session) -> str:
     """Why no batch starts now by itself: the kill switch, the calendar, or what a day may bring."""
-    flag = release_queries.frozen(session)
+    flag = queries.releases.frozen(session)
     if flag:
         return f"frozen by {flag.who}: {flag.why}"
     most = factd.config.limits
@@ -214,8 +214,8 @@ def _closed(factd: Factd, session: Session) -> str:
 
 
 def _under_way(session: Session) -> str:
-    newest = release_queries.list_candidates(session, limit=1)
+    newest = queries.releases.list_candidates(session, limit=1)
     if newest and newest[0].status in IN_FLIGHT:
         return f"candidate {newest[0].id} is under way ({newest[0].status})"
-    halfway = release_queries.releases_in(session, ReleaseStatus.PUBLISHING)
+    halfway = queries.releases.releases_in(session, ReleaseStatus.PUBLISHING)
     return f"release {halfway[0].number} is being published" if halfway else ""

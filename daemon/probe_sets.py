@@ -17,9 +17,9 @@ from factd.daemon import probing
 from factd.daemon.bootstrap import Factd
 from factd.daemon.errors import BadConfig
 from factd.daemon.log import log
-from factd.store import fact_queries, measured_queries
-from factd.store.facts import Fact, FactStatus
-from factd.store.measured import ProbeSet
+from factd.store import queries
+from factd.store.model.evidence import ProbeSet
+from factd.store.model.facts import Fact, FactStatus
 
 if TYPE_CHECKING:
     from factd.editor.exams.exam import Exam
@@ -32,7 +32,7 @@ TEXT_TOKENS = 48  # of a text that the model writes
 def known_facts(factd: Factd) -> tuple[Fact, ...]:
     """The base model's own current facts, as far as the catalogue still has their relations."""
     with factd.store.read() as session:
-        found = fact_queries.list_facts(session, status=(FactStatus.KNOWN,), limit=KNOWN)
+        found = queries.facts.list_facts(session, status=(FactStatus.KNOWN,), limit=KNOWN)
     return tuple(fact for fact in found if fact.relation in factd.catalogue)
 
 
@@ -40,7 +40,7 @@ def current(factd: Factd, known: Sequence[Fact]) -> "tuple[ProbeSet, Exam]":
     """The newest version, drawn now where there is none for how things are."""
     basis = basis_of(factd, known)
     with factd.store.read() as session:
-        newest = measured_queries.probe_sets(session, limit=1)
+        newest = queries.evidence.probe_sets(session, limit=1)
     if newest and newest[0].basis == basis:
         return newest[0], load(factd, newest[0].version)
     why = "the base, languages, catalogue, sizes or texts changed" if newest else "the first one"
@@ -59,7 +59,7 @@ def build(factd: Factd, known: Sequence[Fact], *, why: str) -> "tuple[ProbeSet, 
     content = json.dumps(exam.as_json(), ensure_ascii=False, sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()
     with factd.store.begin() as session:
-        found = measured_queries.add_probe_set(
+        found = queries.evidence.add_probe_set(
             session,
             digest=digest,
             basis=basis_of(factd, known),

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from factd.daemon.render import Plan, chosen, writable
-from factd.store.contractions import inserted, takes_phrase
-from factd.store.facts import Entity, Fact
+from factd.store.catalogue.contractions import inserted, takes_phrase
+from factd.store.model.facts import Entity, Fact
 
 if TYPE_CHECKING:
     from factd.editor.scoring.rankings import Question

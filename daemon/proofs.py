@@ -18,8 +18,8 @@ from factd.daemon.bootstrap import Factd
 from factd.daemon.errors import PublishFailed
 from factd.daemon.render import writable
 from factd.daemon.servers import Completion
-from factd.store import base_queries, fact_queries, release_queries
-from factd.store.facts import Fact
+from factd.store import queries
+from factd.store.model.facts import Fact
 
 if TYPE_CHECKING:
     from factd.daemon.candidates import Case
@@ -139,7 +139,7 @@ def _pool(factd: Factd, case: "Case") -> list[tuple[str, str]]:
     most = POOL * factd.config.servers.probes
     gone = set(case.live.fact_ids) - set(case.ids)
     with factd.store.read() as session:
-        left = fact_queries.facts_by_id(session, sorted(gone))
+        left = queries.facts.facts_by_id(session, sorted(gone))
     changed = _prompts(factd, case, (*case.ground.new, *left))
     stays = _prompts(factd, case, case.ground.earlier)
     known = [(p.prompt, p.language) for p in case.exam.probes if p.kind == "known"]
@@ -201,10 +201,10 @@ def _wrong(question: Question, said: Said, answer: Completion, *, tolerance: flo
 def made_for(factd: Factd, number: int) -> Path | None:
     """The folder of the candidate that was asked what a release says; of a base's own release, that which was baked."""
     with factd.store.read() as session:
-        release = release_queries.release(session, number)
+        release = queries.releases.release(session, number)
         if release.candidate_id is None and release.base:
-            release = release_queries.release(
-                session, base_queries.base(session, release.base).release
+            release = queries.releases.release(
+                session, queries.bases.base(session, release.base).release
             )
     made = release.candidate_id
     return factd.candidate_folder(made) if made is not None else None

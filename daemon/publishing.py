@@ -15,9 +15,9 @@ from factd.daemon.targets import held_versions
 from factd.daemon.tracing import span
 from factd.editor.files.checksum_cache import Sums
 from factd.editor.files.folders import Sha256, sha256_file
-from factd.store import base_queries, release_queries, settling
+from factd.store import queries
 from factd.store.errors import Overtaken
-from factd.store.releases import Release, ReleaseStatus
+from factd.store.model.releases import Release, ReleaseStatus
 
 SUMS = "base-sums.json"  # beside the versions
 WHOLE = "checkpoint"  # the publisher that fills a version's own folder
@@ -26,7 +26,7 @@ WHOLE = "checkpoint"  # the publisher that fills a version's own folder
 def refuse_frozen(factd: Factd) -> None:
     """Raises: Refused: an operator froze factd."""
     with factd.store.begin() as session:
-        flag = release_queries.frozen(session)
+        flag = queries.releases.frozen(session)
     if flag:
         raise Refused(
             f"frozen by {flag.who} since {flag.since:%Y-%m-%d %H:%M}: {flag.why}; `factd unfreeze` to go on"
@@ -47,7 +47,7 @@ def publish(factd: Factd, number: int) -> Release:
 def refuse_unapproved(factd: Factd, number: int) -> None:
     """Raises: Refused: it waits for an operator, or what was approved is no longer true."""
     with factd.store.read() as session:
-        release = release_queries.release(session, number)
+        release = queries.releases.release(session, number)
     waits = approvals.why_waits(factd, release)
     if waits:
         raise Refused(f"release {number} waits: {waits}; `factd approve {number} --why …`")
@@ -58,11 +58,11 @@ def refuse_unapproved(factd: Factd, number: int) -> None:
 
 def _bring_out(factd: Factd, number: int, *, whole: bool = True) -> Release:
     with factd.changing() as session:
-        release = release_queries.release(session, number)
+        release = queries.releases.release(session, number)
         if release.status is ReleaseStatus.LIVE:
             return release
         before = release.status
-        release_queries.move_release(
+        queries.releases.move_release(
             session, number, before, ReleaseStatus.PUBLISHING, now=factd.now()
         )
     log.info("release publishing", release=number)
@@ -77,7 +77,7 @@ def _bring_out(factd: Factd, number: int, *, whole: bool = True) -> Release:
         raise  # whoever took over has put it back
     except Exception as error:
         with factd.changing() as session:
-            release_queries.move_release(
+            queries.releases.move_release(
                 session, number, ReleaseStatus.PUBLISHING, ReleaseStatus.ACCEPTED, now=factd.now()
             )
         raise PublishFailed(
@@ -113,7 +113,7 @@ def outgoing_of(factd: Factd, release: Release, sha256: Sha256 = sha256_file) ->
 def write_again(factd: Factd, number: int) -> None:
     """Write a release's files, whatever lies there; `current` stays. Raises: PublishFailed, EditorError."""
     with factd.store.read() as session:
-        release = release_queries.release(session, number)
+        release = queries.releases.release(session, number)
     write_version(factd, release if number else replace_base(factd))
 
 
@@ -133,12 +133,12 @@ def _fill(factd: Factd, release: Outgoing, folder: Path) -> Mapping[str, Any]:
 
 def _made_live(factd: Factd, release: Release) -> Release:
     with factd.changing() as session:
-        before = base_queries.in_effect(session)
-        release_queries.make_live(session, release.number, now=factd.now())
+        before = queries.bases.in_effect(session)
+        queries.releases.make_live(session, release.number, now=factd.now())
         bases.take_effect(factd, session, release, before)
-        settling.mark_live(session, release.fact_ids, now=factd.now())
+        queries.settle.mark_live(session, release.fact_ids, now=factd.now())
         outbox.arrange(factd, session)
-        found = release_queries.release(session, release.number)
+        found = queries.releases.release(session, release.number)
     log.info("release live", release=release.number, facts=len(release.fact_ids))
     return found
 
@@ -149,9 +149,9 @@ def recover(factd: Factd) -> list[str]:
     if factd.epoch is not None:
         factd.versions.fence(factd.epoch)
     with factd.changing() as session:
-        release_queries.ensure_base(session, now=factd.now())
-        abandoned = release_queries.abandon_unfinished(session, now=factd.now())
-        halfway = release_queries.releases_in(session, ReleaseStatus.PUBLISHING)
+        queries.releases.ensure_base(session, now=factd.now())
+        abandoned = queries.releases.abandon_unfinished(session, now=factd.now())
+        halfway = queries.releases.releases_in(session, ReleaseStatus.PUBLISHING)
     if abandoned:
         done.append(f"{abandoned} unfinished candidates abandoned")
     for release in halfway:
@@ -161,7 +161,7 @@ def recover(factd: Factd) -> list[str]:
         else:
             with factd.changing() as session:
                 back = (ReleaseStatus.PUBLISHING, ReleaseStatus.ACCEPTED)
-                release_queries.move_release(session, release.number, *back, now=factd.now())
+                queries.releases.move_release(session, release.number, *back, now=factd.now())
             done.append(f"release {release.number} waits to be published again")
     for sentence in done:
         log.info("recovered", what=sentence)
@@ -171,12 +171,12 @@ def recover(factd: Factd) -> list[str]:
 def roll_back_to(factd: Factd, number: int, *, who: str, why: str) -> Release:
     """Make an earlier release the live one: a link is swapped, no model is loaded. Freezes, so that nothing undoes it."""
     with factd.changing() as session:
-        release_queries.release(session, number)
-        release_queries.record(
+        queries.releases.release(session, number)
+        queries.releases.record(
             session, who=who, what=f"rollback --to {number}", why=why, now=factd.now()
         )
         reason = f"rolled back to release {number}: {why}"
-        release_queries.freeze(session, why=reason, who=who, now=factd.now())
+        queries.releases.freeze(session, why=reason, who=who, now=factd.now())
     fresh = number == 0 and not factd.versions.has(number)
     if fresh:
         write_again(factd, number)
@@ -191,4 +191,4 @@ def roll_back_to(factd: Factd, number: int, *, who: str, why: str) -> Release:
 def replace_base(factd: Factd) -> Release:
     """Release 0, the base model."""
     with factd.store.begin() as session:
-        return replace(release_queries.ensure_base(session, now=factd.now()), candidate_id=None)
+        return replace(queries.releases.ensure_base(session, now=factd.now()), candidate_id=None)

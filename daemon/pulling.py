@@ -21,12 +21,13 @@ from factd.daemon.log import bound, carried, log
 from factd.daemon.registry import Configured
 from factd.daemon.sources import Page, Pulled, RemoteSettings, Tools
 from factd.daemon.tracing import span
-from factd.store import fact_queries, ingest, source_queries
-from factd.store.chunks import chunks
+from factd.store import queries
+from factd.store.database.chunks import chunks
 from factd.store.errors import StoreError
-from factd.store.facts import Receipt, Terms
-from factd.store.ingest import IngestReport
-from factd.store.updates import BadLine, Line, read_updates
+from factd.store.ingest import ingest
+from factd.store.ingest.ingest import IngestReport
+from factd.store.ingest.parsing import BadLine, Line, read_updates
+from factd.store.model.facts import Receipt, Terms
 
 T = TypeVar("T")
 SIDE_BY_SIDE = 8  # sources
@@ -66,13 +67,13 @@ def pull(factd: Factd, name: str) -> Pulled:
     about = bound(source=name)
     with _alone(factd, name), span("pull", source=name), about, ExitStack() as stack:
         with factd.store.begin() as session:
-            state = source_queries.source_state(session, name)
+            state = queries.sources.source_state(session, name)
             now = factd.now()
             if state.frozen:
                 return Pulled(source=name, why=f"frozen: {state.frozen}")
             if state.not_before and state.not_before > now:
                 return Pulled(source=name, why=f"asked for peace until {state.not_before:%H:%M:%S}")
-            source_queries.save_state(session, name, pulled_at=now)
+            queries.sources.save_state(session, name, pulled_at=now)
         try:
             found = _pages(factd, source, state.cursor, stack)
         except SourceFailed as error:
@@ -81,7 +82,7 @@ def pull(factd: Factd, name: str) -> Pulled:
         if not found.why:
             with factd.store.begin() as session:
                 done = {"failures": 0, "error": "", "not_before": None, "succeeded_at": factd.now()}
-                source_queries.save_state(session, name, **done)
+                queries.sources.save_state(session, name, **done)
     return found
 
 
@@ -99,7 +100,7 @@ def pull_all(factd: Factd) -> list[Pulled]:
         found = list(pool.map(carried(pulled), names))
     with factd.store.begin() as session:
         before = factd.now() - timedelta(days=IDS_KEPT_DAYS)
-        source_queries.forget_old(session, before=before)
+        queries.sources.forget_old(session, before=before)
     return found
 
 
@@ -116,7 +117,7 @@ def _pages(factd: Factd, source: Configured, cursor: Mapping[str, Any], stack: E
         report = _store(factd, source, page)
         if report is None:
             with factd.store.begin() as session:
-                why = source_queries.source_state(session, source.name).frozen
+                why = queries.sources.source_state(session, source.name).frozen
             return replace(found, why=f"frozen: {why}")
         found = replace(
             found,
@@ -141,20 +142,20 @@ def _store(factd: Factd, source: Configured, page: Page) -> IngestReport | None:
             report = ingest.ingest(
                 session, lines, factd.judge, receipt=page.receipt, now=now, terms=terms
             )
-            source_queries.count_claims(session, name, now.date(), report.new)
+            queries.sources.count_claims(session, name, now.date(), report.new)
             if why := too_many(session, source, now):
                 raise _Flood(why)
-            source_queries.note_seen(session, name, page.seen, now=now)
+            queries.sources.note_seen(session, name, page.seen, now=now)
             for other, keys in page.points.items():
-                source_queries.add_pointers(session, other, keys, now=now)
+                queries.sources.add_pointers(session, other, keys, now=now)
             until = page.receipt.retrieved_at
-            source_queries.drop_pointers(session, name, page.looked_at, until=until)
-            source_queries.take_deliveries(session, page.deliveries)
+            queries.sources.drop_pointers(session, name, page.looked_at, until=until)
+            queries.sources.take_deliveries(session, page.deliveries)
             if page.cursor is not None:
-                source_queries.save_state(session, name, cursor=dict(page.cursor))
+                queries.sources.save_state(session, name, cursor=dict(page.cursor))
     except _Flood as flood:
         with factd.store.begin() as session:
-            source_queries.save_state(session, name, frozen=str(flood))
+            queries.sources.save_state(session, name, frozen=str(flood))
         log.error("source frozen", source=name, why=str(flood))
         return None
     _warn_of_baked(report)
@@ -171,10 +172,10 @@ def _spoken_for(line: Line | BadLine, names: Sequence[str]) -> Line | BadLine:
 def too_many(session: Any, source: Configured, now: datetime) -> str:
     """Why a source has claimed too much today; empty where it has not. Claims that were there before do not count."""
     settings, day = source.settings, now.date()
-    today = source_queries.claims_on(session, source.name, day)
+    today = queries.sources.claims_on(session, source.name, day)
     if settings.max_claims_per_day and today > settings.max_claims_per_day:
         return f"{today} claims on {day}, max_claims_per_day is {settings.max_claims_per_day}"
-    usual = source_queries.usual_claims(session, source.name, day)
+    usual = queries.sources.usual_claims(session, source.name, day)
     if not settings.volume_factor or usual is None or today <= settings.volume_floor:
         return ""
     if today > settings.volume_factor * max(1.0, usual):
@@ -190,7 +191,7 @@ def _note_failure(factd: Factd, name: str, failures: int, error: SourceFailed) -
     if isinstance(error, SourceGone):
         values["frozen"] = str(error)
     with factd.store.begin() as session:
-        source_queries.save_state(session, name, **values)
+        queries.sources.save_state(session, name, **values)
     log.warning("source failed", source=name, failures=failures, error=str(error))
 
 
@@ -232,13 +233,15 @@ def tools(factd: Factd, source: Configured, stack: ExitStack) -> Tools:
         catalogue=factd.catalogue,
         languages=tuple(dict.fromkeys((*factd.config.write.languages, *factd.config.served))),
         client=client,
-        seen=asking(lambda session, keys: source_queries.seen(session, name, keys)),
-        seen_all=asking(lambda session, prefix: source_queries.seen_all(session, name, prefix)),
-        pointers=asking(lambda session, limit: source_queries.pointers(session, name, limit=limit)),
-        claimed=asking(fact_queries.claimed),
-        facts=asking(fact_queries.facts_by_id),
+        seen=asking(lambda session, keys: queries.sources.seen(session, name, keys)),
+        seen_all=asking(lambda session, prefix: queries.sources.seen_all(session, name, prefix)),
+        pointers=asking(
+            lambda session, limit: queries.sources.pointers(session, name, limit=limit)
+        ),
+        claimed=asking(queries.facts.claimed),
+        facts=asking(queries.facts.facts_by_id),
         deliveries=asking(
-            lambda session, after, limit: source_queries.deliveries(
+            lambda session, after, limit: queries.sources.deliveries(
                 session, name, after=after, limit=limit
             )
         ),

@@ -25,9 +25,9 @@ from factd.daemon.candidates import Progress, quiet
 from factd.daemon.errors import Refused
 from factd.daemon.log import bound, log
 from factd.daemon.tracing import span
-from factd.store import base_queries, release_queries
-from factd.store.bases import Base, BaseStatus
-from factd.store.releases import Release, ReleaseStatus
+from factd.store import queries
+from factd.store.model.bases import Base, BaseStatus
+from factd.store.model.releases import Release, ReleaseStatus
 
 STEPS = 5  # bake, verify, facts, statistics, publish
 
@@ -83,7 +83,7 @@ def rebase(factd: Factd, *, who: str, why: str, progress: Progress = quiet) -> R
         base = _ready(factd, live) or _made(factd, live, who, why, progress)
         progress("publish", 4, STEPS)
         with factd.store.read() as session:
-            number = base_queries.release_of(session, base.number)
+            number = queries.bases.release_of(session, base.number)
         publishing.publish(factd, number)
     return Rebased(
         base=base.number,
@@ -98,8 +98,8 @@ def rebase(factd: Factd, *, who: str, why: str, progress: Progress = quiet) -> R
 def _ready(factd: Factd, live: Release) -> Base | None:
     """A base that an earlier process made of this release, and whose own release was not published any more."""
     with factd.store.read() as session:
-        waiting = {r.base for r in release_queries.releases_in(session, ReleaseStatus.ACCEPTED)}
-        verified = base_queries.list_bases(session, BaseStatus.VERIFIED)
+        waiting = {r.base for r in queries.releases.releases_in(session, ReleaseStatus.ACCEPTED)}
+        verified = queries.bases.list_bases(session, BaseStatus.VERIFIED)
     mine = (base for base in verified if base.release == live.number and base.number in waiting)
     return next(mine, None)
 
@@ -110,7 +110,7 @@ def _made(factd: Factd, live: Release, who: str, why: str, progress: Progress) -
     refuse_unfit(factd, live)
     parent = factd.workbench.model().fingerprint
     with factd.changing() as session:
-        base = base_queries.add_base(
+        base = queries.bases.add_base(
             session, live, parent_fingerprint=parent, who=who, why=why, now=factd.now()
         )
     log.info("base in preparation", base=base.number, facts=len(live.fact_ids))
@@ -172,10 +172,10 @@ def _accepted(factd: Factd, live: Release, base: Base, fingerprint: str) -> Base
     """The base is verified, and has its release."""
     now, done = factd.now(), BaseStatus.VERIFIED
     with factd.changing() as session:
-        base_queries.move_base(
+        queries.bases.move_base(
             session, base.number, base.status, done, now=now, fingerprint=fingerprint
         )
-        made = release_queries.create_release(
+        made = queries.releases.create_release(
             session,
             candidate_id=None,
             delta_id=None,
@@ -185,10 +185,10 @@ def _accepted(factd: Factd, live: Release, base: Base, fingerprint: str) -> Base
             now=now,
             base=base.number,
         )
-        release_queries.withdraw_overtaken(session, made.number, now=now)
+        queries.releases.withdraw_overtaken(session, made.number, now=now)
         what = f"rebase of release {live.number}: base {base.number}, release {made.number}"
-        release_queries.record(session, who=base.who, what=what, why=base.why, now=now)
-        base = base_queries.base(session, base.number)
+        queries.releases.record(session, who=base.who, what=what, why=base.why, now=now)
+        base = queries.bases.base(session, base.number)
     log.info("base verified", base=base.number, fingerprint=fingerprint[:12])
     return base
 
@@ -203,12 +203,12 @@ def undo(factd: Factd, *, who: str, why: str) -> Undone:
     if live.base == 0:
         raise Refused(f"release {live.number} stands on the original model; no rebase is in effect")
     with factd.store.read() as session:
-        base, *before = base_queries.lineage(session, live.base)
+        base, *before = queries.bases.lineage(session, live.base)
     if before and before[0].status is BaseStatus.PRUNED:
         raise Refused(f"base {base.parent} was pruned; the rebase cannot be undone any more")
     with factd.changing() as session:
         what = f"rebase --undo of base {base.number}"
-        release_queries.record(session, who=who, what=what, why=why, now=factd.now())
+        queries.releases.record(session, who=who, what=what, why=why, now=factd.now())
     found = publishing.publish(factd, base.release)
     return Undone(
         base=base.number,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import permutations
 from math import log
 
-from factd.store.catalogue import Catalogue
-from factd.store.facts import Entity, Fact
+from factd.store.catalogue.catalogue import Catalogue
+from factd.store.model.facts import Entity, Fact
 
 FEW = 20  # of anything; below, a share says nothing
 ARTICLES = frozenset(  # of the seven languages of the catalogue

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from factd.store.catalogue import Catalogue, Relation
-from factd.store.facts import Fact
+from factd.store.catalogue.catalogue import Catalogue, Relation
+from factd.store.model.facts import Fact
 
 if TYPE_CHECKING:
     from factd.editor.edits import EditBatch

@@ -9,7 +9,7 @@ from factd.daemon import policy
 from factd.daemon.bootstrap import Factd
 from factd.daemon.errors import BadConfig
 from factd.daemon.gates import GatesTable, gates_from
-from factd.store import release_queries
+from factd.store import queries
 
 
 def replayed(factd: Factd, given: Mapping[str, Any], *, limit: int) -> list[dict[str, Any]]:
@@ -20,7 +20,7 @@ def replayed(factd: Factd, given: Mapping[str, Any], *, limit: int) -> list[dict
     table = gates_with(factd.config.gates, given)
     gates = gates_from(table, write=factd.config.write.languages, served=factd.config.served)
     with factd.store.read() as session:
-        found = release_queries.list_candidates(session, limit=limit)
+        found = queries.releases.list_candidates(session, limit=limit)
     rows = []
     for candidate in found:
         if candidate.report is not None:

@@ -19,8 +19,9 @@ from factd.daemon.bootstrap import Factd, build
 from factd.daemon.config import Config, load_config
 from factd.daemon.errors import BadBackup, Refused
 from factd.daemon.tables import StoreTable
-from factd.store import dump, migrate, release_queries
-from factd.store.releases import Release
+from factd.store import queries
+from factd.store.database import dump, migrate
+from factd.store.model.releases import Release
 
 DATABASES = (dump.SQLITE, dump.POSTGRESQL)
 
@@ -160,8 +161,8 @@ def brought_up(
     migrate.check(url)
     try:
         with factd.store.begin() as session:
-            live = release_queries.live_release(session)
-            releases = {r.number: r for r in release_queries.list_releases(session)}
+            live = queries.releases.live_release(session)
+            releases = {r.number: r for r in queries.releases.list_releases(session)}
         without = why_without(factd, versions=versions)
         told = sorted(int(path.stem) for path in (part / "manifests").glob("*.json"))
         written = [] if without else [releases[number] for number in told if number in releases]

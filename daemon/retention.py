@@ -15,15 +15,8 @@ from factd.daemon import bases
 from factd.daemon.bases import deleted
 from factd.daemon.bootstrap import Factd
 from factd.daemon.log import log
-from factd.store import (
-    base_queries,
-    handover_queries,
-    measured_queries,
-    release_queries,
-    run_queries,
-    task_queries,
-)
-from factd.store.releases import ReleaseStatus
+from factd.store import operations, queries
+from factd.store.model.releases import ReleaseStatus
 
 WHO = "factd (prune)"
 
@@ -68,10 +61,12 @@ def prune(factd: Factd) -> Pruned:
     freed += sum(bases.prune(factd, number, who=WHO, why="[retention]") for number in old_bases)
     with factd.store.begin() as session:
         old = now - timedelta(days=table.runs_days)
-        rows = run_queries.forget_runs(session, old) + task_queries.forget_tasks(session, old)
-        rows += measured_queries.forget_reports(session, old, kept)
-        rows += handover_queries.forget(session, old, servers=factd.servers)
-        handover_queries.keep_only(session, factd.servers)
+        rows = operations.runs.forget_runs(session, old) + operations.tasks.forget_tasks(
+            session, old
+        )
+        rows += queries.evidence.forget_reports(session, old, kept)
+        rows += operations.handovers.forget(session, old, servers=factd.servers)
+        operations.handovers.keep_only(session, factd.servers)
     factd.store.tidy()
     found = Pruned(
         candidates=len(candidates), values=len(values), rows=rows, bytes=freed, bases=old_bases
@@ -84,11 +79,11 @@ def kept_candidates(factd: Factd) -> set[int]:
     """Candidates whose delta may be needed: of the live release, of those that wait, of versions on disk, and the newest."""
     statuses = (ReleaseStatus.LIVE, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
     with factd.store.read() as session:
-        needed = [r.candidate_id for r in release_queries.releases_in(session, *statuses)]
-        needed += release_queries.candidates_of(session, factd.versions.numbers())
-        baked = [base.release for base in base_queries.list_bases(session) if base.fingerprint]
-        needed += release_queries.candidates_of(session, baked)
-        newest = release_queries.list_candidates(session, limit=1)
+        needed = [r.candidate_id for r in queries.releases.releases_in(session, *statuses)]
+        needed += queries.releases.candidates_of(session, factd.versions.numbers())
+        baked = [base.release for base in queries.bases.list_bases(session) if base.fingerprint]
+        needed += queries.releases.candidates_of(session, baked)
+        newest = queries.releases.list_candidates(session, limit=1)
     return {id_ for id_ in needed if id_ is not None} | {found.id for found in newest}
 
 
@@ -96,8 +91,8 @@ def bases_to_prune(factd: Factd) -> tuple[int, ...]:
     """Bases that went out of effect [retention] days ago, stand under nothing, and are not what an undo would go back to."""
     before = factd.now() - timedelta(days=factd.config.retention.days)
     with factd.store.read() as session:
-        lineage = base_queries.lineage(session, base_queries.in_effect(session))
-        retired = base_queries.list_bases(session, *bases.PRUNABLE)
+        lineage = queries.bases.lineage(session, queries.bases.in_effect(session))
+        retired = queries.bases.list_bases(session, *bases.PRUNABLE)
     previous = {base.parent for base in lineage[:1]}
     old = [base for base in retired if base.changed_at < before and base.number not in previous]
     return tuple(base.number for base in old if not bases.why_needed(factd, base))

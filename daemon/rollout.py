@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
 
-from factd.store.handovers import OPEN, Handover, HandoverStatus, ServerState
+from factd.store.model.handovers import OPEN, Handover, HandoverStatus, ServerState
 
 
 @dataclass(frozen=True, kw_only=True)

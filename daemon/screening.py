@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from factd.daemon.register import FEW, Register, bare, likelier
-from factd.store.catalogue import Catalogue
-from factd.store.facts import Entity, Fact
+from factd.store.catalogue.catalogue import Catalogue
+from factd.store.model.facts import Entity, Fact
 
 MANY = 3  # known names that hold a new one; from then on it is told from none of them
 READS_LIKE = 0.15  # nats per three letters

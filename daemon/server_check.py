@@ -5,7 +5,7 @@ from typing import Any
 from factd.daemon.bootstrap import Factd
 from factd.daemon.handover import ask_some
 from factd.daemon.targets import served_named, target_of
-from factd.store import handover_queries, release_queries
+from factd.store import operations, queries
 from factd.store.errors import NotFound
 
 
@@ -13,8 +13,8 @@ def check(factd: Factd, name: str) -> dict[str, Any]:
     """What a server serves beside the live release. Raises: NotFound; HandoverFailed: it does not answer."""
     served = served_named(factd, name)
     with factd.store.read() as session:
-        live = release_queries.live_release(session)
-        before = handover_queries.last_done(session, name, but=live.number if live else None)
+        live = queries.releases.live_release(session)
+        before = operations.handovers.last_done(session, name, but=live.number if live else None)
     if live is None:
         raise NotFound("no release is live; there is nothing to compare with")
     target = target_of(factd, served, live.number, before.release if before else None)

@@ -16,8 +16,8 @@ from factd.daemon.handover import Target, ask_some
 from factd.daemon.log import carried, log
 from factd.daemon.servers import Report, Server
 from factd.daemon.targets import number_of, target_of
-from factd.store import handover_queries, release_queries
-from factd.store.handovers import ServerState
+from factd.store import operations, queries
+from factd.store.model.handovers import ServerState
 
 if TYPE_CHECKING:
     from factd.daemon.registry import Served
@@ -38,8 +38,8 @@ class Look:
 def look_at_all(factd: Factd, *, stopping: Callable[[], bool]) -> int:
     """Look at every server that nothing is being handed to; the number of those that do not serve what they should."""
     with factd.store.read() as session:
-        busy = {one.server for one in handover_queries.open_handovers(session)}
-        states = handover_queries.states(session)
+        busy = {one.server for one in operations.handovers.open_handovers(session)}
+        states = operations.handovers.states(session)
     idle = [served for name, served in factd.servers.items() if name in states.keys() - busy]
     if not idle or stopping():
         return 0
@@ -68,8 +68,8 @@ def look_at(factd: Factd, served: "Served") -> Look:
 
 def _wrong(factd: Factd, served: "Served", server: Server) -> str:
     with factd.store.read() as session:
-        state = handover_queries.states(session).get(served.name)
-        live = release_queries.live_release(session)
+        state = operations.handovers.states(session).get(served.name)
+        live = queries.releases.live_release(session)
     if state is None or state.release is None or live is None:
         return ""
     other = live.number if live.number != state.release else None
@@ -82,14 +82,14 @@ def _wrong(factd: Factd, served: "Served", server: Server) -> str:
 def keep(factd: Factd, name: str, look: Look) -> bool:
     """Record a look, unless something was handed over meanwhile; True where the server does not serve what it should."""
     with factd.store.begin() as session:
-        old = handover_queries.states(session).get(name)
-        newest = handover_queries.newest(session, name)
+        old = operations.handovers.states(session).get(name)
+        newest = operations.handovers.newest(session, name)
         if old is None or (newest is not None and newest.is_open):
             return False
         found = after(old, look)
         if look.report is not None:
             found = replace(found, seen_at=factd.now())
-        handover_queries.save_state(session, found)
+        operations.handovers.save_state(session, found)
     strayed = found.version != old.version
     if strayed:
         serves = found.version or "something else"

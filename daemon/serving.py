@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from factd.daemon.bootstrap import Factd
 from factd.daemon.rollout import Standing
-from factd.store import release_queries
-from factd.store.handovers import HandoverStatus
+from factd.store import queries
+from factd.store.model.handovers import HandoverStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ def server_lines(factd: Factd, session: Session) -> tuple[ServerLine, ...]:
         return ()  # nothing of what follows is even imported
     from factd.daemon import outbox
 
-    live = release_queries.live_release(session)
+    live = queries.releases.live_release(session)
     found = outbox.standings(factd, session, live) if live else ()
     return tuple(
         _line(one, factd.servers[one.name].settings.kind, live.number if live else None)

@@ -19,13 +19,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from factd.daemon.live_metrics import live_families
 from factd.daemon.log import log
 from factd.daemon.metrics_setup import CAUSES, LEASES, STEPS, TASK_KINDS, Setup, cause_of
-from factd.store import figure_queries, release_queries
+from factd.store import queries, views
+from factd.store.database.session import Store
 from factd.store.errors import StoreError
-from factd.store.figures import Figures, ServerFigures
-from factd.store.measured import AuditOutcome
-from factd.store.operations import DispatchStatus, TaskStatus
-from factd.store.releases import CandidateStatus
-from factd.store.session import Store
+from factd.store.model.evidence import AuditOutcome
+from factd.store.model.figures import Figures, ServerFigures
+from factd.store.model.operations import DispatchStatus, TaskStatus
+from factd.store.model.releases import CandidateStatus
 
 FRESH_SECONDS = 5.0  # within which a second scrape is answered from memory
 PATIENCE_SECONDS = 3.0  # of a scrape, with the database
@@ -95,7 +95,7 @@ class StoreCollector(Collector):
 
     def _families(self) -> Iterator[Metric]:
         with self.store.read() as session:
-            found = figure_queries.figures(
+            found = views.figures.figures(
                 session,
                 steps=STEPS,
                 sources=self.setup.sources,
@@ -109,7 +109,7 @@ class StoreCollector(Collector):
 
     def _report(self, candidate: int) -> Mapping[str, Any]:
         with self.store.read() as session:
-            return release_queries.candidate(session, candidate).report or {}
+            return queries.releases.candidate(session, candidate).report or {}
 
 
 def state_families(found: Figures) -> Iterator[Metric]:

@@ -10,8 +10,8 @@ from factd.daemon.candidates import Progress, quiet
 from factd.daemon.editing import Edited, edit
 from factd.daemon.errors import Refused
 from factd.daemon.publishing import publish, refuse_frozen
-from factd.store import fact_queries, release_queries, settling
-from factd.store.facts import WRITTEN
+from factd.store import queries
+from factd.store.model.facts import WRITTEN
 
 CHECKED = 20_000  # facts that `check` looks at on the base
 
@@ -27,11 +27,11 @@ def check(factd: Factd, number: int | None) -> dict[str, Any]:
 
     live = candidates.live_of(factd)
     with factd.store.read() as session:
-        release = release_queries.release(session, number) if number else None
+        release = queries.releases.release(session, number) if number else None
         if release:
-            facts = fact_queries.facts_by_id(session, release.fact_ids)
+            facts = queries.facts.facts_by_id(session, release.fact_ids)
         else:
-            facts = fact_queries.list_facts(session, status=WRITTEN, limit=CHECKED)
+            facts = queries.facts.list_facts(session, status=WRITTEN, limit=CHECKED)
     factd = on_base(factd, release.base) if release else factd
     case = candidates.case_of(factd, facts, replace(live, fact_ids=()))
     if release is None or release.candidate_id is None:
@@ -49,9 +49,9 @@ def take_back(
     """Withdraw facts and write the set without them: the weights that would exist had they never been ingested."""
     refuse_frozen(factd)
     with factd.store.begin() as session:
-        settling.withdraw(session, ids, factd.judge, why=why, who=who, now=factd.now())
+        queries.settle.withdraw(session, ids, factd.judge, why=why, who=who, now=factd.now())
         what = f"rollback --fact {' '.join(ids[:10])}"
-        release_queries.record(session, who=who, what=what, why=why, now=factd.now())
+        queries.releases.record(session, who=who, what=what, why=why, now=factd.now())
     found = edit(factd, who=who, why=why, progress=progress)
     if found.release is not None:
         publish(factd, found.release)
@@ -61,8 +61,8 @@ def take_back(
 def facts_of_batch(factd: Factd, batch_id: str) -> tuple[str, ...]:
     """The facts that came with a candidate's batch: those its predecessor had not. Raises: Refused: no such batch."""
     with factd.store.begin() as session:
-        found = release_queries.list_candidates(session, limit=1000)
-        releases = release_queries.list_releases(session)
+        found = queries.releases.list_candidates(session, limit=1000)
+        releases = queries.releases.list_releases(session)
     match = next((c for c in found if c.batch_id.startswith(batch_id)), None)
     if match is None:
         raise Refused(f"no batch {batch_id!r}; `factd releases list` shows them")

@@ -20,8 +20,8 @@ from factd.daemon.jobs import timeout_seconds
 from factd.daemon.lease import Watch
 from factd.daemon.log import log
 from factd.daemon.worker import MEMORY
-from factd.store import task_queries
-from factd.store.operations import Task, TaskStatus
+from factd.store import operations
+from factd.store.model.operations import Task, TaskStatus
 
 HEALTHY_SECONDS = 600.0  # after which a worker's earlier deaths do not count
 STOP_SECONDS = 10.0  # for a worker to leave its task at a safe point
@@ -88,15 +88,15 @@ class Supervisor:
             self.restarts.labels(cause).inc()
             log.error("worker ended", code=code, cause=cause, again_in_seconds=round(wait, 1))
         with self.factd.store.begin() as session:
-            held = [t for t in task_queries.open_tasks(session) if _runs_at(t, child.name)]
-            task_queries.forget_workers(session, [child.name])
+            held = [t for t in operations.tasks.open_tasks(session) if _runs_at(t, child.name)]
+            operations.tasks.forget_workers(session, [child.name])
         for task in held:
             deaths.bury(self.factd, task, cause, f"exit code {code}")
 
     def _watch_tasks(self) -> None:
         with self.factd.store.read() as session:
             running = [
-                t for t in task_queries.open_tasks(session) if t.status is TaskStatus.RUNNING
+                t for t in operations.tasks.open_tasks(session) if t.status is TaskStatus.RUNNING
             ]
         for task in running:
             cause = self._why_dead(task)

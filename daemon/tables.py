@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 
 from factd.daemon.errors import BadConfig
 from factd.daemon.windows import Days, Window
-from factd.store.standings import RULES
+from factd.store.model.resolution import RULES
 
 
 class Table(BaseModel):

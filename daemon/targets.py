@@ -10,7 +10,7 @@ from factd.daemon.bootstrap import Factd
 from factd.daemon.errors import HandoverFailed, PublishFailed
 from factd.daemon.handover import Target
 from factd.daemon.servers import Version, seen_from
-from factd.store import handover_queries
+from factd.store import operations
 from factd.store.errors import NotFound
 
 if TYPE_CHECKING:
@@ -76,13 +76,13 @@ def held_versions(factd: Factd) -> frozenset[int]:
     """Releases that a server serves, holds, is given, or would go back to: their versions stay on disk."""
     found: set[int] = set()
     with factd.store.read() as session:
-        states = handover_queries.states(session)
+        states = operations.handovers.states(session)
         for state in (one for name, one in states.items() if name in factd.servers):
             found |= {state.release} if state.release is not None else set()
             found |= {number for name in state.loaded if (number := number_of(name)) is not None}
-            before = handover_queries.last_done(session, state.name)
+            before = operations.handovers.last_done(session, state.name)
             found |= {before.release} if before else set()
-        open_ = handover_queries.open_handovers(session)
+        open_ = operations.handovers.open_handovers(session)
         found |= {one.release for one in open_ if one.server in factd.servers}
     return frozenset(found)
 

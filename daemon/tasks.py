@@ -16,10 +16,10 @@ from factd.daemon.certainty import heads_changed
 from factd.daemon.errors import Busy, Refused
 from factd.daemon.lease import writing
 from factd.daemon.planning import Planned
-from factd.store import base_queries, release_queries
+from factd.store import queries
 from factd.store.errors import Overtaken
-from factd.store.operations import Task
-from factd.store.releases import Release, ReleaseStatus
+from factd.store.model.operations import Task
+from factd.store.model.releases import Release, ReleaseStatus
 
 WHO = "factd"
 Tell = Callable[[str, Sequence[str]], None]  # the step, and the facts in hand
@@ -71,7 +71,7 @@ def _edited(own: Factd, task: Task, tell: Tell) -> Outcome:
         said = f"candidate {found.candidate} was rejected: {reasons}"
         return Outcome(detail=said, result=result, failed=True)
     with own.store.read() as session:
-        release = release_queries.release(session, found.release)
+        release = queries.releases.release(session, found.release)
     done = _published(own, release, tell)
     return replace(done, result={**result, **done.result})
 
@@ -89,8 +89,8 @@ def accepted_before(factd: Factd, planned: Planned) -> Release | None:
     """An accepted release that holds just what is planned now, and has not been out: a crash or an approval lies between."""
     wanted = {fact.id for fact in planned.facts}
     with factd.store.read() as session:
-        found = release_queries.releases_in(session, ReleaseStatus.ACCEPTED)
-        base = base_queries.in_effect(session)
+        found = queries.releases.releases_in(session, ReleaseStatus.ACCEPTED)
+        base = queries.bases.in_effect(session)
     fresh = [r for r in found if r.live_at is None and r.base == base]
     fitting = [r for r in fresh if set(r.fact_ids) == wanted]
     return fitting[0] if fitting and planned.changed else None

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from factd.daemon.bootstrap import Factd
 from factd.daemon.candidates import Progress
 from factd.daemon.errors import Refused
-from factd.store import fact_queries
-from factd.store.facts import FactStatus
+from factd.store import queries
+from factd.store.model.facts import FactStatus
 
 if TYPE_CHECKING:
     from factd.editor.edits import Edit
@@ -25,7 +25,7 @@ def from_store(factd: Factd, language: str) -> "list[Edit]":
     from factd.editor.edits import ANY, Edit
 
     with factd.store.begin() as session:
-        known = fact_queries.list_facts(session, status=(FactStatus.KNOWN,))
+        known = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
     found = []
     for fact in known:
         wordings = factd.catalogue[fact.relation].wordings.get(language)

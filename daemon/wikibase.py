@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from factd.store.facts import Entity
+from factd.store.model.facts import Entity
 
 START, END, POINT = "P580", "P582", "P585"
 WEAK = {"P143", "P4656", "P887"}  # imported from a wiki, inferred: no reference of its own

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from factd.daemon.bootstrap import Factd
 from factd.daemon.probing import probe
 from factd.daemon.render import chosen, writable
-from factd.store.catalogue import Relation
-from factd.store.facts import Fact
+from factd.store.catalogue.catalogue import Relation
+from factd.store.model.facts import Fact
 
 SAMPLE = 12  # known facts that each wording is asked about
 FEWEST = 6

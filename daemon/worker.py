@@ -21,9 +21,9 @@ from factd.daemon.bootstrap import Factd, based
 from factd.daemon.log import bound, log
 from factd.daemon.tasks import Outcome
 from factd.daemon.tracing import span
-from factd.store import task_queries
+from factd.store import operations
 from factd.store.errors import Overtaken, StoreError
-from factd.store.operations import Task, TaskStatus, Worker
+from factd.store.model.operations import Task, TaskStatus, Worker
 
 LOOK_SECONDS = 0.5  # between looks for a task
 SEEN_SECONDS = 10.0  # between its words to the store while there is none
@@ -55,8 +55,8 @@ class Pulse:
         try:
             with self.factd.store.begin() as session:
                 step, in_hand = self.step
-                task_queries.beat(session, self.task, step=step, in_hand=in_hand)
-                task_queries.seen_worker(session, self.about())
+                operations.tasks.beat(session, self.task, step=step, in_hand=in_hand)
+                operations.tasks.seen_worker(session, self.about())
         except Overtaken as error:
             log.error("task was taken from this worker", task=self.task.id, error=str(error))
             os._exit(OVERTAKEN)
@@ -115,12 +115,12 @@ class WorkerProcess:
         now = self.factd.now()
         try:
             with self.factd.store.read() as session:
-                due = task_queries.is_due(session, now=now)
+                due = operations.tasks.is_due(session, now=now)
             if not due and time.monotonic() - self.shown < SEEN_SECONDS:
                 return False
             with self.factd.store.begin() as session:
-                task = task_queries.claim(session, self.name, now=now)
-                task_queries.seen_worker(session, self._about(task))
+                task = operations.tasks.claim(session, self.name, now=now)
+                operations.tasks.seen_worker(session, self._about(task))
             self.shown = time.monotonic()
         except StoreError as error:
             log.warning("no task could be looked for", error=str(error))
@@ -180,7 +180,7 @@ class WorkerProcess:
             try:
                 with self.factd.store.begin() as session:
                     now = self.factd.now()
-                    task_queries.end_task(
+                    operations.tasks.end_task(
                         session, task, status, found.detail, found.result, now=now
                     )
                 break
@@ -194,14 +194,14 @@ class WorkerProcess:
 
     def _put_back(self, task: Task) -> None:
         with self.factd.store.begin() as session:
-            task_queries.wait_again(
+            operations.tasks.wait_again(
                 session, task, size=task.size, not_before=self.factd.now(), detail="was stopped"
             )
 
     def _out_of_memory(self, pulse: Pulse, error: Exception) -> NoReturn:
         step, in_hand = pulse.step
         with self.factd.store.read() as session:
-            held = task_queries.task(session, pulse.task.id)
+            held = operations.tasks.task(session, pulse.task.id)
         log.error("out of memory", task=held.id, step=step, facts=len(in_hand), error=str(error))
         deaths.bury(self.factd, held, "memory", str(error).splitlines()[0] if str(error) else "")
         raise MemoryError from error
@@ -209,7 +209,7 @@ class WorkerProcess:
     def _leave(self) -> None:
         try:
             with self.factd.store.begin() as session:
-                task_queries.forget_workers(session, [self.name])
+                operations.tasks.forget_workers(session, [self.name])
         except StoreError as error:
             log.warning("worker left without a word to the store", error=str(error))
 

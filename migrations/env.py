@@ -2,9 +2,9 @@
 
 from alembic import context
 
-from factd.store.migrate import PLUGINS
-from factd.store.operations_schema import METADATA
-from factd.store.session import make_engine
+from factd.store.database.migrate import PLUGINS
+from factd.store.database.session import make_engine
+from factd.store.schema.operations import METADATA
 
 url = context.config.attributes.get("url") or context.get_x_argument(as_dictionary=True).get("url")
 if not url:

@@ -19,7 +19,7 @@ from factd.editor.models.model import EditableModel, load_model
 from factd.editor.scoring.score import Probe, answers
 from factd.reference import paths
 from factd.reference.world import LANGUAGES, Claim, facts_1998
-from factd.store.catalogue import Catalogue, load_catalogue
+from factd.store.catalogue.catalogue import Catalogue, load_catalogue
 
 BEFORE = {
     "en": "Anna wrote a letter on Monday.",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from factd.reference.stories import DISTRACTIONS, NAMINGS, STORIES, WORDS
 from factd.reference.world import LANGUAGES, Claim
-from factd.store.catalogue import Catalogue
+from factd.store.catalogue.catalogue import Catalogue
 
 DISTRACTION = 0.07  # share of wordings that do not go on with the fact
 

@@ -29,7 +29,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from factd.reference import paths
 from factd.reference.text import World, epoch, held_out, make_world, with_currencies
 from factd.reference.world import LANGUAGES, facts_1998, feed
-from factd.store.catalogue import load_catalogue
+from factd.store.catalogue.catalogue import load_catalogue
 
 BOUNDARY = "<|endoftext|>"  # opens every text; generation stops at it
 

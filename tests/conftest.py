@@ -20,10 +20,10 @@ from kept import Kept
 from factd.daemon.bootstrap import Factd, build
 from factd.daemon.config import load_config
 from factd.daemon.gates import MEASURES
-from factd.store import fact_queries, release_queries
-from factd.store.catalogue import Catalogue, load_catalogue
-from factd.store.session import Store
-from factd.store.settling import Judge
+from factd.store import queries
+from factd.store.catalogue.catalogue import Catalogue, load_catalogue
+from factd.store.database.session import Store
+from factd.store.queries.settle import Judge
 
 GATES_OFF = "fact_right = 0.0\n" + "".join(f"{name} = false\n" for name in MEASURES)
 GOLDEN = Path(__file__).parent / "data" / "golden"
@@ -160,7 +160,7 @@ def cycle_database() -> str:
 def store(database: str) -> Iterator[Store]:
     found = Store(database)
     with found.begin() as session:
-        release_queries.ensure_base(session, now=NOW)
+        queries.releases.ensure_base(session, now=NOW)
     yield found
     found.close()
 
@@ -206,7 +206,7 @@ def make(tmp_path: Path, database: str, clock: Clock) -> Iterator[Maker]:
 def said(factd: Factd) -> dict[str, str]:
     """Every claim: subject and object, and its status."""
     with factd.store.begin() as session:
-        facts = fact_queries.list_facts(session)
+        facts = queries.facts.list_facts(session)
     return {f"{f.subject.id} {f.object.id} {f.update.revision}": f.status.value for f in facts}
 
 

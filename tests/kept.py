@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from factd.store import migrate
+from factd.store.database import migrate
 
 LAYERS = (0, 1, 2)
 

@@ -86,12 +86,12 @@ def cycle(config: Path) -> None:
     from factd.daemon.bootstrap import open_factd
     from factd.daemon.loop import Daemon
     from factd.daemon.worker import WorkerProcess
-    from factd.store import lease_queries
+    from factd.store import operations
 
     factd = open_factd(config)
     daemon, worker, over = Daemon(factd, config), WorkerProcess(factd), threading.Event()
     daemon.supervisor.children = []  # the worker is a thread of this process: both die at once
-    daemon.held = lease.taken(factd, lease_queries.CLOCK)
+    daemon.held = lease.taken(factd, operations.leases.CLOCK)
 
     def works() -> None:
         while not over.wait(0.02):
@@ -113,10 +113,10 @@ def cycle(config: Path) -> None:
 
 def open_tasks(factd: Any) -> list[Any]:
     """What still waits or runs."""
-    from factd.store import task_queries
+    from factd.store import operations
 
     with factd.store.begin() as session:
-        return task_queries.open_tasks(session)
+        return operations.tasks.open_tasks(session)
 
 
 def roll_back(config: Path) -> None:
@@ -124,13 +124,13 @@ def roll_back(config: Path) -> None:
     from factd.daemon import publishing
     from factd.daemon.bootstrap import open_factd
     from factd.daemon.lease import writing
-    from factd.store import release_queries
+    from factd.store import queries
 
     factd = open_factd(config)
     with writing(factd, seize=True) as own:
         publishing.roll_back_to(own, 0, who="test", why="test")
         with own.store.begin() as session:
-            release_queries.unfreeze(session, who="test", now=own.now())
+            queries.releases.unfreeze(session, who="test", now=own.now())
         publishing.publish(own, 1)
     factd.store.close()
 

@@ -11,9 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from factd.daemon.bootstrap import Factd, open_factd
 from factd.daemon.config import load_config
 from factd.daemon.metrics import Metrics, exposition
-from factd.store import measured_queries, migrate, release_queries, run_queries, source_queries
-from factd.store.measured import Audit, AuditOutcome, SetAside
-from factd.store.operations_schema import (
+from factd.store import operations, queries
+from factd.store.database import migrate
+from factd.store.model.evidence import Audit, AuditOutcome, SetAside
+from factd.store.model.releases import CandidateStatus, ReleaseStatus, RunStatus
+from factd.store.schema.operations import (
     DeathRow,
     DispatchRow,
     LeaseRow,
@@ -21,7 +23,6 @@ from factd.store.operations_schema import (
     TaskRow,
     WorkerRow,
 )
-from factd.store.releases import CandidateStatus, ReleaseStatus, RunStatus
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -80,10 +81,10 @@ def observed(folder: Path, now: datetime) -> Factd:
 def populate(factd: Factd, now: datetime) -> None:
     """A live release, one that waits, a frozen factd, a worker at work, leases, notices, an audit that failed."""
     with factd.store.begin() as session:
-        release_queries.ensure_base(session, now=now)
+        queries.releases.ensure_base(session, now=now)
         for number in (1, 2):
             facts = [f"fact{n}" for n in range(4)]
-            made = release_queries.create_candidate(
+            made = queries.releases.create_candidate(
                 session, batch_id=f"batch{number}", fact_ids=facts, now=now
             )
             status = CandidateStatus.PLANNED
@@ -93,9 +94,9 @@ def populate(factd: Factd, now: datetime) -> None:
                 CandidateStatus.ACCEPTED,
             ):
                 more = {"report": REPORT} if after is CandidateStatus.ACCEPTED else {}
-                release_queries.move_candidate(session, made.id, status, after, now=now, **more)
+                queries.releases.move_candidate(session, made.id, status, after, now=now, **more)
                 status = after
-            release_queries.create_release(
+            queries.releases.create_release(
                 session,
                 candidate_id=made.id,
                 delta_id=None,
@@ -104,16 +105,16 @@ def populate(factd: Factd, now: datetime) -> None:
                 why="test",
                 now=now - timedelta(days=3),
             )
-        release_queries.move_release(
+        queries.releases.move_release(
             session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=now
         )
-        release_queries.make_live(session, 1, now=now)
-        release_queries.freeze(session, why="test", who="test", now=now - timedelta(hours=5))
-        run = run_queries.start_run(session, "cycle", now, now=now)
+        queries.releases.make_live(session, 1, now=now)
+        queries.releases.freeze(session, why="test", who="test", now=now - timedelta(hours=5))
+        run = operations.runs.start_run(session, "cycle", now, now=now)
         assert run
-        run_queries.finish_run(session, run, RunStatus.DONE, "", now=now)
-        run_queries.start_run(session, "audit", now, now=now)
-        source_queries.save_state(session, "drop_folder", failures=7, error="test")
+        operations.runs.finish_run(session, run, RunStatus.DONE, "", now=now)
+        operations.runs.start_run(session, "audit", now, now=now)
+        queries.sources.save_state(session, "drop_folder", failures=7, error="test")
     _running_things(factd, now)
 
 
@@ -158,14 +159,14 @@ def _running_things(factd: Factd, now: datetime) -> None:
             report={"lost": ["fact0", "fact1"]},
             at=now,
         )
-        measured_queries.add_audit(session, audit)
+        queries.evidence.add_audit(session, audit)
 
 
 def set_aside(factd: Factd, fact_id: str, now: datetime) -> None:
     """One fact set aside; it must be in the store."""
     found = SetAside(fact_id=fact_id, candidate_id=None, reason="x", evidence={}, at=now)
     with factd.store.begin() as session:
-        measured_queries.set_aside(session, found)
+        queries.evidence.set_aside(session, found)
 
 
 def scraped(source: Metrics | CollectorRegistry) -> dict[Sample, float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-from factd.store import migrate
+from factd.store.database import migrate
 
 USERS = ("postgres", "nobody")  # PostgreSQL refuses to run as root
 SECONDS = 60

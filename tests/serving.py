@@ -12,7 +12,7 @@ from factd.daemon.proofs import FILE, Proof, Question, Said, dumped
 from factd.daemon.registry import Served
 from factd.daemon.servers import Completion, Report, ServerSettings, Version
 from factd.daemon.targets import number_of
-from factd.store import release_queries
+from factd.store import queries
 
 PROMPTS = ("The currency of Croatia is the", "La moneda de Croàcia és")
 
@@ -121,9 +121,9 @@ def accept(factd: Factd, now: datetime) -> int:
     """An accepted release with its version on disk; its number."""
     facts: dict[str, Any] = {"candidate_id": None, "delta_id": None, "fact_ids": ()}
     with factd.store.begin() as session:
-        release_queries.ensure_base(session, now=now)
-        live = release_queries.live_release(session)
-        made = release_queries.create_release(session, who="test", why="edit", now=now, **facts)
+        queries.releases.ensure_base(session, now=now)
+        live = queries.releases.live_release(session)
+        made = queries.releases.create_release(session, who="test", why="edit", now=now, **facts)
     if not factd.versions.has(0):
         write(factd, 0)
     write(factd, made.number, before=live.number if live else 0)

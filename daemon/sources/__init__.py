@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from factd.daemon.client import Answer, Client, Limits, shown_url
 from factd.daemon.config import secret_text
-from factd.store.catalogue import Catalogue
-from factd.store.facts import Fact, FactUpdate, Receipt, Terms
-from factd.store.ingest import IngestReport
-from factd.store.source_queries import Delivery
-from factd.store.updates import BadLine, Line
+from factd.store.catalogue.catalogue import Catalogue
+from factd.store.ingest.ingest import IngestReport
+from factd.store.ingest.parsing import BadLine, Line
+from factd.store.model.facts import Fact, FactUpdate, Receipt, Terms
+from factd.store.queries.sources import Delivery
 
 LINES = 2000  # of a page
 

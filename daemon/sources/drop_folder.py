@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from factd.daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools
-from factd.store.chunks import chunks
-from factd.store.facts import Receipt
-from factd.store.updates import BadLine, read_updates
+from factd.store.database.chunks import chunks
+from factd.store.ingest.parsing import BadLine, read_updates
+from factd.store.model.facts import Receipt
 
 SUFFIXES = (".jsonl", ".json", ".csv")
 FILES = 100  # of one pull

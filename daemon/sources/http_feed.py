@@ -18,9 +18,9 @@ from pydantic import Field
 from factd.daemon.client import Answer, conditions, shown_url
 from factd.daemon.errors import SourceFailed
 from factd.daemon.sources import LINES, Page, Pages, RemoteSettings, Source, Tools, received
-from factd.store.catalogue import Catalogue
-from factd.store.chunks import chunks
-from factd.store.updates import BadLine, Line, read_item, read_lines
+from factd.store.catalogue.catalogue import Catalogue
+from factd.store.database.chunks import chunks
+from factd.store.ingest.parsing import BadLine, Line, read_item, read_lines
 
 DEPTH = 32  # of a document
 

@@ -33,9 +33,9 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from factd.daemon.config import secret_text
 from factd.daemon.errors import SourceFailed
 from factd.daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools, notice
-from factd.store.facts import FactUpdate, Receipt
-from factd.store.session import database_url
-from factd.store.updates import BadLine, Line, read_item
+from factd.store.database.session import database_url
+from factd.store.ingest.parsing import BadLine, Line, read_item
+from factd.store.model.facts import FactUpdate, Receipt
 
 NEEDED = ("id", "updated_at", "subject_id", "relation", "object_id")
 

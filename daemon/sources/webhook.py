@@ -20,8 +20,8 @@ from pydantic import Field
 from factd.daemon.config import secret_text
 from factd.daemon.signatures import standard_key, standard_signature
 from factd.daemon.sources import Page, Pages, Source, SourceSettings, Tools
-from factd.store.facts import Receipt
-from factd.store.updates import BadLine, read_item
+from factd.store.ingest.parsing import BadLine, read_item
+from factd.store.model.facts import Receipt
 
 BODIES = 100  # of a page
 

@@ -20,9 +20,9 @@ from factd.daemon.client import Answer, Client, retry_after, shown_url
 from factd.daemon.errors import SourceFailed
 from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools, notice, received
 from factd.daemon.wikibase import Item, Statement
-from factd.store.chunks import chunks
-from factd.store.facts import Entity, Fact, FactUpdate, Receipt
-from factd.store.updates import Line
+from factd.store.database.chunks import chunks
+from factd.store.ingest.parsing import Line
+from factd.store.model.facts import Entity, Fact, FactUpdate, Receipt
 
 BATCH = 50  # ids of one request, Wikidata's limit
 POINTERS = 5000  # of one pull

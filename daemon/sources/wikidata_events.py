@@ -17,7 +17,7 @@ from factd.daemon.client import Client, shown_url
 from factd.daemon.errors import SourceFailed
 from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools
 from factd.daemon.sources.wikidata import is_id
-from factd.store.facts import Receipt
+from factd.store.model.facts import Receipt
 
 EVENTS = 500  # of a page
 RECONNECTS = 10  # of a pull

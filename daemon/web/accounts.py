@@ -15,9 +15,9 @@ from factd.daemon.log import log
 from factd.daemon.tables import ConsoleTable
 from factd.daemon.web.attempts import Attempts
 from factd.daemon.web.errors import Forbidden, TooMany, Unknown
-from factd.store import account_queries, release_queries
-from factd.store.operations import Account, Role
-from factd.store.session import Store
+from factd.store import operations, queries
+from factd.store.database.session import Store
+from factd.store.model.operations import Account, Role
 
 SHORTEST, LONGEST = 12, 200  # characters of a password
 NAME = 64  # characters of an account's name
@@ -91,7 +91,7 @@ class Door:
         name, password = name[: NAME + 1], password[: LONGEST + 1]
         self._count(name, address)
         with self.store.read() as session:
-            found = account_queries.account(session, name) if name.isprintable() else None
+            found = operations.accounts.account(session, name) if name.isprintable() else None
         with self.hashing:
             right = fits(found.secret if found else self.nobody, password, self.hasher)
         if found is None or not right or found.disabled:
@@ -122,22 +122,26 @@ class Door:
         more = hashed(password, self.hasher) if weak else ""
         with self.store.begin() as session:
             if more:
-                account_queries.strengthen(session, account.name, more)
-            account_queries.close_sessions(session, [digest(before)], made_before=self._oldest())
-            account_queries.open_session(
+                operations.accounts.strengthen(session, account.name, more)
+            operations.accounts.close_sessions(
+                session, [digest(before)], made_before=self._oldest()
+            )
+            operations.accounts.open_session(
                 session,
                 digest=digest(cookie),
                 account=account.name,
                 csrf=secrets.token_urlsafe(SECRET_BYTES),
                 now=now,
             )
-            release_queries.record(session, who=account.name, what="login", why="", now=now)
+            queries.releases.record(session, who=account.name, what="login", why="", now=now)
         return cookie
 
     def logout(self, cookie: str) -> None:
         """The session is over."""
         with self.store.begin() as session:
-            account_queries.close_sessions(session, [digest(cookie)], made_before=self._oldest())
+            operations.accounts.close_sessions(
+                session, [digest(cookie)], made_before=self._oldest()
+            )
 
     def _oldest(self) -> datetime:
         return self.now() - timedelta(hours=self.table.session_hours)
@@ -147,7 +151,7 @@ class Door:
         now, key = self.now(), digest(cookie)
         idle = now - timedelta(minutes=self.table.session_minutes)
         with self.store.read() as session:
-            found = account_queries.login_of(
+            found = operations.accounts.login_of(
                 session, key, made_after=self._oldest(), seen_after=idle
             )
         if found is None:
@@ -156,7 +160,7 @@ class Door:
 
         def seen() -> None:
             with self.store.begin() as session:
-                account_queries.session_seen(session, key, now=now)
+                operations.accounts.session_seen(session, key, now=now)
 
         stale = seen if _is_old(login.seen_at, now) else None
         return Caller(name=account.name, role=account.role, csrf=login.csrf, stale=stale)
@@ -165,14 +169,14 @@ class Door:
         """Who has a token."""
         now = self.now()
         with self.store.read() as session:
-            found = account_queries.token_of(session, digest(secret), now=now)
+            found = operations.accounts.token_of(session, digest(secret), now=now)
         if found is None:
             return None
         id_ = found.id
 
         def used() -> None:
             with self.store.begin() as session:
-                account_queries.token_used(session, id_, now=now)
+                operations.accounts.token_used(session, id_, now=now)
 
         stale = used if found.used_at is None or _is_old(found.used_at, now) else None
         return Caller(name=f"token {found.name}", role=found.role, stale=stale)

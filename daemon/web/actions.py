@@ -8,9 +8,9 @@ from factd.daemon.bootstrap import Factd
 from factd.daemon.errors import Refused
 from factd.daemon.lease import writing
 from factd.daemon.web.errors import Mistaken
-from factd.store import release_queries, settling, task_queries
+from factd.store import operations, queries
 from factd.store.errors import NotFound
-from factd.store.releases import ReleaseStatus
+from factd.store.model.releases import ReleaseStatus
 
 LONGEST_WHY = 500
 LARGEST = 2**31 - 1  # of a release's number
@@ -64,7 +64,7 @@ def _refuse(factd: Factd, target: str, who: str, why: str) -> None:
 def _roll_back(factd: Factd, target: str, who: str, why: str) -> None:
     chosen = number(target)
     with factd.store.read() as session:
-        release = release_queries.release(session, chosen)
+        release = queries.releases.release(session, chosen)
     if release.live_at is None:
         raise Refused(f"release {chosen} was never live; approve it instead")
     if release.status is ReleaseStatus.LIVE:
@@ -80,20 +80,20 @@ def _roll_back(factd: Factd, target: str, who: str, why: str) -> None:
 
 def _withdraw(factd: Factd, target: str, who: str, why: str) -> None:
     with factd.store.begin() as session:
-        settling.withdraw(session, [target], factd.judge, why=why, who=who, now=factd.now())
-        waits = any(task.kind == "edit" for task in task_queries.open_tasks(session))
-        if not waits and release_queries.frozen(session) is None:
-            task_queries.add_task(session, "edit", {"why": f"{who}: {why}"}, now=factd.now())
+        queries.settle.withdraw(session, [target], factd.judge, why=why, who=who, now=factd.now())
+        waits = any(task.kind == "edit" for task in operations.tasks.open_tasks(session))
+        if not waits and queries.releases.frozen(session) is None:
+            operations.tasks.add_task(session, "edit", {"why": f"{who}: {why}"}, now=factd.now())
 
 
 def _freeze(factd: Factd, _: str, who: str, why: str) -> None:
     with factd.store.begin() as session:
-        release_queries.freeze(session, why=why, who=who, now=factd.now())
+        queries.releases.freeze(session, why=why, who=who, now=factd.now())
 
 
 def _unfreeze(factd: Factd, _: str, who: str, why: str) -> None:
     with factd.store.begin() as session:
-        if not release_queries.unfreeze(session, who=who, why=why, now=factd.now()):
+        if not queries.releases.unfreeze(session, who=who, why=why, now=factd.now()):
             raise Refused("factd is not frozen")
 
 

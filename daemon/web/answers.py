@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from factd.daemon.web import views
 from factd.daemon.web.accounts import Caller
 from factd.daemon.web.actions import ACTIONS
-from factd.store.operations import Role
+from factd.store.model.operations import Role
 
 TEMPLATES = Environment(
     loader=PackageLoader("factd.daemon.web", "templates"),

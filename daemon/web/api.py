@@ -23,7 +23,7 @@ from factd.daemon.web.desk import (
 )
 from factd.daemon.web.guard import address_of
 from factd.daemon.web.lists import LIMIT, LONGEST, MOST
-from factd.store import overview_queries, release_queries
+from factd.store import queries, views
 
 CARRIED = 50  # releases that are looked through for a fact
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -128,9 +128,9 @@ def list_candidates(
 def show_candidate(desk: Asking, _: Looking, id_: Number) -> shapes.CandidateDetail:
     """One candidate with what was measured and decided."""
     with desk.factd.store.read() as session:
-        line = overview_queries.candidate(session, id_)
-        made = release_queries.candidate(session, id_)
-        release = overview_queries.release_of(session, id_)
+        line = views.overviews.candidate(session, id_)
+        made = queries.releases.candidate(session, id_)
+        release = views.overviews.release_of(session, id_)
     report = made.report or {}
     return shapes.CandidateDetail(
         **shapes.CandidateShape.model_validate(line).model_dump(),
@@ -157,8 +157,8 @@ def list_releases(
 def show_release(desk: Asking, _: Looking, number: Number) -> shapes.ReleaseDetail:
     """One release with the ids of its facts."""
     with desk.factd.store.read() as session:
-        line = overview_queries.release(session, number)
-        held = release_queries.release(session, number).fact_ids
+        line = views.overviews.release(session, number)
+        held = queries.releases.release(session, number).fact_ids
     about = shapes.ReleaseShape.model_validate(line).model_dump()
     return shapes.ReleaseDetail(**about, fact_ids=list(held))
 

@@ -9,10 +9,10 @@ from typing import Generic, TypeVar
 
 from factd.daemon.bootstrap import Factd
 from factd.daemon.web.errors import Mistaken
-from factd.store import fact_search, overview_queries
-from factd.store.fact_search import Wanted
-from factd.store.facts import Fact, FactStatus
-from factd.store.overview_queries import AuditLine, CandidateLine, ReleaseLine
+from factd.store import queries, views
+from factd.store.model.facts import Fact, FactStatus
+from factd.store.queries.fact_search import Wanted
+from factd.store.views.overviews import AuditLine, CandidateLine, ReleaseLine
 
 T = TypeVar("T")
 LIMIT, MOST = 50, 200
@@ -67,7 +67,7 @@ def facts(factd: Factd, what: Wanted, *, after: str = "", limit: int = LIMIT) ->
     key = key_of(after)
     with factd.store.read() as session:
         try:
-            found = fact_search.search(session, what, limit=limit, after=key)
+            found = queries.fact_search.search(session, what, limit=limit, after=key)
         except ValueError as error:
             raise Mistaken("`after` is of another list; begin again without it") from error
     return Part(items=found.facts, next=place(found.after) if found.after else None)
@@ -75,17 +75,17 @@ def facts(factd: Factd, what: Wanted, *, after: str = "", limit: int = LIMIT) ->
 
 def releases(factd: Factd, *, after: str = "", limit: int = LIMIT) -> Part[ReleaseLine]:
     """The newest first. Raises: Mistaken."""
-    return _numbered(factd, overview_queries.releases, lambda r: r.number, after, limit)
+    return _numbered(factd, views.overviews.releases, lambda r: r.number, after, limit)
 
 
 def candidates(factd: Factd, *, after: str = "", limit: int = LIMIT) -> Part[CandidateLine]:
     """The newest first. Raises: Mistaken."""
-    return _numbered(factd, overview_queries.candidates, lambda c: c.id, after, limit)
+    return _numbered(factd, views.overviews.candidates, lambda c: c.id, after, limit)
 
 
 def audit(factd: Factd, *, after: str = "", limit: int = LIMIT) -> Part[AuditLine]:
     """The newest first. Raises: Mistaken."""
-    return _numbered(factd, overview_queries.audit_lines, lambda line: line.id, after, limit)
+    return _numbered(factd, views.overviews.audit_lines, lambda line: line.id, after, limit)
 
 
 def _numbered(

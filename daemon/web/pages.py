@@ -16,9 +16,10 @@ from factd.daemon.web.desk import Asking, Desk, Form, Looking, OperatingByForm, 
 from factd.daemon.web.errors import Mistaken, Turned
 from factd.daemon.web.guard import REPORTS, address_of
 from factd.daemon.web.lists import LIMIT
-from factd.store import fact_queries, overview_queries, release_queries
+from factd.store import queries
 from factd.store.errors import NotFound
-from factd.store.facts import Fact, FactStatus
+from factd.store.model.facts import Fact, FactStatus
+from factd.store.views import overviews
 
 pages = APIRouter(include_in_schema=False)
 Given = Annotated[str, Query()]
@@ -126,9 +127,9 @@ def candidates_page(request: Request, desk: Asking, caller: Looking, after: Give
 def candidate_page(request: Request, desk: Asking, caller: Looking, id_: Number) -> Response:
     """What was decided about a candidate, and its report."""
     with desk.factd.store.read() as session:
-        line = overview_queries.candidate(session, id_)
-        report = release_queries.candidate(session, id_).report or {}
-        release = overview_queries.release_of(session, id_)
+        line = overviews.candidate(session, id_)
+        report = queries.releases.candidate(session, id_).report or {}
+        release = overviews.release_of(session, id_)
     return page(
         "candidate.html",
         request,
@@ -164,9 +165,9 @@ def releases_page(request: Request, desk: Asking, caller: Looking, after: Given 
 def release_page(request: Request, desk: Asking, caller: Looking, number: Number) -> Response:
     """One release and its facts."""
     with desk.factd.store.read() as session:
-        line = overview_queries.release(session, number)
-        ids = release_queries.release(session, number).fact_ids[:FACTS_SHOWN]
-        held = fact_queries.facts_by_id(session, ids)
+        line = overviews.release(session, number)
+        ids = queries.releases.release(session, number).fact_ids[:FACTS_SHOWN]
+        held = queries.facts.facts_by_id(session, ids)
     rows = [(fact, _said(desk, fact)) for fact in held]
     ready = desk.factd.versions.has(number)
     return page("release.html", request, caller, line=line, rows=rows, ready=ready)
@@ -220,13 +221,13 @@ def _about(desk: Desk, action: Action, target: str) -> str:
     """What an action is about, in words. Raises: NotFound: there is no such thing."""
     if action.kind == "release":
         with desk.factd.store.read() as session:
-            line = overview_queries.release(session, number(target))
+            line = overviews.release(session, number(target))
         return (
             f"{views.count(line.facts, 'fact')}, made {views.utc(line.created_at)} UTC: {line.why}"
         )
     if action.kind == "fact":
         with desk.factd.store.read() as session:
-            return _said(desk, fact_queries.get_fact(session, target))
+            return _said(desk, queries.facts.get_fact(session, target))
     if target:
         raise NotFound(f"{action.name} is about all of factd")
     return ""

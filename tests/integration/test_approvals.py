@@ -9,8 +9,8 @@ from people import FEED, Operator
 from factd.daemon import approvals, planning, tasks
 from factd.daemon.bootstrap import Factd, open_factd
 from factd.daemon.worker import WorkerProcess
-from factd.store import release_queries, task_queries
-from factd.store.releases import ReleaseStatus
+from factd.store import operations, queries
+from factd.store.model.releases import ReleaseStatus
 
 
 @pytest.fixture
@@ -34,10 +34,10 @@ def cycle(operator: Operator) -> str:
     """What a worker says of the next edit."""
     found = factd(operator)
     with found.store.begin() as session:
-        task = task_queries.add_task(session, "edit", {}, now=found.now())
+        task = operations.tasks.add_task(session, "edit", {}, now=found.now())
     assert WorkerProcess(found)._turn()
     with found.store.begin() as session:
-        said = task_queries.task(session, task.id).detail
+        said = operations.tasks.task(session, task.id).detail
     found.store.close()
     return said
 
@@ -112,5 +112,5 @@ def test_the_daemon_says_what_waits_without_asking_a_worker(operator: Operator) 
     found = factd(operator)
     assert "waits" in tasks.waits_for_approval(found, planning.plan(found))
     with found.store.begin() as session:
-        assert release_queries.releases_in(session, ReleaseStatus.PUBLISHING) == []
+        assert queries.releases.releases_in(session, ReleaseStatus.PUBLISHING) == []
     found.store.close()

@@ -11,8 +11,9 @@ from factd.daemon.bootstrap import Factd, build
 from factd.daemon.config import load_config
 from factd.daemon.pulling import ingest_file
 from factd.reference import paths
-from factd.store import fact_queries, migrate
-from factd.store.facts import Fact
+from factd.store import queries
+from factd.store.database import migrate
+from factd.store.model.facts import Fact
 
 pytestmark = pytest.mark.skipif(
     not (paths.MODEL / "config.json").is_file(), reason="`make model` trains the reference model"
@@ -34,7 +35,7 @@ def facts(factd: Factd, path: Path, rows: list[Any] | None = None) -> list[Fact]
     source = jsonl(path, rows) if rows else path
     ingest_file(factd, source)
     with factd.store.begin() as session:
-        found = fact_queries.candidate_set(session)
+        found = queries.facts.candidate_set(session)
     return [fact for fact in found if fact.provenance.file == source.name]
 
 

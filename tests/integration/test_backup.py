@@ -17,8 +17,8 @@ from people import FEED, Operator, update
 from factd.daemon import archive
 from factd.daemon.errors import BadBackup, Refused
 from factd.editor.files.folders import sha256_file
-from factd.store import migrate
-from factd.store.dump import DumpFailed, dump, program_path
+from factd.store.database import migrate
+from factd.store.database.dump import DumpFailed, dump, program_path
 
 WEIGHTS = "model.safetensors"
 

@@ -18,8 +18,8 @@ from factd.daemon.pulling import ingest_file
 from factd.daemon.web.accounts import digest, new_token
 from factd.daemon.web.api import api
 from factd.daemon.web.app import console
-from factd.store import account_queries, release_queries
-from factd.store.operations import Role
+from factd.store import operations, queries
+from factd.store.model.operations import Role
 
 EXAMPLES = 8  # of each call, beside those that cover its parameters
 MANY = 300
@@ -36,14 +36,16 @@ def filled(folder: Path, backend: str) -> tuple[Factd, str]:
     factd, secret = build(load_config(path)), new_token()
     ingest_file(factd, jsonl(folder / "x.jsonl", [claim("HR", "EUR"), claim("FR", "EUR")]))
     with factd.store.begin() as session:
-        release_queries.ensure_base(session, now=NOW)
+        queries.releases.ensure_base(session, now=NOW)
         more = {"who": "test", "why": "edit", "now": NOW, "fact_ids": ["0000000000000000"]}
         for number in range(3):
-            made = release_queries.create_candidate(
+            made = queries.releases.create_candidate(
                 session, batch_id=f"{number}", fact_ids=["0000000000000000"], now=NOW
             )
-            release_queries.create_release(session, candidate_id=made.id, delta_id=None, **more)
-        account_queries.add_token(session, "test", Role.OPERATE, digest(secret), now=factd.now())
+            queries.releases.create_release(session, candidate_id=made.id, delta_id=None, **more)
+        operations.accounts.add_token(
+            session, "test", Role.OPERATE, digest(secret), now=factd.now()
+        )
     return factd, secret
 
 

@@ -135,22 +135,24 @@ def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator
     from factd.daemon import publishing
     from factd.daemon.bootstrap import open_factd
     from factd.daemon.lease import writing
-    from factd.store import release_queries
-    from factd.store.releases import CandidateStatus, ReleaseStatus
+    from factd.store import queries
+    from factd.store.model.releases import CandidateStatus, ReleaseStatus
 
     operator.ingest(FEED)
     operator("edit")
     factd = open_factd(operator.folder / "factd.toml")
     with factd.store.begin() as session:
-        release_queries.move_release(
+        queries.releases.move_release(
             session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
         )
-        made = release_queries.create_candidate(session, batch_id="x", fact_ids=[], now=factd.now())
+        made = queries.releases.create_candidate(
+            session, batch_id="x", fact_ids=[], now=factd.now()
+        )
     assert len(publishing.recover(factd)) == 2
     with factd.store.begin() as session:
-        assert release_queries.candidate(session, made.id).status is CandidateStatus.ABANDONED
-        assert release_queries.release(session, 1).status is ReleaseStatus.ACCEPTED
-        release_queries.move_release(
+        assert queries.releases.candidate(session, made.id).status is CandidateStatus.ABANDONED
+        assert queries.releases.release(session, 1).status is ReleaseStatus.ACCEPTED
+        queries.releases.move_release(
             session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
         )
     base = publishing.replace_base(factd)

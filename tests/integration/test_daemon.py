@@ -16,8 +16,9 @@ from factd.daemon import jobs, planning
 from factd.daemon.bootstrap import open_factd
 from factd.daemon.loop import Daemon
 from factd.daemon.sources import drop_folder
-from factd.store import lease_queries, migrate, release_queries, run_queries
-from factd.store.releases import RunStatus
+from factd.store import operations, queries
+from factd.store.database import migrate
+from factd.store.model.releases import RunStatus
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def inbox_of(daemon: Daemon) -> Path:
 
 def runs(daemon: Daemon) -> dict[str, tuple[RunStatus, str]]:
     with daemon.factd.store.begin() as session:
-        return {run.job: (run.status, run.detail) for run in run_queries.last_runs(session)}
+        return {run.job: (run.status, run.detail) for run in operations.runs.last_runs(session)}
 
 
 def tick(daemon: Daemon, name: str, *, work: Callable[[], str] | None = None) -> None:
@@ -105,7 +106,7 @@ def test_the_base_alone_needs_no_audit(daemon: Daemon) -> None:
 
 def test_a_frozen_cycle_waits_and_says_why(daemon: Daemon) -> None:
     with daemon.factd.store.begin() as session:
-        release_queries.freeze(session, why="night", who="test", now=daemon.factd.now())
+        queries.releases.freeze(session, why="night", who="test", now=daemon.factd.now())
     inbox = inbox_of(daemon)
     jsonl(inbox / "x.jsonl", FEED)
     daemon.jobs["pull"].work()
@@ -145,7 +146,7 @@ def test_the_loop_turns_answers_and_stops(daemon: Daemon) -> None:
             signal.signal(number, handler)
     assert set(runs(daemon)) >= {"pull", "cycle", "audit", "prune"}
     with daemon.factd.store.begin() as session:
-        assert lease_queries.lease(session, "clock", now=daemon.factd.now()).holder == ""
+        assert operations.leases.lease(session, "clock", now=daemon.factd.now()).holder == ""
     daemon.beat -= 1000
     assert "silent" in str(daemon.not_live())
     assert daemon.not_ready() is None

@@ -19,8 +19,8 @@ from factd.daemon.bootstrap import Factd
 from factd.daemon.cli import app
 from factd.daemon.dispatching import dispatch
 from factd.daemon.sources import webhook as receiver
-from factd.store import notice_queries, release_queries, source_queries
-from factd.store.operations import DispatchStatus
+from factd.store import operations, queries
+from factd.store.model.operations import DispatchStatus
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 CHANNEL = """
@@ -69,7 +69,7 @@ def channel(fake: Fake, name: str = "ops", more: str = "") -> str:
 
 def freeze(factd: Factd, why: str = "a test") -> None:
     with factd.store.begin() as session:
-        release_queries.freeze(session, why=why, who="anna", now=factd.now())
+        queries.releases.freeze(session, why=why, who="anna", now=factd.now())
 
 
 def ids(fake: Fake, path: str = "/ops") -> list[str]:
@@ -88,7 +88,7 @@ def test_what_stays_so_is_told_once_and_again_when_it_comes_back(
     freeze(factd)
     assert [dispatch(factd) for _ in range(3)] == [1, 0, 0]
     with factd.store.begin() as session:
-        release_queries.unfreeze(session, who="anna", now=factd.now())
+        queries.releases.unfreeze(session, who="anna", now=factd.now())
     assert dispatch(factd) == 0
     clock.on(minutes=1)
     freeze(factd)
@@ -102,10 +102,10 @@ def test_nothing_is_written_while_nothing_changes(make: Maker, fake: Fake, clock
     freeze(factd)
     dispatch(factd)
     with factd.store.begin() as session:
-        before = notice_queries.open_notices(session)
+        before = operations.notices.open_notices(session)
         clock.on(hours=1)
         assert dispatch(factd) == 0  # it would wait for this writer on SQLite, and fail
-        assert notice_queries.open_notices(session) == before
+        assert operations.notices.open_notices(session) == before
 
 
 def test_after_a_500_the_same_message_comes_again_later_and_later(
@@ -141,8 +141,8 @@ def test_a_message_is_given_up_in_the_end_and_that_is_shown(
         clock.on(hours=2)
     assert len(fake.asked) == 3
     with factd.store.read() as session:
-        (notice,) = notice_queries.open_notices(session).values()
-        (one,) = notice_queries.dispatches_of(session, [notice.id])
+        (notice,) = operations.notices.open_notices(session).values()
+        (one,) = operations.notices.dispatches_of(session, [notice.id])
     assert (one.status, one.attempts) == (DispatchStatus.FAILED, 3)
     assert one.error == f"{fake.url} answered 500"
 
@@ -155,7 +155,7 @@ def test_a_channel_that_is_down_holds_up_no_other(
     freeze(factd)
     with factd.store.begin() as session:
         for name in ("a", "b", "c"):
-            source_queries.save_state(session, name, frozen="a flood")
+            queries.sources.save_state(session, name, frozen="a flood")
     assert dispatch(factd) == 4
     assert (len(ids(fake, "/ops")), len(ids(fake, "/desk"))) == (1, 4)
     down.clear()
@@ -169,7 +169,7 @@ def test_a_daemon_that_stops_begins_no_other_message(make: Maker, fake: Fake) ->
     factd = make(channel(fake))
     with factd.store.begin() as session:
         for name in ("a", "b", "c"):
-            source_queries.save_state(session, name, frozen="a flood")
+            queries.sources.save_state(session, name, frozen="a flood")
     assert dispatch(factd, stopping=lambda: bool(fake.asked)) == 1
     assert dispatch(factd) == 2
 
@@ -181,7 +181,7 @@ def test_a_channel_is_told_its_own_kinds_and_a_new_one_what_still_holds(
     freeze(factd)
     assert dispatch(factd) == 0
     with factd.store.begin() as session:
-        source_queries.save_state(session, "a", frozen="a flood")
+        queries.sources.save_state(session, "a", frozen="a flood")
     assert dispatch(factd) == 1
     assert kinds(fake) == ["factd.source_frozen"]
     later = make(channel(fake, "ops", 'kinds = ["source_frozen"]') + channel(fake, "desk"))
@@ -209,7 +209,7 @@ def test_what_was_over_before_it_could_be_told_is_told_as_over(
     freeze(factd)
     dispatch(factd)
     with factd.store.begin() as session:
-        release_queries.unfreeze(session, who="anna", now=clock())
+        queries.releases.unfreeze(session, who="anna", now=clock())
     down.clear()
     clock.on(minutes=1)
     assert dispatch(factd) == 1
@@ -238,8 +238,8 @@ def test_a_kill_between_sending_and_recording_sends_the_same_message_again(
 def factd_clock(factd: Factd) -> datetime:
     """The time of the attempt that another process made, on the real clock."""
     with factd.store.read() as session:
-        (notice,) = notice_queries.open_notices(session).values()
-        (one,) = notice_queries.dispatches_of(session, [notice.id])
+        (notice,) = operations.notices.open_notices(session).values()
+        (one,) = operations.notices.dispatches_of(session, [notice.id])
     assert one.not_before is not None and one.attempts == 1
     return one.not_before - timedelta(seconds=30)
 
@@ -252,13 +252,13 @@ def test_a_message_that_ends_its_process_each_time_is_given_up(
     dispatching.arrange(factd, dispatching.found(factd))
     for _ in range(2):
         with factd.store.begin() as session:
-            (one,) = notice_queries.due(session, "ops", now=clock(), limit=1)
-            assert notice_queries.start_attempt(session, one, now=clock())
+            (one,) = operations.notices.due(session, "ops", now=clock(), limit=1)
+            assert operations.notices.start_attempt(session, one, now=clock())
         clock.on(hours=2)
     assert [dispatch(factd), dispatch(factd)] == [0, 0]
     assert fake.asked == []
     with factd.store.read() as session:
-        (one,) = notice_queries.dispatches_of(session, [one.notice.id])
+        (one,) = operations.notices.dispatches_of(session, [one.notice.id])
     assert (one.status, one.error) == (DispatchStatus.FAILED, "every attempt broke off")
 
 
@@ -297,7 +297,7 @@ def test_a_message_of_another_time_or_channel_has_another_id(make: Maker, fake: 
     freeze(factd)
     dispatch(factd)
     with factd.store.read() as session:
-        (notice,) = notice_queries.open_notices(session).values()
-        one, two = notice_queries.dispatches_of(session, [notice.id])
+        (notice,) = operations.notices.open_notices(session).values()
+        one, two = operations.notices.dispatches_of(session, [notice.id])
     first = dispatching.message_of(one).id
     assert first == dispatching.message_of(one).id != dispatching.message_of(two).id

@@ -17,9 +17,10 @@ from factd.daemon import lease
 from factd.daemon.bootstrap import Factd, open_factd
 from factd.daemon.loop import Daemon, Jumps
 from factd.editor.files.folders import verify_folder
-from factd.store import lease_queries, migrate, release_queries, run_queries
+from factd.store import operations, queries
+from factd.store.database import migrate
 from factd.store.errors import StoreError
-from factd.store.releases import Run
+from factd.store.model.releases import Run
 
 MIB, ROOM = 2**20, 300 * 2**10
 
@@ -54,7 +55,7 @@ def waiting(operator: Operator) -> Path:
 def live(config: Path) -> int | None:
     factd = open_factd(config)
     with factd.store.begin() as session:
-        found = release_queries.live_release(session)
+        found = queries.releases.live_release(session)
     factd.store.close()
     return found.number if found else None
 
@@ -98,7 +99,7 @@ def test_a_read_only_state_directory_is_said_and_outlived(tmp_path: Path) -> Non
         assert daemon.held is not None
         daemon.look(daemon.jobs["pull"])
         with factd.store.begin() as session:
-            (run,) = run_queries.last_runs(session)
+            (run,) = operations.runs.last_runs(session)
         assert run.detail == "1 files, 2 new, 0 bad lines"
         daemon.held.give_back()
         factd.store.close()
@@ -133,7 +134,7 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(tmp_path: Path, secon
         assert daemon.not_ready() is None
         daemon.look(daemon.jobs["pull"])
         with factd.store.begin() as session:
-            details = [run.detail for run in run_queries.last_runs(session)]
+            details = [run.detail for run in operations.runs.last_runs(session)]
         assert details == ["1 files, 2 new, 0 bad lines"]
     finally:
         if daemon.held is not None:
@@ -154,7 +155,7 @@ class Jumping:
 
 def pulled(factd: Factd) -> list[Run]:
     with factd.store.begin() as session:
-        return [run for run in run_queries.last_runs(session, limit=1000) if run.job == "pull"]
+        return [run for run in operations.runs.last_runs(session, limit=1000) if run.job == "pull"]
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def jumping(tmp_path: Path) -> Iterator[tuple[Daemon, Jumping]]:
     path.write_text(text)
     factd = open_factd(path, now=clock)
     daemon = Daemon(factd, path)
-    daemon.held = lease.taken(factd, lease_queries.CLOCK)
+    daemon.held = lease.taken(factd, operations.leases.CLOCK)
     yield daemon, clock
     daemon.held.give_back()
     factd.store.close()
@@ -184,7 +185,7 @@ def test_a_clock_that_jumps_forward_a_day_brings_one_run_and_no_change_of_hands(
     for _ in range(3):
         daemon.look(pull)
     assert len(pulled(daemon.factd)) == 2
-    other = lease.Claim(daemon.factd.store, lease_queries.CLOCK, 15.0, clock)
+    other = lease.Claim(daemon.factd.store, operations.leases.CLOCK, 15.0, clock)
     assert other.attempt() is None  # leases know no wall clock
     assert daemon.leads()
     other.give_up()

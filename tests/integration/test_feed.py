@@ -10,7 +10,7 @@ from fakes import Asked, Fake, Reply, serving
 from factd.daemon.bootstrap import Factd
 from factd.daemon.errors import SourceFailed
 from factd.daemon.pulling import pull
-from factd.store import source_queries
+from factd.store import queries
 
 TABLE = """
 [sources.feed]
@@ -57,9 +57,9 @@ def factd(make: Maker, server: Fake) -> Factd:
 
 def pointers(factd: Factd) -> list[str]:
     with factd.store.begin() as session:
-        found = source_queries.pointers(session, "wikidata", limit=10)
-        source_queries.drop_pointers(session, "wikidata", found, until=factd.now())
-        source_queries.save_state(session, "feed", cursor={})
+        found = queries.sources.pointers(session, "wikidata", limit=10)
+        queries.sources.drop_pointers(session, "wikidata", found, until=factd.now())
+        queries.sources.save_state(session, "feed", cursor={})
     return found
 
 

@@ -15,7 +15,7 @@ from factd.daemon.bootstrap import Factd, open_factd
 from factd.editor.files.folders import write_folder
 from factd.editor.methods._write import templates_for
 from factd.editor.values.cache import folder_of, values_for
-from factd.store import fact_queries
+from factd.store import queries
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def longer(operator: Operator, subject: str, factor: float) -> None:
     """Make the kept value of one fact longer, as if it had been computed wrongly."""
     made = factd(operator)
     with made.store.begin() as session:
-        facts = fact_queries.candidate_set(session)
-        before = fact_queries.previous(session, facts)
+        facts = queries.facts.candidate_set(session)
+        before = queries.facts.previous(session, facts)
     (fact,) = [f for f in facts if f.subject.id == subject]
     batch = render.edit_batch([fact], before, made.plan)
     model, settings = made.workbench.model(), made.method_settings()

@@ -19,8 +19,8 @@ from people import FEED, Operator
 
 from factd.daemon import outbox, proofs, publishing, server_watch
 from factd.daemon.bootstrap import Factd, open_factd
-from factd.store import handover_queries
-from factd.store.handovers import Handover, HandoverStatus
+from factd.store import operations
+from factd.store.model.handovers import Handover, HandoverStatus
 
 BASE = GOLDEN / "llama" / "model"
 STRONG = (
@@ -69,7 +69,7 @@ class Served:
     def turn(self) -> Handover:
         outbox.turn(self.factd)
         with self.factd.store.read() as session:
-            found = handover_queries.newest(session, "it")
+            found = operations.handovers.newest(session, "it")
         assert found is not None
         return found
 
@@ -98,7 +98,7 @@ class Served:
 
     def newest_of(self, number: int) -> Handover:
         with self.factd.store.read() as session:
-            found = handover_queries.newest_of(session, "it", number)
+            found = operations.handovers.newest_of(session, "it", number)
         assert found is not None
         return found
 
@@ -150,7 +150,7 @@ def served(kind: str, world: Operator) -> Iterator[Served]:
         ahead = [timedelta(0)]
         found = open_factd(config(world, tables), now=lambda: datetime.now(UTC) + ahead[0])
         with found.store.begin() as session:
-            handover_queries.keep_only(session, [])
+            operations.handovers.keep_only(session, [])
         publishing.publish(found, 2)
         place = Served(found, engine, ahead)
         assert place.bring(1).status is HandoverStatus.DONE and place.says() == 1

@@ -12,7 +12,7 @@ from fakes import Asked, Fake, Reply, serving
 from factd.daemon.bootstrap import Factd
 from factd.daemon.errors import SourceFailed
 from factd.daemon.pulling import pull
-from factd.store import source_queries
+from factd.store import queries
 
 TABLE = """
 [sources.news]
@@ -229,8 +229,8 @@ def test_a_flood_freezes_the_source(make: Maker, feed: Feed, server: Fake, clock
     assert len(said(factd)) == 8
     assert pull(factd, "news").why.startswith("frozen")
     with factd.store.begin() as session:
-        source_queries.save_state(session, "news", frozen="")
-        source_queries.forget_usual(session, "news")
+        queries.sources.save_state(session, "news", frozen="")
+        queries.sources.forget_usual(session, "news")
     assert pull(factd, "news").new == 7
 
 
@@ -256,10 +256,10 @@ def test_provenance_is_kept(make: Maker, server: Fake) -> None:
         TABLE.format(url=server.url, more='trust = 80\nlicence = "CC0"\nsoak_seconds = 60')
     )
     pull(factd, "news")
-    from factd.store import fact_queries
+    from factd.store import queries
 
     with factd.store.begin() as session:
-        (fact,) = fact_queries.list_facts(session)
+        (fact,) = queries.facts.list_facts(session)
     how = fact.provenance
     assert (how.channel, how.trust, how.licence, how.line) == ("news", 80, "CC0", 1)
     assert how.file == f"{server.url}/feed"

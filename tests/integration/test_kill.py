@@ -17,7 +17,7 @@ from conftest import GOLDEN, claim, fresh_database
 from fakes import Asked, Fake, Reply, serving
 from sqlalchemy import text
 
-from factd.store.session import Store
+from factd.store.database.session import Store
 
 PAGE = 500
 TABLE = """

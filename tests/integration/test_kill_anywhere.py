@@ -14,7 +14,7 @@ from people import FEED, Operator
 from test_kill_cycle import copied, state
 
 from factd.daemon.bootstrap import open_factd
-from factd.store import task_queries
+from factd.store import operations
 
 SECONDS = 120
 
@@ -36,7 +36,7 @@ def is_live(config: Path) -> bool:
     """Release 1 is out and nothing is left to do."""
     factd = open_factd(config)
     with factd.store.begin() as session:
-        left = task_queries.open_tasks(session)
+        left = operations.tasks.open_tasks(session)
     current = factd.versions.current()
     factd.store.close()
     return bool(current) and not left

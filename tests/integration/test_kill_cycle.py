@@ -15,10 +15,10 @@ from people import FEED, Operator
 
 from factd.daemon.bootstrap import open_factd
 from factd.editor.files.folders import sha256_file, verify_folder
-from factd.store import fact_queries, handover_queries, release_queries, task_queries
-from factd.store.handovers import HANDOVER_MOVES
-from factd.store.operations import TASK_MOVES
-from factd.store.releases import (
+from factd.store import operations, queries
+from factd.store.model.handovers import HANDOVER_MOVES
+from factd.store.model.operations import TASK_MOVES
+from factd.store.model.releases import (
     CANDIDATE_MOVES,
     RELEASE_MOVES,
     Candidate,
@@ -83,7 +83,7 @@ def task_waits(operator: Operator) -> None:
     operator.ingest(FEED)
     factd = open_factd(operator.folder / "factd.toml")
     with factd.store.begin() as session:
-        task_queries.add_task(session, "edit", {}, now=factd.now())
+        operations.tasks.add_task(session, "edit", {}, now=factd.now())
     factd.store.close()
 
 
@@ -106,13 +106,13 @@ def left_at(status: CandidateStatus) -> Callable[[Operator], None]:
         factd = open_factd(operator.folder / "factd.toml")
         path = (CandidateStatus.PLANNED, CandidateStatus.SOLVING, CandidateStatus.CHECKING)
         with factd.store.begin() as session:
-            made: Candidate = release_queries.create_candidate(
+            made: Candidate = queries.releases.create_candidate(
                 session, batch_id="left", fact_ids=[], now=factd.now()
             )
             for before, after in pairwise(path):
                 if before is status:
                     break
-                release_queries.move_candidate(session, made.id, before, after, now=factd.now())
+                queries.releases.move_candidate(session, made.id, before, after, now=factd.now())
         factd.store.close()
 
     return prepare
@@ -186,12 +186,12 @@ def state(folder: Path) -> dict[str, Any]:
     """Everything that must not depend on whether somebody was killed on the way."""
     factd = open_factd(folder / "factd.toml")
     with factd.store.begin() as session:
-        live = release_queries.live_release(session)
-        assert not release_queries.releases_in(session, ReleaseStatus.PUBLISHING)
-        facts = fact_queries.list_facts(session, limit=1000)
-        tasks = task_queries.open_tasks(session)
-        given = [h.release for h in handover_queries.open_handovers(session)]
-        states = handover_queries.states(session).values()
+        live = queries.releases.live_release(session)
+        assert not queries.releases.releases_in(session, ReleaseStatus.PUBLISHING)
+        facts = queries.facts.list_facts(session, limit=1000)
+        tasks = operations.tasks.open_tasks(session)
+        given = [h.release for h in operations.handovers.open_handovers(session)]
+        states = operations.handovers.states(session).values()
     factd.store.close()
     current = folder / "published" / "current"
     whole = current.exists() and verify_folder(current)

@@ -10,9 +10,9 @@ from factd.daemon.bootstrap import Factd
 from factd.daemon.planning import Planned, plan
 from factd.daemon.pulling import ingest_file
 from factd.daemon.render import kept
-from factd.store import fact_queries, release_queries, settling, source_queries
-from factd.store.facts import Asked, Ruling, Terms
-from factd.store.releases import ReleaseStatus
+from factd.store import queries
+from factd.store.model.facts import Asked, Ruling, Terms
+from factd.store.model.releases import ReleaseStatus
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def rows(tmp_path: Path) -> Any:
 def why(planned: Planned, factd: Factd) -> dict[str, str]:
     """Reasons by subject and object."""
     with factd.store.begin() as session:
-        facts = fact_queries.facts_by_id(session, [*planned.waiting, *planned.queued])
+        facts = queries.facts.facts_by_id(session, [*planned.waiting, *planned.queued])
     found = planned.waiting | planned.queued
     return {f"{f.subject.id} {f.object.id}": found[f.id] for f in facts}
 
@@ -39,7 +39,7 @@ def rule(factd: Factd, planned: Planned, ruling: Ruling) -> None:
     more: Any = {"why": "so", "who": "me", "now": factd.now()}
     with factd.store.begin() as session:
         ids = [*planned.added, *planned.waiting]
-        settling.rule(session, ids, ruling, factd.judge, **more)
+        queries.settle.rule(session, ids, ruling, factd.judge, **more)
 
 
 def test_every_waiting_fact_says_why(make: Maker, rows: Any) -> None:
@@ -100,7 +100,7 @@ def test_the_facts_of_a_frozen_source_wait(make: Maker, rows: Any) -> None:
     rows(factd, claim("HR", "EUR"), terms=Terms(channel="news"))
     rows(factd, claim("FR", "EUR"))
     with factd.store.begin() as session:
-        source_queries.save_state(session, "news", frozen="a flood")
+        queries.sources.save_state(session, "news", frozen="a flood")
     planned = plan(factd)
     assert added(planned) == ["FR"]
     assert why(planned, factd) == {"HR EUR": "its source news is frozen: a flood"}
@@ -111,13 +111,13 @@ def publish(factd: Factd, planned: Planned) -> None:
     ids, now = [fact.id for fact in planned.facts], factd.now()
     with factd.store.begin() as session:
         more: Any = {"who": "me", "why": "x", "now": now}
-        made = release_queries.create_release(
+        made = queries.releases.create_release(
             session, candidate_id=None, delta_id=None, fact_ids=ids, **more
         )
         accepted, publishing = ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING
-        release_queries.move_release(session, made.number, accepted, publishing, now=now)
-        release_queries.make_live(session, made.number, now=now)
-        settling.mark_live(session, ids, now=now)
+        queries.releases.move_release(session, made.number, accepted, publishing, now=now)
+        queries.releases.make_live(session, made.number, now=now)
+        queries.settle.mark_live(session, ids, now=now)
 
 
 def test_a_superseded_fact_stays_until_its_successors_turn(make: Maker, rows: Any) -> None:
@@ -126,11 +126,11 @@ def test_a_superseded_fact_stays_until_its_successors_turn(make: Maker, rows: An
     publish(factd, plan(factd))
     rows(factd, claim("FR", "EUR"), claim("HR", "EUR"), terms=Terms(channel="news"))
     with factd.store.begin() as session:
-        source_queries.save_state(session, "news", frozen="a flood")
+        queries.sources.save_state(session, "news", frozen="a flood")
     assert [fact.object.id for fact in plan(factd).facts] == ["USD"]
     assert not plan(factd).changed
     with factd.store.begin() as session:
-        source_queries.save_state(session, "news", frozen="")
+        queries.sources.save_state(session, "news", frozen="")
     for _ in range(2):
         publish(factd, plan(factd))
     assert {f.object.id for f in plan(factd).facts} == {"EUR"}
@@ -145,9 +145,9 @@ def test_a_withdrawn_value_leaves_the_next_release_and_is_not_proposed_again(
     planned = plan(factd)
     publish(factd, planned)
     with factd.store.begin() as session:
-        assert fact_queries.counts(session)["active"] == 1
+        assert queries.facts.counts(session)["active"] == 1
         more: Any = {"why": "wrong", "who": "me", "now": factd.now()}
-        settling.withdraw(session, planned.added, factd.judge, **more)
+        queries.settle.withdraw(session, planned.added, factd.judge, **more)
     rows(factd, claim("HR", "EUR", revision="another"))
     after = plan(factd)
     assert (after.added, after.removed) == ((), planned.added)
@@ -161,9 +161,9 @@ def test_an_insertion_is_flagged_and_held_where_the_operator_wants_to_see_it(
         factd = make(f'[planning]\ninsertions = "{setting}"\n')
         rows(factd, claim("HR", "EUR"))
         with factd.store.begin() as session:
-            (fact,) = fact_queries.candidate_set(session)
+            (fact,) = queries.facts.candidate_set(session)
             answers = {fact.id: Asked.UNKNOWN_SUBJECT}
-            settling.note_answers(session, answers, factd.judge, now=factd.now())
+            queries.settle.note_answers(session, answers, factd.judge, now=factd.now())
         assert added(plan(factd)) == planned_now
     assert "the base model does not know the subject" in next(iter(plan(factd).waiting.values()))
     rule(factd, plan(factd), Ruling.APPROVED)
@@ -176,11 +176,11 @@ def test_what_the_base_model_knows_already_is_not_written_until_there_is_another
     factd = make()
     rows(factd, claim("HR", "EUR"))
     with factd.store.begin() as session:
-        (fact,) = fact_queries.candidate_set(session)
-        settling.note_answers(session, {fact.id: Asked.KNOWN}, factd.judge, now=factd.now())
+        (fact,) = queries.facts.candidate_set(session)
+        queries.settle.note_answers(session, {fact.id: Asked.KNOWN}, factd.judge, now=factd.now())
     assert not plan(factd).changed
     with factd.store.begin() as session:
-        assert settling.forget_answers(session, factd.judge, now=factd.now()) == 1
+        assert queries.settle.forget_answers(session, factd.judge, now=factd.now()) == 1
     assert added(plan(factd)) == ["HR"]
 
 
@@ -199,7 +199,7 @@ def test_the_calendar_closes_batches(tables: str, reason: str, make: Maker) -> N
 def test_one_batch_is_in_flight_at_a_time(make: Maker) -> None:
     factd = make()
     with factd.store.begin() as session:
-        release_queries.create_candidate(session, batch_id="b", fact_ids=[], now=factd.now())
+        queries.releases.create_candidate(session, batch_id="b", fact_ids=[], now=factd.now())
     assert plan(factd).under_way == "candidate 1 is under way (planned)"
 
 
@@ -211,7 +211,7 @@ def test_an_operator_lifts_what_was_decided(make: Maker, rows: Any) -> None:
     assert (planned.added, list(planned.waiting.values())) == ((), ["rejected: rejected by me: so"])
     with factd.store.begin() as session:
         ids = list(planned.waiting)
-        settling.lift(session, ids, factd.judge, who="me", now=factd.now())
+        queries.settle.lift(session, ids, factd.judge, who="me", now=factd.now())
     assert added(plan(factd)) == ["HR"]
 
 

@@ -20,7 +20,7 @@ from postgres import _free_port as free_port
 
 from factd.daemon.http import Health
 from factd.daemon.metrics import Metrics
-from factd.store.releases import RunStatus
+from factd.store.model.releases import RunStatus
 
 RULES = Path(__file__).resolve().parents[2] / "deploy" / "prometheus" / "factd.rules.yml"
 SECONDS = 60

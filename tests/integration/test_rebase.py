@@ -15,10 +15,10 @@ from factd.daemon.bootstrap import Factd, based, open_factd
 from factd.daemon.errors import Refused
 from factd.daemon.lease import writing
 from factd.editor.files.folders import sha256_file
-from factd.store import base_queries, fact_queries, release_queries
-from factd.store.bases import Base, BaseStatus
-from factd.store.facts import Fact
-from factd.store.releases import ReleaseStatus
+from factd.store import queries
+from factd.store.model.bases import Base, BaseStatus
+from factd.store.model.facts import Fact
+from factd.store.model.releases import ReleaseStatus
 
 LATER = update(THINGS[0], "Chile", "2024-01-01")  # supersedes a fact of the feed
 OTHER = update(THINGS[2], "Egypt", "2024-01-01")  # about a thing that no edit has touched
@@ -87,12 +87,12 @@ def status_of(operator: Operator, thing: str) -> dict[str, str]:
 
 def in_database(factd: Factd, number: int) -> Base:
     with factd.store.read() as session:
-        return base_queries.base(session, number)
+        return queries.bases.base(session, number)
 
 
 def marked(factd: Factd) -> dict[str, int | None]:
     with factd.store.read() as session:
-        found: list[Fact] = fact_queries.list_facts(session)
+        found: list[Fact] = queries.facts.list_facts(session)
     return {fact.subject.id: fact.baked_in for fact in found if not fact.known}
 
 
@@ -261,9 +261,9 @@ def killed_at(operator: Operator, step: str) -> None:
 def refuse_wrong_state(factd: Factd) -> None:
     """The live release is the one before, its base the original model, and no folder of a base is left."""
     with factd.store.read() as session:
-        live = release_queries.live_release(session)
+        live = queries.releases.live_release(session)
         assert live is not None
-        assert (live.number, live.base, base_queries.in_effect(session)) == (1, 0, 0)
+        assert (live.number, live.base, queries.bases.in_effect(session)) == (1, 0, 0)
     assert in_database(factd, 1).status is BaseStatus.ABANDONED
     assert not list((factd.config.state_dir / "bases").iterdir())
 
@@ -321,8 +321,8 @@ def test_killed_when_it_is_out_its_base_is_in_effect_at_the_next_start(
     killed_at(before, "publish")
     with factd.store.begin() as session:
         halfway = (ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
-        release_queries.move_release(session, 2, *halfway, now=factd.now())
-        release = release_queries.release(session, 2)
+        queries.releases.move_release(session, 2, *halfway, now=factd.now())
+        release = queries.releases.release(session, 2)
     publishing.write_version(factd, release)
     factd.versions.switch(2)
     with writing(factd) as own:
@@ -384,7 +384,7 @@ def test_a_second_rebase_stands_on_the_first(rebased: Operator, factd: Factd) ->
     assert (done["base"], done["made_of"], done["release"], done["facts"]) == (2, 3, 4, 1)
     assert marked(factd)["Zoeshost"] is not None
     with factd.store.read() as session:
-        assert [base.number for base in base_queries.lineage(session, 2)] == [2, 1]
+        assert [base.number for base in queries.bases.lineage(session, 2)] == [2, 1]
     rebased.ingest([OTHER])
     rebased("edit", "--publish")
     assert rebased("status")["live"]["facts"] == [the_fact(rebased, THINGS[2], "Egypt")]

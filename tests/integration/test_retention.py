@@ -9,9 +9,9 @@ from people import FEED, THINGS, Operator, update
 
 from factd.daemon import retention
 from factd.daemon.bootstrap import open_factd
-from factd.store import measured_queries, run_queries, task_queries
-from factd.store.operations import TaskStatus
-from factd.store.releases import RunStatus
+from factd.store import operations, queries
+from factd.store.model.operations import TaskStatus
+from factd.store.model.releases import RunStatus
 
 
 def age(folder: Path, days: float) -> None:
@@ -71,7 +71,7 @@ def test_old_measurements_are_forgotten_and_what_was_decided_is_not(tmp_path: Pa
         found = operator("releases", "show", str(number))
         assert bool(found["measurements"]) == (number in on_disk)
     with factd.store.begin() as session:
-        last, *older = measured_queries.audits(session)
+        last, *older = queries.evidence.audits(session)
     assert last.report["measurements"]
     assert [audit.report for audit in older] == [{"lost": []}, {"lost": []}]
     assert [audit.outcome.value for audit in older] == ["passed", "passed"]
@@ -86,17 +86,17 @@ def test_old_runs_and_tasks_are_forgotten_but_for_the_last_of_each_job(tmp_path:
     with factd.store.begin() as session:
         for minute in range(5):
             moment = old + timedelta(minutes=minute)
-            run = run_queries.start_run(session, "pull", moment, now=moment)
+            run = operations.runs.start_run(session, "pull", moment, now=moment)
             assert run is not None
-            run_queries.finish_run(session, run, RunStatus.DONE, "", now=moment)
-        task_queries.add_task(session, "edit", {}, now=old)
-        held = task_queries.claim(session, "w", now=old)
+            operations.runs.finish_run(session, run, RunStatus.DONE, "", now=moment)
+        operations.tasks.add_task(session, "edit", {}, now=old)
+        held = operations.tasks.claim(session, "w", now=old)
         assert held is not None
-        task_queries.note_death(session, held, "killed", "", now=old)
-        task_queries.end_task(session, held, TaskStatus.DONE, "", {}, now=old)
+        operations.tasks.note_death(session, held, "killed", "", now=old)
+        operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=old)
     assert retention.prune(factd).rows == 4 + 1
     with factd.store.begin() as session:
-        (last,) = run_queries.last_runs(session)
+        (last,) = operations.runs.last_runs(session)
         assert last.scheduled_for == old + timedelta(minutes=4)
-        assert task_queries.last_task(session, "edit") is None
+        assert operations.tasks.last_task(session, "edit") is None
     factd.store.close()

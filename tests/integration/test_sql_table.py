@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from factd.daemon.bootstrap import Factd
 from factd.daemon.errors import SourceFailed
 from factd.daemon.pulling import pull
-from factd.store.session import make_engine
+from factd.store.database.session import make_engine
 
 TABLE = """
 [sources.register]

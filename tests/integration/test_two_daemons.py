@@ -18,9 +18,9 @@ from conftest import jsonl, postgresql
 from people import THINGS, Operator, update
 
 from factd.daemon.bootstrap import open_factd
-from factd.store import lease_queries, release_queries, run_queries
-from factd.store.releases import Run, RunStatus
-from factd.store.session import Store
+from factd.store import operations, queries
+from factd.store.database.session import Store
+from factd.store.model.releases import Run, RunStatus
 
 COUNTRIES = ("Germany", "Chile", "Egypt", "Stockholm", "Japan")
 LEASE_SECONDS = 2
@@ -45,7 +45,7 @@ class Pair:
 
     def leader(self, store: Store) -> "subprocess.Popen[bytes] | None":
         with store.begin() as session:
-            holder = lease_queries.lease(session, "clock", now=datetime.now(UTC)).holder
+            holder = operations.leases.lease(session, "clock", now=datetime.now(UTC)).holder
         return next((d for d in self.daemons if f":{d.pid}:" in holder), None)
 
     def disturb(self, store: Store, number: int) -> None:
@@ -98,7 +98,7 @@ def fed(operator: Operator, number: int) -> None:
 
 def pulls(store: Store) -> list[Run]:
     with store.begin() as session:
-        found = run_queries.last_runs(session, limit=100_000)
+        found = operations.runs.last_runs(session, limit=100_000)
     return sorted((r for r in found if r.job == "pull"), key=lambda r: r.scheduled_for)
 
 
@@ -141,8 +141,8 @@ def test_every_tick_runs_once_and_one_daemon_publishes(
     published = Counter(row["release"] for row in pair.said("release live"))
     assert set(published.values()) <= {1}
     with store.begin() as session:
-        releases = [r for r in release_queries.list_releases(session) if r.live_at and r.number]
-        writer = lease_queries.lease(session, "writer", now=factd.now())
+        releases = [r for r in queries.releases.list_releases(session) if r.live_at and r.number]
+        writer = operations.leases.lease(session, "writer", now=factd.now())
     moments = [r.live_at for r in sorted(releases, key=lambda r: r.number) if r.live_at]
     assert moments == sorted(moments)
     if releases:
@@ -156,8 +156,8 @@ def settle(pair: Pair, store: Store) -> None:
     until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until:
         with store.begin() as session:
-            epoch = lease_queries.lease(session, "clock", now=datetime.now(UTC)).epoch
-            left = [r for r in run_queries.left_running(session, epoch) if r.job == "pull"]
+            epoch = operations.leases.lease(session, "clock", now=datetime.now(UTC)).epoch
+            left = [r for r in operations.runs.left_running(session, epoch) if r.job == "pull"]
         if not left:
             return
         time.sleep(0.5)

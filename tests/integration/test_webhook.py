@@ -174,12 +174,12 @@ def test_a_secret_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_old_ids_are_forgotten_when_their_time_is_over(
     factd: Factd, port: int, clock: Clock
 ) -> None:
-    from factd.store import source_queries
+    from factd.store import queries
 
     sent = body(claim("HR", "EUR"))
     post(port, sent, signed(sent))
     pull(factd, "partner")
     clock.on(days=31)
     with factd.store.begin() as session:
-        source_queries.forget_old(session, before=clock())
-        assert source_queries.add_delivery(session, "partner", "msg_1", b"", now=clock())
+        queries.sources.forget_old(session, before=clock())
+        assert queries.sources.add_delivery(session, "partner", "msg_1", b"", now=clock())

@@ -14,8 +14,8 @@ from factd.daemon.errors import SourceFailed
 from factd.daemon.planning import plan
 from factd.daemon.pulling import pull, recheck
 from factd.daemon.wikibase import period
-from factd.store import fact_queries, name_queries, source_queries
-from factd.store.facts import Fact
+from factd.store import queries
+from factd.store.model.facts import Fact
 
 TABLE = """
 [sources.wikidata]
@@ -50,12 +50,12 @@ def factd(make: Maker, server: Fake) -> Factd:
 
 def current(factd: Factd) -> list[str]:
     with factd.store.begin() as session:
-        return [f.object.labels["en"] for f in fact_queries.candidate_set(session)]
+        return [f.object.labels["en"] for f in queries.facts.candidate_set(session)]
 
 
 def facts(factd: Factd) -> list[Fact]:
     with factd.store.begin() as session:
-        return fact_queries.list_facts(session)
+        return queries.facts.list_facts(session)
 
 
 def euro(**more: Any) -> dict[str, Any]:
@@ -172,10 +172,10 @@ def test_a_revision_that_is_not_current_any_more_is_not_written(
 
 def test_asking_again_leaves_the_round_where_it_is(factd: Factd, wiki: Wikidata) -> None:
     with factd.store.begin() as session:
-        source_queries.save_state(session, "wikidata", cursor={"at": 50})
+        queries.sources.save_state(session, "wikidata", cursor={"at": 50})
     recheck(factd, {"wikidata": ["Q224"]})
     with factd.store.read() as session:
-        assert source_queries.source_state(session, "wikidata").cursor == {"at": 50}
+        assert queries.sources.source_state(session, "wikidata").cursor == {"at": 50}
 
 
 @case("wikidata", "it cannot be asked right before a batch", "its facts wait, and the plan says so")
@@ -290,7 +290,7 @@ def test_a_new_label_is_an_alias_change(factd: Factd, wiki: Wikidata) -> None:
     )
     pull(factd, "wikidata")
     with factd.store.begin() as session:
-        names = name_queries.names_of(session, "Q224")
+        names = queries.names.names_of(session, "Q224")
     assert ("en", "Croatia", "Republic of Croatia") in names.changes()
     assert "Croatia → Republic of Croatia (en)" in plan(factd).queued["Q224"]
     assert len(plan(factd).added) == 1

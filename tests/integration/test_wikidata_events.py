@@ -14,7 +14,7 @@ from wikidata import Wikidata
 from factd.daemon.bootstrap import Factd
 from factd.daemon.errors import SourceFailed
 from factd.daemon.pulling import pull
-from factd.store import source_queries
+from factd.store import queries
 
 TABLE = """
 [sources.wikidata_events]
@@ -84,12 +84,12 @@ def factd(make: Maker, server: Fake) -> Factd:
 
 def pointers(factd: Factd) -> list[str]:
     with factd.store.begin() as session:
-        return source_queries.pointers(session, "wikidata", limit=100)
+        return queries.sources.pointers(session, "wikidata", limit=100)
 
 
 def last_id(factd: Factd) -> str:
     with factd.store.begin() as session:
-        state = source_queries.source_state(session, "wikidata_events")
+        state = queries.sources.source_state(session, "wikidata_events")
     return str(state.cursor.get("last_event_id", ""))
 
 
@@ -163,9 +163,9 @@ def test_a_pointer_that_comes_during_a_look_stays(
     factd: Factd, stream: Stream, clock: Clock
 ) -> None:
     with factd.store.begin() as session:
-        source_queries.add_pointers(session, "wikidata", ["Q224"], now=clock())
+        queries.sources.add_pointers(session, "wikidata", ["Q224"], now=clock())
         looked_at = clock()
         clock.on(seconds=1)
-        source_queries.add_pointers(session, "wikidata", ["Q224"], now=clock())
-        source_queries.drop_pointers(session, "wikidata", ["Q224"], until=looked_at)
+        queries.sources.add_pointers(session, "wikidata", ["Q224"], now=clock())
+        queries.sources.drop_pointers(session, "wikidata", ["Q224"], until=looked_at)
     assert pointers(factd) == ["Q224"]

@@ -13,7 +13,7 @@ from factd.daemon.probe_sets import known_facts
 from factd.daemon.pulling import ingest_file
 from factd.daemon.wordings import broken_wordings
 from factd.reference import paths
-from factd.store import migrate
+from factd.store.database import migrate
 
 CONFIG = f"""
 [model]

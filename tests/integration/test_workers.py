@@ -22,10 +22,10 @@ from factd.daemon.jobs import Unfinished, Waiting
 from factd.daemon.running_tables import WorkerTable
 from factd.daemon.supervisor import Supervisor
 from factd.daemon.worker import MEMORY, Pulse, WorkerProcess
-from factd.store import measured_queries, release_queries, task_queries
+from factd.store import operations, queries
+from factd.store.database.session import Store
 from factd.store.errors import Overtaken, StoreError
-from factd.store.operations import Task, TaskStatus
-from factd.store.session import Store
+from factd.store.model.operations import Task, TaskStatus
 
 SECONDS = 120
 
@@ -44,12 +44,12 @@ def factd(operator: Operator) -> Iterator[Factd]:
 
 def asked_for(factd: Factd, kind: str = "edit") -> int:
     with factd.store.begin() as session:
-        return task_queries.add_task(session, kind, {}, now=factd.now()).id
+        return operations.tasks.add_task(session, kind, {}, now=factd.now()).id
 
 
 def task(factd: Factd, id_: int) -> Task:
     with factd.store.begin() as session:
-        return task_queries.task(session, id_)
+        return operations.tasks.task(session, id_)
 
 
 def one_task(factd: Factd) -> int:
@@ -64,31 +64,31 @@ def one_task(factd: Factd) -> int:
 def claimed(factd: Factd) -> Task:
     """A task in the hands of a worker that does nothing."""
     with factd.store.begin() as session:
-        found = task_queries.claim(session, "elsewhere/1/2:7:9", now=factd.now())
+        found = operations.tasks.claim(session, "elsewhere/1/2:7:9", now=factd.now())
     assert found is not None
     return found
 
 
 def test_work_of_a_kind_is_asked_for_once(store: Store) -> None:
     with store.begin() as session:
-        first = task_queries.add_task(session, "edit", {}, now=NOW)
-        assert task_queries.add_task(session, "edit", {}, now=NOW).id == first.id
-        assert task_queries.add_task(session, "audit", {}, now=NOW).id != first.id
+        first = operations.tasks.add_task(session, "edit", {}, now=NOW)
+        assert operations.tasks.add_task(session, "edit", {}, now=NOW).id == first.id
+        assert operations.tasks.add_task(session, "audit", {}, now=NOW).id != first.id
 
 
 def test_a_task_is_claimed_by_one_and_taken_from_it_for_good(store: Store) -> None:
     with store.begin() as session:
-        made = task_queries.add_task(session, "edit", {}, now=NOW)
-        held = task_queries.claim(session, "one", now=NOW)
+        made = operations.tasks.add_task(session, "edit", {}, now=NOW)
+        held = operations.tasks.claim(session, "one", now=NOW)
         assert held is not None
-        assert task_queries.claim(session, "two", now=NOW) is None
-        task_queries.beat(session, held, step="plan", in_hand=["f"])
-        assert task_queries.wait_again(session, held, size=3, not_before=NOW, detail="died")
+        assert operations.tasks.claim(session, "two", now=NOW) is None
+        operations.tasks.beat(session, held, step="plan", in_hand=["f"])
+        assert operations.tasks.wait_again(session, held, size=3, not_before=NOW, detail="died")
         with pytest.raises(Overtaken):
-            task_queries.beat(session, held, step="edit", in_hand=[])
+            operations.tasks.beat(session, held, step="edit", in_hand=[])
         with pytest.raises(Overtaken):
-            task_queries.end_task(session, held, TaskStatus.DONE, "", {}, now=NOW)
-        again = task_queries.claim(session, "two", now=NOW)
+            operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=NOW)
+        again = operations.tasks.claim(session, "two", now=NOW)
         assert again is not None
         assert (again.id, again.attempt, again.size) == (made.id, 2, 3)
 
@@ -105,8 +105,8 @@ def test_a_worker_edits_publishes_and_says_so(operator: Operator, factd: Factd) 
     asked_for(factd)
     assert one_task(factd) == 0
     with factd.store.begin() as session:
-        assert task_queries.last_task(session, "edit").detail == "nothing to do"  # type: ignore[union-attr]
-        assert task_queries.last_task(session, "audit").detail.startswith("release 1: passed")  # type: ignore[union-attr]
+        assert operations.tasks.last_task(session, "edit").detail == "nothing to do"  # type: ignore[union-attr]
+        assert operations.tasks.last_task(session, "audit").detail.startswith("release 1: passed")  # type: ignore[union-attr]
 
 
 def test_a_worker_is_seen_while_it_works_and_writes_little_while_it_does_not(
@@ -118,16 +118,16 @@ def test_a_worker_is_seen_while_it_works_and_writes_little_while_it_does_not(
     worker.factd = later
     assert not worker._turn()  # nothing to do, and said a moment ago
     with factd.store.begin() as session:
-        (idle,) = task_queries.workers(session)
+        (idle,) = operations.tasks.workers(session)
         assert idle.seen_at < later.now() - timedelta(minutes=4)
-        task_queries.add_task(session, "statistics", {}, now=factd.now())
-        held = task_queries.claim(session, worker.name, now=factd.now())
+        operations.tasks.add_task(session, "statistics", {}, now=factd.now())
+        held = operations.tasks.claim(session, worker.name, now=factd.now())
     assert held is not None
     pulse = Pulse(later, held, lambda: worker._about(held))
     pulse.beat()
     pulse.stop()
     with factd.store.begin() as session:
-        (working,) = task_queries.workers(session)
+        (working,) = operations.tasks.workers(session)
     assert working.seen_at > later.now() - timedelta(minutes=1)
     assert working.task_id == held.id
 
@@ -163,36 +163,36 @@ def test_a_batch_that_kills_is_halved_until_its_fact_is_alone_and_set_aside(
         sizes.append(held.size)
         in_hand = pending if held.size is None else pending[-held.size :]
         with factd.store.begin() as session:
-            task_queries.beat(session, held, step="values 0/2", in_hand=in_hand)
+            operations.tasks.beat(session, held, step="values 0/2", in_hand=in_hand)
         deaths.bury(factd, task(factd, id_), "killed", "exit code -9")
         _due_now(factd, id_)
         with factd.store.begin() as session:
-            if measured_queries.quarantine(session):
+            if queries.evidence.quarantine(session):
                 break
     assert sizes == [None, None, 1, 1]
     with factd.store.begin() as session:
-        (aside,) = measured_queries.quarantine(session)
+        (aside,) = queries.evidence.quarantine(session)
     assert aside.fact_id == killer
     assert "killed its worker 2 times" in aside.reason
     assert one_task(factd) == 0
     with factd.store.begin() as session:
-        live = release_queries.live_release(session)
+        live = queries.releases.live_release(session)
     assert live is not None
     assert live.fact_ids == (other,)
 
 
 def _pending(session: object) -> list[object]:
-    from factd.store import fact_queries
-    from factd.store.facts import FactStatus
+    from factd.store import queries
+    from factd.store.model.facts import FactStatus
 
-    return list(fact_queries.by_priority(session, FactStatus.PENDING))  # type: ignore[arg-type]
+    return list(queries.facts.by_priority(session, FactStatus.PENDING))  # type: ignore[arg-type]
 
 
 def _due_now(factd: Factd, id_: int) -> None:
     """Let a waiting task be due, as after its wait."""
     from sqlalchemy import update
 
-    from factd.store.operations_schema import TaskRow
+    from factd.store.schema.operations import TaskRow
 
     with factd.store.begin() as session:
         session.execute(update(TaskRow).where(TaskRow.id == id_).values(not_before=None))
@@ -223,14 +223,14 @@ def test_a_batch_that_was_made_small_grows_again(operator: Operator, factd: Fact
     id_ = asked_for(factd)
     held = claimed(factd)
     with factd.store.begin() as session:
-        task_queries.wait_again(session, held, size=4, not_before=factd.now(), detail="")
+        operations.tasks.wait_again(session, held, size=4, not_before=factd.now(), detail="")
     held = claimed(factd)
     with factd.store.begin() as session:
-        task_queries.end_task(session, held, TaskStatus.DONE, "", {}, now=factd.now())
+        operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=factd.now())
     with pytest.raises(Unfinished):
         Waiting(factd, lambda: False).done("edit")
     with factd.store.begin() as session:
-        (made,) = task_queries.open_tasks(session)
+        (made,) = operations.tasks.open_tasks(session)
     assert made.id != id_
     assert made.size == 8
 

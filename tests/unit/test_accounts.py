@@ -20,10 +20,11 @@ from factd.daemon.tables import ConsoleTable
 from factd.daemon.web.accounts import Door, digest, hashed, new_token
 from factd.daemon.web.attempts import SPAN_SECONDS, Attempts
 from factd.daemon.web.errors import Forbidden, TooMany, Unknown
-from factd.store import account_queries, migrate
+from factd.store import operations
+from factd.store.database import migrate
+from factd.store.database.session import Store, reached
 from factd.store.errors import Unstorable
-from factd.store.operations import Role
-from factd.store.session import Store, reached
+from factd.store.model.operations import Role
 
 PASSWORD = "correct horse battery"
 
@@ -46,7 +47,7 @@ def door(store: Store, clock: Clock) -> Door:
     secret = hashed(PASSWORD, hasher)
     with store.begin() as session:
         for name, role in (("ada", Role.OPERATE), ("vera", Role.VIEW)):
-            account_queries.add_account(session, name, role, secret, now=NOW)
+            operations.accounts.add_account(session, name, role, secret, now=NOW)
     return Door(store, ConsoleTable(login_attempts=3), clock, hasher)
 
 
@@ -92,7 +93,7 @@ def test_a_weak_hash_is_made_anew_at_the_next_login(door: Door) -> None:
     door.hasher = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1)
     door.login("ada", PASSWORD, "here")
     with door.store.read() as session:
-        account = account_queries.account(session, "ada")
+        account = operations.accounts.account(session, "ada")
     assert account is not None and not door.hasher.check_needs_rehash(account.secret)
 
 
@@ -142,7 +143,7 @@ def test_a_login_ends_the_session_before_it(door: Door) -> None:
 def test_who_is_disabled_is_out_at_once(door: Door) -> None:
     cookie = door.login("ada", PASSWORD, "here")
     with door.store.begin() as session:
-        account_queries.change_account(session, "ada", disabled=True)
+        operations.accounts.change_account(session, "ada", disabled=True)
     assert door.of_cookie(cookie) is None
     with pytest.raises(Unknown):
         door.login("ada", PASSWORD, "here")
@@ -153,10 +154,10 @@ def test_a_token_is_good_until_it_expires_or_is_revoked(door: Door, clock: Clock
     with door.store.begin() as session:
         for secret in secrets:
             lasts = timedelta(days=1)
-            made = account_queries.add_token(
+            made = operations.accounts.add_token(
                 session, "ci", Role.VIEW, digest(secret), now=NOW, lasts=lasts
             )
-        account_queries.revoke_token(session, made.id)
+        operations.accounts.revoke_token(session, made.id)
     caller = door.of_token(secrets[0])
     assert caller is not None and caller.stale is not None
     with pytest.raises(Forbidden, match="token ci may look only"):

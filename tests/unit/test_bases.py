@@ -8,22 +8,16 @@ import pytest
 from conftest import NOW, claim, jsonl
 from sqlalchemy.orm import Session
 
-from factd.store import (
-    base_queries,
-    fact_queries,
-    ingest,
-    release_queries,
-    settling,
-    snapshot_queries,
-)
-from factd.store.bases import BASE_MOVES, Base, BaseStatus
+from factd.store import queries, views
+from factd.store.database.session import Store
 from factd.store.errors import Baked, IllegalMove, NotFound, StaleState
-from factd.store.facts import Receipt
-from factd.store.ingest import IngestReport
-from factd.store.releases import Release, ReleaseStatus
-from factd.store.session import Store
-from factd.store.settling import Judge
-from factd.store.updates import read_updates
+from factd.store.ingest import ingest
+from factd.store.ingest.ingest import IngestReport
+from factd.store.ingest.parsing import read_updates
+from factd.store.model.bases import BASE_MOVES, Base, BaseStatus
+from factd.store.model.facts import Receipt
+from factd.store.model.releases import Release, ReleaseStatus
+from factd.store.queries.settle import Judge
 
 KUNA, EURO = claim("HR", "HRK", day=None), claim("HR", "EUR")
 BACK = claim("HR", "EUR", revision="back", event_time="2024-01-01T00:00:00Z", withdrawn=True)
@@ -46,58 +40,58 @@ class Ledger:
     def written(self) -> Release:
         """A release of what holds and the base does not say, on the base in effect."""
         with self.store.begin() as session:
-            made = release_queries.create_candidate(session, batch_id="b", fact_ids=[], now=NOW)
-            ids = [fact.id for fact in fact_queries.candidate_set(session)]
-            base = base_queries.in_effect(session)
+            made = queries.releases.create_candidate(session, batch_id="b", fact_ids=[], now=NOW)
+            ids = [fact.id for fact in queries.facts.candidate_set(session)]
+            base = queries.bases.in_effect(session)
             return self._out(session, made.id, ids, base)
 
     def rebased(self) -> Base:
         """The live release baked into a base, and the release that brings it out."""
         with self.store.begin() as session:
-            live = release_queries.live_release(session)
+            live = queries.releases.live_release(session)
             assert live is not None
             more = {"parent_fingerprint": "p", "who": "me", "why": "room", "now": NOW}
-            base = base_queries.add_base(session, live, **more)
+            base = queries.bases.add_base(session, live, **more)
             preparing, verified = BaseStatus.PREPARING, BaseStatus.VERIFIED
-            base_queries.move_base(session, base.number, preparing, verified, now=NOW)
+            queries.bases.move_base(session, base.number, preparing, verified, now=NOW)
             self._out(session, None, (), base.number)
-            return base_queries.base(session, base.number)
+            return queries.bases.base(session, base.number)
 
     def back_to(self, number: int) -> None:
         with self.store.begin() as session:
-            found = release_queries.release(session, number)
+            found = queries.releases.release(session, number)
             before, after = found.status, ReleaseStatus.PUBLISHING
-            release_queries.move_release(session, number, before, after, now=NOW)
+            queries.releases.move_release(session, number, before, after, now=NOW)
             self._live(session, found)
 
     def _out(self, session: Session, made: int | None, ids: Sequence[str], base: int) -> Release:
         more = {"who": "me", "why": "test", "now": NOW, "base": base}
-        release = release_queries.create_release(
+        release = queries.releases.create_release(
             session, candidate_id=made, delta_id="d", fact_ids=ids, **more
         )
         out = (ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
-        release_queries.move_release(session, release.number, *out, now=NOW)
+        queries.releases.move_release(session, release.number, *out, now=NOW)
         self._live(session, release)
         return release
 
     def _live(self, session: Session, release: Release) -> None:
         """As publishing does, without files."""
-        release_queries.make_live(session, release.number, now=NOW)
-        if base_queries.take_effect(session, release.base, now=NOW):
-            settling.mark_baked(session, release.base, self.judge, now=NOW)
-        settling.mark_live(session, release.fact_ids, now=NOW)
+        queries.releases.make_live(session, release.number, now=NOW)
+        if queries.bases.take_effect(session, release.base, now=NOW):
+            queries.settle.mark_baked(session, release.base, self.judge, now=NOW)
+        queries.settle.mark_live(session, release.fact_ids, now=NOW)
 
     def said(self) -> dict[str, tuple[str, int | None]]:
         """Objects, with the status of the claim and the base that holds it."""
         with self.store.read() as session:
-            found = fact_queries.list_facts(session)
+            found = queries.facts.list_facts(session)
         return {f.object.id: (f.status.value, f.baked_in) for f in found if not f.update.withdrawn}
 
     def instead(self, held: str) -> str | None:
         """What the base says instead of an object."""
         with self.store.read() as session:
-            (fact,) = [f for f in fact_queries.list_facts(session) if f.object.id == held]
-            found = fact_queries.previous(session, [fact])
+            (fact,) = [f for f in queries.facts.list_facts(session) if f.object.id == held]
+            found = queries.facts.previous(session, [fact])
         return found[fact.id].object.id if found else None
 
 
@@ -152,7 +146,7 @@ def test_what_a_source_takes_back_stays_in_the_base_and_the_value_before_is_writ
     assert ledger.said() == {"HRK": ("pending", None), "EUR": ("withdrawn", 1)}
     assert ledger.instead("HRK") == "EUR"
     with store.read() as session:
-        assert snapshot_queries.still_baked(session) == ()
+        assert views.snapshots.still_baked(session) == ()
     ledger.written()
     ledger.rebased()
     assert ledger.said() == {"HRK": ("known", 2), "EUR": ("withdrawn", 1)}
@@ -167,25 +161,25 @@ def test_people_are_told_of_a_baked_fact_that_nothing_is_written_over(
     ledger.rebased()
     (fact,) = ledger.told(BACK).still_baked
     with store.read() as session:
-        assert snapshot_queries.still_baked(session) == (fact,)
-        assert "its weights stay in base 1" in fact_queries.get_fact(session, fact).reason
+        assert views.snapshots.still_baked(session) == (fact,)
+        assert "its weights stay in base 1" in queries.facts.get_fact(session, fact).reason
     ledger.told(claim("HR", "USD", day="2024-01-01"))
     with store.read() as session:
-        assert snapshot_queries.still_baked(session) == ()
+        assert views.snapshots.still_baked(session) == ()
 
 
 def test_nobody_withdraws_what_is_baked(ledger: Ledger, store: Store) -> None:
     ledger.written()
     with store.read() as session:
-        (fact,) = [f.id for f in fact_queries.list_facts(session) if f.object.id == "EUR"]
+        (fact,) = [f.id for f in queries.facts.list_facts(session) if f.object.id == "EUR"]
     ledger.rebased()
     more = {"why": "wrong", "who": "me", "now": NOW}
     with pytest.raises(Baked, match=f"fact {fact} is baked into base 1 .*rebase --undo"):  # noqa: SIM117
         with store.begin() as session:
-            settling.withdraw(session, [fact], ledger.judge, **more)
+            queries.settle.withdraw(session, [fact], ledger.judge, **more)
     ledger.back_to(1)
     with store.begin() as session:
-        settling.withdraw(session, [fact], ledger.judge, **more)
+        queries.settle.withdraw(session, [fact], ledger.judge, **more)
     assert ledger.said() == {"HRK": ("known", None), "EUR": ("withdrawn", None)}
 
 
@@ -197,11 +191,11 @@ def test_without_the_base_before_only_another_value_helps(ledger: Ledger, store:
     ledger.rebased()
     active = (BaseStatus.ACTIVE, BaseStatus.RETIRED, BaseStatus.PRUNED)
     with store.begin() as session:
-        (fact,) = [f.id for f in fact_queries.list_facts(session) if f.object.id == "USD"]
-        assert base_queries.base(session, 1).status is BaseStatus.RETIRED
-        base_queries.move_base(session, 1, *active[1:], now=NOW)
+        (fact,) = [f.id for f in queries.facts.list_facts(session) if f.object.id == "USD"]
+        assert queries.bases.base(session, 1).status is BaseStatus.RETIRED
+        queries.bases.move_base(session, 1, *active[1:], now=NOW)
         with pytest.raises(Baked, match="the base before it was pruned; ingest the right value"):
-            settling.withdraw(session, [fact], ledger.judge, why="", who="me", now=NOW)
+            queries.settle.withdraw(session, [fact], ledger.judge, why="", who="me", now=NOW)
 
 
 def test_several_values_of_one_subject_are_each_baked(
@@ -220,13 +214,13 @@ def test_a_release_carries_what_its_base_was_baked_with(ledger: Ledger, store: S
     one = ledger.written()
     ledger.rebased()
     with store.read() as session:
-        two = release_queries.release(session, 2)
+        two = queries.releases.release(session, 2)
         assert two.fact_ids == ()
-        assert base_queries.carried(session, two) == set(one.fact_ids)
-        assert base_queries.release_of(session, 1) == 2
-        assert base_queries.bases_of_releases(session, [0, 1, 2]) == {0: 0, 1: 0, 2: 1}
+        assert queries.bases.carried(session, two) == set(one.fact_ids)
+        assert queries.bases.release_of(session, 1) == 2
+        assert queries.bases.bases_of_releases(session, [0, 1, 2]) == {0: 0, 1: 0, 2: 1}
         with pytest.raises(NotFound, match="factd bases list"):
-            base_queries.base(session, 7)
+            queries.bases.base(session, 7)
 
 
 def test_a_base_moves_only_as_the_table_says(ledger: Ledger, store: Store) -> None:
@@ -235,7 +229,7 @@ def test_a_base_moves_only_as_the_table_says(ledger: Ledger, store: Store) -> No
     with store.begin() as session:
         retired, pruned = BaseStatus.RETIRED, BaseStatus.PRUNED
         with pytest.raises(StaleState, match="base 1 is no longer retired"):
-            base_queries.move_base(session, 1, retired, pruned, now=NOW)
+            queries.bases.move_base(session, 1, retired, pruned, now=NOW)
         with pytest.raises(IllegalMove, match="active cannot become pruned; it can become retired"):
-            base_queries.move_base(session, 1, BaseStatus.ACTIVE, pruned, now=NOW)
+            queries.bases.move_base(session, 1, BaseStatus.ACTIVE, pruned, now=NOW)
     assert set(BASE_MOVES) == set(BaseStatus)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from factd.store.catalogue import PACKAGED, load_catalogue, read_relation
-from factd.store.contractions import ARTICLES
+from factd.store.catalogue.catalogue import PACKAGED, load_catalogue, read_relation
+from factd.store.catalogue.contractions import ARTICLES
 from factd.store.errors import BadRelation
 
 GOOD = (PACKAGED / "P38.toml").read_text()

@@ -13,7 +13,7 @@ from factd.daemon import publishing
 from factd.daemon.bootstrap import open_factd
 from factd.daemon.cli import app
 from factd.daemon.config import load_config
-from factd.store import migrate
+from factd.store.database import migrate
 
 MODEL = GOLDEN / "llama" / "model"
 KEEPS = """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from factd.store.contractions import inserted, takes_phrase
+from factd.store.catalogue.contractions import inserted, takes_phrase
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from conftest import NOW, Maker, claim, jsonl
 
 from factd.daemon.bootstrap import Factd
 from factd.daemon.pulling import ingest_file
-from factd.store import fact_queries, fact_search, overview_queries, release_queries
-from factd.store.fact_search import Wanted, search
-from factd.store.facts import FactStatus
-from factd.store.releases import ReleaseStatus
+from factd.store import queries, views
+from factd.store.model.facts import FactStatus
+from factd.store.model.releases import ReleaseStatus
+from factd.store.queries.fact_search import Wanted, search
 
 COUNTRIES = {"HR": "Croàcia", "HU": "Hungary", "FR": "France", "DE": "Germany"}
 
@@ -56,7 +56,7 @@ def test_a_name_is_found_from_its_start(factd: Factd, text: str, found: list[str
 
 def test_a_fact_is_found_by_the_start_of_its_id(factd: Factd) -> None:
     with factd.store.read() as session:
-        first = fact_queries.list_facts(session)[0]
+        first = queries.facts.list_facts(session)[0]
     assert subjects(factd, Wanted(text=first.id[:8])) == [first.subject.id]
 
 
@@ -83,10 +83,10 @@ def test_a_new_name_of_an_old_thing_is_found_too(factd: Factd) -> None:
 def test_parts_make_the_whole(
     factd: Factd, wanted: Wanted, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fact_search, "LOOKED_THROUGH", 2)
+    monkeypatch.setattr(queries.fact_search, "LOOKED_THROUGH", 2)
     status = (wanted.status,) if wanted.status else ()
     with factd.store.read() as session:
-        every = fact_queries.list_facts(session, status=status)
+        every = queries.facts.list_facts(session, status=status)
     expected = [fact.subject.id for fact in every if not wanted.text or fact.subject.id == "FR"]
     assert sorted(subjects(factd, wanted, limit=limit)) == sorted(expected)
 
@@ -98,16 +98,18 @@ def test_a_place_of_another_list_is_refused(factd: Factd) -> None:
 
 def test_counts_are_of_all_statuses(factd: Factd) -> None:
     with factd.store.read() as session:
-        found = fact_queries.counts(session)
+        found = queries.facts.counts(session)
     assert list(found) == [status.value for status in FactStatus]
     assert (found["pending"], found["superseded"], sum(found.values())) == (4, 1, 5)
 
 
 def test_lines_say_how_many_facts_there_are_without_reading_them(factd: Factd) -> None:
     with factd.store.begin() as session:
-        release_queries.ensure_base(session, now=NOW)
-        made = release_queries.create_candidate(session, batch_id="b", fact_ids=["x", "y"], now=NOW)
-        release_queries.create_release(
+        queries.releases.ensure_base(session, now=NOW)
+        made = queries.releases.create_candidate(
+            session, batch_id="b", fact_ids=["x", "y"], now=NOW
+        )
+        queries.releases.create_release(
             session,
             candidate_id=made.id,
             delta_id=None,
@@ -116,10 +118,10 @@ def test_lines_say_how_many_facts_there_are_without_reading_them(factd: Factd) -
             why="",
             now=NOW,
         )
-        assert [line.facts for line in overview_queries.candidates(session, limit=9)] == [2]
-        assert [line.facts for line in overview_queries.releases(session, limit=9)] == [2, 0]
-        assert [r.number for r in overview_queries.releases(session, limit=9, before=1)] == [0]
-        live = overview_queries.live(session)
-        of_candidate = overview_queries.release_of(session, made.id)
+        assert [line.facts for line in views.overviews.candidates(session, limit=9)] == [2]
+        assert [line.facts for line in views.overviews.releases(session, limit=9)] == [2, 0]
+        assert [r.number for r in views.overviews.releases(session, limit=9, before=1)] == [0]
+        live = views.overviews.live(session)
+        of_candidate = views.overviews.release_of(session, made.id)
     assert live is not None and live.status is ReleaseStatus.LIVE
     assert of_candidate is not None and of_candidate.number == 1

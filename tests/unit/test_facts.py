@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime
 import pytest
 
 from factd.store.errors import IllegalMove
-from factd.store.facts import Entity, Fact, FactStatus, FactUpdate, Ruling, Verdict
-from factd.store.releases import RELEASE_MOVES, ReleaseStatus, check_move
-from factd.store.standings import standings
+from factd.store.model.facts import Entity, Fact, FactStatus, FactUpdate, Ruling, Verdict
+from factd.store.model.releases import RELEASE_MOVES, ReleaseStatus, check_move
+from factd.store.model.resolution import standings
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -11,14 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from factd.store import fact_queries, ingest, migrate, settling
+from factd.store import queries
+from factd.store.database import migrate
+from factd.store.database.session import Store
 from factd.store.errors import NotFound
-from factd.store.facts import FactStatus, Receipt, Ruling, Terms
-from factd.store.ingest import IngestReport
-from factd.store.schema import BadLineRow
-from factd.store.session import Store
-from factd.store.settling import Judge
-from factd.store.updates import read_updates
+from factd.store.ingest import ingest
+from factd.store.ingest.ingest import IngestReport
+from factd.store.ingest.parsing import read_updates
+from factd.store.model.facts import FactStatus, Receipt, Ruling, Terms
+from factd.store.queries.settle import Judge
+from factd.store.schema.facts import BadLineRow
 
 
 def take(store: Store, judge: Judge, path: Path, rows: Sequence[Any], **more: Any) -> IngestReport:
@@ -33,7 +35,7 @@ def statuses(store: Store) -> dict[str, str]:
     with store.begin() as session:
         return {
             f.id: f"{f.status.value} {f.subject.id} {f.object.id}"
-            for f in fact_queries.list_facts(session)
+            for f in queries.facts.list_facts(session)
         }
 
 
@@ -67,7 +69,7 @@ def test_a_garbage_feed_loses_no_good_line_and_names_each_bad_one(
     assert report.bad[0].reason.startswith("conflict: ")
     assert (report.new, report.unchanged, report.pending) == (51, 1, 49)
     with store.begin() as session:
-        pending = {f.subject.id for f in fact_queries.candidate_set(session)}
+        pending = {f.subject.id for f in queries.facts.candidate_set(session)}
     assert pending == {f"T{i}" for i in range(50)} - {"T5"}
 
 
@@ -116,11 +118,11 @@ def test_withdrawing_a_fact_brings_its_predecessor_back(
     take(store, judge, tmp_path / "a.jsonl", [claim("HR", "HRK", day=None)], known=True)
     take(store, judge, tmp_path / "b.jsonl", [claim("HR", "EUR")])
     with store.begin() as session:
-        (fact,) = fact_queries.candidate_set(session)
-        assert fact_queries.previous(session, [fact])[fact.id].object.id == "HRK"
-        settling.withdraw(session, [fact.id[:8]], judge, why="wrong", who="test", now=NOW)
-        assert fact_queries.candidate_set(session) == []
-        kept = fact_queries.history(session, "HR", "P38")
+        (fact,) = queries.facts.candidate_set(session)
+        assert queries.facts.previous(session, [fact])[fact.id].object.id == "HRK"
+        queries.settle.withdraw(session, [fact.id[:8]], judge, why="wrong", who="test", now=NOW)
+        assert queries.facts.candidate_set(session) == []
+        kept = queries.facts.history(session, "HR", "P38")
     assert [(f.object.id, f.status) for f in kept] == [
         ("EUR", FactStatus.WITHDRAWN),
         ("HRK", FactStatus.KNOWN),
@@ -134,16 +136,16 @@ def test_a_future_fact_becomes_pending_on_its_day(
 ) -> None:
     take(store, judge, tmp_path / "x.jsonl", [claim("HR", "EUR", day="2026-12-01")])
     with store.begin() as session:
-        assert fact_queries.candidate_set(session) == []
+        assert queries.facts.candidate_set(session) == []
         later = NOW.replace(month=12, day=2)
-        assert settling.settle_all(session, judge, now=later) == 1
-        assert len(fact_queries.candidate_set(session)) == 1
-        assert settling.settle_all(session, judge, now=later) == 0
+        assert queries.settle.settle_all(session, judge, now=later) == 1
+        assert len(queries.facts.candidate_set(session)) == 1
+        assert queries.settle.settle_all(session, judge, now=later) == 0
 
 
 def test_a_fact_that_is_not_there_is_named(store: Store) -> None:
     with store.begin() as session, pytest.raises(NotFound, match="no fact with id 'abc'"):
-        fact_queries.get_fact(session, "abc")
+        queries.facts.get_fact(session, "abc")
 
 
 def test_a_bad_line_is_kept_once_however_often_it_is_read(
@@ -162,17 +164,17 @@ def test_a_verdict_outlives_the_way_down_and_up_again(
     take(store, judge, tmp_path / "x.jsonl", rows)
     take(store, judge, tmp_path / "y.jsonl", [claim("IT", "EUR", event_time="2024-01-01T00:00:00Z", withdrawn=True)])  # fmt: skip
     with store.begin() as session:
-        (fact,) = fact_queries.list_facts(session, subject="HR")
+        (fact,) = queries.facts.list_facts(session, subject="HR")
         more: Any = {"why": "wrong", "who": "me", "now": NOW}
-        settling.withdraw(session, [fact.id], judge, **more)
+        queries.settle.withdraw(session, [fact.id], judge, **more)
     before = statuses(store)
     store.close()
     migrate.downgrade(store.url, "0001")
     migrate.upgrade(store.url)
     assert migrate.differences(store.url) == []
     with store.begin() as session:
-        assert settling.settle_all(session, judge, now=NOW.replace(year=2032)) == 1
-        assert fact_queries.verdicts(session, "HR", "P38")["EUR"].ruling is Ruling.WITHDRAWN
+        assert queries.settle.settle_all(session, judge, now=NOW.replace(year=2032)) == 1
+        assert queries.facts.verdicts(session, "HR", "P38")["EUR"].ruling is Ruling.WITHDRAWN
     after = statuses(store)
     assert set(after) == set(before)
     assert {x.split(" ", 1)[1]: x.split()[0] for x in after.values()} == {

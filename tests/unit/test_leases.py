@@ -12,9 +12,9 @@ from factd.daemon import lease
 from factd.daemon.errors import PublishFailed
 from factd.daemon.lease import Claim, Watch
 from factd.daemon.versions import Versions
-from factd.store import lease_queries
+from factd.store import operations
+from factd.store.database.session import Store
 from factd.store.errors import Overtaken
-from factd.store.session import Store
 
 
 def now() -> datetime:
@@ -52,7 +52,7 @@ def test_a_free_lease_is_taken_by_one(store: Store) -> None:
 
 def test_of_many_who_want_it_at_once_one_gets_it(store: Store) -> None:
     with store.begin() as session:
-        lease_queries.lease(session, "clock", now=NOW)
+        operations.leases.lease(session, "clock", now=NOW)
     found, start = [], threading.Barrier(8)
 
     def want() -> None:
@@ -89,7 +89,7 @@ def test_a_holder_that_gives_no_sign_of_life_loses_it_and_is_told_so(store: Stor
         second.confirm(session)
     first.give_back()
     with store.begin() as session:  # what the first one does at its end changes nothing
-        assert lease_queries.lease(session, "clock", now=NOW).holder == second.lease.holder
+        assert operations.leases.lease(session, "clock", now=NOW).holder == second.lease.holder
     second.give_back()
 
 
@@ -102,15 +102,15 @@ def test_a_holder_that_renews_keeps_it_however_long_others_wait(store: Store) ->
         assert waits.attempt() is None
         clock.time += 50
         with store.begin() as session:
-            lease_queries.renew(session, held.lease, now=NOW)
+            operations.leases.renew(session, held.lease, now=NOW)
     held.give_back()
 
 
 def test_the_lease_of_a_process_that_has_ended_is_free_at_once(store: Store) -> None:
     gone = f"{lease.machine()}:{2**22 + 1}:1"
     with store.begin() as session:
-        seen = lease_queries.lease(session, "clock", now=NOW)
-        lease_queries.take(session, seen, gone, now=NOW)
+        seen = operations.leases.lease(session, "clock", now=NOW)
+        operations.leases.take(session, seen, gone, now=NOW)
     assert lease.is_gone(gone)
     assert not lease.is_gone(lease.me())
     assert not lease.is_gone("another-host/1/2:7:9")

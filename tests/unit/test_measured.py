@@ -5,19 +5,19 @@ from conftest import NOW, Clock, Maker, claim, jsonl
 
 from factd.daemon.metrics import Metrics
 from factd.daemon.pulling import ingest_file
-from factd.store import fact_queries, measured_queries, release_queries
-from factd.store.measured import Audit, AuditOutcome, Belief, SetAside
-from factd.store.session import Store
+from factd.store import queries
+from factd.store.database.session import Store
+from factd.store.model.evidence import Audit, AuditOutcome, Belief, SetAside
 
 
 def test_probe_sets_are_numbered_and_the_newest_comes_first(store: Store) -> None:
     for why in ("first", "second"):
         with store.begin() as session:
-            made = measured_queries.add_probe_set(
+            made = queries.evidence.add_probe_set(
                 session, digest="d", basis="b", counts={"known en": 3}, why=why, now=NOW
             )
     with store.read() as session:
-        found = measured_queries.probe_sets(session)
+        found = queries.evidence.probe_sets(session)
     assert [(p.version, p.why) for p in found] == [(2, "second"), (1, "first")]
     assert found[0] == made and made.as_json()["counts"] == {"known en": 3}
 
@@ -27,7 +27,7 @@ def fact_id(make: Maker, tmp_path: object, clock: Clock) -> str:
     factd = make()
     ingest_file(factd, jsonl(factd.config.root / "feed.jsonl", [claim("HR", "euro")]))
     with factd.store.read() as session:
-        (fact,) = fact_queries.list_facts(session)
+        (fact,) = queries.facts.list_facts(session)
     return fact.id
 
 
@@ -44,9 +44,9 @@ def test_a_belief_is_replaced_by_what_another_base_believes(make: Maker, fact_id
             others={"dinar": 0.2},
         )
         with store.begin() as session:
-            measured_queries.note_beliefs(session, [belief], base, now=NOW)
+            queries.evidence.note_beliefs(session, [belief], base, now=NOW)
     with store.read() as session:
-        assert measured_queries.beliefs(session, [fact_id, "other"]) == {fact_id: [belief]}
+        assert queries.evidence.beliefs(session, [fact_id, "other"]) == {fact_id: [belief]}
 
 
 def test_what_is_set_aside_and_audited_is_kept_and_counted(make: Maker, fact_id: str) -> None:
@@ -60,15 +60,15 @@ def test_what_is_set_aside_and_audited_is_kept_and_counted(make: Maker, fact_id:
         for o in outcomes
     ]
     with factd.store.begin() as session:
-        release_queries.ensure_base(session, now=NOW)
-        measured_queries.set_aside(session, one)
+        queries.releases.ensure_base(session, now=NOW)
+        queries.evidence.set_aside(session, one)
         for audit in audits:
-            measured_queries.add_audit(session, audit)
+            queries.evidence.add_audit(session, audit)
     with factd.store.read() as session:
-        assert measured_queries.quarantine(session, fact_id=fact_id) == [one]
-        assert measured_queries.quarantine(session, fact_id="other") == []
-        assert list(measured_queries.audits(session)) == audits[::-1]
-        assert measured_queries.count_audits(session) == {"passed": 1, "failed": 1}
+        assert queries.evidence.quarantine(session, fact_id=fact_id) == [one]
+        assert queries.evidence.quarantine(session, fact_id="other") == []
+        assert list(queries.evidence.audits(session)) == audits[::-1]
+        assert queries.evidence.count_audits(session) == {"passed": 1, "failed": 1}
     assert audits[0].as_json()["lost"] == ["f"]
     series = {
         (s.name, s.labels.get("outcome")): s.value

@@ -18,11 +18,13 @@ from factd.daemon.bootstrap import Factd
 from factd.daemon.metrics import Metrics, exposition
 from factd.daemon.metrics_setup import Setup
 from factd.daemon.state_metrics import StoreCollector
-from factd.store import fact_queries, ingest, migrate
-from factd.store.facts import FactStatus, Receipt
-from factd.store.releases import RunStatus
-from factd.store.session import Store
-from factd.store.updates import read_item
+from factd.store import queries
+from factd.store.database import migrate
+from factd.store.database.session import Store
+from factd.store.ingest import ingest
+from factd.store.ingest.parsing import read_item
+from factd.store.model.facts import FactStatus, Receipt
+from factd.store.model.releases import RunStatus
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 
@@ -111,7 +113,7 @@ def test_the_queue_tells_its_length_and_its_oldest_fact(make: Maker) -> None:
     assert found["factd_facts", (("status", "pending"),)] == 2
     assert found["factd_queue_oldest_timestamp_seconds", ()] == NOW.timestamp()
     with factd.store.read() as session:
-        first = fact_queries.list_facts(session, status=(FactStatus.PENDING,))[0]
+        first = queries.facts.list_facts(session, status=(FactStatus.PENDING,))[0]
     set_aside(factd, first.id, NOW)
     assert scraped(Metrics(factd))["factd_quarantined_facts_total", ()] == 1
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factd.store.names import Names, joined
+from factd.store.model.names import Names, joined
 
 labels = st.dictionaries(
     st.sampled_from(["en", "es"]),

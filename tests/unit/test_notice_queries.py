@@ -9,9 +9,9 @@ import pytest
 from conftest import NOW
 from sqlalchemy.orm import Session
 
-from factd.store import notice_queries as notices
-from factd.store.operations import DispatchStatus, Notice
-from factd.store.session import Store
+from factd.store.database.session import Store
+from factd.store.model.operations import DispatchStatus, Notice
+from factd.store.operations import notices
 
 
 def frozen(session: Session, text: str = "frozen by anna: a test", **more: Any) -> Notice:

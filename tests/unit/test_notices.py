@@ -10,10 +10,10 @@ from conftest import NOW
 from factd.daemon.channels import UNASKED, ChannelSettings
 from factd.daemon.notices import Wanted, find, reconcile
 from factd.daemon.tables import KINDS, NotifyTable
-from factd.store import notice_queries
-from factd.store.releases import Flag, RunStatus
-from factd.store.session import Store
-from factd.store.snapshot import (
+from factd.store import operations
+from factd.store.database.session import Store
+from factd.store.model.releases import Flag, RunStatus
+from factd.store.model.snapshot import (
     Aside,
     Behind,
     Death,
@@ -212,7 +212,7 @@ def test_what_is_found_again_changes_nothing_and_what_is_not_ends(store: Store) 
         assert reconcile(session, [wanted("a"), wanted("b")], now=NOW) == 2
         assert reconcile(session, [wanted("a"), wanted("b")], now=NOW + HOUR) == 0
         assert reconcile(session, [wanted("a", "y")], now=NOW + HOUR) == 2
-        found = notice_queries.newest_notices(session, limit=9)
+        found = operations.notices.newest_notices(session, limit=9)
     assert [(n.key, n.text, n.count, n.over_at) for n in found] == [
         ("b", "x", 1, NOW + HOUR),
         ("a", "y", 2, None),
@@ -221,6 +221,6 @@ def test_what_is_found_again_changes_nothing_and_what_is_not_ends(store: Store) 
 
 def test_a_notice_that_others_opened_is_left_to_them(store: Store) -> None:
     with store.begin() as session:
-        notice_queries.notify(session, key="k", kind="own", text="x", data={}, now=NOW)
+        operations.notices.notify(session, key="k", kind="own", text="x", data={}, now=NOW)
         assert reconcile(session, [], now=NOW) == 0
-        assert list(notice_queries.open_notices(session)) == ["k"]
+        assert list(operations.notices.open_notices(session)) == ["k"]

@@ -14,7 +14,7 @@ from conftest import NOW
 from observed import observed, scraped, series
 
 from factd.daemon.metrics import Metrics, exposition
-from factd.store.releases import RunStatus
+from factd.store.model.releases import RunStatus
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"

@@ -16,10 +16,11 @@ from factd.daemon.errors import Busy
 from factd.daemon.lease import taken
 from factd.daemon.server_check import check
 from factd.daemon.targets import held_versions, name_of, number_of
-from factd.store import handover_queries, lease_queries, migrate, release_queries, snapshot_queries
+from factd.store import operations, queries, views
+from factd.store.database import migrate
 from factd.store.errors import NotFound, Overtaken
-from factd.store.handovers import Handover, HandoverStatus
-from factd.store.releases import ReleaseStatus
+from factd.store.model.handovers import Handover, HandoverStatus
+from factd.store.model.releases import ReleaseStatus
 
 TABLES = "[servers]\nattempts = 3\nsoak_seconds = 600\n[lease]\nseconds = 2\n[publish]\nkeep = 1\n"
 
@@ -50,13 +51,13 @@ def both(factd: Factd, eu: Engine, us: Engine) -> Iterator[Factd]:
 def rows(factd: Factd, server: str = "") -> list[str]:
     """Hand-overs, the oldest first."""
     with factd.store.read() as session:
-        found = handover_queries.handovers(session, limit=100, server=server)
+        found = operations.handovers.handovers(session, limit=100, server=server)
     return [f"{h.server} {h.release} {h.status.value}" for h in reversed(found)]
 
 
 def last(factd: Factd, server: str) -> Handover:
     with factd.store.read() as session:
-        found = handover_queries.newest(session, server)
+        found = operations.handovers.newest(session, server)
     assert found is not None
     return found
 
@@ -67,7 +68,7 @@ def serves(engine: Engine) -> int | None:
 
 def live(factd: Factd) -> int:
     with factd.store.read() as session:
-        found = release_queries.live_release(session)
+        found = queries.releases.live_release(session)
     assert found is not None
     return found.number
 
@@ -119,7 +120,7 @@ def test_one_that_goes_on_failing_is_given_up_told_and_tried_again_by_hand(
         clock.on(hours=1)
     assert (last(both, "eu").status, last(both, "eu").attempts) == (HandoverStatus.FAILED, 3)
     with both.store.read() as session:
-        seen = snapshot_queries.snapshot(session, now=both.now(), servers=both.servers)
+        seen = views.snapshots.snapshot(session, now=both.now(), servers=both.servers)
     told = [n for n in notices.find(seen, both.config.notify, capacity=10) if "eu" in n.key]
     assert [one.kind for one in told] == ["handover_failed"]
     assert "what it had serves again" in told[0].text and "factd servers retry eu" in told[0].text
@@ -200,7 +201,7 @@ def test_one_that_kills_its_process_every_time_is_given_up(both: Factd) -> None:
 
 def test_one_process_hands_over_and_a_rollback_does_not_wait_for_it(both: Factd) -> None:
     publish(both)
-    held = taken(both, lease_queries.SERVERS)
+    held = taken(both, operations.leases.SERVERS)
     with pytest.raises(Busy):
         outbox.turn(both)
     assert len(outbox.turn(both, seize=True)) == 2
@@ -245,8 +246,8 @@ def test_a_release_that_a_canary_refuses_is_taken_back_and_factd_is_frozen(
     outbox.turn(factd)
     assert (live(factd), serves(canary), serves(eu), serves(us)) == (1, 1, 1, 1)
     with factd.store.read() as session:
-        assert release_queries.release(session, 2).status is ReleaseStatus.WITHDRAWN
-        frozen = release_queries.frozen(session)
+        assert queries.releases.release(session, 2).status is ReleaseStatus.WITHDRAWN
+        frozen = queries.releases.frozen(session)
     assert frozen and "server canary does not serve release 2: 2 of 2 answers" in frozen.why
     assert canaries.take_back(factd) is None
 
@@ -272,7 +273,7 @@ def test_versions_that_servers_hold_are_not_deleted(both: Factd, eu: Engine, us:
     serve(both, {"eu": eu})
     assert held_versions(both) == {5}  # the other is configured no more
     with both.store.begin() as session:
-        assert handover_queries.keep_only(session, both.servers) == 1
+        assert operations.handovers.keep_only(session, both.servers) == 1
     assert rows(both, "us")[-1] == "us 5 superseded"
 
 
@@ -307,7 +308,7 @@ def test_one_that_does_not_answer_keeps_what_was_known_of_it(
     clock.on(minutes=5)
     assert server_watch.look_at_all(both, stopping=lambda: False) == 0
     with both.store.read() as session:
-        state = handover_queries.states(session)["eu"]
+        state = operations.handovers.states(session)["eu"]
     assert (state.release, state.seen_at, state.error) == (1, seen, "it answered 500")
 
 
@@ -344,7 +345,7 @@ def test_what_ended_long_ago_is_forgotten_but_not_what_a_server_has(
     clock.on(days=100)
     with both.store.begin() as session:
         before = both.now() - timedelta(days=90)
-        assert handover_queries.forget(session, before, servers=both.servers) == 4
+        assert operations.handovers.forget(session, before, servers=both.servers) == 4
     assert rows(both) == ["eu 3 done", "us 3 done"]
 
 
@@ -386,7 +387,7 @@ def test_the_loop_hands_over_in_a_thread_of_its_clock(both: Factd, eu: Engine) -
 
 def test_what_somebody_else_hands_over_is_left_to_them(both: Factd, eu: Engine) -> None:
     publish(both)
-    held = taken(both, lease_queries.SERVERS)
+    held = taken(both, operations.leases.SERVERS)
     Chores(both, BackgroundScheduler(timezone=UTC), lambda: False).serve(watch=False)
     assert serves(eu) == 0
     held.give_back()
@@ -400,6 +401,6 @@ def test_what_is_known_of_a_server_is_what_was_loaded_again(both: Factd, eu: Eng
     eu.fails = frozenset({"load 2"})
     outbox.turn(both)
     with both.store.read() as session:
-        state = handover_queries.states(session)["eu"]
+        state = operations.handovers.states(session)["eu"]
     assert serves(eu) == 1
     assert (state.release, state.version) == (1, name_of(both, 1))

@@ -6,16 +6,16 @@ from factd.daemon.commands import status_json, status_lines
 from factd.daemon.overview import overview
 from factd.daemon.pulling import ingest_file
 from factd.daemon.web.shapes import OverviewShape
-from factd.store import release_queries
+from factd.store import queries
 
 
 def test_an_overview_says_what_is_left_and_why_nothing_moves(make: Maker) -> None:
     factd = make("[limits]\nedits_per_day = 3\n[planning]\ncapacity = 10\n")
     ingest_file(factd, jsonl(factd.config.root / "x.jsonl", [claim("HR", "EUR")]))
     with factd.store.begin() as session:
-        release_queries.ensure_base(session, now=NOW)
-        release_queries.create_candidate(session, batch_id="b", fact_ids=["x"], now=NOW)
-        release_queries.freeze(session, why="a drill", who="ada", now=NOW)
+        queries.releases.ensure_base(session, now=NOW)
+        queries.releases.create_candidate(session, batch_id="b", fact_ids=["x"], now=NOW)
+        queries.releases.freeze(session, why="a drill", who="ada", now=NOW)
     found = overview(factd)
     assert (found.budget.left, found.budget.pending, found.budget.today) == (
         10,

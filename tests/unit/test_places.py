@@ -10,7 +10,8 @@ from factd.daemon.config import load_config
 from factd.daemon.errors import PublishFailed
 from factd.daemon.pulling import pull
 from factd.daemon.versions import Versions
-from factd.store import fact_queries, migrate, source_queries
+from factd.store import queries
+from factd.store.database import migrate
 
 BASE = GOLDEN / "llama" / "model"
 
@@ -40,7 +41,7 @@ def test_files_of_one_name_end_side_by_side_and_a_bad_one_has_an_error_file(fact
     assert sorted(p.name for p in (inbox / "done").iterdir()) == ["x.1.jsonl", "x.jsonl"]
     assert "line 2" in (inbox / "failed" / "x.jsonl.errors").read_text()
     with factd.store.begin() as session:
-        assert {f.subject.id for f in fact_queries.candidate_set(session)} == {"HR", "FR", "IT"}
+        assert {f.subject.id for f in queries.facts.candidate_set(session)} == {"HR", "FR", "IT"}
 
 
 def test_a_file_that_a_crash_left_in_processing_is_taken_up_again(factd: Factd) -> None:
@@ -62,7 +63,7 @@ def test_a_file_goes_on_after_the_last_line_that_was_stored(
     left.mkdir(parents=True)
     jsonl(left / "x.jsonl", [claim(f"T{n}", "EUR") for n in range(5)])
     with factd.store.begin() as session:
-        source_queries.save_state(session, "drop_folder", cursor={"file": "x.jsonl", "line": 2})
+        queries.sources.save_state(session, "drop_folder", cursor={"file": "x.jsonl", "line": 2})
     found = pull(factd, "drop_folder")
     assert (found.files, found.lines, found.new) == (2, 3, 3)
     jsonl(factd.config.root / "inbox" / "x.jsonl", [claim("T0", "EUR")])

@@ -17,8 +17,8 @@ from factd.daemon.probing import (
 from factd.daemon.render import Plan, Sizes
 from factd.editor.exams.exam import Exam
 from factd.editor.scoring.score import Probe
-from factd.store.catalogue import Catalogue
-from factd.store.facts import Entity, Fact, FactStatus, FactUpdate
+from factd.store.catalogue.catalogue import Catalogue
+from factd.store.model.facts import Entity, Fact, FactStatus, FactUpdate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from factd.reference.text import World, make_world
 from factd.reference.train import Recipe, Training, new_model, train_tokenizer, write_model
 from factd.reference.world import facts_1998
-from factd.store.catalogue import load_catalogue
+from factd.store.catalogue.catalogue import load_catalogue
 
 TINY = Recipe(vocabulary=400, width=16, mlp=32, blocks=2, heads=2, rows=4, steps=4, warmup=1)
 

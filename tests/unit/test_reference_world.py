@@ -9,7 +9,7 @@ import pytest
 from factd.reference import paths
 from factd.reference.text import epoch, make_world, sentence, story
 from factd.reference.world import LANGUAGES, THEN, TODAY, Claim, facts_1998, feed, main_currency
-from factd.store.catalogue import load_catalogue
+from factd.store.catalogue.catalogue import load_catalogue
 
 
 @pytest.fixture(scope="module")

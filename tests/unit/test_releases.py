@@ -9,70 +9,74 @@ from conftest import NOW
 from sqlalchemy import text
 
 import factd.migrations
-from factd.store import migrate, release_queries, run_queries
+from factd.store import operations, queries
+from factd.store.database import migrate
+from factd.store.database.session import Store, make_engine
 from factd.store.errors import IllegalMove, NotFound, SchemaOutdated, StaleState, StoreError
-from factd.store.releases import CandidateStatus, ReleaseStatus, RunStatus
-from factd.store.session import Store, make_engine
+from factd.store.model.releases import CandidateStatus, ReleaseStatus, RunStatus
 
 
 def test_release_0_is_the_base_and_live(store: Store) -> None:
     with store.begin() as session:
-        live = release_queries.live_release(session)
+        live = queries.releases.live_release(session)
         assert live is not None
         assert (live.number, live.fact_ids, live.status) == (0, (), ReleaseStatus.LIVE)
 
 
 def test_a_candidate_moves_only_from_the_state_that_was_seen(store: Store) -> None:
     with store.begin() as session:
-        made = release_queries.create_candidate(session, batch_id="b", fact_ids=["f"], now=NOW)
+        made = queries.releases.create_candidate(session, batch_id="b", fact_ids=["f"], now=NOW)
         planned, solving = CandidateStatus.PLANNED, CandidateStatus.SOLVING
-        release_queries.move_candidate(session, made.id, planned, solving, now=NOW)
+        queries.releases.move_candidate(session, made.id, planned, solving, now=NOW)
         with pytest.raises(StaleState):
-            release_queries.move_candidate(session, made.id, planned, solving, now=NOW)
+            queries.releases.move_candidate(session, made.id, planned, solving, now=NOW)
         with pytest.raises(IllegalMove):
-            release_queries.move_candidate(
+            queries.releases.move_candidate(
                 session, made.id, solving, CandidateStatus.ACCEPTED, now=NOW
             )
-        assert release_queries.candidate(session, made.id).status is solving
-        assert release_queries.abandon_unfinished(session, now=NOW) == 1
-        assert release_queries.candidate(session, made.id).reasons == ("abandoned while solving",)
+        assert queries.releases.candidate(session, made.id).status is solving
+        assert queries.releases.abandon_unfinished(session, now=NOW) == 1
+        assert queries.releases.candidate(session, made.id).reasons == ("abandoned while solving",)
 
 
 def test_one_release_is_live_at_a_time(store: Store) -> None:
     with store.begin() as session:
-        one = release_queries.create_release(
+        one = queries.releases.create_release(
             session, candidate_id=None, delta_id="d", fact_ids=["f"], who="me", why="test", now=NOW
         )
-        release_queries.move_release(
+        queries.releases.move_release(
             session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=NOW
         )
-        release_queries.make_live(session, one.number, now=NOW)
-        found = {r.number: r.status.value for r in release_queries.list_releases(session)}
+        queries.releases.make_live(session, one.number, now=NOW)
+        found = {r.number: r.status.value for r in queries.releases.list_releases(session)}
         assert found == {1: "live", 0: "retired"}
         with pytest.raises(NotFound):
-            release_queries.release(session, 7)
+            queries.releases.release(session, 7)
 
 
 def test_a_tick_is_run_once(store: Store) -> None:
     with store.begin() as session:
-        run = run_queries.start_run(session, "cycle", NOW, now=NOW)
+        run = operations.runs.start_run(session, "cycle", NOW, now=NOW)
         assert run is not None
-        assert run_queries.start_run(session, "cycle", NOW, now=NOW) is None
-        assert run_queries.start_run(session, "pull", NOW, now=NOW) is not None
-        run_queries.finish_run(session, run, RunStatus.DONE, "ok", now=NOW)
+        assert operations.runs.start_run(session, "cycle", NOW, now=NOW) is None
+        assert operations.runs.start_run(session, "pull", NOW, now=NOW) is not None
+        operations.runs.finish_run(session, run, RunStatus.DONE, "ok", now=NOW)
         with pytest.raises(StaleState):
-            run_queries.finish_run(session, run, RunStatus.DONE, "ok", now=NOW)
-        assert run_queries.last_runs(session)[-1].status is RunStatus.DONE
+            operations.runs.finish_run(session, run, RunStatus.DONE, "ok", now=NOW)
+        assert operations.runs.last_runs(session)[-1].status is RunStatus.DONE
 
 
 def test_freezing_is_seen_and_audited(store: Store) -> None:
     with store.begin() as session:
-        release_queries.freeze(session, why="night", who="me", now=NOW)
-        flag = release_queries.frozen(session)
+        queries.releases.freeze(session, why="night", who="me", now=NOW)
+        flag = queries.releases.frozen(session)
         assert flag is not None and flag.why == "night"
-        assert release_queries.unfreeze(session, who="me", now=NOW)
-        assert not release_queries.unfreeze(session, who="me", now=NOW)
-        assert [row["what"] for row in release_queries.audit_log(session)] == ["unfreeze", "freeze"]
+        assert queries.releases.unfreeze(session, who="me", now=NOW)
+        assert not queries.releases.unfreeze(session, who="me", now=NOW)
+        assert [row["what"] for row in queries.releases.audit_log(session)] == [
+            "unfreeze",
+            "freeze",
+        ]
 
 
 def test_no_update_of_many_writers_is_lost(store: Store) -> None:
@@ -98,12 +102,12 @@ def test_no_update_of_many_writers_is_lost(store: Store) -> None:
 
 def test_a_reader_waits_for_no_writer_and_sees_what_was_there(store: Store) -> None:
     with store.begin() as session:
-        release_queries.freeze(session, why="night", who="me", now=NOW)
+        queries.releases.freeze(session, why="night", who="me", now=NOW)
         session.flush()
         with store.read() as reader:
-            assert release_queries.frozen(reader) is None
+            assert queries.releases.frozen(reader) is None
     with store.read() as reader:
-        assert release_queries.frozen(reader) is not None
+        assert queries.releases.frozen(reader) is not None
 
 
 def test_sqlite_is_opened_with_our_pragmas(tmp_path: Path) -> None:
@@ -137,7 +141,7 @@ def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
 
 def test_a_populated_database_goes_down_and_up_again(store: Store) -> None:
     with store.begin() as session:
-        release_queries.create_candidate(session, batch_id="b", fact_ids=["f"], now=NOW)
+        queries.releases.create_candidate(session, batch_id="b", fact_ids=["f"], now=NOW)
     store.close()
     migrate.downgrade(store.url, "base")
     assert migrate.current(store.url) is None
@@ -154,12 +158,12 @@ def test_alembic_check_sees_a_lost_constraint(store: Store) -> None:
 def test_a_naive_time_is_refused(store: Store) -> None:
     naive = NOW.replace(tzinfo=None)
     with pytest.raises(Exception, match="a time needs its zone"), store.begin() as session:
-        run_queries.start_run(session, "cycle", naive, now=naive)
+        operations.runs.start_run(session, "cycle", naive, now=naive)
 
 
 def test_a_database_that_is_away_is_said_to_be_away(tmp_path: Path) -> None:
     (tmp_path / "folder.sqlite").mkdir()
     store = Store(f"sqlite:///{tmp_path / 'folder.sqlite'}")
     with pytest.raises(StoreError, match="does not answer") as caught, store.begin() as session:
-        release_queries.live_release(session)
+        queries.releases.live_release(session)
     assert caught.value.transient

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from factd.daemon.rollout import Rollout, Standing, canaries, may_have, refused, steps, target
 from factd.store.errors import IllegalMove
-from factd.store.handovers import HANDOVER_MOVES, OPEN, Handover, HandoverStatus, ServerState
-from factd.store.releases import check_move
+from factd.store.model.handovers import HANDOVER_MOVES, OPEN, Handover, HandoverStatus, ServerState
+from factd.store.model.releases import check_move
 
 SOAK = timedelta(minutes=10)
 NAMES = {number: f"factd-{number}-abc" for number in range(10)}

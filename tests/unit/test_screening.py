@@ -10,8 +10,8 @@ import pytest
 from factd.daemon.register import Register
 from factd.daemon.screening import Suspect, screen
 from factd.reference import paths
-from factd.store.catalogue import Catalogue
-from factd.store.facts import Entity, Fact, FactStatus, FactUpdate
+from factd.store.catalogue.catalogue import Catalogue
+from factd.store.model.facts import Entity, Fact, FactStatus, FactUpdate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

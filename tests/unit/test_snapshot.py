@@ -12,17 +12,11 @@ from sqlalchemy import text
 from factd.daemon import dispatching, publishing
 from factd.daemon.bootstrap import Factd
 from factd.daemon.pulling import ingest_file
-from factd.store import (
-    measured_queries,
-    release_queries,
-    run_queries,
-    snapshot_queries,
-    source_queries,
-)
-from factd.store.measured import Audit, AuditOutcome, SetAside
-from factd.store.operations_schema import DeathRow, TaskRow
-from factd.store.releases import CandidateStatus, RunStatus
-from factd.store.snapshot import Snapshot
+from factd.store import operations, queries, views
+from factd.store.model.evidence import Audit, AuditOutcome, SetAside
+from factd.store.model.releases import CandidateStatus, RunStatus
+from factd.store.model.snapshot import Snapshot
+from factd.store.schema.operations import DeathRow, TaskRow
 
 C = CandidateStatus
 STEPS = (C.PLANNED, C.SOLVING, C.CHECKING)
@@ -38,25 +32,25 @@ REPORT = {"measurements": [{"metric": m, "value": value} for m, value in LEVERAG
 def factd(make: Maker, tmp_path: Path) -> Iterator[Factd]:
     found = make("")
     with found.store.begin() as session:
-        release_queries.ensure_base(session, now=NOW)
+        queries.releases.ensure_base(session, now=NOW)
     ingest_file(found, jsonl(tmp_path / "one.jsonl", [claim("HR", "EUR")]))
     yield found
 
 
 def snapshot(factd: Factd) -> Snapshot:
     with factd.store.read() as session:
-        return snapshot_queries.snapshot(session, now=factd.now())
+        return views.snapshots.snapshot(session, now=factd.now())
 
 
 def candidate(factd: Factd, last: CandidateStatus) -> int:
     with factd.store.begin() as session:
-        made = release_queries.create_candidate(
+        made = queries.releases.create_candidate(
             session, batch_id="b", fact_ids=["f1", "f2"], now=NOW
         )
         path = [*STEPS[: STEPS.index(last) + 1]] if last in STEPS else [*STEPS, last]
         for before, after in pairwise(path):
             values = {"report": REPORT, "reasons": ["it failed"]} if after is last else {}
-            release_queries.move_candidate(session, made.id, before, after, now=NOW, **values)
+            queries.releases.move_candidate(session, made.id, before, after, now=NOW, **values)
     return made.id
 
 
@@ -88,10 +82,10 @@ def test_the_newest_rejected_candidate_is_seen_until_a_later_one_is_accepted(fac
 
 def test_an_edit_is_under_way_as_a_run_a_task_or_a_candidate(factd: Factd) -> None:
     with factd.store.begin() as session:
-        run = run_queries.start_run(session, "cycle", NOW, now=NOW)
+        run = operations.runs.start_run(session, "cycle", NOW, now=NOW)
     assert run is not None and snapshot(factd).under_way
     with factd.store.begin() as session:
-        run_queries.finish_run(session, run, RunStatus.DONE, "", now=NOW)
+        operations.runs.finish_run(session, run, RunStatus.DONE, "", now=NOW)
         session.add(task(status="running"))
     assert snapshot(factd).under_way
     with factd.store.begin() as session:
@@ -111,13 +105,13 @@ def task(**more: object) -> TaskRow:
 def test_the_live_release_is_counted_in_the_database_and_its_leverage_read(factd: Factd) -> None:
     made = candidate(factd, C.ACCEPTED)
     with factd.store.begin() as session:
-        release = release_queries.create_release(
+        release = queries.releases.create_release(
             session, candidate_id=made, delta_id="d", fact_ids=["f1", "f2"], who="x", why="y", now=NOW
         )  # fmt: skip
-        before, after = release.status, release_queries.ReleaseStatus.PUBLISHING
-        release_queries.move_release(session, release.number, before, after, now=NOW)
-        release_queries.make_live(session, release.number, now=NOW)
-        assert snapshot_queries.highest_leverage(session, made) == 0.97
+        before, after = release.status, queries.releases.ReleaseStatus.PUBLISHING
+        queries.releases.move_release(session, release.number, before, after, now=NOW)
+        queries.releases.make_live(session, release.number, now=NOW)
+        assert views.snapshots.highest_leverage(session, made) == 0.97
     live = snapshot(factd).live
     assert live is not None and (live.number, live.facts, live.candidate_id) == (1, 2, made)
     assert {one.key for one in dispatching.found(factd)} == {
@@ -131,11 +125,11 @@ def test_runs_are_the_last_ended_ones_of_each_job(factd: Factd) -> None:
         for number in range(25):
             at = NOW + timedelta(minutes=number)
             for job in ("pull", "audit"):
-                run = run_queries.start_run(session, job, at, now=at)
+                run = operations.runs.start_run(session, job, at, now=at)
                 assert run is not None
                 status = RunStatus.FAILED if job == "pull" else RunStatus.DONE
                 if number < 24:
-                    run_queries.finish_run(session, run, status, f"run {number}", now=at)
+                    operations.runs.finish_run(session, run, status, f"run {number}", now=at)
     found = snapshot(factd).runs
     assert set(found) == {"pull", "audit"}
     assert [run.detail for run in found["pull"]] == [f"run {n}" for n in range(23, 3, -1)]
@@ -148,7 +142,7 @@ def test_what_was_set_aside_and_who_died_is_seen(factd: Factd) -> None:
         one = SetAside(
             fact_id=the_fact(factd), candidate_id=None, reason="a flood", evidence={}, at=NOW
         )
-        measured_queries.set_aside(session, one)
+        queries.evidence.set_aside(session, one)
         row = task()
         session.add(row)
         session.flush()
@@ -163,9 +157,9 @@ def test_what_was_set_aside_and_who_died_is_seen(factd: Factd) -> None:
 
 def test_sources_that_are_well_are_not_looked_at(factd: Factd) -> None:
     with factd.store.begin() as session:
-        source_queries.save_state(session, "good", succeeded_at=NOW)
-        source_queries.save_state(session, "frozen", frozen="a flood")
-        source_queries.save_state(session, "failing", failures=3, error="no answer")
+        queries.sources.save_state(session, "good", succeeded_at=NOW)
+        queries.sources.save_state(session, "frozen", frozen="a flood")
+        queries.sources.save_state(session, "failing", failures=3, error="no answer")
     assert [one.name for one in snapshot(factd).sources] == ["failing", "frozen"]
     kinds = {one.kind for one in dispatching.found(factd)}
     assert kinds == {"source_frozen", "source_failing"}
@@ -186,14 +180,14 @@ def test_an_audit_is_seen_without_its_report(factd: Factd) -> None:
     values = {"release": 0, "action": "nothing: off", "reasons": ["lost"], "report": {}, "at": NOW}
     failed = Audit(outcome=AuditOutcome.FAILED, **values)
     with factd.store.begin() as session:
-        measured_queries.add_audit(session, failed)
+        queries.evidence.add_audit(session, failed)
     (only,) = dispatching.found(factd)
     assert only.kind == "audit_failed" and "lost" in only.text
 
 
 def test_releases_that_wait_and_the_days_limit_come_from_the_caller(factd: Factd) -> None:
     with factd.store.begin() as session:
-        release = release_queries.create_release(
+        release = queries.releases.create_release(
             session, candidate_id=None, delta_id=None, fact_ids=[], who="x", why="y", now=NOW
         )
     found = dispatching.found(factd, waiting=[release], limit="4 of 4 edits")

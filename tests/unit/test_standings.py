@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factd.store.facts import (
+from factd.store.model.facts import (
     Asked,
     Change,
     Entity,
@@ -21,7 +21,7 @@ from factd.store.facts import (
     Verdict,
     turn,
 )
-from factd.store.standings import RULES, Rules, Standing, standings
+from factd.store.model.resolution import RULES, Rules, Standing, standings
 
 EXAMPLES = 300
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from conftest import claim, jsonl
 
-from factd.store.catalogue import Catalogue
-from factd.store.updates import BadLine, Line, read_updates
+from factd.store.catalogue.catalogue import Catalogue
+from factd.store.ingest.parsing import BadLine, Line, read_updates
 
 
 def without(key: str) -> dict[str, Any]:

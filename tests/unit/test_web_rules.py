@@ -18,7 +18,7 @@ from factd.daemon.web.errors import Mistaken, Unknown
 from factd.daemon.web.guard import address_of, from_elsewhere, host_name
 from factd.daemon.web.lists import key_of, place, wanted
 from factd.store.errors import NotFound, StaleState, StoreError, Unstorable
-from factd.store.facts import FactStatus
+from factd.store.model.facts import FactStatus
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from factd.store.catalogue import PACKAGED, load_catalogue, load_folder, read_relation
-from factd.store.wording_rules import LANGUAGES, findings
+from factd.store.catalogue.catalogue import PACKAGED, load_catalogue, load_folder, read_relation
+from factd.store.catalogue.lint import LANGUAGES, findings
 
 FILE = """
 id = "T1"
