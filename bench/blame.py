@@ -18,7 +18,7 @@ from typing import Any
 from factd.bench.disasters import Lab, in_release, ingested, set_aside, tamper, updates
 from factd.bench.measure import document
 from factd.bench.planted import Update
-from factd.daemon import editing
+from factd.daemon.editing import edit
 from factd.reference import paths
 
 COUNT, BAD = 64, 3
@@ -52,7 +52,7 @@ def as_it_is(lab: Lab, batch: list[Update], bad: set[str]) -> dict[str, Any]:
     with lab.factd(own_values=True) as factd:
         ingested(factd, batch)
         tamper(factd, dict.fromkeys(bad, HOW))
-        found = editing.edit(factd, who="bench", why="blame")
+        found = edit.edit(factd, who="bench", why="blame")
         held = in_release(factd, found.release)
         aside = set(set_aside(factd))
     return row("ranked by evidence", aside, bad, found.solves, len(held - bad), started)

@@ -12,7 +12,7 @@ from typing import Any
 
 from factd.bench.disasters import Lab, ingested, updates
 from factd.bench.measure import Inside, document, peak_mib, timed
-from factd.daemon import candidates
+from factd.daemon.editing import candidates
 from factd.editor.exams.exam import Memory
 from factd.reference import paths
 from factd.store import queries

@@ -23,12 +23,12 @@ from prometheus_client import CollectorRegistry
 
 from factd.bench.filled import HELD, fill, id_of
 from factd.bench.measure import document, timed
-from factd.daemon.bootstrap import Factd, build
-from factd.daemon.config import load_config, masked
-from factd.daemon.http import Health
-from factd.daemon.overview import overview
-from factd.daemon.web.accounts import hashed
+from factd.daemon.app import Factd, build
+from factd.daemon.config.load import load_config, masked
+from factd.daemon.status.overview import overview
 from factd.daemon.web.app import console
+from factd.daemon.web.auth.accounts import hashed
+from factd.daemon.web.http import Health
 from factd.store import operations
 from factd.store.database import migrate
 from factd.store.model.operations import Role
@@ -50,8 +50,8 @@ PASSWORD = "a password for a benchmark"
 OWN_WORK = """
 import sys, time
 from pathlib import Path
-from factd.daemon.bootstrap import open_factd
-from factd.daemon.overview import overview
+from factd.daemon.app import open_factd
+from factd.daemon.status.overview import overview
 started, before = time.perf_counter(), time.process_time()
 overview(open_factd(Path(sys.argv[1])))
 wall, processor = time.perf_counter() - started, time.process_time() - before
@@ -131,7 +131,7 @@ def _status(path: Path, times: int) -> list[dict[str, Any]]:
         command = [
             sys.executable,
             "-m",
-            "factd.daemon.cli",
+            "factd.daemon.cli.main",
             "--config",
             str(path),
             "status",

@@ -29,12 +29,15 @@ from torch import Tensor
 from factd.bench.measure import document
 from factd.bench.planted import KINDS, Plan, Update, World
 from factd.bench.world import WORKSPACE
-from factd.daemon import candidates, editing, publishing, render
-from factd.daemon.bootstrap import Factd, Workbench, build
-from factd.daemon.config import load_config
+from factd.daemon.app import Factd, Workbench, build
+from factd.daemon.config.load import load_config
+from factd.daemon.editing import candidates
+from factd.daemon.editing import edit as editing
 from factd.daemon.errors import FactdError, Refused
+from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.log import log
-from factd.daemon.pulling import ingest_file
+from factd.daemon.prompts import edits
+from factd.daemon.publishing import publish
 from factd.editor.edits import EditBatch
 from factd.editor.files.folders import write_folder
 from factd.editor.heads.corrections import HeadCorrections, save_corrections
@@ -215,7 +218,7 @@ def render_all(factd: Factd, facts: Sequence[Fact]) -> None:
     """Compute all values at once, which takes less than one by one."""
     with factd.store.begin() as session:
         before = queries.facts.previous(session, facts)
-    batch = render.edit_batch(facts, before, factd.plan)
+    batch = edits.edit_batch(facts, before, factd.plan)
     settings, model = factd.method_settings(), factd.workbench.model()
     values_for(
         model, batch, settings.values(templates_for(model, batch, settings)), factd.workspace
@@ -227,9 +230,7 @@ def tamper(factd: Factd, values: Mapping[str, str]) -> None:
     with factd.store.begin() as session:
         facts = queries.facts.candidate_set(session)
         before = queries.facts.previous(session, facts)
-    batches = {
-        fact.update.revision: render.edit_batch([fact], before, factd.plan) for fact in facts
-    }
+    batches = {fact.update.revision: edits.edit_batch([fact], before, factd.plan) for fact in facts}
     model = factd.workbench.model()
     held = {
         revision: values_for(model, batch, value_settings(factd, batch), factd.workspace)
@@ -325,7 +326,7 @@ def played(lab: Lab, name: str, plan: Plan) -> Outcome:
             ingested(factd, plan.first)
             made = editing.edit(factd, who="bench", why="first")
             assert made.release is not None, made.decision.reasons
-            publishing.publish(factd, made.release)
+            publish.publish(factd, made.release)
         ingested(factd, plan.updates)
         tamper(factd, plan.values)
         switch_heads_on(factd, plan.heads)

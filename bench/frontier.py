@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from factd.bench.world import WORKSPACE, World, open_world, save
-from factd.daemon import render
+from factd.daemon.prompts import edits
 from factd.editor.deltas.delta import Delta
 from factd.editor.edits import EditBatch
 from factd.editor.exams.exam import Exam, Results, sit
@@ -81,7 +81,7 @@ def value(report: CheckReport, check: str, metric: str, language: str) -> float:
 
 def ledger(bench: Bench, weight: float) -> Delta:
     """One solve over all facts."""
-    batch = render.edit_batch(bench.world.facts, bench.world.old, bench.world.plan)
+    batch = edits.edit_batch(bench.world.facts, bench.world.old, bench.world.plan)
     settings = replace(bench.world.settings, second_moment_weight=weight)
     return memit.edit(bench.world.model, batch, settings=settings, workspace=WORKSPACE)
 
@@ -91,9 +91,7 @@ def public(bench: Bench, weight: float, size: int = 10) -> Delta:
     plan = replace(bench.world.plan, edit_wordings=1, keep_wordings=0)
     parts = [bench.world.facts[i : i + size] for i in range(0, len(bench.world.facts), size)]
     batches = [
-        EditBatch.of(
-            replace(e, group="") for e in render.edit_batch(p, bench.world.old, plan).edits
-        )
+        EditBatch.of(replace(e, group="") for e in edits.edit_batch(p, bench.world.old, plan).edits)
         for p in parts
     ]
     settings = replace(

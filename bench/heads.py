@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from factd.bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
-from factd.daemon import render
+from factd.daemon.prompts import edits
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.heads.corrections import HeadCorrections, with_heads
 from factd.editor.heads.training import HeadSettings
@@ -121,7 +121,7 @@ def others(world: World, probes: Sequence[Probe], language: str) -> list[str]:
     free = [f for f in facts if f.relation == "P38"] + [f for f in facts if f.relation != "P38"][
         ::8
     ]
-    return render.prompts(free, language, world.catalogue)
+    return edits.prompts(free, language, world.catalogue)
 
 
 def at_level(points: Sequence[Point], language: str, level: float, metric: str = "EM") -> float:

@@ -21,12 +21,12 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from factd.bench.measure import document
-from factd.daemon import retention
-from factd.daemon.bootstrap import Factd, build
-from factd.daemon.config import load_config
-from factd.daemon.gates import MEASURES
-from factd.daemon.loop import Daemon
-from factd.daemon.worker import WorkerProcess
+from factd.daemon.app import Factd, build
+from factd.daemon.backup import retention
+from factd.daemon.config.load import load_config
+from factd.daemon.gates.measures import MEASURES
+from factd.daemon.runtime.daemon import Daemon
+from factd.daemon.runtime.worker import WorkerProcess
 from factd.reference import paths
 from factd.store import operations, queries
 from factd.store.database import migrate

@@ -10,7 +10,7 @@ from typing import Any
 
 from factd.bench.measure import document, timed
 from factd.bench.world import WORKSPACE, open_world, teacher_forced
-from factd.daemon import render
+from factd.daemon.prompts import edits as render
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import EditBatch
 from factd.editor.methods import memit

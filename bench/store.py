@@ -20,11 +20,11 @@ from typing import Any
 import psutil
 
 from factd.bench.measure import document, timed
-from factd.daemon.bootstrap import Factd, build
-from factd.daemon.commands_facts import explained
-from factd.daemon.config import load_config, masked
-from factd.daemon.planning import plan
-from factd.daemon.pulling import ingest_file
+from factd.daemon.app import Factd, build
+from factd.daemon.cli.facts.facts import explained
+from factd.daemon.config.load import load_config, masked
+from factd.daemon.ingestion.pull import ingest_file
+from factd.daemon.planning.plan import plan
 from factd.store import queries
 from factd.store.database import migrate
 from factd.store.model.facts import FactStatus

@@ -13,10 +13,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from factd.daemon import probing, render
-from factd.daemon.bootstrap import build
-from factd.daemon.config import load_config
-from factd.daemon.pulling import ingest_file
+from factd.daemon.app import build
+from factd.daemon.config.load import load_config
+from factd.daemon.ingestion.pull import ingest_file
+from factd.daemon.prompts import edits
+from factd.daemon.prompts import probes as probing
 from factd.editor.edits import EditBatch
 from factd.editor.methods import memit
 from factd.editor.models.model import EditableModel, load_model
@@ -41,12 +42,12 @@ class World:
     facts: tuple[Fact, ...]  # the feed: what is to be written
     old: dict[str, Fact]  # what the base says instead, by fact id
     known: tuple[Fact, ...]
-    plan: render.Plan
+    plan: edits.Plan
     settings: memit.Settings
 
     def batch(self, *languages: str) -> EditBatch:
         """The edits of the feed in some languages."""
-        found = render.edit_batch(self.facts, self.old, self.plan)
+        found = edits.edit_batch(self.facts, self.old, self.plan)
         return EditBatch.of(e for e in found.edits if e.language in languages)
 
     def probes(self) -> tuple[Probe, ...]:

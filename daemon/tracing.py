@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.config import secret_text, without_secrets
+from factd.daemon.config.load import secret_text, without_secrets
+from factd.daemon.config.tables import TracingTable
 from factd.daemon.errors import BadConfig
 from factd.daemon.log import bound
-from factd.daemon.tables import TracingTable
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -17,9 +17,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import postgres
 from kept import Kept
 
-from factd.daemon.bootstrap import Factd, build
-from factd.daemon.config import load_config
-from factd.daemon.gates import MEASURES
+from factd.daemon.app import Factd, build
+from factd.daemon.config.load import load_config
+from factd.daemon.gates.measures import MEASURES
 from factd.store import queries
 from factd.store.catalogue.catalogue import Catalogue, load_catalogue
 from factd.store.database.session import Store

@@ -18,8 +18,8 @@ SECONDS = 120
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
-        "factd.daemon.worker",
-        "factd.daemon.loop",
+        "factd.daemon.runtime.worker",
+        "factd.daemon.runtime.daemon",
         "factd.editor.methods.memit",
         "factd.editor.exams.report",
     ]
@@ -82,16 +82,16 @@ def _live(life: Callable[[Path], None], config: Path, kill: Kill | None) -> None
 
 def cycle(config: Path) -> None:
     """A daemon that has the clock, and a worker: one pull, one edit."""
-    from factd.daemon import lease
-    from factd.daemon.bootstrap import open_factd
-    from factd.daemon.loop import Daemon
-    from factd.daemon.worker import WorkerProcess
+    from factd.daemon import leases
+    from factd.daemon.app import open_factd
+    from factd.daemon.runtime.daemon import Daemon
+    from factd.daemon.runtime.worker import WorkerProcess
     from factd.store import operations
 
     factd = open_factd(config)
     daemon, worker, over = Daemon(factd, config), WorkerProcess(factd), threading.Event()
     daemon.supervisor.children = []  # the worker is a thread of this process: both die at once
-    daemon.held = lease.taken(factd, operations.leases.CLOCK)
+    daemon.held = leases.taken(factd, operations.leases.CLOCK)
 
     def works() -> None:
         while not over.wait(0.02):
@@ -121,24 +121,24 @@ def open_tasks(factd: Any) -> list[Any]:
 
 def roll_back(config: Path) -> None:
     """Back to the base, and from there to the release again."""
-    from factd.daemon import publishing
-    from factd.daemon.bootstrap import open_factd
-    from factd.daemon.lease import writing
+    from factd.daemon.app import open_factd
+    from factd.daemon.leases import writing
+    from factd.daemon.publishing import publish
     from factd.store import queries
 
     factd = open_factd(config)
     with writing(factd, seize=True) as own:
-        publishing.roll_back_to(own, 0, who="test", why="test")
+        publish.roll_back_to(own, 0, who="test", why="test")
         with own.store.begin() as session:
             queries.releases.unfreeze(session, who="test", now=own.now())
-        publishing.publish(own, 1)
+        publish.publish(own, 1)
     factd.store.close()
 
 
 def hand_over(config: Path) -> None:
     """Whoever brings releases to servers does so once."""
-    from factd.daemon import outbox
-    from factd.daemon.bootstrap import open_factd
+    from factd.daemon.app import open_factd
+    from factd.daemon.rollout import outbox
 
     os.chdir(config.parent)
     factd = open_factd(config)
@@ -148,8 +148,8 @@ def hand_over(config: Path) -> None:
 
 def roll_back_and_hand_over(config: Path) -> None:
     """Back to the base and to the release again, before anybody got the first; then whoever hands over does so."""
-    from factd.daemon import outbox
-    from factd.daemon.bootstrap import open_factd
+    from factd.daemon.app import open_factd
+    from factd.daemon.rollout import outbox
 
     factd = open_factd(config)
     outbox.arrange(factd)
@@ -160,8 +160,8 @@ def roll_back_and_hand_over(config: Path) -> None:
 
 def stop_in_the_middle(config: Path) -> None:
     """A worker that is asked to stop while it edits, and puts its task back."""
-    from factd.daemon.bootstrap import open_factd
-    from factd.daemon.worker import Stopping, WorkerProcess
+    from factd.daemon.app import open_factd
+    from factd.daemon.runtime.worker import Stopping, WorkerProcess
 
     factd = open_factd(config)
     worker = WorkerProcess(factd)
@@ -173,8 +173,8 @@ def stop_in_the_middle(config: Path) -> None:
 
 def refuse(config: Path) -> None:
     """An operator refuses release 1."""
-    from factd.daemon import approvals
-    from factd.daemon.bootstrap import open_factd
+    from factd.daemon.app import open_factd
+    from factd.daemon.approvals import approvals
     from factd.daemon.errors import Refused
 
     factd = open_factd(config)

@@ -8,9 +8,9 @@ from conftest import GOLDEN
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from factd.daemon.bootstrap import Factd, open_factd
-from factd.daemon.config import load_config
-from factd.daemon.metrics import Metrics, exposition
+from factd.daemon.app import Factd, open_factd
+from factd.daemon.config.load import load_config
+from factd.daemon.metrics.exporter import Metrics, exposition
 from factd.store import operations, queries
 from factd.store.database import migrate
 from factd.store.model.evidence import Audit, AuditOutcome, SetAside

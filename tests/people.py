@@ -10,7 +10,7 @@ from click.testing import Result
 from conftest import GATES_OFF, GOLDEN, cycle_database, jsonl, kept
 from typer.testing import CliRunner
 
-from factd.daemon.cli import app
+from factd.daemon.cli.main import app
 from factd.editor.files.folders import sha256_file
 
 GATES = GATES_OFF.replace("edit_generation = false", "edit_generation = {edit}")

@@ -5,13 +5,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from factd.daemon import publishing
-from factd.daemon.bootstrap import Factd
+from factd.daemon.app import Factd
+from factd.daemon.artefacts.proof import FILE, Proof, Question, Said, dumped
 from factd.daemon.errors import HandoverFailed
-from factd.daemon.proofs import FILE, Proof, Question, Said, dumped
-from factd.daemon.registry import Served
+from factd.daemon.plugins import Served
+from factd.daemon.publishing import publish as publishing
+from factd.daemon.rollout.targets import number_of
 from factd.daemon.servers import Completion, Report, ServerSettings, Version
-from factd.daemon.targets import number_of
 from factd.store import queries
 
 PROMPTS = ("The currency of Croatia is the", "La moneda de Croàcia és")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from factd.daemon.tables import KINDS
+from factd.daemon.config.tables import KINDS
 
 UNASKED = ("published",)  # kinds that are told only where a channel names them
 

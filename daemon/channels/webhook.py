@@ -12,9 +12,9 @@ from ipaddress import ip_network
 from pydantic import field_validator
 
 from factd.daemon.channels import Channel, ChannelSettings, Message
-from factd.daemon.client import Client, Limits
 from factd.daemon.errors import NotSent, SourceFailed
-from factd.daemon.signatures import Receiver, signed_headers, standard_key
+from factd.daemon.network.client import Client, Limits
+from factd.daemon.network.standard_webhooks import Receiver, signed_headers, standard_key
 
 MAX_ANSWER_BYTES = 64 * 1024  # which nobody reads
 

@@ -34,10 +34,11 @@ def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, A
     except RankTooHigh:
         if not settings.truncate or release.made is None:
             raise
-    from factd.daemon import adapting, proofs
+    from factd.daemon.artefacts import proof
+    from factd.daemon.editing import truncation
 
-    kept = adapting.measured(release.made, release.delta, settings.max_rank)
-    proofs.place(adapting.folder_of(release.made, settings.max_rank), folder)
+    kept = truncation.measured(release.made, release.delta, settings.max_rank)
+    proof.place(truncation.folder_of(release.made, settings.max_rank), folder)
     return fill_adapter(release.delta, release.base, folder, kept=kept, **form)
 
 

@@ -1,11 +1,11 @@
 """Servers that a release is handed to, one file each: `Settings`, its table of the configuration, and `connect`, which makes one.
 
 Every call is one attempt and bounded in time. `load` is idempotent: a hand-over that a crash cut short is made again.
-Whoever hands over (daemon/handover.py) asks the server the same questions before and after, compares with what the release
+Whoever hands over (daemon/rollout/handover.py) asks the server the same questions before and after, compares with what the release
 answered when it was checked, and has the version before loaded again where that is not what it says. So `load` always acts,
 also where the server says that it has the version already: what it says and what it answers may differ.
 
-What several of them need stands beside this package: daemon/engines.py (HTTP), daemon/completions.py (asking), daemon/lora.py.
+What several of them need stands beside this package: daemon/servers/_http.py (HTTP), daemon/servers/_completions.py (asking), daemon/servers/_lora.py.
 """
 
 import re

@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 from pydantic import Field
 
-from factd.daemon.completions import Asked, AskedSettings
 from factd.daemon.errors import BadConfig, HandoverFailed
 from factd.daemon.servers import Connect, Report, Version
+from factd.daemon.servers._completions import Asked, AskedSettings
 
 TAIL = 4096  # bytes of what it said last
 MOST = 300  # characters of its last line

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
-from factd.daemon.bounded import bounded, first_line
-from factd.daemon.engines import key_in
 from factd.daemon.errors import BadConfig, HandoverFailed
 from factd.daemon.servers import NAMED, Connect, Report, ServerSettings, Single, Version
+from factd.daemon.servers._deadline import bounded, first_line
+from factd.daemon.servers._http import key_in
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

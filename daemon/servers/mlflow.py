@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import Field
 
-from factd.daemon.bounded import bounded, first_line
 from factd.daemon.errors import BadConfig, HandoverFailed
 from factd.daemon.servers import Connect, Report, ServerSettings, Single, Version
+from factd.daemon.servers._deadline import bounded, first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -12,11 +12,11 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from factd.daemon.completions import complete
-from factd.daemon.engines import Api, key_in
 from factd.daemon.errors import HandoverFailed
-from factd.daemon.lora import Adapters, AdapterSettings, Routes, listed
 from factd.daemon.servers import Completion, Connect, Report, Server, Single, Version
+from factd.daemon.servers._completions import complete
+from factd.daemon.servers._http import Api, key_in
+from factd.daemon.servers._lora import Adapters, AdapterSettings, Routes, listed
 
 
 class Settings(AdapterSettings):

@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from factd.daemon.completions import Asked, AskedSettings
-from factd.daemon.engines import Api
+from factd.daemon.network.standard_webhooks import Receiver, signed_headers, standard_key
 from factd.daemon.servers import Connect, Report, Version
-from factd.daemon.signatures import Receiver, signed_headers, standard_key
+from factd.daemon.servers._completions import Asked, AskedSettings
+from factd.daemon.servers._http import Api
 
 
 class Settings(Receiver, AskedSettings):

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from factd.daemon.client import Answer, Client, Limits, shown_url
-from factd.daemon.config import secret_text
+from factd.daemon.config.load import secret_text
+from factd.daemon.network.client import Answer, Client, Limits, shown_url
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.ingest.ingest import IngestReport
 from factd.store.ingest.parsing import BadLine, Line

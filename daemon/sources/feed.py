@@ -9,8 +9,8 @@ from typing import Any
 import feedparser
 from pydantic import Field, field_validator
 
-from factd.daemon.client import conditions, shown_url
 from factd.daemon.errors import SourceFailed
+from factd.daemon.network.client import conditions, shown_url
 from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools, received
 
 

@@ -15,8 +15,8 @@ from urllib.parse import urljoin, urlsplit
 
 from pydantic import Field
 
-from factd.daemon.client import Answer, conditions, shown_url
 from factd.daemon.errors import SourceFailed
+from factd.daemon.network.client import Answer, conditions, shown_url
 from factd.daemon.sources import LINES, Page, Pages, RemoteSettings, Source, Tools, received
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.database.chunks import chunks

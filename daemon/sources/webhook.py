@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from factd.daemon.config import secret_text
-from factd.daemon.signatures import standard_key, standard_signature
+from factd.daemon.config.load import secret_text
+from factd.daemon.network.standard_webhooks import standard_key, standard_signature
 from factd.daemon.sources import Page, Pages, Source, SourceSettings, Tools
 from factd.store.ingest.parsing import BadLine, read_item
 from factd.store.model.facts import Receipt

@@ -15,11 +15,11 @@ from urllib.parse import quote
 
 from pydantic import Field, field_validator
 
-from factd.daemon import wikibase
-from factd.daemon.client import Answer, Client, retry_after, shown_url
 from factd.daemon.errors import SourceFailed
+from factd.daemon.network.client import Answer, Client, retry_after, shown_url
 from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools, notice, received
-from factd.daemon.wikibase import Item, Statement
+from factd.daemon.sources import _wikibase as wikibase
+from factd.daemon.sources._wikibase import Item, Statement
 from factd.store.database.chunks import chunks
 from factd.store.ingest.parsing import Line
 from factd.store.model.facts import Entity, Fact, FactUpdate, Receipt

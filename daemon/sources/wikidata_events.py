@@ -13,8 +13,8 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import Field
 
-from factd.daemon.client import Client, shown_url
 from factd.daemon.errors import SourceFailed
+from factd.daemon.network.client import Client, shown_url
 from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools
 from factd.daemon.sources.wikidata import is_id
 from factd.store.model.facts import Receipt

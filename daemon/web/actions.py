@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from factd.daemon import approvals, publishing
-from factd.daemon.bootstrap import Factd
+from factd.daemon.app import Factd
+from factd.daemon.approvals import approvals
 from factd.daemon.errors import Refused
-from factd.daemon.lease import writing
+from factd.daemon.leases import writing
+from factd.daemon.publishing import publish
 from factd.daemon.web.errors import Mistaken
 from factd.store import operations, queries
 from factd.store.errors import NotFound
@@ -75,7 +76,7 @@ def _roll_back(factd: Factd, target: str, who: str, why: str) -> None:
             f"`factd releases publish {chosen}` writes it again, which needs the model"
         )
     with writing(factd, seize=True) as own:
-        publishing.roll_back_to(own, chosen, who=who, why=why)
+        publish.roll_back_to(own, chosen, who=who, why=why)
 
 
 def _withdraw(factd: Factd, target: str, who: str, why: str) -> None:

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from factd.daemon.commands_facts import explained
-from factd.daemon.overview import overview
-from factd.daemon.web import lists, shapes
-from factd.daemon.web.accounts import Caller
+from factd.daemon.cli.facts.facts import explained
+from factd.daemon.status.overview import overview
+from factd.daemon.web import pagination, schemas
 from factd.daemon.web.actions import ACTIONS, LARGEST, Action, reason
-from factd.daemon.web.desk import (
+from factd.daemon.web.auth.accounts import Caller
+from factd.daemon.web.dependencies import (
     BEARER,
     COOKIE,
     CSRF_HEADER,
@@ -21,13 +21,13 @@ from factd.daemon.web.desk import (
     from_here,
     same_token,
 )
-from factd.daemon.web.guard import address_of
-from factd.daemon.web.lists import LIMIT, LONGEST, MOST
+from factd.daemon.web.middleware import address_of
+from factd.daemon.web.pagination import LIMIT, LONGEST, MOST
 from factd.store import queries, views
 
 CARRIED = 50  # releases that are looked through for a fact
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": shapes.Problem} for status in (400, 401, 403, 404, 409, 422, 503)
+    status: {"model": schemas.Problem} for status in (400, 401, 403, 404, 409, 422, 503)
 }
 api = APIRouter(
     prefix="/api/v1", responses=PROBLEMS, dependencies=[Depends(BEARER), Depends(COOKIE)]
@@ -40,10 +40,10 @@ Limit = Annotated[int, Query(ge=1, le=MOST)]
 Word = Annotated[str, Query(max_length=LONGEST)]
 
 
-@api.post("/session", responses={429: {"model": shapes.Problem}})
+@api.post("/session", responses={429: {"model": schemas.Problem}})
 def log_in(
-    request: Request, response: Response, given: shapes.Credentials, desk: Asking
-) -> shapes.Me:
+    request: Request, response: Response, given: schemas.Credentials, desk: Asking
+) -> schemas.Me:
     """Log in: a cookie, and the token that unsafe calls bring as X-CSRF-Token."""
     from_here(request)
     table = desk.factd.config.http
@@ -53,7 +53,7 @@ def log_in(
     set_cookie(response, desk, cookie)
     caller = desk.door.of_cookie(cookie)
     role = caller.role.value if caller else ""
-    return shapes.Me(name=given.name, role=role, csrf=caller.csrf if caller else None)
+    return schemas.Me(name=given.name, role=role, csrf=caller.csrf if caller else None)
 
 
 @api.delete("/session", status_code=204)
@@ -75,15 +75,15 @@ def set_cookie(response: Response, desk: Desk, cookie: str) -> None:
 
 
 @api.get("/me")
-def me(caller: Looking) -> shapes.Me:
+def me(caller: Looking) -> schemas.Me:
     """Who asks, and what they may do."""
-    return shapes.Me(name=caller.name, role=caller.role.value, csrf=caller.csrf or None)
+    return schemas.Me(name=caller.name, role=caller.role.value, csrf=caller.csrf or None)
 
 
 @api.get("/overview")
-def show_overview(desk: Asking, _: Looking) -> shapes.OverviewShape:
+def show_overview(desk: Asking, _: Looking) -> schemas.OverviewShape:
     """Live release, queue, sources, last runs, budget left."""
-    return shapes.OverviewShape.model_validate(overview(desk.factd))
+    return schemas.OverviewShape.model_validate(overview(desk.factd))
 
 
 @api.get("/facts")
@@ -96,44 +96,44 @@ def list_facts(
     source: Word = "",
     after: After = "",
     limit: Limit = LIMIT,
-) -> shapes.Page[shapes.FactShape]:
+) -> schemas.Page[schemas.FactShape]:
     """Facts by the start of a subject's name or of a fact's id, or a subject's whole id; by status, relation, source.
 
     A part may hold fewer than `limit` items, even none, and still have a `next`: a bounded number of rows is looked through.
     """
-    what = lists.wanted(text=q, status=status, relation=relation, source=source)
-    found = lists.facts(desk.factd, what, after=after, limit=limit)
-    items = [shapes.FactShape.model_validate(fact.as_json()) for fact in found.items]
-    return shapes.Page(items=items, next=found.next)
+    what = pagination.wanted(text=q, status=status, relation=relation, source=source)
+    found = pagination.facts(desk.factd, what, after=after, limit=limit)
+    items = [schemas.FactShape.model_validate(fact.as_json()) for fact in found.items]
+    return schemas.Page(items=items, next=found.next)
 
 
 @api.get("/facts/{id_}")
-def show_fact(desk: Asking, _: Looking, id_: FactId) -> shapes.FactDetail:
+def show_fact(desk: Asking, _: Looking, id_: FactId) -> schemas.FactDetail:
     """One fact, by its id or the unique start of it: who said it, its history, verdicts, and the releases that hold it."""
-    return shapes.FactDetail.model_validate(explained(desk.factd, id_, newest=CARRIED).as_json())
+    return schemas.FactDetail.model_validate(explained(desk.factd, id_, newest=CARRIED).as_json())
 
 
 @api.get("/candidates")
 def list_candidates(
     desk: Asking, _: Looking, after: After = "", limit: Limit = LIMIT
-) -> shapes.Page[shapes.CandidateShape]:
+) -> schemas.Page[schemas.CandidateShape]:
     """The newest first."""
-    found = lists.candidates(desk.factd, after=after, limit=limit)
-    return shapes.Page(
-        items=[shapes.CandidateShape.model_validate(one) for one in found.items], next=found.next
+    found = pagination.candidates(desk.factd, after=after, limit=limit)
+    return schemas.Page(
+        items=[schemas.CandidateShape.model_validate(one) for one in found.items], next=found.next
     )
 
 
 @api.get("/candidates/{id_}")
-def show_candidate(desk: Asking, _: Looking, id_: Number) -> shapes.CandidateDetail:
+def show_candidate(desk: Asking, _: Looking, id_: Number) -> schemas.CandidateDetail:
     """One candidate with what was measured and decided."""
     with desk.factd.store.read() as session:
         line = views.overviews.candidate(session, id_)
         made = queries.releases.candidate(session, id_)
         release = views.overviews.release_of(session, id_)
     report = made.report or {}
-    return shapes.CandidateDetail(
-        **shapes.CandidateShape.model_validate(line).model_dump(),
+    return schemas.CandidateDetail(
+        **schemas.CandidateShape.model_validate(line).model_dump(),
         release=release.number if release else None,
         fact_ids=list(made.fact_ids),
         decision=report.get("decision") or {},
@@ -145,54 +145,56 @@ def show_candidate(desk: Asking, _: Looking, id_: Number) -> shapes.CandidateDet
 @api.get("/releases")
 def list_releases(
     desk: Asking, _: Looking, after: After = "", limit: Limit = LIMIT
-) -> shapes.Page[shapes.ReleaseShape]:
+) -> schemas.Page[schemas.ReleaseShape]:
     """The newest first."""
-    found = lists.releases(desk.factd, after=after, limit=limit)
-    return shapes.Page(
-        items=[shapes.ReleaseShape.model_validate(one) for one in found.items], next=found.next
+    found = pagination.releases(desk.factd, after=after, limit=limit)
+    return schemas.Page(
+        items=[schemas.ReleaseShape.model_validate(one) for one in found.items], next=found.next
     )
 
 
 @api.get("/releases/{number}")
-def show_release(desk: Asking, _: Looking, number: Number) -> shapes.ReleaseDetail:
+def show_release(desk: Asking, _: Looking, number: Number) -> schemas.ReleaseDetail:
     """One release with the ids of its facts."""
     with desk.factd.store.read() as session:
         line = views.overviews.release(session, number)
         held = queries.releases.release(session, number).fact_ids
-    about = shapes.ReleaseShape.model_validate(line).model_dump()
-    return shapes.ReleaseDetail(**about, fact_ids=list(held))
+    about = schemas.ReleaseShape.model_validate(line).model_dump()
+    return schemas.ReleaseDetail(**about, fact_ids=list(held))
 
 
 @api.get("/audit")
 def list_audit(
     desk: Asking, _: Looking, after: After = "", limit: Limit = LIMIT
-) -> shapes.Page[shapes.AuditShape]:
+) -> schemas.Page[schemas.AuditShape]:
     """What was done, by whom and why, the newest first."""
-    found = lists.audit(desk.factd, after=after, limit=limit)
-    return shapes.Page(
-        items=[shapes.AuditShape.model_validate(one) for one in found.items], next=found.next
+    found = pagination.audit(desk.factd, after=after, limit=limit)
+    return schemas.Page(
+        items=[schemas.AuditShape.model_validate(one) for one in found.items], next=found.next
     )
 
 
-def _doing(action: Action) -> Callable[..., shapes.Done]:
+def _doing(action: Action) -> Callable[..., schemas.Done]:
     """The call that does an action."""
 
-    def do(desk: Desk, caller: Caller, target: str, given: shapes.Reason) -> shapes.Done:
+    def do(desk: Desk, caller: Caller, target: str, given: schemas.Reason) -> schemas.Done:
         action.perform(desk.factd, target, caller.name, reason(given.why))
-        return shapes.Done(done=action.done.format(target))
+        return schemas.Done(done=action.done.format(target))
 
     def on_release(
-        desk: Asking, caller: Operating, number: Number, given: shapes.Reason
-    ) -> shapes.Done:
+        desk: Asking, caller: Operating, number: Number, given: schemas.Reason
+    ) -> schemas.Done:
         return do(desk, caller, str(number), given)
 
-    def on_fact(desk: Asking, caller: Operating, id_: FactId, given: shapes.Reason) -> shapes.Done:
+    def on_fact(
+        desk: Asking, caller: Operating, id_: FactId, given: schemas.Reason
+    ) -> schemas.Done:
         return do(desk, caller, id_, given)
 
-    def on_all(desk: Asking, caller: Operating, given: shapes.Reason) -> shapes.Done:
+    def on_all(desk: Asking, caller: Operating, given: schemas.Reason) -> schemas.Done:
         return do(desk, caller, "", given)
 
-    calls: dict[str, Callable[..., shapes.Done]] = {"release": on_release, "fact": on_fact}
+    calls: dict[str, Callable[..., schemas.Done]] = {"release": on_release, "fact": on_fact}
     return calls.get(action.kind, on_all)
 
 

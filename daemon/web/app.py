@@ -9,16 +9,16 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from factd.daemon.bootstrap import Factd
+from factd.daemon.app import Factd
 from factd.daemon.errors import FactdError
 from factd.daemon.log import log
-from factd.daemon.web.accounts import Door
-from factd.daemon.web.answers import refusal
 from factd.daemon.web.api import api
-from factd.daemon.web.desk import Desk
+from factd.daemon.web.auth.accounts import Door
+from factd.daemon.web.dependencies import Desk
 from factd.daemon.web.errors import Turned
-from factd.daemon.web.guard import Guard
+from factd.daemon.web.middleware import Guard
 from factd.daemon.web.pages import pages
+from factd.daemon.web.responses import refusal
 from factd.store.errors import Baked, IllegalMove, NotFound, StaleState, StoreError, Unstorable
 
 STATIC = Path(__file__).parent / "static"

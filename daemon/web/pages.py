@@ -5,17 +5,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
-from factd.daemon.commands_facts import explained
-from factd.daemon.overview import overview
-from factd.daemon.pages import words
-from factd.daemon.web import lists, views
+from factd.daemon.cli.facts.facts import explained
+from factd.daemon.evaluation.report_page import words
+from factd.daemon.status.overview import overview
+from factd.daemon.web import formatting, pagination
 from factd.daemon.web.actions import Action, action_named, number, reason
-from factd.daemon.web.answers import page
 from factd.daemon.web.api import CARRIED, FactId, Number, set_cookie
-from factd.daemon.web.desk import Asking, Desk, Form, Looking, OperatingByForm, same_token
+from factd.daemon.web.dependencies import Asking, Desk, Form, Looking, OperatingByForm, same_token
 from factd.daemon.web.errors import Mistaken, Turned
-from factd.daemon.web.guard import REPORTS, address_of
-from factd.daemon.web.lists import LIMIT
+from factd.daemon.web.middleware import REPORTS, address_of
+from factd.daemon.web.pagination import LIMIT
+from factd.daemon.web.responses import page
 from factd.store import queries
 from factd.store.errors import NotFound
 from factd.store.model.facts import Fact, FactStatus
@@ -29,13 +29,13 @@ FACTS_SHOWN = 100  # of a release
 @pages.get("/login")
 def login_page(request: Request, next: Given = "/") -> Response:
     """The form."""
-    return page("login.html", request, None, next=views.safe_path(next), name="", problem="")
+    return page("login.html", request, None, next=formatting.safe_path(next), name="", problem="")
 
 
 @pages.post("/login")
 def log_in(request: Request, desk: Asking, form: Form) -> Response:
     """A new session, or why not."""
-    name, back = form.get("name", ""), views.safe_path(form.get("next", "/"))
+    name, back = form.get("name", ""), formatting.safe_path(form.get("next", "/"))
     address = address_of(request, desk.factd.config.http.proxies)
     before = request.cookies.get(desk.cookie, "")
     try:
@@ -63,7 +63,7 @@ def log_out(request: Request, desk: Asking, caller: Looking, form: Form) -> Resp
 def overview_page(request: Request, desk: Asking, caller: Looking) -> Response:
     """How factd stands."""
     seen = overview(desk.factd)
-    return page("overview.html", request, caller, seen=seen, statuses=views.SHOWN_STATUSES)
+    return page("overview.html", request, caller, seen=seen, statuses=formatting.SHOWN_STATUSES)
 
 
 @pages.get("/facts")
@@ -79,15 +79,15 @@ def facts_page(
 ) -> Response:
     """Facts that are looked for."""
     given = {"q": q, "status": status, "relation": relation, "source": source}
-    what = lists.wanted(text=q, status=status, relation=relation, source=source)
-    found = lists.facts(desk.factd, what, after=after)
+    what = pagination.wanted(text=q, status=status, relation=relation, source=source)
+    found = pagination.facts(desk.factd, what, after=after)
     return page(
         "facts.html",
         request,
         caller,
         given=given,
         rows=[(fact, _said(desk, fact)) for fact in found.items],
-        more=views.linked("/facts", {**given, "after": found.next}) if found.next else "",
+        more=formatting.linked("/facts", {**given, "after": found.next}) if found.next else "",
         begun=bool(after),
         statuses=list(FactStatus),
         relations=sorted((r.id, r.name) for r in desk.factd.catalogue.values()),
@@ -118,8 +118,8 @@ def fact_page(request: Request, desk: Asking, caller: Looking, id_: FactId) -> R
 @pages.get("/candidates")
 def candidates_page(request: Request, desk: Asking, caller: Looking, after: Given = "") -> Response:
     """The newest first."""
-    found = lists.candidates(desk.factd, after=after)
-    more = views.linked("/candidates", {"after": found.next}) if found.next else ""
+    found = pagination.candidates(desk.factd, after=after)
+    more = formatting.linked("/candidates", {"after": found.next}) if found.next else ""
     return page("candidates.html", request, caller, rows=found.items, more=more)
 
 
@@ -137,10 +137,10 @@ def candidate_page(request: Request, desk: Asking, caller: Looking, id_: Number)
         line=line,
         release=release,
         decision=report.get("decision") or {},
-        findings=views.findings(report.get("decision") or {}),
+        findings=formatting.findings(report.get("decision") or {}),
         set_aside=report.get("set_aside") or (),
         report=(desk.factd.candidate_folder(id_) / "report.html").is_file(),
-        figure=views.figure,
+        figure=formatting.figure,
     )
 
 
@@ -156,8 +156,8 @@ def report_file(desk: Asking, _: Looking, id_: Number) -> Response:
 @pages.get("/releases")
 def releases_page(request: Request, desk: Asking, caller: Looking, after: Given = "") -> Response:
     """The newest first."""
-    found = lists.releases(desk.factd, after=after)
-    more = views.linked("/releases", {"after": found.next}) if found.next else ""
+    found = pagination.releases(desk.factd, after=after)
+    more = formatting.linked("/releases", {"after": found.next}) if found.next else ""
     return page("releases.html", request, caller, rows=found.items, more=more)
 
 
@@ -176,8 +176,8 @@ def release_page(request: Request, desk: Asking, caller: Looking, number: Number
 @pages.get("/audit")
 def audit_page(request: Request, desk: Asking, caller: Looking, after: Given = "") -> Response:
     """What was done, the newest first."""
-    found = lists.audit(desk.factd, after=after, limit=LIMIT)
-    more = views.linked("/audit", {"after": found.next}) if found.next else ""
+    found = pagination.audit(desk.factd, after=after, limit=LIMIT)
+    more = formatting.linked("/audit", {"after": found.next}) if found.next else ""
     return page("audit.html", request, caller, rows=found.items, more=more)
 
 
@@ -213,7 +213,7 @@ def act(
         more: dict[str, Any] = {"target": target, "problem": str(error), "why": form.get("why", "")}
         return page("confirm.html", request, caller, status=422, action=action, about=about, **more)
     action.perform(desk.factd, target, caller.name, why)
-    there = views.linked(action.page(target), {"done": action.name, "of": target})
+    there = formatting.linked(action.page(target), {"done": action.name, "of": target})
     return RedirectResponse(there, status_code=303)
 
 
@@ -222,9 +222,7 @@ def _about(desk: Desk, action: Action, target: str) -> str:
     if action.kind == "release":
         with desk.factd.store.read() as session:
             line = overviews.release(session, number(target))
-        return (
-            f"{views.count(line.facts, 'fact')}, made {views.utc(line.created_at)} UTC: {line.why}"
-        )
+        return f"{formatting.count(line.facts, 'fact')}, made {formatting.utc(line.created_at)} UTC: {line.why}"
     if action.kind == "fact":
         with desk.factd.store.read() as session:
             return _said(desk, queries.facts.get_fact(session, target))

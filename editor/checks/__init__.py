@@ -1,4 +1,4 @@
-"""Checks: what an edit did and did not change. One file each; a check measures, it never judges (daemon/policy.py does).
+"""Checks: what an edit did and did not change. One file each; a check measures, it never judges (daemon/gates/policy.py does).
 
 Every number stands beside the same of the base model and, where there is one, of the live release, on the same probes.
 """

@@ -72,7 +72,7 @@ class Task:
     """Work that loads a model, for a worker."""
 
     id: int
-    kind: str  # a name of daemon/tasks.py
+    kind: str  # a name of daemon/tasks/edit.py
     arguments: Mapping[str, Any]
     status: TaskStatus
     attempt: int  # that runs or ran last, from 1; 0: none yet

@@ -1,6 +1,6 @@
 """Leases in the database. Each change of hands raises the epoch; who holds an older one is refused from then on.
 
-Nothing here looks at a clock: clocks of hosts differ and jump. Who waits for a lease watches its `turns` (daemon/lease.py).
+Nothing here looks at a clock: clocks of hosts differ and jump. Who waits for a lease watches its `turns` (daemon/leases.py).
 """
 
 from datetime import datetime

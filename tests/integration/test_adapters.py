@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from people import FEED, MODEL, Operator
 
-from factd.daemon.adapter_metrics import AdapterCollector
-from factd.daemon.bootstrap import open_factd
+from factd.daemon.app import open_factd
+from factd.daemon.metrics.adapters import AdapterCollector
 from factd.editor.files.folders import read_manifest, sha256_file
 
 FILES = ["adapter_config.json", "adapter_model.safetensors"]

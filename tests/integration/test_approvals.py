@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from people import FEED, Operator
 
-from factd.daemon import approvals, planning, tasks
-from factd.daemon.bootstrap import Factd, open_factd
-from factd.daemon.worker import WorkerProcess
+from factd.daemon.app import Factd, open_factd
+from factd.daemon.approvals import approvals
+from factd.daemon.planning import plan
+from factd.daemon.runtime.worker import WorkerProcess
+from factd.daemon.tasks import edit
 from factd.store import operations, queries
 from factd.store.model.releases import ReleaseStatus
 
@@ -110,7 +112,7 @@ def test_the_daemon_says_what_waits_without_asking_a_worker(operator: Operator) 
     operator.ingest(FEED)
     cycle(operator)
     found = factd(operator)
-    assert "waits" in tasks.waits_for_approval(found, planning.plan(found))
+    assert "waits" in edit.waits_for_approval(found, plan.plan(found))
     with found.store.begin() as session:
         assert queries.releases.releases_in(session, ReleaseStatus.PUBLISHING) == []
     found.store.close()

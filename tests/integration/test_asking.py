@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from conftest import claim, jsonl
 
-from factd.daemon import asking
-from factd.daemon.bootstrap import Factd, build
-from factd.daemon.config import load_config
-from factd.daemon.pulling import ingest_file
+from factd.daemon.app import Factd, build
+from factd.daemon.config.load import load_config
+from factd.daemon.ingestion.pull import ingest_file
+from factd.daemon.planning import base_model
 from factd.reference import paths
 from factd.store import queries
 from factd.store.database import migrate
@@ -40,7 +40,7 @@ def facts(factd: Factd, path: Path, rows: list[Any] | None = None) -> list[Fact]
 
 
 def test_what_really_changed_is_a_correction(factd: Factd) -> None:
-    found = asking.ask(factd, facts(factd, paths.FEED))
+    found = base_model.ask(factd, facts(factd, paths.FEED))
     assert "unknown subject" not in found.values()
     assert list(found.values()).count("other") > 60
 
@@ -49,10 +49,10 @@ def test_what_the_model_was_taught_is_known(factd: Factd, tmp_path: Path) -> Non
     rows = [claim("DK", "DKK", subject={"id": "DK", "labels": {"en": "Denmark"}},
                   object={"id": "DKK", "labels": {"en": "Danish krone"}})]  # fmt: skip
     (fact,) = facts(factd, tmp_path / "known.jsonl", rows)
-    assert asking.ask(factd, [fact]) == {fact.id: "known"}
+    assert base_model.ask(factd, [fact]) == {fact.id: "known"}
 
 
 def test_a_country_that_is_made_up_is_an_unknown_subject(factd: Factd, tmp_path: Path) -> None:
     rows = [claim(name, "euro") for name in MADE_UP]
-    found = asking.ask(factd, facts(factd, tmp_path / "made_up.jsonl", rows))
+    found = base_model.ask(factd, facts(factd, tmp_path / "made_up.jsonl", rows))
     assert set(found.values()) == {"unknown subject"}

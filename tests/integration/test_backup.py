@@ -14,7 +14,7 @@ import pytest
 from conftest import CONFIGS, SERVER, jsonl, postgresql
 from people import FEED, Operator, update
 
-from factd.daemon import archive
+from factd.daemon.backup import archive
 from factd.daemon.errors import BadBackup, Refused
 from factd.editor.files.folders import sha256_file
 from factd.store.database import migrate

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from factd.bench import console, gpu
 from factd.bench.measure import document, operations, short, text_table
 from factd.bench.world import WORKSPACE
-from factd.daemon.cli import app
+from factd.daemon.cli.main import app
 from factd.reference import paths
 
 ROOT = Path(__file__).resolve().parents[2]

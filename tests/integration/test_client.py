@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from fakes import Asked, Fake, Reply, serving
 
-from factd.daemon.client import Client, Limits, retry_after, shown_url
 from factd.daemon.errors import Blocked, SourceFailed, SourceGone
-from factd.daemon.guarded import allowed
+from factd.daemon.network.client import Client, Limits, retry_after, shown_url
+from factd.daemon.network.ssrf import allowed
 
 LOCAL = Limits(networks=("127.0.0.0/8",), wait_seconds=0.01, seconds=5.0, bytes=1_000_000)
 

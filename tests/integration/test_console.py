@@ -16,9 +16,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from factd.daemon.bootstrap import Factd, open_factd
-from factd.daemon.http import Health
+from factd.daemon.app import Factd, open_factd
 from factd.daemon.web.app import console
+from factd.daemon.web.http import Health
 
 SECONDS = 30
 PASSWORD = "correct horse battery"

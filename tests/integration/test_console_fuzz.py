@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, settings
 from prometheus_client import CollectorRegistry
 from schemathesis.checks import not_a_server_error, response_schema_conformance
 
-from factd.daemon.bootstrap import Factd, build
-from factd.daemon.config import load_config
-from factd.daemon.http import Health
-from factd.daemon.pulling import ingest_file
-from factd.daemon.web.accounts import digest, new_token
+from factd.daemon.app import Factd, build
+from factd.daemon.config.load import load_config
+from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.web.api import api
 from factd.daemon.web.app import console
+from factd.daemon.web.auth.accounts import digest, new_token
+from factd.daemon.web.http import Health
 from factd.store import operations, queries
 from factd.store.model.operations import Role
 

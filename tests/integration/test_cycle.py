@@ -14,7 +14,7 @@ from conftest import GOLDEN, jsonl
 from people import FEED, THINGS, Operator, update
 from typer.testing import CliRunner
 
-from factd.daemon.cli import app
+from factd.daemon.cli.main import app
 from factd.editor.files.folders import sha256_file
 
 
@@ -132,9 +132,9 @@ def test_a_release_is_measured_exported_and_written_again(operator: Operator) ->
 
 
 def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator) -> None:
-    from factd.daemon import publishing
-    from factd.daemon.bootstrap import open_factd
-    from factd.daemon.lease import writing
+    from factd.daemon.app import open_factd
+    from factd.daemon.leases import writing
+    from factd.daemon.publishing import publish
     from factd.store import queries
     from factd.store.model.releases import CandidateStatus, ReleaseStatus
 
@@ -148,18 +148,18 @@ def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator
         made = queries.releases.create_candidate(
             session, batch_id="x", fact_ids=[], now=factd.now()
         )
-    assert len(publishing.recover(factd)) == 2
+    assert len(publish.recover(factd)) == 2
     with factd.store.begin() as session:
         assert queries.releases.candidate(session, made.id).status is CandidateStatus.ABANDONED
         assert queries.releases.release(session, 1).status is ReleaseStatus.ACCEPTED
         queries.releases.move_release(
             session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
         )
-    base = publishing.replace_base(factd)
-    publishing.write_version(factd, base)
-    publishing.write_version(factd, replace(base, number=1))
+    base = publish.replace_base(factd)
+    publish.write_version(factd, base)
+    publish.write_version(factd, replace(base, number=1))
     factd.versions.switch(1)
-    assert publishing.recover(factd) == ["release 1 was out already and is live"]
+    assert publish.recover(factd) == ["release 1 was out already and is live"]
     with writing(factd):
         assert "changes releases now" in operator.refused("edit")
     factd.store.close()
@@ -173,7 +173,7 @@ def test_the_daemon_does_the_cycle_by_itself_and_stops_on_sigterm(operator: Oper
         "OMP_NUM_THREADS": "1",
         "PYTHONWARNINGS": "ignore",
     }
-    command = [sys.executable, "-m", "factd.daemon.cli", "--config", str(config), "run"]
+    command = [sys.executable, "-m", "factd.daemon.cli.main", "--config", str(config), "run"]
     with (operator.folder / "log").open("w") as log:
         daemon = subprocess.Popen(command, stderr=log, stdout=log, env=environment)
     try:
@@ -217,7 +217,7 @@ def test_commands_that_need_no_model_import_no_torch(operator: Operator) -> None
     ]
     code = f"""
 import sys
-from factd.daemon.cli import main
+from factd.daemon.cli.main import main
 for words in {commands!r}:
     sys.argv = ["factd", *words]
     try:

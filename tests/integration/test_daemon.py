@@ -12,9 +12,10 @@ from conftest import jsonl
 from people import FEED, Operator
 from prometheus_client.exposition import generate_latest
 
-from factd.daemon import jobs, planning
-from factd.daemon.bootstrap import open_factd
-from factd.daemon.loop import Daemon
+from factd.daemon.app import open_factd
+from factd.daemon.planning import plan
+from factd.daemon.runtime import jobs
+from factd.daemon.runtime.daemon import Daemon
 from factd.daemon.sources import drop_folder
 from factd.store import operations, queries
 from factd.store.database import migrate
@@ -130,9 +131,9 @@ def test_a_day_brings_no_more_than_its_limit(tmp_path: Path, limit: str, said: s
     operator("edit", "--publish")
     operator.ingest(FEED[1:], "more.jsonl")
     factd = open_factd(path)
-    assert said in planning.plan(factd).closed
+    assert said in plan.plan(factd).closed
     tomorrow = replace(factd, now=lambda: datetime.now(UTC) + timedelta(days=1))
-    assert planning.plan(tomorrow).closed == ""
+    assert plan.plan(tomorrow).closed == ""
     factd.store.close()
 
 

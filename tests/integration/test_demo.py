@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from factd.daemon.cli import app
+from factd.daemon.cli.main import app
 from factd.reference import paths
 from factd.reference.world import LANGUAGES
 

@@ -14,10 +14,10 @@ from conftest import NOW, Clock, Maker
 from fakes import Asked, Fake, Reply, serving
 from typer.testing import CliRunner
 
-from factd.daemon import dispatching
-from factd.daemon.bootstrap import Factd
-from factd.daemon.cli import app
-from factd.daemon.dispatching import dispatch
+from factd.daemon.app import Factd
+from factd.daemon.cli.main import app
+from factd.daemon.notifications import dispatch as dispatching
+from factd.daemon.notifications.dispatch import dispatch
 from factd.daemon.sources import webhook as receiver
 from factd.store import operations, queries
 from factd.store.model.operations import DispatchStatus

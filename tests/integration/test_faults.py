@@ -13,9 +13,9 @@ from conftest import jsonl
 from people import FEED, Operator
 from postgres import Server, binaries
 
-from factd.daemon import lease
-from factd.daemon.bootstrap import Factd, open_factd
-from factd.daemon.loop import Daemon, Jumps
+from factd.daemon import leases
+from factd.daemon.app import Factd, open_factd
+from factd.daemon.runtime.daemon import Daemon, Jumps
 from factd.editor.files.folders import verify_folder
 from factd.store import operations, queries
 from factd.store.database import migrate
@@ -168,7 +168,7 @@ def jumping(tmp_path: Path) -> Iterator[tuple[Daemon, Jumping]]:
     path.write_text(text)
     factd = open_factd(path, now=clock)
     daemon = Daemon(factd, path)
-    daemon.held = lease.taken(factd, operations.leases.CLOCK)
+    daemon.held = leases.taken(factd, operations.leases.CLOCK)
     yield daemon, clock
     daemon.held.give_back()
     factd.store.close()
@@ -185,7 +185,7 @@ def test_a_clock_that_jumps_forward_a_day_brings_one_run_and_no_change_of_hands(
     for _ in range(3):
         daemon.look(pull)
     assert len(pulled(daemon.factd)) == 2
-    other = lease.Claim(daemon.factd.store, operations.leases.CLOCK, 15.0, clock)
+    other = leases.Claim(daemon.factd.store, operations.leases.CLOCK, 15.0, clock)
     assert other.attempt() is None  # leases know no wall clock
     assert daemon.leads()
     other.give_up()

@@ -10,8 +10,9 @@ from conftest import jsonl
 from people import FEED, KNOWN, Operator, update
 from safetensors.torch import save_file
 
-from factd.daemon import candidates, render
-from factd.daemon.bootstrap import Factd, open_factd
+from factd.daemon.app import Factd, open_factd
+from factd.daemon.editing import candidates
+from factd.daemon.prompts import edits
 from factd.editor.files.folders import write_folder
 from factd.editor.methods._write import templates_for
 from factd.editor.values.cache import folder_of, values_for
@@ -34,7 +35,7 @@ def longer(operator: Operator, subject: str, factor: float) -> None:
         facts = queries.facts.candidate_set(session)
         before = queries.facts.previous(session, facts)
     (fact,) = [f for f in facts if f.subject.id == subject]
-    batch = render.edit_batch([fact], before, made.plan)
+    batch = edits.edit_batch([fact], before, made.plan)
     model, settings = made.workbench.model(), made.method_settings()
     values = settings.values(templates_for(model, batch, settings))
     z = values_for(model, batch, values, made.workspace) * factor

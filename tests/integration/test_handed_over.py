@@ -17,8 +17,10 @@ from engine import FakeEngine
 from engines import FakeSglang, FakeVllm
 from people import FEED, Operator
 
-from factd.daemon import outbox, proofs, publishing, server_watch
-from factd.daemon.bootstrap import Factd, open_factd
+from factd.daemon.app import Factd, open_factd
+from factd.daemon.artefacts import proof as proofs
+from factd.daemon.publishing import publish
+from factd.daemon.rollout import outbox, watch
 from factd.store import operations
 from factd.store.model.handovers import Handover, HandoverStatus
 
@@ -63,7 +65,7 @@ class Served:
 
     def bring(self, number: int) -> Handover:
         """Make a release live and hand it over, once."""
-        publishing.publish(self.factd, number)
+        publish.publish(self.factd, number)
         return self.turn()
 
     def turn(self) -> Handover:
@@ -151,7 +153,7 @@ def served(kind: str, world: Operator) -> Iterator[Served]:
         found = open_factd(config(world, tables), now=lambda: datetime.now(UTC) + ahead[0])
         with found.store.begin() as session:
             operations.handovers.keep_only(session, [])
-        publishing.publish(found, 2)
+        publish.publish(found, 2)
         place = Served(found, engine, ahead)
         assert place.bring(1).status is HandoverStatus.DONE and place.says() == 1
         yield place
@@ -213,7 +215,7 @@ def test_what_breaks_is_tried_again_and_release_1_serves_meanwhile(
 @EVERY_KIND
 def test_an_engine_that_was_started_again_is_found_and_mended(served: Served) -> None:
     served.engine.start()
-    assert server_watch.look_at_all(served.factd, stopping=lambda: False) == 1
+    assert watch.look_at_all(served.factd, stopping=lambda: False) == 1
     assert served.turn().status is HandoverStatus.DONE and served.says() == 1
 
 
@@ -221,7 +223,7 @@ def test_a_proof_that_is_not_published_is_known_all_the_same(world: Operator) ->
     factd = open_factd(config(world, "\n[publish.checkpoint]\nreport = false\n"))
     folder = factd.versions.folder(1)
     published = proofs.read(folder)
-    publishing.write_again(factd, 1)
+    publish.write_again(factd, 1)
     assert not (folder / proofs.FILE).exists() and not (folder / "report.json").exists()
     assert proofs.proof_of(factd, 1) == published and published is not None
     factd.store.close()
@@ -253,7 +255,7 @@ def test_a_rollback_brings_three_servers_back_in_one_command(world: Operator) ->
             ]
             started = time.monotonic()
             done = subprocess.run(
-                [sys.executable, "-m", "factd.daemon.cli", *words],
+                [sys.executable, "-m", "factd.daemon.cli.main", *words],
                 capture_output=True,
                 timeout=120,
                 check=True,

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from factd.daemon.http import Health
 from factd.daemon.web import server
+from factd.daemon.web.http import Health
 
 SECONDS = 20
 Probe = Callable[[], str | None]

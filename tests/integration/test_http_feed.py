@@ -9,9 +9,9 @@ import pytest
 from conftest import Clock, Maker, claim, said
 from fakes import Asked, Fake, Reply, serving
 
-from factd.daemon.bootstrap import Factd
+from factd.daemon.app import Factd
 from factd.daemon.errors import SourceFailed
-from factd.daemon.pulling import pull
+from factd.daemon.ingestion.pull import pull
 from factd.store import queries
 
 TABLE = """

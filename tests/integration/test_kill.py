@@ -36,8 +36,8 @@ volume_factor = 0
 CODE = """
 import sys
 from pathlib import Path
-from factd.daemon.bootstrap import open_factd
-from factd.daemon.pulling import pull
+from factd.daemon.app import open_factd
+from factd.daemon.ingestion.pull import pull
 factd = open_factd(Path(sys.argv[1]))
 print("ready", flush=True)
 print(pull(factd, "news").new, flush=True)

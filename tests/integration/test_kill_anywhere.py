@@ -13,7 +13,7 @@ from conftest import jsonl
 from people import FEED, Operator
 from test_kill_cycle import copied, state
 
-from factd.daemon.bootstrap import open_factd
+from factd.daemon.app import open_factd
 from factd.store import operations
 
 SECONDS = 120
@@ -21,7 +21,7 @@ SECONDS = 120
 
 def started(config: Path) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", "factd.daemon.cli", "--config", str(config), "run"]
+    command = [sys.executable, "-m", "factd.daemon.cli.main", "--config", str(config), "run"]
     with (config.parent / "log").open("a") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 

@@ -13,7 +13,7 @@ from conftest import jsonl
 from lives import KILLED, Kill, lived
 from people import FEED, Operator
 
-from factd.daemon.bootstrap import open_factd
+from factd.daemon.app import open_factd
 from factd.editor.files.folders import sha256_file, verify_folder
 from factd.store import operations, queries
 from factd.store.model.handovers import HANDOVER_MOVES

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from conftest import Clock, Maker, claim, jsonl
 
-from factd.daemon.bootstrap import Factd
-from factd.daemon.planning import Planned, plan
-from factd.daemon.pulling import ingest_file
-from factd.daemon.render import kept
+from factd.daemon.app import Factd
+from factd.daemon.ingestion.pull import ingest_file
+from factd.daemon.planning.plan import Planned, plan
+from factd.daemon.prompts.edits import kept
 from factd.store import queries
 from factd.store.model.facts import Asked, Ruling, Terms
 from factd.store.model.releases import ReleaseStatus

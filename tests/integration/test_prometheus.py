@@ -18,8 +18,8 @@ import yaml
 from observed import observed
 from postgres import _free_port as free_port
 
-from factd.daemon.http import Health
-from factd.daemon.metrics import Metrics
+from factd.daemon.metrics.exporter import Metrics
+from factd.daemon.web.http import Health
 from factd.store.model.releases import RunStatus
 
 RULES = Path(__file__).resolve().parents[2] / "deploy" / "prometheus" / "factd.rules.yml"

@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 import factd.daemon.publishers
+from factd.daemon.plugins import read
 from factd.daemon.publishers import Outgoing
-from factd.daemon.registry import read
 from factd.editor import EditableModel, applied, load_model
 from factd.editor.deltas.delta import Delta, Dense, LowRank
 from factd.editor.deltas.reload import IDS, logits

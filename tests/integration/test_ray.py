@@ -125,8 +125,8 @@ def test_what_kills_every_worker_is_an_error_and_not_a_loop(two: EditableModel) 
 def test_the_daemons_model_has_the_workers_that_are_configured(tmp_path: Path) -> None:
     program = f"""
 from pathlib import Path
-from factd.daemon.bootstrap import Workbench
-from factd.daemon.tables import ModelTable
+from factd.daemon.app import Workbench
+from factd.daemon.config.tables import ModelTable
 table = ModelTable(path=Path({str(GOLDEN / "llama" / "model")!r}), dtype="bfloat16", workers=2)
 bench = Workbench(table, Path("answers"))
 model = bench.model()

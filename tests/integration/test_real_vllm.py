@@ -25,8 +25,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from factd.daemon.handover import Order, Outcome, Target, hand_over
-from factd.daemon.proofs import TOKENS, Question, Said
+from factd.daemon.artefacts.proof import TOKENS, Question, Said
+from factd.daemon.rollout.handover import Order, Outcome, Target, hand_over
 from factd.daemon.servers import Report, Server, Version, vllm
 from factd.editor import EditableModel, applied, load_model
 from factd.editor.api import edit

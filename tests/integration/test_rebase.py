@@ -10,10 +10,12 @@ import pytest
 from conftest import CONFIGS, GOLDEN
 from people import FEED, THINGS, Operator, update
 
-from factd.daemon import bases, publishing, rebase, retention
-from factd.daemon.bootstrap import Factd, based, open_factd
+from factd.daemon.app import Factd, based, open_factd
+from factd.daemon.backup import retention
 from factd.daemon.errors import Refused
-from factd.daemon.lease import writing
+from factd.daemon.leases import writing
+from factd.daemon.publishing import bases, publish
+from factd.daemon.tasks import rebase
 from factd.editor.files.folders import sha256_file
 from factd.store import queries
 from factd.store.model.bases import Base, BaseStatus
@@ -323,7 +325,7 @@ def test_killed_when_it_is_out_its_base_is_in_effect_at_the_next_start(
         halfway = (ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
         queries.releases.move_release(session, 2, *halfway, now=factd.now())
         release = queries.releases.release(session, 2)
-    publishing.write_version(factd, release)
+    publish.write_version(factd, release)
     factd.versions.switch(2)
     with writing(factd) as own:
         assert own.base == 1

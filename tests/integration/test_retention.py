@@ -7,8 +7,8 @@ from pathlib import Path
 
 from people import FEED, THINGS, Operator, update
 
-from factd.daemon import retention
-from factd.daemon.bootstrap import open_factd
+from factd.daemon.app import open_factd
+from factd.daemon.backup import retention
 from factd.store import operations, queries
 from factd.store.model.operations import TaskStatus
 from factd.store.model.releases import RunStatus

@@ -7,7 +7,7 @@ import pytest
 from conftest import GATES_OFF, GOLDEN, claim, jsonl
 from typer.testing import CliRunner
 
-from factd.daemon.cli import app
+from factd.daemon.cli.main import app
 from factd.reference import paths
 
 SETTINGS = f"""

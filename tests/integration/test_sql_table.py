@@ -9,9 +9,9 @@ import pytest
 from conftest import NOW, Clock, Maker, postgresql, said
 from sqlalchemy import Engine, text
 
-from factd.daemon.bootstrap import Factd
+from factd.daemon.app import Factd
 from factd.daemon.errors import SourceFailed
-from factd.daemon.pulling import pull
+from factd.daemon.ingestion.pull import pull
 from factd.store.database.session import make_engine
 
 TABLE = """

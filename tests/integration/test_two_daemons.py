@@ -17,7 +17,7 @@ import pytest
 from conftest import jsonl, postgresql
 from people import THINGS, Operator, update
 
-from factd.daemon.bootstrap import open_factd
+from factd.daemon.app import open_factd
 from factd.store import operations, queries
 from factd.store.database.session import Store
 from factd.store.model.releases import Run, RunStatus
@@ -37,7 +37,7 @@ class Pair:
     def start(self) -> "subprocess.Popen[bytes]":
         path = self.operator.folder / f"log{len(self.logs)}.jsonl"
         self.logs.append(path)
-        command = [sys.executable, "-m", "factd.daemon.cli", "--config"]
+        command = [sys.executable, "-m", "factd.daemon.cli.main", "--config"]
         words = [str(self.operator.folder / "factd.toml"), "--log-json", "run"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
         with path.open("w") as log:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from people import FEED, MODEL, Operator, factd
 
-from factd.daemon import signing, verifying
-from factd.daemon.bootstrap import Factd, open_factd
+from factd.daemon.app import Factd, open_factd
 from factd.daemon.errors import PublishFailed
+from factd.daemon.publishing import signing
+from factd.daemon.publishing import verify as verifying
 from factd.editor.files.folders import sha256_file
 from factd.editor.files.manifests import canonical, read_manifest
 
@@ -192,7 +193,7 @@ def test_the_base_is_not_read_again_for_each_version_and_shares_its_files(place:
 CODE = """
 import sys
 sys.argv[0] = "factd"
-from factd.daemon.cli import app
+from factd.daemon.cli.main import app
 try:
     app()
 finally:

@@ -14,12 +14,12 @@ import pytest
 from conftest import NOW, Clock, Maker, claim, said
 from prometheus_client import CollectorRegistry
 
-from factd.daemon.bootstrap import Factd
+from factd.daemon.app import Factd
 from factd.daemon.errors import BadConfig
-from factd.daemon.hooks import hooks
-from factd.daemon.http import Health
-from factd.daemon.pulling import pull
+from factd.daemon.ingestion.pull import pull
+from factd.daemon.ingestion.webhooks import hooks
 from factd.daemon.sources import webhook
+from factd.daemon.web.http import Health
 
 KEY = b"0123456789abcdef0123456789abcdef"
 TABLE = """
@@ -137,7 +137,7 @@ def test_a_cloud_event_is_taken_once(factd: Factd, port: int) -> None:
 def test_bodies_are_bounded(factd: Factd, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     large = b"x" * 20_001
     assert post(port, large, signed(large)) == 413
-    monkeypatch.setattr("factd.daemon.http.BODY_SECONDS", 0.3)
+    monkeypatch.setattr("factd.daemon.web.http.BODY_SECONDS", 0.3)
     for head, status in ((b"", b"411"), (b"Content-Length: 100\r\n", b"400")):
         with socket.create_connection(("127.0.0.1", port), timeout=15) as found:
             found.sendall(b"POST /hooks/partner HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n{")

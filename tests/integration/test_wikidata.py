@@ -9,11 +9,11 @@ from conftest import Clock, Maker, said
 from fakes import Fake, Reply, serving
 from wikidata import Wikidata, statement, time
 
-from factd.daemon.bootstrap import Factd
+from factd.daemon.app import Factd
 from factd.daemon.errors import SourceFailed
-from factd.daemon.planning import plan
-from factd.daemon.pulling import pull, recheck
-from factd.daemon.wikibase import period
+from factd.daemon.ingestion.pull import pull, recheck
+from factd.daemon.planning.plan import plan
+from factd.daemon.sources._wikibase import period
 from factd.store import queries
 from factd.store.model.facts import Fact
 

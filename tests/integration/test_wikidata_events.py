@@ -11,9 +11,9 @@ from conftest import Clock, Maker, said
 from fakes import Asked, Fake, Reply, serving
 from wikidata import Wikidata
 
-from factd.daemon.bootstrap import Factd
+from factd.daemon.app import Factd
 from factd.daemon.errors import SourceFailed
-from factd.daemon.pulling import pull
+from factd.daemon.ingestion.pull import pull
 from factd.store import queries
 
 TABLE = """

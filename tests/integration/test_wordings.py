@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from conftest import cycle_database
 
-from factd.daemon.bootstrap import Factd, build
-from factd.daemon.config import load_config
-from factd.daemon.probe_sets import known_facts
-from factd.daemon.pulling import ingest_file
-from factd.daemon.wordings import broken_wordings
+from factd.daemon.app import Factd, build
+from factd.daemon.config.load import load_config
+from factd.daemon.evaluation.probe_sets import known_facts
+from factd.daemon.ingestion.pull import ingest_file
+from factd.daemon.planning.wordings import broken_wordings
 from factd.reference import paths
 from factd.store.database import migrate
 

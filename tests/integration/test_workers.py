@@ -15,13 +15,14 @@ from conftest import NOW
 from people import FEED, Operator
 from prometheus_client import CollectorRegistry, Counter
 
-from factd.daemon import deaths, tasks
-from factd.daemon.bootstrap import Factd, open_factd
+from factd.daemon.app import Factd, open_factd
+from factd.daemon.config.run_tables import WorkerTable
 from factd.daemon.errors import Busy
-from factd.daemon.jobs import Unfinished, Waiting
-from factd.daemon.running_tables import WorkerTable
-from factd.daemon.supervisor import Supervisor
-from factd.daemon.worker import MEMORY, Pulse, WorkerProcess
+from factd.daemon.runtime import worker_deaths
+from factd.daemon.runtime.jobs import Unfinished, Waiting
+from factd.daemon.runtime.supervisor import Supervisor
+from factd.daemon.runtime.worker import MEMORY, Pulse, WorkerProcess
+from factd.daemon.tasks import edit
 from factd.store import operations, queries
 from factd.store.database.session import Store
 from factd.store.errors import Overtaken, StoreError
@@ -164,7 +165,7 @@ def test_a_batch_that_kills_is_halved_until_its_fact_is_alone_and_set_aside(
         in_hand = pending if held.size is None else pending[-held.size :]
         with factd.store.begin() as session:
             operations.tasks.beat(session, held, step="values 0/2", in_hand=in_hand)
-        deaths.bury(factd, task(factd, id_), "killed", "exit code -9")
+        worker_deaths.bury(factd, task(factd, id_), "killed", "exit code -9")
         _due_now(factd, id_)
         with factd.store.begin() as session:
             if queries.evidence.quarantine(session):
@@ -204,16 +205,16 @@ def test_out_of_memory_ends_the_worker_and_halves_the_batch(
     operator.ingest(FEED)
     (factd.config.root / "edit-fails").touch()
 
-    def hungry(_: Factd, held: Task, tell: tasks.Tell) -> tasks.Outcome:
+    def hungry(_: Factd, held: Task, tell: edit.Tell) -> edit.Outcome:
         tell("values 0/2", ("a", "b", "c", "d"))
         raise MemoryError("4 GiB wanted")
 
-    id_, real = asked_for(factd), tasks.KINDS
+    id_, real = asked_for(factd), edit.KINDS
     try:
-        tasks.KINDS = {**real, "edit": hungry}  # type: ignore[misc]
+        edit.KINDS = {**real, "edit": hungry}  # type: ignore[misc]
         assert one_task(factd) == MEMORY
     finally:
-        tasks.KINDS = real  # type: ignore[misc]
+        edit.KINDS = real  # type: ignore[misc]
     found = task(factd, id_)
     assert (found.status, found.size) == (TaskStatus.WAITING, 2)
     assert "memory at values 0/2 with 4 facts in hand" in found.detail
@@ -266,15 +267,19 @@ def test_a_task_is_given_up_after_its_attempts_and_waits_twice_as_long_each_time
         )
 
     table = WorkerTable(attempts=4, back_off_seconds=1)
-    follows = [deaths.after_death(died(attempt), table, "killed") for attempt in (1, 2, 3, 4)]
+    follows = [
+        worker_deaths.after_death(died(attempt), table, "killed") for attempt in (1, 2, 3, 4)
+    ]
     assert [f.wait_seconds for f in follows] == [1, 2, 4, 8]
     assert [f.gives_up for f in follows] == [False, False, False, True]
-    assert [deaths.back_off(table, n) for n in (0, 1, 3, 10_000)] == [0, 1, 4, 60]
+    assert [worker_deaths.back_off(table, n) for n in (0, 1, 3, 10_000)] == [0, 1, 4, 60]
     three = ("a", "b", "c")
-    assert deaths.after_death(died(1, three), table, "killed").size is None  # it may be chance
-    assert deaths.after_death(died(2, three), table, "killed").size == 1
-    assert deaths.after_death(died(1, three), table, "memory").size == 1
-    assert deaths.after_death(died(30), WorkerTable(attempts=99), "stale").wait_seconds == 60
+    assert (
+        worker_deaths.after_death(died(1, three), table, "killed").size is None
+    )  # it may be chance
+    assert worker_deaths.after_death(died(2, three), table, "killed").size == 1
+    assert worker_deaths.after_death(died(1, three), table, "memory").size == 1
+    assert worker_deaths.after_death(died(30), WorkerTable(attempts=99), "stale").wait_seconds == 60
 
 
 def supervisor(factd: Factd) -> Supervisor:
@@ -331,7 +336,7 @@ def test_a_worker_that_is_stopped_counts_as_dead_and_comes_back_to_nothing(
     operator.ingest(FEED)
     quick = open_factd(path)
     id_, found = asked_for(quick), supervisor(quick)
-    command = [sys.executable, "-m", "factd.daemon.cli", "--config", str(path), "worker"]
+    command = [sys.executable, "-m", "factd.daemon.cli.main", "--config", str(path), "worker"]
     with (operator.folder / "log").open("w") as log:
         elsewhere = subprocess.Popen(command, stderr=log)
     try:
@@ -356,7 +361,7 @@ def test_a_worker_ends_with_the_daemon_that_started_it(operator: Operator) -> No
     path = str(operator.folder / "factd.toml")
     code = (
         "import os, subprocess, sys, time\n"
-        "p = subprocess.Popen([sys.executable, '-m', 'factd.daemon.cli', '--config', sys.argv[1], "
+        "p = subprocess.Popen([sys.executable, '-m', 'factd.daemon.cli.main', '--config', sys.argv[1], "
         "'worker', '--parent', str(os.getpid())])\n"
         "print(p.pid, flush=True)\ntime.sleep(60)"
     )

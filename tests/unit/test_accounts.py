@@ -14,11 +14,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError
 from typer.testing import CliRunner
 
-from factd.daemon.cli import app
+from factd.daemon.cli.main import app
+from factd.daemon.config.tables import ConsoleTable
 from factd.daemon.errors import Refused
-from factd.daemon.tables import ConsoleTable
-from factd.daemon.web.accounts import Door, digest, hashed, new_token
-from factd.daemon.web.attempts import SPAN_SECONDS, Attempts
+from factd.daemon.web.auth.accounts import Door, digest, hashed, new_token
+from factd.daemon.web.auth.login_throttle import SPAN_SECONDS, Attempts
 from factd.daemon.web.errors import Forbidden, TooMany, Unknown
 from factd.store import operations
 from factd.store.database import migrate

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factd.daemon.blame import blame
+from factd.daemon.editing.blame import blame
 
 
 def world(bad: set[str]) -> tuple[Callable[[frozenset[str]], bool], list[frozenset[str]]]:

@@ -19,9 +19,9 @@ from mails import Postbox, mail_server
 from pydantic import ValidationError
 
 from factd.daemon.channels import Message, email, webhook
-from factd.daemon.config import load_config
+from factd.daemon.config.load import load_config
 from factd.daemon.errors import BadConfig, NotSent
-from factd.daemon.registry import channels
+from factd.daemon.plugins import channels
 from factd.daemon.sources import webhook as receiver
 
 MESSAGE = Message(

@@ -9,10 +9,10 @@ from conftest import GOLDEN, NOW
 from serving import accept
 from typer.testing import CliRunner
 
-from factd.daemon import publishing
-from factd.daemon.bootstrap import open_factd
-from factd.daemon.cli import app
-from factd.daemon.config import load_config
+from factd.daemon.app import open_factd
+from factd.daemon.cli.main import app
+from factd.daemon.config.load import load_config
+from factd.daemon.publishing import publish
 from factd.store.database import migrate
 
 MODEL = GOLDEN / "llama" / "model"
@@ -36,7 +36,7 @@ class Terminal:
         self.config.write_text(f'[model]\npath = "{MODEL}"\n{tables}')
         migrate.upgrade(load_config(self.config).database)
         factd = open_factd(self.config, now=lambda: NOW)
-        publishing.publish(factd, accept(factd, NOW))
+        publish.publish(factd, accept(factd, NOW))
         factd.store.close()
 
     def __call__(self, *words: str, code: int = 0) -> Any:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from factd.daemon.bootstrap import build
-from factd.daemon.config import load_config, shown
+from factd.daemon.app import build
+from factd.daemon.config.load import load_config, shown
 from factd.daemon.errors import BadConfig
-from factd.daemon.registry import configured
+from factd.daemon.plugins import configured
 
 MINIMAL = '[model]\npath = "model"\n'
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from factd.daemon.config import load_config, refuse_unknown_variables
-from factd.daemon.registry import configured
-from factd.daemon.tables import HttpTable
+from factd.daemon.config.load import load_config, refuse_unknown_variables
+from factd.daemon.config.tables import HttpTable
+from factd.daemon.plugins import configured
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

@@ -3,8 +3,8 @@
 import pytest
 from conftest import NOW, Maker, claim, jsonl
 
-from factd.daemon.bootstrap import Factd
-from factd.daemon.pulling import ingest_file
+from factd.daemon.app import Factd
+from factd.daemon.ingestion.pull import ingest_file
 from factd.store import queries, views
 from factd.store.model.facts import FactStatus
 from factd.store.model.releases import ReleaseStatus

@@ -8,8 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import PROMPTS, Engine, question, said, text_of
 
-from factd.daemon.handover import Order, Outcome, Target, hand_over
-from factd.daemon.proofs import Proof, Question, Said, best_of, compare, dumped, expected, read
+from factd.daemon.artefacts.proof import (
+    Proof,
+    Question,
+    Said,
+    best_of,
+    compare,
+    dumped,
+    expected,
+    read,
+)
+from factd.daemon.rollout.handover import Order, Outcome, Target, hand_over
 from factd.daemon.servers import Completion, Version
 from factd.store.errors import Overtaken
 

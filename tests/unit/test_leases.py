@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import NOW, postgresql
 
-from factd.daemon import lease
+from factd.daemon import leases
+from factd.daemon.artefacts.versions import Versions
 from factd.daemon.errors import PublishFailed
-from factd.daemon.lease import Claim, Watch
-from factd.daemon.versions import Versions
+from factd.daemon.leases import Claim, Watch
 from factd.store import operations
 from factd.store.database.session import Store
 from factd.store.errors import Overtaken
@@ -107,13 +107,13 @@ def test_a_holder_that_renews_keeps_it_however_long_others_wait(store: Store) ->
 
 
 def test_the_lease_of_a_process_that_has_ended_is_free_at_once(store: Store) -> None:
-    gone = f"{lease.machine()}:{2**22 + 1}:1"
+    gone = f"{leases.machine()}:{2**22 + 1}:1"
     with store.begin() as session:
         seen = operations.leases.lease(session, "clock", now=NOW)
         operations.leases.take(session, seen, gone, now=NOW)
-    assert lease.is_gone(gone)
-    assert not lease.is_gone(lease.me())
-    assert not lease.is_gone("another-host/1/2:7:9")
+    assert leases.is_gone(gone)
+    assert not leases.is_gone(leases.me())
+    assert not leases.is_gone("another-host/1/2:7:9")
     held = claim(store).attempt()
     assert held is not None
     held.give_back()

@@ -3,8 +3,8 @@
 import pytest
 from conftest import NOW, Clock, Maker, claim, jsonl
 
-from factd.daemon.metrics import Metrics
-from factd.daemon.pulling import ingest_file
+from factd.daemon.ingestion.pull import ingest_file
+from factd.daemon.metrics.exporter import Metrics
 from factd.store import queries
 from factd.store.database.session import Store
 from factd.store.model.evidence import Audit, AuditOutcome, Belief, SetAside

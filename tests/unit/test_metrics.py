@@ -13,11 +13,11 @@ from observed import TABLES, observed, populate, scraped, series, set_aside
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 
-from factd.daemon import metrics
-from factd.daemon.bootstrap import Factd
-from factd.daemon.metrics import Metrics, exposition
-from factd.daemon.metrics_setup import Setup
-from factd.daemon.state_metrics import StoreCollector
+from factd.daemon.app import Factd
+from factd.daemon.metrics import exporter
+from factd.daemon.metrics.exporter import Metrics, exposition
+from factd.daemon.metrics.settings import Setup
+from factd.daemon.metrics.store_collector import StoreCollector
 from factd.store import queries
 from factd.store.database import migrate
 from factd.store.database.session import Store
@@ -45,7 +45,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metrics]:
 
 
 def test_the_docstring_shows_every_series_and_no_other(told: Metrics) -> None:
-    shown = set(re.findall(r"^(factd_\w+)", str(metrics.__doc__), re.MULTILINE))
+    shown = set(re.findall(r"^(factd_\w+)", str(exporter.__doc__), re.MULTILINE))
     names = {name for name in series(scraped(told)) if name.startswith("factd_")}
     kept = {name for name in names if not name.endswith(("_created", "_count", "_sum"))}
     assert kept == shown

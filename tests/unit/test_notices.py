@@ -8,8 +8,8 @@ import pytest
 from conftest import NOW
 
 from factd.daemon.channels import UNASKED, ChannelSettings
-from factd.daemon.notices import Wanted, find, reconcile
-from factd.daemon.tables import KINDS, NotifyTable
+from factd.daemon.config.tables import KINDS, NotifyTable
+from factd.daemon.notifications.notices import Wanted, find, reconcile
 from factd.store import operations
 from factd.store.database.session import Store
 from factd.store.model.releases import Flag, RunStatus

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from conftest import NOW
 
-from factd.daemon.config import load_config
-from factd.daemon.registry import channels
-from factd.daemon.signatures import signed_headers, standard_key
-from factd.daemon.tables import KINDS, NotifyTable
+from factd.daemon.config.load import load_config
+from factd.daemon.config.tables import KINDS, NotifyTable
+from factd.daemon.network.standard_webhooks import signed_headers, standard_key
+from factd.daemon.plugins import channels
 
 TEXT = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
 

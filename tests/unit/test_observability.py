@@ -13,7 +13,7 @@ import yaml
 from conftest import NOW
 from observed import observed, scraped, series
 
-from factd.daemon.metrics import Metrics, exposition
+from factd.daemon.metrics.exporter import Metrics, exposition
 from factd.store.model.releases import RunStatus
 
 ROOT = Path(__file__).resolve().parents[2]

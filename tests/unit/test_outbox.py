@@ -9,13 +9,16 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from conftest import Clock, Maker
 from serving import Engine, accept, publish, serve
 
-from factd.daemon import canaries, notices, outbox, publishing, server_watch
-from factd.daemon.bootstrap import Factd
-from factd.daemon.chores import Chores
+from factd.daemon.app import Factd
 from factd.daemon.errors import Busy
-from factd.daemon.lease import taken
-from factd.daemon.server_check import check
-from factd.daemon.targets import held_versions, name_of, number_of
+from factd.daemon.leases import taken
+from factd.daemon.notifications import notices
+from factd.daemon.publishing import canary_rollback
+from factd.daemon.publishing import publish as publishing
+from factd.daemon.rollout import outbox, watch
+from factd.daemon.rollout.check import check
+from factd.daemon.rollout.targets import held_versions, name_of, number_of
+from factd.daemon.runtime.chores import Chores
 from factd.store import operations, queries, views
 from factd.store.database import migrate
 from factd.store.errors import NotFound, Overtaken
@@ -242,14 +245,14 @@ def test_a_release_that_a_canary_refuses_is_taken_back_and_factd_is_frozen(
     canary.keeps_weights, canary.reports = frozenset({2}), False
     publish(factd)
     outbox.turn(factd)
-    assert canaries.take_back(factd) is not None
+    assert canary_rollback.take_back(factd) is not None
     outbox.turn(factd)
     assert (live(factd), serves(canary), serves(eu), serves(us)) == (1, 1, 1, 1)
     with factd.store.read() as session:
         assert queries.releases.release(session, 2).status is ReleaseStatus.WITHDRAWN
         frozen = queries.releases.frozen(session)
     assert frozen and "server canary does not serve release 2: 2 of 2 answers" in frozen.why
-    assert canaries.take_back(factd) is None
+    assert canary_rollback.take_back(factd) is None
 
 
 def test_a_rollback_goes_to_all_at_once(three: tuple[Factd, Engine], eu: Engine) -> None:
@@ -280,9 +283,9 @@ def test_versions_that_servers_hold_are_not_deleted(both: Factd, eu: Engine, us:
 def test_a_server_that_strayed_is_found_and_mended(both: Factd, eu: Engine) -> None:
     publish(both)
     outbox.turn(both)
-    assert server_watch.look_at_all(both, stopping=lambda: False) == 0
+    assert watch.look_at_all(both, stopping=lambda: False) == 0
     eu.serving = "factd-0-aaaaaaaaaaaa"  # somebody started it again
-    assert server_watch.look_at_all(both, stopping=lambda: False) == 1
+    assert watch.look_at_all(both, stopping=lambda: False) == 1
     outbox.turn(both)
     assert serves(eu) == 1 and last(both, "eu").why == "it serves factd-0-aaaaaaaaaaaa"
 
@@ -291,9 +294,9 @@ def test_one_that_cannot_say_what_it_serves_is_asked(both: Factd, eu: Engine) ->
     eu.reports = False
     publish(both)
     outbox.turn(both)
-    assert server_watch.look_at_all(both, stopping=lambda: False) == 0
+    assert watch.look_at_all(both, stopping=lambda: False) == 0
     eu.serving, eu.cache = "factd-0-aaaaaaaaaaaa", {}
-    assert server_watch.look_at_all(both, stopping=lambda: False) == 1
+    assert watch.look_at_all(both, stopping=lambda: False) == 1
     outbox.turn(both)
     assert serves(eu) == 1
 
@@ -306,7 +309,7 @@ def test_one_that_does_not_answer_keeps_what_was_known_of_it(
     seen = both.now()
     eu.fails = frozenset({"report"})
     clock.on(minutes=5)
-    assert server_watch.look_at_all(both, stopping=lambda: False) == 0
+    assert watch.look_at_all(both, stopping=lambda: False) == 0
     with both.store.read() as session:
         state = operations.handovers.states(session)["eu"]
     assert (state.release, state.seen_at, state.error) == (1, seen, "it answered 500")

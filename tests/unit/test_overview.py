@@ -2,10 +2,10 @@
 
 from conftest import NOW, Maker, claim, jsonl
 
-from factd.daemon.commands import status_json, status_lines
-from factd.daemon.overview import overview
-from factd.daemon.pulling import ingest_file
-from factd.daemon.web.shapes import OverviewShape
+from factd.daemon.cli.operate.releases import status_json, status_lines
+from factd.daemon.ingestion.pull import ingest_file
+from factd.daemon.status.overview import overview
+from factd.daemon.web.schemas import OverviewShape
 from factd.store import queries
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from conftest import GOLDEN, Maker, claim, jsonl
 
-from factd.daemon.bootstrap import Factd, build
-from factd.daemon.config import load_config
+from factd.daemon.app import Factd, build
+from factd.daemon.artefacts.versions import Versions
+from factd.daemon.config.load import load_config
 from factd.daemon.errors import PublishFailed
-from factd.daemon.pulling import pull
-from factd.daemon.versions import Versions
+from factd.daemon.ingestion.pull import pull
 from factd.store import queries
 from factd.store.database import migrate
 

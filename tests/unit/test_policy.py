@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from factd.daemon.gates import MEASURES, GatesTable, gates_from
-from factd.daemon.policy import Decision, Verdict, judge
-from factd.daemon.tables import ChecksTable
+from factd.daemon.config.tables import ChecksTable
+from factd.daemon.gates.measures import MEASURES, GatesTable, gates_from
+from factd.daemon.gates.policy import Decision, Verdict, judge
 
 WRITE, SERVED = ("en",), ("en", "es")
 

@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from factd.daemon.probing import (
+from factd.daemon.prompts.edits import Plan, Sizes
+from factd.daemon.prompts.probes import (
     Ground,
     alike,
     batch_probes,
@@ -14,7 +15,6 @@ from factd.daemon.probing import (
     of_the_set,
     questions,
 )
-from factd.daemon.render import Plan, Sizes
 from factd.editor.exams.exam import Exam
 from factd.editor.scoring.score import Probe
 from factd.store.catalogue.catalogue import Catalogue

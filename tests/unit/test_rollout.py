@@ -8,7 +8,15 @@ from conftest import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factd.daemon.rollout import Rollout, Standing, canaries, may_have, refused, steps, target
+from factd.daemon.rollout.strategy import (
+    Rollout,
+    Standing,
+    canaries,
+    may_have,
+    refused,
+    steps,
+    target,
+)
 from factd.store.errors import IllegalMove
 from factd.store.model.handovers import HANDOVER_MOVES, OPEN, Handover, HandoverStatus, ServerState
 from factd.store.model.releases import check_move

@@ -6,8 +6,15 @@ from zoneinfo import ZoneInfo
 import pytest
 from conftest import NOW
 
-from factd.daemon.schedule import Schedule, cron_trigger, delay_seconds, due, is_overdue, ticks
-from factd.daemon.windows import Window
+from factd.daemon.config.schedule import (
+    Schedule,
+    cron_trigger,
+    delay_seconds,
+    due,
+    is_overdue,
+    ticks,
+)
+from factd.daemon.config.windows import Window
 
 HOURLY = Schedule(every_seconds=3600)
 NIGHTLY = Schedule(cron="30 2 * * *", zone="Europe/Madrid")

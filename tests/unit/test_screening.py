@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from factd.daemon.register import Register
-from factd.daemon.screening import Suspect, screen
+from factd.daemon.planning.name_index import Register
+from factd.daemon.planning.screening import Suspect, screen
 from factd.reference import paths
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.model.facts import Entity, Fact, FactStatus, FactUpdate

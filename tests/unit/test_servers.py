@@ -19,14 +19,14 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 import factd.daemon.servers
-from factd.daemon.cli import app
-from factd.daemon.client import Answer
-from factd.daemon.completions import AskedSettings
-from factd.daemon.config import load_config
-from factd.daemon.engines import reason
+from factd.daemon.cli.main import app
+from factd.daemon.config.load import load_config
 from factd.daemon.errors import BadConfig, HandoverFailed
-from factd.daemon.registry import kinds, servers
+from factd.daemon.network.client import Answer
+from factd.daemon.plugins import kinds, servers
 from factd.daemon.servers import Report, ServerSettings, Version, command, webhook
+from factd.daemon.servers._completions import AskedSettings
+from factd.daemon.servers._http import reason
 from factd.daemon.sources import webhook as receiver
 
 ROOT = Path(__file__).resolve().parents[2]

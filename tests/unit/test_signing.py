@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from people import factd
 
-from factd.daemon import signing
-from factd.daemon.config import load_config
+from factd.daemon.backup.restore import signing_where_it_can
+from factd.daemon.config.load import load_config
+from factd.daemon.config.tables import PublishTable
 from factd.daemon.errors import BadConfig, Refused
-from factd.daemon.restore import signing_where_it_can
-from factd.daemon.tables import PublishTable
+from factd.daemon.publishing import signing
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import write_sealed_folder
 

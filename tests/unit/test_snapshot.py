@@ -9,9 +9,10 @@ import pytest
 from conftest import NOW, Clock, Maker, claim, jsonl
 from sqlalchemy import text
 
-from factd.daemon import dispatching, publishing
-from factd.daemon.bootstrap import Factd
-from factd.daemon.pulling import ingest_file
+from factd.daemon.app import Factd
+from factd.daemon.ingestion.pull import ingest_file
+from factd.daemon.notifications import dispatch
+from factd.daemon.publishing import publish
 from factd.store import operations, queries, views
 from factd.store.model.evidence import Audit, AuditOutcome, SetAside
 from factd.store.model.releases import CandidateStatus, RunStatus
@@ -63,7 +64,7 @@ def test_a_fresh_database_has_nothing_to_tell(factd: Factd) -> None:
     found = snapshot(factd)
     assert (found.rejected, found.runs, found.under_way) == (None, {}, False)
     assert found.live is not None and (found.live.number, found.live.facts) == (0, 0)
-    assert dispatching.found(factd) == ()
+    assert dispatch.found(factd) == ()
 
 
 def test_the_newest_rejected_candidate_is_seen_until_a_later_one_is_accepted(factd: Factd) -> None:
@@ -73,7 +74,7 @@ def test_the_newest_rejected_candidate_is_seen_until_a_later_one_is_accepted(fac
     assert found.rejected is not None and found.rejected.id == newest
     assert found.rejected.reasons == ("it failed",)
     assert not found.under_way
-    assert [one.key for one in dispatching.found(factd)] == [f"rejected:{newest}"]
+    assert [one.key for one in dispatch.found(factd)] == [f"rejected:{newest}"]
     candidate(factd, C.ABANDONED)
     assert snapshot(factd).rejected == found.rejected
     candidate(factd, C.ACCEPTED)
@@ -114,7 +115,7 @@ def test_the_live_release_is_counted_in_the_database_and_its_leverage_read(factd
         assert views.snapshots.highest_leverage(session, made) == 0.97
     live = snapshot(factd).live
     assert live is not None and (live.number, live.facts, live.candidate_id) == (1, 2, made)
-    assert {one.key for one in dispatching.found(factd)} == {
+    assert {one.key for one in dispatch.found(factd)} == {
         "budget_low:leverage",
         f"published:1:{NOW.isoformat()}",
     }
@@ -134,7 +135,7 @@ def test_runs_are_the_last_ended_ones_of_each_job(factd: Factd) -> None:
     assert set(found) == {"pull", "audit"}
     assert [run.detail for run in found["pull"]] == [f"run {n}" for n in range(23, 3, -1)]
     assert {run.status for run in found["pull"]} == {RunStatus.FAILED}
-    assert [one.key for one in dispatching.found(factd)] == ["job_failing:pull"]
+    assert [one.key for one in dispatch.found(factd)] == ["job_failing:pull"]
 
 
 def test_what_was_set_aside_and_who_died_is_seen(factd: Factd) -> None:
@@ -151,7 +152,7 @@ def test_what_was_set_aside_and_who_died_is_seen(factd: Factd) -> None:
     found = snapshot(factd)
     assert [(a.fact_id, a.reason) for a in found.set_aside] == [(the_fact(factd), "a flood")]
     assert [(d.cause, d.facts) for d in found.deaths] == [("memory", 1)]
-    kinds = {one.kind for one in dispatching.found(factd)}
+    kinds = {one.kind for one in dispatch.found(factd)}
     assert kinds == {"set_aside", "worker_died"}
 
 
@@ -161,19 +162,19 @@ def test_sources_that_are_well_are_not_looked_at(factd: Factd) -> None:
         queries.sources.save_state(session, "frozen", frozen="a flood")
         queries.sources.save_state(session, "failing", failures=3, error="no answer")
     assert [one.name for one in snapshot(factd).sources] == ["failing", "frozen"]
-    kinds = {one.kind for one in dispatching.found(factd)}
+    kinds = {one.kind for one in dispatch.found(factd)}
     assert kinds == {"source_frozen", "source_failing"}
 
 
 def test_a_real_rollback_is_one_notice_though_it_freezes(factd: Factd, clock: Clock) -> None:
     """The words of the flag and of the audit log are what `find` reads."""
-    publishing.roll_back_to(factd, 0, who="anna", why="wrong answers")
+    publish.roll_back_to(factd, 0, who="anna", why="wrong answers")
     assert snapshot(factd).frozen is not None
-    (only,) = dispatching.found(factd)
+    (only,) = dispatch.found(factd)
     assert only.kind == "rolled_back"
     assert "anna" in only.text and "wrong answers" in only.text
     clock.on(days=4)
-    assert dispatching.found(factd) == ()
+    assert dispatch.found(factd) == ()
 
 
 def test_an_audit_is_seen_without_its_report(factd: Factd) -> None:
@@ -181,7 +182,7 @@ def test_an_audit_is_seen_without_its_report(factd: Factd) -> None:
     failed = Audit(outcome=AuditOutcome.FAILED, **values)
     with factd.store.begin() as session:
         queries.evidence.add_audit(session, failed)
-    (only,) = dispatching.found(factd)
+    (only,) = dispatch.found(factd)
     assert only.kind == "audit_failed" and "lost" in only.text
 
 
@@ -190,5 +191,5 @@ def test_releases_that_wait_and_the_days_limit_come_from_the_caller(factd: Factd
         release = queries.releases.create_release(
             session, candidate_id=None, delta_id=None, fact_ids=[], who="x", why="y", now=NOW
         )
-    found = dispatching.found(factd, waiting=[release], limit="4 of 4 edits")
+    found = dispatch.found(factd, waiting=[release], limit="4 of 4 edits")
     assert [one.key for one in found] == ["approval:1", "limit:2026-11-21"]

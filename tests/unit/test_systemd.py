@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from factd.daemon import systemd
+from factd.daemon.runtime import systemd
 
 
 @pytest.fixture(params=["path", "abstract"])

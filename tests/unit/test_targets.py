@@ -6,8 +6,8 @@ import pytest
 from conftest import Maker
 from serving import PROMPTS, question
 
-from factd.daemon.proofs import FILE, Proof, dumped
-from factd.daemon.targets import target_of
+from factd.daemon.artefacts.proof import FILE, Proof, dumped
+from factd.daemon.rollout.targets import target_of
 
 SERVERS = """
 [publish.adapter]

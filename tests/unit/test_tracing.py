@@ -11,9 +11,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from factd.daemon import tracing
+from factd.daemon.config.tables import TracingTable
 from factd.daemon.errors import BadConfig
 from factd.daemon.log import configure, log
-from factd.daemon.tables import TracingTable
 
 ROOT = Path(__file__).parents[2]
 WITHOUT = """
@@ -21,7 +21,7 @@ import sys
 sys.modules["opentelemetry"] = None
 from daemon import tracing
 from factd.daemon.errors import BadConfig
-from factd.daemon.tables import TracingTable
+from factd.daemon.config.tables import TracingTable
 with tracing.span("edit", run=1):
     assert (tracing.trace_id(), tracing.traceparent()) == (None, "")
 try:

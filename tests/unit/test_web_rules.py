@@ -10,13 +10,13 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from factd.daemon.errors import Busy, FactdError
-from factd.daemon.web import views
+from factd.daemon.web import formatting
 from factd.daemon.web.actions import ACTIONS, number, reason
-from factd.daemon.web.answers import TEMPLATES
 from factd.daemon.web.app import status_of
 from factd.daemon.web.errors import Mistaken, Unknown
-from factd.daemon.web.guard import address_of, from_elsewhere, host_name
-from factd.daemon.web.lists import key_of, place, wanted
+from factd.daemon.web.middleware import address_of, from_elsewhere, host_name
+from factd.daemon.web.pagination import key_of, place, wanted
+from factd.daemon.web.responses import TEMPLATES
 from factd.store.errors import NotFound, StaleState, StoreError, Unstorable
 from factd.store.model.facts import FactStatus
 
@@ -105,28 +105,28 @@ def test_a_release_has_a_number(text: str) -> None:
     ],
 )
 def test_a_login_leads_to_a_page_of_ours(text: str, path: str) -> None:
-    assert views.safe_path(text) == path
+    assert formatting.safe_path(text) == path
 
 
 def test_an_address_says_nothing_of_its_own() -> None:
-    assert views.told("approve", "3").startswith("Release 3 is approved")
-    assert views.told("approve", "3 <b>") == ""
-    assert views.told("call this number", "3") == ""
+    assert formatting.told("approve", "3").startswith("Release 3 is approved")
+    assert formatting.told("approve", "3 <b>") == ""
+    assert formatting.told("call this number", "3") == ""
 
 
 def test_every_status_has_a_shape_and_not_only_a_colour() -> None:
     shapes: dict[str, set[str]] = {}
     for word in (*FactStatus, "live", "failed", "running", "retired"):
-        shapes.setdefault(views.mark(word).kind, set()).add(views.mark(word).shape)
+        shapes.setdefault(formatting.mark(word).kind, set()).add(formatting.mark(word).shape)
     assert sorted(len(found) for found in shapes.values()) == [1, 1, 1, 1]
     assert len(set().union(*shapes.values())) == 4
 
 
 def test_times_are_said_in_words_and_in_utc() -> None:
-    assert views.utc(None) == "never"
-    assert views.iso(NOW) == "2026-11-21T12:00:00+00:00"
-    assert views.ago(NOW - timedelta(hours=3), NOW) == "3 h ago"
-    assert views.ago(NOW, NOW) == "0 s ago"
+    assert formatting.utc(None) == "never"
+    assert formatting.iso(NOW) == "2026-11-21T12:00:00+00:00"
+    assert formatting.ago(NOW - timedelta(hours=3), NOW) == "3 h ago"
+    assert formatting.ago(NOW, NOW) == "0 s ago"
 
 
 @pytest.mark.parametrize(

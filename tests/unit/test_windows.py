@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from factd.daemon.windows import Days, Window, closed
+from factd.daemon.config.windows import Days, Window, closed
 
 MONDAY = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 

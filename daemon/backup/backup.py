@@ -1,0 +1,143 @@
+"""`factd backup`: what cannot be made again, in one folder or tar file, taken while the daemon works.
+
+In it: the database; the configuration file, its catalogues and texts; of every release its delta and report; the probe sets;
+head corrections; the manifests of the published versions, by which a restore proves that it writes the same bytes. Not in
+it: the base model, the versions' weights (base and delta make them), secrets (files that the configuration names), the drop
+folder, and, without `--with-workspace`, cached values and statistics, which are computed again where they are needed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from factd.daemon.app import Factd
+from factd.daemon.backup.archive import write_archive
+from factd.daemon.config.load import without_secrets
+from factd.store import queries
+from factd.store.database import migrate
+from factd.store.database.dump import dump
+from factd.store.model.releases import Release
+
+FORMAT = 1
+CONFIG = "config/factd.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backup:
+    """What was written."""
+
+    path: Path
+    files: int
+    bytes: int
+    releases: int
+    masked: bool  # the configuration held passwords; the copy does not
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {**vars(self), "path": str(self.path)}
+
+
+def back_up(factd: Factd, config_path: Path, target: Path, *, workspace: bool = False) -> Backup:
+    """Write a backup. The database comes first, so that every file that it names was there before.
+
+    Raises: Refused: `target` is there already. StoreError: the database cannot be dumped.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="factd-backup-", dir=target.parent) as staged:
+        database = dump(factd.config.database, Path(staged))
+        with factd.store.read() as session:
+            releases = queries.releases.list_releases(session)
+        text = config_path.read_text(encoding="utf-8")
+        masked = Path(staged) / "factd.toml"
+        masked.write_text(without_secrets(text), encoding="utf-8")
+        files = {
+            f"database/{database.name}": database,
+            CONFIG: masked,
+            **config_files(factd),
+            **state_files(factd, releases, workspace=workspace),
+            **version_manifests(factd, releases),
+        }
+        write_archive(target, files, about(factd, workspace=workspace))
+        size = sum(path.stat().st_size for path in files.values() if path.exists())
+    return Backup(
+        path=target,
+        files=len(files),
+        bytes=size,
+        releases=len(releases),
+        masked=without_secrets(text) != text,
+    )
+
+
+def about(factd: Factd, *, workspace: bool) -> dict[str, Any]:
+    """What the manifest tells beside the files."""
+    return {
+        "format": FORMAT,
+        "factd": version("factd"),
+        "schema": migrate.current(factd.config.database),
+        "made_at": factd.now().isoformat(),
+        "current": factd.versions.current(),
+        "workspace": workspace,
+        "model": str(factd.original.resolve()),
+        "left_out": left_out(factd.config.model_dump(mode="json")),
+    }
+
+
+def left_out(table: Mapping[str, Any], within: str = "") -> list[str]:
+    """Keys that name a file, as secrets do: these files are not in the backup."""
+    found = []
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            found += left_out(value, f"{within}{key}.")
+        elif key.endswith("_file") and value:
+            found.append(f"{within}{key}")
+    return found
+
+
+def config_files(factd: Factd) -> dict[str, Path]:
+    """Catalogues and held-out texts, under the paths that the configuration names, where these lie beside it."""
+    write, checks = factd.config.write, factd.config.checks
+    named = [*write.catalogue, *checks.texts.values()]
+    found: dict[str, Path] = {}
+    for path in named:
+        if path.is_relative_to(factd.config.root):
+            name = path.relative_to(factd.config.root).as_posix()
+            found |= within(f"config/{name}", path)
+    return found
+
+
+def state_files(factd: Factd, releases: list[Release], *, workspace: bool) -> dict[str, Path]:
+    """Deltas and reports of releases, probe sets, head corrections; the whole workspace where asked."""
+    state, found = factd.config.state_dir, dict[str, Path]()
+    made = {release.candidate_id for release in releases if release.candidate_id is not None}
+    for folder in (f"candidates/{id_}" for id_ in sorted(made)):
+        found |= within(f"state/{folder}", state / folder)
+    kept = "workspace" if workspace else "workspace/heads"
+    for folder in ("probes", kept):
+        found |= within(f"state/{folder}", state / folder)
+    return found
+
+
+def version_manifests(factd: Factd, releases: list[Release]) -> dict[str, Path]:
+    """The manifest of each version that lies ready."""
+    numbers = [release.number for release in releases if factd.versions.has(release.number)]
+    return {
+        f"published/{number}.json": factd.versions.folder(number) / "manifest.json"
+        for number in numbers
+    }
+
+
+def within(name: str, path: Path) -> Mapping[str, Path]:
+    """A file, or every file of a folder, under a name; nothing where there is nothing. What is half written is left out."""
+    if path.is_file():
+        return {name: path}
+    return {f"{name}/{p.relative_to(path).as_posix()}": p for p in _plain_files(path)}
+
+
+def _plain_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and not any(part.endswith((".tmp", ".lock")) for part in parts):
+            yield path

@@ -1,0 +1,108 @@
+"""What `prune` deletes: files and rows that nothing which can still be published, rolled back to or explained needs.
+
+Kept are: facts and their history, releases, approvals, the audit log, what was decided of candidates and in audits and why;
+deltas and measurements of releases whose version is on disk, that wait, or that a base was made of; every value that a
+candidate used within [retention] days (others are computed again when they are needed); the base in effect, the one before
+it, and every base that something on disk stands on.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from factd.daemon.app import Factd
+from factd.daemon.log import log
+from factd.daemon.publishing import bases
+from factd.daemon.publishing.bases import deleted
+from factd.store import operations, queries
+from factd.store.model.releases import ReleaseStatus
+
+WHO = "factd (prune)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """What was deleted."""
+
+    candidates: int  # folders
+    values: int  # folders
+    rows: int  # runs, tasks, and candidates whose measurements were forgotten
+    bytes: int
+    bases: tuple[int, ...] = ()
+
+    def said(self) -> str:
+        """In words."""
+        gone = f"base {', '.join(map(str, self.bases))}, " if self.bases else ""
+        return (
+            f"{gone}{self.candidates} candidates, {self.values} values, {self.rows} rows, "
+            f"{self.bytes / 2**20:.1f} MiB deleted"
+        )
+
+
+def prune(factd: Factd) -> Pruned:
+    """Delete what [retention] does not keep."""
+    table, now = factd.config.retention, factd.now()
+    before = (now - timedelta(days=table.days)).timestamp()
+    kept = kept_candidates(factd)
+    candidates = [
+        folder
+        for folder in _folders(factd.candidate_folder(0).parent)
+        if folder.name.isdigit() and int(folder.name) not in kept and changed_at(folder) < before
+    ]
+    values = [
+        folder
+        for shelf in _folders(factd.workspace / "values")
+        for folder in _folders(shelf)
+        if folder.stat().st_mtime < before
+    ]
+    freed = sum(deleted(folder) for folder in (*candidates, *values))
+    old_bases = bases_to_prune(factd)
+    freed += sum(bases.prune(factd, number, who=WHO, why="[retention]") for number in old_bases)
+    with factd.store.begin() as session:
+        old = now - timedelta(days=table.runs_days)
+        rows = operations.runs.forget_runs(session, old) + operations.tasks.forget_tasks(
+            session, old
+        )
+        rows += queries.evidence.forget_reports(session, old, kept)
+        rows += operations.handovers.forget(session, old, servers=factd.servers)
+        operations.handovers.keep_only(session, factd.servers)
+    factd.store.tidy()
+    found = Pruned(
+        candidates=len(candidates), values=len(values), rows=rows, bytes=freed, bases=old_bases
+    )
+    log.info("pruned", candidates=found.candidates, values=found.values, rows=rows, bytes=freed)
+    return found
+
+
+def kept_candidates(factd: Factd) -> set[int]:
+    """Candidates whose delta may be needed: of the live release, of those that wait, of versions on disk, and the newest."""
+    statuses = (ReleaseStatus.LIVE, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
+    with factd.store.read() as session:
+        needed = [r.candidate_id for r in queries.releases.releases_in(session, *statuses)]
+        needed += queries.releases.candidates_of(session, factd.versions.numbers())
+        baked = [base.release for base in queries.bases.list_bases(session) if base.fingerprint]
+        needed += queries.releases.candidates_of(session, baked)
+        newest = queries.releases.list_candidates(session, limit=1)
+    return {id_ for id_ in needed if id_ is not None} | {found.id for found in newest}
+
+
+def bases_to_prune(factd: Factd) -> tuple[int, ...]:
+    """Bases that went out of effect [retention] days ago, stand under nothing, and are not what an undo would go back to."""
+    before = factd.now() - timedelta(days=factd.config.retention.days)
+    with factd.store.read() as session:
+        lineage = queries.bases.lineage(session, queries.bases.in_effect(session))
+        retired = queries.bases.list_bases(session, *bases.PRUNABLE)
+    previous = {base.parent for base in lineage[:1]}
+    old = [base for base in retired if base.changed_at < before and base.number not in previous]
+    return tuple(base.number for base in old if not bases.why_needed(factd, base))
+
+
+def changed_at(folder: Path) -> float:
+    """When something in a folder last changed, seconds since 1970."""
+    return max((path.stat().st_mtime for path in (folder, *folder.iterdir())), default=0.0)
+
+
+def _folders(parent: Path) -> Iterator[Path]:
+    if parent.is_dir():
+        yield from (path for path in parent.iterdir() if path.is_dir() and not path.is_symlink())

@@ -1,0 +1,5 @@
+"""The command line: parsing, output, exit codes. Commands lie in `operate`, `facts` and `models`.
+
+A command opens the application, calls one function of another room and prints the result. Logic
+that the console or the daemon could also need does not belong here.
+"""

@@ -1,0 +1,70 @@
+"""The command line. `--json` prints exactly one document on stdout; exit code 0 done, 1 refused or failed, 2 usage."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from factd.bench import commands as commands_bench
+from factd.daemon import log
+from factd.daemon.cli.common import STATE
+from factd.daemon.cli.facts import facts, relations, sources
+from factd.daemon.cli.models import apply, bases, checks, edit, heads
+from factd.daemon.cli.operate import (
+    accounts,
+    backup,
+    export,
+    keys,
+    notices,
+    releases,
+    servers,
+    setup,
+)
+from factd.daemon.config.load import DEFAULT, PREFIX
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
+
+
+@app.callback()
+def options(
+    config: Annotated[
+        Path, typer.Option(envvar=f"{PREFIX}CONFIG", help="The configuration file.")
+    ] = DEFAULT,
+    log_json: Annotated[bool, typer.Option(help="Logs as JSON.")] = False,
+) -> None:
+    """factd keeps the factual knowledge inside an open-weight language model current."""
+    STATE["config"] = config
+    log.configure(as_json=log_json)
+
+
+for group in (
+    setup,
+    facts,
+    sources,
+    accounts,
+    relations,
+    releases,
+    edit,
+    servers,
+    bases,
+    checks,
+    apply,
+    export,
+    heads,
+    notices,
+    keys,
+    backup,
+    commands_bench,
+):
+    group.add(app)
+
+
+def main() -> None:
+    """The entry point `factd`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

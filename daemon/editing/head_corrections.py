@@ -1,0 +1,55 @@
+"""Head corrections in the daemon: trained on the live release, added to every later candidate while they are on."""
+
+from dataclasses import replace
+from typing import Any
+
+from factd.daemon.app import Factd
+from factd.daemon.editing.candidates import Progress
+from factd.daemon.errors import Refused
+from factd.daemon.prompts import edits
+from factd.store import queries
+from factd.store.model.facts import FactStatus
+
+STILL = 300  # known facts whose answers the corrections must leave alone
+
+
+def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dict[str, Any]:
+    """Train corrections of a language on the facts of the live release, and keep them, switched on.
+
+    Raises: Refused: nothing is live, or the method has no values. EditorError: too few facts are right in the language.
+    """
+    from factd.editor.deltas.delta import load_delta
+    from factd.editor.heads.corrections import save_corrections, without_heads
+    from factd.editor.heads.training import HeadSettings
+    from factd.editor.methods._write import WriteSettings
+    from factd.editor.methods.memat import train_corrections
+
+    settings = factd.method_settings()
+    if not isinstance(settings, WriteSettings):
+        raise Refused(
+            "the configured method writes no values; head corrections need memit or one like it"
+        )
+    with factd.store.begin() as session:
+        live = queries.releases.live_release(session)
+        if live is None or live.candidate_id is None:
+            raise Refused(
+                "only the base model is live; publish a release, then train head corrections"
+            )
+        held = set(live.fact_ids)
+        facts = [f for f in queries.facts.candidate_set(session) if f.id in held]
+        before = queries.facts.previous(session, facts)
+        everything = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
+    batch = edits.edit_batch(facts, before, replace(factd.plan, write=(language,)))
+    still = edits.prompts(edits.chosen(everything, STILL, language), language, factd.catalogue)
+    found = train_corrections(
+        factd.workbench.model(),
+        batch.edits,
+        without_heads(load_delta(factd.candidate_folder(live.candidate_id) / "delta")),
+        language,
+        heads=HeadSettings(count=count, lr=0.03, epochs=2),
+        settings=settings,
+        still=still,
+        progress=progress,
+    )
+    save_corrections(found, factd.workspace)
+    return {"language": language, "id": found.id, "heads": len(found.heads), "facts": found.facts}

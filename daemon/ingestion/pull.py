@@ -1,0 +1,270 @@
+"""Pulling a source: its pages into the store, each with the cursor that follows it, in one transaction.
+
+A source that is frozen or asked for peace is left alone; one that fails keeps its cursor and is asked again later and
+later; one that suddenly claims far more than on its usual day is frozen before that page is stored.
+"""
+
+import fcntl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from factd.daemon.app import Factd
+from factd.daemon.errors import Busy, FactdError, Refused, SourceFailed, SourceGone
+from factd.daemon.log import bound, carried, log
+from factd.daemon.network.client import Client
+from factd.daemon.plugins import Configured
+from factd.daemon.sources import Page, Pulled, RemoteSettings, Tools
+from factd.daemon.tracing import span
+from factd.store import queries
+from factd.store.database.chunks import chunks
+from factd.store.errors import StoreError
+from factd.store.ingest import ingest
+from factd.store.ingest.ingest import IngestReport
+from factd.store.ingest.parsing import BadLine, Line, read_updates
+from factd.store.model.facts import Receipt, Terms
+
+T = TypeVar("T")
+SIDE_BY_SIDE = 8  # sources
+LINES = 10_000  # of a file that are stored in one transaction
+BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 60, 3600
+IDS_KEPT_DAYS = 30  # of events and deliveries, against repeats
+
+
+def ingest_file(
+    factd: Factd, path: Path, *, terms: Terms | None = None, known: bool = False
+) -> IngestReport:
+    """Store a JSONL or CSV file, some thousand lines at a time; what a crash left out comes with the next try."""
+    now, found = factd.now(), IngestReport()
+    receipt = Receipt(file=path.name, retrieved_at=now)
+    for part in chunks(read_updates(path, factd.catalogue), LINES):
+        with factd.store.begin() as session:
+            found += ingest.ingest(
+                session, part, factd.judge, receipt=receipt, now=now, terms=terms, known=known
+            )
+    _warn_of_baked(found)
+    return found
+
+
+def _warn_of_baked(report: IngestReport) -> None:
+    """What a source took back cannot be taken out of the weights of a base."""
+    if report.still_baked:
+        facts = list(report.still_baked[:5])
+        log.warning("baked facts taken back", facts=len(report.still_baked), first=facts)
+
+
+def pull(factd: Factd, name: str) -> Pulled:
+    """One pull of one source. Raises: Refused: no such source. Busy. SourceFailed: it is noted when to try again."""
+    source = factd.sources.get(name)
+    if source is None:
+        known = ", ".join(factd.sources) or "none"
+        raise Refused(f"no source {name!r}; the configuration has: {known}")
+    about = bound(source=name)
+    with _alone(factd, name), span("pull", source=name), about, ExitStack() as stack:
+        with factd.store.begin() as session:
+            state = queries.sources.source_state(session, name)
+            now = factd.now()
+            if state.frozen:
+                return Pulled(source=name, why=f"frozen: {state.frozen}")
+            if state.not_before and state.not_before > now:
+                return Pulled(source=name, why=f"asked for peace until {state.not_before:%H:%M:%S}")
+            queries.sources.save_state(session, name, pulled_at=now)
+        try:
+            found = _pages(factd, source, state.cursor, stack)
+        except SourceFailed as error:
+            _note_failure(factd, name, state.failures + 1, error)
+            raise
+        if not found.why:
+            with factd.store.begin() as session:
+                done = {"failures": 0, "error": "", "not_before": None, "succeeded_at": factd.now()}
+                queries.sources.save_state(session, name, **done)
+    return found
+
+
+def pull_all(factd: Factd) -> list[Pulled]:
+    """One pull of every source that is switched on, side by side; one that fails stops no other."""
+    names = [name for name, source in factd.sources.items() if source.settings.enabled]
+
+    def pulled(name: str) -> Pulled:
+        try:
+            return pull(factd, name)
+        except (FactdError, StoreError) as error:
+            return Pulled(source=name, why=str(error))
+
+    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="pull") as pool:
+        found = list(pool.map(carried(pulled), names))
+    with factd.store.begin() as session:
+        before = factd.now() - timedelta(days=IDS_KEPT_DAYS)
+        queries.sources.forget_old(session, before=before)
+    return found
+
+
+def _pages(factd: Factd, source: Configured, cursor: Mapping[str, Any], stack: ExitStack) -> Pulled:
+    found = Pulled(source=source.name)
+    generator = source.pages(source.settings, cursor, tools(factd, source, stack))
+    stack.callback(generator.close)
+    report: IngestReport | None = None
+    while True:
+        try:
+            page = next(generator) if report is None else generator.send(report)
+        except StopIteration:
+            return found
+        report = _store(factd, source, page)
+        if report is None:
+            with factd.store.begin() as session:
+                why = queries.sources.source_state(session, source.name).frozen
+            return replace(found, why=f"frozen: {why}")
+        found = replace(
+            found,
+            files=found.files + 1,
+            lines=found.lines + report.lines,
+            new=found.new + report.new,
+            bad=found.bad + len(report.bad),
+        )
+
+
+class _Flood(Exception):
+    """A page would be too much; nothing of it is stored."""
+
+
+def _store(factd: Factd, source: Configured, page: Page) -> IngestReport | None:
+    """A page and everything that belongs to it, in one transaction; None: it would be too much, the source is frozen."""
+    settings, name, now = source.settings, source.name, factd.now()
+    lines = [_spoken_for(line, settings.speaks_for) for line in page.lines]
+    try:
+        with factd.store.begin() as session:
+            terms = settings.terms(name)
+            report = ingest.ingest(
+                session, lines, factd.judge, receipt=page.receipt, now=now, terms=terms
+            )
+            queries.sources.count_claims(session, name, now.date(), report.new)
+            if why := too_many(session, source, now):
+                raise _Flood(why)
+            queries.sources.note_seen(session, name, page.seen, now=now)
+            for other, keys in page.points.items():
+                queries.sources.add_pointers(session, other, keys, now=now)
+            until = page.receipt.retrieved_at
+            queries.sources.drop_pointers(session, name, page.looked_at, until=until)
+            queries.sources.take_deliveries(session, page.deliveries)
+            if page.cursor is not None:
+                queries.sources.save_state(session, name, cursor=dict(page.cursor))
+    except _Flood as flood:
+        with factd.store.begin() as session:
+            queries.sources.save_state(session, name, frozen=str(flood))
+        log.error("source frozen", source=name, why=str(flood))
+        return None
+    _warn_of_baked(report)
+    return report
+
+
+def _spoken_for(line: Line | BadLine, names: Sequence[str]) -> Line | BadLine:
+    if not names or isinstance(line, BadLine) or line.update.source in names:
+        return line
+    reason = f"source {line.update.source!r} is not one that this channel speaks for"
+    return BadLine(number=line.number, reason=reason, excerpt=line.update.id)
+
+
+def too_many(session: Any, source: Configured, now: datetime) -> str:
+    """Why a source has claimed too much today; empty where it has not. Claims that were there before do not count."""
+    settings, day = source.settings, now.date()
+    today = queries.sources.claims_on(session, source.name, day)
+    if settings.max_claims_per_day and today > settings.max_claims_per_day:
+        return f"{today} claims on {day}, max_claims_per_day is {settings.max_claims_per_day}"
+    usual = queries.sources.usual_claims(session, source.name, day)
+    if not settings.volume_factor or usual is None or today <= settings.volume_floor:
+        return ""
+    if today > settings.volume_factor * max(1.0, usual):
+        return f"{today} claims on {day}, {usual:.0f} are usual; `factd sources unfreeze {source.name}` if they are good"
+    return ""
+
+
+def _note_failure(factd: Factd, name: str, failures: int, error: SourceFailed) -> None:
+    wait = min(LONGEST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** min(failures - 1, 10))
+    seconds = error.retry_seconds if error.retry_seconds is not None else wait
+    values: dict[str, Any] = {"failures": failures, "error": str(error)[:500]}
+    values["not_before"] = factd.now() + timedelta(seconds=min(seconds, 86400))
+    if isinstance(error, SourceGone):
+        values["frozen"] = str(error)
+    with factd.store.begin() as session:
+        queries.sources.save_state(session, name, **values)
+    log.warning("source failed", source=name, failures=failures, error=str(error))
+
+
+@contextmanager
+def _alone(factd: Factd, name: str) -> Iterator[None]:
+    """One pull of a source at a time. Raises: Busy."""
+    folder = factd.config.state_dir / "sources"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Busy(f"source {name} is being pulled; try again when that is done") from error
+        yield
+
+
+def tools(factd: Factd, source: Configured, stack: ExitStack) -> Tools:
+    """What a source may use; its client ends with the stack."""
+
+    def client(settings: RemoteSettings) -> Client:
+        found = Client(settings.limits(version("factd")), now=factd.now)
+        stack.callback(found.close)
+        return found
+
+    name = source.name
+
+    def asking(query: Callable[..., T]) -> Callable[..., T]:
+        """A query in a short transaction of its own."""
+
+        def asked(*arguments: Any) -> T:
+            with factd.store.read() as session:
+                return query(session, *arguments)
+
+        return asked
+
+    return Tools(
+        name=source.name,
+        now=factd.now,
+        catalogue=factd.catalogue,
+        languages=tuple(dict.fromkeys((*factd.config.write.languages, *factd.config.served))),
+        client=client,
+        seen=asking(lambda session, keys: queries.sources.seen(session, name, keys)),
+        seen_all=asking(lambda session, prefix: queries.sources.seen_all(session, name, prefix)),
+        pointers=asking(
+            lambda session, limit: queries.sources.pointers(session, name, limit=limit)
+        ),
+        claimed=asking(queries.facts.claimed),
+        facts=asking(queries.facts.facts_by_id),
+        deliveries=asking(
+            lambda session, after, limit: queries.sources.deliveries(
+                session, name, after=after, limit=limit
+            )
+        ),
+    )
+
+
+def recheck(factd: Factd, subjects: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Ask the sources that can tell (those with `recheck`) about some subjects again, right before they are written.
+
+    subjects: by channel. What changed is ingested, so that a plan made afterwards is current. The answer: why, by the name
+    of each channel that could not be asked.
+    """
+    unsure: dict[str, str] = {}
+    for name, keys in sorted(subjects.items()):
+        source = factd.sources.get(name)
+        if source is None or source.recheck is None or not source.settings.enabled:
+            continue
+        with ExitStack() as stack:
+            try:
+                pages = source.recheck(source.settings, keys, tools(factd, source, stack))
+                for page in pages:
+                    if _store(factd, source, page) is None:
+                        unsure[name] = "it was frozen while it was asked again"
+            except SourceFailed as error:
+                unsure[name] = f"it could not be asked whether this still holds: {error}"
+    return unsure

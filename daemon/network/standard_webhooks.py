@@ -1,0 +1,63 @@
+"""Standard Webhooks' signatures, as they are made and checked: HMAC-SHA256 over `id.timestamp.body`, in base64."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import BaseModel, Field, model_validator
+
+from factd.daemon.config.load import secret_text
+from factd.daemon.errors import BadConfig
+
+PREFIX = "whsec_"
+
+
+def standard_key(path: Path) -> bytes:
+    """The key that a file holds as `whsec_` and base64. Raises: BadConfig: it cannot be read or holds none."""
+    try:
+        return base64.b64decode(secret_text(path).removeprefix(PREFIX), validate=True)
+    except binascii.Error as error:
+        raise BadConfig(f"{path} must hold {PREFIX} and base64") from error
+
+
+def standard_signature(key: bytes, id_: str, stamp: str, body: bytes) -> str:
+    """The value of `webhook-signature`; stamp: of `webhook-timestamp`, seconds since 1970."""
+    signed = b".".join((id_.encode(), stamp.encode(), body))
+    return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
+
+
+def signed_headers(key: bytes, id_: str, body: bytes, *, now: datetime) -> dict[str, str]:
+    """What proves that a body is ours, and of when; the id is the same for every attempt."""
+    stamp = str(int(now.timestamp()))
+    return {
+        "Content-Type": "application/json",
+        "webhook-id": id_,
+        "webhook-timestamp": stamp,
+        "webhook-signature": standard_signature(key, id_, stamp, body),
+    }
+
+
+class Receiver(BaseModel):
+    """Where signed messages go, as a table says it."""
+
+    url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    url_file: Path | None = None  # a file that holds it, where its path is a secret
+    secret_file: Path  # `whsec_` and base64, shared with the receiver
+
+    @model_validator(mode="after")
+    def _has_one_url(self) -> "Receiver":
+        if bool(self.url) == bool(self.url_file):
+            raise ValueError("give url or url_file, one of them")
+        return self
+
+    def target(self) -> str:
+        """The URL. Raises: BadConfig."""
+        return secret_text(self.url_file) if self.url_file else self.url
+
+    def sendable(self) -> None:
+        """Raises: BadConfig: the secret or the URL cannot be read."""
+        standard_key(self.secret_file)
+        self.target()

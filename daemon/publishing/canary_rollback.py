@@ -1,0 +1,54 @@
+"""A release that a canary refused is taken back everywhere: the version before goes live again, and factd is frozen."""
+
+from factd.daemon.app import Factd
+from factd.daemon.errors import PublishFailed
+from factd.daemon.leases import writing
+from factd.daemon.log import log
+from factd.daemon.publishing import publish
+from factd.daemon.rollout import outbox, strategy
+from factd.daemon.rollout.strategy import Standing
+from factd.store import queries
+from factd.store.model.releases import Release
+
+WHO = "factd (canary)"
+
+
+def refusal(factd: Factd) -> tuple[Release, Standing] | None:
+    """The live release and a canary that does not serve it, where one gave up on it."""
+    if not factd.servers:
+        return None
+    with factd.store.read() as session:
+        now = outbox.rollout_of(factd, session)
+        if now is None or now.goes_back or now.release == 0:
+            return None
+        live = queries.releases.release(session, now.release)
+        found = outbox.standings(factd, session, live)
+    bad = [one for one in found if one.canary and strategy.refused(one, now)]
+    return (live, bad[0]) if bad else None
+
+
+def take_back(factd: Factd) -> Release | None:
+    """Roll back to the version before a release that a canary refused; None: there is none, or it is not wanted.
+
+    Raises: Busy: somebody else changes releases now; the next look takes it back.
+    """
+    if not factd.config.servers.roll_back or refusal(factd) is None:
+        return None
+    with writing(factd) as own:
+        found = refusal(factd)
+        if found is None:
+            return None
+        live, bad = found
+        number = factd.versions.previous(live.number)
+        if number is None:
+            log.error(
+                "release not taken back", release=live.number, why="no version lies before it"
+            )
+            return None
+        error = bad.tried.error if bad.tried else ""
+        why = f"server {bad.name} does not serve release {live.number}: {error}"
+        try:
+            return publish.roll_back_to(own, number, who=WHO, why=why)
+        except PublishFailed as failed:
+            log.error("release not taken back", release=live.number, why=str(failed))
+            return None

@@ -1,0 +1,38 @@
+"""Asking one server by hand: what it says of itself, and its answers beside those of the live release. Nothing is changed."""
+
+from typing import Any
+
+from factd.daemon.app import Factd
+from factd.daemon.rollout.handover import ask_some
+from factd.daemon.rollout.targets import served_named, target_of
+from factd.store import operations, queries
+from factd.store.errors import NotFound
+
+
+def check(factd: Factd, name: str) -> dict[str, Any]:
+    """What a server serves beside the live release. Raises: NotFound; HandoverFailed: it does not answer."""
+    served = served_named(factd, name)
+    with factd.store.read() as session:
+        live = queries.releases.live_release(session)
+        before = operations.handovers.last_done(session, name, but=live.number if live else None)
+    if live is None:
+        raise NotFound("no release is live; there is nothing to compare with")
+    target = target_of(factd, served, live.number, before.release if before else None)
+    server = served.connect(served.settings)
+    try:
+        report = server.report()
+        match = ask_some(server, target, tolerance=served.settings.tolerance)
+    finally:
+        server.close()
+    wrong = list(match.wrong) if match else []
+    says = report.serving in (None, target.version.name)
+    return {
+        "server": name,
+        "release": live.number,
+        "version": target.version.name,
+        "serving": report.serving,
+        "loaded": list(report.loaded),
+        "asked": match.asked if match else 0,
+        "wrong": wrong,
+        "fits": says and not wrong,
+    }

@@ -1,0 +1,93 @@
+"""Versions as servers find them: their names, their paths, what a server that serves one says, and which ones somebody holds."""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from factd.daemon.app import Factd
+from factd.daemon.artefacts import proof
+from factd.daemon.errors import HandoverFailed, PublishFailed
+from factd.daemon.rollout.handover import Target
+from factd.daemon.servers import Version, seen_from
+from factd.store import operations
+from factd.store.errors import NotFound
+
+if TYPE_CHECKING:
+    from factd.daemon.plugins import Served
+
+
+def served_named(factd: Factd, name: str) -> "Served":
+    """A configured server. Raises: NotFound."""
+    if name not in factd.servers:
+        known = ", ".join(factd.servers) or "none"
+        raise NotFound(f"no server {name!r}; the configuration has: {known}")
+    return factd.servers[name]
+
+
+def name_of(factd: Factd, number: int) -> str:
+    """The name of a version as it lies on disk; empty: it does not."""
+    if not factd.versions.has(number):
+        return ""
+    return Version(number=number, folder="", adapter="", digest=digest_of(factd, number)).name
+
+
+def digest_of(factd: Factd, number: int) -> str:
+    """SHA-256 of a version's manifest, hexadecimal."""
+    manifest = factd.versions.folder(number) / "manifest.json"
+    return hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+
+def version_of(factd: Factd, served: "Served", number: int) -> Version:
+    """A version as a server finds it. Raises: HandoverFailed: it does not lie on disk."""
+    folder, published = factd.versions.folder(number), factd.config.publish.path
+    if not factd.versions.has(number):
+        raise HandoverFailed(
+            f"version {number} is not on disk; `factd releases write {number}` writes it again"
+        )
+    adapter = folder / "adapter"
+    there = (adapter / "adapter_config.json").is_file()
+    where = partial(_where, served, published)
+    return Version(
+        number=number,
+        folder=where(folder),
+        adapter=where(adapter) if there else "",
+        digest=digest_of(factd, number),
+    )
+
+
+def _where(served: "Served", published: Path, path: Path) -> str:
+    return seen_from(served.settings, path.resolve(), published.resolve())
+
+
+def target_of(factd: Factd, served: "Served", number: int, other: int | None) -> Target:
+    """A version and what a server that serves it says; other: a release whose proof may know. Raises: HandoverFailed."""
+    version, folder = version_of(factd, served, number), factd.versions.folder(number)
+    try:
+        cut = proof.read(folder / "adapter") if served.settings.takes_adapters else None
+        own = cut or proof.proof_of(factd, number)  # an adapter that was cut says other things
+        beside = proof.proof_of(factd, other) if other is not None else None
+    except PublishFailed as error:
+        raise HandoverFailed(str(error)) from error
+    return Target(version=version, wanted=proof.expected(number, own, beside))
+
+
+def held_versions(factd: Factd) -> frozenset[int]:
+    """Releases that a server serves, holds, is given, or would go back to: their versions stay on disk."""
+    found: set[int] = set()
+    with factd.store.read() as session:
+        states = operations.handovers.states(session)
+        for state in (one for name, one in states.items() if name in factd.servers):
+            found |= {state.release} if state.release is not None else set()
+            found |= {number for name in state.loaded if (number := number_of(name)) is not None}
+            before = operations.handovers.last_done(session, state.name)
+            found |= {before.release} if before else set()
+        open_ = operations.handovers.open_handovers(session)
+        found |= {one.release for one in open_ if one.server in factd.servers}
+    return frozenset(found)
+
+
+def number_of(name: str) -> int | None:
+    """The release of a version's name; None: it is no version of ours."""
+    parts = name.split("-")
+    return int(parts[1]) if len(parts) == 3 and parts[0] == "factd" and parts[1].isdigit() else None

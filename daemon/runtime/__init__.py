@@ -1,0 +1,4 @@
+"""The daemon process and its workers: schedule, jobs, supervision, systemd.
+
+What a task does belongs to `tasks`.
+"""

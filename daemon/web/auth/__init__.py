@@ -1,0 +1,1 @@
+"""Who may use the console: accounts, tokens, sessions, and the limit on failed logins."""
