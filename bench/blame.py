@@ -2,7 +2,7 @@
 
     factd bench blame [--json]
 
-With the demo's settings and gates, through the whole edit. (A ranking that knows nothing: tests/unit/test_blame.py.)
+With the demo's settings and gates, through the whole edit. (A ranking that knows nothing: tests/unit/daemon/editing/test_blame.py.)
 What is left out of the feed and what is bad are countries that had a currency of their own: where ten of eleven that paid in
 French francs change over, the eleventh is taken along, and the gate refuses the batch rightly, whatever else is in it.
 """
