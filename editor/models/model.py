@@ -17,7 +17,7 @@ from transformers.utils import logging as bars
 from factd.editor import plugins
 from factd.editor.errors import BadSettings, ModelNotFound, NotEditable
 from factd.editor.families import Family
-from factd.editor.families._kv_cache import Before
+from factd.editor.families._kv_cache import KvState
 from factd.editor.files.folders import Sha256, sha256_file
 from factd.editor.models.hooks import captured_input
 from factd.editor.models.workers import Workers
@@ -78,7 +78,7 @@ class EditableModel:
         """Token ids (rows, length) -> residual stream before block 0, (rows, length, d)."""
         return self.family.embed(self.model, ids)
 
-    def run(self, hidden: Tensor, start: int, stop: int, past: Before = None) -> Tensor:
+    def run(self, hidden: Tensor, start: int, stop: int, past: KvState = None) -> Tensor:
         """The residual stream before block `start` -> before block `stop`, (rows, length, d).
 
         past: what stands before the tokens that are run, or a recording of them; None: texts start with them.

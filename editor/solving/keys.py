@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from factd.editor.families._kv_cache import Past, Recording
+from factd.editor.families._kv_cache import KvCache, KvRecorder
 from factd.editor.models.hooks import captured_input
 from factd.editor.models.model import EditableModel, halve, least_rows
 from factd.editor.models.tokens import padded, row
@@ -117,7 +117,7 @@ class Beginnings:
 
     ids: tuple[tuple[int, ...], ...]  # of each, the last one empty
     number: Mapping[str, int]  # prefix -> its number
-    past: Past
+    past: KvCache
 
 
 def _beginnings(model: EditableModel, texts: Sequence[Text], z_layer: int) -> Beginnings | None:
@@ -125,12 +125,12 @@ def _beginnings(model: EditableModel, texts: Sequence[Text], z_layer: int) -> Be
     if not prefixes or not model.family.keeps_past:
         return None
     ids = [tuple(model.tokenizer(f"{prefix}.")["input_ids"]) for prefix in prefixes]
-    recording = Recording()
+    recording = KvRecorder()
     # one is the empty beginning; the others fill up, as kernels for few rows are others
     empty = [(0,)] * least_rows(model.device)
     model.run(model.embed(padded([*ids, *empty], model.device)), 0, z_layer + 1, recording)
     lengths = torch.tensor([*map(len, ids), *[0] * len(empty)], device=model.device)
-    return Beginnings((*ids, ()), {t: n for n, t in enumerate(prefixes)}, recording.past(lengths))
+    return Beginnings((*ids, ()), {t: n for n, t in enumerate(prefixes)}, recording.cache(lengths))
 
 
 def _begins(beginnings: Beginnings, text: Text) -> int:

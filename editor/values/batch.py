@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from factd.editor.families._kv_cache import Past, Recording
+from factd.editor.families._kv_cache import KvCache, KvRecorder
 from factd.editor.models.model import EditableModel
 from factd.editor.models.tokens import padded
 from factd.editor.values.problem import Slot
@@ -64,7 +64,7 @@ class Panel:
     ids: Tensor  # (rows, past + length) of whole texts
     subject: Tensor  # (rows,) where δ is added, in the whole text
     stream: Tensor  # (rows, length, d) float32 after the z layer
-    past: Past | None
+    past: KvCache | None
     kept: Tensor  # (places, kept) positions in rows * length of their place
     weight: Tensor  # (places, kept)
     answers: list[list[Answer]]  # per place
@@ -89,7 +89,7 @@ class Panel:
         for place, number in zip(places, others, strict=True):
             self.answers[place] = other.answers[number]
         if self.past is not None:
-            self.past.made.clear()
+            self.past.computed.clear()
 
     def of(self, places: list[int]) -> "Panel":
         """A copy with some places only."""
@@ -143,9 +143,9 @@ def make_panel(
     begin = subject if suffix_only else torch.zeros_like(subject)
     past = None
     if shape.past and z_layer + 1 < len(model.blocks):
-        recording = Recording()
+        recording = KvRecorder()
         model.run(stream[:, : shape.past], z_layer + 1, len(model.blocks), recording)
-        past = recording.past(begin)
+        past = recording.cache(begin)
     at = (begin[:, None] + torch.arange(shape.length, device=on)).clamp_max(total - 1)
     taken = stream.gather(1, at[:, :, None].expand(-1, -1, stream.shape[2])).float()
     kept = [_kept(slot, shape, suffix_only) for slot in slots]

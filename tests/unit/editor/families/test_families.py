@@ -11,7 +11,7 @@ from factd.editor.deltas.checkpoint import read_config
 from factd.editor.deltas.delta import Delta, Dense
 from factd.editor.deltas.reload import compared, in_fresh_process, logits, verify_reload
 from factd.editor.errors import DamagedArtefact, NotEditable
-from factd.editor.families._kv_cache import Past, Recording
+from factd.editor.families._kv_cache import KvCache, KvRecorder
 from factd.editor.heads.biases import biases, constants
 from factd.editor.heads.corrections import HeadCorrections, with_heads
 from factd.editor.methods import memit
@@ -219,12 +219,12 @@ def test_tokens_behind_a_kept_past_are_what_they_are_in_the_whole_text(
         pytest.skip("a state space keeps no keys and values")
     ids = torch.randint(1, 600, (3, 14), generator=torch.Generator().manual_seed(5))
     lengths, count = torch.tensor([5, 0, 9]), 5
-    recording, stop = Recording(), len(model.blocks)
+    recording, stop = KvRecorder(), len(model.blocks)
     stream = model.embed(ids)
     whole = model.run(stream, 0, stop, recording)
     at = lengths[:, None] + torch.arange(count)
     rest = stream.gather(1, at[:, :, None].expand(-1, -1, stream.shape[2]))
-    past = Past(
+    past = KvCache(
         {n: k[:, :, :9] for n, k in recording.keys.items()},
         {n: v[:, :, :9] for n, v in recording.values.items()},
         lengths,
