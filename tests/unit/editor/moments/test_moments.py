@@ -14,7 +14,7 @@ from factd.editor import Edit, EditableModel, EditBatch, load_model
 from factd.editor.errors import BadSettings, DamagedArtefact, WrongModel
 from factd.editor.files.folders import read_manifest
 from factd.editor.methods import memit
-from factd.editor.moments.corpus import Corpus, File, SelfGenerated, Source, source_of
+from factd.editor.moments.corpus import Corpus, CorpusFile, SelfGenerated, TextSource, source_of
 from factd.editor.moments.moments import build_moments, load_moments, moments_folder, moments_for
 from factd.editor.tuning.convergence import convergence
 from support.paths import GOLDEN
@@ -54,7 +54,7 @@ class Drawn:
 class Counted:
     """A source that says how often it was read and can fail."""
 
-    inner: Source
+    inner: TextSource
     read: int = 0
     fail_at: int = -1
 
@@ -143,12 +143,12 @@ def test_files_are_mixed_by_weight_and_one_that_ends_leaves_its_share(
     other = corpus_file(tmp_path, "other.jsonl", 400, "bb " * 20)
     short = corpus_file(tmp_path, "short.txt", 3, "cc " * 20)
     a, b, c = (model.tokenizer(word * 20)["input_ids"][5] for word in ("aa ", "bb ", "cc "))
-    mixed = Corpus((File(long, 3.0), File(other, 1.0), File(short, 1.0)))
+    mixed = Corpus((CorpusFile(long, 3.0), CorpusFile(other, 1.0), CorpusFile(short, 1.0)))
     rows = next(mixed.batches(model, 0)).flatten().tolist()
     assert 2.5 < rows.count(a) / rows.count(b) < 3.5
     assert rows.count(c) > 0
-    again = Corpus((File(long, 3.0), File(other, 1.0), File(short, 1.0)))
-    assert mixed.name == again.name != Corpus((File(long, 2.0),)).name
+    again = Corpus((CorpusFile(long, 3.0), CorpusFile(other, 1.0), CorpusFile(short, 1.0)))
+    assert mixed.name == again.name != Corpus((CorpusFile(long, 2.0),)).name
     second = list(mixed.batches(model, 0))[1]
     assert torch.equal(second, next(mixed.batches(model, 1)))
 
@@ -170,10 +170,10 @@ def test_a_line_that_is_no_text_is_named(model: EditableModel, tmp_path: Path) -
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "fine"}\n{"no": 1}\n')
     with pytest.raises(BadSettings, match="line 2"):
-        list(Corpus((File(path),)).batches(model, 0))
+        list(Corpus((CorpusFile(path),)).batches(model, 0))
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(BadSettings, match="UTF-8"):
-        list(Corpus((File(tmp_path / "b.txt"),)).batches(model, 0))
+        list(Corpus((CorpusFile(tmp_path / "b.txt"),)).batches(model, 0))
 
 
 @pytest.mark.slow
