@@ -37,8 +37,8 @@ def test_a_bad_edit_is_named_with_its_line(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{x", "no JSON object"),
-        ("[]", "no JSON object"),
+        ("{x", "not a JSON object"),
+        ("[]", "not a JSON object"),
         ('{"prompt": "{}"}', "subject is missing"),
         ("", "holds no edits"),
     ],
@@ -72,7 +72,7 @@ def test_what_the_model_says_today_is_no_part_of_the_key() -> None:
 
 
 def test_a_batch_does_not_contradict_itself() -> None:
-    with pytest.raises(BadEdit, match="is to end in"):
+    with pytest.raises(BadEdit, match="has two targets"):
         EditBatch.of([Edit(**GOOD), Edit(**GOOD | {"target_new": "kuna"})])
 
 
