@@ -23,10 +23,11 @@ from factd.editor.edits import Edit, EditBatch
 from factd.editor.methods import memit
 from factd.editor.methods._write import second_moments
 from factd.editor.models.model import EditableModel, load_model
+from factd.editor.models.weights import weights_restored
 from factd.editor.moments.moments import Moments
 from factd.editor.scoring.score import Probe
-from factd.editor.solving.layers import put_back, solve_layers, stored
-from factd.editor.values.optimizer import Economy
+from factd.editor.solving.layers import Solve, delta_part, solve_layers
+from factd.editor.values.optimizer import ComputeOptions
 from factd.editor.values.problem import ValueSettings
 from factd.editor.values.values import values_of_groups
 from factd.reference import paths
@@ -40,19 +41,22 @@ class Rung:
     """One step of the ladder, on top of those before."""
 
     name: str
-    economy: Economy
+    compute: ComputeOptions
     dtype: str = "float32"
     prefixes: int = 5
     v_lr: float | None = None
 
 
 RUNGS = (
-    Rung("many facts at once", Economy(lower_once=False, suffix_only=False, answers_only=False)),
-    Rung("+ lower blocks once", Economy(suffix_only=False, answers_only=False)),
-    Rung("+ suffix only", Economy(answers_only=False)),
-    Rung("+ logits where asked", Economy()),
-    Rung("+ bfloat16", Economy(), "bfloat16"),
-    Rung("+ 3 rows, step x 1.5", Economy(), "bfloat16", prefixes=2, v_lr=1.5),
+    Rung(
+        "many facts at once",
+        ComputeOptions(lower_once=False, suffix_only=False, answers_only=False),
+    ),
+    Rung("+ lower blocks once", ComputeOptions(suffix_only=False, answers_only=False)),
+    Rung("+ suffix only", ComputeOptions(answers_only=False)),
+    Rung("+ logits where asked", ComputeOptions()),
+    Rung("+ bfloat16", ComputeOptions(), "bfloat16"),
+    Rung("+ 3 rows, step x 1.5", ComputeOptions(), "bfloat16", prefixes=2, v_lr=1.5),
 )
 
 
@@ -116,7 +120,7 @@ def _public_solve(
     """Keys fact by fact through the whole model, one dense solve per layer."""
     model, parts = ladder.world.model, {}
     layers = sorted(ladder.moments.layers)
-    with put_back([model.weight(layer) for layer in layers]):
+    with weights_restored([model.weight(layer) for layer in layers]):
         for number, layer in enumerate(layers):
             module = model.family.mlp_out.format(layer)
             read = [
@@ -129,7 +133,7 @@ def _public_solve(
             gram = WEIGHT * ladder.moments.layers[layer].double() + keys @ keys.T
             update = torch.linalg.solve(gram, keys @ residuals.T).T
             model.weight(layer).data.add_(update.float())
-            parts[model.parameter(layer)] = stored(model, update)
+            parts[model.parameter(layer)] = delta_part(model, update)
     return parts
 
 
@@ -140,14 +144,21 @@ def rung(
     templates = {k: v[: step.prefixes] for k, v in settings.templates.items()}
     own = replace(settings, templates=templates, v_lr=settings.v_lr * (step.v_lr or 1.0))
     find: Callable[[Sequence[Edit]], dict[int, Tensor]] = lambda edits: dict(  # noqa: E731
-        values_of_groups(model, groups_of(edits), own, step.economy)
+        values_of_groups(model, groups_of(edits), own, step.compute)
     )
     with timed() as clock:
         found = find(ladder.edits)
     z = torch.cat([found[n] for n in range(len(ladder.edits))])
     with timed() as solve:
         parts = solve_layers(
-            model, ladder.edits, z, ladder.moments, settings.templates, memit.solver(WEIGHT)
+            model,
+            Solve(
+                edits=ladder.edits,
+                values=z,
+                moments=ladder.moments,
+                templates=settings.templates,
+                solver=memit.solver(WEIGHT),
+            ),
         ).parts
     row = _row(
         step.name,

@@ -24,9 +24,10 @@ from factd.editor.models.model import EditableModel, dry_run
 from factd.editor.moments.corpus import SelfGenerated
 from factd.editor.moments.moments import build_moments
 from factd.editor.scoring.score import Probe, answers
-from factd.editor.solving.chunks import Columns
+from factd.editor.solving.chunks import KeyChunks
 from factd.editor.solving.keys import read_keys
-from factd.editor.solving.layers import System, readings
+from factd.editor.solving.layers import LayerSystem
+from factd.editor.solving.rows import key_prompts
 from factd.editor.values.problem import ValueSettings
 from factd.editor.values.values import values_of_groups
 
@@ -139,7 +140,7 @@ def stages(bench: Bench, count: int) -> Iterator[dict[str, Any]]:
     with timed(model.device) as clock:
         found = dict(values_of_groups(model, groups, settings))
     yield bench.row("values, 25 evaluations", count, clock.seconds, flop / len(few) * count)
-    rows, _ = readings(edits, split=False)
+    rows, _ = key_prompts(edits, split=False)
     with timed(model.device) as clock:
         now = read_keys(
             model, rows, settings.templates, layer=bench.layers[0], z_layer=settings.z_layer
@@ -148,8 +149,8 @@ def stages(bench: Bench, count: int) -> Iterator[dict[str, Any]]:
     z = torch.cat([found[n] for n in range(count)])
     width = now.keys.shape[1]
     eye = torch.eye(width, device=model.device).double()
-    columns = Columns.of(now.keys.T, (z - now.stream).T)
-    system = System(columns=columns, second_moment=eye, still=eye[:, :0])
+    chunks = KeyChunks.of(now.keys.T, (z - now.stream).T)
+    system = LayerSystem(chunks=chunks, second_moment=eye, fixed_keys=eye[:, :0])
     with timed(model.device) as clock:
         memit.solver(15000.0)(system)
     yield bench.row("solve of a layer, float64", count, clock.seconds, None)

@@ -17,7 +17,7 @@ from factd.editor.edits import EditBatch
 from factd.editor.methods import memit
 from factd.editor.methods._write import second_moments
 from factd.editor.models.model import load_model
-from factd.editor.solving.layers import solve_layers
+from factd.editor.solving.layers import Solve, solve_layers
 from factd.editor.values.values import values_of_groups
 from factd.reference import paths
 
@@ -42,9 +42,17 @@ def run(*, edits: int = 2000) -> dict[str, Any]:
         z = torch.cat([found[n] for n in range(len(batch))])
         with timed() as solve:
             solve_layers(
-                world.model, batch.edits, z, moments, settings.templates, memit.solver(1200.0),
-                memory_gib=BOUND_GIB, unfinished=WORKSPACE / "scale",
-            )  # fmt: skip
+                world.model,
+                Solve(
+                    edits=batch.edits,
+                    values=z,
+                    moments=moments,
+                    templates=settings.templates,
+                    solver=memit.solver(1200.0),
+                    memory_gib=BOUND_GIB,
+                    unfinished=WORKSPACE / "scale",
+                ),
+            )
         total = values.seconds + solve.seconds
         rows.append(
             {

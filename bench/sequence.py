@@ -22,9 +22,10 @@ from factd.editor.edits import ANY, Edit, EditBatch
 from factd.editor.methods import alphaedit, fine_tuning, memit
 from factd.editor.methods._write import language_templates
 from factd.editor.models.model import EditableModel
+from factd.editor.models.weights import weights_restored
 from factd.editor.scoring.score import Probe, greedy, is_right
 from factd.editor.settings import settings_from
-from factd.editor.solving.layers import put_back, stored
+from factd.editor.solving.layers import delta_part
 from factd.editor.tuning.search import known_facts
 from factd.editor.tuning.trials import Known, contrast_probe
 
@@ -179,10 +180,10 @@ def tuned(world: World, task: Task) -> list[Delta]:
     templates = language_templates(model, {"en"}, settings.templates, seed=0)
     weight, found = model.weight(FT_LAYER), []
     before = weight.detach().clone()
-    with put_back([weight]):
+    with weights_restored([weight]):
         for batch in task.batches:
             fine_tuning.train(model, batch.edits, settings, templates)
-            parts = {model.parameter(FT_LAYER): stored(model, weight.detach() - before)}
+            parts = {model.parameter(FT_LAYER): delta_part(model, weight.detach() - before)}
             found.append(
                 Delta(
                     parts=parts,

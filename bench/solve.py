@@ -21,8 +21,9 @@ from factd.editor.edits import EditBatch
 from factd.editor.methods import memit
 from factd.editor.methods._write import second_moments
 from factd.editor.moments.moments import Moments
-from factd.editor.solving.chunks import Sums
-from factd.editor.solving.layers import Solution, System, solve_layers
+from factd.editor.progress import silent
+from factd.editor.solving.chunks import GramSums
+from factd.editor.solving.layers import LayerSystem, Solution, Solve, solve_layers
 
 BOUND_GIB = 1.0
 FOLDER = WORKSPACE / "solve"
@@ -40,10 +41,18 @@ def run(*, rows: int = 5000, tokens: int = 100_000) -> dict[str, Any]:
     held = peak_mib("cpu")
 
     def solved(part: slice, folder: Path, **more: Any) -> Solution:
-        return solve_layers(
-            world.model, edits[part], z[part], moments, templates, solver,
-            memory_gib=BOUND_GIB, unfinished=folder, **more,
-        )  # fmt: skip
+        progress = more.pop("progress", silent)
+        solve = Solve(
+            edits=edits[part],
+            values=z[part],
+            moments=moments,
+            templates=templates,
+            solver=solver,
+            memory_gib=BOUND_GIB,
+            unfinished=folder,
+            **more,
+        )
+        return solve_layers(world.model, solve, progress=progress)
 
     shutil.rmtree(FOLDER, ignore_errors=True)
     with timed() as refresh:
@@ -100,9 +109,11 @@ def gap(one: Solution, other: Solution) -> float:
     return max(float((a - b).norm() / a.norm()) for a, b in pairs)
 
 
-def nothing(shape: torch.Size, moments: Moments) -> dict[int, Sums]:
-    """Sums of no rows: what makes a solve keep its own."""
-    zero = Sums(torch.zeros(shape[1], shape[1]).double(), torch.zeros(shape[1], shape[0]).double())
+def nothing(shape: torch.Size, moments: Moments) -> dict[int, GramSums]:
+    """GramSums of no rows: what makes a solve keep its own."""
+    zero = GramSums(
+        torch.zeros(shape[1], shape[1]).double(), torch.zeros(shape[1], shape[0]).double()
+    )
     return dict.fromkeys(moments.layers, zero)
 
 
@@ -115,7 +126,7 @@ def forms(moments: Moments) -> dict[str, dict[str, float]]:
     for n in (16, 64, 256, 640, 1280):
         generator = torch.Generator().manual_seed(n)
         keys: Tensor = torch.randn(len(second), n, generator=generator).double()
-        system = System.of(
+        system = LayerSystem.of(
             keys, torch.randn(256, n, generator=generator).double(), second, keys[:, :0]
         )
         seconds = {}
@@ -130,6 +141,6 @@ def forms(moments: Moments) -> dict[str, dict[str, float]]:
     return found
 
 
-def none(second: Tensor) -> Sums:
-    """Sums of no rows, for a second moment (d_in, d_in)."""
-    return Sums(torch.zeros_like(second), torch.zeros(len(second), 256).double())
+def none(second: Tensor) -> GramSums:
+    """GramSums of no rows, for a second moment (d_in, d_in)."""
+    return GramSums(torch.zeros_like(second), torch.zeros(len(second), 256).double())

@@ -25,7 +25,7 @@ from factd.editor.families import Family, name_in
 from factd.editor.files.copying import Bring, copied
 from factd.editor.files.folders import Sha256, sha256_file, verify_folder, write_file, write_folder
 from factd.editor.files.manifests import OWN
-from factd.editor.models.model import family_of, fingerprint, fingerprinted, weight_files
+from factd.editor.models.model import family_of, fingerprint, fingerprint_files, weight_files
 
 INDEX = "model.safetensors.index.json"
 LINKED_FROM = (
@@ -88,7 +88,7 @@ def _refuse_changed(base: Path, folder: Path, sha256: Sha256) -> None:
 
     What was copied is read again, for its own bytes are what the manifest tells. Raises: DamagedArtefact: it changed.
     """
-    for source in fingerprinted(base):
+    for source in fingerprint_files(base):
         if not source.samefile(folder / source.name) and sha256_file(source) != sha256(source):
             raise DamagedArtefact(
                 source,

@@ -34,7 +34,7 @@ def continuations(
     """Of every prompt the greedy continuation by at most `tokens` tokens, up to the first that does not lead by `margin`."""
     ids = [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]
     found: list[Continuation] = [Continuation(text="")] * len(prompts)
-    for batch in by_length(ids, model.sizes.get("probes", BATCH_TOKENS), equal=True):
+    for batch in by_length(ids, model.batch_sizes.get("probes", BATCH_TOKENS), equal=True):
         rows = _of_batch(model, [ids[i] for i in batch], tokens=tokens, margin=margin)
         for i, row in zip(batch, rows, strict=True):
             found[i] = row

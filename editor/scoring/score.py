@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from factd.editor.models.generation import Read, greedy_after, read
-from factd.editor.models.model import EditableModel, halve
+from factd.editor.models.generation import CachedTexts, greedy_after, read
+from factd.editor.models.model import EditableModel, remember_half
 from factd.editor.models.tokens import padded
 
 NEW_TOKENS = 32
@@ -86,11 +86,11 @@ def answers(
 
     A prompt is read once: its target, the contrast and the greedy answer go on from the model's cache of it.
     """
-    size = batch_tokens or model.sizes.get("probes", BATCH_TOKENS)
+    size = batch_tokens or model.batch_sizes.get("probes", BATCH_TOKENS)
     try:
         return _answers(model, probes, terminator, size)
     except torch.OutOfMemoryError:
-        halve(model, "probes", size, least=64)
+        remember_half(model, "probes", size, least=64)
     return answers(model, probes, terminator=terminator)
 
 
@@ -164,7 +164,7 @@ def _score_whole(
 
 @torch.inference_mode()
 def scores_after(
-    model: EditableModel, start: Read, wanted: Sequence[tuple[int, ...] | None]
+    model: EditableModel, start: CachedTexts, wanted: Sequence[tuple[int, ...] | None]
 ) -> list[Score | None]:
     """Teacher-forced scores of tokens behind texts that were read; None where none are wanted."""
     rows = [n for n, tokens in enumerate(wanted) if tokens]

@@ -12,7 +12,7 @@ from factd.editor.deltas.delta import Delta, Dense
 from factd.editor.deltas.reload import compared, in_fresh_process, logits, verify_reload
 from factd.editor.errors import DamagedArtefact, NotEditable
 from factd.editor.families._kv_cache import KvCache, KvRecorder
-from factd.editor.heads.biases import biases, constants
+from factd.editor.heads.biases import added_to_heads, layer_biases
 from factd.editor.heads.corrections import HeadCorrections, with_heads
 from factd.editor.methods import memit
 from factd.editor.models.model import family_of
@@ -104,7 +104,7 @@ def test_head_corrections_act_as_constants_and_are_taken_off_again(
     before = bits(model)
     found = corrections(model)
     both = with_heads(model, delta, [found])
-    with applied(model, delta), constants(model, found.heads, found.vectors):
+    with applied(model, delta), added_to_heads(model, found.heads, found.vectors):
         expected = logits(model)
     with applied(model, both):
         assert torch.allclose(logits(model), expected, atol=1e-4)
@@ -164,10 +164,10 @@ def test_a_checkpoint_with_a_key_too_many_is_refused(tmp_path: Path) -> None:
 def test_heads_of_one_layer_are_summed_and_in_the_released_form_the_last_one_wins() -> None:
     model = load_model(GOLDEN / "llama" / "model")
     vectors = torch.randn(2, model.head_weight(0).shape[-1])
-    both = biases(model, ((1, 0), (1, 1)), vectors)[1]
-    one = [biases(model, ((1, h),), vectors[h : h + 1])[1] for h in (0, 1)]
+    both = layer_biases(model, ((1, 0), (1, 1)), vectors)[1]
+    one = [layer_biases(model, ((1, h),), vectors[h : h + 1])[1] for h in (0, 1)]
     assert torch.allclose(both, one[0] + one[1])
-    assert torch.equal(biases(model, ((1, 0), (1, 1)), vectors, overwrite=True)[1], one[1])
+    assert torch.equal(layer_biases(model, ((1, 0), (1, 1)), vectors, overwrite=True)[1], one[1])
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,11 @@ from factd.bench import public
 from factd.editor.edits import Edit
 from factd.editor.methods import memit
 from factd.editor.models.model import EditableModel, load_model
+from factd.editor.models.weights import weights_restored
 from factd.editor.moments.moments import Moments
 from factd.editor.solving.keys import read_keys
-from factd.editor.solving.layers import put_back, readings, solve_layers
+from factd.editor.solving.layers import Solve, solve_layers
+from factd.editor.solving.rows import key_prompts
 from factd.editor.values.values import group_values
 from support.paths import GOLDEN
 
@@ -84,18 +86,18 @@ def test_the_editor_computes_what_public_memit_computed() -> None:
     values = our_values(model, EDITS["llama"], settings)
     for z, golden in zip(values, expected["z"], strict=True):
         assert relative(z, golden) < 1e-4
-    rows, _ = readings(EDITS["llama"], split=False)
+    rows, _ = key_prompts(EDITS["llama"], split=False)
     first = read_keys(model, rows, settings.templates, layer=0, z_layer=settings.layers[-1])
     assert relative(first.keys, expected["keys.0"]) < 1e-4
     moments = moments_of(expected, settings, model)
-    parts = solve_layers(
-        model,
-        EDITS["llama"],
-        values,
-        moments,
-        settings.templates,
-        memit.solver(settings.second_moment_weight),
-    ).parts
+    solve = Solve(
+        edits=EDITS["llama"],
+        values=values,
+        moments=moments,
+        templates=settings.templates,
+        solver=memit.solver(settings.second_moment_weight),
+    )
+    parts = solve_layers(model, solve).parts
     for layer in settings.layers:
         assert relative(stored(model, parts, layer), expected[f"delta.{layer}"]) < 1e-4
 
@@ -111,15 +113,15 @@ def test_the_editor_computes_what_the_oracle_computes(family: str) -> None:
     for z, other in zip(values, oracle, strict=True):
         assert relative(z, other) < 1e-4
     moments = moments_of(expected, settings, model)
-    parts = solve_layers(
-        model,
-        edits,
-        values,
-        moments,
-        settings.templates,
-        memit.solver(settings.second_moment_weight),
-    ).parts
-    with put_back([model.weight(layer) for layer in settings.layers]):
+    solve = Solve(
+        edits=edits,
+        values=values,
+        moments=moments,
+        templates=settings.templates,
+        solver=memit.solver(settings.second_moment_weight),
+    )
+    parts = solve_layers(model, solve).parts
+    with weights_restored([model.weight(layer) for layer in settings.layers]):
         for number, layer in enumerate(settings.layers):
             module = model.family.mlp_out.format(layer)
             read = [
@@ -142,7 +144,7 @@ def test_which_golden_file_is_of_the_model_beside_it(family: str, fits: bool) ->
     gram = settings.second_moment_weight * expected["second_moment.0"].double() + keys @ keys.T
     residuals = expected["delta.0"].double() @ gram @ torch.linalg.pinv(keys.T)
     implied = (expected["z"].double().T - len(settings.layers) * residuals).T.float()
-    rows, _ = readings(EDITS[family], split=False)
+    rows, _ = key_prompts(EDITS[family], split=False)
     found = read_keys(model, rows, settings.templates, layer=0, z_layer=settings.layers[-1]).stream
     assert (relative(found, implied) < 1e-4) is fits
 

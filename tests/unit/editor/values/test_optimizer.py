@@ -10,8 +10,8 @@ import torch
 
 from factd.editor import Edit, EditableModel, load_model
 from factd.editor.errors import SingularSystem
-from factd.editor.models.model import least_rows
-from factd.editor.values.optimizer import Economy
+from factd.editor.models.model import minimum_rows
+from factd.editor.values.optimizer import ComputeOptions
 from factd.editor.values.problem import ValueSettings
 from factd.editor.values.values import values_of_groups
 from support.paths import GOLDEN
@@ -36,10 +36,10 @@ def found(
     model: EditableModel,
     edits: list[Edit] = EDITS,
     settings: ValueSettings = SETTINGS,
-    **saved: Any,
+    **options: Any,
 ) -> torch.Tensor:
     groups = [[edit] for edit in edits]
-    values = dict(values_of_groups(model, groups, settings, Economy(**saved)))
+    values = dict(values_of_groups(model, groups, settings, ComputeOptions(**options)))
     return torch.cat([values[n] for n in range(len(groups))])
 
 
@@ -52,7 +52,9 @@ def test_the_bits_do_not_depend_on_how_many_are_found_at_once(
 
 def test_looking_seldom_at_what_has_converged_changes_nothing(model: EditableModel) -> None:
     settings = replace(SETTINGS, v_num_grad_steps=30, loss_threshold=1.0)
-    assert torch.equal(found(model, settings=settings, look=4), found(model, settings=settings))
+    assert torch.equal(
+        found(model, settings=settings, check_steps=4), found(model, settings=settings)
+    )
 
 
 def test_the_bits_do_not_depend_on_the_order_or_the_company(model: EditableModel) -> None:
@@ -93,7 +95,7 @@ def test_a_product_does_the_same_for_a_row_however_many_rows_there_are(
     model: EditableModel,
 ) -> None:
     weight, rows = model.weight(0).detach(), torch.randn(300, model.weight(0).shape[1])
-    least = least_rows(model.device)
+    least = minimum_rows(model.device)
     whole = rows @ weight.T
     for count in (least, least + 1, least + 7, 2 * least, 150):
         assert torch.equal(rows[:count] @ weight.T, whole[:count])
@@ -114,10 +116,10 @@ def cramped(model: EditableModel) -> Iterator[EditableModel]:
 
 def test_what_does_not_fit_is_halved_and_remembered(cramped: EditableModel) -> None:
     narrow = found(cramped)
-    assert 0 < cramped.sizes["values"] < 1152
-    remembered = dict(cramped.sizes)
+    assert 0 < cramped.batch_sizes["values"] < 1152
+    remembered = dict(cramped.batch_sizes)
     assert torch.equal(found(cramped), narrow)
-    assert cramped.sizes == remembered
+    assert cramped.batch_sizes == remembered
 
 
 def test_where_not_even_one_fits_the_error_is_the_devices(model: EditableModel) -> None:
@@ -132,7 +134,7 @@ def test_where_not_even_one_fits_the_error_is_the_devices(model: EditableModel) 
 
 def test_a_value_that_is_no_number_is_an_error(model: EditableModel) -> None:
     model.weight(3).data[:] = float("nan")
-    with pytest.raises(SingularSystem, match="are the weights finite"):
+    with pytest.raises(SingularSystem, match="check that the weights are finite"):
         found(model)
 
 
