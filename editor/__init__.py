@@ -2,8 +2,8 @@
 
     from factd.editor import Edit, applied, edit, load_model, write_checkpoint
 
-The names below are the public interface; everything else may change. A name is loaded when it is first
-used, so that `import factd.editor` does not load torch.
+The names below are the public interface; everything else may change. A name is loaded when it is
+first used, so that `import factd.editor` does not load torch.
 """
 
 import importlib

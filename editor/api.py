@@ -24,10 +24,13 @@ def edit(
     workspace: Path,
     progress: Progress = silent,
 ) -> Delta:
-    """The delta that writes edits into the model; use it with `applied`, `save_delta`, `write_checkpoint`.
+    """The delta that writes edits into the model.
 
-    settings: override the published ones of the model, if there are any (editor/tuning/presets). workspace:
-    a folder that keeps values and second moments between calls. The model itself is not changed.
+    Use it with `applied`, `save_delta` and `write_checkpoint`.
+
+    settings: override the published ones of the model, if there are any (editor/tuning/presets).
+    workspace: a folder that keeps values and second moments between calls. The model itself is not
+    changed.
 
     Raises: BadEdit, BadSettings, NotEditable, DamagedArtefact, SingularSystem (editor/errors.py).
     """
@@ -44,9 +47,10 @@ def edit(
 
 
 def settings_table(path: Path, settings: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The table of settings for a method's class: the given ones over those of the checkpoint's preset.
+    """The table of settings for a method's class: the given ones over the checkpoint's preset.
 
-    path: of the checkpoint. Most models have no preset; then the table holds the given settings alone.
+    path: of the checkpoint. Most models have no preset; then the table holds the given settings
+    alone.
     """
     known = {field.name for field in fields(settings)}
     preset = preset_for(read_config(path)) if (path / "config.json").is_file() else None

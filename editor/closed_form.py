@@ -7,10 +7,10 @@ from factd.editor.errors import SingularSystem
 
 
 def solve_update(keys: Tensor, residuals: Tensor, second_moment: Tensor) -> Tensor:
-    """The update Δ = R Kᵀ (C + K Kᵀ)⁻¹, (d_out, d_in) float64: MEMIT, arXiv:2210.07229, equation 14.
+    """The update Δ = R Kᵀ (C + K Kᵀ)⁻¹, (d_out, d_in): MEMIT, arXiv:2210.07229, equation 14.
 
-    keys K (d_in, n), residuals R (d_out, n), second_moment C (d_in, d_in) already times its weight, all
-    float64. It solves by Cholesky of a d_in x d_in matrix, not by inverting.
+    keys K (d_in, n), residuals R (d_out, n), second_moment C (d_in, d_in) already times its weight,
+    all float64. It solves by Cholesky of a d_in x d_in matrix, not by inverting.
 
     Raises: SingularSystem: C + K Kᵀ has no Cholesky factor, or a residual is not finite.
     """
@@ -56,11 +56,11 @@ def solve_square(matrix: Tensor, columns: Tensor) -> Tensor:
 
 
 def woodbury(keys: Tensor, residuals: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """The update of `solve_update`, (d_out, d_in), and the leverage of every key, (n,); all float64.
+    """The update of `solve_update`, (d_out, d_in), and the leverage of every key, (n,); float64.
 
-    Δ = R (I + Kᵀ C⁻¹ K)⁻¹ Kᵀ C⁻¹ (Woodbury), an n x n system instead of a d_in x d_in one, for few edits.
-    keys K (d_in, n), residuals R (d_out, n), factor L (d_in, d_in) of C = L Lᵀ, with C already times its
-    weight.
+    Δ = R (I + Kᵀ C⁻¹ K)⁻¹ Kᵀ C⁻¹ (Woodbury), an n x n system instead of a d_in x d_in one, for few
+    edits. keys K (d_in, n), residuals R (d_out, n), factor L (d_in, d_in) of C = L Lᵀ, with C
+    already times its weight.
 
     Raises: SingularSystem: a residual is not finite, or I + Kᵀ C⁻¹ K has no Cholesky factor.
     """
@@ -76,8 +76,8 @@ def woodbury(keys: Tensor, residuals: Tensor, factor: Tensor) -> tuple[Tensor, T
 def leverage(keys: Tensor, second_moment: Tensor) -> Tensor:
     """The capacity that each edit spends, kᵀ (C + K Kᵀ)⁻¹ k, (n,) float64, from 0 (free) to 1.
 
-    At 1 the key is used up by its own edit. keys K (d_in, n), second_moment C (d_in, d_in) already times
-    its weight, both float64.
+    At 1 the key is used up by its own edit. keys K (d_in, n), second_moment C (d_in, d_in) already
+    times its weight, both float64.
 
     Raises: torch.linalg.LinAlgError: C + K Kᵀ has no Cholesky factor.
     """

@@ -1,4 +1,4 @@
-"""Edits, which are associations to write into the weights, and batches of them that are solved at once."""
+"""Edits (associations to write into the weights), and batches that are solved at once."""
 
 import hashlib
 import json
@@ -23,8 +23,8 @@ LINE_FIELDS = (  # the fields of a line in a file
 class Edit:
     """One association to write into the weights.
 
-    Raises: BadEdit: a prompt, also one of `keep`, does not hold `{}` once; a text is empty; target_new is
-    target_true.
+    Raises: BadEdit: a prompt, also one of `keep`, does not hold `{}` once; a text is empty;
+    target_new is target_true.
     """
 
     prompt: str  # holds "{}" once, where the subject goes, and ends where the target starts
@@ -63,7 +63,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class EditBatch:
-    """Edits that are solved at once, in the order of their keys. Make a batch with `EditBatch.of`."""
+    """Edits that are solved at once, in the order of their keys; made by `EditBatch.of`."""
 
     edits: tuple[Edit, ...]
 
@@ -105,7 +105,8 @@ class EditBatch:
 def read_edits(path: Path) -> EditBatch:
     """The edits of a JSONL file, one object a line, as a batch.
 
-    Raises: BadEdit: names the first line that is wrong and says why; or two lines contradict each other.
+    Raises: BadEdit: names the first line that is wrong and says why; or two lines contradict each
+    other.
     """
     return EditBatch.of(edit for _, edit in read_lines(path))
 
@@ -113,7 +114,8 @@ def read_edits(path: Path) -> EditBatch:
 def read_lines(path: Path) -> tuple[tuple[int, Edit], ...]:
     """The edits of a JSONL file with their line numbers, in the order of the file.
 
-    Raises: BadEdit: names the first line that is wrong, or that repeats or contradicts an earlier one.
+    Raises: BadEdit: names the first line that is wrong, or that repeats or contradicts an earlier
+    one.
     """
     seen: dict[tuple[str, str, str], tuple[int, str]] = {}
     edits = []
@@ -131,9 +133,10 @@ def read_lines(path: Path) -> tuple[tuple[int, Edit], ...]:
 
 
 def read_known(path: Path) -> tuple[Edit, ...]:
-    """Facts that a model knows, from a JSONL file: prompt, subject, target_true, and perhaps language.
+    """Facts that a model knows, from a JSONL file with prompt, subject, target_true, language.
 
-    The target_new of each is `ANY`. Lines of one fact in other wordings are its paraphrases.
+    The language may be missing. The target_new of each is `ANY`. Lines of one fact in other
+    wordings are its paraphrases.
 
     Raises: BadEdit: names the first line that is wrong.
     """
@@ -166,7 +169,7 @@ def _known(line: str) -> Edit:
 
 
 def _object(line: str, needed: Sequence[str]) -> dict[str, Any]:
-    """The JSON object of a line. Raises: BadEdit: it is not a JSON object, or lacks a needed field."""
+    """The JSON object of a line. Raises: BadEdit: it is none, or lacks a needed field."""
     try:
         data: Any = json.loads(line)
     except json.JSONDecodeError as error:

@@ -1,26 +1,26 @@
 """The errors of the editor.
 
 EditorError
-├── BadEdit             an edit cannot be written as it stands (names its line if it came from a file)
+├── BadEdit             an edit cannot be written as it stands (names the line of its file)
 ├── BadSettings         an unknown key, a wrong type or a value out of range in a method's settings
 ├── ModelNotFound       the directory holds no model that `from_pretrained` can read
-├── NotEditable         the model's kind cannot be edited (family unknown, slow tokenizer, experts, quantised)
+├── NotEditable         the model's kind cannot be edited (unknown family, experts, quantised, …)
 ├── DamagedArtefact     a file is missing or differs from its manifest (carries the path)
 ├── WrongModel          an artefact was computed for other weights
-├── RankTooHigh         a delta does not fit into an adapter of the allowed rank (carries both ranks)
+├── RankTooHigh         a delta does not fit into an adapter of the allowed rank (carries both)
 ├── WorkerLost          worker processes died or do not answer
 └── SingularSystem      the closed form has no solution in finite numbers
     └── BadValue        a value is not finite (carries the number of its problem)
 
-If an error is about one group of edits (one fact), its `group` names the group. The other groups can be
-written without it.
+If an error is about one group of edits (one fact), its `group` names the group. The other groups
+can be written without it.
 """
 
 from pathlib import Path
 
 
 class EditorError(Exception):
-    """Base of all errors that the editor raises on purpose. The text is one sentence for the operator."""
+    """Base of all errors that the editor raises on purpose; one sentence for the operator."""
 
     group: str = ""  # of the edits that the error is about; "": not about one group
 
@@ -58,8 +58,8 @@ class RankTooHigh(EditorError):
 
     def __init__(self, rank: int, max_rank: int) -> None:
         super().__init__(
-            f"the delta has rank {rank}, an adapter may have {max_rank}; allow more (max_rank), cut it (truncate), or start "
-            "from a new base with `factd rebase`"
+            f"the delta has rank {rank}, an adapter may have {max_rank}; allow more (max_rank), "
+            "cut it (truncate), or start from a new base with `factd rebase`"
         )
         self.rank = rank
         self.max_rank = max_rank

@@ -1,4 +1,4 @@
-"""Plugins: methods, families and checks, found by the names of their files without any list of them."""
+"""Plugins (methods, families, checks), found by the names of their files."""
 
 import importlib
 import pkgutil
@@ -16,7 +16,7 @@ def names(package: str) -> tuple[str, ...]:
 
 
 def load(package: str, name: str) -> ModuleType:
-    """The module of a plugin. Raises: BadSettings: no plugin has that name; the sentence lists the names."""
+    """The module of a plugin. Raises: BadSettings: no plugin has that name; it lists all."""
     known = _modules(package)
     if name not in known:
         raise BadSettings(f"no {name!r} in {package}; there are: {', '.join(sorted(known))}")

@@ -1,7 +1,7 @@
 """Model families: where a model class keeps what the editor needs. One small file for each family.
 
-A file is named as `model_type` in config.json and holds a `FAMILY`. Families laid out like Llama lie
-in the folder `llama_like`. Nothing here computes edits.
+A file is named as `model_type` in config.json and holds a `FAMILY`. Families laid out like Llama
+lie in the folder `llama_like`. Nothing here computes edits.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -20,11 +20,11 @@ Block = Callable[  # (model, block, stream (rows, length, d), KvState) -> stream
 
 @dataclass(frozen=True, kw_only=True)
 class BiasCarrier:
-    """The bias by which a checkpoint carries head corrections, so that `from_pretrained` reads them.
+    """The bias by which a checkpoint carries head corrections for `from_pretrained`.
 
-    A head correction adds a constant vector (d,) where the heads of a block write. If the base has no
-    such bias, the written checkpoint gets it, zeros for `siblings`, and the keys of `config`; see
-    editor/deltas/checkpoint.py.
+    A head correction adds a constant vector (d,) where the heads of a block write. If the base has
+    no such bias, the written checkpoint gets it, zeros for `siblings`, and the keys of `config`;
+    see editor/deltas/checkpoint.py.
     """
 
     module: str  # the module whose bias takes the constant; `{}` is the number of the block
@@ -37,7 +37,7 @@ class BiasCarrier:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Where one model class keeps its parts. Strings name modules; `{}` is the number of the block."""
+    """Where one model class keeps its parts: names of modules, `{}` for the number of the block."""
 
     blocks: str  # the list of blocks
     mlp_out: str  # the second MLP matrix: the weight that is edited
@@ -57,9 +57,9 @@ class Family:
 
 
 def name_in(family: Family, name: str, names: Collection[str]) -> str | None:
-    """The name that a checkpoint uses for a tensor of the model in memory; None if it has no such tensor.
+    """The name of a tensor of the model in a checkpoint, or None if the checkpoint lacks it.
 
-    names: the tensor names of the checkpoint.
+    name: in memory; names: all tensor names of the checkpoint.
     """
     if name in names:
         return name

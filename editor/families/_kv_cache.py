@@ -1,7 +1,7 @@
 """Attention's keys and values of earlier tokens, kept so that those tokens need not be run again.
 
-Attention is causal: the tokens before a position do not depend on it. `KvCache` and `KvRecorder` both
-offer transformers' `Cache.update`, which is all that attention modules ask of a cache.
+Attention is causal: the tokens before a position do not depend on it. `KvCache` and `KvRecorder`
+both offer transformers' `Cache.update`, which is all that attention modules ask of a cache.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ FAR = 1 << 30  # a position that no token may look at
 
 @dataclass(frozen=True)
 class KvCache:
-    """Keys and values of earlier tokens, per block; each row's stand on the left, padded on the right."""
+    """Keys and values of earlier tokens, per block; each row is padded on the right."""
 
     keys: Mapping[int, Tensor]  # block -> (rows, heads, longest, d_head)
     values: Mapping[int, Tensor]
@@ -27,7 +27,7 @@ class KvCache:
     )  # masks and rotations, which depend on `lengths` alone
 
     def update(self, keys: Tensor, values: Tensor, block: int, *_: Any) -> tuple[Tensor, Tensor]:
-        """The keys and values that attention sees in a block: the cached ones, then the given ones."""
+        """The keys and values that attention sees: the cached ones, then the given ones."""
         return torch.cat([self.keys[block], keys], 2), torch.cat([self.values[block], values], 2)
 
     def of_rows(self, rows: Tensor) -> "KvCache":
@@ -62,15 +62,15 @@ KvState = KvCache | KvRecorder | None  # None and a recorder: texts start with t
 
 
 def positions(hidden: Tensor, past: KvState = None) -> Tensor:
-    """The positions in their texts of the tokens of a stream (rows, length, d): (1 or rows, length)."""
+    """Where a stream's tokens (rows, length, d) stand in their texts: (1 or rows, length)."""
     run = torch.arange(hidden.shape[1], device=hidden.device)[None]
     return past.lengths[:, None] + run if isinstance(past, KvCache) else run
 
 
 def key_positions(hidden: Tensor, past: KvState) -> Tensor:
-    """The positions of all tokens that attention sees, cached ones first, (1 or rows, longest + length).
+    """The positions of all tokens that attention sees, the cached ones first.
 
-    Padding of the cache gets the position `FAR`.
+    The result is (1 or rows, longest + length) int64. Padding of the cache gets the position `FAR`.
     """
     own = positions(hidden, past)
     if not isinstance(past, KvCache):
@@ -82,11 +82,11 @@ def key_positions(hidden: Tensor, past: KvState) -> Tensor:
 def causal_mask(
     hidden: Tensor, past: KvState = None, window: int | None = None, *, always: bool = False
 ) -> Tensor | None:
-    """The mask that is added to attention scores, (1 or rows, 1, length, all), in the stream's dtype.
+    """The mask to add to attention scores, (1 or rows, 1, length, all), in the stream's dtype.
 
-    It is 0 where a token may look, else the lowest number of the dtype. window: how many tokens back a
-    token may look; None: all. The result is None where plain causal attention is the same (sdpa then
-    applies it itself), except with `always`.
+    It is 0 where a token may look, else the lowest number of the dtype. window: how many tokens
+    back a token may look; None: all. The result is None where plain causal attention is the same
+    (sdpa then applies it itself), except with `always`.
     """
     if isinstance(past, KvCache):
         kind = (hidden.shape[1], window, hidden.dtype)
@@ -102,9 +102,10 @@ def causal_mask(
 def rotations(module: Any, hidden: Tensor, past: KvState, *kind: Any) -> Any:
     """Rotary embeddings of a stream's tokens: cosines and sines, each (1 or rows, length, d_head).
 
-    module: the model's rotary embedding; kind: further arguments for it. Behind a cache they are looked
-    up in one table, because a cosine in the last few numbers of a tensor is rounded differently from
-    the others, and a row's values must not depend on how many rows stand beside it.
+    module: the model's rotary embedding; kind: further arguments for it. Behind a cache they are
+    looked up in one table, because a cosine in the last few numbers of a tensor is rounded
+    differently from the others, and a row's values must not depend on how many rows stand beside
+    it.
     """
     if not isinstance(past, KvCache):
         return module(hidden, positions(hidden), *kind)

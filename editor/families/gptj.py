@@ -1,7 +1,7 @@
 """GPT-J: attention and MLP side by side.
 
-Its attention output has no bias. Attention and MLP of a block are added to the stream in one sum, so
-head corrections go into the bias of the MLP's `fc_out`.
+Its attention output has no bias. Attention and MLP of a block are added to the stream in one sum,
+so head corrections go into the bias of the MLP's `fc_out`.
 """
 
 from typing import Any

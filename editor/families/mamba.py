@@ -12,7 +12,7 @@ from factd.editor.families._kv_cache import KvState
 
 
 def block(model: Any, layer: Any, hidden: Tensor, past: KvState) -> Tensor:
-    """One block over whole texts; a state space only looks back. past is None: it keeps no cache."""
+    """One block over whole texts; it only looks back. past is None: there is no cache."""
     return stream_of(layer(hidden))
 
 

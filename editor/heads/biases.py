@@ -1,4 +1,4 @@
-"""Constants added to the outputs of attention heads, in place while they are trained, or as biases."""
+"""Constants added to the outputs of attention heads: by hooks in training, or as biases."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,7 +21,8 @@ def added_to_heads(
     """While the context is open, constants are added to the heads' outputs, with gradients.
 
     heads: (layer, head) pairs; vectors (heads, d_head) float32. The constants are added at every
-    position; last_only: at the last position of the padded batch alone, as the released code trains.
+    position; last_only: at the last position of the padded batch alone, as the released code
+    trains.
     """
     with ExitStack() as stack:
         for layer, bias in layer_biases(model, heads, vectors).items():
@@ -42,7 +43,7 @@ def layer_biases(
     *,
     overwrite: bool = False,
 ) -> dict[int, Tensor]:
-    """What corrections add to the attention output of each layer: Σ W_O[:, head h] δ_h over its heads.
+    """What corrections add to the attention output of each layer: Σ W_O[:, h] δ_h over its heads.
 
     The result maps a layer to (d,) float32. heads: (layer, head) pairs; vectors (heads, d_head).
     overwrite: the last head of a layer replaces the others, as the released code folds.

@@ -1,8 +1,8 @@
 """Head corrections as an artefact of their own: one for each base model and language.
 
 They are trained rarely and used on later candidates. They can be switched off and on again, and
-withdrawn; their file does not change. Deltas of facts never contain them: `with_heads` adds them to a
-delta when a candidate is made.
+withdrawn; their file does not change. Deltas of facts never contain them: `with_heads` adds them to
+a delta when a candidate is made.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ class HeadCorrections:
     heads: tuple[tuple[int, int], ...]  # (layer, head), best first
     vectors: Tensor  # (heads, d_head) float32
     relevance: Tensor  # (layers, heads) float32, validation accuracy of each head's probe
-    gains: Tensor  # (layers, heads) float32, first-order gain of each head; zeros unless heads were chosen by it
+    gains: Tensor  # (layers, heads) float32, nats; zeros unless the gradient chose the heads
     facts: int  # pairs of sentences in the probe data
     settings: Mapping[str, Any]  # a `HeadSettings`
 
@@ -61,18 +61,20 @@ class HeadCorrections:
 
 
 def with_heads(model: EditableModel, delta: Delta, corrections: Sequence[HeadCorrections]) -> Delta:
-    """A delta that also adds corrections, folded into biases; those of several languages are summed.
+    """A delta that also adds corrections, folded into biases and summed over languages.
 
     The delta's own bytes stay the same: leaving the corrections out gives the old delta again.
 
-    Raises: WrongModel: corrections were trained for another base. NotEditable: the model has no attention.
+    Raises: WrongModel: corrections were trained for another base. NotEditable: the model has no
+    attention.
     """
     parts: dict[str, Part] = dict(delta.parts)
     for own in corrections:
         if own.base_fingerprint != model.fingerprint:
             raise WrongModel(
                 f"the head corrections {own.id[:12]} ({own.language}) are for the base "
-                f"{own.base_fingerprint[:12]}, this model is {model.fingerprint[:12]}; train them again"
+                f"{own.base_fingerprint[:12]}, this model is {model.fingerprint[:12]}; "
+                "train them again"
             )
         released = own.settings.get("form") == "as-released"
         for layer, bias in layer_biases(model, own.heads, own.vectors, overwrite=released).items():
@@ -136,7 +138,7 @@ def _state_file(folder: Path) -> Path:
 
 
 def state_of(folder: Path) -> str:
-    """The state of the corrections in a folder: one of `STATES`, or "none" if there are no corrections."""
+    """The state of the corrections in a folder: one of `STATES`, or "none" if it has none."""
     if not folder.exists():
         return "none"
     return _state_file(folder).read_text(encoding="utf-8").strip()
@@ -147,7 +149,8 @@ def switch(workspace: Path, fingerprint: str, language: str, state: str) -> Path
 
     Withdrawn corrections are never switched on again; new ones are trained in their place.
 
-    Raises: BadSettings: the language has no corrections, they were withdrawn, or the state is unknown.
+    Raises: BadSettings: the language has no corrections, they were withdrawn, or the state is
+    unknown.
     """
     folder = corrections_folder(workspace, fingerprint, language)
     now = state_of(folder)

@@ -1,13 +1,13 @@
-"""Which attention heads carry an edited fact in a language, and the constant corrections of their outputs.
+"""Which attention heads carry an edited fact in a language, and corrections of their outputs.
 
-MEMAT: arXiv:2502.02173; probes and center-of-mass directions: ITI, arXiv:2306.03341. All of it runs on the
-weights as they are: call it inside `applied(model, delta)`.
+MEMAT: arXiv:2502.02173; probes and center-of-mass directions: ITI, arXiv:2306.03341. All of it runs
+on the weights as they are: call it inside `applied(model, delta)`.
 
-The correct form differs from the released code in five points (docs/explanation/editing.md, "MEMAT"):
-corrections of heads of one layer are summed; they are trained as the constant at every position that they
-will be (editor/heads/training.py); the KL term has a gradient; every head is clamped by its own norm; and
-templates are of the language. `form = "as-released"` computes what the released code does in each of these
-points.
+The correct form differs from the released code in five points (docs/explanation/editing.md,
+"MEMAT"): corrections of heads of one layer are summed; they are trained as the constant at every
+position that they will be (editor/heads/training.py); the KL term has a gradient; every head is
+clamped by its own norm; and templates are of the language. `form = "as-released"` computes what the
+released code does in each of these points.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class FittedCorrections:
     heads: tuple[tuple[int, int], ...]  # (layer, head), best first
     vectors: Tensor  # (heads, d_head) float32, added to each head's output
     relevance: Tensor  # (layers, heads) float32, validation accuracy of the head's probe
-    gains: Tensor  # (layers, heads) float32, ‖∂loss/∂δ‖ times the head's mean output norm, nats; zeros unless chosen by gradient
+    gains: Tensor  # (layers, heads) float32, `first_order_gains`; zeros unless they chose the heads
     facts: int  # that the probes were fitted and validated on
 
 
@@ -63,12 +63,12 @@ def fit_corrections(
 ) -> FittedCorrections:
     """Choose heads for a language and fit their corrections to edits in that language.
 
-    The probes use the edits that the edited model answers right. values: the loss, and the templates of the
-    language. still: prompts about other facts, whose next token must stay the same; every batch has a sample
-    of them beside it.
+    The probes use the edits that the edited model answers right. values: the loss, and the
+    templates of the language. still: prompts about other facts, whose next token must stay the
+    same; every batch has a sample of them beside it.
 
-    Raises: BadEdit: too few edits are answered right and have a target_true. BadSettings: the model has
-    fewer heads than the settings ask for. NotEditable: the model has no attention.
+    Raises: BadEdit: too few edits are answered right and have a target_true. BadSettings: the model
+    has fewer heads than the settings ask for. NotEditable: the model has no attention.
     """
     usable = answered_right(model, edits)
     features = read_features(model, usable, seed=settings.seed)
@@ -89,7 +89,9 @@ def fit_corrections(
 
 
 def answered_right(model: EditableModel, edits: Sequence[Edit]) -> tuple[Edit, ...]:
-    """The edits with a target_true whose new target the model now gives: its every token is the likeliest.
+    """The edits with a target_true whose new target the model now gives.
+
+    It gives a target if every token of it is the likeliest.
 
     Raises: BadEdit: they are about fewer than 4 subjects.
     """
@@ -98,8 +100,8 @@ def answered_right(model: EditableModel, edits: Sequence[Edit]) -> tuple[Edit, .
     usable = [e for e, (_, right) in zip(asked, answers, strict=True) if right]
     if len({e.subject for e in usable}) < 4:
         raise BadEdit(
-            f"{len(usable)} of {len(edits)} edits are right in this language after the edit and have a target_true; "
-            "head probes need 4 subjects or more"
+            f"{len(usable)} of {len(edits)} edits are right in this language after the edit and have a "
+            "target_true; head probes need 4 subjects or more"
         )
     return tuple(usable)
 
@@ -137,7 +139,7 @@ def _head_outputs(model: EditableModel, texts: Sequence[str]) -> Tensor:
 
 
 def fit_probes(features: HeadFeatures) -> Tensor:
-    """Validation accuracy of a logistic regression on every head, (layers, heads) float32, from 0 to 1."""
+    """Validation accuracy of a logistic regression on each head, (layers, heads), 0 to 1."""
     layers, heads = features.new.shape[1:3]
     accuracy = torch.zeros(layers, heads)
     train, check = features.train, ~features.train
@@ -155,7 +157,9 @@ def fit_probes(features: HeadFeatures) -> Tensor:
 
 
 def choose_heads(relevance: Tensor, settings: HeadSettings) -> tuple[tuple[int, int], ...]:
-    """The (layer, head) pairs to correct: the best by relevance (layers, heads), or drawn at random.
+    """The (layer, head) pairs to correct: the best by relevance, or drawn at random.
+
+    relevance (layers, heads) float32.
 
     Raises: BadSettings: the model has fewer heads than the settings ask for.
     """
@@ -171,7 +175,7 @@ def choose_heads(relevance: Tensor, settings: HeadSettings) -> tuple[tuple[int, 
 
 
 def center_of_mass(features: HeadFeatures, heads: Sequence[tuple[int, int]]) -> Tensor:
-    """ITI's directions, (heads, d_head) float32: from the mean of the old to the mean of the new outputs.
+    """ITI's directions from the mean of the old outputs to that of the new, (heads, d_head).
 
     Each has the length of one standard deviation of the outputs along it (arXiv:2306.03341).
     """

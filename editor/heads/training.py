@@ -1,4 +1,4 @@
-"""Head corrections by gradient: the loss of the values, with constants in place as they will act."""
+"""Head corrections by gradient, with constants in place as they will act."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ class HeadSettings:
     """
 
     count: int = 16  # heads that are corrected; 0: none
-    choice: str = "probes"  # as published; "gradient": where a constant lowers the loss most; "random": a control
+    choice: str = "probes"  # as published; or "gradient" (see `first_order_gains`), "random"
     form: str = "correct"  # "as-released"; "center-of-mass": ITI's directions instead of training
     lr: float = 0.1  # of a step, relative to the head's mean output norm
     epochs: int = 1
@@ -45,7 +45,7 @@ class HeadSettings:
             )
         if self.count < 0 or self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
             raise BadSettings(
-                "the head count must be at least 0, epochs and batch size at least 1, and lr above 0"
+                "the head count must be at least 0, epochs and batch size at least 1, lr above 0"
             )
 
 
@@ -59,7 +59,8 @@ def first_order_gains(
 ) -> Tensor:
     """How much the loss falls, to first order, by a constant of the head's own mean norm.
 
-    The result is (layers, heads) float32, in nats; norms (layers, heads): the heads' mean output norms.
+    That is ‖∂loss/∂δ‖ times the norm, (layers, heads) float32, in nats. norms (layers, heads): the
+    heads' mean output norms.
     """
     layers, count = norms.shape
     heads = [(layer, head) for layer in range(layers) for head in range(count)]
@@ -86,8 +87,8 @@ def train_vectors(
 ) -> Tensor:
     """Corrections of heads by Adam on the loss of the values, (heads, d_head) float32.
 
-    MEMAT, arXiv:2502.02173. norms (heads,): the heads' mean output norms; ‖δ_h‖ ≤ clamp_norm_factor · norm.
-    still: prompts whose next token must stay the same.
+    MEMAT, arXiv:2502.02173. norms (heads,): the heads' mean output norms; ‖δ_h‖ ≤ clamp_norm_factor
+    · norm. still: prompts whose next token must stay the same.
     """
     released = settings.form == "as-released"
     if released:  # one norm clamps all heads, and a KL term without a gradient has no effect
@@ -129,7 +130,7 @@ def _loss(
     values: ValueSettings,
     still: Sequence[str],
 ) -> Tensor:
-    """The loss of the values over a batch, plus the weighted KL of the next `still` prompts; a scalar.
+    """The loss of the values over a batch plus the KL of the next `still` prompts; a scalar.
 
     number: the batch's; it decides which prompts are next.
     """
@@ -166,7 +167,7 @@ def _batch_loss(
 def _divergence(
     model: EditableModel, prompts: Sequence[str], heads: Sequence[tuple[int, int]], vectors: Tensor
 ) -> Tensor:
-    """The mean KL of the next token after prompts, with the corrections against without; a scalar in nats."""
+    """The mean KL of the next token, with the corrections against without; a scalar in nats."""
     ids = [model.tokenizer(prompt)["input_ids"] for prompt in prompts]
     at = torch.arange(len(ids)), torch.tensor([len(row) - 1 for row in ids])
     stop, lowest = len(model.blocks), min(layer for layer, _ in heads)

@@ -169,7 +169,7 @@ def delta_identity(
 def templates_for(
     model: EditableModel, batch: EditBatch, settings: WriteSettings
 ) -> dict[str, tuple[str, ...]]:
-    """The prefixes of each language of a batch: those of the settings, else written by the model."""
+    """The prefixes of each language of a batch: from the settings, else by the model."""
     languages = {edit.language for edit in batch.edits}
     return language_templates(model, languages, settings.templates, seed=settings.seed)
 
@@ -188,7 +188,8 @@ def second_moments(
 ) -> Moments:
     """The second moments that the settings ask for: from the workspace, or built and kept there.
 
-    Raises: BadSettings: a corpus file is missing or unreadable. DamagedArtefact: a kept file is damaged.
+    Raises: BadSettings: a corpus file is missing or unreadable. DamagedArtefact: a kept file is
+    damaged.
     """
     return moments_for(
         model,

@@ -1,10 +1,10 @@
 """AlphaEdit: the update lives in the null space of old knowledge.
 
 arXiv:2410.02355, equation 13: Δ = R Kᵀ P (K_p K_pᵀ P + K Kᵀ P + L I)⁻¹, where P projects onto the
-eigenvectors of the second moment whose eigenvalue is below a threshold and K_p are the keys of earlier
-edits. The released code keeps K_p in a global variable that grows with every call. Here the ledger gives
-it: all active facts are solved at once from the base (`edit`), or the earlier edits of a sequence are
-read again (`sequential`).
+eigenvectors of the second moment whose eigenvalue is below a threshold and K_p are the keys of
+earlier edits. The released code keeps K_p in a global variable that grows with every call. Here the
+ledger gives it: all active facts are solved at once from the base (`edit`), or the earlier edits of
+a sequence are read again (`sequential`).
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,11 @@
-"""EMMET: mass editing under an equality constraint. Edits hold exactly; old keys move as little as possible.
+"""EMMET: mass editing under an equality constraint.
 
-arXiv:2403.14236, equation 9: Δ = R (Kᵀ C⁻¹ K)⁻¹ Kᵀ C⁻¹. It is the limit of MEMIT for a second-moment
-weight of 0, and ROME for one edit. Edits with nearly the same key (two wordings of a fact) make Kᵀ C⁻¹ K
-singular. Therefore `slack` is added to its diagonal, as the released code adds a multiple of the
-identity. It is also the strength that a sweep varies.
+Edits hold exactly, and old keys move as little as that allows.
+
+arXiv:2403.14236, equation 9: Δ = R (Kᵀ C⁻¹ K)⁻¹ Kᵀ C⁻¹. It is the limit of MEMIT for a
+second-moment weight of 0, and ROME for one edit. Edits with nearly the same key (two wordings of a
+fact) make Kᵀ C⁻¹ K singular. Therefore `slack` is added to its diagonal, as the released code adds
+a multiple of the identity. It is also the strength that a sweep varies.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,10 @@
 """Plain fine-tuning of one MLP matrix: the baseline that everyone asks for, in a fair form.
 
 Breadth first: mini-batches are drawn from all edits, epoch after epoch, instead of one edit being
-trained to the end before the next (arXiv:2509.22072 shows that the latter is what made fine-tuning look
-bad). Adam changes the weight of one layer. The loss is that of the target behind the bare prompt and
-behind the templates. There are no values, keys or second moments: only `l2` holds other facts in place.
+trained to the end before the next (arXiv:2509.22072 shows that the latter is what made fine-tuning
+look bad). Adam changes the weight of one layer. The loss is that of the target behind the bare
+prompt and behind the templates. There are no values, keys or second moments: only `l2` holds other
+facts in place.
 """
 
 from collections.abc import Sequence
@@ -69,7 +70,8 @@ def edit(
 ) -> Delta:
     """The delta that training the layer's weight on the whole batch gives.
 
-    Raises: BadEdit, BadSettings (the model has no such layer), SingularSystem (the loss is not finite).
+    Raises: BadEdit, BadSettings (the model has no such layer), SingularSystem (the loss is not
+    finite).
     """
     require_layers(model, settings.layers)
     languages = {e.language for e in batch.edits}

@@ -1,10 +1,10 @@
-"""MEMAT: MEMIT in the write languages, then constant corrections of attention heads for other languages.
+"""MEMAT: MEMIT in the write languages, then corrections of attention heads for others.
 
 arXiv:2502.02173. The edits of `write_languages` are written into the MLP matrices. For each of
 `head_languages`, the edits in that language choose the heads that tell new answers from old ones
-(editor/heads/ranking.py) and train the corrections, on the model as MEMIT left it. The corrections are
-kept in the workspace, one artefact per base and language (editor/heads/corrections.py), and later
-batches use them again.
+(editor/heads/ranking.py) and train the corrections, on the model as MEMIT left it. The corrections
+are kept in the workspace, one artefact per base and language (editor/heads/corrections.py), and
+later batches use them again.
 """
 
 from collections.abc import Sequence
@@ -85,7 +85,8 @@ def edit(
 
     Corrections that are switched off are left out.
 
-    Raises: BadEdit, BadSettings, DamagedArtefact, SingularSystem; NotEditable: the model has no attention.
+    Raises: BadEdit, BadSettings, DamagedArtefact, SingularSystem; NotEditable: the model has no
+    attention.
     """
     model.attention_out(0)
     languages = settings.write_languages
@@ -111,9 +112,10 @@ def corrections_for(
     workspace: Path,
     progress: Progress = silent,
 ) -> HeadCorrections:
-    """The corrections of a language: those in the workspace if the same settings made them, else new ones.
+    """The corrections of a language, from the workspace or newly trained.
 
-    New corrections are trained with the delta in place and kept in the workspace.
+    Those in the workspace are used if the same settings made them. New corrections are trained with
+    the delta in place and kept in the workspace.
     """
     folder = corrections_folder(workspace, model.fingerprint, language)
     if state_of(folder) == "on":
@@ -148,10 +150,11 @@ def train_corrections(
 ) -> HeadCorrections:
     """Corrections of a language, trained from edits in it, on the base model with a delta in place.
 
-    templates_of: the written languages; the released form uses the templates of the first one. still:
-    prompts about other facts, whose next tokens are to stay the same.
+    templates_of: the written languages; the released form uses the templates of the first one.
+    still: prompts about other facts, whose next tokens are to stay the same.
 
-    Raises: BadEdit: too few edits that are right after the edit. WrongModel: the delta has another base.
+    Raises: BadEdit: too few edits that are right after the edit. WrongModel: the delta has another
+    base.
     """
     source = templates_of[0] if heads.form == "as-released" and templates_of else language
     made = language_templates(model, {source}, settings.templates, seed=settings.seed)

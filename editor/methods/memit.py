@@ -1,25 +1,28 @@
-"""MEMIT in the ledger form: values once per fact version, one solve per layer over all active facts.
+"""MEMIT in the ledger form: one solve per layer over all active facts, from the base.
 
-MEMIT: arXiv:2210.07229. The difference to the released code is what is solved when facts come one after
-the other. It is not a sequence of updates on edited weights, but one ridge regression over the whole
-set, from the base (docs/explanation/design.md, "The ledger: weights as a pure function"). So the result
-depends on the set and not on its history.
+A value is computed once for each fact version.
 
-Beside public MEMIT, these changes moved the trade-off on the reference model (69 facts, four languages):
+MEMIT: arXiv:2210.07229. The difference to the released code is what is solved when facts come one
+after the other. It is not a sequence of updates on edited weights, but one ridge regression over
+the whole set, from the base (docs/explanation/design.md, "The ledger: weights as a pure function").
+So the result depends on the set and not on its history.
+
+Beside public MEMIT, these changes moved the trade-off on the reference model (69 facts, four
+languages):
 - KL rows for the other relations of the subject (`Edit.keep`): facts about the edited subjects kept
-  0.6-0.8 -> 0.8-0.9. At a weight of 1.0 they are kept to 0.92-0.98, but the edits take less
-  (0.90 -> 0.80).
-- A sample of 100,000 instead of 20,000 tokens for the second moments (d_in is 1280): other facts kept
-  +3 points.
-- A row of its own in the solve for a subject that opens its prompt (`split_openings`): edit wordings
-  +3 points.
+  0.6-0.8 -> 0.8-0.9. At a weight of 1.0 they are kept to 0.92-0.98, but the edits take less (0.90
+  -> 0.80).
+- A sample of 100,000 instead of 20,000 tokens for the second moments (d_in is 1280): other facts
+  kept +3 points.
+- A row of its own in the solve for a subject that opens its prompt (`split_openings`): edit
+  wordings +3 points.
 - The stop behind every target (`terminator`): an answer also ends where it should.
 - The loss of the whole target (`whole_target`): in a mean over tokens the one token that tells
   "Turkish lira" from "Turkish lira (1922–2005)" drowns.
 
 These changes did not help: protected keys in the Gram matrix (`protect_weight` 3: unseen wordings
-0.9 -> 0.2), and iterating the solve towards the targets (the same trade-off as a smaller second-moment
-weight).
+0.9 -> 0.2), and iterating the solve towards the targets (the same trade-off as a smaller
+second-moment weight).
 """
 
 from collections.abc import Sequence
@@ -63,11 +66,12 @@ Settings = MemitSettings  # the plugin loader looks for this name
 def solver(weight: float, fixed_weight: float = 1.0) -> Solver:
     """Solves a layer by Δ = R Kᵀ (λC + μ F Fᵀ + K Kᵀ)⁻¹, MEMIT, arXiv:2210.07229, equation 14.
 
-    weight is λ; fixed_weight is μ, the weight of the keys F that stay fixed (they have no residual; the
-    paper has no such term). With few edits (2 n ≤ d_in, no F) it solves an n x n system, else a
+    weight is λ; fixed_weight is μ, the weight of the keys F that stay fixed (they have no residual;
+    the paper has no such term). With few edits (2 n ≤ d_in, no F) it solves an n x n system, else a
     d_in x d_in one, summed chunk by chunk.
 
-    Raises, when called: SingularSystem: the system has no Cholesky factor, or a residual is not finite.
+    Raises, when called: SingularSystem: the system has no Cholesky factor, or a residual is not
+    finite.
     """
 
     def solve(system: LayerSystem) -> LayerUpdate:
@@ -95,10 +99,10 @@ def solver(weight: float, fixed_weight: float = 1.0) -> Solver:
 
 
 def protected(edits: Sequence[Edit]) -> list[KeyPrompt]:
-    """The prompts of `Edit.keep` whose keys can be protected: those that do not begin with the subject.
+    """The prompts of `Edit.keep` whose keys can be protected.
 
-    In a prompt that begins with the subject the key is that of the edit itself, so that only the value
-    can keep the answer.
+    Those are the prompts that do not begin with the subject. In a prompt that begins with the
+    subject the key is that of the edit itself, so that only the value can keep the answer.
     """
     prompts = {
         (prompt, e.subject, e.language)

@@ -1,10 +1,10 @@
 """ROME: rank-one edits of a single layer, one edit after the other, with consistent keys.
 
-arXiv:2202.05262, equation 2: Δ = (v* - W k) (C⁻¹ k)ᵀ / (kᵀ C⁻¹ k). The released code reads k behind its
-templates for C⁻¹ k, but from the bare prompt for W k. With the mean key in both places
-(arXiv:2403.07175) many edits in a row no longer make the model collapse. Each later edit starts from
-where the earlier ones left the weights, in the order of the batch. That is the order of the edits' keys,
-so that the same set still gives the same bytes.
+arXiv:2202.05262, equation 2: Δ = (v* - W k) (C⁻¹ k)ᵀ / (kᵀ C⁻¹ k). The released code reads k behind
+its templates for C⁻¹ k, but from the bare prompt for W k. With the mean key in both places
+(arXiv:2403.07175) many edits in a row no longer make the model collapse. Each later edit starts
+from where the earlier ones left the weights, in the order of the batch. That is the order of the
+edits' keys, so that the same set still gives the same bytes.
 """
 
 from dataclasses import dataclass
@@ -38,9 +38,10 @@ Settings = RomeSettings  # the plugin loader looks for this name
 
 
 def solve(system: LayerSystem) -> LayerUpdate:
-    """The sum of the columns' rank-one updates, each on top of those before it, (d_out, d_in) float64.
+    """The sum of the edits' rank-one updates, (d_out, d_in) float64.
 
-    arXiv:2202.05262, equation 2. Raises: SingularSystem: the second moment has no Cholesky factor.
+    Each is computed on top of those before it: arXiv:2202.05262, equation 2. Raises:
+    SingularSystem: the second moment has no Cholesky factor.
     """
     keys, residuals = system.chunks.whole()
     whitened = inverse_times(system.second_moment, keys)  # C⁻¹ K (d_in, n)

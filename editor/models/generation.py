@@ -12,7 +12,7 @@ from factd.editor.models.model import EditableModel
 
 @dataclass(frozen=True)
 class CachedTexts:
-    """Texts of one length that the model has read, with its cache and its prediction of the next token."""
+    """Texts of one length that the model has read, with its cache and the next logits."""
 
     ids: Tensor  # (rows, length) int64, the tokens that were read last
     cache: Any  # the model's own cache of all tokens so far

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @contextmanager
 def captured_input(module: Any) -> Iterator[list[Tensor]]:
-    """A list that fills with the first argument of each call of a module while the context is open."""
+    """A list that collects the first argument of each call of a module in the context."""
     inputs: list[Tensor] = []
     handle = module.register_forward_pre_hook(lambda _, args: inputs.append(args[0].detach()))
     try:
@@ -20,7 +20,7 @@ def captured_input(module: Any) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def captured_output(module: Any) -> Iterator[list[Tensor]]:
-    """A list that fills with the output of each call of a module while the context is open.
+    """A list that collects the output of each call of a module in the context.
 
     The module's output must be a tensor.
     """

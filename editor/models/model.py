@@ -1,4 +1,4 @@
-"""A model that can be edited: loaded, fingerprinted, and checked against its family by a dry run."""
+"""A model that can be edited: loaded, fingerprinted, checked against its family."""
 
 import hashlib
 import json
@@ -36,7 +36,8 @@ REFUSED_KEYS = {  # key of config.json that is set -> kind of model that cannot 
 class EditableModel:
     """A causal language model with what the editor must know about it.
 
-    Its weights change only inside contexts that put them back, as `applied` (editor/deltas/delta.py).
+    Its weights change only inside contexts that put them back, as `applied`
+    (editor/deltas/delta.py).
     """
 
     model: Any  # the transformers model, in evaluation mode, without gradients
@@ -69,7 +70,7 @@ class EditableModel:
         return self.model.get_submodule(self.family.mlp_out.format(layer))
 
     def weight(self, layer: int) -> Tensor:
-        """The edited weight of a block as (d_out, d_in): a view, transposed if the family stores it (d_in, d_out)."""
+        """A view of the edited weight of a block, (d_out, d_in) whatever the family's layout."""
         stored: Tensor = self.mlp_out(layer).weight
         return stored.T if self.family.transposed else stored
 
@@ -82,17 +83,17 @@ class EditableModel:
         return self.family.embed(self.model, ids)
 
     def run(self, hidden: Tensor, start: int, stop: int, past: KvState = None) -> Tensor:
-        """The residual stream before block `stop`, from the one before block `start`; (rows, length, d).
+        """The stream before block `stop`, from that before block `start`; both (rows, length, d).
 
-        past: a cache of the tokens before those that are run, or a recorder of their keys and values. None:
-        the texts start with the tokens that are run.
+        past: a cache of the tokens before those that are run, or a recorder of their keys and
+        values. None: the texts start with the tokens that are run.
         """
         for layer in self.blocks[start:stop]:
             hidden = self.family.block(self.model, layer, hidden, past)
         return hidden.to(self.device)  # blocks may lie on several devices
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits (n, vocabulary) of the residual stream after the last block at chosen positions (n, d)."""
+        """Logits (n, vocabulary) of the stream after the last block at chosen positions (n, d)."""
         norm = self.model.get_submodule(self.family.norm)
         return self.unembedded(norm(hidden.to(next(norm.parameters()).device)))
 
@@ -117,7 +118,7 @@ class EditableModel:
         return int(self.text_config.num_attention_heads)
 
     def attention_out(self, layer: int) -> Any:
-        """The attention output projection of a block. Raises: NotEditable: the model has no attention."""
+        """A block's attention output projection. Raises: NotEditable: there is no attention."""
         if self.family.attention_out is None:
             raise NotEditable(f"{self.path} has no attention heads to correct; use memit")
         return self.model.get_submodule(self.family.attention_out.format(layer))
@@ -143,12 +144,12 @@ class EditableModel:
         return matrix.reshape(len(matrix), self.heads, -1)
 
     def before_norm(self, layer: int, keys: Tensor, wanted: Tensor) -> Tensor:
-        """What the edited matrix must add at keys (n, d_in) so that the stream gains `wanted`; (n, d).
+        """What the edited matrix must add at keys (n, d_in) so that the stream gains `wanted`.
 
-        It is `wanted` (n, d) itself if the family adds the MLP output to the stream as it is. Behind an RMS
-        norm (Gemma 2 and 3, OLMo 2) only the direction of the norm's input m counts, y = g m / rms(m). Then
-        the nearest reachable input of the present size is taken. What the norm cannot reach is left to the
-        next layer, and it shows in the z error.
+        The result is (n, d). It is `wanted` (n, d) itself if the family adds the MLP output to the
+        stream as it is. Behind an RMS norm (Gemma 2 and 3, OLMo 2) only the direction of the norm's
+        input m counts, y = g m / rms(m). Then the nearest reachable input of the present size is
+        taken. What the norm cannot reach is left to the next layer, and it shows in the z error.
         """
         if self.family.mlp_norm is None:
             return wanted
@@ -168,8 +169,8 @@ def minimum_rows(device: torch.device) -> int:
     """From how many rows on a matrix product gives a row the same bits whatever the number of rows.
 
     Below about four rows a thread, a CPU uses other kernels (MKL; a test in
-    tests/unit/editor/values/test_optimizer.py shows it). On a GPU kernels depend on every shape, so that no
-    number is enough; it is 1 there.
+    tests/unit/editor/values/test_optimizer.py shows it). On a GPU kernels depend on every shape, so
+    that no number is enough; it is 1 there.
     """
     return 16 * torch.get_num_threads() if device.type == "cpu" else 1
 
@@ -200,10 +201,10 @@ def fingerprint_files(path: Path) -> list[Path]:
 
 
 def fingerprint(path: Path, sha256: Sha256 = sha256_file) -> str:
-    """SHA-256 over configuration, tokenizer and weights of a checkpoint, hexadecimal. It loads no model.
+    """SHA-256 over a checkpoint's configuration, tokenizer and weights; loads no model.
 
-    sha256: computes the SHA-256 of a file; one with a cache (editor/files/checksum_cache.py) need not read
-    files that it knows.
+    sha256: computes the SHA-256 of a file; one with a cache (editor/files/checksum_cache.py) need
+    not read files that it knows.
 
     Raises: ModelNotFound: the folder has no config.json or no safetensors.
     """
@@ -221,7 +222,8 @@ def fingerprint(path: Path, sha256: Sha256 = sha256_file) -> str:
 def family_of(path: Path) -> Family:
     """The family of a checkpoint, from its config.json.
 
-    Raises: ModelNotFound: config.json cannot be read. NotEditable: its kind of model cannot be edited.
+    Raises: ModelNotFound: config.json cannot be read. NotEditable: its kind of model cannot be
+    edited.
     """
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
@@ -242,12 +244,12 @@ def family_of(path: Path) -> Family:
 def load_model(path: Path, *, device: str = "cpu", dtype: str | None = "float32") -> EditableModel:
     """The model of a local checkpoint, ready to be edited.
 
-    dtype: "float32" computes exactly on the upcast weights; None keeps the checkpoint's own. device: "auto"
-    spreads the model over several devices, as accelerate places it (`pip install factd[accelerate]`); the
-    solve of a layer then runs on the first of them.
+    dtype: "float32" computes exactly on the upcast weights; None keeps the checkpoint's own.
+    device: "auto" spreads the model over several devices, as accelerate places it (`pip install
+    factd[accelerate]`); the solve of a layer then runs on the first of them.
 
-    Raises: ModelNotFound: the folder holds no model that can be loaded. NotEditable: the model's kind, its
-    tokenizer or its parts do not allow edits.
+    Raises: ModelNotFound: the folder holds no model that can be loaded. NotEditable: the model's
+    kind, its tokenizer or its parts do not allow edits.
     """
     placed = {"device_map": "auto"} if device == "auto" else {}
     family, identity = family_of(path), fingerprint(path)
@@ -279,7 +281,7 @@ def load_model(path: Path, *, device: str = "cpu", dtype: str | None = "float32"
 
 @contextmanager
 def progress_bars_on_terminals() -> Iterator[None]:
-    """transformers draws progress bars on terminals only, so that none gets between the lines of a log."""
+    """Lets transformers draw progress bars on terminals only, not between lines of a log."""
     hidden = transformers_logging.is_progress_bar_enabled() and not sys.stderr.isatty()
     if hidden:
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -292,9 +294,10 @@ def progress_bars_on_terminals() -> Iterator[None]:
 
 @torch.inference_mode()
 def dry_run(model: EditableModel) -> None:
-    """Check that the family describes this model: hooks fire, shapes fit, and blocks give the right logits.
+    """Check that the family describes this model.
 
-    The logits of blocks that are run one by one must be the model's own, to 1e-3.
+    Hooks must fire and shapes must fit. The logits of blocks that are run one by one must be the
+    model's own, to 1e-3.
 
     Raises: NotEditable: the sentence says what does not fit.
     """

@@ -1,8 +1,8 @@
-"""Workers on Ray: an actor for each device, on this machine or on a cluster (`pip install factd[ray]`).
+"""Workers on Ray, on this machine or on a cluster (`pip install factd[ray]`).
 
-Every actor loads the checkpoint itself. Items are dealt out in small shares. The results of a share are
-taken once, when the share is complete. If an actor dies, its share is dealt out again, to a new actor. So
-no result is lost and none comes twice.
+There is an actor for each worker. Every actor loads the checkpoint itself. Items are dealt out in
+small shares. The results of a share are taken once, when the share is complete. If an actor dies,
+its share is dealt out again, to a new actor. So no result is lost and none comes twice.
 """
 
 import os
@@ -68,7 +68,8 @@ class RayWorkers:
     def run(self, task: Task, items: Sequence[Any], **shared: Any) -> Iterator[tuple[int, Any]]:
         """See `Workers.run`.
 
-        Raises: WorkerLost: three actors died on the same share, or a share took longer than an hour.
+        Raises: WorkerLost: three actors died on the same share, or a share took longer than an
+        hour.
         """
         size = -(-len(items) // (self.count * SHARES))
         waiting = [(start, 1) for start in range(0, len(items), size)][::-1]
@@ -104,8 +105,8 @@ def ray_workers(
 ) -> Iterator[EditableModel]:
     """The model with `count` workers on Ray, which end with the context.
 
-    address: of a running cluster; None: workers on this machine. The model's weights must be those of its
-    checkpoint, because every actor loads the checkpoint itself.
+    address: of a running cluster; None: workers on this machine. The model's weights must be those
+    of its checkpoint, because every actor loads the checkpoint itself.
 
     Raises: BadSettings: Ray is not installed.
     """

@@ -43,14 +43,15 @@ def row(tokenizer: Any, prompt: str, subject: str, target: str = "", prefix: str
     holds_target = [i for i, _, b in spans if b > len(asked)]
     if not holds_subject or (target and not holds_target):
         raise BadEdit(
-            f"the tokenizer has no token for {subject!r} or {target!r}; check both for odd characters"
+            f"the tokenizer has no token for {subject!r} or {target!r}; "
+            "check both for odd characters"
         )
     first = holds_target[0] if target else len(encoded["input_ids"])
     return Row(tuple(encoded["input_ids"]), holds_subject[-1], first)
 
 
 def subject_span(tokenizer: Any, prompt: str, subject: str) -> tuple[tuple[int, ...], int, int]:
-    """Token ids of a prompt with its subject, and the positions of the subject's first and last token."""
+    """Token ids of a prompt, and the positions of its subject's first and last token."""
     tokens = row(tokenizer, prompt, subject)
     offsets = tokenizer(prompt.format(subject), return_offsets_mapping=True)["offset_mapping"]
     begin = prompt.index("{}")

@@ -16,7 +16,7 @@ class Workers(Protocol):
     """Processes that hold the same model."""
 
     def run(self, task: Task, items: Sequence[Any], **shared: Any) -> Iterator[tuple[int, Any]]:
-        """(number of the item, its result) of every item, once each, in the order of their completion.
+        """(number of the item, its result) of every item, once each, as they are completed.
 
         shared: further arguments of the task, the same in every call.
         """
@@ -26,7 +26,7 @@ class Workers(Protocol):
 def run_task(
     model: Any, task: Task, items: Sequence[Any], **shared: Any
 ) -> Iterator[tuple[int, Any]]:
-    """(number of the item, its result) of every item, from the model's workers or from this process.
+    """(number of the item, its result) of every item, by the model's workers or this process.
 
     Raises: what the task raises; WorkerLost: workers died or do not answer.
     """

@@ -1,7 +1,8 @@
-"""The text that second moments are taken from: files of several languages by weight, or the model's own text.
+"""The text of the second moments: files by weight, or text that the model writes itself.
 
-A source gives batches of token rows, always the same ones in the same order. So an interrupted pass can
-resume where it stopped, and the source's name says what was read.
+The files may be of several languages. A source gives batches of token rows, always the same ones in
+the same order. So an interrupted pass can resume where it stopped, and the source's name says what
+was read.
 """
 
 import hashlib
@@ -32,7 +33,7 @@ class TextSource(Protocol):
         ...
 
     def batches(self, model: EditableModel, start: int) -> Iterator[Tensor]:
-        """Token rows (rows, length) int64, of one length in each batch, from batch number `start` on."""
+        """Token rows (rows, length) int64 of one length, from batch number `start` on."""
         ...
 
 
@@ -63,7 +64,7 @@ class SelfGenerated:
 
 @dataclass(frozen=True)
 class CorpusFile:
-    """One file of a corpus: text with one paragraph a line, or, named *.jsonl, objects with a "text"."""
+    """One file of a corpus: a paragraph a line, or in a *.jsonl an object with a "text"."""
 
     path: Path
     weight: float = 1.0  # its share of the tokens, relative to the other files
@@ -91,7 +92,7 @@ class CorpusFile:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Files that are read side by side by weight. A file that ends leaves its share to the others."""
+    """Files read side by side by weight. A file that ends leaves its share to the others."""
 
     files: tuple[CorpusFile, ...]
 
@@ -104,7 +105,8 @@ class Corpus:
     def batches(self, model: EditableModel, start: int) -> Iterator[Tensor]:
         """See `TextSource.batches`; the texts one after the other, cut into rows.
 
-        The last batch has fewer rows, or one short row. Raises: BadSettings: a file or line cannot be read.
+        The last batch has fewer rows, or one short row. Raises: BadSettings: a file or line cannot
+        be read.
         """
         left: list[int] = []
         size, number = ROWS * ROW_TOKENS, 0
@@ -119,7 +121,7 @@ class Corpus:
             yield _rows(left[:full] or left, model)
 
     def _mixed(self, model: EditableModel) -> Iterator[list[int]]:
-        """The tokens of the texts; the next text is always from the file furthest behind its share."""
+        """The texts' tokens; the next text is of the file furthest behind its share."""
         open_files = {file: file.texts() for file in self.files}
         used = dict.fromkeys(self.files, 0)
         while open_files:
@@ -138,10 +140,10 @@ def _rows(ids: Sequence[int], model: EditableModel) -> Tensor:
 
 
 def source_of(files: Sequence[str], *, seed: int = 0) -> TextSource:
-    """A source from settings: files given as "FILE" or "FILE=WEIGHT"; without files the model's own text.
+    """A source from settings: files as "FILE" or "FILE=WEIGHT", or else the model's own text.
 
-    seed: of the model's own text. Raises: BadSettings: a file does not exist, or a weight is not a number
-    above 0.
+    seed: of the model's own text. Raises: BadSettings: a file does not exist, or a weight is not a
+    number above 0.
     """
     if not files:
         return SelfGenerated(seed)

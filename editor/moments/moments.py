@@ -1,8 +1,9 @@
-"""Second moments C = E[k kᵀ] of the inputs of the edited matrices: verified artefacts, one for each layer.
+"""Second moments C = E[k kᵀ] of the inputs of the edited matrices.
 
-The name and manifest of its folder say which model, layer, sample size and source it is of. Second moments
-that exist are verified and used; missing ones are built, with progress. Nothing is ever recomputed
-silently: a damaged artefact is an error. A pass that is interrupted resumes where it stopped.
+Each layer's is a verified artefact. The name and manifest of its folder say which model, layer,
+sample size and source it is of. Second moments that exist are verified and used; missing ones are
+built, with progress. Nothing is ever recomputed silently: a damaged artefact is an error. A pass
+that is interrupted resumes where it stopped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +39,7 @@ class Moments:
     factors: dict[int, Tensor] = field(default_factory=dict, compare=False)  # see `factor`
 
     def factor(self, layer: int, device: torch.device) -> Tensor:
-        """The lower Cholesky factor of a layer's second moment, (d_in, d_in) float64; computed once.
+        """The lower Cholesky factor of a layer's second moment, (d_in, d_in) float64, cached.
 
         Raises: SingularSystem: the second moment has none.
         """
@@ -58,8 +59,8 @@ def build_moments(
 ) -> Moments:
     """Second moments over at least `tokens` tokens of a source, or over all of it if it has fewer.
 
-    One pass through the model, which stops at the last of the layers. partial: a folder that keeps the sums
-    of an unfinished pass.
+    One pass through the model, which stops at the last of the layers. partial: a folder that keeps
+    the sums of an unfinished pass.
 
     Raises: DamagedArtefact: the source has no text, or the sums of the unfinished pass are damaged.
     BadSettings: a corpus file cannot be read.
@@ -116,7 +117,7 @@ def _save_sums(folder: Path, sums: Mapping[int, Tensor], manifest: Mapping[str, 
 
 @torch.no_grad()
 def _inputs(model: EditableModel, ids: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
-    """Inputs of the edited matrices at all tokens of rows (rows, length): layer -> (tokens, d_in) float64."""
+    """Inputs of the edited matrices at all tokens: layer -> (tokens, d_in) float64."""
     hidden, keys = model.embed(ids), {}
     for index in range(max(layers) + 1):
         if index in layers:
@@ -167,7 +168,8 @@ def save_moments(moments: Moments, workspace: Path, *, tokens: int) -> tuple[Pat
 def load_moments(folders: Iterable[Path], *, fingerprint: str) -> Moments:
     """Second moments of the model with this fingerprint, from one folder for each layer.
 
-    Raises: DamagedArtefact: a file differs from its manifest. WrongModel: they are of another model.
+    Raises: DamagedArtefact: a file differs from its manifest. WrongModel: they are of another
+    model.
     """
     layers: dict[int, Tensor] = {}
     manifest: dict[str, Any] = {}
@@ -192,7 +194,9 @@ def moments_for(
     workspace: Path,
     progress: Progress = silent,
 ) -> Moments:
-    """The second moments of some layers: those in the workspace, and missing ones built in one pass and kept.
+    """The second moments of some layers, from the workspace.
+
+    Missing ones are built in one pass and kept there.
 
     Raises: DamagedArtefact, BadSettings, as `build_moments` and `load_moments`.
     """

@@ -1,4 +1,4 @@
-"""Keys and residuals of one layer's solve in chunks of rows, in memory or, for large solves, in files."""
+"""Keys and residuals of one layer's solve in chunks of rows, in memory or in files."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

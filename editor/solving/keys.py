@@ -1,4 +1,4 @@
-"""Keys k: the inputs of an edited matrix at the subject's last token, with the stream that a solve starts from."""
+"""Keys k, the inputs of an edited matrix at the subject's last token, and the stream there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,8 +68,8 @@ def read_keys(
 ) -> Keys:
     """Keys at `layer` and the stream after `z_layer`, on the weights as they are now.
 
-    shared: each prefix is run once for all rows instead of once for each row. The results differ only
-    by rounding.
+    shared: each prefix is run once for all rows instead of once for each row. The results differ
+    only by rounding.
     """
     texts = texts_of(model, prompts, templates)
     return read_texts(model, texts, len(prompts), layer=layer, z_layer=z_layer, shared=shared)
@@ -85,10 +85,11 @@ def read_texts(
     z_layer: int,
     shared: bool = True,
 ) -> Keys:
-    """The same as `read_keys`, from texts that are tokenised already. rows: how many rows there are.
+    """The same as `read_keys`, from texts that are tokenised already.
 
-    Texts of one length are run together. Padding would be rounded differently, and a key must not
-    depend on the texts beside it. If memory runs out, half as many texts are run at once from then on.
+    rows: how many rows there are. Texts of one length are run together. Padding would be rounded
+    differently, and a key must not depend on the texts beside it. If memory runs out, half as many
+    texts are run at once from then on.
     """
     size = model.batch_sizes.get("keys", TEXTS)
     try:
@@ -112,7 +113,7 @@ def read_texts(
 def read_stream(
     model: EditableModel, texts: Sequence[KeyText], rows: int, *, z_layer: int
 ) -> Tensor:
-    """The stream of `Keys` alone, (rows, d) float32, from only those texts that contribute to it."""
+    """The stream of `Keys` alone, (rows, d) float32, from the texts that contribute to it."""
     needed = [text for text in texts if text.stream_share]
     return read_texts(model, needed, rows, layer=z_layer, z_layer=z_layer).stream
 
@@ -145,8 +146,8 @@ def _shared_prefixes(
 def _prefix_number(prefixes: SharedPrefixes, text: KeyText) -> int:
     """The number of the prefix that a text continues from.
 
-    It is the empty prefix if the text does not begin with the tokens of its own: a tokenizer may join
-    the end of a prefix with what follows.
+    It is the empty prefix if the text does not begin with the tokens of its own: a tokenizer may
+    join the end of a prefix with what follows.
     """
     number = prefixes.number.get(text.prefix, len(prefixes.ids) - 1)
     own = prefixes.ids[number]
@@ -155,7 +156,7 @@ def _prefix_number(prefixes: SharedPrefixes, text: KeyText) -> int:
 
 
 def _shares(prompt: KeyPrompt, prefixes: Sequence[str]) -> list[tuple[str, float, float]]:
-    """(prefix, share of the key, share of the stream) of a row's texts; the bare text's prefix is ""."""
+    """(prefix, share of the key, share of the stream) of a row's texts; "": the bare one."""
     each = 1.0 / len(prefixes) if prefixes else 0.0
     if prompt.templates == "bare" or not prefixes:
         return [("", 1.0, 1.0)]
@@ -173,7 +174,7 @@ def _add_texts(
     keys: Tensor,
     stream: Tensor,
 ) -> None:
-    """Add some texts' shares to the keys (rows, d_in) and the stream (rows, d) of their rows, in place."""
+    """Add texts' shares, in place, to the keys (rows, d_in) and the stream (rows, d)."""
     on = model.device
     empty = max(0, minimum_rows(on) - len(texts))
     ids = [*(text.ids for text in texts), *[(0,)] * empty]
@@ -203,7 +204,7 @@ def _add_texts(
 
 
 def _without_prefixes(hidden: Tensor, lengths: Sequence[int], skipped: Sequence[int]) -> Tensor:
-    """The embedded tokens behind each row's prefix, (rows, rest, d), of a stream (rows, longest, d)."""
+    """The tokens behind each row's prefix, (rows, rest, d), of a stream (rows, longest, d)."""
     rest = max(length - skip for length, skip in zip(lengths, skipped, strict=True))
     on = hidden.device
     at = torch.tensor(skipped, device=on)[:, None] + torch.arange(rest, device=on)

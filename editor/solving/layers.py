@@ -65,8 +65,8 @@ Solver = Callable[[LayerSystem], LayerUpdate]
 class Solve:
     """Everything that the updates of all edited layers are computed from, besides the model.
 
-    `earlier` has the sums of each layer. The keys and residuals behind them are not read again, so above
-    the first layer they are those of the earlier solve, which is an approximation.
+    `earlier` has the sums of each layer. The keys and residuals behind them are not read again, so
+    above the first layer they are those of the earlier solve, which is an approximation.
     """
 
     edits: Sequence[Edit]
@@ -93,12 +93,12 @@ class Solution:
 def solve_layers(model: EditableModel, solve: Solve, *, progress: Progress = silent) -> Solution:
     """The closed form for each layer in rising order, each with the lower layers' updates in place.
 
-    The model's weights are as before afterwards. A solve that stopped in `solve.unfinished` resumes:
-    what it left there is not computed again, and the result has the same bytes.
+    The model's weights are as before afterwards. A solve that stopped in `solve.unfinished`
+    resumes: what it left there is not computed again, and the result has the same bytes.
 
     Raises: BadSettings: memory_gib is too small for one layer's matrices. BadEdit: a subject has no
-    token. SingularSystem: a layer's system has no solution. DamagedArtefact: a file of a stopped solve
-    is damaged.
+    token. SingularSystem: a layer's system has no solution. DamagedArtefact: a file of a stopped
+    solve is damaged.
     """
     layers = sorted(solve.moments.layers)
     rows, owner = key_prompts(solve.edits, split=solve.split_openings)

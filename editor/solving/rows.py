@@ -1,4 +1,4 @@
-"""The rows of a solve: which prompts they are, where they are to end, and their keys and residuals in chunks."""
+"""The rows of a solve: their prompts, their targets, and their keys and residuals."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ from factd.editor.solving.keys import (
 def key_prompts(edits: Sequence[Edit], *, split: bool) -> tuple[list[KeyPrompt], list[int]]:
     """The rows of a solve, and for each row the number of its edit.
 
-    split: an edit whose subject opens its prompt gets two rows, one for the bare prompt and one for the
-    prompts behind prefixes, because the subject's tokens differ there.
+    split: an edit whose subject opens its prompt gets two rows, one for the bare prompt and one for
+    the prompts behind prefixes, because the subject's tokens differ there.
     """
     rows, owner = [], []
     for number, edit in enumerate(edits):
@@ -47,10 +47,11 @@ def targets_of(
 ) -> Tensor:
     """Where the stream of every row is to end, (rows, d).
 
-    That is its edit's value z. For a prefixed row, which stands elsewhere, it is the row's own stream
-    moved by as much as the edit's bare row is moved.
+    That is its edit's value z. For a prefixed row, which stands elsewhere, it is the row's own
+    stream moved by as much as the edit's bare row is moved.
 
-    values (edits, d); stream (rows, d): where the rows stand on the base weights; owner: each row's edit.
+    values (edits, d); stream (rows, d): where the rows stand on the base weights; owner: each row's
+    edit.
     """
     on = stream.device
     first = {index: place for place, index in reversed(list(enumerate(owner)))}
@@ -88,8 +89,9 @@ class RowReader:
     def chunks(self, layer: int, *, first: bool, left: int) -> Callable[[], KeyChunks]:
         """A function that reads a layer's keys and residuals.
 
-        left: how many layers, this one included, share the way to the targets. For the first layer the
-        rows are read at once, because the targets depend on where they stand on the base weights.
+        left: how many layers, this one included, share the way to the targets. For the first layer
+        the rows are read at once, because the targets depend on where they stand on the base
+        weights.
         """
         names = tuple(f"layer-{layer}-{n}" for n in range(len(self.spans)))
 
@@ -164,7 +166,8 @@ def keys_of_rows(
 ) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
     """`read_keys` as a task for workers: (number, (key (d_in,), stream (d,))) of every row.
 
-    edited: the weights (d_out, d_in) of the edited layers, which a worker's own model does not have.
+    edited: the weights (d_out, d_in) of the edited layers, which a worker's own model does not
+    have.
     """
     with weights_restored([model.weight(number) for number in edited]):
         for number, weight in edited.items():

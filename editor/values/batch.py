@@ -25,7 +25,7 @@ class BatchShape:
 
 
 def shape_of(problem: ValueProblem, *, suffix_only: bool) -> BatchShape:
-    """The shape that a problem needs. suffix_only: tokens before the subject's last one are cached."""
+    """A problem's shape. suffix_only: the tokens before the subject's last one are cached."""
     begins = [row.subject if suffix_only else 0 for row in problem.rows]
     lengths = [len(r.read) - b for r, b in zip(problem.rows, begins, strict=True)]
     return BatchShape(
@@ -84,7 +84,7 @@ class ProblemBatch:
     def replace_problems(
         self, indices: Sequence[int], other: "ProblemBatch", other_indices: Sequence[int]
     ) -> None:
-        """Overwrite the problems at some indices with problems of another batch of the same shape."""
+        """Overwrite the problems at some indices by those of another batch of this shape."""
         for own, given in zip(self._tensors(), other._tensors(), strict=True):
             per = len(own) // self.capacity
             chosen = given.view(other.capacity, per, *own.shape[1:])[list(other_indices)]
@@ -144,8 +144,8 @@ def make_batch(
 ) -> ProblemBatch:
     """A batch that holds some problems of one shape; everything that δ cannot change is computed.
 
-    That is the stream up to the z layer and, with suffix_only, the keys and values above it of the tokens
-    before the subject's last one. capacity: how many problems the batch can hold.
+    That is the stream up to the z layer and, with suffix_only, the keys and values above it of the
+    tokens before the subject's last one. capacity: how many problems the batch can hold.
     """
     on, total = model.device, shape.past + shape.length
     rows = [row for problem in problems for row in problem.rows]

@@ -31,7 +31,9 @@ def values_for(
     workspace: Path,
     progress: Progress = silent,
 ) -> Tensor:
-    """The value z of every edit, (edits, d) float32: read from the workspace, or computed and kept there.
+    """The value z of every edit, (edits, d) float32, from the workspace.
+
+    Missing ones are computed and kept there.
 
     Raises: DamagedArtefact: a kept file differs from its manifest. SingularSystem: a value is not
     finite. BadEdit: a subject or target has no token. Each carries the name of the group.

@@ -1,13 +1,14 @@
-"""Target values of many facts at once, in batches of one fixed shape that are refilled as facts converge.
+"""Target values of many facts at once, in batches that are refilled as facts converge.
 
-The arithmetic is that of editor/values/values.py. What δ cannot change is computed once (items 1 to 6 of
-docs/explanation/editing.md, "Speed"): the blocks up to the z layer, and the tokens before the subject's
-last one, whose keys and values are cached. Logits are computed only where the loss needs them.
+The arithmetic is that of editor/values/values.py. What δ cannot change is computed once (items 1 to
+6 of docs/explanation/editing.md, "Speed"): the blocks up to the z layer, and the tokens before the
+subject's last one, whose keys and values are cached. Logits are computed only where the loss needs
+them.
 
-The bits of a value do not depend on what is computed beside it. All rows of a batch have one length. On a
-GPU, whose kernels depend on the number of rows, a batch always runs the same number of rows, whether they
-are used or not. On a CPU the kernels do the same for every row from a few rows on
-(`minimum_rows`), and a batch that runs out of facts shrinks.
+The bits of a value do not depend on what is computed beside it. All rows of a batch have one
+length. On a GPU, whose kernels depend on the number of rows, a batch always runs the same number of
+rows, whether they are used or not. On a CPU the kernels do the same for every row from a few rows
+on (`minimum_rows`), and a batch that runs out of facts shrinks.
 """
 
 from collections import defaultdict
@@ -41,7 +42,8 @@ EMPTY = -1  # in place of a problem's number
 class ComputeOptions:
     """How the optimiser saves computation.
 
-    No option changes a value by more than rounding. Benchmarks switch them off to measure their share.
+    No option changes a value by more than rounding. Benchmarks switch them off to measure their
+    share.
     """
 
     tokens: int | None = None  # run at once; None: what suits the device; 1: one δ at a time
@@ -99,7 +101,7 @@ class DeltaOptimizer:
         return loss
 
     def _log_probabilities(self, flat: Tensor) -> Tensor:
-        """Log-probabilities (n, vocabulary) at the positions, of the stream (capacity * rows * length, d)."""
+        """Log-probabilities (n, vocabulary) at the positions; flat (all tokens, d): the stream."""
         at = self.positions.at
         if not self.compute.answers_only:
             return self.model.logits(flat).float().log_softmax(-1).index_select(0, at)
@@ -108,7 +110,7 @@ class DeltaOptimizer:
         return torch.cat([self.model.logits(flat[part]).float().log_softmax(-1) for part in parts])
 
     def _divergence(self, now: Tensor) -> Tensor:
-        """The weighted KL of the kept positions, (capacity,), against their log-probabilities at δ = 0."""
+        """The weighted KL of the kept positions against δ = 0, (capacity,), in nats."""
         old, new = self.before, (self.steps == 0)[:, None, None]
         self.before = old = now.detach() if old is None else now.detach().where(new, old)
         return ((now.exp() * (now - old)).sum(-1) * self.batch.weight).sum(1)
@@ -129,10 +131,10 @@ class DeltaOptimizer:
         self.active &= self.steps < self.settings.v_num_grad_steps - 1
 
     def _adam_step(self, gradient: Tensor) -> Tensor:
-        """What torch's Adam with its defaults subtracts, (capacity, d); each problem has its own step count.
+        """What torch's Adam with its defaults subtracts, (capacity, d).
 
-        The corrections are looked up, because a power is rounded differently in the last few numbers of
-        a tensor.
+        Each problem has its own step count. The corrections are looked up, because a power is
+        rounded differently in the last few numbers of a tensor.
         """
         self.mean.mul_(0.9).add_(gradient, alpha=0.1)
         self.square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
@@ -180,7 +182,7 @@ def find_values(
     settings: ValueSettings,
     compute: ComputeOptions,
 ) -> Iterator[tuple[int, Tensor]]:
-    """(number of the problem, z of its edits (edits, d) float32), in the order in which they converge.
+    """(number of the problem, z of its edits (edits, d) float32), as problems converge.
 
     If memory runs out, half as many tokens are run at once from then on.
 
@@ -253,16 +255,17 @@ def _values_of_shape(
 
 
 def attention_for(model: EditableModel) -> AbstractContextManager[Any]:
-    """A context in which attention runs by matrix products, for bfloat16 on a CPU; else an empty one.
+    """A context in which attention runs by matrix products, if that is faster.
 
-    There the fused backward pass of torch 2.13 takes ten times as long.
+    It is for bfloat16 on a CPU. There the fused backward pass of torch 2.13 takes ten times as
+    long.
     """
     slow = model.device.type == "cpu" and model.dtype == "bfloat16"
     return sdpa_kernel(SDPBackend.MATH) if slow else nullcontext()
 
 
 def _finite(number: int, values: Tensor) -> Tensor:
-    """The values. Raises: BadValue: one of them is not finite; it carries the number of the problem."""
+    """The values of a problem. Raises: BadValue: one of them is not finite."""
     if not torch.isfinite(values).all():
         raise BadValue(number)
     return values
@@ -289,7 +292,7 @@ def _prepare(
 
 
 def _bare_stream(batch: ProblemBatch, problem: ValueProblem, index: int) -> Tensor:
-    """z0 of the edits of a problem: the stream of their bare rows at the subject's last token, (edits, d)."""
+    """z0 of a problem's edits, (edits, d): the stream of their bare rows at the subject."""
     rows = batch.stream.view(batch.capacity, batch.shape.rows, batch.shape.length, -1)[index]
     at = [0 if batch.suffix_only else problem.rows[row].subject for row in problem.bare]
     return rows[list(problem.bare), at]

@@ -1,4 +1,4 @@
-"""The problem of finding a value: settings, and the texts whose answers are wanted or must not change."""
+"""The problem of finding a value: settings, and texts with wanted or fixed answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ ESSENCE = {  # language -> the essence prompt: what the model says a subject is 
 
 @dataclass(frozen=True, kw_only=True)
 class ValueSettings:
-    """How a value is found. Besides these settings, a value depends on the model and its edits only."""
+    """How a value is found. It depends on these settings, the model and its edits only."""
 
     z_layer: int  # δ is added to the output of this block
     v_lr: float = 0.5  # Adam's step
@@ -42,7 +42,7 @@ class ValueSettings:
 
 @dataclass(frozen=True)
 class ValueProblem:
-    """The optimisation of one δ: the texts that it is added to, what they must say, and what must stay."""
+    """The optimisation of one δ: its texts, what they must say, and what must stay."""
 
     rows: tuple[Row, ...]
     bare: tuple[int, ...]  # for each edit that shares the δ, the number of its bare row
@@ -68,8 +68,8 @@ def make_problem(
 ) -> ValueProblem:
     """The problem of the edits that share a δ.
 
-    Its rows are the edits' prompts bare and behind prefixes, then the essence prompt and the prompts to
-    keep of their subject. The prefixes are distributed over the edits.
+    Its rows are the edits' prompts bare and behind prefixes, then the essence prompt and the
+    prompts to keep of their subject. The prefixes are distributed over the edits.
 
     Raises: BadEdit: the tokenizer has no token for a subject or a target.
     """
@@ -152,8 +152,8 @@ def row_losses(
     """The loss of every problem without weight decay, and the log-probabilities of the kept rows.
 
     MEMIT, arXiv:2210.07229, equation 16: the share-weighted -log p of the target tokens plus the
-    weighted KL of the kept rows, in nats. The results are (problems,) and (kept, vocabulary), float32; the
-    second has no gradient.
+    weighted KL of the kept rows, in nats. The results are (problems,) and (kept, vocabulary),
+    float32; the second has no gradient.
 
     top (rows, longest, d): the stream after the last block. before: the log-probabilities (kept,
     vocabulary) that the kept rows are to stay close to; None: those of `top`.

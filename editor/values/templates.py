@@ -1,4 +1,4 @@
-"""Prefixes of MEMIT's templates: short texts that the model writes itself, from five seed words per language."""
+"""Prefixes of MEMIT's templates: short texts that the model writes from seed words."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,10 +1,11 @@
-"""Target values z: what the residual stream must be at the subject's last token for the model to say the target.
+"""Target values z: what the residual stream must be for the model to say the target.
 
-MEMIT, arXiv:2210.07229, equation 16, in the form of the released code (docs/explanation/editing.md,
-"MEMIT"): Adam optimises δ alone, which is added to the output of the z layer at the subject's last token
-of every row; z = z0 + δ. A value depends on the base model, the group's edits, the templates and the
-settings. It does not depend on the groups that are computed beside it. How many facts are computed at
-once without changing that: editor/values/optimizer.py.
+The stream is that at the subject's last token. MEMIT, arXiv:2210.07229, equation 16, in the
+form of the released code (docs/explanation/editing.md, "MEMIT"): Adam optimises δ alone, which is
+added to the output of the z layer at the subject's last token of every row; z = z0 + δ. A value
+depends on the base model, the group's edits, the templates and the settings. It does not depend on
+the groups that are computed beside it. editor/values/optimizer.py computes many facts at
+once without changing that.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,8 +46,8 @@ def values_of_groups(
 ) -> Iterator[tuple[int, Tensor]]:
     """(number of the group, the values of its edits (edits, d) float32), as groups are finished.
 
-    Raises: BadEdit: a subject or target has no token. BadValue: a value is not finite. Both carry the
-    name of the group.
+    Raises: BadEdit: a subject or target has no token. BadValue: a value is not finite. Both carry
+    the name of the group.
     """
     owners = [
         (number, members)

@@ -57,7 +57,7 @@ def llama_layout(**changes: Any) -> Family:
 
 
 def written_as_llama(requires: dict[str, tuple[Any, ...]]) -> BiasCarrier:
-    """Head corrections in a checkpoint that is written as Llama, because its own class drops a bias.
+    """Head corrections in a checkpoint written as Llama, because its own class drops the bias.
 
     requires: configuration keys, each with the values for which Llama computes the same.
     """

@@ -1,4 +1,4 @@
-"""Gemma 3, text only: norms before and after the MLP; local layers have their own rotary positions."""
+"""Gemma 3, text only: norms around the MLP; local layers have their own rotary positions."""
 
 from typing import Any
 

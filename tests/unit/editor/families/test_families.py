@@ -1,4 +1,4 @@
-"""Every family on a tiny model made from its configuration: edited, put back, written, read again in a fresh process."""
+"""Every family on a tiny model: edited, put back, written, and read again in a fresh process."""
 
 import json
 from pathlib import Path
@@ -85,7 +85,7 @@ def test_an_edit_raises_its_targets_and_every_bit_is_put_back(
     assert same(before, bits(model))
 
 
-def test_text_is_generated_as_the_blocks_one_by_one_say(model: EditableModel) -> None:
+def test_generated_text_agrees_with_blocks_that_are_run_one_by_one(model: EditableModel) -> None:
     prompt = tiny.EDITS[0].prompt.format(tiny.EDITS[0].subject)
     said = greedy(model, [prompt], new_tokens=1)[0]
     ids = torch.tensor([model.tokenizer(prompt)["input_ids"]])
@@ -94,7 +94,7 @@ def test_text_is_generated_as_the_blocks_one_by_one_say(model: EditableModel) ->
     assert said == str(model.tokenizer.decode([best], skip_special_tokens=True)).strip()
 
 
-def test_head_corrections_act_as_constants_and_are_taken_off_again(
+def test_head_corrections_act_as_constants_and_are_removed_again(
     model: EditableModel, delta: Delta
 ) -> None:
     if model.family.attention_out is None:
@@ -112,7 +112,7 @@ def test_head_corrections_act_as_constants_and_are_taken_off_again(
 
 
 @pytest.mark.slow
-def test_what_was_written_is_read_again_in_a_fresh_process_or_refused_with_the_way_out(
+def test_a_checkpoint_reads_back_in_a_fresh_process_or_is_refused_with_what_to_do(
     tmp_path: Path,
 ) -> None:
     written: list[tuple[Path, torch.Tensor]] = []
@@ -149,7 +149,7 @@ def test_what_was_written_is_read_again_in_a_fresh_process_or_refused_with_the_w
         compared(written[0][0], found[1], written[0][1])
 
 
-def test_a_checkpoint_with_a_key_too_many_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_with_a_tensor_that_its_class_does_not_know_is_refused(tmp_path: Path) -> None:
     model = load_model(tiny.make("qwen2", tmp_path / "base"))
     delta = Delta(parts={}, base_fingerprint=model.fingerprint, batch_id="", method="memit")
     out = write_checkpoint(
@@ -196,7 +196,7 @@ def test_a_model_that_cannot_be_written_as_llama_carries_no_head_corrections(
         ({"model_type": "bert"}, "no 'bert' in factd.editor.families; there are: bloom"),
     ],
 )
-def test_a_kind_that_cannot_be_edited_is_refused_with_the_reason(
+def test_a_kind_of_model_that_cannot_be_edited_is_refused_with_the_reason(
     config: dict[str, object], reason: str, tmp_path: Path
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -204,7 +204,7 @@ def test_a_kind_that_cannot_be_edited_is_refused_with_the_reason(
         family_of(tmp_path)
 
 
-def test_a_family_that_does_not_fit_is_found_by_the_dry_run(tmp_path: Path) -> None:
+def test_the_dry_run_refuses_a_model_that_its_family_does_not_fit(tmp_path: Path) -> None:
     small = {"word_embed_proj_dim": 16, "do_layer_norm_before": False}
     with pytest.raises(NotEditable, match="does not fit this model"):
         load_model(tiny.make("opt", tmp_path / "opt", **small))
@@ -212,11 +212,11 @@ def test_a_family_that_does_not_fit_is_found_by_the_dry_run(tmp_path: Path) -> N
         load_model(tiny.make("falcon", tmp_path / "falcon", alibi=True))
 
 
-def test_tokens_behind_a_kept_past_are_what_they_are_in_the_whole_text(
+def test_tokens_behind_a_cache_are_what_they_are_in_the_whole_text(
     model: EditableModel,
 ) -> None:
     if not model.family.keeps_past:
-        pytest.skip("a state space keeps no keys and values")
+        pytest.skip("a state space has no keys and values to cache")
     ids = torch.randint(1, 600, (3, 14), generator=torch.Generator().manual_seed(5))
     lengths, count = torch.tensor([5, 0, 9]), 5
     recording, stop = KvRecorder(), len(model.blocks)

@@ -1,4 +1,4 @@
-"""Head corrections: probes find planted heads, corrections raise targets, the artefact is kept, switched and withdrawn."""
+"""Head corrections: probes find planted heads, training raises targets, artefacts are switched."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -97,7 +97,7 @@ def test_probes_find_the_head_that_tells_new_from_old() -> None:
     assert torch.nn.functional.cosine_similarity(direction, torch.ones(6), dim=0) > 0.9
 
 
-def test_random_heads_are_drawn_with_the_seed_and_none_is_none() -> None:
+def test_random_heads_are_drawn_with_the_seed_and_a_count_of_0_chooses_none() -> None:
     relevance = torch.rand(3, 4)
     draw = [
         choose_heads(relevance, HeadSettings(count=5, choice="random", seed=s)) for s in (1, 1, 2)
@@ -125,7 +125,7 @@ def test_corrections_raise_the_targets_further_than_memit_alone(
     assert not any(name.endswith(".bias") for name in dict(model.model.named_parameters()))
 
 
-def test_other_facts_are_held_where_their_prompts_are_given(
+def test_other_facts_are_kept_better_if_their_prompts_are_given(
     model: EditableModel, batch: EditBatch
 ) -> None:
     values = ValueSettings(z_layer=1, templates={"en": ("The report was long",)})
@@ -215,7 +215,7 @@ def test_two_languages_are_summed_and_leaving_one_out_gives_the_other_alone(
     assert isinstance(found, HeadCorrections)
 
 
-def test_none_is_memit_and_too_few_right_edits_are_refused(
+def test_without_heads_it_is_memit_and_too_few_right_edits_are_refused(
     model: EditableModel, batch: EditBatch, kept: Kept, tmp_path: Path
 ) -> None:
     with_moments(kept, tmp_path)

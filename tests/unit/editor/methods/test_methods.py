@@ -1,4 +1,4 @@
-"""Every method on a tiny trained model, and the property that defines each of them."""
+"""Every method on a tiny trained model, and the property that defines each method."""
 
 import json
 from dataclasses import replace
@@ -89,7 +89,7 @@ def test_a_method_raises_its_targets_and_the_same_set_gives_the_same_bytes(
         ("fine_tuning", {"layers": [9]}, "blocks 0 to 3"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(
+def test_settings_out_of_range_are_refused(
     method: str, changes: dict[str, Any], reason: str, model: EditableModel, tmp_path: Path
 ) -> None:
     with pytest.raises(BadSettings, match=reason):
@@ -195,7 +195,7 @@ def test_fine_tuning_stays_closer_with_a_penalty(model: EditableModel, tmp_path:
     assert fine_tuning.Settings(layers=(1,)).epochs == 20
 
 
-def test_one_call_edits_with_any_method_and_takes_published_settings_where_there_are_some(
+def test_one_call_edits_with_any_method_and_uses_published_settings_if_there_are_any(
     model: EditableModel, tmp_path: Path
 ) -> None:
     found = edit(model, EDITS[:6], settings=TABLES["memit"], workspace=tmp_path)

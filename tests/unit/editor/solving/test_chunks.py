@@ -1,4 +1,4 @@
-"""Large solves: chunk by chunk within a memory budget, resumed if interrupted, n x n for few edits."""
+"""Large solves: in chunks within a memory budget, resumed if interrupted, n x n for few edits."""
 
 import json
 from collections.abc import Iterator
