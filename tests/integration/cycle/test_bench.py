@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from factd.bench import console, gpu
 from factd.bench.measure import document, operations, short, text_table
 from factd.bench.world import WORKSPACE
-from factd.daemon.cli.main import app
+from factd.daemon.cli.main import cli
 from factd.reference import paths
 from support.paths import ROOT
 from support.shared_artefacts import Kept
 
 
 def bench(*words: str) -> dict[str, Any]:
-    result = CliRunner().invoke(app, ["bench", *words, "--json"])
+    result = CliRunner().invoke(cli, ["bench", *words, "--json"])
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout)
     assert {"device", "torch", "transformers", "command", "date"} <= set(found)
