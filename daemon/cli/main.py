@@ -24,14 +24,14 @@ from factd.daemon.cli.operate import (
 )
 from factd.daemon.config.load import DEFAULT, PREFIX
 
-COMMANDS = "factd.commands"  # entry-point group; each entry names a function add(app)
+COMMANDS = "factd.commands"  # entry-point group; each entry names a function add(cli)
 
-app = typer.Typer(
+cli = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
 
 
-@app.callback()
+@cli.callback()
 def options(
     config: Annotated[
         Path, typer.Option(envvar=f"{PREFIX}CONFIG", help="The configuration file.")
@@ -61,10 +61,10 @@ for group in (
     keys,
     backup,
 ):
-    group.add(app)
+    group.add(cli)
 
 
-def add_installed(app: typer.Typer, points: Iterable[EntryPoint]) -> None:
+def add_installed(cli: typer.Typer, points: Iterable[EntryPoint]) -> None:
     """Add the commands that installed packages offer, such as `factd bench`.
 
     An entry that cannot be loaded is named on stderr and skipped: a rollback must not wait for it.
@@ -79,15 +79,15 @@ def add_installed(app: typer.Typer, points: Iterable[EntryPoint]) -> None:
                 "Install factd again.\n"
             )
         else:
-            add(app)
+            add(cli)
 
 
-add_installed(app, entry_points(group=COMMANDS))
+add_installed(cli, entry_points(group=COMMANDS))
 
 
 def main() -> None:
     """The entry point `factd`."""
-    app()
+    cli()
 
 
 if __name__ == "__main__":

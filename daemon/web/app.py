@@ -35,7 +35,7 @@ def console(factd: Factd) -> ASGIApp:
 
 def application(factd: Factd) -> FastAPI:
     """Pages and API."""
-    app = FastAPI(
+    site = FastAPI(
         title="factd",
         version="1",
         summary="Keeps the factual knowledge inside an open-weight language model current.",
@@ -43,13 +43,13 @@ def application(factd: Factd) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.desk = Desk(factd=factd, door=Door(factd.store, factd.config.console, factd.now))
-    app.include_router(api)
-    app.include_router(pages)
-    app.mount("/static", StaticFiles(directory=STATIC))
+    site.state.desk = Desk(factd=factd, door=Door(factd.store, factd.config.console, factd.now))
+    site.include_router(api)
+    site.include_router(pages)
+    site.mount("/static", StaticFiles(directory=STATIC))
     for kind in (FactdError, StoreError, HTTPException, RequestValidationError, Exception):
-        app.add_exception_handler(kind, _refused)
-    return app
+        site.add_exception_handler(kind, _refused)
+    return site
 
 
 def _refused(request: Request, error: Exception) -> Response:

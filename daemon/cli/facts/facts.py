@@ -298,8 +298,8 @@ def plan(
     show(data, lines, as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(facts_app, name="facts")
+    cli.add_typer(facts_app, name="facts")
     for command in (ingest, plan):
-        app.command()(command)
+        cli.command()(command)

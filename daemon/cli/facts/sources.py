@@ -75,7 +75,7 @@ def pull(
     show(data, lines or ["no sources"], as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(sources_app, name="sources")
-    app.command()(pull)
+    cli.add_typer(sources_app, name="sources")
+    cli.command()(pull)

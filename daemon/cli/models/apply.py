@@ -184,8 +184,8 @@ def stats_converge(
     show([vars(row) for row in found], lines, as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(stats_app, name="stats")
+    cli.add_typer(stats_app, name="stats")
     for command in (apply, tune):
-        app.command()(command)
+        cli.command()(command)

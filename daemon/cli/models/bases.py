@@ -83,7 +83,7 @@ def bases_write(number: int, as_json: Json = False) -> None:
     show(found.as_json(), [done], as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(bases_app, name="bases")
-    app.command()(rebase)
+    cli.add_typer(bases_app, name="bases")
+    cli.command()(rebase)

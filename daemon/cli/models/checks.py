@@ -207,13 +207,13 @@ def title(number: int | None) -> str:
     return f"release {number}" if number else "the base model"
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
     for name, group in (
         ("probes", probes_app),
         ("policy", policy_app),
         ("quarantine", quarantine_app),
     ):
-        app.add_typer(group, name=name)
+        cli.add_typer(group, name=name)
     for command in (audit, check):
-        app.command()(command)
+        cli.command()(command)

@@ -117,7 +117,7 @@ def demo(
         show(found, [], as_json=True)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
     for command in (edit, rollback, demo):
-        app.command()(command)
+        cli.command()(command)

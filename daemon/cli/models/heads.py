@@ -88,6 +88,6 @@ def withdraw(language: Language, as_json: Json = False) -> None:
     _switch(language, "withdrawn", as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(heads_app, name="heads")
+    cli.add_typer(heads_app, name="heads")

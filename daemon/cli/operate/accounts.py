@@ -166,7 +166,7 @@ def tokens_revoke(
     show(found.as_json(), [token_line(found)], as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(users_app, name="users")
-    app.add_typer(tokens_app, name="tokens")
+    cli.add_typer(users_app, name="users")
+    cli.add_typer(tokens_app, name="tokens")

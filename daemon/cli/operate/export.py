@@ -60,6 +60,6 @@ def line(found: Mapping[str, Any], out: Path) -> str:
     return said + (", NOT measured" if found.get("checked") is False else "")
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the command of this file."""
-    app.command()(export)
+    cli.command()(export)

@@ -85,6 +85,6 @@ def notices_test(channel: str, as_json: Json = False) -> None:
     show({"channel": channel, "sent": sent.id}, [f"{channel} took {sent.id}"], as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(notices_app, name="notices")
+    cli.add_typer(notices_app, name="notices")

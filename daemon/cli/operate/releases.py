@@ -232,8 +232,8 @@ def run() -> None:
         Daemon(opened(), common.config_path()).run()
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(releases_app, name="releases")
+    cli.add_typer(releases_app, name="releases")
     for command in (status, freeze, unfreeze, approve, refuse, worker, run):
-        app.command()(command)
+        cli.command()(command)

@@ -118,6 +118,6 @@ def refuse_failed(found: Sequence[Handover]) -> None:
         common.fail(f"not handed over to {names}: {bad[0].error}; see `factd servers list`")
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(servers_app, name="servers")
+    cli.add_typer(servers_app, name="servers")

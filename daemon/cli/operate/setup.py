@@ -126,9 +126,9 @@ def db_current(as_json: Json = False) -> None:
     show({"revision": revision}, [revision or "none"], as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.command("version")(version_command)
-    app.command()(init)
-    app.add_typer(config_app, name="config")
-    app.add_typer(db_app, name="db")
+    cli.command("version")(version_command)
+    cli.command()(init)
+    cli.add_typer(config_app, name="config")
+    cli.add_typer(db_app, name="db")

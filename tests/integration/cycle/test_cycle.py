@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from factd.daemon.cli.main import app
+from factd.daemon.cli.main import cli
 from factd.editor.files.folders import sha256_file
 from support.operator import FEED, THINGS, Operator, update
 from support.paths import GOLDEN
@@ -324,10 +324,10 @@ def test_commands_for_people_print_lines(operator: Operator) -> None:
 def test_init_writes_a_configuration_that_is_valid(tmp_path: Path) -> None:
     runner = CliRunner()
     model = str(GOLDEN / "llama" / "model")
-    assert runner.invoke(app, ["init", str(tmp_path / "new"), "--model", model]).exit_code == 0
+    assert runner.invoke(cli, ["init", str(tmp_path / "new"), "--model", model]).exit_code == 0
     config = ["--config", str(tmp_path / "new" / "factd.toml")]
-    assert runner.invoke(app, [*config, "db", "upgrade"]).exit_code == 0
-    checked = runner.invoke(app, [*config, "config", "check"])
+    assert runner.invoke(cli, [*config, "db", "upgrade"]).exit_code == 0
+    checked = runner.invoke(cli, [*config, "config", "check"])
     assert checked.exit_code == 0, checked.stderr
-    again = runner.invoke(app, ["init", str(tmp_path / "new")])
+    again = runner.invoke(cli, ["init", str(tmp_path / "new")])
     assert again.exit_code == 1 and "is there already" in again.stderr

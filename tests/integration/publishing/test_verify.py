@@ -194,9 +194,9 @@ def test_the_base_is_not_read_again_for_each_version_and_shares_its_files(place:
 CODE = """
 import sys
 sys.argv[0] = "factd"
-from factd.daemon.cli.main import app
+from factd.daemon.cli.main import cli
 try:
-    app()
+    cli()
 finally:
     loaded = {"torch", "transformers", "safetensors"} & set(sys.modules)
     assert not loaded, loaded

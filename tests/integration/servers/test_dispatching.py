@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from factd.daemon.app import Factd
-from factd.daemon.cli.main import app
+from factd.daemon.cli.main import cli
 from factd.daemon.notifications import dispatch as dispatching
 from factd.daemon.notifications.dispatch import dispatch
 from factd.daemon.sources import webhook as receiver
@@ -279,7 +279,7 @@ def test_the_commands_show_and_try_channels(make: Maker, fake: Fake, down: set[s
     runner = CliRunner()
 
     def said(*words: str, code: int = 0) -> str:
-        done = runner.invoke(app, ["--config", str(factd.config.root / "factd.toml"), *words])
+        done = runner.invoke(cli, ["--config", str(factd.config.root / "factd.toml"), *words])
         assert done.exit_code == code, (words, done.stdout, done.stderr, done.exception)
         return done.stdout if code == 0 else done.stderr
 

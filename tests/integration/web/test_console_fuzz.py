@@ -63,9 +63,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, backend: str) -> Iterator[tu
 
 def described() -> schemathesis.BaseSchema:
     """What the API says of itself."""
-    app = FastAPI(title="factd", version="1")
-    app.include_router(api)
-    found: schemathesis.BaseSchema = schemathesis.openapi.from_dict(app.openapi())
+    site = FastAPI(title="factd", version="1")
+    site.include_router(api)
+    found: schemathesis.BaseSchema = schemathesis.openapi.from_dict(site.openapi())
     return found
 
 

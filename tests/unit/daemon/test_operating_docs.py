@@ -9,13 +9,13 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from factd.daemon.cli.main import app
+from factd.daemon.cli.main import cli
 from support.paths import ROOT
 
 PAGES = [ROOT / "docs" / f"{name}.md" for name in ("runbook", "operations", "upgrade")]
 PAGES += [ROOT / "deploy" / "README.md"]
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
-COMMAND = typer.main.get_command(app)
+COMMAND = typer.main.get_command(cli)
 FACTD = re.compile(r"(?:^|&& |-- |-ec |=)\s*(?:/opt/factd/bin/)?factd( [^|;#]+)")
 
 

@@ -19,11 +19,11 @@ def declared() -> dict[str, str]:
 
 
 def with_commands(points: dict[str, str]) -> typer.Typer:
-    app = typer.Typer(no_args_is_help=True)
-    app.callback()(lambda: None)
-    app.command("own")(lambda: None)
-    add_installed(app, [EntryPoint(name, value, COMMANDS) for name, value in points.items()])
-    return app
+    cli = typer.Typer(no_args_is_help=True)
+    cli.callback()(lambda: None)
+    cli.command("own")(lambda: None)
+    add_installed(cli, [EntryPoint(name, value, COMMANDS) for name, value in points.items()])
+    return cli
 
 
 def test_the_benchmarks_are_commands_of_the_installed_package() -> None:
@@ -40,6 +40,6 @@ def test_without_an_entry_point_there_are_no_benchmarks() -> None:
 def test_commands_that_cannot_be_loaded_are_named_and_skipped(
     value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    app = with_commands({"bench": value})
+    cli = with_commands({"bench": value})
     assert value in capsys.readouterr().err
-    assert CliRunner().invoke(app, ["own"]).exit_code == 0
+    assert CliRunner().invoke(cli, ["own"]).exit_code == 0

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from factd.daemon.app import open_factd
-from factd.daemon.cli.main import app
+from factd.daemon.cli.main import cli
 from factd.daemon.config.load import load_config
 from factd.daemon.publishing import publish
 from factd.store.database import migrate
@@ -41,12 +41,12 @@ class Terminal:
         factd.store.close()
 
     def __call__(self, *words: str, code: int = 0) -> Any:
-        done = CliRunner().invoke(app, ["--config", str(self.config), "servers", *words, "--json"])
+        done = CliRunner().invoke(cli, ["--config", str(self.config), "servers", *words, "--json"])
         assert done.exit_code == code, (done.stdout, done.stderr, done.exception)
         return json.loads(done.stdout) if done.stdout else done.stderr.strip().splitlines()[-1]
 
     def said(self, *words: str) -> str:
-        done = CliRunner().invoke(app, ["--config", str(self.config), "servers", *words])
+        done = CliRunner().invoke(cli, ["--config", str(self.config), "servers", *words])
         return done.stdout + done.stderr
 
 

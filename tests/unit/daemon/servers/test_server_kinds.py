@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 import factd.daemon.servers
-from factd.daemon.cli.main import app
+from factd.daemon.cli.main import cli
 from factd.daemon.config.load import load_config
 from factd.daemon.errors import BadConfig, HandoverFailed
 from factd.daemon.network.client import Answer
@@ -165,10 +165,10 @@ def test_config_check_looks_at_the_files_that_servers_need(tmp_path: Path) -> No
     path = tmp_path / "factd.toml"
     model = f'[model]\npath = "{MODEL}"\n[method.memit]\nlayers = [1]\nsecond_moment_weight = 1\n'
     path.write_text(model + VLLM + 'api_key_file = "none"\n[publish.adapter]\n')
-    done = CliRunner().invoke(app, ["--config", str(path), "config", "check"])
+    done = CliRunner().invoke(cli, ["--config", str(path), "config", "check"])
     assert (done.exit_code, "none cannot be read" in done.stderr) == (1, True), done.stderr
     path.write_text(model + VLLM + "[publish.adapter]\n")
-    assert CliRunner().invoke(app, ["--config", str(path), "config", "check"]).exit_code == 0
+    assert CliRunner().invoke(cli, ["--config", str(path), "config", "check"]).exit_code == 0
 
 
 MLFLOW = '[servers.m]\nkind = "mlflow"\nregistry = "sqlite:///x"\nmodel = "m"\n'

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError
 from typer.testing import CliRunner
 
-from factd.daemon.cli.main import app
+from factd.daemon.cli.main import cli
 from factd.daemon.config.tables import ConsoleTable
 from factd.daemon.errors import Refused
 from factd.daemon.web.auth.accounts import Door, digest, hashed, new_token
@@ -194,7 +194,7 @@ def run(tmp_path: Path) -> Iterator[Any]:
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
 
     def invoke(*words: str) -> Any:
-        return CliRunner().invoke(app, ["--config", str(config), *words])
+        return CliRunner().invoke(cli, ["--config", str(config), *words])
 
     yield invoke
 
