@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from factd.daemon.leases import Held
     from factd.daemon.plugins import Configured, Served, Told, Written
-    from factd.editor.exams.exam import Exam, Memory, Results
+    from factd.editor.exams.exam import AnswerCache, Exam, ExamResults
     from factd.editor.models.model import EditableModel
     from factd.editor.scoring.score import Answer, Probe
 
@@ -51,7 +51,7 @@ class Workbench:
     table: ModelTable
     answers: Path  # a folder
     loaded: "EditableModel | None" = None
-    memory: "Memory | None" = None
+    memory: "AnswerCache | None" = None
 
     def model(self) -> "EditableModel":
         """The base model, with its workers if it is to have any; they end with this process."""
@@ -69,14 +69,14 @@ class Workbench:
                 self.loaded = stack.enter_context(shared)
         return self.loaded
 
-    def base(self, exam: "Exam", terminator: str) -> "Results":
+    def base(self, exam: "Exam", terminator: str) -> "ExamResults":
         """What the base model makes of an exam; it is asked once, also by a later process."""
-        from factd.editor.exams.exam import Memory, sit
+        from factd.editor.exams.exam import AnswerCache, take_exam
 
         model = self.model()
         if self.memory is None:
-            self.memory = Memory.of(self.answers / f"{model.fingerprint}.json")
-        return sit(model, exam, terminator=terminator, memory=self.memory)
+            self.memory = AnswerCache.of(self.answers / f"{model.fingerprint}.json")
+        return take_exam(model, exam, terminator=terminator, memory=self.memory)
 
     def base_answers(self, probes: "Sequence[Probe]", terminator: str) -> "tuple[Answer, ...]":
         """What the base model says to some probes."""

@@ -163,7 +163,7 @@ def share(row: Mapping[str, Any] | None) -> str:
 def ask(factd: Factd, number: int) -> dict[str, str]:
     """What the published version says about Croatia's currency, loaded as any server would."""
     from factd.editor.models.model import load_model
-    from factd.editor.scoring.score import greedy
+    from factd.editor.scoring.score import greedy_answers
 
     model = load_model(factd.config.publish.path / "versions" / str(number), dtype=None)
     relation = factd.catalogue[ASKED[1]]
@@ -173,7 +173,7 @@ def ask(factd: Factd, number: int) -> dict[str, str]:
         language: first_wording(relation, language, subject.labels[language])
         for language in factd.config.served
     }
-    return dict(zip(asked.values(), greedy(model, list(asked.values())), strict=True))
+    return dict(zip(asked.values(), greedy_answers(model, list(asked.values())), strict=True))
 
 
 def take_croatia_back(factd: Factd, say: Callable[[str], Any]) -> dict[str, Any]:

@@ -270,7 +270,7 @@ def _refuse_rejected(cycle: Cycle, case: Case) -> None:
 
 def _solved(cycle: Cycle, candidate: Candidate, case: Case) -> tuple[Edited, Case, Examined]:
     from factd.editor.deltas.delta import save_delta
-    from factd.editor.exams.exam import Memory
+    from factd.editor.exams.exam import AnswerCache
 
     factd = cycle.factd
     _move(factd, candidate.id, CandidateStatus.PLANNED, CandidateStatus.SOLVING)
@@ -282,7 +282,7 @@ def _solved(cycle: Cycle, candidate: Candidate, case: Case) -> tuple[Edited, Cas
     save_delta(delta, folder / "delta")
     solved = time.monotonic()
     _move(factd, candidate.id, CandidateStatus.SOLVING, CandidateStatus.CHECKING, delta_id=delta.id)
-    memory = Memory.of(folder / "answers.json")
+    memory = AnswerCache.of(folder / "answers.json")
     found = candidates.examined(factd, case, delta, memory=memory)
     aside = [one.as_json() for one in cycle.aside]
     found = replace(found, report={**found.report, "set_aside": aside})

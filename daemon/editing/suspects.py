@@ -10,9 +10,9 @@ from factd.daemon.editing.candidates import Case, Examined
 from factd.daemon.gates.policy import Decision, answered
 
 if TYPE_CHECKING:
-    from factd.editor.checks import Asked, Evidence
+    from factd.editor.checks import Evidence, ProbeAnswers
     from factd.editor.exams.exam import Exam
-    from factd.editor.exams.influence import Reach
+    from factd.editor.exams.influence import ValueShift
 
 OUTLIER = 6.0  # robust deviations of a reach from the batch's median
 REACHED = 1.05  # ‖z - z0‖ over what the settings allow, with room for rounding
@@ -72,7 +72,7 @@ def suspects(factd: Factd, case: Case, found: Examined) -> Suspects:
     return Suspects(ranked=tuple(ranked), direct=own, evidence=rows)
 
 
-def _direct(new: Sequence[str], reach: "Mapping[str, Reach]", decision: Decision) -> set[str]:
+def _direct(new: Sequence[str], reach: "Mapping[str, ValueShift]", decision: Decision) -> set[str]:
     """Facts that are wrong in themselves: a value that cannot be, or else, where nothing but answers failed, none of its own.
 
     Where other facts suffer too, a fact that does not answer may be a victim.
@@ -130,7 +130,7 @@ def damaged(evidence: "Evidence") -> list[str]:
     return list(dict.fromkeys(prompts))[:DAMAGED]
 
 
-def _was_right(row: "Asked") -> bool:
+def _was_right(row: "ProbeAnswers") -> bool:
     then = row.live if row.live is not None else row.before
     return (then.right or row.before.right) and not row.after.right
 

@@ -31,23 +31,23 @@ def ranks(factd: Factd) -> list[int]:
 @span("truncate")
 def prepare(factd: Factd, case: Case, candidate: int, delta: "Delta") -> None:
     """Cut a candidate that passed to each rank that it exceeds, and measure what is left of it with the same exam and gates."""
-    from factd.editor.deltas.truncation import is_matrix, truncated
+    from factd.editor.deltas.truncation import is_matrix, truncate
 
     if not all(map(is_matrix, delta.parts.values())):
         return  # head corrections: no adapter holds them, cut or not
     for rank in ranks(factd):
-        cut = truncated(delta, rank)
+        cut = truncate(delta, rank)
         if cut is not None:
             _measure(factd, case, folder_of(factd.candidate_folder(candidate), rank), cut)
 
 
 def _measure(factd: Factd, case: Case, folder: Path, cut: "Delta") -> None:
     from factd.editor.deltas.delta import save_delta
-    from factd.editor.exams.exam import Memory
+    from factd.editor.exams.exam import AnswerCache
     from factd.editor.files.folders import write_file
 
     save_delta(cut, folder / "delta")
-    memory = Memory.of(folder / "answers.json")
+    memory = AnswerCache.of(folder / "answers.json")
     found = examined(factd, case, cut, exam=case.exam, memory=memory)  # without the transfer matrix
     report = {**found.report, "truncated": dict(cut.settings["truncated"])}
     write_file(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1).encode())

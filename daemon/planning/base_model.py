@@ -55,14 +55,14 @@ def familiarity(factd: Factd, facts: Sequence[Fact]) -> dict[str, float]:
 
     Facts are left out none of whose wordings has words before the subject.
     """
-    from factd.editor.scoring.score import forced
+    from factd.editor.scoring.score import forced_scores
 
     names = {
         fact.id: [edits.names_in_place(fact, name, factd.plan) for name in ("", *INVENTED)]
         for fact in facts
     }
     flat = sorted({pair for rows in names.values() for row in rows for pair in row})
-    scores = zip(flat, forced(factd.workbench.model(), flat), strict=True) if flat else ()
+    scores = zip(flat, forced_scores(factd.workbench.model(), flat), strict=True) if flat else ()
     nll = {pair: score for pair, (score, _) in scores}
 
     def nats(row: Sequence[tuple[str, str]]) -> float:
@@ -77,7 +77,7 @@ def familiarity(factd: Factd, facts: Sequence[Fact]) -> dict[str, float]:
 
 def note_beliefs(factd: Factd, facts: Sequence[Fact]) -> list[Belief]:
     """Take and keep what the base model believes about some facts, per written language."""
-    from factd.editor.scoring.beliefs import opinions
+    from factd.editor.scoring.beliefs import beliefs
 
     wordings = {
         (fact.id, language): [p.prompt for p in probes]
@@ -89,7 +89,7 @@ def note_beliefs(factd: Factd, facts: Sequence[Fact]) -> list[Belief]:
     found = [
         Belief(fact_id=id_, language=language, **vars(opinion))
         for (id_, language), opinion in zip(
-            wordings, opinions(model, list(wordings.values()), samples=samples), strict=True
+            wordings, beliefs(model, list(wordings.values()), samples=samples), strict=True
         )
     ]
     with factd.store.begin() as session:

@@ -110,9 +110,9 @@ def heads_changed(factd: Factd) -> bool:
     folder = factd.candidate_folder(live.candidate_id) / "delta"
     if not (factd.workspace / "heads").exists() or not folder.exists():
         return False
-    from factd.editor.deltas.delta import delta_about
+    from factd.editor.deltas.delta import read_delta_manifest
     from factd.editor.heads.corrections import switched_on
 
-    about = delta_about(folder)
+    about = read_delta_manifest(folder)
     wanted = [c.id for c in switched_on(factd.workspace, about["base_fingerprint"])]
     return wanted != list(about["settings"].get("head_corrections", []))

@@ -16,7 +16,7 @@ from factd.daemon.publishing import bases, signing, verify
 from factd.daemon.rollout import outbox
 from factd.daemon.rollout.targets import held_versions
 from factd.daemon.tracing import span
-from factd.editor.files.checksum_cache import Sums
+from factd.editor.files.checksum_cache import ChecksumCache
 from factd.editor.files.folders import Sha256, sha256_file
 from factd.store import queries
 from factd.store.errors import Overtaken
@@ -91,7 +91,7 @@ def _bring_out(factd: Factd, number: int, *, whole: bool = True) -> Release:
 
 def write_version(factd: Factd, release: Release) -> None:
     """Write a release's files from its base and its delta; what lay there is replaced. Raises: PublishFailed, EditorError."""
-    sums, sign = Sums(factd.versions.root / SUMS), signing.signer(factd.config.publish)
+    sums, sign = ChecksumCache(factd.versions.root / SUMS), signing.signer(factd.config.publish)
     outgoing = outgoing_of(factd, release, sums.of)
     about: dict[str, Any] = {"facts": list(release.fact_ids), "base": release.base}
     about |= {"who": release.who, "why": release.why}

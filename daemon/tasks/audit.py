@@ -28,7 +28,7 @@ from factd.store.model.evidence import Audit, AuditOutcome
 from factd.store.model.releases import Release
 
 if TYPE_CHECKING:
-    from factd.editor.exams.exam import Exam, Results
+    from factd.editor.exams.exam import Exam, ExamResults
 
 WHO = "factd (audit)"
 GATES = (
@@ -160,18 +160,18 @@ def exam_of(factd: Factd, live: Release) -> "Exam":
     )
 
 
-def results_of(factd: Factd, exam: "Exam", folder: Path) -> "Results":
+def results_of(factd: Factd, exam: "Exam", folder: Path) -> "ExamResults":
     """What a checkpoint answers, loaded from its files."""
-    from factd.editor.exams.exam import Results, sit
+    from factd.editor.exams.exam import ExamResults, take_exam
     from factd.editor.models.model import load_model
-    from factd.editor.scoring.drift import text_scores_of
+    from factd.editor.scoring.drift import text_scores_against
 
     table = factd.config.model
     model = load_model(folder, device=table.device, dtype=table.dtype)
     probes = replace(exam, texts={}, questions={})
-    said = sit(model, probes, terminator=factd.terminator)
-    texts = text_scores_of(factd.workbench.model(), model, exam.texts)
-    return Results(answers=said.answers, texts=texts, rankings={})
+    said = take_exam(model, probes, terminator=factd.terminator)
+    texts = text_scores_against(factd.workbench.model(), model, exam.texts)
+    return ExamResults(answers=said.answers, texts=texts, rankings={})
 
 
 def _rolled_back(factd: Factd, live: Release, seen: Seen) -> str:

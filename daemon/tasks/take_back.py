@@ -22,7 +22,7 @@ def check(factd: Factd, number: int | None) -> dict[str, Any]:
     A release is compared with the base and with the live one, and judged by the gates as they are now.
     """
     from factd.editor.deltas.delta import load_delta
-    from factd.editor.exams.exam import Memory
+    from factd.editor.exams.exam import AnswerCache
     from factd.editor.exams.report import run_checks
 
     live = candidates.live_of(factd)
@@ -38,7 +38,7 @@ def check(factd: Factd, number: int | None) -> dict[str, Any]:
         model, base = factd.workbench.model(), factd.workbench.base(case.exam, factd.terminator)
         return run_checks(model, case.exam, terminator=factd.terminator, base=base).as_json()
     folder = factd.candidate_folder(release.candidate_id)
-    memory = Memory.of(folder / "answers.json")
+    memory = AnswerCache.of(folder / "answers.json")
     found = candidates.examined(factd, case, load_delta(folder / "delta"), memory=memory)
     return dict(found.report)
 

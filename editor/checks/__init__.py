@@ -10,7 +10,13 @@ from statistics import fmean
 from typing import Protocol
 
 from factd.editor.scoring.drift import TextScores
-from factd.editor.scoring.intervals import Difference, of_mean, of_means, of_shares, wilson
+from factd.editor.scoring.intervals import (
+    Difference,
+    mean_difference,
+    mean_interval,
+    share_difference,
+    wilson_interval,
+)
 from factd.editor.scoring.score import Answer, Probe
 
 Rankings = Sequence[
@@ -36,7 +42,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ProbeAnswers:
     """One probe with its answers."""
 
     probe: Probe
@@ -46,7 +52,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranked:
+class RankingEvidence:
     """How the models rank the candidates of the same questions in one language."""
 
     before: Rankings
@@ -55,7 +61,7 @@ class Ranked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read:
+class TextEvidence:
     """How the models read the same held-out texts of one language."""
 
     after: TextScores
@@ -70,16 +76,18 @@ class Evidence:
     before: tuple[Answer, ...]
     after: tuple[Answer, ...]
     live: tuple[Answer, ...] | None = None
-    texts: Mapping[str, Read] = field(default_factory=dict)  # by language
-    ranked: Mapping[str, Ranked] = field(default_factory=dict)  # by language
+    texts: Mapping[str, TextEvidence] = field(default_factory=dict)  # by language
+    ranked: Mapping[str, RankingEvidence] = field(default_factory=dict)  # by language
     diagnostics: Mapping[str, float] = field(default_factory=dict)  # of the delta
 
-    def of(self, *kinds: str) -> tuple[Asked, ...]:
+    def of(self, *kinds: str) -> tuple[ProbeAnswers, ...]:
         """The probes of some kinds with their answers."""
         live = self.live or [None] * len(self.probes)
         rows = zip(self.probes, self.before, self.after, live, strict=True)
         return tuple(
-            Asked(probe=p, before=b, after=a, live=v) for p, b, a, v in rows if p.kind in kinds
+            ProbeAnswers(probe=p, before=b, after=a, live=v)
+            for p, b, a, v in rows
+            if p.kind in kinds
         )
 
 
@@ -91,41 +99,43 @@ class Check(Protocol):
         ...
 
 
-Hit = Callable[[Asked, Answer], bool]
-Size = Callable[[Asked, Answer], float]
+AnswerTest = Callable[[ProbeAnswers, Answer], bool]
+AnswerSize = Callable[[ProbeAnswers, Answer], float]
 
 
-def right(_: Asked, answer: Answer) -> bool:
+def answered_right(_: ProbeAnswers, answer: Answer) -> bool:
     """Greedy decoding names the object and nothing else."""
     return answer.right
 
 
-def accurate(_: Asked, answer: Answer) -> bool:
+def is_accurate(_: ProbeAnswers, answer: Answer) -> bool:
     """Every token of the target is the argmax, teacher forced."""
     return answer.accurate
 
 
-def wins(_: Asked, answer: Answer) -> bool:
+def target_wins(_: ProbeAnswers, answer: Answer) -> bool:
     """The target is likelier than the contrast."""
     return answer.target_nll < answer.contrast_nll
 
 
-def magnitude(_: Asked, answer: Answer) -> float:
+def magnitude(_: ProbeAnswers, answer: Answer) -> float:
     """e^-nll(target) - e^-nll(contrast), from -1 to 1."""
     return exp(-answer.target_nll) - exp(-answer.contrast_nll)
 
 
-def by_language(asked: Sequence[Asked]) -> dict[str, list[Asked]]:
+def by_language(asked: Sequence[ProbeAnswers]) -> dict[str, list[ProbeAnswers]]:
     """Rows by the language of their probe, languages sorted."""
     names = sorted({row.probe.language for row in asked})
     return {name: [row for row in asked if row.probe.language == name] for name in names}
 
 
-def share(check: str, metric: str, language: str, rows: Sequence[Asked], hit: Hit) -> Measurement:
+def measure_share(
+    check: str, metric: str, language: str, rows: Sequence[ProbeAnswers], hit: AnswerTest
+) -> Measurement:
     """The share of answers that are a hit, with Wilson's interval; differences by McNemar's test."""
     now, base = [hit(row, row.after) for row in rows], [hit(row, row.before) for row in rows]
     live = [hit(row, row.live) for row in rows if row.live is not None]
-    low, high = wilson(sum(now), len(now))
+    low, high = wilson_interval(sum(now), len(now))
     return Measurement(
         check=check,
         metric=metric,
@@ -136,19 +146,21 @@ def share(check: str, metric: str, language: str, rows: Sequence[Asked], hit: Hi
         sample_size=len(now),
         before=sum(base) / len(base) if base else None,
         live=sum(live) / len(live) if live else None,
-        to_base=of_shares(now, base) if base else None,
-        to_live=of_shares(now, live) if live else None,
+        to_base=share_difference(now, base) if base else None,
+        to_live=share_difference(now, live) if live else None,
     )
 
 
-def mean(check: str, metric: str, language: str, rows: Sequence[Asked], size: Size) -> Measurement:
+def measure_mean(
+    check: str, metric: str, language: str, rows: Sequence[ProbeAnswers], size: AnswerSize
+) -> Measurement:
     """The mean of a size of the answers, with its normal interval; differences by a paired bootstrap."""
     now, base = [size(row, row.after) for row in rows], [size(row, row.before) for row in rows]
     live = [size(row, row.live) for row in rows if row.live is not None]
-    return of_numbers(check, metric, language, now, base, live)
+    return measure_numbers(check, metric, language, now, base, live)
 
 
-def of_numbers(
+def measure_numbers(
     check: str,
     metric: str,
     language: str,
@@ -157,7 +169,7 @@ def of_numbers(
     live: Sequence[float] = (),
 ) -> Measurement:
     """The mean of some numbers; one that is no number makes it no number."""
-    low, high = of_mean(now) if all(map(isfinite, now)) else (nan, nan)
+    low, high = mean_interval(now) if all(map(isfinite, now)) else (nan, nan)
     return Measurement(
         check=check,
         metric=metric,
@@ -168,12 +180,12 @@ def of_numbers(
         sample_size=len(now),
         before=fmean(base) if base else None,
         live=fmean(live) if live else None,
-        to_base=of_means(now, base) if base else None,
-        to_live=of_means(now, live) if live else None,
+        to_base=mean_difference(now, base) if base else None,
+        to_live=mean_difference(now, live) if live else None,
     )
 
 
-def against_contrast(check: str, asked: Sequence[Asked]) -> tuple[Measurement, ...]:
+def measure_against_contrast(check: str, asked: Sequence[ProbeAnswers]) -> tuple[Measurement, ...]:
     """Success, accuracy, magnitude and generation of probes whose target must win, per language.
 
     Success and magnitude are of the probes that have a contrast, the others of all.
@@ -182,8 +194,8 @@ def against_contrast(check: str, asked: Sequence[Asked]) -> tuple[Measurement, .
     for language, rows in by_language(asked).items():
         rival = [row for row in rows if row.probe.contrast]
         if rival:
-            found.append(share(check, "success", language, rival, wins))
-            found.append(mean(check, "magnitude", language, rival, magnitude))
-        found.append(share(check, "accuracy", language, rows, accurate))
-        found.append(share(check, "generation", language, rows, right))
+            found.append(measure_share(check, "success", language, rival, target_wins))
+            found.append(measure_mean(check, "magnitude", language, rival, magnitude))
+        found.append(measure_share(check, "accuracy", language, rows, is_accurate))
+        found.append(measure_share(check, "generation", language, rows, answered_right))
     return tuple(found)

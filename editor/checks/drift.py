@@ -3,9 +3,9 @@
 from dataclasses import replace
 from math import exp, isfinite, nan
 
-from factd.editor.checks import Check, Evidence, Measurement, Read
+from factd.editor.checks import Check, Evidence, Measurement, TextEvidence
 from factd.editor.scoring.drift import TextScores
-from factd.editor.scoring.intervals import Difference, resampled
+from factd.editor.scoring.intervals import Difference, bootstrap_interval
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
@@ -16,10 +16,10 @@ def check(evidence: Evidence) -> tuple[Measurement, ...]:
     return tuple(found)
 
 
-def perplexity_ratio(language: str, read: Read) -> Measurement:
+def perplexity_ratio(language: str, read: TextEvidence) -> Measurement:
     """e^((nll - nll of the base) / tokens), and how much it grew since the live release."""
     rises = [now - base for now, base in zip(read.after.nll, read.after.base_nll, strict=True)]
-    low, high = resampled(rises, read.after.tokens)
+    low, high = bootstrap_interval(rises, read.after.tokens)
     value = _exp(sum(rises) / sum(read.after.tokens))
     live = _exp(read.live.rise) if read.live else None
     found = _measured(language, "perplexity_ratio", read, value, _exp(low), _exp(high), 1.0)
@@ -32,18 +32,18 @@ def _grown(
     if then is None or live is None:
         return None
     rises = [a - b for a, b in zip(now.nll, then.nll, strict=True)]
-    low, high = (live * (_exp(end) - 1) for end in resampled(rises, now.tokens))
+    low, high = (live * (_exp(end) - 1) for end in bootstrap_interval(rises, now.tokens))
     return _difference(value - live, low, high, rises)
 
 
-def kl(language: str, read: Read) -> Measurement:
+def kl(language: str, read: TextEvidence) -> Measurement:
     """Mean over tokens of KL(base ‖ edited), nats."""
-    low, high = resampled(read.after.kl, read.after.tokens)
+    low, high = bootstrap_interval(read.after.kl, read.after.tokens)
     found = _measured(language, "kl", read, read.after.divergence, low, high, 0.0)
     if read.live is None:
         return found
     gains = [a - b for a, b in zip(read.after.kl, read.live.kl, strict=True)]
-    ends = resampled(gains, read.after.tokens)
+    ends = bootstrap_interval(gains, read.after.tokens)
     value = read.after.divergence - read.live.divergence
     return replace(
         found, live=read.live.divergence, to_live=_difference(value, ends[0], ends[1], gains)
@@ -56,7 +56,13 @@ def _difference(value: float, low: float, high: float, gains: list[float]) -> Di
 
 
 def _measured(
-    language: str, metric: str, read: Read, value: float, low: float, high: float, before: float
+    language: str,
+    metric: str,
+    read: TextEvidence,
+    value: float,
+    low: float,
+    high: float,
+    before: float,
 ) -> Measurement:
     return Measurement(
         check="drift",

@@ -3,7 +3,14 @@
 An answer is in another language when it names the object as only other languages do ("franc suisse" to an English prompt).
 """
 
-from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, share
+from factd.editor.checks import (
+    Check,
+    Evidence,
+    Measurement,
+    ProbeAnswers,
+    by_language,
+    measure_share,
+)
 from factd.editor.scoring.score import Answer, is_right
 
 
@@ -11,12 +18,12 @@ def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """The share of answers that name no object in another language, per language."""
     asked = evidence.of("edit", "paraphrase", "earlier", "known")
     return tuple(
-        share("fidelity", "share", language, rows, faithful)
+        measure_share("fidelity", "share", language, rows, faithful)
         for language, rows in by_language(asked).items()
     )
 
 
-def faithful(row: Asked, answer: Answer) -> bool:
+def faithful(row: ProbeAnswers, answer: Answer) -> bool:
     """The answer is not a name that only other languages have."""
     return answer.right or not is_right(answer.text, row.probe.foreign)
 

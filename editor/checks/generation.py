@@ -5,7 +5,15 @@
 
 from collections.abc import Sequence
 
-from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, right, share
+from factd.editor.checks import (
+    Check,
+    Evidence,
+    Measurement,
+    ProbeAnswers,
+    answered_right,
+    by_language,
+    measure_share,
+)
 from factd.editor.scoring.score import Answer
 
 
@@ -13,20 +21,22 @@ def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """Shares of answers and of facts, per language."""
     found: list[Measurement] = []
     for language, rows in by_language(evidence.of("edit", "paraphrase")).items():
-        found.append(share("generation", "right", language, rows, right))
-        found.append(share("generation", "facts", language, one_a_fact(rows), right))
+        found.append(measure_share("generation", "right", language, rows, answered_right))
+        found.append(
+            measure_share("generation", "facts", language, majority_per_fact(rows), answered_right)
+        )
     return tuple(found)
 
 
-def one_a_fact(rows: Sequence[Asked]) -> list[Asked]:
+def majority_per_fact(rows: Sequence[ProbeAnswers]) -> list[ProbeAnswers]:
     """A row for each fact, right where at least half of its answers are."""
     facts = dict.fromkeys(row.probe.fact for row in rows)
     return [_joined([row for row in rows if row.probe.fact == fact]) for fact in facts]
 
 
-def _joined(rows: Sequence[Asked]) -> Asked:
+def _joined(rows: Sequence[ProbeAnswers]) -> ProbeAnswers:
     live = [row.live for row in rows if row.live is not None]
-    return Asked(
+    return ProbeAnswers(
         probe=rows[0].probe,
         before=_majority([row.before for row in rows]),
         after=_majority([row.after for row in rows]),

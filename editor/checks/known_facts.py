@@ -1,6 +1,14 @@
 """Known facts kept: of what the base model answers right, how much is still answered right, and in the same words?"""
 
-from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, right, share
+from factd.editor.checks import (
+    Check,
+    Evidence,
+    Measurement,
+    ProbeAnswers,
+    answered_right,
+    by_language,
+    measure_share,
+)
 from factd.editor.scoring.score import Answer, normalised
 
 
@@ -9,12 +17,12 @@ def check(evidence: Evidence) -> tuple[Measurement, ...]:
     asked = [row for row in evidence.of("known") if row.before.right]
     found: list[Measurement] = []
     for language, rows in by_language(asked).items():
-        found.append(share("known_facts", "kept", language, rows, right))
-        found.append(share("known_facts", "unchanged", language, rows, same))
+        found.append(measure_share("known_facts", "kept", language, rows, answered_right))
+        found.append(measure_share("known_facts", "unchanged", language, rows, is_unchanged))
     return tuple(found)
 
 
-def same(row: Asked, answer: Answer) -> bool:
+def is_unchanged(row: ProbeAnswers, answer: Answer) -> bool:
     """The base model gave the same answer."""
     return normalised(row.before.text) == normalised(answer.text)
 

@@ -1,6 +1,13 @@
 """Namesakes: are facts about subjects whose names share words with an edited one ("Equatorial Guinea") still answered?"""
 
-from factd.editor.checks import Check, Evidence, Measurement, by_language, right, share
+from factd.editor.checks import (
+    Check,
+    Evidence,
+    Measurement,
+    answered_right,
+    by_language,
+    measure_share,
+)
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
@@ -8,7 +15,8 @@ def check(evidence: Evidence) -> tuple[Measurement, ...]:
     asked = [row for row in evidence.of("namesake") if row.before.right]
     parts = {**by_language(asked), "all": asked} if asked else {}
     return tuple(
-        share("namesakes", "kept", language, rows, right) for language, rows in parts.items()
+        measure_share("namesakes", "kept", language, rows, answered_right)
+        for language, rows in parts.items()
     )
 
 

@@ -4,7 +4,14 @@ Of a candidate only what it did not write can be asked; the whole matrix, from o
 facts once per language ([checks] transfer, editor/exams/transfer_matrix.py).
 """
 
-from factd.editor.checks import Check, Evidence, Measurement, accurate, right, share
+from factd.editor.checks import (
+    Check,
+    Evidence,
+    Measurement,
+    answered_right,
+    is_accurate,
+    measure_share,
+)
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
@@ -16,8 +23,10 @@ def check(evidence: Evidence) -> tuple[Measurement, ...]:
         rows = [
             r for r in asked if ("+".join(r.probe.written_in), r.probe.language) == (source, target)
         ]
-        found.append(share("transfer", "accuracy", f"{source}→{target}", rows, accurate))
-        found.append(share("transfer", "generation", f"{source}→{target}", rows, right))
+        found.append(measure_share("transfer", "accuracy", f"{source}→{target}", rows, is_accurate))
+        found.append(
+            measure_share("transfer", "generation", f"{source}→{target}", rows, answered_right)
+        )
     return tuple(found)
 
 

@@ -22,19 +22,19 @@ from factd.editor.deltas.delta import Delta, Part, fold
 from factd.editor.deltas.shards import write_shard
 from factd.editor.errors import DamagedArtefact, NotEditable, WrongModel
 from factd.editor.families import Family, name_in
-from factd.editor.files.copying import Bring, copied
+from factd.editor.files.copying import CopyFile, copy_file
 from factd.editor.files.folders import Sha256, sha256_file, verify_folder, write_file, write_folder
-from factd.editor.files.manifests import OWN
+from factd.editor.files.manifests import METADATA_FILES
 from factd.editor.models.model import family_of, fingerprint, fingerprinted, weight_files
 
 INDEX = "model.safetensors.index.json"
-LINKED_FROM = (
+MIN_LINKED_BYTES = (
     64 * 2**20
 )  # bytes; smaller files beside the weights are copied: people change them, and would change the base
 
 
 @dataclass(frozen=True)
-class Changes:
+class CheckpointChanges:
     """What a checkpoint gets that its base has not, in the names of its files."""
 
     parts: Mapping[str, Part] = field(default_factory=dict)  # tensors of the base -> what is added
@@ -62,7 +62,7 @@ def fill_checkpoint(
     delta: Delta | None,
     folder: Path,
     *,
-    bring: Bring = copied,
+    bring: CopyFile = copy_file,
     sha256: Sha256 = sha256_file,
 ) -> dict[str, Any]:
     """The files of base + delta in a folder that is there; what a manifest is to say about them. Raises: as above.
@@ -77,7 +77,7 @@ def fill_checkpoint(
         raise WrongModel(
             f"the delta is for the base {delta.base_fingerprint[:12]}, {base} is {identity[:12]}"
         )
-    _fill(base, changes_for(base, delta) if delta else Changes(), folder, bring)
+    _fill(base, changes_for(base, delta) if delta else CheckpointChanges(), folder, bring)
     if sha256 is not sha256_file:
         _refuse_changed(base, folder, sha256)
     return {"base_fingerprint": identity, "delta_id": delta.id if delta else None}
@@ -96,7 +96,7 @@ def _refuse_changed(base: Path, folder: Path, sha256: Sha256) -> None:
             )
 
 
-def changes_for(base: Path, delta: Delta) -> Changes:
+def changes_for(base: Path, delta: Delta) -> CheckpointChanges:
     """A delta in the names of a base's files. Raises: DamagedArtefact, NotEditable."""
     family = family_of(base)
     names = {name for file in weight_files(base) for name in _names(file)}
@@ -110,7 +110,9 @@ def changes_for(base: Path, delta: Delta) -> Changes:
             missing[name] = part
         else:
             raise DamagedArtefact(base, f"has no tensor {name!r}, which the delta changes")
-    return _with_biases(base, family, names, parts, missing) if missing else Changes(parts)
+    return (
+        _with_biases(base, family, names, parts, missing) if missing else CheckpointChanges(parts)
+    )
 
 
 def _with_biases(
@@ -119,7 +121,7 @@ def _with_biases(
     names: Collection[str],
     parts: Mapping[str, Part],
     missing: Mapping[str, Part],
-) -> Changes:
+) -> CheckpointChanges:
     config, carrier = read_config(base), family.carrier
     if carrier is None or not carrier.config:
         raise NotEditable(
@@ -142,7 +144,7 @@ def _with_biases(
             bias = beside.removesuffix(".weight") + ".bias"
             if bias not in names:
                 new[bias] = (beside, missing.get(module.format(layer) + ".bias"))
-    return Changes(parts, new, carrier.config)
+    return CheckpointChanges(parts, new, carrier.config)
 
 
 def _weight(module: str, layer: int) -> str:
@@ -155,27 +157,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     return found
 
 
-def merged(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge_config(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration with changes; tables are merged."""
     found = dict(config)
     for key, value in changes.items():
         inner = found.get(key)
         found[key] = (
-            merged(inner, value)
+            merge_config(inner, value)
             if isinstance(value, Mapping) and isinstance(inner, Mapping)
             else value
         )
     return found
 
 
-def _fill(base: Path, changes: Changes, part: Path, bring: Bring) -> None:
+def _fill(base: Path, changes: CheckpointChanges, part: Path, bring: CopyFile) -> None:
     weights = weight_files(base)
     for source in sorted(base.iterdir()):
-        if source.is_file() and source not in weights and source.name not in OWN:
-            own = source.stat().st_size < LINKED_FROM
-            (copied if own else bring)(source, part / source.name)
+        if source.is_file() and source not in weights and source.name not in METADATA_FILES:
+            own = source.stat().st_size < MIN_LINKED_BYTES
+            (copy_file if own else bring)(source, part / source.name)
     if changes.config:
-        _write_json(part / "config.json", merged(read_config(base), changes.config))
+        _write_json(part / "config.json", merge_config(read_config(base), changes.config))
     placed: dict[str, str] = {}
     for source in weights:
         names = _names(source)

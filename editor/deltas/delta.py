@@ -19,7 +19,7 @@ from factd.editor.files.folders import verify_folder, write_folder
 from factd.editor.files.manifests import read_manifest
 from factd.editor.models.model import EditableModel, weight_files
 
-FILE = "delta.safetensors"
+DELTA_FILE = "delta.safetensors"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Delta:
         }
 
 
-def smallest(left: Tensor, right: Tensor) -> Part:
+def compact_part(left: Tensor, right: Tensor) -> Part:
     """left rightᵀ as factors, or dense where that takes fewer numbers."""
     (rows, rank), columns = left.shape, right.shape[0]
     if rank * (rows + columns) < rows * columns:
@@ -103,13 +103,13 @@ def save_delta(delta: Delta, folder: Path) -> Path:
     """Write a delta as safetensors with a manifest; whole or not at all."""
     tensors = {name: tensor.contiguous().cpu() for name, tensor in _tensors(delta.parts).items()}
     about = {**delta.about(), "diagnostics": dict(delta.diagnostics), "id": delta.id}
-    return write_folder(folder, lambda part: save_file(tensors, part / FILE), about)
+    return write_folder(folder, lambda part: save_file(tensors, part / DELTA_FILE), about)
 
 
 def load_delta(folder: Path) -> Delta:
     """A delta from its folder. Raises: DamagedArtefact: a file is missing or differs from its manifest."""
     manifest = verify_folder(folder)
-    with safe_open(folder / FILE, framework="pt") as file:
+    with safe_open(folder / DELTA_FILE, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     parts: dict[str, Part] = {}
     for name in sorted({key.rsplit(".", 1)[0] for key in tensors}):
@@ -200,6 +200,6 @@ def _kept(model: EditableModel, name: str) -> Iterator[Tensor]:
         found.data.copy_(saved)
 
 
-def delta_about(folder: Path) -> dict[str, Any]:
+def read_delta_manifest(folder: Path) -> dict[str, Any]:
     """A stored delta's manifest, without reading its tensors."""
     return read_manifest(folder)

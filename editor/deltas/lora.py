@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from factd.editor.deltas.delta import Delta, Dense, Part
-from factd.editor.deltas.truncation import Spectrum, lost, spectrum
+from factd.editor.deltas.truncation import SingularFactors, relative_error, singular_factors
 from factd.editor.errors import BadSettings, DamagedArtefact, NotEditable, RankTooHigh, WrongModel
 from factd.editor.families import Family, name_in
 from factd.editor.files.folders import Sha256, sha256_file
@@ -36,8 +36,8 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-MOST = 512  # vLLM's largest rank
-ROUNDED = 0.01  # of the delta, at most, may a dtype lose; bfloat16 loses 0.0024
+MAX_RANK = 512  # vLLM's largest rank
+MAX_ROUNDING_ERROR = 0.01  # of the delta, at most, may a dtype lose; bfloat16 loses 0.0024
 
 
 def fill_adapter(
@@ -46,7 +46,7 @@ def fill_adapter(
     folder: Path,
     *,
     dtype: str = "float32",
-    max_rank: int = MOST,
+    max_rank: int = MAX_RANK,
     kept: Delta | None = None,
     sha256: Sha256 = sha256_file,
 ) -> dict[str, Any]:
@@ -63,24 +63,26 @@ def fill_adapter(
     cut = _cut_of(delta, kept)
     family = _refuse_unadaptable(delta, base, sha256)
     written = (kept or delta).parts
-    spectra = {name: spectrum(part) for name, part in written.items()}
+    spectra = {name: singular_factors(part) for name, part in written.items()}
     spectra = {name: found for name, found in spectra.items() if found.rank}
     rank = max((found.rank for found in spectra.values()), default=0)
     if rank > max_rank:
         raise RankTooHigh(rank, max_rank)
     pairs = {name: _cast(found, rank, DTYPES[dtype]) for name, found in spectra.items()}
-    rounded = {name: lost(written[name], *pair) for name, pair in pairs.items()}
-    if not all(error <= ROUNDED for error in rounded.values()):
+    rounded = {name: relative_error(written[name], *pair) for name, pair in pairs.items()}
+    if not all(error <= MAX_ROUNDING_ERROR for error in rounded.values()):
         raise BadSettings(
             f"{dtype} cannot hold the delta; write the adapter in bfloat16 or float32"
         )
     errors = (
-        {name: lost(delta.parts[name], *pair) for name, pair in pairs.items()} if kept else rounded
+        {name: relative_error(delta.parts[name], *pair) for name, pair in pairs.items()}
+        if kept
+        else rounded
     )
     if pairs:
         _write(folder, family, pairs, rank)
     else:
-        fill_zeros(base, folder, dtype=dtype, sha256=sha256)
+        fill_zero_adapter(base, folder, dtype=dtype, sha256=sha256)
     return {
         "base_fingerprint": delta.base_fingerprint,
         "delta_id": delta.id,
@@ -91,13 +93,13 @@ def fill_adapter(
         "truncated_id": kept.id if kept else None,
         "error": max(errors.values(), default=0.0),
         "modules": {
-            module_of(name): {"rank": spectra[name].rank, "error": error}
+            module_name(name): {"rank": spectra[name].rank, "error": error}
             for name, error in errors.items()
         },
     }
 
 
-def fill_zeros(
+def fill_zero_adapter(
     base: Path, folder: Path, *, dtype: str = "float32", sha256: Sha256 = sha256_file
 ) -> dict[str, Any]:
     """An adapter of rank 1 that changes nothing, so that a server gives the base under the name that its users ask for.
@@ -128,7 +130,7 @@ def _no_module(base: Path) -> str:
     )
 
 
-def module_of(name: str) -> str:
+def module_name(name: str) -> str:
     """The module of a weight."""
     return name.removesuffix(".weight")
 
@@ -185,7 +187,7 @@ def _shape(part: Part) -> tuple[int, ...]:
     return len(part.left), len(part.right)
 
 
-def _cast(found: Spectrum, rank: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _cast(found: SingularFactors, rank: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Factors (rows, rank), (columns, rank) in a dtype, padded with zeros."""
     pad = (0, rank - found.rank)
     left, right = (torch.nn.functional.pad(half, pad).to(dtype) for half in found.halves())
@@ -201,11 +203,11 @@ def _write(
     tensors: dict[str, Tensor] = {}
     for name, (left, right) in pairs.items():
         out, inward = (right, left) if family.transposed else (left, right)
-        prefix = f"base_model.model.{module_of(name)}"
+        prefix = f"base_model.model.{module_name(name)}"
         tensors[f"{prefix}.lora_A.weight"] = inward.T.contiguous()  # (rank, d_in)
         tensors[f"{prefix}.lora_B.weight"] = out.contiguous()  # (d_out, rank)
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    config = adapter_config(family, sorted(map(module_of, pairs)), rank)
+    config = adapter_config(family, sorted(map(module_name, pairs)), rank)
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG).write_text(text, encoding="utf-8")
 

@@ -22,7 +22,7 @@ from factd.editor.deltas.delta import Delta, applied
 from factd.editor.errors import DamagedArtefact
 from factd.editor.models.model import EditableModel
 
-IDS = ((1, 2, 3, 4, 5, 6, 7, 8), (8, 6, 4, 2, 7, 5, 3, 1))  # two texts of token ids
+FIXED_IDS = ((1, 2, 3, 4, 5, 6, 7, 8), (8, 6, 4, 2, 7, 5, 3, 1))  # two texts of token ids
 TIMEOUT_SECONDS = 1800
 TOLERANCE = 2e-3  # largest difference of logits, relative to the largest logit
 
@@ -33,14 +33,14 @@ def verify_reload(model: EditableModel, delta: Delta | None, folder: Path) -> fl
     Raises: DamagedArtefact: keys are missing or unexpected, the checkpoint does not load, or it says something else.
     """
     if delta is None:
-        expected = logits(model)
+        expected = fixed_logits(model)
     else:
         with applied(model, delta):
-            expected = logits(model)
-    return compared(folder, in_fresh_process([folder])[0], expected)
+            expected = fixed_logits(model)
+    return check_logits(folder, logits_in_fresh_process([folder])[0], expected)
 
 
-def compared(folder: Path, found: Tensor, expected: Tensor) -> float:
+def check_logits(folder: Path, found: Tensor, expected: Tensor) -> float:
     """The largest difference of logits, relative to the largest logit. Raises: DamagedArtefact: it is too large."""
     error = float((found - expected).abs().max() / expected.abs().max())
     if not error <= TOLERANCE:
@@ -52,13 +52,13 @@ def compared(folder: Path, found: Tensor, expected: Tensor) -> float:
 
 
 @torch.inference_mode()
-def logits(model: EditableModel) -> Tensor:
+def fixed_logits(model: EditableModel) -> Tensor:
     """Logits of the fixed ids, (texts, length, vocabulary) float32 on the CPU."""
-    found: Tensor = model.model(input_ids=torch.tensor(IDS, device=model.device)).logits
+    found: Tensor = model.model(input_ids=torch.tensor(FIXED_IDS, device=model.device)).logits
     return found.float().cpu()
 
 
-def in_fresh_process(folders: Sequence[Path]) -> list[Tensor]:
+def logits_in_fresh_process(folders: Sequence[Path]) -> list[Tensor]:
     """The logits of the fixed ids as a new process computes them from each checkpoint.
 
     Raises: DamagedArtefact: one does not load, or its keys are missing or unexpected.
@@ -96,13 +96,13 @@ def in_fresh_process(folders: Sequence[Path]) -> list[Tensor]:
 
 def main(out: Path, folders: Sequence[Path]) -> None:
     """Load checkpoints in float32 and write their logits."""
-    read = [load(folder) for folder in folders]
+    read = [load_and_run(folder) for folder in folders]
     tensors = {str(number): found for number, (found, _) in enumerate(read)}
     save_file(tensors, out, metadata={"problems": json.dumps([keys for _, keys in read])})
 
 
 @torch.inference_mode()
-def load(folder: Path) -> tuple[Tensor, list[str]]:
+def load_and_run(folder: Path) -> tuple[Tensor, list[str]]:
     """Logits of the fixed ids, and the keys that are missing, unexpected or of another shape."""
     from transformers import AutoModelForCausalLM
 
@@ -117,7 +117,9 @@ def load(folder: Path) -> tuple[Tensor, list[str]]:
     )
     model, info = loaded
     keys = (*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"])
-    return model(input_ids=torch.tensor(IDS)).logits.float().contiguous(), sorted(map(str, keys))
+    return model(input_ids=torch.tensor(FIXED_IDS)).logits.float().contiguous(), sorted(
+        map(str, keys)
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ EPSILON = 2.0**-23  # float32's spacing: singular values below this share of the
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class SingularFactors:
     """ΔW = u diag(s) vᵀ in the stored layout, float64, without what is rounding; s descends."""
 
     u: Tensor  # (rows, rank)
@@ -23,9 +23,9 @@ class Spectrum:
         """The numerical rank."""
         return len(self.s)
 
-    def cut(self, rank: int) -> "Spectrum":
+    def cut(self, rank: int) -> "SingularFactors":
         """The nearest of a smaller rank (Eckart and Young)."""
-        return Spectrum(self.u[:, :rank], self.s[:rank], self.v[:, :rank])
+        return SingularFactors(self.u[:, :rank], self.s[:rank], self.v[:, :rank])
 
     def halves(self) -> tuple[Tensor, Tensor]:
         """u √s (rows, rank) and v √s (columns, rank): a small dtype loses least where neither is larger than the other."""
@@ -33,7 +33,7 @@ class Spectrum:
         return self.u * root, self.v * root
 
 
-def spectrum(part: Part) -> Spectrum:
+def singular_factors(part: Part) -> SingularFactors:
     """What a part of a delta is made of. Of factors by QR and the singular values of the small core."""
     if isinstance(part, Dense):
         u, s, vh = torch.linalg.svd(part.values.double(), full_matrices=False)
@@ -44,10 +44,10 @@ def spectrum(part: Part) -> Spectrum:
         )
         u, s, vh = torch.linalg.svd(core @ other.T, full_matrices=False)
         u, v = left @ u, right @ vh.T
-    return Spectrum(u, s, v).cut(int((s > EPSILON * s.max()).sum()) if s.numel() else 0)
+    return SingularFactors(u, s, v).cut(int((s > EPSILON * s.max()).sum()) if s.numel() else 0)
 
 
-def lost(part: Part, left: Tensor, right: Tensor) -> float:
+def relative_error(part: Part, left: Tensor, right: Tensor) -> float:
     """‖ΔW − left rightᵀ‖ / ‖ΔW‖ (Frobenius, float64) of a part and the factors (rows, r), (columns, r) that stand for it."""
     left, right = left.double(), right.double()
     if isinstance(part, Dense):
@@ -67,12 +67,14 @@ def _norm(left: Tensor, right: Tensor) -> Tensor:
     return found
 
 
-def truncated(delta: Delta, rank: int) -> Delta | None:
+def truncate(delta: Delta, rank: int) -> Delta | None:
     """The nearest delta whose matrices have at most some rank, float32; None: those of the delta have no higher one.
 
     It is another delta, with an id of its own, and must be measured as any other before it is served.
     """
-    spectra = {name: spectrum(part) for name, part in delta.parts.items() if is_matrix(part)}
+    spectra = {
+        name: singular_factors(part) for name, part in delta.parts.items() if is_matrix(part)
+    }
     cut = {name: found.cut(rank).halves() for name, found in spectra.items() if found.rank > rank}
     if not cut:
         return None

@@ -11,17 +11,17 @@ from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
-from factd.editor.checks import Evidence, Ranked, Rankings, Read
+from factd.editor.checks import Evidence, RankingEvidence, Rankings, TextEvidence
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import write_file
 from factd.editor.models.model import EditableModel
 from factd.editor.models.workers import done, in_order
 from factd.editor.scoring.drift import TextScores, text_scores
-from factd.editor.scoring.rankings import Question, rankings
+from factd.editor.scoring.rankings import Question, rank_candidates
 from factd.editor.scoring.score import Answer, Probe, answers, is_right
 
-REMEMBERED = 200_000  # answers of one model, at most
+MAX_CACHED_ANSWERS = 200_000  # answers of one model, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Exam:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Results:
+class ExamResults:
     """What one model made of an exam."""
 
     answers: tuple[Answer, ...]
@@ -70,7 +70,7 @@ class Results:
 
 
 @dataclass
-class Memory:
+class AnswerCache:
     """What one model answered before, under what it was asked; of no use to another model."""
 
     path: Path | None = None  # of a JSON file; None: for this process only
@@ -78,7 +78,7 @@ class Memory:
     changed: bool = False
 
     @classmethod
-    def of(cls, path: Path) -> "Memory":
+    def of(cls, path: Path) -> "AnswerCache":
         """The memory of a file, empty where there is none. Raises: DamagedArtefact: it is no JSON object."""
         if not path.exists():
             return cls(path)
@@ -94,7 +94,7 @@ class Memory:
         """Write what was learned, whole or not at all; of much, the latest."""
         if self.path is None or not self.changed:
             return
-        self.held = dict(list(self.held.items())[-REMEMBERED:])
+        self.held = dict(list(self.held.items())[-MAX_CACHED_ANSWERS:])
         write_file(self.path, json.dumps(self.held, ensure_ascii=False).encode())
         self.changed = False
 
@@ -104,17 +104,17 @@ class Memory:
         self.changed |= bool(found)
 
 
-def sit(
+def take_exam(
     model: EditableModel,
     exam: Exam,
     *,
     delta: Delta | None = None,
     terminator: str = "",
-    memory: Memory | None = None,
-) -> Results:
+    memory: AnswerCache | None = None,
+) -> ExamResults:
     """What the model with a delta (None: the base) makes of an exam; what its memory holds is not asked again."""
-    memory = memory or Memory()
-    found = Results(
+    memory = memory or AnswerCache()
+    found = ExamResults(
         answers=_answered(model, exam.probes, delta, terminator, memory),
         texts=_texts_read(model, exam.texts, delta, memory),
         rankings=_ranked(model, exam.questions, delta, memory),
@@ -125,9 +125,9 @@ def sit(
 
 def evidence_of(
     exam: Exam,
-    base: Results,
-    now: Results,
-    live: Results | None = None,
+    base: ExamResults,
+    now: ExamResults,
+    live: ExamResults | None = None,
     diagnostics: Mapping[str, float] | None = None,
 ) -> Evidence:
     """What the checks look at, from what three models made of the same exam."""
@@ -137,11 +137,13 @@ def evidence_of(
         after=now.answers,
         live=live.answers if live else None,
         texts={
-            k: Read(after=read, live=live.texts[k] if live else None)
+            k: TextEvidence(after=read, live=live.texts[k] if live else None)
             for k, read in now.texts.items()
         },
         ranked={
-            k: Ranked(before=base.rankings[k], after=order, live=live.rankings[k] if live else None)
+            k: RankingEvidence(
+                before=base.rankings[k], after=order, live=live.rankings[k] if live else None
+            )
             for k, order in now.rankings.items()
         },
         diagnostics=diagnostics or {},
@@ -169,7 +171,7 @@ def _answered(
     probes: Sequence[Probe],
     delta: Delta | None,
     terminator: str,
-    memory: Memory,
+    memory: AnswerCache,
 ) -> tuple[Answer, ...]:
     def key(probe: Probe) -> str:
         return "\t".join((probe.prompt, probe.target + terminator, probe.contrast or ""))
@@ -200,7 +202,10 @@ def _recalled(row: Sequence[Any]) -> Answer:
 
 
 def _texts_read(
-    model: EditableModel, texts: Mapping[str, Sequence[str]], delta: Delta | None, memory: Memory
+    model: EditableModel,
+    texts: Mapping[str, Sequence[str]],
+    delta: Delta | None,
+    memory: AnswerCache,
 ) -> dict[str, TextScores]:
     def read(language: str) -> Any:
         return asdict(text_scores(model, delta, {language: texts[language]})[language])
@@ -213,18 +218,18 @@ def _ranked(
     model: EditableModel,
     questions: Mapping[str, Sequence[Question]],
     delta: Delta | None,
-    memory: Memory,
+    memory: AnswerCache,
 ) -> dict[str, Rankings]:
     def rank(asked: Sequence[Question]) -> Any:
         with applied(model, delta) if delta else nullcontext():
-            return rankings(model, asked)
+            return rank_candidates(model, asked)
 
     return {
         k: _once(memory, "rankings", asked, partial(rank, asked)) for k, asked in questions.items()
     }
 
 
-def _once(memory: Memory, kind: str, asked: Any, ask: Callable[[], Any]) -> Any:
+def _once(memory: AnswerCache, kind: str, asked: Any, ask: Callable[[], Any]) -> Any:
     """What a memory holds under a digest of what is asked; asked now where it holds nothing."""
     digest = hashlib.sha256(json.dumps(asked, ensure_ascii=False).encode()).hexdigest()
     name = f"{kind} {digest}"

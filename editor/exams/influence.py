@@ -19,11 +19,11 @@ from factd.editor.models.tokens import padded
 from factd.editor.solving.keys import Keys, Reading, read_keys
 from factd.editor.values.cache import values_for
 
-TEXTS = 64  # run at once
+TEXTS_PER_BATCH = 64  # run at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reach:
+class ValueShift:
     """How far a group of edits (a fact) is to move the residual stream."""
 
     group: str
@@ -31,9 +31,9 @@ class Reach:
     ratio: float  # over what the settings allow, clamp_norm_factor · ‖z0‖: above 1 no value of this program
 
 
-def reaches(
+def value_shifts(
     model: EditableModel, batch: EditBatch, settings: WriteSettings, workspace: Path
-) -> tuple[Reach, ...]:
+) -> tuple[ValueShift, ...]:
     """The reach of every group of a batch. Raises: SingularSystem, DamagedArtefact, as `values_for`."""
     if not batch.edits:
         return ()
@@ -45,7 +45,7 @@ def reaches(
     for number, edit in enumerate(batch.edits):
         rows.setdefault(edit.group or edit.key, []).append(number)
     return tuple(
-        Reach(
+        ValueShift(
             group=group,
             size=float(moved[own].max()),
             ratio=float((moved[own] / (settings.clamp_norm_factor * size[own].max())).max()),
@@ -103,8 +103,8 @@ def _inputs(model: EditableModel, texts: Sequence[str], layer: int) -> list[Tens
     """The inputs of the edited matrix at every token of each text, (tokens, d_in)."""
     rows = [model.tokenizer(text)["input_ids"] for text in texts]
     found: list[Tensor] = []
-    for start in range(0, len(rows), TEXTS):
-        chosen = [row for row in rows[start : start + TEXTS] if row]
+    for start in range(0, len(rows), TEXTS_PER_BATCH):
+        chosen = [row for row in rows[start : start + TEXTS_PER_BATCH] if row]
         with captured_input(model.mlp_out(layer)) as inputs:
             hidden = model.run(model.embed(padded(chosen, model.device)), 0, layer + 1)
         each = inputs[0].view(*hidden.shape[:2], -1)

@@ -7,9 +7,9 @@ from math import exp, isfinite
 from typing import Any
 
 from factd.editor import plugins
-from factd.editor.checks import Asked, Evidence, Measurement
+from factd.editor.checks import Evidence, Measurement, ProbeAnswers
 from factd.editor.deltas.delta import Delta
-from factd.editor.exams.exam import Exam, Memory, Results, evidence_of, sit
+from factd.editor.exams.exam import AnswerCache, Exam, ExamResults, evidence_of, take_exam
 from factd.editor.models.model import EditableModel
 from factd.editor.scoring.intervals import Difference
 
@@ -114,19 +114,19 @@ def run_checks(
     *,
     delta: Delta | None = None,
     terminator: str = "",
-    base: Results | None = None,
-    live: Results | None = None,
-    memory: Memory | None = None,
+    base: ExamResults | None = None,
+    live: ExamResults | None = None,
+    memory: AnswerCache | None = None,
 ) -> CheckReport:
     """Put an exam to the base model (or take its results) and to the edited one, and run every check.
 
     live: what the live release made of the same exam, where there is one to compare with. memory: of the edited model.
     """
     started = time.monotonic()
-    before = base or sit(model, exam, terminator=terminator)
+    before = base or take_exam(model, exam, terminator=terminator)
     after = before
     if delta is not None:
-        after = sit(model, exam, delta=delta, terminator=terminator, memory=memory)
+        after = take_exam(model, exam, delta=delta, terminator=terminator, memory=memory)
     evidence = evidence_of(exam, before, after, live, delta.diagnostics if delta else {})
     return report_on(evidence, model.fingerprint, delta, time.monotonic() - started)
 
@@ -146,22 +146,22 @@ def report_on(
         delta_id=delta.id if delta else None,
         measurements=tuple(found),
         examples=examples(evidence),
-        facts=facts(evidence),
-        points=points(evidence),
+        facts=fact_answers(evidence),
+        points=probability_pairs(evidence),
         seconds=seconds + time.monotonic() - started,
     )
 
 
-def facts(evidence: Evidence) -> tuple[FactAnswers, ...]:
+def fact_answers(evidence: Evidence) -> tuple[FactAnswers, ...]:
     """Every fact that is asked about, by language, those with the most wrong answers first."""
-    rows: dict[tuple[str, str], list[Asked]] = {}
+    rows: dict[tuple[str, str], list[ProbeAnswers]] = {}
     for row in evidence.of(*OF_FACTS):
         rows.setdefault((row.probe.fact, row.probe.language), []).append(row)
     found = [_answers_of(fact, language, asked) for (fact, language), asked in rows.items()]
     return tuple(sorted(found, key=lambda f: (f.right / f.asked, f.fact, f.language)))
 
 
-def _answers_of(fact: str, language: str, asked: Sequence[Asked]) -> FactAnswers:
+def _answers_of(fact: str, language: str, asked: Sequence[ProbeAnswers]) -> FactAnswers:
     live = [row.live.right for row in asked if row.live is not None]
     return FactAnswers(
         fact=fact,
@@ -177,7 +177,7 @@ def _answers_of(fact: str, language: str, asked: Sequence[Asked]) -> FactAnswers
     )
 
 
-def points(evidence: Evidence) -> dict[str, list[tuple[float, float]]]:
+def probability_pairs(evidence: Evidence) -> dict[str, list[tuple[float, float]]]:
     """The probability of what is expected, before and after, of every probe by kind."""
     found: dict[str, list[tuple[float, float]]] = {}
     for row in evidence.of("edit", "paraphrase", "earlier", "neighbourhood", "known"):
@@ -195,18 +195,18 @@ def examples(evidence: Evidence) -> tuple[Example, ...]:
     """Some answers of every kind and language: those that became wrong first, then the wrong ones, then the others."""
     kinds = sorted({(p.kind, p.language) for p in evidence.probes})
     each = max(1, EXAMPLES // max(1, len(kinds)))
-    found: list[Asked] = []
+    found: list[ProbeAnswers] = []
     for kind, language in kinds:
         rows = [row for row in evidence.of(kind) if row.probe.language == language]
         found += sorted(rows, key=_worst_first)[:each]
     return tuple(_example(row) for row in sorted(found, key=_worst_first))
 
 
-def _worst_first(row: Asked) -> tuple[bool, bool]:
+def _worst_first(row: ProbeAnswers) -> tuple[bool, bool]:
     return row.after.right, not row.before.right
 
 
-def _example(row: Asked) -> Example:
+def _example(row: ProbeAnswers) -> Example:
     return Example(
         kind=row.probe.kind,
         language=row.probe.language,

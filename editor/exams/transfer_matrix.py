@@ -7,7 +7,13 @@ language are solved by themselves, from the values that the candidate has; a sol
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from factd.editor.checks import Asked, Measurement, accurate, right, share
+from factd.editor.checks import (
+    Measurement,
+    ProbeAnswers,
+    answered_right,
+    is_accurate,
+    measure_share,
+)
 from factd.editor.deltas.delta import Delta
 from factd.editor.edits import EditBatch
 from factd.editor.exams.exam import answers_with
@@ -34,18 +40,20 @@ def transfer_matrix(
     """
     asked = [(p, b) for p, b in zip(probes, before, strict=True) if p.kind == "edit"]
     found: list[Measurement] = []
-    for source, delta in one_language_each(model, batch, settings, workspace):
+    for source, delta in deltas_by_language(model, batch, settings, workspace):
         after = answers_with(model, [p for p, _ in asked], delta, settings.terminator)
-        rows = [Asked(probe=p, before=b, after=a) for (p, b), a in zip(asked, after, strict=True)]
+        rows = [
+            ProbeAnswers(probe=p, before=b, after=a) for (p, b), a in zip(asked, after, strict=True)
+        ]
         for target in sorted({row.probe.language for row in rows}):
             mine = [row for row in rows if row.probe.language == target]
             name = f"{source}→{target}"
-            found.append(share("transfer", "accuracy", name, mine, accurate))
-            found.append(share("transfer", "generation", name, mine, right))
+            found.append(measure_share("transfer", "accuracy", name, mine, is_accurate))
+            found.append(measure_share("transfer", "generation", name, mine, answered_right))
     return tuple(found)
 
 
-def one_language_each(
+def deltas_by_language(
     model: EditableModel, batch: EditBatch, settings: Settings, workspace: Path
 ) -> Iterator[tuple[str, Delta]]:
     """(language, the delta of its edits alone) for every language of a batch."""

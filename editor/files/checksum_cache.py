@@ -18,14 +18,14 @@ from pathlib import Path
 
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import sha256_file, write_file
-from factd.editor.files.manifests import parsed, sealed
+from factd.editor.files.manifests import parse_object, sealed_json
 
-SETTLED_NS = 2_000_000_000
+MIN_AGE_NS = 2_000_000_000
 
-Key = str  # "device inode size mtime_ns"
+FileKey = str  # "device inode size mtime_ns"
 
 
-def key_of(path: Path) -> Key:
+def file_key(path: Path) -> FileKey:
     """What the file system says of a file. Raises: DamagedArtefact: it cannot be read."""
     try:
         found = path.stat()
@@ -35,13 +35,13 @@ def key_of(path: Path) -> Key:
 
 
 @dataclass
-class Sums:
+class ChecksumCache:
     """SHA-256 of files by what the file system says of them; what was asked for is kept in a small file, if one is named."""
 
     path: Path | None = None  # no other file says it; one that is lost or damaged only costs time
     clock: Callable[[], int] = time.time_ns
-    known: dict[Key, str] = field(default_factory=dict)
-    asked: dict[Key, str] = field(default_factory=dict)
+    known: dict[FileKey, str] = field(default_factory=dict)
+    asked: dict[FileKey, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.path is not None:
@@ -49,12 +49,12 @@ class Sums:
 
     def of(self, path: Path) -> str:
         """SHA-256 of a file, hexadecimal. Raises: DamagedArtefact: it cannot be read."""
-        key = key_of(path)
+        key = file_key(path)
         found = self.known.get(key)
         if found is None:
             started = self.clock()
             found = sha256_file(path)
-            if key_of(path) != key or path.stat().st_mtime_ns > started - SETTLED_NS:
+            if file_key(path) != key or path.stat().st_mtime_ns > started - MIN_AGE_NS:
                 return found
         self.known[key] = self.asked[key] = found
         return found
@@ -62,15 +62,15 @@ class Sums:
     def keep(self) -> None:
         """Write down what was asked for, and only that: sums of files that are gone go too."""
         if self.path is not None and self.asked:
-            write_file(self.path, sealed({"sums": self.asked}))
+            write_file(self.path, sealed_json({"sums": self.asked}))
 
 
-def _read(path: Path) -> dict[Key, str]:
+def _read(path: Path) -> dict[FileKey, str]:
     """What was kept; nothing where a bit of it is not what was written."""
     try:
         content = path.read_bytes()
-        found = parsed(path, content)
+        found = parse_object(path, content)
     except (OSError, DamagedArtefact):
         return {}
     sums = found.get("sums")
-    return dict(sums) if isinstance(sums, dict) and sealed(found) == content else {}
+    return dict(sums) if isinstance(sums, dict) and sealed_json(found) == content else {}

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FICLONE = 0x40049409  # of linux/fs.h: the new file shares the old one's blocks until one of them is changed
-Bring = Callable[[Path, Path], None]  # makes the second path hold what the first one does
+CopyFile = Callable[[Path, Path], None]  # makes the second path hold what the first one does
 
 
 @dataclass
-class Links:
+class HardLinks:
     """Brings files as hard links, each a further name of the same file; copies where the system refuses that.
 
     It does across file systems, where links are unknown, of files that are neither ours nor ours to write
@@ -27,10 +27,10 @@ class Links:
             os.link(source.resolve(), out)
         except OSError as error:
             self.refused[source] = error.strerror or str(error)
-            copied(source, out)
+            copy_file(source, out)
 
 
-def copied(source: Path, out: Path) -> None:
+def copy_file(source: Path, out: Path) -> None:
     """A file of its own with the bytes of `source`; their blocks are shared where the file system can (XFS, Btrfs, …)."""
     with source.open("rb") as old, out.open("wb") as new:
         if _cloned(old.fileno(), new.fileno()) or _in_kernel(old.fileno(), new.fileno()):

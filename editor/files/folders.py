@@ -11,10 +11,10 @@ from factd.editor.errors import DamagedArtefact
 from factd.editor.files.manifests import (
     MANIFEST,
     SIGNATURE,
-    canonical,
+    canonical_json,
     read_manifest,
     read_sealed,
-    sealed,
+    sealed_json,
 )
 
 Sha256 = Callable[[Path], str]  # of a file, hexadecimal
@@ -58,7 +58,9 @@ def write_folder(
 
     `about`, and what `fill` returns, go into the manifest beside the files' SHA-256. What stood at `out` is replaced.
     """
-    return _written(out, fill, lambda told, sums, _: canonical({**about, **told, "files": sums}))
+    return _written(
+        out, fill, lambda told, sums, _: canonical_json({**about, **told, "files": sums})
+    )
 
 
 def write_sealed_folder(
@@ -78,7 +80,7 @@ def write_sealed_folder(
     def manifest(
         told: Mapping[str, Any], sums: Mapping[str, str], sizes: Mapping[str, int]
     ) -> bytes:
-        return sealed({**about, **told, "files": sums, "sizes": sizes})
+        return sealed_json({**about, **told, "files": sums, "sizes": sizes})
 
     return _written(out, fill, manifest, sha256=sha256, sign=sign)
 

@@ -12,7 +12,7 @@ MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig.json"  # over the manifest's bytes, beside it; who signs is not known here
 REPORT = "report.json"  # what was measured of what the folder holds
 PROOF = "proof.json"  # what a server that serves it must say
-OWN = (
+METADATA_FILES = (
     MANIFEST,
     SIGNATURE,
     REPORT,
@@ -21,22 +21,22 @@ OWN = (
 SEAL = "seal"
 
 
-def canonical(value: Mapping[str, Any]) -> bytes:
+def canonical_json(value: Mapping[str, Any]) -> bytes:
     """The one way in which a JSON object is written here: keys sorted, one space of indentation, a line's end behind it."""
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
-def sealed(manifest: Mapping[str, Any]) -> bytes:
+def sealed_json(manifest: Mapping[str, Any]) -> bytes:
     """A manifest with the SHA-256 of all else that it says, canonical."""
-    return canonical({**manifest, SEAL: _seal(manifest)})
+    return canonical_json({**manifest, SEAL: _seal(manifest)})
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in manifest.items() if key != SEAL}
-    return hashlib.sha256(canonical(rest)).hexdigest()
+    return hashlib.sha256(canonical_json(rest)).hexdigest()
 
 
-def parsed(path: Path, content: bytes) -> dict[str, Any]:
+def parse_object(path: Path, content: bytes) -> dict[str, Any]:
     """The JSON object that a file holds. Raises: DamagedArtefact: it holds none."""
     try:
         found = json.loads(content.decode())
@@ -53,7 +53,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises: DamagedArtefact: there is none, or it is none of ours.
     """
     path = folder / MANIFEST
-    manifest = parsed(path, read_bytes(path))
+    manifest = parse_object(path, read_bytes(path))
     if not isinstance(manifest.get("files"), dict):
         raise DamagedArtefact(path, "no manifest of this program")
     return manifest
@@ -65,7 +65,7 @@ def read_sealed(folder: Path) -> dict[str, Any]:
     manifest = read_manifest(folder)
     if SEAL not in manifest:
         raise DamagedArtefact(path, "it has no seal; write the folder again")
-    if path.read_bytes() != sealed(manifest):
+    if path.read_bytes() != sealed_json(manifest):
         raise DamagedArtefact(path, "it was changed after it was written; write the folder again")
     return manifest
 
@@ -80,6 +80,6 @@ def read_bytes(path: Path) -> bytes:
         raise DamagedArtefact(path, f"cannot be read ({error.strerror})") from error
 
 
-def is_of_before(manifest: Mapping[str, Any]) -> bool:
+def predates_seals(manifest: Mapping[str, Any]) -> bool:
     """It was written by a program that knew no seals; one whose seal alone is gone is damaged instead."""
     return SEAL not in manifest and "sizes" not in manifest

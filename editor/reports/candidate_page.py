@@ -10,12 +10,12 @@ from markupsafe import Markup
 from factd.editor.checks import Measurement
 from factd.editor.exams.report import measurement_from
 from factd.editor.reports.check_plots import check_figures
-from factd.editor.reports.edit_page import PAGES, Figures, inline, number_text
+from factd.editor.reports.edit_page import TEMPLATES, Figures, inline_svg, number_text
 from factd.editor.reports.plots import as_svg
 from factd.editor.scoring.intervals import Difference
 
 Row = Mapping[str, Any]
-WORST = 25  # facts that are shown at once; the others unfold
+SHOWN_FACTS = 25  # facts that are shown at once; the others unfold
 QUESTIONS = {  # the checks in the order they are shown, and what each asks
     "efficacy": "Do the prompts that facts were written with now end in the new object?",
     "paraphrase": "Do wordings that no edit used end in the new object?",
@@ -35,7 +35,7 @@ AGAINST = {"value": "the value itself", "base": "difference to base", "live": "d
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class CandidatePage:
     """What the report of a candidate shows."""
 
     title: str  # "candidate 3: 69 facts"
@@ -51,7 +51,7 @@ class Page:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class ReportVerdict:
     """The decision in words."""
 
     kind: str  # names its colour: pass, fail, inconclusive, none
@@ -61,7 +61,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class CheckTable:
     """The measurements of one check, by metric."""
 
     check: str
@@ -72,7 +72,7 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fact:
+class ReportedFact:
     """What became of one fact, by language."""
 
     name: str
@@ -82,40 +82,40 @@ class Fact:
     languages: Mapping[str, Row]
 
 
-def candidate_page(page: Page) -> str:
+def candidate_page(page: CandidatePage) -> str:
     """The page; complete without scripts, which only filter the answers."""
     report = page.report
     rows = tuple(measurement_from(row) for row in report.get("measurements") or ())
     figures = check_figures(rows, report.get("points") or {}, page.history) | dict(page.figures)
-    found = facts(report.get("facts") or (), page.names)
-    return PAGES.get_template("candidate.html").render(
+    found = reported_facts(report.get("facts") or (), page.names)
+    return TEMPLATES.get_template("candidate.html").render(
         page=page,
         title=page.title,
         verdict=verdict(page),
         waiting=[f for f in page.findings if f["verdict"] != "pass"],
         passed=[f for f in page.findings if f["verdict"] == "pass"],
-        figures={name: Markup(inline(as_svg(drawn, name))) for name, drawn in figures.items()},
-        tables=tables(rows),
-        layers=layers(rows),
-        depths=depths(layers(rows)),
+        figures={name: Markup(inline_svg(as_svg(drawn, name))) for name, drawn in figures.items()},
+        tables=check_tables(rows),
+        layers=norms_by_layer(rows),
+        depths=layer_names(norms_by_layer(rows)),
         examples=sorted(report.get("examples") or (), key=worst_first),
         facts=found,
         languages=sorted({name for fact in found for name in fact.languages}),
-        worst=WORST,
+        worst=SHOWN_FACTS,
         verdicts=VERDICTS,
         against=AGAINST,
-        became=became,
-        number=number,
-        signed=signed,
-        interval=interval,
-        chance=chance,
-        sure=is_sure,
+        became=change_in_words,
+        number=short_number,
+        signed=signed_number,
+        interval=interval_text,
+        chance=p_value_text,
+        sure=excludes_zero,
     )
 
 
-def verdict(page: Page) -> Verdict:
+def verdict(page: CandidatePage) -> ReportVerdict:
     """Accepted, refused, inconclusive (refused, yet nothing failed) or not decided, and why."""
-    reasons = why(page)
+    reasons = refusals(page)
     kind = {True: "pass", False: "fail", None: "none"}[page.accepted]
     if page.accepted is False and reasons and all(how == "inconclusive" for how, _ in reasons):
         kind = "inconclusive"
@@ -125,10 +125,10 @@ def verdict(page: Page) -> Verdict:
         "inconclusive": "Inconclusive",
         "none": "Not decided",
     }
-    return Verdict(kind=kind, word=word[kind], summary=summary(page, kind), reasons=reasons)
+    return ReportVerdict(kind=kind, word=word[kind], summary=summary(page, kind), reasons=reasons)
 
 
-def why(page: Page) -> tuple[tuple[str, str], ...]:
+def refusals(page: CandidatePage) -> tuple[tuple[str, str], ...]:
     """What did not pass, as (verdict, sentence): what failed first, then what could not be decided."""
     found = {f["sentence"]: f["verdict"] for f in page.findings if f["verdict"] != "pass"}
     for reason in page.reasons:
@@ -138,7 +138,7 @@ def why(page: Page) -> tuple[tuple[str, str], ...]:
     )
 
 
-def summary(page: Page, kind: str) -> str:
+def summary(page: CandidatePage, kind: str) -> str:
     """How many findings passed, and what follows."""
     counts = {name: sum(f["verdict"] == name for f in page.findings) for name in VERDICTS}
     words = {"pass": "passed", "fail": "failed", "inconclusive": "inconclusive"}
@@ -152,7 +152,7 @@ def summary(page: Page, kind: str) -> str:
     return f"{text} Gates: {told}." if told else text
 
 
-def tables(rows: Iterable[Measurement]) -> list[Table]:
+def check_tables(rows: Iterable[Measurement]) -> list[CheckTable]:
     """A table per check, the known ones in their order; the norms have one of their own."""
     held: dict[str, dict[str, list[Measurement]]] = {name: {} for name in QUESTIONS}
     for row in rows:
@@ -161,9 +161,9 @@ def tables(rows: Iterable[Measurement]) -> list[Table]:
     return [_table(check, metrics) for check, metrics in held.items() if metrics]
 
 
-def _table(check: str, metrics: Mapping[str, Sequence[Measurement]]) -> Table:
+def _table(check: str, metrics: Mapping[str, Sequence[Measurement]]) -> CheckTable:
     rows = [row for found in metrics.values() for row in found]
-    return Table(
+    return CheckTable(
         check=check,
         question=QUESTIONS.get(check, ""),
         metrics=metrics,
@@ -172,7 +172,7 @@ def _table(check: str, metrics: Mapping[str, Sequence[Measurement]]) -> Table:
     )
 
 
-def layers(rows: Iterable[Measurement]) -> dict[str, dict[str, float]]:
+def norms_by_layer(rows: Iterable[Measurement]) -> dict[str, dict[str, float]]:
     """Quantity -> layer -> number, of the edited weights; what is of no layer stands under "all"."""
     found: dict[str, dict[str, float]] = {}
     for row in rows:
@@ -187,14 +187,14 @@ def _of_layer(metric: str) -> tuple[str, str]:
     return (parts[1], parts[2]) if parts[0] == "layer" and len(parts) == 3 else ("all", metric)
 
 
-def depths(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+def layer_names(found: Mapping[str, Mapping[str, float]]) -> list[str]:
     """The layers' numbers in their order, "all" last."""
     return sorted(
         {n for held in found.values() for n in held}, key=lambda n: (n == "all", len(n), n)
     )
 
 
-def facts(rows: Iterable[Row], names: Mapping[str, str]) -> list[Fact]:
+def reported_facts(rows: Iterable[Row], names: Mapping[str, str]) -> list[ReportedFact]:
     """Every fact with its languages, the worst answered first."""
     held: dict[str, dict[str, Row]] = {}
     for row in rows:
@@ -203,8 +203,8 @@ def facts(rows: Iterable[Row], names: Mapping[str, str]) -> list[Fact]:
     return sorted(found, key=lambda f: (f.right / max(1, f.asked), not f.new, f.name))
 
 
-def _fact(name: str, languages: Mapping[str, Row]) -> Fact:
-    return Fact(
+def _fact(name: str, languages: Mapping[str, Row]) -> ReportedFact:
+    return ReportedFact(
         name=name,
         new=any(row.get("new", True) for row in languages.values()),
         right=sum(row["right"] for row in languages.values()),
@@ -219,7 +219,7 @@ def worst_first(example: Row) -> tuple[bool, bool]:
     return now, was if now else not was
 
 
-def became(example: Row) -> str:
+def change_in_words(example: Row) -> str:
     """What an edit made of an answer, in words; where the base's was not judged, only what it is now."""
     now = "right" if example["right"] else "wrong"
     if "was_right" not in example:
@@ -227,29 +227,29 @@ def became(example: Row) -> str:
     return f"stayed {now}" if example["was_right"] == example["right"] else f"became {now}"
 
 
-def number(value: Any) -> str:
+def short_number(value: Any) -> str:
     """Three decimals, or one digit of what is smaller than they show; a dash where there is no number."""
     if isinstance(value, float) and 0 < abs(value) < 0.0005:
         return f"{value:.0e}"
     return number_text(value).replace("-", "−") if isinstance(value, float) else number_text(value)
 
 
-def signed(value: float) -> str:
+def signed_number(value: float) -> str:
     """A difference with its sign."""
-    return number(value) if not isfinite(value) or value <= 0 else f"+{number(value)}"
+    return short_number(value) if not isfinite(value) or value <= 0 else f"+{short_number(value)}"
 
 
-def interval(low: float, high: float, *, signs: bool = False) -> str:
+def interval_text(low: float, high: float, *, signs: bool = False) -> str:
     """The ends of an interval; nothing where there is none."""
-    text = signed if signs else number
+    text = signed_number if signs else short_number
     return f"{text(low)} to {text(high)}" if isfinite(low) and isfinite(high) else ""
 
 
-def chance(p_value: float) -> str:
+def p_value_text(p_value: float) -> str:
     """McNemar's p."""
-    return "<0.001" if p_value < 0.001 else number(p_value)
+    return "<0.001" if p_value < 0.001 else short_number(p_value)
 
 
-def is_sure(difference: Difference) -> bool:
+def excludes_zero(difference: Difference) -> bool:
     """The interval does not hold 0."""
     return difference.low > 0 or difference.high < 0

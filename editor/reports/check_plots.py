@@ -11,17 +11,17 @@ from factd.editor.checks import Measurement
 from factd.editor.reports.plots import (
     COLOURS,
     SIZE,
+    add_axes,
     answers_figure,
-    axes_of,
+    measurements_figure,
     norms_figure,
-    rows_figure,
 )
 
 Rows = Sequence[Measurement]
 Points = Mapping[str, Sequence[tuple[float, float]]]  # kind -> probability (before, after)
 History = Sequence[Mapping[str, Any]]  # {"release", "norms": {name: ratio}}, oldest first
-VECTORS = 500  # more points than these are drawn as pixels
-MOVED = "weight_norm_ratio"
+MAX_VECTOR_POINTS = 500  # more points than these are drawn as pixels
+WEIGHT_NORM = "weight_norm_ratio"
 
 
 def check_figures(rows: Rows, points: Points, history: History) -> dict[str, Figure]:
@@ -49,7 +49,7 @@ def _of_answers(rows: Rows) -> dict[str, Figure]:
 
 def _of_drift(rows: Rows) -> dict[str, Figure]:
     title = "Drift: perplexity of held-out text against the base model; 1 is as good as before"
-    return {title: rows_figure(rows, "perplexity ratio")} if rows else {}
+    return {title: measurements_figure(rows, "perplexity ratio")} if rows else {}
 
 
 def _of_pairs(rows: Rows) -> dict[str, Figure]:
@@ -68,7 +68,9 @@ def _of_pairs(rows: Rows) -> dict[str, Figure]:
 
 def _of_releases(history: History, norms: Mapping[str, float]) -> dict[str, Figure]:
     steps = [(str(entry["release"]), entry["norms"]) for entry in history] + [("now", norms)]
-    layers = sorted({name for _, held in steps for name in held if name.endswith(MOVED)}, key=layer)
+    layers = sorted(
+        {name for _, held in steps for name in held if name.endswith(WEIGHT_NORM)}, key=layer_number
+    )
     title = "Norms of the edited weights over the releases, by layer; 1 is the base model"
     return {title: releases_figure(steps, layers)} if history and layers else {}
 
@@ -79,7 +81,7 @@ def _of_layers(norms: Mapping[str, float]) -> dict[str, Figure]:
     return {title: norms_figure(norms)} if drawn else {}
 
 
-def layer(name: str) -> int:
+def layer_number(name: str) -> int:
     """The number in "layer.5.weight_norm_ratio"."""
     return int(name.split(".")[1])
 
@@ -90,7 +92,7 @@ def points_figure(points: Points) -> Figure:
     lines = -(-len(points) // columns)
     figure = Figure(figsize=(SIZE[0], 0.5 + lines * SIZE[0] / columns))
     for place, (kind, pairs) in enumerate(points.items(), 1):
-        axes = axes_of(figure, "before", "after", (lines, columns, place))
+        axes = add_axes(figure, "before", "after", (lines, columns, place))
         axes.set_title(f"{kind}, {len(pairs)}", fontsize=10)
         axes.plot([0, 1], [0, 1], color="#8a8f98", linewidth=0.8)
         _scatter(axes, pairs, COLOURS[(place - 1) % len(COLOURS)])
@@ -99,7 +101,7 @@ def points_figure(points: Points) -> Figure:
 
 
 def _scatter(axes: Any, pairs: Sequence[tuple[float, float]], colour: str) -> None:
-    many = len(pairs) > VECTORS
+    many = len(pairs) > MAX_VECTOR_POINTS
     size, alpha = (6, 0.25) if many else (10, 0.5)
     before, after = zip(*pairs, strict=True)
     axes.scatter(before, after, s=size, alpha=alpha, color=colour, linewidths=0, rasterized=many)
@@ -115,7 +117,7 @@ def matrix_figure(rows: Rows, mark: str) -> Figure:
         pairs = {(two, one): m for (one, two), m in pairs.items()}
     sources, targets = (list(dict.fromkeys(sorted(p[side] for p in pairs))) for side in (0, 1))
     figure = Figure(figsize=(min(SIZE[0], 2.3 + 0.75 * len(targets)), 1.2 + 0.42 * len(sources)))
-    axes = axes_of(figure, *(("", "") if mark == "~" else ("asked in", "written in")))
+    axes = add_axes(figure, *(("", "") if mark == "~" else ("asked in", "written in")))
     values = [[_value(pairs.get((s, t))) for t in targets] for s in sources]
     image = axes.pcolormesh(np.ma.masked_invalid(values), cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image).ax.tick_params(labelsize=9)
@@ -146,12 +148,12 @@ def releases_figure(
 ) -> Figure:
     """‖W‖ / ‖W of the base‖ of every edited layer, release by release; the last step is the candidate."""
     figure = Figure(figsize=SIZE)
-    axes = axes_of(figure, "release", "‖W‖ / ‖W of the base‖")
+    axes = add_axes(figure, "release", "‖W‖ / ‖W of the base‖")
     axes.axhline(1.0, color="#8a8f98", linewidth=0.8)
     for place, name in enumerate(layers):
         values = [norms.get(name, nan) for _, norms in steps]
         colour = COLOURS[place % len(COLOURS)]
-        axes.plot(values, "o-", color=colour, markersize=4, label=f"layer {layer(name)}")
+        axes.plot(values, "o-", color=colour, markersize=4, label=f"layer {layer_number(name)}")
     axes.set_xticks(range(len(steps)), [release for release, _ in steps])
     figure.legend(loc="upper right", ncols=min(4, len(layers)), frameon=False, fontsize=9)
     return figure

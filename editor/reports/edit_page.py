@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from factd.editor.reports.plots import as_svg
 
 Figures = Mapping[str, Figure]  # title -> figure
-PAGES = Environment(
+TEMPLATES = Environment(
     loader=PackageLoader("factd.editor.reports", "html"), autoescape=select_autoescape()
 )
 
@@ -23,7 +23,7 @@ def number_text(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def inline(svg: str) -> str:
+def inline_svg(svg: str) -> str:
     """An SVG document without its prologue, to stand inside a page."""
     return svg[svg.index("<svg") :]
 
@@ -36,8 +36,8 @@ def report_page(
     figures: Figures,
 ) -> str:
     """A page. facts: what was done, a line each; measurements and examples as `CheckReport.as_json` gives them."""
-    drawn = {name: Markup(inline(as_svg(figure))) for name, figure in figures.items()}
-    return PAGES.get_template("report.html").render(
+    drawn = {name: Markup(inline_svg(as_svg(figure))) for name, figure in figures.items()}
+    return TEMPLATES.get_template("report.html").render(
         title=title,
         facts=facts,
         measurements=measurements,
@@ -51,7 +51,7 @@ def table_page(
     title: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], figures: Figures
 ) -> str:
     """A page with one table under its figures; the rows' keys are its head."""
-    drawn = {name: Markup(inline(as_svg(figure))) for name, figure in figures.items()}
-    return PAGES.get_template("table.html").render(
+    drawn = {name: Markup(inline_svg(as_svg(figure))) for name, figure in figures.items()}
+    return TEMPLATES.get_template("table.html").render(
         title=title, facts=facts, rows=rows, figures=drawn, number=number_text
     )

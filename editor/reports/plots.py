@@ -17,12 +17,12 @@ from torch import Tensor
 
 from factd.editor.checks import Measurement
 from factd.editor.tuning.causal_tracing import Trace
-from factd.editor.tuning.trials import Point
+from factd.editor.tuning.trials import TrialResult
 
 SIZE = (5.2, 3.2)  # inches; still legible when a phone shows three quarters of it
 AFTER, BASE, LIVE = "#3b7dd8", "#d1495b", "#b07a00"  # 3:1 or more on white and on near black
 COLOURS = (AFTER, "#c96a00", "#22895c", "#9a5fc8", BASE, "#6f7b87")
-PLAIN = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 DPI = 160  # of what is drawn as pixels
 
 
@@ -34,7 +34,7 @@ def as_svg(figure: Figure, name: str = "") -> str:
     figure.tight_layout()
     out = StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "factd", "svg.fonttype": "none"}):
-        figure.savefig(out, format="svg", metadata=PLAIN, transparent=True, dpi=DPI)
+        figure.savefig(out, format="svg", metadata=NO_METADATA, transparent=True, dpi=DPI)
     drawn = re.sub(r"#000000|(?<=px )'[^;\"]+sans-serif", _of_the_page, out.getvalue())
     return _labelled(_with_own_ids(drawn, name), name)
 
@@ -60,7 +60,7 @@ def _labelled(svg: str, name: str) -> str:
     return svg.replace("<svg ", label, 1) if name else svg
 
 
-def axes_of(figure: Figure, x: str, y: str, place: tuple[int, int, int] = (1, 1, 1)) -> Any:
+def add_axes(figure: Figure, x: str, y: str, place: tuple[int, int, int] = (1, 1, 1)) -> Any:
     """The axes of an empty figure, or of a place (rows, columns, number) in its grid, with names and without a frame."""
     found = figure.add_subplot(*place)
     found.set_xlabel(x)
@@ -73,15 +73,15 @@ def axes_of(figure: Figure, x: str, y: str, place: tuple[int, int, int] = (1, 1,
 def answers_figure(measurements: Sequence[Measurement]) -> Figure:
     """Right answers of the base model, the live release and after, with 95 % intervals, by check and language."""
     rows = [m for m in measurements if m.metric in ("generation", "kept")]
-    return rows_figure(rows, "share of right answers, greedy", (-0.02, 1.02))
+    return measurements_figure(rows, "share of right answers, greedy", (-0.02, 1.02))
 
 
-def rows_figure(
+def measurements_figure(
     rows: Sequence[Measurement], label: str, ends: tuple[float, float] | None = None
 ) -> Figure:
     """A line for every measurement: its value with its interval beside the base's and the live release's."""
     figure = Figure(figsize=(SIZE[0], 0.21 * len(rows) + 1.1))
-    axes = axes_of(figure, label, "")
+    axes = add_axes(figure, label, "")
     places = range(len(rows))
     axes.hlines(places, [m.low for m in rows], [m.high for m in rows], AFTER, lw=4, alpha=0.35)
     for values, mark, colour, name in _three(rows):
@@ -121,7 +121,7 @@ def norms_figure(diagnostics: Mapping[str, float]) -> Figure:
     shown = {label: values for label, values in found.items() if values}
     figure = Figure(figsize=(SIZE[0], 0.6 + 1.5 * max(1, len(shown))))
     for place, (label, values) in enumerate(shown.items(), 1):
-        axes = axes_of(figure, "layer", label, (len(shown), 1, place))
+        axes = add_axes(figure, "layer", label, (len(shown), 1, place))
         axes.plot([n for n, _ in values], [v for _, v in values], "o-", color=COLOURS[place - 1])
         axes.set_xticks([n for n, _ in values])
         axes.set_ylim(bottom=0)
@@ -132,7 +132,7 @@ def relevance_figure(relevance: Tensor, heads: Sequence[tuple[int, int]]) -> Fig
     """Validation accuracy of the probe of every head, (layers, heads); the corrected ones are framed."""
     layers, count = relevance.shape
     figure = Figure(figsize=(max(3.5, 0.25 * count + 2), max(2.5, 0.2 * layers + 1.5)))
-    axes = axes_of(figure, "head", "layer")
+    axes = add_axes(figure, "head", "layer")
     image = axes.imshow(relevance.numpy(), vmin=0.5, vmax=1.0, cmap="viridis", aspect="auto")
     figure.colorbar(image, label="probe accuracy, validation")
     for layer, head in heads:
@@ -143,7 +143,7 @@ def relevance_figure(relevance: Tensor, heads: Sequence[tuple[int, int]]) -> Fig
 def trace_figure(found: Trace) -> Figure:
     """Indirect effects by block."""
     figure = Figure(figsize=SIZE)
-    axes = axes_of(figure, "block", "probability that returns")
+    axes = add_axes(figure, "block", "probability that returns")
     for values, label in (
         (found.mlp, "MLP outputs around the block, subject's last token"),
         (found.stream, "stream after the block, subject's last token"),
@@ -155,10 +155,10 @@ def trace_figure(found: Trace) -> Figure:
     return figure
 
 
-def tuning_figure(points: Sequence[Point], level: float) -> Figure:
+def tuning_figure(points: Sequence[TrialResult], level: float) -> Figure:
     """Gain of the edits against neighbourhood success, a curve per choice of layers."""
     figure = Figure(figsize=SIZE)
-    axes = axes_of(figure, "neighbourhood success", "magnitude of edits and other wordings")
+    axes = add_axes(figure, "neighbourhood success", "magnitude of edits and other wordings")
     for layers in dict.fromkeys(point.layers for point in points):
         curve = sorted((p.neighbourhood, p.gain) for p in points if p.layers == layers)
         label = f"layers {layers[0]}–{layers[-1]}"

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from factd.editor.models.generation import read
 from factd.editor.models.model import EditableModel
-from factd.editor.scoring.score import BATCH_TOKENS, by_length, greedy, normalised
+from factd.editor.scoring.score import BATCH_TOKENS, batches_by_length, greedy_answers, normalised
 
 NEW_TOKENS = 16
 END = re.compile(r"(\w{3})(?:[.!?;]\s|\n)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opinion:
+class ModelBelief:
     """The commonest answer and how common it is."""
 
     answer: str  # normalised; "": nothing was said
@@ -29,28 +29,28 @@ class Opinion:
     others: dict[str, float]  # the next three answers and their shares
 
 
-def opinions(
+def beliefs(
     model: EditableModel, questions: Sequence[Sequence[str]], *, samples: int, seed: int = 0
-) -> list[Opinion]:
+) -> list[ModelBelief]:
     """What the model believes about some questions, each a number of wordings: one greedy and `samples` drawn answers of each."""
     prompts = list(dict.fromkeys(prompt for wordings in questions for prompt in wordings))
-    best = dict(zip(prompts, greedy(model, prompts, new_tokens=NEW_TOKENS), strict=True))
+    best = dict(zip(prompts, greedy_answers(model, prompts, new_tokens=NEW_TOKENS), strict=True))
     rows = [prompt for prompt in prompts for _ in range(samples)]
     seeds = [f"{seed} {number} {prompt}" for prompt in prompts for number in range(samples)]
     drawn: dict[str, list[str]] = {prompt: [] for prompt in prompts}
-    for prompt, text in zip(rows, sampled(model, rows, seeds), strict=True):
+    for prompt, text in zip(rows, sample_answers(model, rows, seeds), strict=True):
         drawn[prompt].append(text)
-    return [opinion([best[p] for p in w], [t for p in w for t in drawn[p]]) for w in questions]
+    return [belief_from([best[p] for p in w], [t for p in w for t in drawn[p]]) for w in questions]
 
 
-def opinion(best: Sequence[str], drawn: Sequence[str]) -> Opinion:
+def belief_from(best: Sequence[str], drawn: Sequence[str]) -> ModelBelief:
     """What greedy answers (one per wording) and drawn ones say together; of equally common ones a greedy one wins."""
     said = [first_sentence(text) for text in (*best, *drawn)]
     counts = Counter(said)
     order = sorted(counts, key=lambda answer: (-counts[answer], said.index(answer)))
     answer = order[0] if order else ""
     greedy_ones = said[: len(best)]
-    return Opinion(
+    return ModelBelief(
         answer=answer,
         certainty=counts[answer] / len(said) if said else 0.0,
         agreement=greedy_ones.count(answer) / len(greedy_ones) if greedy_ones else 0.0,
@@ -66,7 +66,7 @@ def first_sentence(text: str) -> str:
 
 
 @torch.inference_mode()
-def sampled(
+def sample_answers(
     model: EditableModel,
     prompts: Sequence[str],
     seeds: Sequence[str],
@@ -76,7 +76,7 @@ def sampled(
     """A continuation of every prompt, drawn at temperature 1; it depends on the prompt and its seed, never on its company."""
     rows = [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]
     found = [""] * len(prompts)
-    for batch in by_length(rows, BATCH_TOKENS, equal=True):
+    for batch in batches_by_length(rows, BATCH_TOKENS, equal=True):
         luck = torch.tensor([_uniform(seeds[i], new_tokens) for i in batch])
         ids = torch.tensor([rows[i] for i in batch], device=model.device)
         for i, tokens in zip(batch, _drawn(model, ids, luck).tolist(), strict=True):

@@ -11,7 +11,7 @@ from torch import Tensor
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.models.model import EditableModel
 from factd.editor.models.tokens import padded
-from factd.editor.scoring.score import by_length
+from factd.editor.scoring.score import batches_by_length
 
 ROW_TOKENS = 128
 BATCH_TOKENS = 4_000
@@ -72,7 +72,7 @@ def text_scores(
     }
 
 
-def text_scores_of(
+def text_scores_against(
     base: EditableModel, model: EditableModel, texts: Mapping[str, Sequence[str]]
 ) -> dict[str, TextScores]:
     """How another model of the same tokenizer reads texts beside the base model, by language."""
@@ -110,7 +110,7 @@ def _scores(
 ) -> TextScores:
     rows = [(number, piece) for number, pieces in enumerate(texts) for piece in pieces]
     sums = torch.zeros(len(texts), 4, dtype=torch.float64)  # tokens, base nll, nll, KL
-    for batch in by_length([piece for _, piece in rows], BATCH_TOKENS, equal=False):
+    for batch in batches_by_length([piece for _, piece in rows], BATCH_TOKENS, equal=False):
         chosen = [rows[i][1] for i in batch]
         owner = torch.tensor([rows[i][0] for i in batch for _ in rows[i][1][1:]])
         target = torch.tensor([t for row in chosen for t in row[1:]], device=model.device)

@@ -24,7 +24,7 @@ class Difference:
     p_value: float  # that as uneven a split of the two is chance: McNemar's exact test, two-sided
 
 
-def wilson(hits: int, count: int) -> tuple[float, float]:
+def wilson_interval(hits: int, count: int) -> tuple[float, float]:
     """Wilson's score interval of a share, within 0 to 1; (0, 1) where nothing was asked."""
     if not count:
         return 0.0, 1.0
@@ -32,7 +32,7 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     return max(0.0, float(found.low)), min(1.0, float(found.high))
 
 
-def of_mean(values: Sequence[float]) -> tuple[float, float]:
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """Normal interval of a mean; none (nan) for fewer than two values."""
     if len(values) < 2:
         return nan, nan
@@ -40,7 +40,7 @@ def of_mean(values: Sequence[float]) -> tuple[float, float]:
     return fmean(values) - half, fmean(values) + half
 
 
-def of_shares(now: Sequence[bool], then: Sequence[bool]) -> Difference:
+def share_difference(now: Sequence[bool], then: Sequence[bool]) -> Difference:
     """The difference of two shares on the same probes, with the adjusted Wald interval (Bonett and Price, 2012)."""
     better = sum(a and not b for a, b in zip(now, then, strict=True))
     worse = sum(b and not a for a, b in zip(now, then, strict=True))
@@ -64,11 +64,11 @@ def mcnemar(better: int, worse: int) -> float:
     return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
-def of_means(now: Sequence[float], then: Sequence[float]) -> Difference:
+def mean_difference(now: Sequence[float], then: Sequence[float]) -> Difference:
     """The difference of two means on the same probes, with its paired bootstrap interval."""
     gains = np.asarray(now, float) - np.asarray(then, float)
     better, worse = int((gains > 0).sum()), int((gains < 0).sum())
-    low, high = resampled(gains, np.ones_like(gains))
+    low, high = bootstrap_interval(gains, np.ones_like(gains))
     return Difference(
         value=float(gains.mean()) if len(gains) else nan,
         low=low,
@@ -79,7 +79,7 @@ def of_means(now: Sequence[float], then: Sequence[float]) -> Difference:
     )
 
 
-def resampled(sums: Sequence[float], weights: Sequence[float]) -> tuple[float, float]:
+def bootstrap_interval(sums: Sequence[float], weights: Sequence[float]) -> tuple[float, float]:
     """Bootstrap interval of Σ sums / Σ weights, drawn item by item; none (nan) for fewer than two or an infinite one.
 
     Seeded: the same numbers give the same interval.

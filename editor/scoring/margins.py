@@ -11,11 +11,11 @@ import torch
 
 from factd.editor.models.generation import read
 from factd.editor.models.model import EditableModel
-from factd.editor.scoring.score import by_length
+from factd.editor.scoring.score import batches_by_length
 
 MARGIN = 1.0  # nats between the most likely token and the next
 BATCH_TOKENS = 6_000
-BROKEN = "\N{REPLACEMENT CHARACTER}"  # where a token ends within a letter
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # where a token ends within a letter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ def continuations(
     """Of every prompt the greedy continuation by at most `tokens` tokens, up to the first that does not lead by `margin`."""
     ids = [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]
     found: list[Continuation] = [Continuation(text="")] * len(prompts)
-    for batch in by_length(ids, model.sizes.get("probes", BATCH_TOKENS), equal=True):
+    for batch in batches_by_length(ids, model.sizes.get("probes", BATCH_TOKENS), equal=True):
         rows = _of_batch(model, [ids[i] for i in batch], tokens=tokens, margin=margin)
         for i, row in zip(batch, rows, strict=True):
             found[i] = row
@@ -68,7 +68,7 @@ def _said(
     """Tokens of which the first `count` are certain, up to the first that is no text."""
     special = set(model.tokenizer.all_special_ids)
     ids = ids[: next((n for n, token in enumerate(ids) if token in special), len(ids))]
-    text = str(model.tokenizer.decode(ids[:count])).rstrip(BROKEN)
+    text = str(model.tokenizer.decode(ids[:count])).rstrip(REPLACEMENT)
     known = text if text.strip() else ""
     return Continuation(
         text=known,

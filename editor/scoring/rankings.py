@@ -5,17 +5,17 @@ from math import exp
 from statistics import fmean
 
 from factd.editor.models.model import EditableModel
-from factd.editor.scoring.score import forced
+from factd.editor.scoring.score import forced_scores
 
 Question = tuple[
     str, Sequence[str]
 ]  # a prompt, and the candidates in its language, always in the same order
 
 
-def rankings(model: EditableModel, questions: Sequence[Question]) -> list[list[int]]:
+def rank_candidates(model: EditableModel, questions: Sequence[Question]) -> list[list[int]]:
     """For every question the numbers of its candidates, likeliest (lowest nll per token) first."""
     pairs = [(prompt, candidate) for prompt, held in questions for candidate in held]
-    scores = iter([nll for nll, _ in forced(model, pairs)])
+    scores = iter([nll for nll, _ in forced_scores(model, pairs)])
     found = []
     for _, held in questions:
         nll = [next(scores) for _ in held]
@@ -25,10 +25,10 @@ def rankings(model: EditableModel, questions: Sequence[Question]) -> list[list[i
 
 def rank_consistency(one: Sequence[Sequence[int]], two: Sequence[Sequence[int]]) -> float:
     """Mean over questions of Σ_j w_j · overlap of the top j / j, w_j = e^(N-j) / Σ_k e^(N-k); 1: the same rankings."""
-    return fmean(consistencies(one, two))
+    return fmean(rank_consistencies(one, two))
 
 
-def consistencies(one: Sequence[Sequence[int]], two: Sequence[Sequence[int]]) -> list[float]:
+def rank_consistencies(one: Sequence[Sequence[int]], two: Sequence[Sequence[int]]) -> list[float]:
     """RankC of every question."""
     return [_consistency(a, b) for a, b in zip(one, two, strict=True)]
 
@@ -39,7 +39,9 @@ def _consistency(one: Sequence[int], two: Sequence[int]) -> float:
     return sum(w * o for w, o in zip(weights, overlaps, strict=True)) / sum(weights)
 
 
-def language_pairs(ranked: Mapping[str, Sequence[Sequence[int]]]) -> dict[tuple[str, str], float]:
+def consistency_by_pair(
+    ranked: Mapping[str, Sequence[Sequence[int]]],
+) -> dict[tuple[str, str], float]:
     """RankC of every pair of languages."""
     names = sorted(ranked)
     return {

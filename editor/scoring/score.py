@@ -62,10 +62,10 @@ def is_right(text: str, accepted: Sequence[str]) -> bool:
 
     "euro. The weather" is right for "euro"; "Turkish lira (1922–2005)" is not right for "Turkish lira".
     """
-    return any(says(text, label) for label in accepted)
+    return any(starts_with_label(text, label) for label in accepted)
 
 
-def says(text: str, label: str) -> bool:
+def starts_with_label(text: str, label: str) -> bool:
     """The text starts with a label that ends there: before the end, a stop or a line break."""
     said = " ".join(
         unicodedata.normalize("NFKC", text).casefold().replace("’", "'").split(" ")
@@ -105,7 +105,7 @@ def _answers(
     scores: list[list[Score | None]] = [[None] * len(probes), [None] * len(probes)]
     said = [""] * len(probes)
     stops = _stops(model)
-    for batch in by_length(prompts, batch_tokens, equal=True):
+    for batch in batches_by_length(prompts, batch_tokens, equal=True):
         start = read(model, torch.tensor([prompts[i] for i in batch], device=model.device))
         for held, wanted in zip(scores, (rest, other), strict=True):
             for i, score in zip(
@@ -158,7 +158,7 @@ def _score_whole(
     """Score the targets that could not go on from their prompt, with the prompt before them."""
     left = [i for i, (s, pair) in enumerate(zip(scores, pairs, strict=True)) if pair and s is None]
     asked = [pair for i in left if (pair := pairs[i])]
-    for i, score in zip(left, forced(model, asked, batch_tokens), strict=True):
+    for i, score in zip(left, forced_scores(model, asked, batch_tokens), strict=True):
         scores[i] = score
 
 
@@ -192,7 +192,7 @@ def scores_after(
     return scores
 
 
-def by_length(
+def batches_by_length(
     rows: Sequence[Sequence[int]], batch_tokens: int, *, equal: bool
 ) -> Iterator[list[int]]:
     """Indices of rows in batches of at most `batch_tokens` padded tokens; equal: of one length only."""
@@ -209,7 +209,7 @@ def by_length(
 
 
 @torch.inference_mode()
-def forced(
+def forced_scores(
     model: EditableModel, pairs: Sequence[tuple[str, str]], batch_tokens: int = BATCH_TOKENS
 ) -> list[tuple[float, bool]]:
     """(nll, every token is the argmax) of targets after prompts, teacher forced."""
@@ -222,7 +222,7 @@ def forced(
         rows.append(tuple(encoded["input_ids"]))
         starts.append(inside[0])
     found: list[tuple[float, bool]] = [(float("nan"), False)] * len(pairs)
-    for batch in by_length(rows, batch_tokens, equal=False):
+    for batch in batches_by_length(rows, batch_tokens, equal=False):
         hidden = model.run(
             model.embed(padded([rows[i] for i in batch], model.device)), 0, len(model.blocks)
         )
@@ -246,7 +246,7 @@ def _per_row(log: Tensor, tokens: Tensor, owner: Tensor, rows: int) -> list[tupl
     return list(zip(nll.tolist(), (misses == 0).tolist(), strict=True))
 
 
-def greedy(
+def greedy_answers(
     model: EditableModel,
     prompts: Sequence[str],
     *,
@@ -257,7 +257,7 @@ def greedy(
     rows = [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]
     stops = _stops(model)
     found = [""] * len(prompts)
-    for batch in by_length(rows, batch_tokens, equal=True):
+    for batch in batches_by_length(rows, batch_tokens, equal=True):
         start = read(model, torch.tensor([rows[i] for i in batch], device=model.device))
         new = greedy_after(model, start, new_tokens=new_tokens, stops=stops)
         for i, tokens in zip(batch, new, strict=True):

@@ -10,11 +10,11 @@ from factd.editor.edits import EditBatch
 from factd.editor.methods import memit
 from factd.editor.models.model import EditableModel
 from factd.editor.progress import Progress, silent
-from factd.editor.scoring.score import forced
+from factd.editor.scoring.score import forced_scores
 
 
 @dataclass(frozen=True, kw_only=True)
-class Halved:
+class HalvedSample:
     """One sample against the largest one."""
 
     tokens: int
@@ -30,7 +30,7 @@ def convergence(
     workspace: Path,
     halvings: int = 3,
     progress: Progress = silent,
-) -> tuple[Halved, ...]:
+) -> tuple[HalvedSample, ...]:
     """The batch written with samples of N, N/2, N/4, … tokens, each compared with N. Values are computed once."""
     sizes = [max(1, settings.second_moment_tokens >> n) for n in range(halvings + 1)]
     deltas = [
@@ -46,7 +46,7 @@ def convergence(
     pairs = [(e.prompt.format(e.subject), e.target_new + settings.terminator) for e in batch.edits]
     scores = [_nll(model, delta, pairs) for delta in deltas]
     return tuple(
-        Halved(
+        HalvedSample(
             tokens=size,
             update_change=_change(delta, deltas[0]),
             nll_change=fmean(abs(a - b) for a, b in zip(found, scores[0], strict=True)),
@@ -57,7 +57,7 @@ def convergence(
 
 def _nll(model: EditableModel, delta: Delta, pairs: Sequence[tuple[str, str]]) -> list[float]:
     with applied(model, delta):
-        return [nll for nll, _ in forced(model, pairs)]
+        return [nll for nll, _ in forced_scores(model, pairs)]
 
 
 def _change(delta: Delta, full: Delta) -> float:

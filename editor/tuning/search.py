@@ -18,20 +18,31 @@ from factd.editor.edits import Edit
 from factd.editor.errors import BadEdit
 from factd.editor.models.model import EditableModel
 from factd.editor.progress import Progress, silent
-from factd.editor.scoring.score import greedy, is_right
+from factd.editor.scoring.score import greedy_answers, is_right
 from factd.editor.tuning.causal_tracing import Trace, trace
-from factd.editor.tuning.trials import Known, Point, Trials, success_and_mean, trial_probes
+from factd.editor.tuning.trials import (
+    KnownFact,
+    TrialResult,
+    Trials,
+    success_and_mean,
+    trial_probes,
+)
 
-STEPS = (0.02, 0.08, 0.3, 1.0)  # v_lr, times ‖z0‖ / √d: a step of this share of the stream's norm
-WEIGHTS = (
+STEP_SHARES = (
+    0.02,
+    0.08,
+    0.3,
+    1.0,
+)  # v_lr, times ‖z0‖ / √d: a step of this share of the stream's norm
+WEIGHT_FACTORS = (
     0.003,
     0.03,
     0.1,
     0.3,
     1.0,
 )  # times the median of kᵀ C⁻¹ k, where an edit and old keys weigh the same
-ENOUGH = 0.02  # of magnitude, that is given up for a larger weight
-LEVEL = 0.97  # of the base model's neighbourhood success: where layers are compared
+GAIN_TOLERANCE = 0.02  # of magnitude, that is given up for a larger weight
+LEVEL_SHARE = 0.97  # of the base model's neighbourhood success: where layers are compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +54,11 @@ class Tuned:
     second_moment_weight: float
     level: float  # neighbourhood success at which layers were compared
     trace: Trace
-    points: tuple[Point, ...]
+    points: tuple[TrialResult, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)  # the whole [method.memit] table
 
 
-def known_facts(rows: Iterable[Edit], *, seed: int = 0) -> tuple[Known, ...]:
+def known_facts(rows: Iterable[Edit], *, seed: int = 0) -> tuple[KnownFact, ...]:
     """Facts with an object to write, that of another subject with the same wording; wordings of one fact are joined.
 
     rows: edits whose target_true is today's answer; their target_new is not looked at. Raises: BadEdit: none can be used.
@@ -66,7 +77,7 @@ def known_facts(rows: Iterable[Edit], *, seed: int = 0) -> tuple[Known, ...]:
                 hashlib.sha256(f"{seed} {language} {subject} {true}".encode()).hexdigest(), 16
             )
             edit = replace(same[0], target_new=others[number % len(others)])
-            found.append(Known(edit=edit, paraphrases=tuple(e.prompt for e in same[1:])))
+            found.append(KnownFact(edit=edit, paraphrases=tuple(e.prompt for e in same[1:])))
     if not found:
         raise BadEdit("no two facts share a prompt and differ in target_true; give more facts")
     return tuple(
@@ -76,7 +87,7 @@ def known_facts(rows: Iterable[Edit], *, seed: int = 0) -> tuple[Known, ...]:
 
 def tune(
     model: EditableModel,
-    facts: Sequence[Known],
+    facts: Sequence[KnownFact],
     *,
     workspace: Path,
     given: Mapping[str, Any],
@@ -99,22 +110,24 @@ def tune(
     found = trace(model, [k.edit for k in sure[:traced]], progress=progress)
     search = Trials(model, chosen, trial_probes(chosen, rest[:neighbours]), given, workspace)
     windows = candidate_layers(found.best_mlp, len(model.blocks))
-    level = LEVEL * success_and_mean(search.measured(None)["neighbourhood"])[0]
-    points: list[Point] = []
-    total = len(STEPS) + len(WEIGHTS) * len(windows)
+    level = LEVEL_SHARE * success_and_mean(search.measured(None)["neighbourhood"])[0]
+    points: list[TrialResult] = []
+    total = len(STEP_SHARES) + len(WEIGHT_FACTORS) * len(windows)
     start = search.scale(windows[0])
-    for share in STEPS:
-        points.append(search.point(windows[0], share * start.step, start.weight * WEIGHTS[1]))
+    for share in STEP_SHARES:
+        points.append(
+            search.point(windows[0], share * start.step, start.weight * WEIGHT_FACTORS[1])
+        )
         progress("search", len(points), total)
     v_lr = max(points, key=lambda p: p.gain).v_lr
     for layers in windows:
         scale = search.scale(layers)
-        for share in WEIGHTS:
+        for share in WEIGHT_FACTORS:
             points.append(
                 search.point(layers, v_lr * scale.step / start.step, scale.weight * share)
             )
             progress("search", len(points), total)
-    return _best(points[len(STEPS) :], level, found, tuple(points), given)
+    return _best(points[len(STEP_SHARES) :], level, found, tuple(points), given)
 
 
 def candidate_layers(centre: int, blocks: int) -> tuple[tuple[int, ...], ...]:
@@ -129,10 +142,10 @@ def candidate_layers(centre: int, blocks: int) -> tuple[tuple[int, ...], ...]:
 
 
 def _best(
-    points: Sequence[Point],
+    points: Sequence[TrialResult],
     level: float,
     found: Trace,
-    every: tuple[Point, ...],
+    every: tuple[TrialResult, ...],
     given: Mapping[str, Any],
 ) -> Tuned:
     """The layers whose curve is highest where it crosses the level, with the weight there."""
@@ -160,7 +173,7 @@ def _best(
     )
 
 
-def crossing(points: Sequence[Point], level: float) -> tuple[float, float]:
+def crossing(points: Sequence[TrialResult], level: float) -> tuple[float, float]:
     """(weight, gain) of the best setting whose neighbourhood success is at least a level.
 
     Where the curve falls below the level between two weights, its crossing counts too, linear in log weight. Of settings
@@ -178,9 +191,9 @@ def crossing(points: Sequence[Point], level: float) -> tuple[float, float]:
     if not allowed:
         return curve[0].second_moment_weight, -1.0
     best = max(gain for _, gain in allowed)
-    return max((weight, gain) for weight, gain in allowed if gain >= best - ENOUGH)
+    return max((weight, gain) for weight, gain in allowed if gain >= best - GAIN_TOLERANCE)
 
 
-def _knows(model: EditableModel, facts: Sequence[Known]) -> list[bool]:
-    said = greedy(model, [k.edit.prompt.format(k.edit.subject) for k in facts])
+def _knows(model: EditableModel, facts: Sequence[KnownFact]) -> list[bool]:
+    said = greedy_answers(model, [k.edit.prompt.format(k.edit.subject) for k in facts])
     return [is_right(text, (str(k.edit.target_true),)) for k, text in zip(facts, said, strict=True)]

@@ -15,13 +15,13 @@ from factd.editor.edits import Edit, EditBatch
 from factd.editor.methods import memit
 from factd.editor.methods._write import second_moments, templates_for
 from factd.editor.models.model import EditableModel
-from factd.editor.scoring.score import Probe, forced
+from factd.editor.scoring.score import Probe, forced_scores
 from factd.editor.solving.keys import read_keys
 from factd.editor.solving.layers import readings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class KnownFact:
     """A fact that the model knows, in one wording to edit and others to ask."""
 
     edit: Edit  # with target_true (today's answer) and target_new (another fact's)
@@ -29,7 +29,7 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class TrialResult:
     """One setting with what it gave."""
 
     layers: tuple[int, ...]
@@ -60,7 +60,7 @@ def contrast_probe(kind: str, edit: Edit, prompt: str, target: str, contrast: st
     )
 
 
-def trial_probes(chosen: Sequence[Known], rest: Sequence[Known]) -> tuple[Probe, ...]:
+def trial_probes(chosen: Sequence[KnownFact], rest: Sequence[KnownFact]) -> tuple[Probe, ...]:
     """The edits, their other wordings, and neighbours: facts with an edit's prompt that must not take its new object."""
     found = []
     for known in chosen:
@@ -88,7 +88,7 @@ def success_and_mean(magnitudes: Sequence[float]) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Scale:
+class SettingScale:
     """What settings are multiples of, for some layers."""
 
     step: float  # ‖z0‖ / √d
@@ -100,7 +100,7 @@ class Trials:
     """The search's fixed parts."""
 
     model: EditableModel
-    chosen: Sequence[Known]
+    chosen: Sequence[KnownFact]
     probes: tuple[Probe, ...]
     given: Mapping[str, Any]
     workspace: Path
@@ -114,7 +114,7 @@ class Trials:
             **{**self.given, "layers": layers, "v_lr": v_lr, "second_moment_weight": weight}
         )
 
-    def scale(self, layers: tuple[int, ...]) -> Scale:
+    def scale(self, layers: tuple[int, ...]) -> SettingScale:
         settings = self.settings(layers, 1.0, 1.0)
         moments = second_moments(self.model, settings, self.workspace)
         templates = templates_for(self.model, self.batch, settings)
@@ -127,15 +127,15 @@ class Trials:
             eye = 1e-6 * matrix.diagonal().mean() * torch.eye(len(matrix), device=keys.device)
             weights += (keys * inverse_times(matrix + eye, keys)).sum(0).tolist()
         size = float(read.stream.norm(dim=-1).mean())
-        return Scale(size / read.stream.shape[1] ** 0.5, median(weights))
+        return SettingScale(size / read.stream.shape[1] ** 0.5, median(weights))
 
-    def point(self, layers: tuple[int, ...], v_lr: float, weight: float) -> Point:
+    def point(self, layers: tuple[int, ...], v_lr: float, weight: float) -> TrialResult:
         settings = self.settings(layers, v_lr, weight)
         delta = memit.edit(self.model, self.batch, settings=settings, workspace=self.workspace)
         magnitudes = self.measured(delta)
         success, size = success_and_mean(magnitudes["neighbourhood"])
         efficacy = fmean(magnitudes["edit"])
-        return Point(
+        return TrialResult(
             layers=layers,
             v_lr=v_lr,
             second_moment_weight=weight,
@@ -152,10 +152,10 @@ class Trials:
             (p.prompt, text + end) for p in self.probes for text in (p.target, str(p.contrast))
         ]
         if delta is None:
-            scores = forced(self.model, pairs)
+            scores = forced_scores(self.model, pairs)
         else:
             with applied(self.model, delta):
-                scores = forced(self.model, pairs)
+                scores = forced_scores(self.model, pairs)
         found: dict[str, list[float]] = {"edit": [], "paraphrase": [], "neighbourhood": []}
         for number, probe in enumerate(self.probes):
             target, contrast = scores[2 * number][0], scores[2 * number + 1][0]
