@@ -43,7 +43,9 @@ def run(*, gib: float = 2.0) -> dict[str, Any]:
     with base_of(gib) as base:
         sums = ChecksumCache(clock=lambda: 1 << 62)
         with timed() as first:
-            out = write(base, delta_of(base, 1, fingerprint(base, sums.of)), HardLinks(), sums.of)
+            out = write(
+                base, delta_of(base, 1, fingerprint(base, sums.sha256)), HardLinks(), sums.sha256
+            )
         shutil.rmtree(out)
         rows = [row(base, touched, sums) for touched in TOUCHED]
         size = sum(path.stat().st_size for path in weight_files(base))
@@ -57,11 +59,11 @@ def run(*, gib: float = 2.0) -> dict[str, Any]:
 
 def row(base: Path, touched: int, sums: ChecksumCache) -> dict[str, Any]:
     """Seconds of each way for an edit that touches so many shards."""
-    delta = delta_of(base, touched, fingerprint(base, sums.of))
+    delta = delta_of(base, touched, fingerprint(base, sums.sha256))
     linked, whole, checked = [], [], []
     for _ in range(TIMES):
         with timed() as clock:
-            out = write(base, delta, HardLinks(), sums.of)
+            out = write(base, delta, HardLinks(), sums.sha256)
         linked.append(clock.seconds)
         sizes = [path.stat().st_size for path in weight_files(out) if path.stat().st_nlink == 1]
         with timed() as clock:

@@ -75,8 +75,8 @@ class Workbench:
 
         model = self.model()
         if self.memory is None:
-            self.memory = AnswerCache.of(self.answers / f"{model.fingerprint}.json")
-        return take_exam(model, exam, terminator=terminator, memory=self.memory)
+            self.memory = AnswerCache.load(self.answers / f"{model.fingerprint}.json")
+        return take_exam(model, exam, terminator=terminator, cache=self.memory)
 
     def base_answers(self, probes: "Sequence[Probe]", terminator: str) -> "tuple[Answer, ...]":
         """What the base model says to some probes."""

@@ -128,7 +128,7 @@ def live_results(factd: Factd, exam: "Exam", live: Release) -> "ExamResults":
         exam,
         delta=load_delta(folder / "delta"),
         terminator=factd.terminator,
-        memory=AnswerCache.of(folder / "answers.json"),
+        cache=AnswerCache.load(folder / "answers.json"),
     )
 
 
@@ -153,7 +153,7 @@ def examined(
     asked, model = case.exam if exam is None else exam, factd.workbench.model()
     base = factd.workbench.base(asked, factd.terminator)
     live = live_results(factd, asked, case.live)
-    now = take_exam(model, asked, delta=delta, terminator=factd.terminator, memory=memory)
+    now = take_exam(model, asked, delta=delta, terminator=factd.terminator, cache=memory)
     reach = reaches_of(factd, case.batch)
     furthest = {"value_reach_max": max(r.ratio for r in reach)} if reach else {}
     evidence = evidence_of(asked, base, now, live, {**delta.diagnostics, **furthest})

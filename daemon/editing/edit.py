@@ -282,7 +282,7 @@ def _solved(cycle: Cycle, candidate: Candidate, case: Case) -> tuple[Edited, Cas
     save_delta(delta, folder / "delta")
     solved = time.monotonic()
     _move(factd, candidate.id, CandidateStatus.SOLVING, CandidateStatus.CHECKING, delta_id=delta.id)
-    memory = AnswerCache.of(folder / "answers.json")
+    memory = AnswerCache.load(folder / "answers.json")
     found = candidates.examined(factd, case, delta, memory=memory)
     aside = [one.as_json() for one in cycle.aside]
     found = replace(found, report={**found.report, "set_aside": aside})

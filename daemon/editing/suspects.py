@@ -126,7 +126,7 @@ def hurt(found: Examined, case: Case) -> list[str]:
 def damaged(evidence: "Evidence") -> list[str]:
     """Prompts that were answered right before and are not now."""
     kinds = {p.kind for p in evidence.probes} - {*WRITTEN, "consequence", "alias"}
-    prompts = [row.probe.prompt for row in evidence.of(*sorted(kinds)) if _was_right(row)]
+    prompts = [row.probe.prompt for row in evidence.answers_to(*sorted(kinds)) if _was_right(row)]
     return list(dict.fromkeys(prompts))[:DAMAGED]
 
 

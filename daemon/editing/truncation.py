@@ -47,7 +47,7 @@ def _measure(factd: Factd, case: Case, folder: Path, cut: "Delta") -> None:
     from factd.editor.files.folders import write_file
 
     save_delta(cut, folder / "delta")
-    memory = AnswerCache.of(folder / "answers.json")
+    memory = AnswerCache.load(folder / "answers.json")
     found = examined(factd, case, cut, exam=case.exam, memory=memory)  # without the transfer matrix
     report = {**found.report, "truncated": dict(cut.settings["truncated"])}
     write_file(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1).encode())

@@ -92,12 +92,12 @@ def _bring_out(factd: Factd, number: int, *, whole: bool = True) -> Release:
 def write_version(factd: Factd, release: Release) -> None:
     """Write a release's files from its base and its delta; what lay there is replaced. Raises: PublishFailed, EditorError."""
     sums, sign = ChecksumCache(factd.versions.root / SUMS), signing.signer(factd.config.publish)
-    outgoing = outgoing_of(factd, release, sums.of)
+    outgoing = outgoing_of(factd, release, sums.sha256)
     about: dict[str, Any] = {"facts": list(release.fact_ids), "base": release.base}
     about |= {"who": release.who, "why": release.why}
     fill = partial(_fill, factd, outgoing)
-    factd.versions.write(release.number, fill, about, sha256=sums.of, sign=sign)
-    sums.keep()
+    factd.versions.write(release.number, fill, about, sha256=sums.sha256, sign=sign)
+    sums.save()
 
 
 def outgoing_of(factd: Factd, release: Release, sha256: Sha256 = sha256_file) -> Outgoing:

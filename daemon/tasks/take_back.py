@@ -38,7 +38,7 @@ def check(factd: Factd, number: int | None) -> dict[str, Any]:
         model, base = factd.workbench.model(), factd.workbench.base(case.exam, factd.terminator)
         return run_checks(model, case.exam, terminator=factd.terminator, base=base).as_json()
     folder = factd.candidate_folder(release.candidate_id)
-    memory = AnswerCache.of(folder / "answers.json")
+    memory = AnswerCache.load(folder / "answers.json")
     found = candidates.examined(factd, case, load_delta(folder / "delta"), memory=memory)
     return dict(found.report)
 

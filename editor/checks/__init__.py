@@ -80,7 +80,7 @@ class Evidence:
     ranked: Mapping[str, RankingEvidence] = field(default_factory=dict)  # by language
     diagnostics: Mapping[str, float] = field(default_factory=dict)  # of the delta
 
-    def of(self, *kinds: str) -> tuple[ProbeAnswers, ...]:
+    def answers_to(self, *kinds: str) -> tuple[ProbeAnswers, ...]:
         """The probes of some kinds with their answers."""
         live = self.live or [None] * len(self.probes)
         rows = zip(self.probes, self.before, self.after, live, strict=True)

@@ -5,7 +5,7 @@ from factd.editor.checks import Check, Evidence, Measurement, measure_against_co
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """Success, accuracy, magnitude and generation, per language."""
-    return measure_against_contrast("efficacy", evidence.of("edit"))
+    return measure_against_contrast("efficacy", evidence.answers_to("edit"))
 
 
 _: Check = check

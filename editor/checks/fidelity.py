@@ -16,7 +16,7 @@ from factd.editor.scoring.score import Answer, is_right
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """The share of answers that name no object in another language, per language."""
-    asked = evidence.of("edit", "paraphrase", "earlier", "known")
+    asked = evidence.answers_to("edit", "paraphrase", "earlier", "known")
     return tuple(
         measure_share("fidelity", "share", language, rows, faithful)
         for language, rows in by_language(asked).items()

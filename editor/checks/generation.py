@@ -20,7 +20,7 @@ from factd.editor.scoring.score import Answer
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """Shares of answers and of facts, per language."""
     found: list[Measurement] = []
-    for language, rows in by_language(evidence.of("edit", "paraphrase")).items():
+    for language, rows in by_language(evidence.answers_to("edit", "paraphrase")).items():
         found.append(measure_share("generation", "right", language, rows, answered_right))
         found.append(
             measure_share("generation", "facts", language, majority_per_fact(rows), answered_right)

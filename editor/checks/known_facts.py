@@ -14,7 +14,7 @@ from factd.editor.scoring.score import Answer, normalised
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """`kept`: still right; `unchanged`: the same answer to the letter after normalising; per language, by generation."""
-    asked = [row for row in evidence.of("known") if row.before.right]
+    asked = [row for row in evidence.answers_to("known") if row.before.right]
     found: list[Measurement] = []
     for language, rows in by_language(asked).items():
         found.append(measure_share("known_facts", "kept", language, rows, answered_right))

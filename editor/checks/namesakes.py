@@ -12,7 +12,7 @@ from factd.editor.checks import (
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """`kept`: of what the base model answers right, the share still right, by generation, per language and of all."""
-    asked = [row for row in evidence.of("namesake") if row.before.right]
+    asked = [row for row in evidence.answers_to("namesake") if row.before.right]
     parts = {**by_language(asked), "all": asked} if asked else {}
     return tuple(
         measure_share("namesakes", "kept", language, rows, answered_right)

@@ -5,7 +5,7 @@ from factd.editor.checks import Check, Evidence, Measurement, measure_against_co
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """Success, accuracy, magnitude and generation, per language."""
-    return measure_against_contrast("paraphrase", evidence.of("paraphrase"))
+    return measure_against_contrast("paraphrase", evidence.answers_to("paraphrase"))
 
 
 _: Check = check

@@ -19,9 +19,9 @@ from factd.editor.scoring.score import is_right
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """Shares of right answers, by generation, per language."""
-    hops = [row for row in evidence.of("consequence") if base_makes_hop(row)]
+    hops = [row for row in evidence.answers_to("consequence") if base_makes_hop(row)]
     found: list[Measurement] = []
-    for metric, asked in (("alias", evidence.of("alias")), ("consequence", hops)):
+    for metric, asked in (("alias", evidence.answers_to("alias")), ("consequence", hops)):
         found += [
             measure_share("portability", metric, language, rows, answered_right)
             for language, rows in by_language(asked).items()

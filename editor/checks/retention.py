@@ -14,7 +14,7 @@ def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """The share of right answers about a sample of earlier facts, by generation, per language."""
     return tuple(
         measure_share("retention", "generation", language, rows, answered_right)
-        for language, rows in by_language(evidence.of("earlier")).items()
+        for language, rows in by_language(evidence.answers_to("earlier")).items()
     )
 
 

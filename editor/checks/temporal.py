@@ -12,7 +12,7 @@ from factd.editor.checks import (
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """The share still right of what the base model answered right, by generation, per language."""
-    asked = [row for row in evidence.of("temporal") if row.before.right]
+    asked = [row for row in evidence.answers_to("temporal") if row.before.right]
     return tuple(
         measure_share("temporal", "kept", language, rows, answered_right)
         for language, rows in by_language(asked).items()

@@ -16,7 +16,9 @@ from factd.editor.checks import (
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """Accuracy and generation per pair; nothing where every asked language was written."""
-    asked = [row for row in evidence.of("edit") if row.probe.language not in row.probe.written_in]
+    asked = [
+        row for row in evidence.answers_to("edit") if row.probe.language not in row.probe.written_in
+    ]
     pairs = sorted({("+".join(row.probe.written_in), row.probe.language) for row in asked})
     found: list[Measurement] = []
     for source, target in pairs:

@@ -190,7 +190,7 @@ def _shape(part: Part) -> tuple[int, ...]:
 def _cast(found: SingularFactors, rank: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Factors (rows, rank), (columns, rank) in a dtype, padded with zeros."""
     pad = (0, rank - found.rank)
-    left, right = (torch.nn.functional.pad(half, pad).to(dtype) for half in found.halves())
+    left, right = (torch.nn.functional.pad(half, pad).to(dtype) for half in found.balanced())
     return left, right
 
 

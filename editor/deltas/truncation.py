@@ -23,11 +23,11 @@ class SingularFactors:
         """The numerical rank."""
         return len(self.s)
 
-    def cut(self, rank: int) -> "SingularFactors":
+    def truncated(self, rank: int) -> "SingularFactors":
         """The nearest of a smaller rank (Eckart and Young)."""
         return SingularFactors(self.u[:, :rank], self.s[:rank], self.v[:, :rank])
 
-    def halves(self) -> tuple[Tensor, Tensor]:
+    def balanced(self) -> tuple[Tensor, Tensor]:
         """u √s (rows, rank) and v √s (columns, rank): a small dtype loses least where neither is larger than the other."""
         root = self.s.sqrt()
         return self.u * root, self.v * root
@@ -44,7 +44,9 @@ def singular_factors(part: Part) -> SingularFactors:
         )
         u, s, vh = torch.linalg.svd(core @ other.T, full_matrices=False)
         u, v = left @ u, right @ vh.T
-    return SingularFactors(u, s, v).cut(int((s > EPSILON * s.max()).sum()) if s.numel() else 0)
+    return SingularFactors(u, s, v).truncated(
+        int((s > EPSILON * s.max()).sum()) if s.numel() else 0
+    )
 
 
 def relative_error(part: Part, left: Tensor, right: Tensor) -> float:
@@ -75,7 +77,11 @@ def truncate(delta: Delta, rank: int) -> Delta | None:
     spectra = {
         name: singular_factors(part) for name, part in delta.parts.items() if is_matrix(part)
     }
-    cut = {name: found.cut(rank).halves() for name, found in spectra.items() if found.rank > rank}
+    cut = {
+        name: found.truncated(rank).balanced()
+        for name, found in spectra.items()
+        if found.rank > rank
+    }
     if not cut:
         return None
     parts: dict[str, Part] = dict(delta.parts)

@@ -74,11 +74,11 @@ class AnswerCache:
     """What one model answered before, under what it was asked; of no use to another model."""
 
     path: Path | None = None  # of a JSON file; None: for this process only
-    held: dict[str, Any] = field(default_factory=dict)
+    entries: dict[str, Any] = field(default_factory=dict)
     changed: bool = False
 
     @classmethod
-    def of(cls, path: Path) -> "AnswerCache":
+    def load(cls, path: Path) -> "AnswerCache":
         """The memory of a file, empty where there is none. Raises: DamagedArtefact: it is no JSON object."""
         if not path.exists():
             return cls(path)
@@ -94,14 +94,14 @@ class AnswerCache:
         """Write what was learned, whole or not at all; of much, the latest."""
         if self.path is None or not self.changed:
             return
-        self.held = dict(list(self.held.items())[-MAX_CACHED_ANSWERS:])
-        write_file(self.path, json.dumps(self.held, ensure_ascii=False).encode())
+        self.entries = dict(list(self.entries.items())[-MAX_CACHED_ANSWERS:])
+        write_file(self.path, json.dumps(self.entries, ensure_ascii=False).encode())
         self.changed = False
 
-    def learn(self, found: Mapping[str, Any]) -> None:
+    def add(self, entries: Mapping[str, Any]) -> None:
         """Keep some answers."""
-        self.held |= found
-        self.changed |= bool(found)
+        self.entries |= entries
+        self.changed |= bool(entries)
 
 
 def take_exam(
@@ -110,16 +110,16 @@ def take_exam(
     *,
     delta: Delta | None = None,
     terminator: str = "",
-    memory: AnswerCache | None = None,
+    cache: AnswerCache | None = None,
 ) -> ExamResults:
     """What the model with a delta (None: the base) makes of an exam; what its memory holds is not asked again."""
-    memory = memory or AnswerCache()
+    cache = cache or AnswerCache()
     found = ExamResults(
-        answers=_answered(model, exam.probes, delta, terminator, memory),
-        texts=_texts_read(model, exam.texts, delta, memory),
-        rankings=_ranked(model, exam.questions, delta, memory),
+        answers=_answered(model, exam.probes, delta, terminator, cache),
+        texts=_texts_read(model, exam.texts, delta, cache),
+        rankings=_ranked(model, exam.questions, delta, cache),
     )
-    memory.save()
+    cache.save()
     return found
 
 
@@ -171,15 +171,15 @@ def _answered(
     probes: Sequence[Probe],
     delta: Delta | None,
     terminator: str,
-    memory: AnswerCache,
+    cache: AnswerCache,
 ) -> tuple[Answer, ...]:
     def key(probe: Probe) -> str:
         return "\t".join((probe.prompt, probe.target + terminator, probe.contrast or ""))
 
-    fresh = list({key(p): p for p in probes if key(p) not in memory.held}.values())
+    fresh = list({key(p): p for p in probes if key(p) not in cache.entries}.values())
     found = answers_with(model, fresh, delta, terminator)
-    memory.learn({key(p): _kept(answer) for p, answer in zip(fresh, found, strict=True)})
-    held = [_recalled(memory.held[key(p)]) for p in probes]
+    cache.add({key(p): _kept(answer) for p, answer in zip(fresh, found, strict=True)})
+    held = [_recalled(cache.entries[key(p)]) for p in probes]
     return tuple(
         replace(a, right=is_right(a.text, p.accepted)) for p, a in zip(probes, held, strict=True)
     )
@@ -205,12 +205,12 @@ def _texts_read(
     model: EditableModel,
     texts: Mapping[str, Sequence[str]],
     delta: Delta | None,
-    memory: AnswerCache,
+    cache: AnswerCache,
 ) -> dict[str, TextScores]:
     def read(language: str) -> Any:
         return asdict(text_scores(model, delta, {language: texts[language]})[language])
 
-    rows = {k: _once(memory, "texts", held, partial(read, k)) for k, held in texts.items()}
+    rows = {k: _once(cache, "texts", held, partial(read, k)) for k, held in texts.items()}
     return {k: TextScores(**{n: tuple(v) for n, v in row.items()}) for k, row in rows.items()}
 
 
@@ -218,21 +218,21 @@ def _ranked(
     model: EditableModel,
     questions: Mapping[str, Sequence[Question]],
     delta: Delta | None,
-    memory: AnswerCache,
+    cache: AnswerCache,
 ) -> dict[str, Rankings]:
     def rank(asked: Sequence[Question]) -> Any:
         with applied(model, delta) if delta else nullcontext():
             return rank_candidates(model, asked)
 
     return {
-        k: _once(memory, "rankings", asked, partial(rank, asked)) for k, asked in questions.items()
+        k: _once(cache, "rankings", asked, partial(rank, asked)) for k, asked in questions.items()
     }
 
 
-def _once(memory: AnswerCache, kind: str, asked: Any, ask: Callable[[], Any]) -> Any:
+def _once(cache: AnswerCache, kind: str, asked: Any, ask: Callable[[], Any]) -> Any:
     """What a memory holds under a digest of what is asked; asked now where it holds nothing."""
     digest = hashlib.sha256(json.dumps(asked, ensure_ascii=False).encode()).hexdigest()
     name = f"{kind} {digest}"
-    if name not in memory.held:
-        memory.learn({name: ask()})
-    return memory.held[name]
+    if name not in cache.entries:
+        cache.add({name: ask()})
+    return cache.entries[name]

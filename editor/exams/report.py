@@ -116,7 +116,7 @@ def run_checks(
     terminator: str = "",
     base: ExamResults | None = None,
     live: ExamResults | None = None,
-    memory: AnswerCache | None = None,
+    cache: AnswerCache | None = None,
 ) -> CheckReport:
     """Put an exam to the base model (or take its results) and to the edited one, and run every check.
 
@@ -126,7 +126,7 @@ def run_checks(
     before = base or take_exam(model, exam, terminator=terminator)
     after = before
     if delta is not None:
-        after = take_exam(model, exam, delta=delta, terminator=terminator, memory=memory)
+        after = take_exam(model, exam, delta=delta, terminator=terminator, cache=cache)
     evidence = evidence_of(exam, before, after, live, delta.diagnostics if delta else {})
     return report_on(evidence, model.fingerprint, delta, time.monotonic() - started)
 
@@ -155,7 +155,7 @@ def report_on(
 def fact_answers(evidence: Evidence) -> tuple[FactAnswers, ...]:
     """Every fact that is asked about, by language, those with the most wrong answers first."""
     rows: dict[tuple[str, str], list[ProbeAnswers]] = {}
-    for row in evidence.of(*OF_FACTS):
+    for row in evidence.answers_to(*OF_FACTS):
         rows.setdefault((row.probe.fact, row.probe.language), []).append(row)
     found = [_answers_of(fact, language, asked) for (fact, language), asked in rows.items()]
     return tuple(sorted(found, key=lambda f: (f.right / f.asked, f.fact, f.language)))
@@ -180,7 +180,7 @@ def _answers_of(fact: str, language: str, asked: Sequence[ProbeAnswers]) -> Fact
 def probability_pairs(evidence: Evidence) -> dict[str, list[tuple[float, float]]]:
     """The probability of what is expected, before and after, of every probe by kind."""
     found: dict[str, list[tuple[float, float]]] = {}
-    for row in evidence.of("edit", "paraphrase", "earlier", "neighbourhood", "known"):
+    for row in evidence.answers_to("edit", "paraphrase", "earlier", "neighbourhood", "known"):
         pair = (probability(row.before.target_nll), probability(row.after.target_nll))
         found.setdefault(row.probe.kind, []).append(pair)
     return found
@@ -197,7 +197,7 @@ def examples(evidence: Evidence) -> tuple[Example, ...]:
     each = max(1, EXAMPLES // max(1, len(kinds)))
     found: list[ProbeAnswers] = []
     for kind, language in kinds:
-        rows = [row for row in evidence.of(kind) if row.probe.language == language]
+        rows = [row for row in evidence.answers_to(kind) if row.probe.language == language]
         found += sorted(rows, key=_worst_first)[:each]
     return tuple(_example(row) for row in sorted(found, key=_worst_first))
 

@@ -41,13 +41,13 @@ class ChecksumCache:
     path: Path | None = None  # no other file says it; one that is lost or damaged only costs time
     clock: Callable[[], int] = time.time_ns
     known: dict[FileKey, str] = field(default_factory=dict)
-    asked: dict[FileKey, str] = field(default_factory=dict)
+    used: dict[FileKey, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.path is not None:
             self.known |= _read(self.path)
 
-    def of(self, path: Path) -> str:
+    def sha256(self, path: Path) -> str:
         """SHA-256 of a file, hexadecimal. Raises: DamagedArtefact: it cannot be read."""
         key = file_key(path)
         found = self.known.get(key)
@@ -56,13 +56,13 @@ class ChecksumCache:
             found = sha256_file(path)
             if file_key(path) != key or path.stat().st_mtime_ns > started - MIN_AGE_NS:
                 return found
-        self.known[key] = self.asked[key] = found
+        self.known[key] = self.used[key] = found
         return found
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Write down what was asked for, and only that: sums of files that are gone go too."""
-        if self.path is not None and self.asked:
-            write_file(self.path, sealed_json({"sums": self.asked}))
+        if self.path is not None and self.used:
+            write_file(self.path, sealed_json({"sums": self.used}))
 
 
 def _read(path: Path) -> dict[FileKey, str]:

@@ -128,7 +128,7 @@ def test_the_rank_is_that_of_the_matrix_and_not_that_of_the_factors(
     told = fill_adapter(delta, bases["llama"], tmp_path)
     assert told["rank"] == 4
     assert list(told["modules"]) == ["model.layers.0.mlp.down_proj"]
-    assert relative_error(twice, *singular_factors(twice).halves()) < 1e-7
+    assert relative_error(twice, *singular_factors(twice).balanced()) < 1e-7
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])

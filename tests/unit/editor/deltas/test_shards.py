@@ -118,12 +118,12 @@ def test_what_is_copied_from_the_base_is_read_whatever_sums_are_known(
 ) -> None:
     own = write_checkpoint(base, None, tmp_path / "base")
     sums, delta = ChecksumCache(clock=lambda: 1 << 62), delta_for(own, LAYER)
-    version(own, delta, tmp_path / "1", sums.of)
+    version(own, delta, tmp_path / "1", sums.sha256)
     index = json.loads((own / "model.safetensors.index.json").read_text())["weight_map"]
     named = {"the touched shard": index[LAYER], "copied": min(shards(own))}
     tip(own / named.get(name, name))
     with pytest.raises(DamagedArtefact, match="is not what it was when it was first read"):
-        version(own, delta, tmp_path / "2", sums.of, copy_file if name == "copied" else None)
+        version(own, delta, tmp_path / "2", sums.sha256, copy_file if name == "copied" else None)
 
 
 def test_with_known_sums_untouched_shards_are_not_read_and_verifying_reads_them(
@@ -131,11 +131,11 @@ def test_with_known_sums_untouched_shards_are_not_read_and_verifying_reads_them(
 ) -> None:
     own = write_checkpoint(base, None, tmp_path / "base")
     sums = ChecksumCache(clock=lambda: 1 << 62)  # long after the files were written
-    first = version(own, delta_for(own, LAYER), tmp_path / "1", sums.of)
+    first = version(own, delta_for(own, LAYER), tmp_path / "1", sums.sha256)
     verify_sealed_folder(first)
     delta, shard = delta_for(own, LAYER, seed=1), min(shards(own).values())
     tip(shard)
-    second = version(own, delta, tmp_path / "2", sums.of)
+    second = version(own, delta, tmp_path / "2", sums.sha256)
     for folder in (first, second):
         with pytest.raises(DamagedArtefact, match=shard.name):
             verify_sealed_folder(folder)

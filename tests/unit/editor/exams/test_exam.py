@@ -47,10 +47,10 @@ def noise(model: EditableModel, size: float) -> Delta:
 
 def test_what_was_answered_is_not_asked_again(model: EditableModel, tmp_path: Path) -> None:
     path = tmp_path / "sub" / "memory.json"
-    first = take_exam(model, EXAM, memory=AnswerCache.of(path))
+    first = take_exam(model, EXAM, cache=AnswerCache.load(path))
     asked: list[Any] = []
     handle = model.blocks[0].register_forward_pre_hook(lambda *_: asked.append(1))
-    again = take_exam(model, EXAM, memory=AnswerCache.of(path))
+    again = take_exam(model, EXAM, cache=AnswerCache.load(path))
     handle.remove()
     assert asked == []
     assert repr(again) == repr(first)  # a contrast that is none is no number, which equals nothing
@@ -62,7 +62,7 @@ def test_a_memory_that_is_damaged_is_an_error_with_its_path(tmp_path: Path) -> N
     for text in ("{", "[1]"):
         path.write_text(text)
         with pytest.raises(DamagedArtefact) as caught:
-            AnswerCache.of(path)
+            AnswerCache.load(path)
         assert str(path) in str(caught.value)
 
 

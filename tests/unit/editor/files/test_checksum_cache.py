@@ -22,37 +22,37 @@ def test_a_file_that_stays_is_read_once_also_by_a_later_process(tmp_path: Path) 
     file, kept = tmp_path / "x", tmp_path / "sums.json"
     file.write_bytes(b"one")
     sums = ChecksumCache(kept, clock=lambda: LATER)
-    assert sums.of(file) == sha256_file(file)
-    assert wrong(sums).of(file) == "remembered"
-    sums.keep()
-    assert ChecksumCache(kept).of(file) == "remembered"
+    assert sums.sha256(file) == sha256_file(file)
+    assert wrong(sums).sha256(file) == "remembered"
+    sums.save()
+    assert ChecksumCache(kept).sha256(file) == "remembered"
 
 
 def test_hard_links_made_and_deleted_leave_it_remembered(tmp_path: Path) -> None:
     file, link = tmp_path / "x", tmp_path / "y"
     file.write_bytes(b"one")
     sums = ChecksumCache(clock=lambda: LATER)
-    sums.of(file)
+    sums.sha256(file)
     os.link(file, link)
-    assert wrong(sums).of(link) == "remembered"
+    assert wrong(sums).sha256(link) == "remembered"
     link.unlink()
-    assert sums.of(file) == "remembered"
+    assert sums.sha256(file) == "remembered"
 
 
 def test_what_changed_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "x"
     file.write_bytes(b"one")
     sums = ChecksumCache(clock=lambda: LATER)
-    sums.of(file)
+    sums.sha256(file)
     for content, when in ((b"two", 1), (b"longer", 1), (b"longer", 2)):
         file.write_bytes(content)
         os.utime(file, ns=(when, when))
-        assert wrong(sums).of(file) == sha256_file(file)
+        assert wrong(sums).sha256(file) == sha256_file(file)
     other = tmp_path / "other"  # renamed over it, same size and time
     other.write_bytes(b"LONGER")
     os.utime(other, ns=(2, 2))
     other.rename(file)
-    assert wrong(sums).of(file) == sha256_file(file)
+    assert wrong(sums).sha256(file) == sha256_file(file)
 
 
 @pytest.mark.parametrize(("age", "remembered"), [(MIN_AGE_NS - 1, False), (MIN_AGE_NS, True)])
@@ -63,7 +63,7 @@ def test_a_file_that_was_changed_just_now_is_not_remembered(
     file.write_bytes(b"one")
     os.utime(file, ns=(LATER, LATER))
     sums = ChecksumCache(clock=lambda: LATER + age)
-    assert sums.of(file) == sha256_file(file)
+    assert sums.sha256(file) == sha256_file(file)
     assert bool(sums.known) is remembered
 
 
@@ -72,8 +72,8 @@ def test_only_what_was_asked_for_is_kept(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_bytes(b"one")
         sums = ChecksumCache(kept, clock)
-        sums.of(tmp_path / name)
-        sums.keep()
+        sums.sha256(tmp_path / name)
+        sums.save()
     assert len(ChecksumCache(kept).known) == 1
 
 
@@ -81,8 +81,8 @@ def test_kept_sums_with_a_bit_that_tipped_are_not_believed(tmp_path: Path) -> No
     file, kept = tmp_path / "x", tmp_path / "sums.json"
     file.write_bytes(b"one")
     sums = ChecksumCache(kept, clock=lambda: LATER)
-    sums.of(file)
-    sums.keep()
+    sums.sha256(file)
+    sums.save()
     whole = kept.read_bytes()
     for place in range(len(whole)):
         kept.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
@@ -93,4 +93,4 @@ def test_kept_sums_with_a_bit_that_tipped_are_not_believed(tmp_path: Path) -> No
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DamagedArtefact, match="gone"):
-        ChecksumCache().of(tmp_path / "gone")
+        ChecksumCache().sha256(tmp_path / "gone")
