@@ -39,7 +39,7 @@ def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, A
 
     kept = truncation.measured(release.made, release.delta, settings.max_rank)
     proof.place(truncation.folder_of(release.made, settings.max_rank), folder)
-    return fill_adapter(release.delta, release.base, folder, kept=kept, **form)
+    return fill_adapter(release.delta, release.base, folder, truncated=kept, **form)
 
 
 _: Publisher = write

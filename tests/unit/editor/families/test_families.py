@@ -149,7 +149,7 @@ def test_what_was_written_is_read_again_in_a_fresh_process_or_refused_with_the_w
     for (out, expected), again in zip(written, found, strict=True):
         assert check_logits(out, again, expected) < 1e-5
     with pytest.raises(
-        DamagedArtefact, match="other logits"
+        DamagedArtefact, match="its logits differ from the measured ones"
     ):  # the control: heads make a difference
         check_logits(written[0][0], found[1], written[0][1])
 
@@ -162,7 +162,7 @@ def test_a_checkpoint_with_a_key_too_many_is_refused(tmp_path: Path) -> None:
     )
     config = read_config(model.path)  # what a naive writer leaves: the class drops the bias
     (out / "config.json").write_text(json.dumps(config))
-    with pytest.raises(DamagedArtefact, match="do not fit the class"):
+    with pytest.raises(DamagedArtefact, match="do not fit the model's class"):
         verify_reload(model, delta, out)
 
 

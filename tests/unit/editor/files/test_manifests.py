@@ -75,19 +75,25 @@ def test_a_folder_as_it_was_written_is_whole(folder: Path) -> None:
     ("change", "named"),
     [
         (lambda f: (f / "b.bin").write_bytes(b"weightz"), "b.bin: its SHA-256 differs"),
-        (lambda f: (f / "b.bin").unlink(), "b.bin: cannot be read"),
+        (lambda f: (f / "b.bin").unlink(), "b.bin: it cannot be read"),
         (lambda f: os.truncate(f / "adapter" / "a.bin", 3), "adapter/a.bin: its SHA-256"),
         (lambda f: (f / "x.pkl").write_bytes(b""), "x.pkl: the manifest does not list it"),
         (lambda f: (f / "adapter" / "x").touch(), "adapter/x: the manifest does not list it"),
         (lambda f: (f / "x").symlink_to("b.bin"), "3/x: the manifest does not list it"),
         (lambda f: (f / "x").symlink_to("adapter"), "3/x: the manifest does not list it"),
         (lambda f: (f / "x").symlink_to("nowhere"), "3/x: the manifest does not list it"),
-        (lambda f: ((f / "b.bin").unlink(), os.mkfifo(f / "b.bin")), "b.bin: is no file"),
-        (lambda f: ((f / "b.bin").unlink(), (f / "b.bin").mkdir()), "b.bin: is no file"),
-        (lambda f: (f / "manifest.json").unlink(), "manifest.json: cannot be read"),
+        (
+            lambda f: ((f / "b.bin").unlink(), os.mkfifo(f / "b.bin")),
+            "b.bin: it is not a regular file",
+        ),
+        (
+            lambda f: ((f / "b.bin").unlink(), (f / "b.bin").mkdir()),
+            "b.bin: it is not a regular file",
+        ),
+        (lambda f: (f / "manifest.json").unlink(), "manifest.json: it cannot be read"),
         (
             lambda f: ((f / "manifest.json").unlink(), os.mkfifo(f / "manifest.json")),
-            "manifest.json: is no file",
+            "manifest.json: it is not a regular file",
         ),
         (lambda f: append(f, b"\n"), "manifest.json: it was changed"),
         (
@@ -96,10 +102,10 @@ def test_a_folder_as_it_was_written_is_whole(folder: Path) -> None:
         ),  # a manifest that fits: signatures find it
         (lambda f: rewrite(f, canonical_json, facts=["a"]), "manifest.json: it was changed"),
         (lambda f: without_seal(f), "manifest.json: it has no seal"),
-        (lambda f: (f / "manifest.json").write_text("[" * 100_000), "no readable manifest"),
-        (lambda f: (f / "manifest.json").write_text("[]"), "no manifest of this program"),
-        (lambda f: (f / "manifest.json").write_text("{}"), "no manifest of this program"),
-        (lambda f: (f / "manifest.json").write_bytes(b"\xff"), "no readable manifest"),
+        (lambda f: (f / "manifest.json").write_text("[" * 100_000), "not a readable manifest"),
+        (lambda f: (f / "manifest.json").write_text("[]"), "factd did not write this manifest"),
+        (lambda f: (f / "manifest.json").write_text("{}"), "factd did not write this manifest"),
+        (lambda f: (f / "manifest.json").write_bytes(b"\xff"), "not a readable manifest"),
     ],
 )
 def test_what_is_not_as_it_was_written_is_named(
@@ -136,7 +142,7 @@ def test_sizes_find_what_was_cut_off_and_read_nothing_else(folder: Path) -> None
     with pytest.raises(DamagedArtefact, match=r"b\.bin: it has 6 bytes, the manifest says 7"):
         verify_sizes(folder)
     (folder / "b.bin").unlink()
-    with pytest.raises(DamagedArtefact, match=r"b\.bin: cannot be read"):
+    with pytest.raises(DamagedArtefact, match=r"b\.bin: it cannot be read"):
         verify_sizes(folder)
 
 
