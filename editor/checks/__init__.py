@@ -1,6 +1,8 @@
-"""Checks: what an edit did and did not change. One file each; a check measures, it never judges (daemon/gates/policy.py does).
+"""Checks: what an edit changed, and what it left as it was.
 
-Every number stands beside the same of the base model and, where there is one, of the live release, on the same probes.
+Each file is one check: a function `check`, and KINDS, the kinds of probe whose answers it measures. A
+check measures and never judges; the gates do that (daemon/gates/policy.py). Every number has beside
+it the same number of the base model and, if there is one, of the live release, on the same probes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +21,7 @@ from factd.editor.scoring.intervals import (
 )
 from factd.editor.scoring.score import Answer, Probe
 
-Rankings = Sequence[
-    Sequence[int]
-]  # per question the numbers of its candidates, the likeliest first
+Rankings = Sequence[Sequence[int]]  # per question the indices of its candidates, likeliest first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,26 +29,26 @@ class Measurement:
     """One number with its uncertainty."""
 
     check: str
-    metric: str  # success, accuracy, magnitude, generation, … (EDITING §5)
-    language: str  # BCP 47; "all" where languages make no difference, "en→es" and "en~es" for two
+    metric: str  # success, accuracy, magnitude, generation, … (docs/explanation/editing.md §5)
+    language: str  # BCP 47; "all" for no or every language, "en→es" and "en~es" for two
     value: float
     low: float  # 95 % confidence
     high: float
     sample_size: int
-    before: float | None = None  # the same on the base model
-    live: float | None = None  # the same on the live release
-    to_base: Difference | None = None
-    to_live: Difference | None = None
+    before: float | None = None  # value of the base model
+    live: float | None = None  # value of the live release
+    to_base: Difference | None = None  # value - before
+    to_live: Difference | None = None  # value - live
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeAnswers:
-    """One probe with its answers."""
+    """One probe with the answers of all models."""
 
     probe: Probe
-    before: Answer
-    after: Answer
-    live: Answer | None = None
+    before: Answer  # of the base model
+    after: Answer  # of the edited model
+    live: Answer | None = None  # of the live release
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class RankingEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class TextEvidence:
-    """How the models read the same held-out texts of one language."""
+    """Scores of the models on the same held-out texts of one language."""
 
     after: TextScores
     live: TextScores | None = None
@@ -70,18 +70,18 @@ class TextEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What all checks look at: the same probes, texts and questions, put to the base model, the live release, the edited one."""
+    """What the checks measure: one exam, taken by the base model, the live release and the edited model."""
 
     probes: tuple[Probe, ...]
-    before: tuple[Answer, ...]
-    after: tuple[Answer, ...]
-    live: tuple[Answer, ...] | None = None
+    before: tuple[Answer, ...]  # of the base model, in the order of the probes
+    after: tuple[Answer, ...]  # of the edited model
+    live: tuple[Answer, ...] | None = None  # of the live release
     texts: Mapping[str, TextEvidence] = field(default_factory=dict)  # by language
     ranked: Mapping[str, RankingEvidence] = field(default_factory=dict)  # by language
     diagnostics: Mapping[str, float] = field(default_factory=dict)  # of the delta
 
     def answers_to(self, *kinds: str) -> tuple[ProbeAnswers, ...]:
-        """The probes of some kinds with their answers."""
+        """The probes of these kinds with their answers, in the order of the probes."""
         live = self.live or [None] * len(self.probes)
         rows = zip(self.probes, self.before, self.after, live, strict=True)
         return tuple(
@@ -92,39 +92,39 @@ class Evidence:
 
 
 class Check(Protocol):
-    """Measures one thing."""
+    """A function that measures one thing."""
 
     def __call__(self, evidence: Evidence) -> tuple[Measurement, ...]:
-        """Nothing where the evidence has no probe for it."""
+        """The measurements; none if the evidence has no probe for this check."""
         ...
 
 
-AnswerTest = Callable[[ProbeAnswers, Answer], bool]
-AnswerSize = Callable[[ProbeAnswers, Answer], float]
+AnswerTest = Callable[[ProbeAnswers, Answer], bool]  # is this answer to the probe a hit?
+AnswerSize = Callable[[ProbeAnswers, Answer], float]  # a number of this answer to the probe
 
 
 def answered_right(_: ProbeAnswers, answer: Answer) -> bool:
-    """Greedy decoding names the object and nothing else."""
+    """Whether the greedy answer names the object and nothing else."""
     return answer.right
 
 
 def is_accurate(_: ProbeAnswers, answer: Answer) -> bool:
-    """Every token of the target is the argmax, teacher forced."""
+    """Whether every token of the target is the argmax, teacher forced."""
     return answer.accurate
 
 
 def target_wins(_: ProbeAnswers, answer: Answer) -> bool:
-    """The target is likelier than the contrast."""
+    """Whether the target is likelier than the contrast."""
     return answer.target_nll < answer.contrast_nll
 
 
 def magnitude(_: ProbeAnswers, answer: Answer) -> float:
-    """e^-nll(target) - e^-nll(contrast), from -1 to 1."""
+    """e^-nll(target) - e^-nll(contrast), -1 to 1."""
     return exp(-answer.target_nll) - exp(-answer.contrast_nll)
 
 
 def by_language(asked: Sequence[ProbeAnswers]) -> dict[str, list[ProbeAnswers]]:
-    """Rows by the language of their probe, languages sorted."""
+    """The rows by the language of their probe; the languages are sorted."""
     names = sorted({row.probe.language for row in asked})
     return {name: [row for row in asked if row.probe.language == name] for name in names}
 
@@ -132,7 +132,10 @@ def by_language(asked: Sequence[ProbeAnswers]) -> dict[str, list[ProbeAnswers]]:
 def measure_share(
     check: str, metric: str, language: str, rows: Sequence[ProbeAnswers], hit: AnswerTest
 ) -> Measurement:
-    """The share of answers that are a hit, with Wilson's interval; differences by McNemar's test."""
+    """The share of answers that are a hit, 0 to 1, with Wilson's interval.
+
+    The differences have McNemar's test. The value is nan without rows.
+    """
     now, base = [hit(row, row.after) for row in rows], [hit(row, row.before) for row in rows]
     live = [hit(row, row.live) for row in rows if row.live is not None]
     low, high = wilson_interval(sum(now), len(now))
@@ -154,7 +157,10 @@ def measure_share(
 def measure_mean(
     check: str, metric: str, language: str, rows: Sequence[ProbeAnswers], size: AnswerSize
 ) -> Measurement:
-    """The mean of a size of the answers, with its normal interval; differences by a paired bootstrap."""
+    """The mean of a number of the answers, with its normal interval.
+
+    The differences have a paired bootstrap interval.
+    """
     now, base = [size(row, row.after) for row in rows], [size(row, row.before) for row in rows]
     live = [size(row, row.live) for row in rows if row.live is not None]
     return measure_numbers(check, metric, language, now, base, live)
@@ -168,7 +174,7 @@ def measure_numbers(
     base: Sequence[float],
     live: Sequence[float] = (),
 ) -> Measurement:
-    """The mean of some numbers; one that is no number makes it no number."""
+    """The mean of numbers; nan if one of them is nan, or without numbers."""
     low, high = mean_interval(now) if all(map(isfinite, now)) else (nan, nan)
     return Measurement(
         check=check,
@@ -188,14 +194,14 @@ def measure_numbers(
 def measure_against_contrast(check: str, asked: Sequence[ProbeAnswers]) -> tuple[Measurement, ...]:
     """Success, accuracy, magnitude and generation of probes whose target must win, per language.
 
-    Success and magnitude are of the probes that have a contrast, the others of all.
+    Success and magnitude are measured on the probes that have a contrast, the others on all probes.
     """
-    found: list[Measurement] = []
+    measured: list[Measurement] = []
     for language, rows in by_language(asked).items():
         rival = [row for row in rows if row.probe.contrast]
         if rival:
-            found.append(measure_share(check, "success", language, rival, target_wins))
-            found.append(measure_mean(check, "magnitude", language, rival, magnitude))
-        found.append(measure_share(check, "accuracy", language, rows, is_accurate))
-        found.append(measure_share(check, "generation", language, rows, answered_right))
-    return tuple(found)
+            measured.append(measure_share(check, "success", language, rival, target_wins))
+            measured.append(measure_mean(check, "magnitude", language, rival, magnitude))
+        measured.append(measure_share(check, "accuracy", language, rows, is_accurate))
+        measured.append(measure_share(check, "generation", language, rows, answered_right))
+    return tuple(measured)

@@ -1,6 +1,7 @@
-"""Generation, the honest one: greedy answers to edit prompts and unseen wordings together, in every served language.
+"""Generation: greedy answers to edit prompts and unseen wordings together, in every served language.
 
-`right` counts answers; `facts` counts facts, one being taken in a language where at least half of its answers there are right.
+This is the number closest to what users see. `right` is the share of right answers. `facts` is the
+share of facts that were learned: at least half of a fact's answers in the language are right.
 """
 
 from collections.abc import Sequence
@@ -16,20 +17,21 @@ from factd.editor.checks import (
 )
 from factd.editor.scoring.score import Answer
 
+KINDS = ("edit", "paraphrase")
+
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """Shares of answers and of facts, per language."""
-    found: list[Measurement] = []
-    for language, rows in by_language(evidence.answers_to("edit", "paraphrase")).items():
-        found.append(measure_share("generation", "right", language, rows, answered_right))
-        found.append(
-            measure_share("generation", "facts", language, majority_per_fact(rows), answered_right)
-        )
-    return tuple(found)
+    """The shares of right answers and of learned facts, per language."""
+    measured: list[Measurement] = []
+    for language, rows in by_language(evidence.answers_to(*KINDS)).items():
+        facts = majority_per_fact(rows)
+        measured.append(measure_share("generation", "right", language, rows, answered_right))
+        measured.append(measure_share("generation", "facts", language, facts, answered_right))
+    return tuple(measured)
 
 
 def majority_per_fact(rows: Sequence[ProbeAnswers]) -> list[ProbeAnswers]:
-    """A row for each fact, right where at least half of its answers are."""
+    """One row per fact, which is right if at least half of the fact's answers are."""
     facts = dict.fromkeys(row.probe.fact for row in rows)
     return [_joined([row for row in rows if row.probe.fact == fact]) for fact in facts]
 

@@ -1,4 +1,7 @@
-"""Namesakes: are facts about subjects whose names share words with an edited one ("Equatorial Guinea") still answered?"""
+"""Namesakes: are facts about subjects with a similar name still answered right?
+
+"Equatorial Guinea" is a namesake of an edited "Guinea": their names share a word.
+"""
 
 from factd.editor.checks import (
     Check,
@@ -9,10 +12,15 @@ from factd.editor.checks import (
     measure_share,
 )
 
+KINDS = ("namesake",)
+
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """`kept`: of what the base model answers right, the share still right, by generation, per language and of all."""
-    asked = [row for row in evidence.answers_to("namesake") if row.before.right]
+    """`kept`: the share of greedy answers that are still right, of those the base model gets right.
+
+    Per language, and over all languages.
+    """
+    asked = [row for row in evidence.answers_to(*KINDS) if row.before.right]
     parts = {**by_language(asked), "all": asked} if asked else {}
     return tuple(
         measure_share("namesakes", "kept", language, rows, answered_right)

@@ -1,8 +1,8 @@
-"""Portability: does what was written reach what follows from it?
+"""Portability: does the model use a new fact for questions that follow from it?
 
-`alias`: the subject under another of its names. `consequence`: one hop further in the graph of facts ("the currency of the
-country of the city of Zagreb"), of the questions that the base model answers with the old consequence: others it
-could not answer before the edit either.
+`alias` asks about the subject by another of its names. `consequence` asks one hop further in the graph
+of facts ("the currency of the country of the city of Zagreb"). Only consequences count that the base
+model answers with the old consequence: the others it could not answer before the edit either.
 """
 
 from factd.editor.checks import (
@@ -16,21 +16,23 @@ from factd.editor.checks import (
 )
 from factd.editor.scoring.score import is_right
 
+KINDS = ("alias", "consequence")
+
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """Shares of right answers, by generation, per language."""
+    """The shares of right greedy answers, per language."""
     hops = [row for row in evidence.answers_to("consequence") if base_makes_hop(row)]
-    found: list[Measurement] = []
+    measured: list[Measurement] = []
     for metric, asked in (("alias", evidence.answers_to("alias")), ("consequence", hops)):
-        found += [
+        measured += [
             measure_share("portability", metric, language, rows, answered_right)
             for language, rows in by_language(asked).items()
         ]
-    return tuple(found)
+    return tuple(measured)
 
 
 def base_makes_hop(row: ProbeAnswers) -> bool:
-    """The base model answers with the old consequence: it makes the hop."""
+    """Whether the base model makes the hop: it answers with the old consequence."""
     return bool(row.probe.contrast) and is_right(row.before.text, (row.probe.contrast or "",))
 
 

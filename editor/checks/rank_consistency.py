@@ -1,6 +1,6 @@
-"""RankC: do two languages rank the candidates for an answer alike, before and after? (arXiv:2310.10378)
+"""RankC: do two languages rank the candidates for an answer alike? (arXiv:2310.10378)
 
-The language reads "en~es".
+The language of a measurement reads "en~es".
 """
 
 from itertools import combinations
@@ -8,9 +8,11 @@ from itertools import combinations
 from factd.editor.checks import Check, Evidence, Measurement, RankingEvidence, measure_numbers
 from factd.editor.scoring.rankings import rank_consistencies
 
+KINDS: tuple[str, ...] = ()  # measures the exam's ranking questions, not its probes
+
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """The mean over the same questions, per pair of languages."""
+    """The mean RankC over the same questions, 0 to 1, per pair of languages."""
     return tuple(
         pair_consistency(f"{one}~{two}", evidence.ranked[one], evidence.ranked[two])
         for one, two in combinations(sorted(evidence.ranked), 2)
@@ -18,7 +20,7 @@ def check(evidence: Evidence) -> tuple[Measurement, ...]:
 
 
 def pair_consistency(language: str, one: RankingEvidence, two: RankingEvidence) -> Measurement:
-    """RankC of two languages."""
+    """RankC of two languages. language: the name of the pair."""
     live = rank_consistencies(one.live, two.live) if one.live and two.live else []
     return measure_numbers(
         "rank_consistency",

@@ -9,12 +9,14 @@ from factd.editor.checks import (
     measure_share,
 )
 
+KINDS = ("earlier",)
+
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """The share of right answers about a sample of earlier facts, by generation, per language."""
+    """The share of right greedy answers about a sample of earlier facts, per language."""
     return tuple(
         measure_share("retention", "generation", language, rows, answered_right)
-        for language, rows in by_language(evidence.answers_to("earlier")).items()
+        for language, rows in by_language(evidence.answers_to(*KINDS)).items()
     )
 
 

@@ -158,7 +158,7 @@ def test_a_version_that_was_copied_alone_is_verified_and_only_as_itself(copy: Pa
     alone = copy / "versions" / "2"
     assert verify(alone).exit_code == 0
     assert "of release 2, not of 1" in verify(alone, number=1).stderr
-    assert "manifest.json: cannot be read" in verify(copy, number=7).stderr
+    assert "manifest.json: it cannot be read" in verify(copy, number=7).stderr
     (alone / "evil.pkl").write_bytes(b"")
     assert "evil.pkl: the manifest does not list it" in verify(alone).stderr
 

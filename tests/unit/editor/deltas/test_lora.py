@@ -242,7 +242,7 @@ def test_what_an_adapter_cannot_hold_is_refused(bases: dict[str, Path], tmp_path
         fill_adapter(other, llama, tmp_path)
     with pytest.raises(NotEditable, match="state-space"):
         fill_adapter(delta_of(bases["mamba"], {1: part}), bases["mamba"], tmp_path)
-    with pytest.raises(WrongModel, match="is for the base"):
+    with pytest.raises(WrongModel, match="was computed for the base"):
         fill_adapter(replace(delta_of(llama, {1: part}), base_fingerprint="x"), llama, tmp_path)
     with pytest.raises(DamagedArtefact, match=r"of the shape \(64, 32\)"):
         fill_adapter(delta_of(llama, {1: low_rank(64, 32, 2)}), llama, tmp_path)
