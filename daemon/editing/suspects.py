@@ -17,20 +17,6 @@ if TYPE_CHECKING:
 OUTLIER = 6.0  # robust deviations of a reach from the batch's median
 REACHED = 1.05  # ‖z - z0‖ over what the settings allow, with room for rounding
 DAMAGED = 96  # texts that influences are taken on, at most
-KINDS: Mapping[str, tuple[str, ...]] = {  # what a check asks
-    "efficacy": ("edit",),
-    "paraphrase": ("paraphrase",),
-    "generation": ("edit", "paraphrase"),
-    "facts": ("edit", "paraphrase"),
-    "neighbourhood": ("neighbourhood",),
-    "namesakes": ("namesake",),
-    "known_facts": ("known",),
-    "retention": ("earlier",),
-    "temporal": ("temporal",),
-    "portability": ("alias", "consequence"),
-    "fidelity": ("edit", "paraphrase", "earlier", "known"),
-    "transfer": ("edit",),
-}
 OF_ANSWERS = ("facts", "efficacy", "paraphrase", "generation")  # of what is written itself
 WRITTEN = ("edit", "paraphrase")
 
@@ -147,10 +133,13 @@ def drifted(evidence: "Evidence", exam: "Exam", count: int = 16) -> list[str]:
 
 def exam_of(decision: Decision, exam: "Exam") -> "Exam":
     """The part of an exam that the gates which failed look at."""
+    from factd.editor.exams.report import probe_kinds  # needs torch
+
+    kinds_of = {**probe_kinds(), "facts": WRITTEN}
     checks = {finding.check for finding in decision.failed}
     if any(f.gate == "numbers" for f in decision.failed):
-        checks |= set(KINDS)
-    kinds = {kind for check in checks for kind in KINDS.get(check, ())}
+        checks |= set(kinds_of)
+    kinds = {kind for check in checks for kind in kinds_of.get(check, ())}
     return replace(
         exam,
         probes=tuple(p for p in exam.probes if p.kind in kinds),
