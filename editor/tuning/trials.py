@@ -1,4 +1,4 @@
-"""One trial of a search for settings: known facts edited to another object, and what that did to them and to their neighbours."""
+"""A trial of settings: known facts are edited to another object, then they and their neighbours are measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from factd.editor.solving.layers import readings
 
 @dataclass(frozen=True, kw_only=True)
 class KnownFact:
-    """A fact that the model knows, in one wording to edit and others to ask."""
+    """A fact that the model knows, with one wording to edit and other wordings to ask."""
 
     edit: Edit  # with target_true (today's answer) and target_new (another fact's)
     paraphrases: tuple[str, ...]  # prompts with "{}"
@@ -30,25 +30,25 @@ class KnownFact:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """One setting with what it gave."""
+    """One setting and its measurements."""
 
     layers: tuple[int, ...]
     v_lr: float
     second_moment_weight: float
-    efficacy: float  # magnitude on the edit prompts, -1 to 1 (EDITING §5)
-    paraphrase: (
-        float  # magnitude on the other wordings; that of the edit prompts where there are none
-    )
-    neighbourhood: float  # success
+    # magnitudes are -1 to 1 (docs/explanation/editing.md §5)
+    efficacy: float  # magnitude on the edit prompts
+    paraphrase: float  # magnitude on the other wordings; without such, that of the edit prompts
+    neighbourhood: float  # success, 0 to 1
     neighbourhood_magnitude: float
 
     @property
     def gain(self) -> float:
-        """What the search maximises at equal neighbourhood success."""
+        """What the search maximises at equal neighbourhood success: mean magnitude of both prompts."""
         return (self.efficacy + self.paraphrase) / 2
 
 
 def contrast_probe(kind: str, edit: Edit, prompt: str, target: str, contrast: str) -> Probe:
+    """A probe about an edit's subject. prompt: with "{}"."""
     text = prompt.format(edit.subject)
     return Probe(
         kind=kind,
@@ -61,12 +61,15 @@ def contrast_probe(kind: str, edit: Edit, prompt: str, target: str, contrast: st
 
 
 def trial_probes(chosen: Sequence[KnownFact], rest: Sequence[KnownFact]) -> tuple[Probe, ...]:
-    """The edits, their other wordings, and neighbours: facts with an edit's prompt that must not take its new object."""
-    found = []
+    """Probes of the edits, of their other wordings, and of neighbours.
+
+    Neighbours are facts with an edit's prompt that must not take the edit's new object.
+    """
+    probes = []
     for known in chosen:
         e = known.edit
         for kind, prompt in (("edit", e.prompt), *(("paraphrase", p) for p in known.paraphrases)):
-            found.append(contrast_probe(kind, e, prompt, e.target_new, str(e.target_true)))
+            probes.append(contrast_probe(kind, e, prompt, e.target_new, str(e.target_true)))
     for number, known in enumerate(rest):
         e = known.edit
         same = [
@@ -76,12 +79,14 @@ def trial_probes(chosen: Sequence[KnownFact], rest: Sequence[KnownFact]) -> tupl
         ]
         if same:
             contrast = same[number % len(same)]
-            found.append(contrast_probe("neighbourhood", e, e.prompt, str(e.target_true), contrast))
-    return tuple(found)
+            probes.append(
+                contrast_probe("neighbourhood", e, e.prompt, str(e.target_true), contrast)
+            )
+    return tuple(probes)
 
 
 def success_and_mean(magnitudes: Sequence[float]) -> tuple[float, float]:
-    """The share above 0, and the mean; nan of none."""
+    """The share of magnitudes above 0, and their mean; (nan, nan) without magnitudes."""
     if not magnitudes:
         return nan, nan
     return fmean([float(size > 0) for size in magnitudes]), fmean(magnitudes)
@@ -89,7 +94,7 @@ def success_and_mean(magnitudes: Sequence[float]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class SettingScale:
-    """What settings are multiples of, for some layers."""
+    """The units of the settings for some layers."""
 
     step: float  # ‖z0‖ / √d
     weight: float  # median of kᵀ C⁻¹ k over the edits and layers
@@ -97,24 +102,27 @@ class SettingScale:
 
 @dataclass(frozen=True)
 class Trials:
-    """The search's fixed parts."""
+    """Runs trials of one search. It holds what all trials have in common."""
 
     model: EditableModel
-    chosen: Sequence[KnownFact]
+    chosen: Sequence[KnownFact]  # the facts that are edited
     probes: tuple[Probe, ...]
-    given: Mapping[str, Any]
+    given: Mapping[str, Any]  # settings that are not searched
     workspace: Path
 
     @property
     def batch(self) -> EditBatch:
+        """The edits of every trial."""
         return EditBatch.of(k.edit for k in self.chosen)
 
     def settings(self, layers: tuple[int, ...], v_lr: float, weight: float) -> memit.Settings:
+        """The settings of one trial. weight: of the second moment."""
         return memit.Settings(
             **{**self.given, "layers": layers, "v_lr": v_lr, "second_moment_weight": weight}
         )
 
     def scale(self, layers: tuple[int, ...]) -> SettingScale:
+        """The units of step size and weight for some layers."""
         settings = self.settings(layers, 1.0, 1.0)
         moments = second_moments(self.model, settings, self.workspace)
         templates = templates_for(self.model, self.batch, settings)
@@ -129,10 +137,11 @@ class Trials:
         size = float(read.stream.norm(dim=-1).mean())
         return SettingScale(size / read.stream.shape[1] ** 0.5, median(weights))
 
-    def point(self, layers: tuple[int, ...], v_lr: float, weight: float) -> TrialResult:
+    def run(self, layers: tuple[int, ...], v_lr: float, weight: float) -> TrialResult:
+        """Edit with one setting and measure it. weight: of the second moment."""
         settings = self.settings(layers, v_lr, weight)
         delta = memit.edit(self.model, self.batch, settings=settings, workspace=self.workspace)
-        magnitudes = self.measured(delta)
+        magnitudes = self.magnitudes(delta)
         success, size = success_and_mean(magnitudes["neighbourhood"])
         efficacy = fmean(magnitudes["edit"])
         return TrialResult(
@@ -145,8 +154,8 @@ class Trials:
             neighbourhood_magnitude=size,
         )
 
-    def measured(self, delta: Delta | None) -> dict[str, list[float]]:
-        """Magnitudes by kind of probe."""
+    def magnitudes(self, delta: Delta | None) -> dict[str, list[float]]:
+        """The magnitudes of all probes, -1 to 1, by kind of probe. delta None: of the base model."""
         end = str(self.given.get("terminator", ""))
         pairs = [
             (p.prompt, text + end) for p in self.probes for text in (p.target, str(p.contrast))
@@ -156,8 +165,8 @@ class Trials:
         else:
             with applied(self.model, delta):
                 scores = forced_scores(self.model, pairs)
-        found: dict[str, list[float]] = {"edit": [], "paraphrase": [], "neighbourhood": []}
+        by_kind: dict[str, list[float]] = {"edit": [], "paraphrase": [], "neighbourhood": []}
         for number, probe in enumerate(self.probes):
             target, contrast = scores[2 * number][0], scores[2 * number + 1][0]
-            found[probe.kind].append(exp(-target) - exp(-contrast))
-        return found
+            by_kind[probe.kind].append(exp(-target) - exp(-contrast))
+        return by_kind

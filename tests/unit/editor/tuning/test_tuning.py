@@ -117,7 +117,7 @@ def test_tuning_writes_settings_that_memit_takes(
     gains = [p.gain for p in found.points]
     assert max(gains) > min(gains) + 0.1  # the search has something to choose from
     strange = [replace(k, edit=replace(k.edit, target_true="zzz")) for k in facts]
-    with pytest.raises(BadEdit, match="tuning needs 8"):
+    with pytest.raises(BadEdit, match="tuning needs at least 8"):
         tune(model, strange, workspace=tmp_path, given=given)
 
 
