@@ -1,4 +1,4 @@
-"""Figures of a check report: what answers, texts and weights became, and how it spreads between languages."""
+"""Figures of a check report: answers, held-out texts, weights, and transfer between languages."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite, nan
@@ -20,12 +20,12 @@ from factd.editor.reports.plots import (
 Rows = Sequence[Measurement]
 Points = Mapping[str, Sequence[tuple[float, float]]]  # kind -> probability (before, after)
 History = Sequence[Mapping[str, Any]]  # {"release", "norms": {name: ratio}}, oldest first
-MAX_VECTOR_POINTS = 500  # more points than these are drawn as pixels
+MAX_VECTOR_POINTS = 500  # more points are drawn as pixels, to keep the page small
 WEIGHT_NORM = "weight_norm_ratio"
 
 
 def check_figures(rows: Rows, points: Points, history: History) -> dict[str, Figure]:
-    """Title -> figure; what has nothing to show is left out."""
+    """The figures of a report by title. Figures without data are left out."""
     norms = {m.metric: m.value for m in rows if m.check == "norms"}
     return {
         **_of_points({kind: pairs for kind, pairs in points.items() if pairs}),
@@ -38,12 +38,12 @@ def check_figures(rows: Rows, points: Points, history: History) -> dict[str, Fig
 
 
 def _of_points(points: Points) -> dict[str, Figure]:
-    title = "Probability of the expected answer, before and after; on the diagonal nothing changed"
+    title = "Probability of the expected answer, before and after; points on the diagonal did not change"
     return {title: points_figure(points)} if points else {}
 
 
 def _of_answers(rows: Rows) -> dict[str, Figure]:
-    title = "Right answers of the base model, the live release and after, with 95 % intervals"
+    title = "Right answers of the base model, the live release and the edited model, with 95 % intervals"
     return {title: answers_figure(rows)} if rows else {}
 
 
@@ -54,16 +54,16 @@ def _of_drift(rows: Rows) -> dict[str, Figure]:
 
 def _of_pairs(rows: Rows) -> dict[str, Figure]:
     transfer = "Transfer: facts written in one language, asked in another"
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     for check, metric, mark, title in (
         ("transfer", "generation", "→", f"{transfer}; right answers"),
         ("transfer", "accuracy", "→", f"{transfer}; accuracy, teacher forced"),
         ("rank_consistency", "rankc", "~", "RankC: do two languages rank the candidates alike?"),
     ):
-        held = [m for m in rows if (m.check, m.metric) == (check, metric) and mark in m.language]
-        if held:
-            found[title] = matrix_figure(held, mark)
-    return found
+        own = [m for m in rows if (m.check, m.metric) == (check, metric) and mark in m.language]
+        if own:
+            figures[title] = matrix_figure(own, mark)
+    return figures
 
 
 def _of_releases(history: History, norms: Mapping[str, float]) -> dict[str, Figure]:
@@ -82,12 +82,12 @@ def _of_layers(norms: Mapping[str, float]) -> dict[str, Figure]:
 
 
 def layer_number(name: str) -> int:
-    """The number in "layer.5.weight_norm_ratio"."""
+    """5 from "layer.5.weight_norm_ratio"."""
     return int(name.split(".")[1])
 
 
 def points_figure(points: Points) -> Figure:
-    """The probability of what is expected before and after, a panel per kind of probe, each with its diagonal."""
+    """The probability of the expected answer before and after: one plot per kind of probe, with a diagonal."""
     columns = min(3, len(points))
     lines = -(-len(points) // columns)
     figure = Figure(figsize=(SIZE[0], 0.5 + lines * SIZE[0] / columns))
@@ -108,9 +108,10 @@ def _scatter(axes: Any, pairs: Sequence[tuple[float, float]], colour: str) -> No
 
 
 def matrix_figure(rows: Rows, mark: str) -> Figure:
-    """A heat map of pairs of languages: what was written in, or compared, by what was asked. mark: what parts their names.
+    """A heat map of pairs of languages. mark: "→" or "~", which separates the two in a pair's name.
 
-    A pair that has no order ("en~es") stands once, below the diagonal.
+    For "→" the rows are the languages written in, the columns those asked in. For "~" the pair has no
+    order and is drawn once, below the diagonal.
     """
     pairs = {(m.language.split(mark)[0], m.language.split(mark)[1]): m for m in rows}
     if mark == "~":
@@ -121,32 +122,32 @@ def matrix_figure(rows: Rows, mark: str) -> Figure:
     values = [[_value(pairs.get((s, t))) for t in targets] for s in sources]
     image = axes.pcolormesh(np.ma.masked_invalid(values), cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image).ax.tick_params(labelsize=9)
-    for (source, target), found in pairs.items():
-        _cell(axes, targets.index(target) + 0.5, sources.index(source) + 0.5, found)
+    for (source, target), measurement in pairs.items():
+        _cell(axes, targets.index(target) + 0.5, sources.index(source) + 0.5, measurement)
     axes.set_xticks(np.arange(len(targets)) + 0.5, targets)
     axes.set_yticks(np.arange(len(sources)) + 0.5, sources)
     axes.invert_yaxis()
     return figure
 
 
-def _value(found: Measurement | None) -> float:
-    return found.value if found else nan
+def _value(cell: Measurement | None) -> float:
+    return cell.value if cell else nan
 
 
-def _cell(axes: Any, x: float, y: float, found: Measurement) -> None:
-    """The value, small beneath it the base model's."""
-    if not isfinite(found.value):
+def _cell(axes: Any, x: float, y: float, cell: Measurement) -> None:
+    """Write the value, and below it in small print the base model's."""
+    if not isfinite(cell.value):
         return
-    ink = "#ffffff" if found.value > 0.55 else "#111111"
-    axes.text(x, y, f"{found.value:.2f}", ha="center", va="bottom", fontsize=10, color=ink)
-    if found.before is not None:
-        axes.text(x, y + 0.06, f"was {found.before:.2f}", ha="center", va="top", fontsize=8, color=ink)  # fmt: skip
+    ink = "#ffffff" if cell.value > 0.55 else "#111111"
+    axes.text(x, y, f"{cell.value:.2f}", ha="center", va="bottom", fontsize=10, color=ink)
+    if cell.before is not None:
+        axes.text(x, y + 0.06, f"was {cell.before:.2f}", ha="center", va="top", fontsize=8, color=ink)  # fmt: skip
 
 
 def releases_figure(
     steps: Sequence[tuple[str, Mapping[str, float]]], layers: Sequence[str]
 ) -> Figure:
-    """‖W‖ / ‖W of the base‖ of every edited layer, release by release; the last step is the candidate."""
+    """‖W‖ / ‖W of the base‖ of every edited layer, per release; the last step is the candidate."""
     figure = Figure(figsize=SIZE)
     axes = add_axes(figure, "release", "‖W‖ / ‖W of the base‖")
     axes.axhline(1.0, color="#8a8f98", linewidth=0.8)
