@@ -1,4 +1,4 @@
-"""docs/notifications.md says what the code does: every kind has its row, its tables are read, its example verifies."""
+"""docs/how-to/operate/notifications.md says what the code does: every kind has its row, its tables are read, its example verifies."""
 
 import base64
 import re

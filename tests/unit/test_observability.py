@@ -19,7 +19,7 @@ from factd.store.model.releases import RunStatus
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 TESTS = sorted(path.name for path in PROMETHEUS.glob("*_test.yml"))
-RUNBOOK = ROOT / "docs" / "runbook.md"
+RUNBOOK = ROOT / "docs" / "how-to" / "operate" / "runbook.md"
 OWN_OF_PROMETHEUS = {"up", "ALERTS"}
 WORDS = {  # of PromQL
     *("by", "without", "on", "ignoring", "group_left", "group_right", "and", "or", "unless"),
