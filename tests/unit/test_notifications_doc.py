@@ -14,7 +14,7 @@ from factd.daemon.config.tables import KINDS, NotifyTable
 from factd.daemon.network.standard_webhooks import signed_headers, standard_key
 from factd.daemon.plugins import channels
 
-TEXT = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "operate" / "notifications.md").read_text()
 
 
 def block(language: str, holds: str) -> str:
