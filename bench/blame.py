@@ -2,7 +2,7 @@
 
     factd bench blame [--json]
 
-With the demo's settings and gates, through the whole edit. (A ranking that knows nothing: tests/unit/test_blame.py.)
+With the demo's settings and gates, through the whole edit. (A ranking that knows nothing: tests/unit/daemon/editing/test_blame.py.)
 What is left out of the feed and what is bad are countries that had a currency of their own: where ten of eleven that paid in
 French francs change over, the eleventh is taken along, and the gate refuses the batch rightly, whatever else is in it.
 """
@@ -49,12 +49,12 @@ def alone(feed: Sequence[Update], world: Sequence[Update]) -> list[Update]:
 def as_it_is(lab: Lab, batch: list[Update], bad: set[str]) -> dict[str, Any]:
     """The whole edit, to the release."""
     started = time.monotonic()
-    with lab.factd(own_values=True) as factd:
-        ingested(factd, batch)
-        tamper(factd, dict.fromkeys(bad, HOW))
-        found = edit.edit(factd, who="bench", why="blame")
-        held = in_release(factd, found.release)
-        aside = set(set_aside(factd))
+    with lab.app(own_values=True) as app:
+        ingested(app, batch)
+        tamper(app, dict.fromkeys(bad, HOW))
+        found = edit.edit(app, who="bench", why="blame")
+        held = in_release(app, found.release)
+        aside = set(set_aside(app))
     return row("ranked by evidence", aside, bad, found.solves, len(held - bad), started)
 
 

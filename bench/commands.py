@@ -151,6 +151,6 @@ def shards(gib: Annotated[float, typer.Option(min=0.01)] = 2.0, as_json: Json = 
         shown(bench.run(gib=gib), as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """The commands of this file."""
-    app.add_typer(bench_app, name="bench")
+    cli.add_typer(bench_app, name="bench")

@@ -1,37 +1,30 @@
 """Shared pieces: a small invented world in a SQLite file, and the tiny real models of the golden cases."""
 
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from signed import fake, replies, secret  # noqa: F401 - fixtures
+
+from support.signed_receiver import fake, replies, secret  # noqa: F401 - fixtures
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import postgres
-from kept import Kept
-
-from factd.daemon.app import Factd, build
+from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config
-from factd.daemon.gates.measures import MEASURES
 from factd.store import queries
 from factd.store.catalogue.catalogue import Catalogue, load_catalogue
 from factd.store.database.session import Store
 from factd.store.queries.settle import Judge
+from support.databases import CONFIGS, KEPT, SERVER, fresh_database, kept
+from support.paths import GOLDEN
+from support.shared_artefacts import Kept
+from support.world import NOW, Clock, Maker
 
-GATES_OFF = "fact_right = 0.0\n" + "".join(f"{name} = false\n" for name in MEASURES)
-GOLDEN = Path(__file__).parent / "data" / "golden"
-SERVER: pytest.StashKey[Any] = pytest.StashKey()
-KEPT: pytest.StashKey[Kept] = pytest.StashKey()
 CASES: pytest.StashKey[dict[tuple[str, ...], set[str]]] = pytest.StashKey()
-CONFIGS: list[pytest.Config] = []
-NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -111,33 +104,11 @@ def cases_text(cases: dict[tuple[str, ...], set[str]]) -> str:
     return "\n".join([*head, *rows, ""])
 
 
-def postgresql(config: pytest.Config) -> str:
-    """The URL of a fresh PostgreSQL database; the server starts at the first."""
-    if config.stash[SERVER] is None:
-        folder = postgres.binaries()
-        if folder is None:
-            pytest.skip("no PostgreSQL server is installed (Debian: postgresql)")
-        config.stash[SERVER] = postgres.Server(folder)
-    return str(config.stash[SERVER].new())
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--database")
         names = ("sqlite", "postgresql") if chosen == "both" else (chosen,)
         metafunc.parametrize("backend", names, scope="session")
-
-
-def fresh_database(backend: str, folder: Path) -> str:
-    """The URL of a migrated, empty database."""
-    if backend == "postgresql":
-        return postgresql(CONFIGS[-1])
-    return kept().migrated(folder / "factd.sqlite")
-
-
-def kept() -> Kept:
-    """What this run of the tests makes once."""
-    return CONFIGS[-1].stash[KEPT]
 
 
 @pytest.fixture(scope="session", name="kept")
@@ -150,12 +121,6 @@ def database(backend: str, tmp_path: Path) -> str:
     return fresh_database(backend, tmp_path)
 
 
-def cycle_database() -> str:
-    """The database of a whole cycle: a fresh one with --database postgresql, else "", SQLite in the state folder."""
-    config = CONFIGS[-1]
-    return postgresql(config) if config.getoption("--database") == "postgresql" else ""
-
-
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
     found = Store(database)
@@ -165,33 +130,17 @@ def store(database: str) -> Iterator[Store]:
     found.close()
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.time = NOW
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def on(self, **more: float) -> None:
-        self.time += timedelta(**more)
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
-Maker = Callable[[str], Factd]
-
-
 @pytest.fixture
 def make(tmp_path: Path, database: str, clock: Clock) -> Iterator[Maker]:
     """factd with the given tables, on a tiny model that is not loaded, with a clock that a test sets."""
-    made: list[Factd] = []
+    made: list[App] = []
 
-    def build_it(tables: str = "") -> Factd:
+    def build_it(tables: str = "") -> App:
         path = tmp_path / "factd.toml"
         model = GOLDEN / "llama" / "model"
         path.write_text(f'[model]\npath = "{model}"\n[store]\nurl = "{database}"\n{tables}')
@@ -199,49 +148,5 @@ def make(tmp_path: Path, database: str, clock: Clock) -> Iterator[Maker]:
         return made[-1]
 
     yield build_it
-    for factd in made:
-        factd.store.close()
-
-
-def said(factd: Factd) -> dict[str, str]:
-    """Every claim: subject and object, and its status."""
-    with factd.store.begin() as session:
-        facts = queries.facts.list_facts(session)
-    return {f"{f.subject.id} {f.object.id} {f.update.revision}": f.status.value for f in facts}
-
-
-def claim(who: str, held: str, /, *, day: str | None = "2023-01-01", **more: Any) -> dict[str, Any]:
-    """An update in the ingest format; names are the ids."""
-    found = {
-        "source": "test",
-        "revision": f"{who}-{day}",
-        "event_time": f"{day or '1998-01-01'}T00:00:00Z",
-        "subject": {"id": who, "labels": {"en": who, "es": who}},
-        "relation": "P38",
-        "object": {"id": held, "labels": {"en": held, "es": held}},
-        "valid_from": day,
-    }
-    return found | more
-
-
-COUNTRIES = ("Croatia", "Estonia", "Latvia", "Lithuania", "Slovenia", "Slovakia", "Malta", "Greece")
-WORDINGS = ("The currency of {} is the", "{} has as its currency the")
-
-
-def currencies(model: Any, subjects: tuple[str, ...] = COUNTRIES, new: str = "euro") -> list[Any]:
-    """Edits of the reference model: what these countries pay with, target_true being what it says today."""
-    from factd.editor import Edit
-    from factd.editor.scoring.score import greedy
-
-    said = greedy(model, [WORDINGS[0].format(subject) for subject in subjects])
-    return [
-        Edit(prompt=WORDINGS[0], subject=subject, target_new=new, target_true=text.rstrip("."))
-        for subject, text in zip(subjects, said, strict=True)
-    ]
-
-
-def jsonl(path: Path, rows: list[Any]) -> Path:
-    """Rows as a JSONL file; a bytes row is written as it is."""
-    lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
-    path.write_bytes(b"\n".join(lines) + b"\n")
-    return path
+    for app in made:
+        app.ledger.store.close()

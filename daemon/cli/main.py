@@ -22,12 +22,12 @@ from factd.daemon.cli.operate import (
 )
 from factd.daemon.config.load import DEFAULT, PREFIX
 
-app = typer.Typer(
+cli = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
 
 
-@app.callback()
+@cli.callback()
 def options(
     config: Annotated[
         Path, typer.Option(envvar=f"{PREFIX}CONFIG", help="The configuration file.")
@@ -58,12 +58,12 @@ for group in (
     backup,
     commands_bench,
 ):
-    group.add(app)
+    group.add(cli)
 
 
 def main() -> None:
     """The entry point `factd`."""
-    app()
+    cli()
 
 
 if __name__ == "__main__":

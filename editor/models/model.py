@@ -157,7 +157,7 @@ class EditableModel:
 def least_rows(device: torch.device) -> int:
     """How many rows a product of matrices on a CPU must have to do the same for each of them however many there are.
 
-    Below about four rows a thread other kernels are used (MKL; tests/unit/test_lanes.py). A GPU's depend on every shape.
+    Below about four rows a thread other kernels are used (MKL; tests/unit/editor/values/test_optimizer.py). A GPU's depend on every shape.
     """
     return 16 * torch.get_num_threads() if device.type == "cpu" else 1
 

@@ -10,12 +10,15 @@ from typing import Any
 
 import typer
 
-APP = "factd.daemon.cli.main:app"
+COMMAND_LINE = "factd.daemon.cli.main:cli"
 CONFIG = "factd.daemon.config.load:Config"
 THRESHOLD = "factd.daemon.gates.measures:Threshold"
 MEASURES = "factd.daemon.gates.measures:MEASURES"
 METHODS = "factd.editor.methods"
 EXPORTER = "factd.daemon.metrics.exporter"
+OPEN_APP = "factd.daemon.app:open_app"
+LOAD_CONFIG = "factd.daemon.config.load:load_config"
+UPGRADE_DATABASE = "factd.store.database.migrate:upgrade"
 KINDS = {  # table of the configuration -> the package with a file for each of its kinds
     "sources": "factd.daemon.sources",
     "publish": "factd.daemon.publishers",
@@ -42,7 +45,7 @@ def load(path: str) -> Any:
 
 def command_line() -> Any:
     """The root command, with its subcommands under `commands`."""
-    return typer.main.get_command(load(APP))
+    return typer.main.get_command(load(COMMAND_LINE))
 
 
 def plugins(package: str) -> dict[str, Any]:
@@ -64,12 +67,10 @@ def metric_help() -> Mapping[str, tuple[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "factd.toml"
         path.write_text(EVERYTHING, encoding="utf-8")
-        load("factd.store.database.migrate:upgrade")(
-            load("factd.daemon.config.load:load_config")(path).database
-        )
-        app = load("factd.daemon.app:open_factd")(path)
+        load(UPGRADE_DATABASE)(load(LOAD_CONFIG)(path).database)
+        app = load(OPEN_APP)(path)
         text = exporter.exposition(exporter.Metrics(app).registry, "")[0].decode()
-        app.store.close()
+        app.ledger.store.close()
     kinds = dict(re.findall(r"# TYPE (factd_\w+) (\w+)", text))
     return {
         name: (kinds[name], said) for name, said in re.findall(r"# HELP (factd_\w+) (.*)", text)

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import GOLDEN
-from test_memit import EDITS, SETTINGS
 
 from factd.editor import EditBatch, load_model
 from factd.editor.heads.training import HeadSettings, trained
 from factd.editor.methods import memit
 from factd.editor.values.cache import values_for
 from factd.editor.values.problem import ValueSettings
+from support.golden_case import EDITS, SETTINGS
+from support.paths import GOLDEN
 
 pytestmark = [
     pytest.mark.gpu,

@@ -76,6 +76,6 @@ def relations_check(
         common.fail(f"{len(found)} wordings need mending")
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(relations_app, name="relations")
+    cli.add_typer(relations_app, name="relations")

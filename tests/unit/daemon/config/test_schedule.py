@@ -1,0 +1,129 @@
+"""When jobs run: ticks that every daemon computes alike, catching up, clocks that are set, days that have 23 or 25 hours."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from factd.daemon.config.schedule import (
+    Schedule,
+    cron_trigger,
+    delay_seconds,
+    due,
+    is_overdue,
+    ticks,
+)
+from factd.daemon.config.windows import Window
+from support.world import NOW
+
+HOURLY = Schedule(every_seconds=3600)
+NIGHTLY = Schedule(cron="30 2 * * *", zone="Europe/Madrid")
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def test_ticks_are_the_same_whoever_computes_them_and_whenever() -> None:
+    first = list(ticks(HOURLY, NOW, NOW + 3 * HOUR))
+    assert first == [NOW + HOUR, NOW + 2 * HOUR, NOW + 3 * HOUR]
+    shifted = list(ticks(HOURLY, NOW + timedelta(minutes=7), NOW + 3 * HOUR))
+    assert shifted == first
+
+
+def test_a_tick_is_due_once() -> None:
+    now = NOW + timedelta(minutes=5)
+    assert due(HOURLY, None, now) == [NOW]
+    assert due(HOURLY, NOW, now) == []
+    assert due(HOURLY, NOW, NOW + HOUR) == [NOW + HOUR]
+
+
+@pytest.mark.parametrize(
+    ("rule", "minutes_late", "count"),
+    [("once", 5, 1), ("once", 50, 1), ("always", 5, 5), ("skip", 5, 1), ("skip", 50, 0)],
+)
+def test_what_was_missed_is_made_up_for_by_the_rule(
+    rule: str, minutes_late: int, count: int
+) -> None:
+    schedule = Schedule(every_seconds=3600, catch_up=rule)
+    now = NOW + 5 * HOUR + timedelta(minutes=minutes_late)
+    found = due(schedule, NOW, now)
+    assert len(found) == count
+    assert found == sorted(found)
+    assert all(NOW < tick <= now for tick in found)
+
+
+def test_a_long_absence_is_made_up_for_within_a_bound() -> None:
+    schedule = Schedule(every_seconds=1, catch_up="always")
+    assert len(due(schedule, NOW, NOW + DAY)) == 1000
+
+
+def test_nothing_is_due_outside_the_windows() -> None:
+    schedule = Schedule(every_seconds=3600, windows=(Window.parse("02:00-05:00"),))
+    assert due(schedule, None, at("2026-11-21T01:59:00")) == []
+    assert due(schedule, None, at("2026-11-21T02:00:00")) == [at("2026-11-21T02:00:00")]
+    assert not is_overdue(schedule, at("2026-11-21T06:00:00"), 1e6)
+
+
+def test_a_night_without_half_past_two_still_has_its_tick() -> None:
+    spring = list(ticks(NIGHTLY, at("2026-03-27T12:00:00"), at("2026-03-30T12:00:00")))
+    assert spring == [
+        at("2026-03-28T01:30:00"),
+        at("2026-03-29T01:30:00"),  # 02:30 does not exist; it is 03:30 by the new clock
+        at("2026-03-30T00:30:00"),
+    ]
+
+
+def test_a_night_with_two_half_past_twos_has_one_tick() -> None:
+    autumn = list(ticks(NIGHTLY, at("2026-10-23T12:00:00"), at("2026-10-26T12:00:00")))
+    assert autumn == [
+        at("2026-10-24T00:30:00"),
+        at("2026-10-25T00:30:00"),
+        at("2026-10-26T01:30:00"),
+    ]
+    madrid = ZoneInfo("Europe/Madrid")
+    assert {tick.astimezone(madrid).strftime("%H:%M") for tick in autumn} == {"02:30"}
+
+
+def test_a_year_of_nights_has_365_ticks() -> None:
+    year = list(ticks(NIGHTLY, at("2026-01-01T00:00:00"), at("2027-01-01T00:00:00")))
+    assert len(year) == len(set(year)) == 365
+
+
+def test_a_clock_that_goes_forward_a_day_brings_one_tick() -> None:
+    assert due(HOURLY, NOW, NOW + DAY) == [NOW + DAY]
+
+
+def test_a_clock_that_goes_back_a_day_stops_nothing_for_long() -> None:
+    back = NOW - DAY + timedelta(minutes=1)
+    held = NOW - DAY  # the newest tick until then: it was run a day ago
+    assert due(HOURLY, held, back) == []
+    assert not is_overdue(HOURLY, back, 3600)
+    assert is_overdue(HOURLY, back, 1.6 * 3600)
+    assert is_overdue(NIGHTLY, NOW, 1.6 * 86_400)
+    assert not is_overdue(NIGHTLY, NOW, 1.4 * 86_400)
+
+
+def test_jitter_differs_by_tick_and_job_and_is_the_same_everywhere() -> None:
+    found = [delay_seconds("pull", NOW + n * HOUR, 60) for n in range(50)]
+    assert all(0 <= seconds < 60 for seconds in found)
+    assert len(set(found)) == 50
+    assert found[0] == delay_seconds("pull", NOW, 60) != delay_seconds("audit", NOW, 60)
+    assert delay_seconds("pull", NOW, 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("0 3 * *", "4 fields"), ("0 3 * * 1", "by name"), ("99 3 * * *", "99")],
+)
+def test_a_cron_line_that_is_none_says_what_to_write(line: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        cron_trigger(line, "UTC")
+
+
+def test_weekdays_are_what_their_names_say() -> None:
+    mondays = Schedule(cron="0 3 * * mon")
+    found = list(ticks(mondays, at("2026-11-01T00:00:00"), at("2026-11-30T12:00:00")))
+    assert {tick.strftime("%a") for tick in found} == {"Mon"}
+    assert len(found) == 5

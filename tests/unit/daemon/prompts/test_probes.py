@@ -1,0 +1,177 @@
+"""Questions from facts: every kind is asked, and no kept question is in a wording that facts are written with."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import pytest
+
+from factd.daemon.prompts.edits import PromptSettings, Sizes
+from factd.daemon.prompts.probes import (
+    Ground,
+    alike,
+    batch_probes,
+    earlier,
+    held_probes,
+    of_the_set,
+    questions,
+)
+from factd.editor.exams.exam import Exam
+from factd.editor.scoring.score import Probe
+from factd.store.catalogue.catalogue import Catalogue
+from factd.store.model.facts import Entity, Fact, FactStatus, FactUpdate
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def thing(id_: str, name: str, *aliases: str) -> Entity:
+    labels = {"en": name, "es": f"{name} es"}
+    return Entity(id=id_, labels=labels, aliases={"en": aliases} if aliases else {})
+
+
+def fact(
+    subject: Entity, relation: str, held: Entity, *, since: date | None = None, known: bool = True
+) -> Fact:
+    update = FactUpdate(
+        source="test",
+        revision=f"{subject.id}-{relation}-{held.id}",
+        event_time=NOW,
+        subject=subject,
+        relation=relation,
+        object=held,
+        valid_from=since,
+    )
+    status = FactStatus.KNOWN if known else FactStatus.PENDING
+    return Fact(id=update.id, update=update, status=status, observed_at=NOW, known=known, reason="")
+
+
+CROATIA, KUNA, EURO = thing("HR", "Croatia", "Hrvatska"), thing("HRK", "kuna"), thing("EUR", "euro")
+ZAGREB, GUINEA = thing("ZAG", "Zagreb"), thing("GQ", "Equatorial Croatia")
+OLD = fact(CROATIA, "P38", KUNA)
+NEW = fact(CROATIA, "P38", EURO, since=date(2023, 1, 1), known=False)
+KNOWN = (
+    OLD,
+    fact(ZAGREB, "P17", CROATIA),
+    fact(GUINEA, "P38", KUNA),
+    fact(thing("RS", "Serbia"), "P38", thing("RSD", "dinar")),
+)
+GROUND = Ground(new=(NEW,), before={NEW.id: OLD}, known=KNOWN)
+
+
+@pytest.fixture(scope="module")
+def plan(catalogue: Catalogue) -> PromptSettings:
+    return PromptSettings(
+        catalogue=catalogue,
+        write=("en",),
+        served=("en", "es"),
+        edit_wordings=2,
+        keep_wordings=1,
+        keep_relations=1,
+        sizes=Sizes(known=10, candidates=3),
+    )
+
+
+def of(probes: tuple[Probe, ...], kind: str, language: str = "en") -> list[Probe]:
+    return [p for p in probes if (p.kind, p.language) == (kind, language)]
+
+
+def test_a_new_fact_is_asked_in_every_way(plan: PromptSettings) -> None:
+    probes = batch_probes(GROUND, plan)
+    assert {p.prompt for p in of(probes, "edit")} == {
+        "The currency of Croatia is the",
+        "Croatia has as its currency the",
+    }
+    assert of(probes, "edit")[0].contrast == "kuna"
+    assert of(probes, "edit", "es")[0].written_in == ("en",)
+    assert len(of(probes, "paraphrase")) >= 2
+    assert "Hrvatska" in of(probes, "alias")[0].prompt
+    past = of(probes, "temporal")
+    assert all("2022" in p.prompt for p in past) and past
+    assert {(p.target, p.contrast) for p in past} == {("kuna", "euro")}
+    hops = of(probes, "consequence")
+    assert hops and "the country of the city of Zagreb" in hops[0].prompt
+    assert (hops[0].target, hops[0].contrast) == ("euro", "kuna")
+
+
+def test_a_consequence_of_the_object_is_asked_through_the_subject(plan: PromptSettings) -> None:
+    moved = fact(ZAGREB, "P17", thing("RS", "Serbia"), since=date(2030, 1, 1), known=False)
+    known = (*KNOWN[:1], fact(thing("RS", "Serbia"), "P38", thing("RSD", "dinar")), KNOWN[1])
+    ground = Ground(new=(moved,), before={moved.id: KNOWN[1]}, known=known)
+    (hop,) = of(batch_probes(ground, plan), "consequence")
+    assert (hop.target, hop.contrast) == ("dinar", "kuna")
+    assert "the country of the city of Zagreb" in hop.prompt
+
+
+def test_neighbours_have_the_same_old_object_and_namesakes_share_words(
+    plan: PromptSettings,
+) -> None:
+    probes = batch_probes(GROUND, plan)
+    (near,) = of(probes, "neighbourhood")
+    assert (near.target, near.contrast) == ("kuna", "euro")
+    assert {p.prompt.count("Equatorial Croatia") for p in of(probes, "namesake")} == {1}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Guinea", "Equatorial Guinea", True),
+        ("Papua New Guinea", "Equatorial Guinea", True),
+        ("Cayman Islands", "Islands", True),
+        ("Niger", "Nigeria", False),
+        ("South Sudan", "South Africa", False),
+    ],
+)
+def test_namesakes_share_whole_words(one: str, other: str, same: bool) -> None:
+    assert alike(one, other) is alike(other, one) is same
+
+
+def test_earlier_facts_are_asked_as_such(plan: PromptSettings) -> None:
+    found = tuple(earlier(Ground(new=(), earlier=(NEW,), before={NEW.id: OLD}), "en", plan))
+    assert [p.kind for p in found] == ["earlier", "earlier"]
+    assert found[0].written_in == ("en",)
+
+
+def test_no_kept_question_is_in_an_edit_wording(plan: PromptSettings, catalogue: Catalogue) -> None:
+    probes = held_probes(KNOWN, plan)
+    assert len(probes) == 2 * len(KNOWN)
+    names = [e.labels[k] for f in KNOWN for e in (f.subject,) for k in ("en", "es")]
+    edits = {
+        wordings.before(wording, name).format(name)
+        for relation in catalogue.values()
+        for wordings in relation.wordings.values()
+        for wording in wordings.edit
+        for name in names
+    }
+    assert not {p.prompt for p in probes} & edits
+    asked = questions(KNOWN, plan)
+    assert not {prompt for rows in asked.values() for prompt, _ in rows} & edits
+
+
+def test_a_kept_question_about_what_is_written_is_not_asked(plan: PromptSettings) -> None:
+    probes = held_probes(KNOWN, plan)
+    assert {p.fact for p in probes} - {p.fact for p in of_the_set(probes, GROUND)} == {OLD.id}
+
+
+def test_another_day_draws_other_facts(plan: PromptSettings) -> None:
+    few = replace(plan, sizes=Sizes(known=1))
+    drawn = {held_probes(KNOWN, few, salt=day)[0].fact for day in ("1", "2", "3", "4", "5", "6")}
+    assert len(drawn) > 1
+    assert held_probes(KNOWN, few, salt="1") == held_probes(KNOWN[::-1], few, salt="1")
+
+
+def test_ranked_questions_have_the_same_candidates_in_every_language(plan: PromptSettings) -> None:
+    found = questions(KNOWN, plan)
+    assert [len(found[k]) for k in ("en", "es")] == [3, 3]
+    for (_, one), (_, two) in zip(found["en"], found["es"], strict=True):
+        assert [f"{name} es" for name in one] == two
+
+
+def test_an_exam_survives_json(plan: PromptSettings) -> None:
+    exam = Exam(
+        probes=batch_probes(GROUND, plan),
+        texts={"en": ("a", "b")},
+        questions=questions(KNOWN, plan),
+    )
+    again = Exam.from_json(exam.as_json())
+    assert again.as_json() == exam.as_json()
+    assert again.probes == exam.probes
+    assert exam.counts()["text en"] == 2
