@@ -1,6 +1,7 @@
 """The page of the configuration: a section for every table with type, default and meaning of its settings.
 
-The meaning of a setting is its `description`, or else the comment behind it in the code.
+The meaning of a setting is its `description`, or else the string that stands below it in the code, or
+else the comment behind it.
 """
 
 import ast
@@ -67,22 +68,34 @@ class Section:
     settings: tuple[Setting, ...]
 
 
-def comments(cls: type[Any]) -> dict[str, str]:
-    """Field -> the comment behind it in the source, of a class and its bases."""
+def meanings(cls: type[Any]) -> dict[str, str]:
+    """Field -> what the source says about it, of a class and its bases."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        if base.__module__.partition(".")[0] != "factd":
-            continue
-        source = textwrap.dedent(inspect.getsource(base))
-        tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-        lines = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
-        body = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef)).body
-        for node in body:
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                span = range(node.lineno, (node.end_lineno or node.lineno) + 1)
-                said = " ".join(lines[n] for n in span if n in lines)
-                found |= {node.target.id: said} if said else {}
+        if base.__module__.partition(".")[0] == "factd":
+            found |= said_in(textwrap.dedent(inspect.getsource(base)))
     return found
+
+
+def said_in(source: str) -> dict[str, str]:
+    """Field -> the text below it or the comment behind it, of the source of one class."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
+    body = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef)).body
+    found = {}
+    for node, below in zip(body, [*body[1:], None], strict=True):
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
+        lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        behind = " ".join(comments[n] for n in lines if n in comments)
+        found[node.target.id] = text_below(below) or behind
+    return {name: text for name, text in found.items() if text}
+
+
+def text_below(node: ast.stmt | None) -> str:
+    """The string that stands alone in a statement; empty where it is anything else."""
+    value = node.value if isinstance(node, ast.Expr) else None
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
 
 
 def type_name(kind: Any) -> str:
@@ -159,7 +172,7 @@ def settings_of(cls: type[Any]) -> tuple[Setting, ...]:
 
 
 def _of_model(cls: type[BaseModel]) -> Iterator[Setting]:
-    said = comments(cls)
+    said = meanings(cls)
     measures = load(MEASURES)
     for name, field in cls.model_fields.items():
         if field.exclude or is_table(field.annotation):
@@ -180,7 +193,7 @@ def _of_model(cls: type[BaseModel]) -> Iterator[Setting]:
 
 
 def _of_dataclass(cls: type[Any]) -> Iterator[Setting]:
-    said, hints = comments(cls), get_type_hints(cls)
+    said, hints = meanings(cls), get_type_hints(cls)
     for field in dataclasses.fields(cls):
         factory = field.default_factory
         default = factory() if factory is not dataclasses.MISSING else field.default

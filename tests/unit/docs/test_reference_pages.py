@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 from reference_pages import live
 from reference_pages.__main__ import FOLDER, PAGES
-from reference_pages.settings import comments
+from reference_pages.settings import said_in
 
 from factd.daemon.cli.main import cli
 from factd.daemon.config.load import Config
@@ -120,25 +120,23 @@ def test_every_series_has_its_row_with_a_type_and_a_meaning(texts: dict[str, str
     assert unclear == set()
 
 
+SOURCE = '''
 class Example(BaseModel):
     """A table."""
 
     first: int = 1  # said behind it
-    second: int = 2  # said in the middle
-    third: str = "# not a comment"
-
-
-def test_the_meaning_of_a_setting_is_the_comment_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Example, "__module__", "factd.example")
-    monkeypatch.setattr("inspect.getsource", lambda _: EXAMPLE)
-    assert comments(Example) == {"first": "said behind it", "second": "said in the middle"}
-
-
-EXAMPLE = """
-class Example(BaseModel):
-    first: int = 1  # said behind it
     second: int = (
         2  # said in the middle
     )
-    third: str = "# not a comment"
-"""
+    third: int = 3
+    """Said below it."""
+    fourth: str = "# not a comment"
+'''
+
+
+def test_the_meaning_of_a_setting_stands_behind_or_below_it_in_the_code() -> None:
+    assert said_in(SOURCE) == {
+        "first": "said behind it",
+        "second": "said in the middle",
+        "third": "Said below it.",
+    }
