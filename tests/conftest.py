@@ -91,8 +91,8 @@ def cases_text(cases: dict[tuple[str, ...], set[str]]) -> str:
     head = [
         "# What each source does when something goes wrong",
         "",
-        "Made by `make source-cases` from the tests, each of which talks to a real HTTP server on loopback, or to a real database, and",
-        "stores what it takes in SQLite and in PostgreSQL.",
+        "`make source-cases` writes this table from the tests. Each test talks to a real HTTP server on",
+        "loopback or to a real database, and stores what it takes in SQLite and in PostgreSQL.",
         "",
         "| source | case | outcome | test | result |",
         "|---|---|---|---|---|",
