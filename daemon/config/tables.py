@@ -243,7 +243,7 @@ class ConsoleTable(Table):
     login_attempts: int = Field(default=10, ge=1)  # failed ones in a quarter of an hour, an account
 
 
-KINDS = (  # of notices, docs/notifications.md
+KINDS = (  # of notices, docs/how-to/operate/notifications.md
     "rejected",
     "set_aside",
     "rolled_back",

@@ -65,8 +65,9 @@ class Reload(Single):
     def load(self, version: Version) -> None:
         """Wait for who is being answered, read the weights, forget what was cached, go on. Raises: HandoverFailed.
 
-        After a read that failed vLLM has no weights at all, and the next question would end it (docs/engines-tried.md, 0.32):
-        it gets those that it was started with, until the version before is back.
+        After a read that failed vLLM has no weights at all, and the next question would end it
+        (docs/reference/serving-engines.md, 0.32): it gets those that it was started with, until the version
+        before is back.
         """
         seconds = self.settings.load_seconds
         self._if_there("/pause?mode=wait", {}, seconds)
