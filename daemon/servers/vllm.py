@@ -22,9 +22,12 @@ from factd.daemon.servers._lora import Adapters, AdapterSettings, Routes, listed
 class Settings(AdapterSettings):
     """A [servers.NAME] of this kind"""
 
-    mode: Literal["adapter", "reload"] = "adapter"  # reload: experimental
-    switch: Literal["in_place", "unload"] = "in_place"  # unload: a moment without the name
-    model: str = ""  # that users ask for; only with mode = "reload"
+    mode: Literal["adapter", "reload"] = "adapter"
+    """What is loaded. "adapter": adapters; "reload": whole checkpoints, experimental."""
+    switch: Literal["in_place", "unload"] = "in_place"
+    """How a version is replaced. "unload": unload and load; for a moment the name does not exist."""
+    model: str = ""
+    """The name that users ask for; only with mode = "reload"."""
 
     @property
     def takes_adapters(self) -> bool:

@@ -107,6 +107,12 @@ def test_every_setting_has_its_row_in_the_section_of_its_table(texts: dict[str, 
     } == {}
 
 
+def test_every_setting_has_a_meaning(texts: dict[str, str]) -> None:
+    rows = re.findall(r"(?m)^\| `(\w+)` \| .* \| (.*) \|$", texts["configuration.md"])
+    assert len(rows) > 500
+    assert [name for name, meaning in rows if meaning == "–"] == []
+
+
 def test_a_setting_that_is_left_out_would_be_noticed(texts: dict[str, str]) -> None:
     text = texts["configuration.md"].replace("| `known_sample` |", "| `unknown` |")
     with pytest.raises(AssertionError):
