@@ -217,7 +217,7 @@ def spared(report: Mapping[str, Any]) -> bool:
 def render_all(factd: Factd, facts: Sequence[Fact]) -> None:
     """Compute all values at once, which takes less than one by one."""
     with factd.store.begin() as session:
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     batch = edits.edit_batch(facts, before, factd.plan)
     settings, model = factd.method_settings(), factd.workbench.model()
     values_for(
@@ -229,7 +229,7 @@ def tamper(factd: Factd, values: Mapping[str, str]) -> None:
     """Damage the values of some facts on disk, each in its own way."""
     with factd.store.begin() as session:
         facts = queries.facts.candidate_set(session)
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     batches = {fact.update.revision: edits.edit_batch([fact], before, factd.plan) for fact in facts}
     model = factd.workbench.model()
     held = {
@@ -365,7 +365,7 @@ def set_aside(factd: Factd) -> dict[str, str]:
     from factd.store import queries
 
     with factd.store.read() as session:
-        rows = queries.evidence.quarantine(session)
+        rows = queries.evidence.list_quarantine(session)
         facts = {f.id: f for f in queries.facts.facts_by_id(session, [r.fact_id for r in rows])}
     return {facts[row.fact_id].update.revision: row.reason for row in rows}
 

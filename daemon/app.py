@@ -27,7 +27,7 @@ from factd.store.database import migrate
 from factd.store.database.session import Store
 from factd.store.model.bases import FOLDER
 from factd.store.model.resolution import Rules
-from factd.store.queries.settle import Judge
+from factd.store.queries.resolution import ConflictResolver
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -128,11 +128,11 @@ class Factd:
         return servers(self.config)
 
     @property
-    def judge(self) -> Judge:
+    def resolver(self) -> ConflictResolver:
         """What decides which claim holds."""
         conflicts = self.config.conflicts
         rules = Rules(order=conflicts.rules, corroborated_by=conflicts.corroborated_by)
-        return Judge(catalogue=self.catalogue, rules=rules)
+        return ConflictResolver(catalogue=self.catalogue, rules=rules)
 
     @property
     def plan(self) -> Plan:

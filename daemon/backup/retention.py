@@ -65,9 +65,9 @@ def prune(factd: Factd) -> Pruned:
             session, old
         )
         rows += queries.evidence.forget_reports(session, old, kept)
-        rows += operations.handovers.forget(session, old, servers=factd.servers)
-        operations.handovers.keep_only(session, factd.servers)
-    factd.store.tidy()
+        rows += operations.handovers.delete_closed(session, old, servers=factd.servers)
+        operations.handovers.forget_other_servers(session, factd.servers)
+    factd.store.truncate_wal()
     found = Pruned(
         candidates=len(candidates), values=len(values), rows=rows, bytes=freed, bases=old_bases
     )
@@ -79,10 +79,10 @@ def kept_candidates(factd: Factd) -> set[int]:
     """Candidates whose delta may be needed: of the live release, of those that wait, of versions on disk, and the newest."""
     statuses = (ReleaseStatus.LIVE, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
     with factd.store.read() as session:
-        needed = [r.candidate_id for r in queries.releases.releases_in(session, *statuses)]
-        needed += queries.releases.candidates_of(session, factd.versions.numbers())
+        needed = [r.candidate_id for r in queries.releases.releases_with_status(session, *statuses)]
+        needed += queries.releases.candidates_of_releases(session, factd.versions.numbers())
         baked = [base.release for base in queries.bases.list_bases(session) if base.fingerprint]
-        needed += queries.releases.candidates_of(session, baked)
+        needed += queries.releases.candidates_of_releases(session, baked)
         newest = queries.releases.list_candidates(session, limit=1)
     return {id_ for id_ in needed if id_ is not None} | {found.id for found in newest}
 

@@ -69,7 +69,7 @@ def case_of(factd: Factd, facts: Sequence[Fact], live: Release) -> Case:
     """The case of a set of facts. Raises: BadEdit: two of them cannot be told apart."""
     known = probe_sets.known_facts(factd)
     with factd.store.read() as session:
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     there = set(live.fact_ids)
     ground = Ground(
         new=tuple(fact for fact in facts if fact.id not in there),
@@ -221,5 +221,5 @@ def write_report(factd: Factd, candidate: int, report: Mapping[str, Any]) -> Non
 def live_of(factd: Factd) -> Release:
     """The live release; the base where there is none."""
     with factd.store.begin() as session:
-        base = queries.releases.ensure_base(session, now=factd.now())
+        base = queries.releases.ensure_release_zero(session, now=factd.now())
         return queries.releases.live_release(session) or base

@@ -25,7 +25,7 @@ from factd.daemon.publishing.publish import refuse_frozen
 from factd.daemon.tracing import span
 from factd.store import queries
 from factd.store.errors import Overtaken
-from factd.store.model.evidence import SetAside
+from factd.store.model.evidence import QuarantinedFact
 from factd.store.model.operations import Consent
 from factd.store.model.releases import Candidate, CandidateStatus
 
@@ -47,7 +47,7 @@ class Edited:
     release: int | None  # number of the accepted release
     seconds: dict[str, float]  # values and solve, checks
     report: Mapping[str, Any]  # of the checks, as JSON
-    set_aside: tuple[SetAside, ...] = ()  # on the way to this candidate
+    set_aside: tuple[QuarantinedFact, ...] = ()  # on the way to this candidate
     solves: int = 0  # that looking for them took
     earlier: tuple[int, ...] = ()  # candidates that were rejected on the way
 
@@ -80,7 +80,7 @@ class Cycle:
     again: bool
     progress: Progress
     solves: int  # left
-    aside: list[SetAside] = field(default_factory=list)
+    aside: list[QuarantinedFact] = field(default_factory=list)
     rejected: list[int] = field(default_factory=list)
     ids: dict[str, Any] = field(default_factory=dict)  # of the last candidate, for log lines
 
@@ -204,7 +204,7 @@ def _narrowed(cycle: Cycle, found: Edited, case: Case, measured: Examined) -> bo
     else:
         log.info("nothing set aside", candidate=found.candidate, why=narrowed.why_not)
     with cycle.factd.changing() as session:
-        queries.releases.note_narrowed(session, found.candidate)
+        queries.releases.mark_narrowed(session, found.candidate)
     return narrowed.heads or bool(narrowed.facts)
 
 
@@ -218,7 +218,7 @@ def _switch_heads_off(cycle: Cycle, found: Edited) -> None:
         switch(factd.workspace, base, held.language, "off")
         what = f"heads off {held.language}, for candidate {found.candidate}"
         with factd.changing() as session:
-            queries.releases.record(session, who="factd", what=what, why=why, now=factd.now())
+            queries.releases.log_action(session, who="factd", what=what, why=why, now=factd.now())
         log.error("head corrections switched off", language=held.language, why=why)
 
 
@@ -339,7 +339,7 @@ def _decided(cycle: Cycle, candidate: Candidate, found: Examined) -> int | None:
                 now=now,
                 base=factd.base,
             )
-            queries.releases.withdraw_overtaken(session, made.number, now=now)
+            queries.releases.withdraw_older_accepted(session, made.number, now=now)
     reasons = list(decision.reasons)
     log.info("candidate judged", candidate=candidate.id, status=after.value, reasons=reasons)
     return made.number if made else None

@@ -37,7 +37,7 @@ def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dic
             )
         held = set(live.fact_ids)
         facts = [f for f in queries.facts.candidate_set(session) if f.id in held]
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
         everything = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
     batch = edits.edit_batch(facts, before, replace(factd.plan, write=(language,)))
     still = edits.prompts(edits.chosen(everything, STILL, language), language, factd.catalogue)

@@ -13,7 +13,7 @@ from factd.daemon.gates.policy import Decision, Gate
 from factd.daemon.log import log
 from factd.daemon.prompts import edits
 from factd.store import queries
-from factd.store.model.evidence import SetAside
+from factd.store.model.evidence import QuarantinedFact
 from factd.store.model.facts import Ruling
 
 WHO = "factd"
@@ -132,10 +132,10 @@ def set_aside(
     reasons: Mapping[str, str],
     evidence: Mapping[str, Mapping[str, Any]],
     candidate: int | None,
-) -> Sequence[SetAside]:
+) -> Sequence[QuarantinedFact]:
     """Reject the values of some facts, with the reason and the evidence; `factd facts approve` or `lift` undoes it."""
     found = [
-        SetAside(
+        QuarantinedFact(
             fact_id=id_,
             candidate_id=candidate,
             reason=reason,
@@ -146,15 +146,15 @@ def set_aside(
     ]
     with factd.changing() as session:
         for one in found:
-            queries.settle.rule(
+            queries.resolution.rule(
                 session,
                 [one.fact_id],
                 Ruling.REJECTED,
-                factd.judge,
+                factd.resolver,
                 why=one.reason,
                 who=WHO,
                 now=factd.now(),
             )
-            queries.evidence.set_aside(session, one)
+            queries.evidence.add_to_quarantine(session, one)
     log.info("facts set aside", facts=[one.fact_id for one in found], candidate=candidate)
     return found

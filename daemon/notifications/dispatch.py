@@ -103,8 +103,8 @@ def arrange(factd: Factd, wanted: tuple[Wanted, ...]) -> None:
         changed = notices.reconcile(session, wanted, now=now)
         for told in channels:
             untold, stale = _owed(session, told, now)
-            operations.notices.give(session, told.name, untold)
-            operations.notices.tell_again(session, stale)
+            operations.notices.dispatch(session, told.name, untold)
+            operations.notices.requeue(session, stale)
     log.info("notices changed", changed=changed)
 
 
@@ -112,8 +112,8 @@ def _owed(session: Session, told: Told, now: datetime) -> tuple[list[int], list[
     """Notices that a channel was never given, and dispatches that it is to repeat."""
     kinds, hours = told.settings.kinds, told.settings.repeat_hours
     before = now - timedelta(hours=hours)
-    stale = operations.notices.stale(session, told.name, before=before) if hours else []
-    return operations.notices.untold(session, told.name, kinds), stale
+    stale = operations.notices.stale_dispatches(session, told.name, before=before) if hours else []
+    return operations.notices.undispatched(session, told.name, kinds), stale
 
 
 def send_due(factd: Factd, told: Told, *, stopping: Callable[[], bool] = never) -> int:
@@ -136,7 +136,7 @@ def _begun(factd: Factd, one: Dispatch) -> bool:
     last = one.attempts >= factd.config.notify.attempts
     with factd.store.begin() as session:
         if last:
-            operations.notices.failed(session, one.id, "every attempt broke off", last=True)
+            operations.notices.mark_failed(session, one.id, "every attempt broke off", last=True)
             return False
         return operations.notices.start_attempt(session, one, now=factd.now())
 
@@ -150,11 +150,13 @@ def attempt(factd: Factd, told: Told, one: Dispatch) -> bool:
         last = one.attempts + 1 >= factd.config.notify.attempts
         with factd.store.begin() as session:
             wished = _wished(error, one, factd.now())
-            operations.notices.failed(session, one.id, str(error), last=last, not_before=wished)
+            operations.notices.mark_failed(
+                session, one.id, str(error), last=last, not_before=wished
+            )
         log.warning("notice not sent", attempt=one.attempts + 1, last=last, why=str(error), **about)
         return False
     with factd.store.begin() as session:
-        operations.notices.sent(session, one.id, now=factd.now())
+        operations.notices.mark_sent(session, one.id, now=factd.now())
     log.info("notice sent", attempt=one.attempts + 1, **about)
     return True
 
@@ -162,7 +164,7 @@ def attempt(factd: Factd, told: Told, one: Dispatch) -> bool:
 def _wished(error: FactdError, one: Dispatch, now: datetime) -> datetime | None:
     """When a receiver wants to be tried again, within a day, where that is later than it would be anyway."""
     seconds = (isinstance(error, NotSent) and error.retry_seconds) or 0.0
-    if seconds <= operations.notices.wait_seconds(one.attempts):
+    if seconds <= operations.notices.retry_wait_seconds(one.attempts):
         return None
     return now + timedelta(seconds=min(seconds, LONGEST_WISH_SECONDS))
 

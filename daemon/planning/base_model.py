@@ -19,7 +19,7 @@ from factd.daemon.prompts import edits
 from factd.daemon.prompts import probes as probing
 from factd.store import queries
 from factd.store.model.evidence import Belief
-from factd.store.model.facts import Asked, Fact
+from factd.store.model.facts import BaseAnswer, Fact
 
 if TYPE_CHECKING:
     from factd.editor.scoring.score import Probe
@@ -28,7 +28,7 @@ INVENTED = ("Zorvanta", "Quillmere", "Bastrovia", "Ondrelle")
 FAMILIAR_NATS = 2.5  # per token, that a name must be likelier than the made-up ones
 
 
-def ask(factd: Factd, facts: Sequence[Fact]) -> dict[str, Asked]:
+def ask(factd: Factd, facts: Sequence[Fact]) -> dict[str, BaseAnswer]:
     """What the base model says about some facts, by id."""
     asked = {fact.id: probing.edit_probes(fact, factd.plan) for fact in facts}
     flat = [probe for probes in asked.values() for probe in probes]
@@ -38,13 +38,13 @@ def ask(factd: Factd, facts: Sequence[Fact]) -> dict[str, Asked]:
     near = familiarity(factd, [fact for fact in facts if fact.id not in known])
     strange = {id_ for id_, nats in near.items() if nats < FAMILIAR_NATS}
 
-    def said_of(id_: str) -> Asked:
+    def said_of(id_: str) -> BaseAnswer:
         return (
-            Asked.KNOWN
+            BaseAnswer.KNOWN
             if id_ in known
-            else Asked.UNKNOWN_SUBJECT
+            else BaseAnswer.UNKNOWN_SUBJECT
             if id_ in strange
-            else Asked.OTHER
+            else BaseAnswer.OTHER
         )
 
     return {fact.id: said_of(fact.id) for fact in facts}
@@ -93,7 +93,7 @@ def note_beliefs(factd: Factd, facts: Sequence[Fact]) -> list[Belief]:
         )
     ]
     with factd.store.begin() as session:
-        queries.evidence.note_beliefs(session, found, model.fingerprint, now=factd.now())
+        queries.evidence.save_beliefs(session, found, model.fingerprint, now=factd.now())
     return found
 
 

@@ -16,7 +16,7 @@ from factd.daemon.planning import limits
 from factd.daemon.prompts import edits
 from factd.daemon.tracing import span
 from factd.store import queries
-from factd.store.model.facts import Asked, Fact, FactStatus, Ruling
+from factd.store.model.facts import BaseAnswer, Fact, FactStatus, Ruling
 from factd.store.model.names import Names
 from factd.store.model.releases import CandidateStatus, Release, ReleaseStatus
 
@@ -75,7 +75,7 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
     """
     let_time_pass(factd)
     with factd.store.begin() as session:
-        live = queries.releases.ensure_base(session, now=factd.now())
+        live = queries.releases.ensure_release_zero(session, now=factd.now())
         live = queries.releases.live_release(session) or live
         frozen = queries.sources.frozen_sources(session)
         held = {name: f"its source {name} is frozen: {why}" for name, why in frozen.items()}
@@ -86,10 +86,10 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
         added, waits = _chosen(factd, session, kept, held)
         kept += _until_their_successors_turn(session, outgoing, added)
         for status in WAITING:
-            found = queries.facts.waiting(session, status, limit=SHOWN)
+            found = queries.facts.in_write_order(session, status, limit=SHOWN)
             waits += [Waits(fact, f"{status.value}: {fact.reason}") for fact in found]
         renamed = queries.names.renamed_subjects(session, limit=SHOWN)
-        queued = {f.id: f.reason for f in queries.facts.archival(session, limit=SHOWN)}
+        queued = {f.id: f.reason for f in queries.facts.list_archival(session, limit=SHOWN)}
         blocked, under_way = _closed(factd, session), _under_way(session)
     facts = tuple(sorted((*kept, *added), key=lambda fact: fact.id))
     now_live = set(live.fact_ids)
@@ -100,7 +100,9 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
         waits=(*waits, *dropped),
         live=live.number,
         queued=queued | {id_: _renaming(names) for id_, names in renamed.items()},
-        insertions=tuple(fact.id for fact in added if fact.asked is Asked.UNKNOWN_SUBJECT),
+        insertions=tuple(
+            fact.id for fact in added if fact.base_answer is BaseAnswer.UNKNOWN_SUBJECT
+        ),
         closed=blocked,
         under_way=under_way,
     )
@@ -110,8 +112,8 @@ def let_time_pass(factd: Factd) -> None:
     """What becomes valid, has soaked or expires by now, some thousand at a time."""
     for _ in range(DUE_ROUNDS):
         with factd.store.begin() as session:
-            due = queries.settle.settle_all(session, factd.judge, now=factd.now())
-        if due < queries.settle.DUE:
+            due = queries.resolution.resolve_due(session, factd.resolver, now=factd.now())
+        if due < queries.resolution.DUE_LIMIT:
             return
 
 
@@ -177,7 +179,10 @@ def _pending(session: Session) -> Iterator[Fact]:
 
 def _held_insertion(factd: Factd, session: Session, fact: Fact) -> bool:
     """The base model does not know the subject, and such facts wait for an approval that this one has not."""
-    if fact.asked is not Asked.UNKNOWN_SUBJECT or factd.config.planning.insertions == "write":
+    if (
+        fact.base_answer is not BaseAnswer.UNKNOWN_SUBJECT
+        or factd.config.planning.insertions == "write"
+    ):
         return False
     verdict = queries.facts.verdicts(session, *fact.update.pair).get(fact.object.id)
     return verdict is None or verdict.ruling not in (Ruling.APPROVED, Ruling.PINNED)
@@ -218,5 +223,5 @@ def _under_way(session: Session) -> str:
     newest = queries.releases.list_candidates(session, limit=1)
     if newest and newest[0].status in IN_FLIGHT:
         return f"candidate {newest[0].id} is under way ({newest[0].status})"
-    halfway = queries.releases.releases_in(session, ReleaseStatus.PUBLISHING)
+    halfway = queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING)
     return f"release {halfway[0].number} is being published" if halfway else ""

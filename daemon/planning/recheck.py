@@ -31,13 +31,13 @@ def certain(factd: Factd) -> Planned:
     unsure = recheck(factd, subjects)
     for _ in range(ASKING_ROUNDS):
         planned = plan(factd, unsure=unsure)
-        fresh = [f for f in planned.facts if f.id in planned.added and not f.asked]
+        fresh = [f for f in planned.facts if f.id in planned.added and not f.base_answer]
         if not fresh or not factd.config.planning.ask_base:
             break
         _forget_another_base(factd)
         said = base_model.ask(factd, fresh)
         with factd.store.begin() as session:
-            queries.settle.note_answers(session, said, factd.judge, now=factd.now())
+            queries.resolution.save_base_answers(session, said, factd.resolver, now=factd.now())
         base_model.note_beliefs(factd, fresh)
         log.info("base model asked", facts=len(said), **_tally(said))
     return planned
@@ -46,9 +46,9 @@ def certain(factd: Factd) -> Planned:
 def _forget_another_base(factd: Factd) -> None:
     fingerprint = factd.workbench.model().fingerprint
     with factd.store.begin() as session:
-        if queries.releases.base_asked(session) != fingerprint:
-            queries.settle.forget_answers(session, factd.judge, now=factd.now())
-            queries.releases.note_base_asked(session, fingerprint, now=factd.now())
+        if queries.releases.queried_base(session) != fingerprint:
+            queries.resolution.forget_base_answers(session, factd.resolver, now=factd.now())
+            queries.releases.save_queried_base(session, fingerprint, now=factd.now())
 
 
 def _tally(said: Mapping[str, str]) -> dict[str, int]:
@@ -60,7 +60,7 @@ def screened(factd: Factd, planned: Planned) -> tuple[screening.Suspect, ...]:
     new = [fact for fact in planned.facts if fact.id in planned.added]
     earlier = [fact for fact in planned.facts if fact.id not in planned.added]
     with factd.store.read() as session:
-        held = queries.facts.of_the_base(session, limit=probe_sets.KNOWN)
+        held = queries.facts.held_by_base(session, limit=probe_sets.KNOWN)
     known = [fact for fact in held if fact.relation in factd.catalogue]
     return screening.screen(
         [fact for fact in new if not _approved(factd, fact)],

@@ -51,7 +51,7 @@ def edit_batch(facts: Iterable[Fact], before: Mapping[str, Fact], plan: Plan) ->
             new, name = fact.object.labels[language], fact.subject.labels[language]
             edits += [
                 Edit(
-                    prompt=relation.wordings[language].before(wording, name),
+                    prompt=relation.wordings[language].form_for(wording, name),
                     subject=name,
                     target_new=new,
                     target_true=old if old != new else None,
@@ -94,7 +94,7 @@ def kept(relation: Relation, language: str, name: str, plan: Plan) -> tuple[str,
         if r.subject_kind == relation.subject_kind and r.id != relation.id
     ][: plan.keep_relations]
     found = [
-        r.wordings[language].before(w, name)
+        r.wordings[language].form_for(w, name)
         for r in others
         if language in r.wordings
         for w in r.wordings[language].edit[: plan.keep_wordings]
@@ -119,7 +119,7 @@ def prompts(facts: Iterable[Fact], language: str, catalogue: Catalogue) -> list[
 def first_wording(relation: Relation, language: str, name: str) -> str:
     """A relation's first edit wording about a subject."""
     wordings = relation.wordings[language]
-    return wordings.before(wordings.edit[0], name).format(name)
+    return wordings.form_for(wordings.edit[0], name).format(name)
 
 
 def names_in_place(fact: Fact, name: str, plan: Plan) -> list[tuple[str, str]]:
@@ -128,6 +128,6 @@ def names_in_place(fact: Fact, name: str, plan: Plan) -> list[tuple[str, str]]:
     found = []
     for language in writable(fact, relation, plan.write):
         wordings, said = relation.wordings[language], name or fact.subject.labels[language]
-        starts = [wordings.before(w, said).partition("{}")[0].rstrip() for w in wordings.all]
+        starts = [wordings.form_for(w, said).partition("{}")[0].rstrip() for w in wordings.all]
         found += [(start, said) for start in starts if start and not start.endswith(("'", "’"))]
     return found

@@ -139,7 +139,7 @@ def _made_live(factd: Factd, release: Release) -> Release:
         before = queries.bases.in_effect(session)
         queries.releases.make_live(session, release.number, now=factd.now())
         bases.take_effect(factd, session, release, before)
-        queries.settle.mark_live(session, release.fact_ids, now=factd.now())
+        queries.resolution.mark_live(session, release.fact_ids, now=factd.now())
         outbox.arrange(factd, session)
         found = queries.releases.release(session, release.number)
     log.info("release live", release=release.number, facts=len(release.fact_ids))
@@ -152,9 +152,9 @@ def recover(factd: Factd) -> list[str]:
     if factd.epoch is not None:
         factd.versions.fence(factd.epoch)
     with factd.changing() as session:
-        queries.releases.ensure_base(session, now=factd.now())
+        queries.releases.ensure_release_zero(session, now=factd.now())
         abandoned = queries.releases.abandon_unfinished(session, now=factd.now())
-        halfway = queries.releases.releases_in(session, ReleaseStatus.PUBLISHING)
+        halfway = queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING)
     if abandoned:
         done.append(f"{abandoned} unfinished candidates abandoned")
     for release in halfway:
@@ -175,7 +175,7 @@ def roll_back_to(factd: Factd, number: int, *, who: str, why: str) -> Release:
     """Make an earlier release the live one: a link is swapped, no model is loaded. Freezes, so that nothing undoes it."""
     with factd.changing() as session:
         queries.releases.release(session, number)
-        queries.releases.record(
+        queries.releases.log_action(
             session, who=who, what=f"rollback --to {number}", why=why, now=factd.now()
         )
         reason = f"rolled back to release {number}: {why}"
@@ -194,4 +194,6 @@ def roll_back_to(factd: Factd, number: int, *, who: str, why: str) -> Release:
 def replace_base(factd: Factd) -> Release:
     """Release 0, the base model."""
     with factd.store.begin() as session:
-        return replace(queries.releases.ensure_base(session, now=factd.now()), candidate_id=None)
+        return replace(
+            queries.releases.ensure_release_zero(session, now=factd.now()), candidate_id=None
+        )

@@ -38,8 +38,8 @@ class Look:
 def look_at_all(factd: Factd, *, stopping: Callable[[], bool]) -> int:
     """Look at every server that nothing is being handed to; the number of those that do not serve what they should."""
     with factd.store.read() as session:
-        busy = {one.server for one in operations.handovers.open_handovers(session)}
-        states = operations.handovers.states(session)
+        busy = {one.server for one in operations.handovers.list_open(session)}
+        states = operations.handovers.server_states(session)
     idle = [served for name, served in factd.servers.items() if name in states.keys() - busy]
     if not idle or stopping():
         return 0
@@ -68,7 +68,7 @@ def look_at(factd: Factd, served: "Served") -> Look:
 
 def _wrong(factd: Factd, served: "Served", server: Server) -> str:
     with factd.store.read() as session:
-        state = operations.handovers.states(session).get(served.name)
+        state = operations.handovers.server_states(session).get(served.name)
         live = queries.releases.live_release(session)
     if state is None or state.release is None or live is None:
         return ""
@@ -82,14 +82,14 @@ def _wrong(factd: Factd, served: "Served", server: Server) -> str:
 def keep(factd: Factd, name: str, look: Look) -> bool:
     """Record a look, unless something was handed over meanwhile; True where the server does not serve what it should."""
     with factd.store.begin() as session:
-        old = operations.handovers.states(session).get(name)
+        old = operations.handovers.server_states(session).get(name)
         newest = operations.handovers.newest(session, name)
         if old is None or (newest is not None and newest.is_open):
             return False
         found = after(old, look)
         if look.report is not None:
             found = replace(found, seen_at=factd.now())
-        operations.handovers.save_state(session, found)
+        operations.handovers.save_server_state(session, found)
     strayed = found.version != old.version
     if strayed:
         serves = found.version or "something else"

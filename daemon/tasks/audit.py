@@ -146,7 +146,7 @@ def exam_of(factd: Factd, live: Release) -> "Exam":
     known = probe_sets.known_facts(factd)
     with factd.store.read() as session:
         facts = queries.facts.facts_by_id(session, live.fact_ids)
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     day = factd.now().date().isoformat()
     table = factd.config.audit
     sizes = replace(factd.plan.sizes, known=table.known_sample, earlier=table.earlier_sample)
@@ -209,6 +209,6 @@ def _kept(
     with factd.store.begin() as session:
         queries.evidence.add_audit(session, found)
         what = f"audit of release {live.number}: {outcome.value}"
-        queries.releases.record(session, who=WHO, what=what, why=action, now=factd.now())
+        queries.releases.log_action(session, who=WHO, what=what, why=action, now=factd.now())
     log.info("release audited", release=live.number, outcome=outcome.value, action=action)
     return found

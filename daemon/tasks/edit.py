@@ -92,7 +92,7 @@ def accepted_before(factd: Factd, planned: Planned) -> Release | None:
     """An accepted release that holds just what is planned now, and has not been out: a crash or an approval lies between."""
     wanted = {fact.id for fact in planned.facts}
     with factd.store.read() as session:
-        found = queries.releases.releases_in(session, ReleaseStatus.ACCEPTED)
+        found = queries.releases.releases_with_status(session, ReleaseStatus.ACCEPTED)
         base = queries.bases.in_effect(session)
     fresh = [r for r in found if r.live_at is None and r.base == base]
     fitting = [r for r in fresh if set(r.fact_ids) == wanted]

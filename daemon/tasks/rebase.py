@@ -86,7 +86,7 @@ def rebase(factd: Factd, *, who: str, why: str, progress: Progress = quiet) -> R
         base = _ready(factd, live) or _made(factd, live, who, why, progress)
         progress("publish", 4, STEPS)
         with factd.store.read() as session:
-            number = queries.bases.release_of(session, base.number)
+            number = queries.bases.release_of_base(session, base.number)
         publish.publish(factd, number)
     return Rebased(
         base=base.number,
@@ -101,7 +101,9 @@ def rebase(factd: Factd, *, who: str, why: str, progress: Progress = quiet) -> R
 def _ready(factd: Factd, live: Release) -> Base | None:
     """A base that an earlier process made of this release, and whose own release was not published any more."""
     with factd.store.read() as session:
-        waiting = {r.base for r in queries.releases.releases_in(session, ReleaseStatus.ACCEPTED)}
+        waiting = {
+            r.base for r in queries.releases.releases_with_status(session, ReleaseStatus.ACCEPTED)
+        }
         verified = queries.bases.list_bases(session, BaseStatus.VERIFIED)
     mine = (base for base in verified if base.release == live.number and base.number in waiting)
     return next(mine, None)
@@ -184,13 +186,13 @@ def _accepted(factd: Factd, live: Release, base: Base, fingerprint: str) -> Base
             delta_id=None,
             fact_ids=(),
             who=base.who,
-            why=f"{base.said()}: {base.why}",
+            why=f"{base.describe()}: {base.why}",
             now=now,
             base=base.number,
         )
-        queries.releases.withdraw_overtaken(session, made.number, now=now)
+        queries.releases.withdraw_older_accepted(session, made.number, now=now)
         what = f"rebase of release {live.number}: base {base.number}, release {made.number}"
-        queries.releases.record(session, who=base.who, what=what, why=base.why, now=now)
+        queries.releases.log_action(session, who=base.who, what=what, why=base.why, now=now)
         base = queries.bases.base(session, base.number)
     log.info("base verified", base=base.number, fingerprint=fingerprint[:12])
     return base
@@ -211,7 +213,7 @@ def undo(factd: Factd, *, who: str, why: str) -> Undone:
         raise Refused(f"base {base.parent} was pruned; the rebase cannot be undone any more")
     with factd.changing() as session:
         what = f"rebase --undo of base {base.number}"
-        queries.releases.record(session, who=who, what=what, why=why, now=factd.now())
+        queries.releases.log_action(session, who=who, what=what, why=why, now=factd.now())
     found = publish.publish(factd, base.release)
     return Undone(
         base=base.number,

@@ -49,9 +49,9 @@ def take_back(
     """Withdraw facts and write the set without them: the weights that would exist had they never been ingested."""
     refuse_frozen(factd)
     with factd.store.begin() as session:
-        queries.settle.withdraw(session, ids, factd.judge, why=why, who=who, now=factd.now())
+        queries.resolution.withdraw(session, ids, factd.resolver, why=why, who=who, now=factd.now())
         what = f"rollback --fact {' '.join(ids[:10])}"
-        queries.releases.record(session, who=who, what=what, why=why, now=factd.now())
+        queries.releases.log_action(session, who=who, what=what, why=why, now=factd.now())
     found = edit(factd, who=who, why=why, progress=progress)
     if found.release is not None:
         publish(factd, found.release)

@@ -81,7 +81,9 @@ def _roll_back(factd: Factd, target: str, who: str, why: str) -> None:
 
 def _withdraw(factd: Factd, target: str, who: str, why: str) -> None:
     with factd.store.begin() as session:
-        queries.settle.withdraw(session, [target], factd.judge, why=why, who=who, now=factd.now())
+        queries.resolution.withdraw(
+            session, [target], factd.resolver, why=why, who=who, now=factd.now()
+        )
         waits = any(task.kind == "edit" for task in operations.tasks.open_tasks(session))
         if not waits and queries.releases.frozen(session) is None:
             operations.tasks.add_task(session, "edit", {"why": f"{who}: {why}"}, now=factd.now())

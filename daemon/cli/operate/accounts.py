@@ -70,7 +70,7 @@ def users_add(
             now = factd.now()
             made = operations.accounts.add_account(session, name, role, secret, now=now)
             what = f"users add {name} ({role.value})"
-            queries.releases.record(session, who=common.who(), what=what, why="", now=now)
+            queries.releases.log_action(session, who=common.who(), what=what, why="", now=now)
     show(made.as_json(), [user_line(made)], as_json=as_json)
 
 
@@ -107,7 +107,7 @@ def _change(
     with factd.store.begin() as session:
         found = operations.accounts.change_account(session, name, secret=secret, disabled=disabled)
         what = f"users {verb} {name}"
-        queries.releases.record(session, who=common.who(), what=what, why="", now=factd.now())
+        queries.releases.log_action(session, who=common.who(), what=what, why="", now=factd.now())
     return found
 
 
@@ -139,7 +139,9 @@ def tokens_add(
                 session, named(name), role, digest(secret), now=factd.now(), lasts=lasts
             )
             what = f"tokens add {name} ({role.value})"
-            queries.releases.record(session, who=common.who(), what=what, why="", now=factd.now())
+            queries.releases.log_action(
+                session, who=common.who(), what=what, why="", now=factd.now()
+            )
     show({**made.as_json(), "token": secret}, [token_line(made), secret], as_json=as_json)
 
 
@@ -162,7 +164,9 @@ def tokens_revoke(
         with factd.store.begin() as session:
             found = operations.accounts.revoke_token(session, id_)
             what = f"tokens revoke {id_} ({found.name})"
-            queries.releases.record(session, who=common.who(), what=what, why="", now=factd.now())
+            queries.releases.log_action(
+                session, who=common.who(), what=what, why="", now=factd.now()
+            )
     show(found.as_json(), [token_line(found)], as_json=as_json)
 
 

@@ -85,7 +85,7 @@ def base_row(config: Config) -> dict[str, dict[str, str]]:
         found = queries.bases.lineage(session, queries.bases.in_effect(session))
     if not found:
         return {}
-    value = f"{factd.base_folder(found[0].number)}: {found[0].said()}"
+    value = f"{factd.base_folder(found[0].number)}: {found[0].describe()}"
     return {"model.path in effect": {"value": value, "origin": "rebase"}}
 
 
@@ -102,7 +102,7 @@ def db_upgrade(as_json: Json = False) -> None:
         factd = kept(build(load_config(config_path())))
         revision = migrate.upgrade(factd.config.database)
         with factd.store.begin() as session:
-            queries.releases.ensure_base(session, now=factd.now())
+            queries.releases.ensure_release_zero(session, now=factd.now())
     show({"revision": revision}, [f"the database is at {revision}"], as_json=as_json)
 
 

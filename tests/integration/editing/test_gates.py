@@ -33,7 +33,7 @@ def longer(operator: Operator, subject: str, factor: float) -> None:
     made = factd(operator)
     with made.store.begin() as session:
         facts = queries.facts.candidate_set(session)
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     (fact,) = [f for f in facts if f.subject.id == subject]
     batch = edits.edit_batch([fact], before, made.plan)
     model, settings = made.workbench.model(), made.method_settings()

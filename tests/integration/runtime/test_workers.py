@@ -83,10 +83,10 @@ def test_a_task_is_claimed_by_one_and_taken_from_it_for_good(store: Store) -> No
         held = operations.tasks.claim(session, "one", now=NOW)
         assert held is not None
         assert operations.tasks.claim(session, "two", now=NOW) is None
-        operations.tasks.beat(session, held, step="plan", in_hand=["f"])
-        assert operations.tasks.wait_again(session, held, size=3, not_before=NOW, detail="died")
+        operations.tasks.heartbeat(session, held, step="plan", in_hand=["f"])
+        assert operations.tasks.requeue(session, held, size=3, not_before=NOW, detail="died")
         with pytest.raises(Overtaken):
-            operations.tasks.beat(session, held, step="edit", in_hand=[])
+            operations.tasks.heartbeat(session, held, step="edit", in_hand=[])
         with pytest.raises(Overtaken):
             operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=NOW)
         again = operations.tasks.claim(session, "two", now=NOW)
@@ -164,15 +164,15 @@ def test_a_batch_that_kills_is_halved_until_its_fact_is_alone_and_set_aside(
         sizes.append(held.size)
         in_hand = pending if held.size is None else pending[-held.size :]
         with factd.store.begin() as session:
-            operations.tasks.beat(session, held, step="values 0/2", in_hand=in_hand)
+            operations.tasks.heartbeat(session, held, step="values 0/2", in_hand=in_hand)
         worker_deaths.bury(factd, task(factd, id_), "killed", "exit code -9")
         _due_now(factd, id_)
         with factd.store.begin() as session:
-            if queries.evidence.quarantine(session):
+            if queries.evidence.list_quarantine(session):
                 break
     assert sizes == [None, None, 1, 1]
     with factd.store.begin() as session:
-        (aside,) = queries.evidence.quarantine(session)
+        (aside,) = queries.evidence.list_quarantine(session)
     assert aside.fact_id == killer
     assert "killed its worker 2 times" in aside.reason
     assert one_task(factd) == 0
@@ -224,7 +224,7 @@ def test_a_batch_that_was_made_small_grows_again(operator: Operator, factd: Fact
     id_ = asked_for(factd)
     held = claimed(factd)
     with factd.store.begin() as session:
-        operations.tasks.wait_again(session, held, size=4, not_before=factd.now(), detail="")
+        operations.tasks.requeue(session, held, size=4, not_before=factd.now(), detail="")
     held = claimed(factd)
     with factd.store.begin() as session:
         operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=factd.now())

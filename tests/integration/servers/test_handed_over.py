@@ -100,7 +100,7 @@ class Served:
 
     def newest_of(self, number: int) -> Handover:
         with self.factd.store.read() as session:
-            found = operations.handovers.newest_of(session, "it", number)
+            found = operations.handovers.newest_of_release(session, "it", number)
         assert found is not None
         return found
 
@@ -152,7 +152,7 @@ def served(kind: str, world: Operator) -> Iterator[Served]:
         ahead = [timedelta(0)]
         found = open_factd(config(world, tables), now=lambda: datetime.now(UTC) + ahead[0])
         with found.store.begin() as session:
-            operations.handovers.keep_only(session, [])
+            operations.handovers.forget_other_servers(session, [])
         publish.publish(found, 2)
         place = Served(found, engine, ahead)
         assert place.bring(1).status is HandoverStatus.DONE and place.says() == 1

@@ -58,7 +58,7 @@ def factd(make: Maker, server: Fake) -> Factd:
 def pointers(factd: Factd) -> list[str]:
     with factd.store.begin() as session:
         found = queries.sources.pointers(session, "wikidata", limit=10)
-        queries.sources.drop_pointers(session, "wikidata", found, until=factd.now())
+        queries.sources.delete_pointers(session, "wikidata", found, until=factd.now())
         queries.sources.save_state(session, "feed", cursor={})
     return found
 

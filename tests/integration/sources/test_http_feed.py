@@ -230,7 +230,7 @@ def test_a_flood_freezes_the_source(make: Maker, feed: Feed, server: Fake, clock
     assert pull(factd, "news").why.startswith("frozen")
     with factd.store.begin() as session:
         queries.sources.save_state(session, "news", frozen="")
-        queries.sources.forget_usual(session, "news")
+        queries.sources.forget_usual_claims(session, "news")
     assert pull(factd, "news").new == 7
 
 

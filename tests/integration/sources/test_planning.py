@@ -10,7 +10,7 @@ from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.planning.plan import Planned, plan
 from factd.daemon.prompts.edits import kept
 from factd.store import queries
-from factd.store.model.facts import Asked, Ruling, Terms
+from factd.store.model.facts import BaseAnswer, Ruling, Terms
 from factd.store.model.releases import ReleaseStatus
 from support.world import Clock, Maker, claim, jsonl
 
@@ -39,7 +39,7 @@ def rule(factd: Factd, planned: Planned, ruling: Ruling) -> None:
     more: Any = {"why": "so", "who": "me", "now": factd.now()}
     with factd.store.begin() as session:
         ids = [*planned.added, *planned.waiting]
-        queries.settle.rule(session, ids, ruling, factd.judge, **more)
+        queries.resolution.rule(session, ids, ruling, factd.resolver, **more)
 
 
 def test_every_waiting_fact_says_why(make: Maker, rows: Any) -> None:
@@ -61,7 +61,7 @@ def test_every_waiting_fact_says_why(make: Maker, rows: Any) -> None:
     assert found["IT EUR"] == "future: holds from 2031-01-01"
     assert found["FR EUR"].startswith("conflicting: ")
     assert found["ES EUR"] == "no name or wording in any of en"
-    assert found["PT EUR"].startswith("unproven: no word of references, strict needs 1")
+    assert found["PT EUR"].startswith("unproven: no number of references, strict needs 1")
     assert "no new object is known" in found["DE DEM"]
 
 
@@ -117,7 +117,7 @@ def publish(factd: Factd, planned: Planned) -> None:
         accepted, publishing = ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING
         queries.releases.move_release(session, made.number, accepted, publishing, now=now)
         queries.releases.make_live(session, made.number, now=now)
-        queries.settle.mark_live(session, ids, now=now)
+        queries.resolution.mark_live(session, ids, now=now)
 
 
 def test_a_superseded_fact_stays_until_its_successors_turn(make: Maker, rows: Any) -> None:
@@ -147,7 +147,7 @@ def test_a_withdrawn_value_leaves_the_next_release_and_is_not_proposed_again(
     with factd.store.begin() as session:
         assert queries.facts.counts(session)["active"] == 1
         more: Any = {"why": "wrong", "who": "me", "now": factd.now()}
-        queries.settle.withdraw(session, planned.added, factd.judge, **more)
+        queries.resolution.withdraw(session, planned.added, factd.resolver, **more)
     rows(factd, claim("HR", "EUR", revision="another"))
     after = plan(factd)
     assert (after.added, after.removed) == ((), planned.added)
@@ -162,8 +162,8 @@ def test_an_insertion_is_flagged_and_held_where_the_operator_wants_to_see_it(
         rows(factd, claim("HR", "EUR"))
         with factd.store.begin() as session:
             (fact,) = queries.facts.candidate_set(session)
-            answers = {fact.id: Asked.UNKNOWN_SUBJECT}
-            queries.settle.note_answers(session, answers, factd.judge, now=factd.now())
+            answers = {fact.id: BaseAnswer.UNKNOWN_SUBJECT}
+            queries.resolution.save_base_answers(session, answers, factd.resolver, now=factd.now())
         assert added(plan(factd)) == planned_now
     assert "the base model does not know the subject" in next(iter(plan(factd).waiting.values()))
     rule(factd, plan(factd), Ruling.APPROVED)
@@ -177,10 +177,12 @@ def test_what_the_base_model_knows_already_is_not_written_until_there_is_another
     rows(factd, claim("HR", "EUR"))
     with factd.store.begin() as session:
         (fact,) = queries.facts.candidate_set(session)
-        queries.settle.note_answers(session, {fact.id: Asked.KNOWN}, factd.judge, now=factd.now())
+        queries.resolution.save_base_answers(
+            session, {fact.id: BaseAnswer.KNOWN}, factd.resolver, now=factd.now()
+        )
     assert not plan(factd).changed
     with factd.store.begin() as session:
-        assert queries.settle.forget_answers(session, factd.judge, now=factd.now()) == 1
+        assert queries.resolution.forget_base_answers(session, factd.resolver, now=factd.now()) == 1
     assert added(plan(factd)) == ["HR"]
 
 
@@ -211,7 +213,7 @@ def test_an_operator_lifts_what_was_decided(make: Maker, rows: Any) -> None:
     assert (planned.added, list(planned.waiting.values())) == ((), ["rejected: rejected by me: so"])
     with factd.store.begin() as session:
         ids = list(planned.waiting)
-        queries.settle.lift(session, ids, factd.judge, who="me", now=factd.now())
+        queries.resolution.lift_rulings(session, ids, factd.resolver, who="me", now=factd.now())
     assert added(plan(factd)) == ["HR"]
 
 

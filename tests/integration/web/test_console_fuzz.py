@@ -37,7 +37,7 @@ def filled(folder: Path, backend: str) -> tuple[Factd, str]:
     factd, secret = build(load_config(path)), new_token()
     ingest_file(factd, jsonl(folder / "x.jsonl", [claim("HR", "EUR"), claim("FR", "EUR")]))
     with factd.store.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
+        queries.releases.ensure_release_zero(session, now=NOW)
         more = {"who": "test", "why": "edit", "now": NOW, "fact_ids": ["0000000000000000"]}
         for number in range(3):
             made = queries.releases.create_candidate(

@@ -108,7 +108,7 @@ def test_the_queue_tells_its_length_and_its_oldest_fact(make: Maker) -> None:
         lines, now = [read_item(1, claim(name, "EUR"), factd.catalogue)], NOW + timedelta(days=days)
         receipt = Receipt(file="x", retrieved_at=now)
         with factd.store.begin() as session:
-            ingest.ingest(session, lines, factd.judge, receipt=receipt, now=now)
+            ingest.ingest(session, lines, factd.resolver, receipt=receipt, now=now)
     found = scraped(Metrics(factd))
     assert found["factd_facts", (("status", "pending"),)] == 2
     assert found["factd_queue_oldest_timestamp_seconds", ()] == NOW.timestamp()

@@ -54,7 +54,7 @@ def both(factd: Factd, eu: Engine, us: Engine) -> Iterator[Factd]:
 def rows(factd: Factd, server: str = "") -> list[str]:
     """Hand-overs, the oldest first."""
     with factd.store.read() as session:
-        found = operations.handovers.handovers(session, limit=100, server=server)
+        found = operations.handovers.list_handovers(session, limit=100, server=server)
     return [f"{h.server} {h.release} {h.status.value}" for h in reversed(found)]
 
 
@@ -276,7 +276,7 @@ def test_versions_that_servers_hold_are_not_deleted(both: Factd, eu: Engine, us:
     serve(both, {"eu": eu})
     assert held_versions(both) == {5}  # the other is configured no more
     with both.store.begin() as session:
-        assert operations.handovers.keep_only(session, both.servers) == 1
+        assert operations.handovers.forget_other_servers(session, both.servers) == 1
     assert rows(both, "us")[-1] == "us 5 superseded"
 
 
@@ -311,7 +311,7 @@ def test_one_that_does_not_answer_keeps_what_was_known_of_it(
     clock.on(minutes=5)
     assert watch.look_at_all(both, stopping=lambda: False) == 0
     with both.store.read() as session:
-        state = operations.handovers.states(session)["eu"]
+        state = operations.handovers.server_states(session)["eu"]
     assert (state.release, state.seen_at, state.error) == (1, seen, "it answered 500")
 
 
@@ -348,7 +348,7 @@ def test_what_ended_long_ago_is_forgotten_but_not_what_a_server_has(
     clock.on(days=100)
     with both.store.begin() as session:
         before = both.now() - timedelta(days=90)
-        assert operations.handovers.forget(session, before, servers=both.servers) == 4
+        assert operations.handovers.delete_closed(session, before, servers=both.servers) == 4
     assert rows(both) == ["eu 3 done", "us 3 done"]
 
 
@@ -404,6 +404,6 @@ def test_what_is_known_of_a_server_is_what_was_loaded_again(both: Factd, eu: Eng
     eu.fails = frozenset({"load 2"})
     outbox.turn(both)
     with both.store.read() as session:
-        state = operations.handovers.states(session)["eu"]
+        state = operations.handovers.server_states(session)["eu"]
     assert serves(eu) == 1
     assert (state.release, state.version) == (1, name_of(both, 1))

@@ -13,7 +13,7 @@ from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.notifications import dispatch
 from factd.daemon.publishing import publish
 from factd.store import operations, queries, views
-from factd.store.model.evidence import Audit, AuditOutcome, SetAside
+from factd.store.model.evidence import Audit, AuditOutcome, QuarantinedFact
 from factd.store.model.releases import CandidateStatus, RunStatus
 from factd.store.model.snapshot import Snapshot
 from factd.store.schema.operations import DeathRow, TaskRow
@@ -33,7 +33,7 @@ REPORT = {"measurements": [{"metric": m, "value": value} for m, value in LEVERAG
 def factd(make: Maker, tmp_path: Path) -> Iterator[Factd]:
     found = make("")
     with found.store.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
+        queries.releases.ensure_release_zero(session, now=NOW)
     ingest_file(found, jsonl(tmp_path / "one.jsonl", [claim("HR", "EUR")]))
     yield found
 
@@ -62,7 +62,7 @@ def the_fact(factd: Factd) -> str:
 
 def test_a_fresh_database_has_nothing_to_tell(factd: Factd) -> None:
     found = snapshot(factd)
-    assert (found.rejected, found.runs, found.under_way) == (None, {}, False)
+    assert (found.rejected, found.runs, found.edit_in_progress) == (None, {}, False)
     assert found.live is not None and (found.live.number, found.live.facts) == (0, 0)
     assert dispatch.found(factd) == ()
 
@@ -73,7 +73,7 @@ def test_the_newest_rejected_candidate_is_seen_until_a_later_one_is_accepted(fac
     found = snapshot(factd)
     assert found.rejected is not None and found.rejected.id == newest
     assert found.rejected.reasons == ("it failed",)
-    assert not found.under_way
+    assert not found.edit_in_progress
     assert [one.key for one in dispatch.found(factd)] == [f"rejected:{newest}"]
     candidate(factd, C.ABANDONED)
     assert snapshot(factd).rejected == found.rejected
@@ -84,16 +84,16 @@ def test_the_newest_rejected_candidate_is_seen_until_a_later_one_is_accepted(fac
 def test_an_edit_is_under_way_as_a_run_a_task_or_a_candidate(factd: Factd) -> None:
     with factd.store.begin() as session:
         run = operations.runs.start_run(session, "cycle", NOW, now=NOW)
-    assert run is not None and snapshot(factd).under_way
+    assert run is not None and snapshot(factd).edit_in_progress
     with factd.store.begin() as session:
         operations.runs.finish_run(session, run, RunStatus.DONE, "", now=NOW)
         session.add(task(status="running"))
-    assert snapshot(factd).under_way
+    assert snapshot(factd).edit_in_progress
     with factd.store.begin() as session:
         session.execute(text("UPDATE tasks SET status = 'done'"))
-    assert not snapshot(factd).under_way
+    assert not snapshot(factd).edit_in_progress
     candidate(factd, C.SOLVING)
-    assert snapshot(factd).under_way
+    assert snapshot(factd).edit_in_progress
 
 
 def task(**more: object) -> TaskRow:
@@ -140,18 +140,18 @@ def test_runs_are_the_last_ended_ones_of_each_job(factd: Factd) -> None:
 
 def test_what_was_set_aside_and_who_died_is_seen(factd: Factd) -> None:
     with factd.store.begin() as session:
-        one = SetAside(
+        one = QuarantinedFact(
             fact_id=the_fact(factd), candidate_id=None, reason="a flood", evidence={}, at=NOW
         )
-        queries.evidence.set_aside(session, one)
+        queries.evidence.add_to_quarantine(session, one)
         row = task()
         session.add(row)
         session.flush()
         values = {"task_id": row.id, "cause": "memory", "in_hand": ["f1"], "detail": "x", "at": NOW}
         session.add(DeathRow(**values))
     found = snapshot(factd)
-    assert [(a.fact_id, a.reason) for a in found.set_aside] == [(the_fact(factd), "a flood")]
-    assert [(d.cause, d.facts) for d in found.deaths] == [("memory", 1)]
+    assert [(a.fact_id, a.reason) for a in found.quarantined] == [(the_fact(factd), "a flood")]
+    assert [(d.cause, d.facts) for d in found.worker_deaths] == [("memory", 1)]
     kinds = {one.kind for one in dispatch.found(factd)}
     assert kinds == {"set_aside", "worker_died"}
 
@@ -161,7 +161,7 @@ def test_sources_that_are_well_are_not_looked_at(factd: Factd) -> None:
         queries.sources.save_state(session, "good", succeeded_at=NOW)
         queries.sources.save_state(session, "frozen", frozen="a flood")
         queries.sources.save_state(session, "failing", failures=3, error="no answer")
-    assert [one.name for one in snapshot(factd).sources] == ["failing", "frozen"]
+    assert [one.name for one in snapshot(factd).troubled_sources] == ["failing", "frozen"]
     kinds = {one.kind for one in dispatch.found(factd)}
     assert kinds == {"source_frozen", "source_failing"}
 
