@@ -42,7 +42,7 @@ class World:
     facts: tuple[Fact, ...]  # the feed: what is to be written
     old: dict[str, Fact]  # what the base says instead, by fact id
     known: tuple[Fact, ...]
-    plan: edits.Plan
+    plan: edits.PromptSettings
     settings: memit.Settings
 
     def batch(self, *languages: str) -> EditBatch:
@@ -68,18 +68,18 @@ def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> World
         )
         config = load_config(folder / "factd.toml")
         migrate.upgrade(config.database)
-        factd = build(config)
-        store, catalogue = factd.store, factd.catalogue
+        app = build(config)
+        store, catalogue = app.ledger.store, app.prompts.catalogue
         for path, known in ((paths.FACTS, True), (paths.FEED, False)):
-            ingest_file(factd, path, known=known)
+            ingest_file(app.ledger, app.prompts, path, known=known)
         with store.begin() as session:
             facts = tuple(queries.facts.candidate_set(session))
             old = queries.facts.base_counterparts(session, facts)
             known_facts = tuple(queries.facts.list_facts(session, status=(FactStatus.KNOWN,)))
         store.close()
     known_sample = known_sample or config.checks.known_sample
-    sizes = replace(factd.plan.sizes, known=known_sample, neighbours=neighbours)
-    plan = replace(factd.plan, sizes=sizes)
+    sizes = replace(app.prompts.sizes, known=known_sample, neighbours=neighbours)
+    plan = replace(app.prompts, sizes=sizes)
     table = tomllib.loads(paths.SETTINGS.read_text())["method"]["memit"]
     settings = settings_from(memit.Settings, table)
     model = load_model(paths.MODEL)

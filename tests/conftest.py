@@ -13,7 +13,7 @@ from support.signed_receiver import fake, replies, secret  # noqa: F401 - fixtur
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from factd.daemon.app import Factd, build
+from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config
 from factd.store import queries
 from factd.store.catalogue.catalogue import Catalogue, load_catalogue
@@ -138,9 +138,9 @@ def clock() -> Clock:
 @pytest.fixture
 def make(tmp_path: Path, database: str, clock: Clock) -> Iterator[Maker]:
     """factd with the given tables, on a tiny model that is not loaded, with a clock that a test sets."""
-    made: list[Factd] = []
+    made: list[App] = []
 
-    def build_it(tables: str = "") -> Factd:
+    def build_it(tables: str = "") -> App:
         path = tmp_path / "factd.toml"
         model = GOLDEN / "llama" / "model"
         path.write_text(f'[model]\npath = "{model}"\n[store]\nurl = "{database}"\n{tables}')
@@ -148,5 +148,5 @@ def make(tmp_path: Path, database: str, clock: Clock) -> Iterator[Maker]:
         return made[-1]
 
     yield build_it
-    for factd in made:
-        factd.store.close()
+    for app in made:
+        app.ledger.store.close()

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.artefacts import proof
 from factd.daemon.editing import candidates, narrowing, truncation
 from factd.daemon.editing.candidates import Case, Examined, Progress, quiet
 from factd.daemon.errors import Refused
 from factd.daemon.evaluation import report_page
 from factd.daemon.gates import policy
+from factd.daemon.ledger import Ledger
 from factd.daemon.log import BATCH_DIGITS, bound, log
 from factd.daemon.planning.plan import Planned, plan
 from factd.daemon.planning.recheck import (
@@ -73,7 +74,7 @@ class Edited:
 class Cycle:
     """One edit under way: what is planned, what was set aside, how many solves are left."""
 
-    factd: Factd
+    app: App
     planned: Planned
     who: str
     why: str
@@ -91,38 +92,42 @@ class Cycle:
         candidate: int | None,
     ) -> None:
         """Set facts aside and plan without them."""
-        self.aside += narrowing.set_aside(self.factd, reasons, evidence, candidate)
-        self.planned = planned_again(self.factd, self.planned)
+        self.aside += narrowing.set_aside(self.app.ledger, reasons, evidence, candidate)
+        self.planned = planned_again(
+            self.app.ledger, self.app.prompts, self.app.planning, self.planned
+        )
 
     @property
     def changed(self) -> bool:
         """There is something to write, or to leave out."""
-        return self.planned.changed or heads_changed(self.factd)
+        return self.planned.changed or heads_changed(
+            self.app.ledger, self.app.paths, self.app.workbench
+        )
 
 
 @span("edit")
 def edit(
-    factd: Factd, *, who: str, why: str, again: bool = False, progress: Progress = quiet
+    app: App, *, who: str, why: str, again: bool = False, progress: Progress = quiet
 ) -> Edited:
     """Plan, solve and check: one accepted or rejected candidate, an accepted one with its release (not yet published).
 
     Facts that cannot be written, or make a candidate fail, are set aside, and the others go on.
     again: also where the same batch was rejected before. Raises: Refused: frozen, nothing to do, rejected before.
     """
-    refuse_frozen(factd)
+    refuse_frozen(app.ledger)
     cycle = Cycle(
-        factd=factd,
-        planned=plan(factd),
+        app=app,
+        planned=plan(app.ledger, app.prompts, app.planning),
         who=who,
         why=why,
         again=again,
         progress=progress,
-        solves=factd.config.blame.solves,
+        solves=app.config.blame.solves,
     )
     _screen(cycle)
-    cycle.planned = certain(factd)
+    cycle.planned = certain(app.ledger, app.workbench, app.prompts, app.planning, app.sources)
     _screen(cycle)
-    worded = badly_worded(factd, cycle.planned)
+    worded = badly_worded(app.ledger, app.workbench, app.prompts, cycle.planned)
     if worded:
         cycle.put_aside(worded, {}, None)
     if not cycle.changed:
@@ -132,7 +137,7 @@ def edit(
 
 def _screen(cycle: Cycle) -> None:
     """Set aside what must not be written; before the base is asked, and again for what came in its place."""
-    wrong = screened(cycle.factd, cycle.planned)
+    wrong = screened(cycle.app.ledger, cycle.app.prompts, cycle.app.planning, cycle.planned)
     if wrong:
         reasons = {suspect.fact: suspect.reason for suspect in wrong}
         cycle.put_aside(reasons, {suspect.fact: suspect.evidence for suspect in wrong}, None)
@@ -182,7 +187,7 @@ def _told(cycle: Cycle, found: Edited) -> Edited:
 
 
 def _used(cycle: Cycle) -> int:
-    return cycle.factd.config.blame.solves - cycle.solves
+    return cycle.app.config.blame.solves - cycle.solves
 
 
 def _leave_out(cycle: Cycle, error: "EditorError") -> None:
@@ -195,7 +200,16 @@ def _leave_out(cycle: Cycle, error: "EditorError") -> None:
 def _narrowed(cycle: Cycle, found: Edited, case: Case, measured: Examined) -> bool:
     """Set aside the facts that make a candidate fail; False where none are found."""
     cycle.rejected.append(found.candidate)
-    narrowed = narrowing.narrow(cycle.factd, case, measured, solves=cycle.solves)
+    narrowed = narrowing.narrow(
+        cycle.app.paths,
+        cycle.app.workbench,
+        cycle.app.prompts,
+        cycle.app.gates,
+        cycle.app.config.blame,
+        case,
+        measured,
+        solves=cycle.solves,
+    )
     cycle.solves -= narrowed.solves
     if narrowed.heads:
         _switch_heads_off(cycle, found)
@@ -203,7 +217,7 @@ def _narrowed(cycle: Cycle, found: Edited, case: Case, measured: Examined) -> bo
         cycle.put_aside(narrowed.reasons, narrowed.facts, found.candidate)
     else:
         log.info("nothing set aside", candidate=found.candidate, why=narrowed.why_not)
-    with cycle.factd.changing() as session:
+    with cycle.app.ledger.changing() as session:
         queries.releases.mark_narrowed(session, found.candidate)
     return narrowed.heads or bool(narrowed.facts)
 
@@ -212,25 +226,29 @@ def _switch_heads_off(cycle: Cycle, found: Edited) -> None:
     """The head corrections make a candidate fail, not its facts: `factd heads on` tries them again."""
     from factd.editor.heads.corrections import switch, switched_on
 
-    factd, base = cycle.factd, cycle.factd.workbench.model().fingerprint
+    app, base = cycle.app, cycle.app.workbench.model().fingerprint
     why = "; ".join(found.decision.reasons[:2])
-    for held in switched_on(factd.workspace, base):
-        switch(factd.workspace, base, held.language, "off")
+    for held in switched_on(app.workbench.workspace, base):
+        switch(app.workbench.workspace, base, held.language, "off")
         what = f"heads off {held.language}, for candidate {found.candidate}"
-        with factd.changing() as session:
-            queries.releases.log_action(session, who="factd", what=what, why=why, now=factd.now())
+        with app.ledger.changing() as session:
+            queries.releases.log_action(
+                session, who="factd", what=what, why=why, now=app.ledger.now()
+            )
         log.error("head corrections switched off", language=held.language, why=why)
 
 
 def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
     """One candidate, solved, measured and judged. Raises: Refused: rejected before; EditorError."""
-    factd, cycle.ids = cycle.factd, {}
-    live = candidates.live_of(factd)
-    case = candidates.case_of(factd, cycle.planned.facts, live)
+    app, cycle.ids = cycle.app, {}
+    live = candidates.live_of(app.ledger)
+    case = candidates.case_of(
+        app.ledger, app.paths, app.workbench, app.prompts, cycle.planned.facts, live
+    )
     _refuse_rejected(cycle, case)
-    with factd.changing() as session:
+    with app.ledger.changing() as session:
         candidate = queries.releases.create_candidate(
-            session, batch_id=case.batch.id, fact_ids=case.ids, now=factd.now()
+            session, batch_id=case.batch.id, fact_ids=case.ids, now=app.ledger.now()
         )
     cycle.ids = {"candidate": candidate.id, "batch": case.batch.id[:BATCH_DIGITS]}
     log.info("candidate planned", facts=len(case.ids), edits=len(case.batch), **cycle.ids)
@@ -240,13 +258,13 @@ def _attempt(cycle: Cycle) -> tuple[Edited, Case, Examined]:
     except Overtaken:
         raise  # whoever took over has abandoned it
     except BaseException:
-        with factd.changing() as session:
-            queries.releases.abandon_unfinished(session, now=factd.now())
+        with app.ledger.changing() as session:
+            queries.releases.abandon_unfinished(session, now=app.ledger.now())
         raise
 
 
 def _refuse_rejected(cycle: Cycle, case: Case) -> None:
-    with cycle.factd.store.read() as session:
+    with cycle.app.ledger.read() as session:
         before = queries.releases.list_candidates(session)
         said = queries.approvals.approval(session, case.batch.id)
     if said is not None and said.consent is Consent.REFUSED:
@@ -272,28 +290,40 @@ def _solved(cycle: Cycle, candidate: Candidate, case: Case) -> tuple[Edited, Cas
     from factd.editor.deltas.delta import save_delta
     from factd.editor.exams.exam import Memory
 
-    factd = cycle.factd
-    _move(factd, candidate.id, CandidateStatus.PLANNED, CandidateStatus.SOLVING)
+    app = cycle.app
+    _move(app.ledger, candidate.id, CandidateStatus.PLANNED, CandidateStatus.SOLVING)
     started = time.monotonic()
-    factd.workbench.model()
+    app.workbench.model()
     loaded = time.monotonic()
-    delta = candidates.solved(factd, case.batch, cycle.progress)
-    folder = factd.candidate_folder(candidate.id)
+    delta = candidates.solved(app.workbench, case.batch, cycle.progress)
+    folder = app.paths.candidate(candidate.id)
     save_delta(delta, folder / "delta")
     solved = time.monotonic()
-    _move(factd, candidate.id, CandidateStatus.SOLVING, CandidateStatus.CHECKING, delta_id=delta.id)
+    _move(
+        app.ledger,
+        candidate.id,
+        CandidateStatus.SOLVING,
+        CandidateStatus.CHECKING,
+        delta_id=delta.id,
+    )
     memory = Memory.of(folder / "answers.json")
-    found = candidates.examined(factd, case, delta, memory=memory)
+    found = candidates.examined(
+        app.paths, app.workbench, app.prompts, app.gates, case, delta, memory=memory
+    )
     aside = [one.as_json() for one in cycle.aside]
     found = replace(found, report={**found.report, "set_aside": aside})
-    candidates.write_report(factd, candidate.id, found.report)
+    candidates.write_report(app.paths, candidate.id, found.report)
     if found.decision.accepted:
-        truncation.prepare(factd, case, candidate.id, delta)
-        proof.record(factd, case, delta, folder)
+        truncation.prepare(app, case, candidate.id, delta)
+        proof.record(
+            app.ledger, app.paths, app.workbench, app.prompts, app.fleet, case, delta, folder
+        )
     checked = time.monotonic()
     release = _decided(cycle, candidate, found)
     title = f"candidate {candidate.id}: {len(case.ids)} facts"
-    report_page.write_page(factd, candidate.id, found.report, title)
+    report_page.write_page(
+        app.ledger, app.paths, app.workbench, app.prompts, candidate.id, found.report, title
+    )
     seconds = {"load": loaded - started, "edit": solved - loaded, "checks": checked - solved}
     edited = Edited(
         candidate=candidate.id,
@@ -312,20 +342,20 @@ def _solved(cycle: Cycle, candidate: Candidate, case: Case) -> tuple[Edited, Cas
 
 
 def _move(
-    factd: Factd, id_: int, before: CandidateStatus, after: CandidateStatus, **values: Any
+    ledger: Ledger, id_: int, before: CandidateStatus, after: CandidateStatus, **values: Any
 ) -> None:
-    with factd.changing() as session:
-        queries.releases.move_candidate(session, id_, before, after, now=factd.now(), **values)
+    with ledger.changing() as session:
+        queries.releases.move_candidate(session, id_, before, after, now=ledger.now(), **values)
     log.info("candidate moved", candidate=id_, status=after.value)
 
 
 def _decided(cycle: Cycle, candidate: Candidate, found: Examined) -> int | None:
     """The verdict and, where it is good, the release, in one transaction; the release's number."""
-    factd, decision = cycle.factd, found.decision
+    app, decision = cycle.app, found.decision
     after = CandidateStatus.ACCEPTED if decision.accepted else CandidateStatus.REJECTED
     values = {"report": dict(found.report), "reasons": list(decision.reasons)}
-    with factd.changing() as session:
-        now, before = factd.now(), CandidateStatus.CHECKING
+    with app.ledger.changing() as session:
+        now, before = app.ledger.now(), CandidateStatus.CHECKING
         queries.releases.move_candidate(session, candidate.id, before, after, now=now, **values)
         made = None
         if decision.accepted:
@@ -337,7 +367,7 @@ def _decided(cycle: Cycle, candidate: Candidate, found: Examined) -> int | None:
                 who=cycle.who,
                 why=cycle.why,
                 now=now,
-                base=factd.base,
+                base=app.workbench.base_number,
             )
             queries.releases.withdraw_older_accepted(session, made.number, now=now)
     reasons = list(decision.reasons)

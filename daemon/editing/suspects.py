@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.app import Factd
 from factd.daemon.editing.candidates import Case, Examined
 from factd.daemon.gates.policy import Decision, answered
+from factd.daemon.workbench import Workbench
 
 if TYPE_CHECKING:
     from factd.editor.checks import Asked, Evidence
@@ -44,13 +44,13 @@ class Suspects:
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by fact
 
 
-def suspects(factd: Factd, case: Case, found: Examined) -> Suspects:
+def suspects(workbench: Workbench, case: Case, found: Examined) -> Suspects:
     """Rank the new facts of a candidate that failed."""
     new = [fact.id for fact in case.ground.new]
     reach = {r.group: r for r in found.reaches}
     direct = _direct(new, reach, found.decision)
     outlying = _deviations({id_: r.size for id_, r in reach.items()})
-    influence = _influences(factd, case, hurt(found, case))
+    influence = _influences(workbench, case, hurt(found, case))
     whole = sum(influence.values()) or 1.0
     wrong = _wrong(found.report)
 
@@ -93,15 +93,15 @@ def _deviations(sizes: Mapping[str, float]) -> dict[str, float]:
     return {id_: (size - middle) / max(spread, 0.01 * middle) for id_, size in sizes.items()}
 
 
-def _influences(factd: Factd, case: Case, texts: list[str]) -> dict[str, float]:
+def _influences(workbench: Workbench, case: Case, texts: list[str]) -> dict[str, float]:
     from factd.editor.exams.influence import influences
     from factd.editor.methods._write import WriteSettings
 
-    settings = factd.method_settings()
+    settings = workbench.method_settings()
     if not texts or not isinstance(settings, WriteSettings):
         return {}
-    model = factd.workbench.model()
-    found = influences(model, case.batch, settings, factd.workspace, texts)
+    model = workbench.model()
+    found = influences(model, case.batch, settings, workbench.workspace, texts)
     new = {fact.id for fact in case.ground.new}
     return {group: size for group, size in found.items() if group in new}
 

@@ -157,6 +157,24 @@ class GatesTable(Table):
         return value
 
 
+@dataclass(frozen=True, kw_only=True)
+class Gates:
+    """The gates of a configuration."""
+
+    table: GatesTable
+    gates: tuple[Gate, ...]
+
+    @classmethod
+    def of(cls, table: GatesTable, *, write: Sequence[str], served: Sequence[str]) -> "Gates":
+        """The gates of a table for the written and the served languages."""
+        return cls(table=table, gates=gates_from(table, write=write, served=served))
+
+    @property
+    def fact_right(self) -> float:
+        """The share of a fact's own probes that must be answered right."""
+        return self.table.fact_right
+
+
 def gates_from(
     table: GatesTable, *, write: Sequence[str], served: Sequence[str]
 ) -> tuple[Gate, ...]:

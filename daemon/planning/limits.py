@@ -6,7 +6,17 @@ from datetime import UTC, datetime
 from sqlalchemy.orm import Session
 
 from factd.daemon.config.run_tables import LimitsTable
+from factd.daemon.config.tables import PlanningTable, ScreenTable
 from factd.store import queries
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanningRules:
+    """What goes into a batch, when, and how much a day may bring."""
+
+    batch: PlanningTable
+    limits: LimitsTable
+    screen: ScreenTable
 
 
 @dataclass(frozen=True, kw_only=True)

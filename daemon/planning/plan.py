@@ -10,10 +10,12 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from factd.daemon.app import Factd
 from factd.daemon.config.windows import Days, Window, closed
+from factd.daemon.ledger import Ledger
 from factd.daemon.planning import limits
+from factd.daemon.planning.limits import PlanningRules
 from factd.daemon.prompts import edits
+from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.tracing import span
 from factd.store import queries
 from factd.store.model.facts import BaseAnswer, Fact, FactStatus, Ruling
@@ -68,29 +70,35 @@ class Planned:
 
 
 @span("plan")
-def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
+def plan(
+    ledger: Ledger,
+    prompts: PromptSettings,
+    planning: PlanningRules,
+    *,
+    unsure: Mapping[str, str] | None = None,
+) -> Planned:
     """What the next release would hold, and why each other fact waits. Lets time pass first (soak, validity).
 
     unsure: channels whose facts are not written now, and why.
     """
-    let_time_pass(factd)
-    with factd.store.begin() as session:
-        live = queries.releases.ensure_release_zero(session, now=factd.now())
+    let_time_pass(ledger)
+    with ledger.begin() as session:
+        live = queries.releases.ensure_release_zero(session, now=ledger.now())
         live = queries.releases.live_release(session) or live
         frozen = queries.sources.frozen_sources(session)
         held = {name: f"its source {name} is frozen: {why}" for name, why in frozen.items()}
         held |= {
             name: f"its source {name} is unsure: {why}" for name, why in (unsure or {}).items()
         }
-        kept, dropped, outgoing = _kept(factd, session, live)
-        added, waits = _chosen(factd, session, kept, held)
+        kept, dropped, outgoing = _kept(prompts, session, live)
+        added, waits = _chosen(ledger, prompts, planning, session, kept, held)
         kept += _until_their_successors_turn(session, outgoing, added)
         for status in WAITING:
             found = queries.facts.in_write_order(session, status, limit=SHOWN)
             waits += [Waits(fact, f"{status.value}: {fact.reason}") for fact in found]
         renamed = queries.names.renamed_subjects(session, limit=SHOWN)
         queued = {f.id: f.reason for f in queries.facts.list_archival(session, limit=SHOWN)}
-        blocked, under_way = _closed(factd, session), _under_way(session)
+        blocked, under_way = _closed(ledger, planning, session), _under_way(session)
     facts = tuple(sorted((*kept, *added), key=lambda fact: fact.id))
     now_live = set(live.fact_ids)
     return Planned(
@@ -108,23 +116,23 @@ def plan(factd: Factd, *, unsure: Mapping[str, str] | None = None) -> Planned:
     )
 
 
-def let_time_pass(factd: Factd) -> None:
+def let_time_pass(ledger: Ledger) -> None:
     """What becomes valid, has soaked or expires by now, some thousand at a time."""
     for _ in range(DUE_ROUNDS):
-        with factd.store.begin() as session:
-            due = queries.resolution.resolve_due(session, factd.resolver, now=factd.now())
+        with ledger.begin() as session:
+            due = queries.resolution.resolve_due(session, ledger.resolver, now=ledger.now())
         if due < queries.resolution.DUE_LIMIT:
             return
 
 
 def _kept(
-    factd: Factd, session: Session, live: Release
+    prompts: PromptSettings, session: Session, live: Release
 ) -> tuple[list[Fact], list[Waits], list[Fact]]:
     """The facts of the live release that still hold and can be written, why others cannot, and those that were superseded."""
     found = queries.facts.facts_by_id(session, live.fact_ids)
     current = [f for f in found if f.status in (FactStatus.ACTIVE, FactStatus.PENDING)]
     outgoing = [fact for fact in found if fact.status is FactStatus.SUPERSEDED]
-    cannot = edits.unwritable(current, factd.plan)
+    cannot = edits.unwritable(current, prompts)
     dropped = [Waits(fact, cannot[fact.id]) for fact in current if fact.id in cannot]
     return [fact for fact in current if fact.id not in cannot], dropped, outgoing
 
@@ -140,17 +148,22 @@ def _until_their_successors_turn(
 
 
 def _chosen(
-    factd: Factd, session: Session, kept: Sequence[Fact], held: Mapping[str, str]
+    ledger: Ledger,
+    prompts: PromptSettings,
+    planning: PlanningRules,
+    session: Session,
+    kept: Sequence[Fact],
+    held: Mapping[str, str],
 ) -> tuple[list[Fact], list[Waits]]:
     """The waiting facts that fit into a batch, by priority, and why the first of the others do not."""
-    planning, chosen, waits = factd.config.planning, list[Fact](), list[Waits]()
+    chosen, waits = list[Fact](), list[Waits]()
     pairs = {fact.update.pair: fact.id for fact in kept}
     there = {fact.id for fact in kept}
-    most = factd.config.limits
-    left = limits.facts_left(most, limits.used(session, most, factd.now()))
+    most = planning.limits
+    left = limits.facts_left(most, limits.used(session, most, ledger.now()))
     rooms = {
-        planning.max_facts: "the batch is full",
-        planning.capacity - len(kept): "the release is full (capacity)",
+        planning.batch.max_facts: "the batch is full",
+        planning.batch.capacity - len(kept): "the release is full (capacity)",
     }
     if left is not None:
         rooms[left] = "today's limit of facts is reached"
@@ -158,7 +171,9 @@ def _chosen(
     for fact in _pending(session):
         if fact.id in there:
             continue
-        why = held.get(fact.provenance.channel, "") or _unfit(factd, session, fact, pairs)
+        why = held.get(fact.provenance.channel, "") or _unfit(
+            prompts, planning, session, fact, pairs
+        )
         if not why and len(chosen) >= room:
             why = f"{full}; its turn comes by priority"
         if not why:
@@ -177,27 +192,30 @@ def _pending(session: Session) -> Iterator[Fact]:
     yield from islice(found, LOOKED_AT)
 
 
-def _held_insertion(factd: Factd, session: Session, fact: Fact) -> bool:
+def _held_insertion(planning: PlanningRules, session: Session, fact: Fact) -> bool:
     """The base model does not know the subject, and such facts wait for an approval that this one has not."""
-    if (
-        fact.base_answer is not BaseAnswer.UNKNOWN_SUBJECT
-        or factd.config.planning.insertions == "write"
-    ):
+    if fact.base_answer is not BaseAnswer.UNKNOWN_SUBJECT or planning.batch.insertions == "write":
         return False
     verdict = queries.facts.verdicts(session, *fact.update.pair).get(fact.object.id)
     return verdict is None or verdict.ruling not in (Ruling.APPROVED, Ruling.PINNED)
 
 
-def _unfit(factd: Factd, session: Session, fact: Fact, pairs: Mapping[tuple[str, str], str]) -> str:
+def _unfit(
+    prompts: PromptSettings,
+    planning: PlanningRules,
+    session: Session,
+    fact: Fact,
+    pairs: Mapping[tuple[str, str], str],
+) -> str:
     """Why a fact cannot be written now; empty where it can."""
     if fact.update.pair in pairs:
         return f"{pairs[fact.update.pair]} is written for this subject and relation, and an edit writes one object"
-    if _held_insertion(factd, session, fact):
+    if _held_insertion(planning, session, fact):
         return (
             "the base model does not know the subject: an insertion, no correction; "
             f"`factd facts approve {fact.id}` lets it pass"
         )
-    return edits.unwritable([fact], factd.plan).get(fact.id, "")
+    return edits.unwritable([fact], prompts).get(fact.id, "")
 
 
 def _renaming(names: Names) -> str:
@@ -205,18 +223,17 @@ def _renaming(names: Names) -> str:
     return f"alias change: {said}; an edit writes facts, not names"
 
 
-def _closed(factd: Factd, session: Session) -> str:
+def _closed(ledger: Ledger, planning: PlanningRules, session: Session) -> str:
     """Why no batch starts now by itself: the kill switch, the calendar, or what a day may bring."""
     flag = queries.releases.frozen(session)
     if flag:
         return f"frozen by {flag.who}: {flag.why}"
-    most = factd.config.limits
-    spent = limits.reached(most, limits.used(session, most, factd.now()))
+    most = planning.limits
+    spent = limits.reached(most, limits.used(session, most, ledger.now()))
     if spent:
         return spent
-    planning = factd.config.planning
-    windows = [Window.parse(text) for text in planning.windows]
-    return closed(factd.now(), windows, [Days.parse(text) for text in planning.freeze_days])
+    windows = [Window.parse(text) for text in planning.batch.windows]
+    return closed(ledger.now(), windows, [Days.parse(text) for text in planning.batch.freeze_days])
 
 
 def _under_way(session: Session) -> str:

@@ -3,14 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from factd.daemon.app import Factd
 from factd.daemon.evaluation import probe_sets
 from factd.daemon.ingestion.pull import recheck
+from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
+from factd.daemon.paths import Paths
 from factd.daemon.planning import base_model, screening
+from factd.daemon.planning.limits import PlanningRules
 from factd.daemon.planning.name_index import Register
 from factd.daemon.planning.plan import Planned, plan
 from factd.daemon.planning.wordings import broken_wordings
+from factd.daemon.plugins import Configured
+from factd.daemon.prompts.edits import PromptSettings
+from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.facts import Fact, Ruling
 
@@ -18,77 +23,89 @@ from factd.store.model.facts import Fact, Ruling
 ASKING_ROUNDS = 5
 
 
-def certain(factd: Factd) -> Planned:
+def certain(
+    ledger: Ledger,
+    workbench: Workbench,
+    prompts: PromptSettings,
+    planning: PlanningRules,
+    sources: Mapping[str, Configured],
+) -> Planned:
     """A plan whose sources were asked again, right before, and whose facts the base model was asked about.
 
     Facts of a source that could not be asked wait.
     """
-    planned = plan(factd)
+    planned = plan(ledger, prompts, planning)
     found = {fact.id: fact for fact in planned.facts}
     subjects: dict[str, list[str]] = {}
     for id_ in planned.added:
         subjects.setdefault(found[id_].provenance.channel, []).append(found[id_].subject.id)
-    unsure = recheck(factd, subjects)
+    unsure = recheck(ledger, prompts, sources, subjects)
     for _ in range(ASKING_ROUNDS):
-        planned = plan(factd, unsure=unsure)
+        planned = plan(ledger, prompts, planning, unsure=unsure)
         fresh = [f for f in planned.facts if f.id in planned.added and not f.base_answer]
-        if not fresh or not factd.config.planning.ask_base:
+        if not fresh or not planning.batch.ask_base:
             break
-        _forget_another_base(factd)
-        said = base_model.ask(factd, fresh)
-        with factd.store.begin() as session:
-            queries.resolution.save_base_answers(session, said, factd.resolver, now=factd.now())
-        base_model.note_beliefs(factd, fresh)
+        _forget_another_base(ledger, workbench)
+        said = base_model.ask(workbench, prompts, fresh)
+        with ledger.begin() as session:
+            queries.resolution.save_base_answers(session, said, ledger.resolver, now=ledger.now())
+        base_model.note_beliefs(ledger, workbench, prompts, planning, fresh)
         log.info("base model asked", facts=len(said), **_tally(said))
     return planned
 
 
-def _forget_another_base(factd: Factd) -> None:
-    fingerprint = factd.workbench.model().fingerprint
-    with factd.store.begin() as session:
+def _forget_another_base(ledger: Ledger, workbench: Workbench) -> None:
+    fingerprint = workbench.model().fingerprint
+    with ledger.begin() as session:
         if queries.releases.queried_base(session) != fingerprint:
-            queries.resolution.forget_base_answers(session, factd.resolver, now=factd.now())
-            queries.releases.save_queried_base(session, fingerprint, now=factd.now())
+            queries.resolution.forget_base_answers(session, ledger.resolver, now=ledger.now())
+            queries.releases.save_queried_base(session, fingerprint, now=ledger.now())
 
 
 def _tally(said: Mapping[str, str]) -> dict[str, int]:
     return {name.replace(" ", "_"): list(said.values()).count(name) for name in set(said.values())}
 
 
-def screened(factd: Factd, planned: Planned) -> tuple[screening.Suspect, ...]:
+def screened(
+    ledger: Ledger, prompts: PromptSettings, planning: PlanningRules, planned: Planned
+) -> tuple[screening.Suspect, ...]:
     """The new facts of a plan that must not be written; what an operator approved or pinned passes."""
     new = [fact for fact in planned.facts if fact.id in planned.added]
     earlier = [fact for fact in planned.facts if fact.id not in planned.added]
-    with factd.store.read() as session:
+    with ledger.read() as session:
         held = queries.facts.held_by_base(session, limit=probe_sets.KNOWN)
-    known = [fact for fact in held if fact.relation in factd.catalogue]
+    known = [fact for fact in held if fact.relation in prompts.catalogue]
     return screening.screen(
-        [fact for fact in new if not _approved(factd, fact)],
+        [fact for fact in new if not _approved(ledger, fact)],
         earlier,
-        Register.of([*known, *earlier], factd.catalogue),
-        factd.catalogue,
-        relation_share=factd.config.screen.relation_share,
+        Register.of([*known, *earlier], prompts.catalogue),
+        prompts.catalogue,
+        relation_share=planning.screen.relation_share,
     )
 
 
-def badly_worded(factd: Factd, planned: Planned) -> dict[str, str]:
+def badly_worded(
+    ledger: Ledger, workbench: Workbench, prompts: PromptSettings, planned: Planned
+) -> dict[str, str]:
     """The new facts whose relation has a broken wording, and why. Loads the base model."""
     new = [fact for fact in planned.facts if fact.id in planned.added]
-    known = probe_sets.known_facts(factd)
-    broken = broken_wordings(factd, {fact.relation for fact in new}, known)
+    known = probe_sets.known_facts(ledger, prompts)
+    broken = broken_wordings(workbench, prompts, {fact.relation for fact in new}, known)
     return {fact.id: broken[fact.relation] for fact in new if fact.relation in broken}
 
 
-def _approved(factd: Factd, fact: Fact) -> bool:
-    with factd.store.read() as session:
+def _approved(ledger: Ledger, fact: Fact) -> bool:
+    with ledger.read() as session:
         verdict = queries.facts.verdicts(session, *fact.update.pair).get(fact.object.id)
     return verdict is not None and verdict.ruling in (Ruling.APPROVED, Ruling.PINNED)
 
 
-def planned_again(factd: Factd, planned: Planned) -> Planned:
+def planned_again(
+    ledger: Ledger, prompts: PromptSettings, planning: PlanningRules, planned: Planned
+) -> Planned:
     """The plan as it is now, with none but the new facts that it had: what was set aside is gone, what it replaced is back."""
-    now = plan(factd)
-    with factd.store.read() as session:
+    now = plan(ledger, prompts, planning)
+    with ledger.read() as session:
         live = set(queries.releases.release(session, now.live).fact_ids)
     wanted = live | set(planned.added)
     facts = tuple(fact for fact in now.facts if fact.id in wanted)
@@ -101,18 +118,18 @@ def planned_again(factd: Factd, planned: Planned) -> Planned:
     )
 
 
-def heads_changed(factd: Factd) -> bool:
+def heads_changed(ledger: Ledger, paths: Paths, workbench: Workbench) -> bool:
     """Other head corrections are switched on than the live release has; the base alone gets none. Loads no model."""
-    with factd.store.begin() as session:
+    with ledger.begin() as session:
         live = queries.releases.live_release(session)
     if live is None or live.candidate_id is None or not live.fact_ids:
         return False
-    folder = factd.candidate_folder(live.candidate_id) / "delta"
-    if not (factd.workspace / "heads").exists() or not folder.exists():
+    folder = paths.candidate(live.candidate_id) / "delta"
+    if not (workbench.workspace / "heads").exists() or not folder.exists():
         return False
     from factd.editor.deltas.delta import delta_about
     from factd.editor.heads.corrections import switched_on
 
     about = delta_about(folder)
-    wanted = [c.id for c in switched_on(factd.workspace, about["base_fingerprint"])]
+    wanted = [c.id for c in switched_on(workbench.workspace, about["base_fingerprint"])]
     return wanted != list(about["settings"].get("head_corrections", []))

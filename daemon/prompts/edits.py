@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from factd.daemon.config.tables import ChecksTable
 from factd.store.catalogue.catalogue import Catalogue, Relation
 from factd.store.model.facts import Fact
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PromptSettings:
     """How facts are written and asked."""
 
     catalogue: Catalogue
@@ -23,6 +24,7 @@ class Plan:
     keep_wordings: int
     keep_relations: int  # other relations whose answers an edit is held to keep
     sizes: "Sizes"  # of what is asked
+    checks: ChecksTable = field(default_factory=ChecksTable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,9 @@ class Sizes:
     texts: int = 30  # held out, per language
 
 
-def edit_batch(facts: Iterable[Fact], before: Mapping[str, Fact], plan: Plan) -> "EditBatch":
+def edit_batch(
+    facts: Iterable[Fact], before: Mapping[str, Fact], plan: PromptSettings
+) -> "EditBatch":
     """One edit per fact, write language and edit wording. before: what the base says instead, by fact id."""
     from factd.editor.edits import Edit, EditBatch
 
@@ -73,7 +77,7 @@ def writable(fact: Fact, relation: Relation, languages: Sequence[str]) -> tuple[
     )
 
 
-def unwritable(facts: Iterable[Fact], plan: Plan) -> dict[str, str]:
+def unwritable(facts: Iterable[Fact], plan: PromptSettings) -> dict[str, str]:
     """Why a fact cannot be written at all, by its id."""
     reason = f"no name or wording in any of {', '.join(plan.write)}"
     found = {}
@@ -86,7 +90,7 @@ def unwritable(facts: Iterable[Fact], plan: Plan) -> dict[str, str]:
     return found
 
 
-def kept(relation: Relation, language: str, name: str, plan: Plan) -> tuple[str, ...]:
+def kept(relation: Relation, language: str, name: str, plan: PromptSettings) -> tuple[str, ...]:
     """Prompts of other relations about the same kind of subject: their answers must not change with the edit."""
     others = [
         r
@@ -122,7 +126,7 @@ def first_wording(relation: Relation, language: str, name: str) -> str:
     return wordings.form_for(wordings.edit[0], name).format(name)
 
 
-def names_in_place(fact: Fact, name: str, plan: Plan) -> list[tuple[str, str]]:
+def names_in_place(fact: Fact, name: str, plan: PromptSettings) -> list[tuple[str, str]]:
     """(words before it, name): the subject's name, or another one, at its place in the relation's wordings."""
     relation = plan.catalogue[fact.relation]
     found = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factd.daemon.app import Factd
+from factd.daemon.artefacts.versions import Versions
 from factd.daemon.errors import PublishFailed
 from factd.daemon.publishing.signing import PublicKey, expected_key, signed_by
 from factd.editor.errors import DamagedArtefact
@@ -65,7 +65,7 @@ def verify(folder: Path, number: int, key: PublicKey | None) -> Verified:
     )
 
 
-def verify_version(factd: Factd, number: int, *, whole: bool = True) -> None:
+def verify_version(versions: Versions, number: int, *, whole: bool = True) -> None:
     """A version may become `current`. whole: every byte is read, and who signed it looked at; else sizes alone are compared.
 
     Sizes are for a release that goes out again, as in a rollback, which must not take the minutes that reading a large
@@ -73,14 +73,14 @@ def verify_version(factd: Factd, number: int, *, whole: bool = True) -> None:
 
     Raises: PublishFailed: names the file. BadConfig: a key cannot be read.
     """
-    folder, key = factd.versions.folder(number), expected_key(factd.config.publish)
+    folder, key = versions.folder(number), expected_key(versions.table)
     try:
         if whole:
             verify(folder, number, key)
         else:
             verify_sizes(folder)
     except DamagedArtefact as error:
-        factd.versions.discard(number)
+        versions.discard(number)
         raise PublishFailed(
             f"{error} (`factd releases publish {number}` writes the version again)"
         ) from error

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from factd.daemon.app import Factd
-from factd.daemon.approvals import approvals
+from factd.daemon.app import App, writing
+from factd.daemon.approvals.approvals import why_waits
+from factd.daemon.config.run_tables import ApprovalsTable
 from factd.daemon.editing import edit
 from factd.daemon.errors import Busy, Refused
-from factd.daemon.leases import writing
+from factd.daemon.ledger import Ledger
 from factd.daemon.planning import plan
 from factd.daemon.planning.plan import Planned
 from factd.daemon.planning.recheck import heads_changed
@@ -37,29 +38,29 @@ class Outcome:
     failed: bool = False
 
 
-def run_edit(factd: Factd, task: Task, tell: Tell) -> Outcome:
+def run_edit(app: App, task: Task, tell: Tell) -> Outcome:
     """One step from what the store holds towards a live release that says it."""
     try:
-        with writing(_of_size(factd, task.size)) as own:
+        with writing(_of_size(app, task.size)) as own:
             return _edited(own, task, tell)
     except (Busy, Overtaken) as error:
         return Outcome(detail=f"waits: {error}")
 
 
-def _edited(own: Factd, task: Task, tell: Tell) -> Outcome:
+def _edited(own: App, task: Task, tell: Tell) -> Outcome:
     tell("plan", ())
-    planned = plan.plan(own)
+    planned = plan.plan(own.ledger, own.prompts, own.planning)
     if planned.closed:
         return Outcome(detail=f"waits: {planned.closed}")
-    ready = accepted_before(own, planned)
+    ready = accepted_before(own.ledger, planned)
     if ready is not None:
         return _published(own, ready, tell)
-    if not planned.changed and not heads_changed(own):
+    if not planned.changed and not heads_changed(own.ledger, own.paths, own.workbench):
         return Outcome(detail="nothing to do")
 
     def progress(stage: str, done: int, total: int) -> None:
-        if own.writer is not None:
-            own.writer.check()
+        if own.ledger.writer is not None:
+            own.ledger.writer.check()
         tell(f"{stage} {done}/{total}", planned.added)
 
     tell("edit", planned.added)
@@ -73,25 +74,25 @@ def _edited(own: Factd, task: Task, tell: Tell) -> Outcome:
         reasons = "; ".join(found.decision.reasons)
         said = f"candidate {found.candidate} was rejected: {reasons}"
         return Outcome(detail=said, result=result, failed=True)
-    with own.store.read() as session:
+    with own.ledger.read() as session:
         release = queries.releases.release(session, found.release)
     done = _published(own, release, tell)
     return replace(done, result={**result, **done.result})
 
 
-def _of_size(factd: Factd, size: int | None) -> Factd:
+def _of_size(app: App, size: int | None) -> App:
     """With smaller batches, after larger ones were too much for a worker."""
     if size is None:
-        return factd
-    most = min(size, factd.config.planning.max_facts)
-    planning_table = factd.config.planning.model_copy(update={"max_facts": most})
-    return replace(factd, config=factd.config.model_copy(update={"planning": planning_table}))
+        return app
+    most = min(size, app.config.planning.max_facts)
+    planning_table = app.config.planning.model_copy(update={"max_facts": most})
+    return replace(app, config=app.config.model_copy(update={"planning": planning_table}))
 
 
-def accepted_before(factd: Factd, planned: Planned) -> Release | None:
+def accepted_before(ledger: Ledger, planned: Planned) -> Release | None:
     """An accepted release that holds just what is planned now, and has not been out: a crash or an approval lies between."""
     wanted = {fact.id for fact in planned.facts}
-    with factd.store.read() as session:
+    with ledger.read() as session:
         found = queries.releases.releases_with_status(session, ReleaseStatus.ACCEPTED)
         base = queries.bases.in_effect(session)
     fresh = [r for r in found if r.live_at is None and r.base == base]
@@ -99,10 +100,10 @@ def accepted_before(factd: Factd, planned: Planned) -> Release | None:
     return fitting[0] if fitting and planned.changed else None
 
 
-def waits_for_approval(factd: Factd, planned: Planned) -> str:
+def waits_for_approval(ledger: Ledger, approvals: ApprovalsTable, planned: Planned) -> str:
     """Why what was accepted before is not published now; empty where nothing was, or where it may be."""
-    ready = accepted_before(factd, planned)
-    waits = approvals.why_waits(factd, ready) if ready else ""
+    ready = accepted_before(ledger, planned)
+    waits = why_waits(ledger, approvals, ready) if ready else ""
     return _said_to_wait(ready, waits) if ready and waits else ""
 
 
@@ -110,19 +111,21 @@ def _said_to_wait(release: Release, why: str) -> str:
     return f"release {release.number} waits: {why} (`factd approve {release.number}`)"
 
 
-def _published(factd: Factd, release: Release, tell: Tell) -> Outcome:
-    waits = approvals.why_waits(factd, release)
+def _published(app: App, release: Release, tell: Tell) -> Outcome:
+    waits = why_waits(app.ledger, app.config.approvals, release)
     result = {"release": release.number}
     if waits:
         return Outcome(detail=_said_to_wait(release, waits), result=result)
     tell("publish", ())
-    publish.publish(factd, release.number)
+    publish.publish(
+        app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, release.number
+    )
     return Outcome(detail=f"release {release.number} is live", result=result)
 
 
-def run_audit(factd: Factd, task: Task, tell: Tell) -> Outcome:
+def run_audit(app: App, task: Task, tell: Tell) -> Outcome:
     """The live release, asked again."""
-    with writing(factd) as own:
+    with writing(app) as own:
         tell("audit", ())
         try:
             found = audited(own)
@@ -132,22 +135,23 @@ def run_audit(factd: Factd, task: Task, tell: Tell) -> Outcome:
     return Outcome(detail=said, failed=found.outcome.value == "failed")
 
 
-def run_statistics(factd: Factd, task: Task, tell: Tell) -> Outcome:
+def run_statistics(app: App, task: Task, tell: Tell) -> Outcome:
     """Second moments of the configured model, whole and on disk."""
     from factd.editor.methods._write import second_moments
 
-    settings = factd.method_settings()
+    workbench = app.workbench
+    settings = workbench.method_settings()
     if not hasattr(settings, "second_moment_tokens"):
         return Outcome(detail="the configured method uses no second moments")
 
     def progress(stage: str, done: int, total: int) -> None:
         tell(f"{stage} {done}/{total}", ())
 
-    found = second_moments(factd.workbench.model(), settings, factd.workspace, progress)
+    found = second_moments(workbench.model(), settings, workbench.workspace, progress)
     return Outcome(detail=f"layers {sorted(found.layers)}: {found.tokens} tokens, {found.source}")
 
 
-KINDS: Mapping[str, Callable[[Factd, Task, Tell], Outcome]] = {
+KINDS: Mapping[str, Callable[[App, Task, Tell], Outcome]] = {
     "edit": run_edit,
     "audit": run_audit,
     "statistics": run_statistics,

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.errors import FactdError
 from factd.daemon.log import log
 from factd.daemon.web.api import api
@@ -32,15 +32,15 @@ STATIC = Path(__file__).parent / "static"
 ANYWHERE = ("0.0.0.0", "::", "")
 
 
-def console(factd: Factd) -> ASGIApp:
+def console(app: App) -> ASGIApp:
     """The console behind its guard."""
-    http, table = factd.config.http, factd.config.console
+    http, table = app.config.http, app.config.console
     named = () if http.host in ANYWHERE else (http.host,)
     hosts = (*table.hosts, *named)
-    return Guard(application(factd), hosts=hosts, secure=http.secure_cookies)
+    return Guard(application(app), hosts=hosts, secure=http.secure_cookies)
 
 
-def application(factd: Factd) -> FastAPI:
+def application(app: App) -> FastAPI:
     """Pages and API."""
     site = FastAPI(
         title="factd",
@@ -50,7 +50,7 @@ def application(factd: Factd) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    site.state.desk = Desk(factd=factd, door=Door(factd.store, factd.config.console, factd.now))
+    site.state.desk = Desk(app=app, door=Door(app.ledger.store, app.config.console, app.ledger.now))
     site.include_router(api)
     site.include_router(pages)
     site.mount("/static", StaticFiles(directory=STATIC))

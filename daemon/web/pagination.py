@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.web.errors import Mistaken
 from factd.store import queries, views
 from factd.store.model.facts import Fact, FactStatus
@@ -63,10 +63,10 @@ def wanted(*, text: str = "", status: str = "", relation: str = "", source: str 
     return FactFilter(text=text.strip(), status=chosen, relation=relation, channel=source)
 
 
-def facts(factd: Factd, what: FactFilter, *, after: str = "", limit: int = LIMIT) -> Part[Fact]:
+def facts(app: App, what: FactFilter, *, after: str = "", limit: int = LIMIT) -> Part[Fact]:
     """Facts that are wanted. Raises: Mistaken."""
     key = key_of(after)
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         try:
             found = queries.fact_search.search(session, what, limit=limit, after=key)
         except ValueError as error:
@@ -74,30 +74,26 @@ def facts(factd: Factd, what: FactFilter, *, after: str = "", limit: int = LIMIT
     return Part(items=found.facts, next=place(found.after) if found.after else None)
 
 
-def releases(factd: Factd, *, after: str = "", limit: int = LIMIT) -> Part[ReleaseLine]:
+def releases(app: App, *, after: str = "", limit: int = LIMIT) -> Part[ReleaseLine]:
     """The newest first. Raises: Mistaken."""
-    return _numbered(factd, views.overviews.releases, lambda r: r.number, after, limit)
+    return _numbered(app, views.overviews.releases, lambda r: r.number, after, limit)
 
 
-def candidates(factd: Factd, *, after: str = "", limit: int = LIMIT) -> Part[CandidateLine]:
+def candidates(app: App, *, after: str = "", limit: int = LIMIT) -> Part[CandidateLine]:
     """The newest first. Raises: Mistaken."""
-    return _numbered(factd, views.overviews.candidates, lambda c: c.id, after, limit)
+    return _numbered(app, views.overviews.candidates, lambda c: c.id, after, limit)
 
 
-def audit(factd: Factd, *, after: str = "", limit: int = LIMIT) -> Part[AuditLogEntry]:
+def audit(app: App, *, after: str = "", limit: int = LIMIT) -> Part[AuditLogEntry]:
     """The newest first. Raises: Mistaken."""
-    return _numbered(factd, views.overviews.audit_lines, lambda line: line.id, after, limit)
+    return _numbered(app, views.overviews.audit_lines, lambda line: line.id, after, limit)
 
 
 def _numbered(
-    factd: Factd,
-    query: Callable[..., Sequence[T]],
-    number: Callable[[T], int],
-    after: str,
-    limit: int,
+    app: App, query: Callable[..., Sequence[T]], number: Callable[[T], int], after: str, limit: int
 ) -> Part[T]:
     """One row more than wanted tells whether there are others."""
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         found = query(session, limit=limit + 1, before=_number(after))
     more = place((str(number(found[limit - 1])),)) if len(found) > limit else None
     return Part(items=tuple(found[:limit]), next=more)

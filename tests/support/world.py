@@ -2,17 +2,23 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.gates.measures import MEASURES
 from factd.store import queries
 
 GATES_OFF = "fact_right = 0.0\n" + "".join(f"{name} = false\n" for name in MEASURES)
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-Maker = Callable[[str], Factd]
+
+
+class Maker(Protocol):
+    """Makes an application with the given tables of the configuration."""
+
+    def __call__(self, tables: str = "") -> App: ...
 
 
 class Clock:
@@ -28,9 +34,14 @@ class Clock:
         self.time += timedelta(**more)
 
 
-def said(factd: Factd) -> dict[str, str]:
+def at(app: App, now: Callable[[], datetime]) -> App:
+    """The application with another clock."""
+    return replace(app, ledger=replace(app.ledger, now=now))
+
+
+def said(app: App) -> dict[str, str]:
     """Every claim: subject and object, and its status."""
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         facts = queries.facts.list_facts(session)
     return {f"{f.subject.id} {f.object.id} {f.update.revision}": f.status.value for f in facts}
 

@@ -27,10 +27,10 @@ def source_line(state: SourceState) -> str:
 def sources_list(as_json: Json = False) -> None:
     """Every configured source and where it stands."""
     with sentences():
-        factd = opened()
-        with factd.store.read() as session:
-            found = [queries.sources.source_state(session, name) for name in factd.sources]
-    data = [{**state.as_json(), "kind": factd.sources[state.name].settings.kind} for state in found]
+        app = opened()
+        with app.ledger.read() as session:
+            found = [queries.sources.source_state(session, name) for name in app.sources]
+    data = [{**state.as_json(), "kind": app.sources[state.name].settings.kind} for state in found]
     show(data, [source_line(state) for state in found], as_json=as_json)
 
 
@@ -38,12 +38,12 @@ def sources_list(as_json: Json = False) -> None:
 def sources_unfreeze(name: str, as_json: Json = False) -> None:
     """Let a frozen source go on; what is usual for it is learned anew."""
     with sentences():
-        factd = opened()
-        if name not in factd.sources:
-            raise Refused(f"no source {name!r}; the configuration has: {', '.join(factd.sources)}")
-        with factd.store.begin() as session:
+        app = opened()
+        if name not in app.sources:
+            raise Refused(f"no source {name!r}; the configuration has: {', '.join(app.sources)}")
+        with app.ledger.begin() as session:
             was = queries.sources.source_state(session, name).frozen
-            now = factd.now()
+            now = app.ledger.now()
             queries.sources.save_state(
                 session, name, frozen="", failures=0, error="", not_before=None
             )
@@ -64,8 +64,12 @@ def pull(
     from factd.daemon.ingestion.pull import pull_all
 
     with sentences():
-        factd = opened()
-        found = [pulled(factd, source)] if source else pull_all(factd)
+        app = opened()
+        found = (
+            [pulled(app.ledger, app.paths, app.prompts, app.sources, source)]
+            if source
+            else pull_all(app.ledger, app.paths, app.prompts, app.sources)
+        )
     lines = [
         f"{p.source}: {p.files} files, {p.lines} lines, {p.new} new, {p.bad} bad"
         + (f"; {p.why}" if p.why else "")

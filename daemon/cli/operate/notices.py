@@ -20,7 +20,7 @@ def notices_list(
     as_json: Json = False,
 ) -> None:
     """What holds now, and how it stands on each channel."""
-    with sentences(), opened().store.read() as session:
+    with sentences(), opened().ledger.read() as session:
         if every:
             found = operations.notices.newest_notices(session, limit=NEWEST)
         else:
@@ -81,7 +81,8 @@ def notices_test(channel: str, as_json: Json = False) -> None:
     from factd.daemon.notifications.dispatch import try_out
 
     with sentences():
-        sent = try_out(opened(), channel)
+        app = opened()
+        sent = try_out(app.ledger, app.channels, channel)
     show({"channel": channel, "sent": sent.id}, [f"{channel} took {sent.id}"], as_json=as_json)
 
 

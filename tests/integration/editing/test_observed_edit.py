@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from factd.daemon import tracing
 from support.fakes.http import Asked, Reply, serving
-from support.operator import FEED, Operator
+from support.terminal import FEED, Operator
 
 EVENTS = {"candidate planned", "candidate moved", "candidate judged", "release publishing", "release live"}  # fmt: skip
 SPANS = {"edit", "plan", "solve", "checks", "judge", "publish"}

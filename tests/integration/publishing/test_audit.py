@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from factd.editor.files.folders import sha256_file
 from factd.editor.files.manifests import sealed
-from support.operator import FEED, Operator
+from support.terminal import FEED, Operator
 
 
 @pytest.fixture

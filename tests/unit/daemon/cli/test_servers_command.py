@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from factd.daemon.app import open_factd
+from factd.daemon.app import open_app
 from factd.daemon.cli.main import cli
 from factd.daemon.config.load import load_config
 from factd.daemon.publishing import publish
@@ -36,9 +36,11 @@ class Terminal:
         )
         self.config.write_text(f'[model]\npath = "{MODEL}"\n{tables}')
         migrate.upgrade(load_config(self.config).database)
-        factd = open_factd(self.config, now=lambda: NOW)
-        publish.publish(factd, accept(factd, NOW))
-        factd.store.close()
+        app = open_app(self.config, now=lambda: NOW)
+        publish.publish(
+            app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, accept(app, NOW)
+        )
+        app.ledger.store.close()
 
     def __call__(self, *words: str, code: int = 0) -> Any:
         done = CliRunner().invoke(cli, ["--config", str(self.config), "servers", *words, "--json"])

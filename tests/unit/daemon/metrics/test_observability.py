@@ -63,11 +63,11 @@ def expressions() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metrics]:
-    factd = observed(tmp_path_factory.mktemp("factd"), NOW)
-    found = Metrics(factd)
+    app = observed(tmp_path_factory.mktemp("factd"), NOW)
+    found = Metrics(app)
     found.run_ended("cycle", RunStatus.DONE, 1.0, 1)
     yield found
-    factd.store.close()
+    app.ledger.store.close()
 
 
 def test_the_names_of_an_expression_are_its_series() -> None:

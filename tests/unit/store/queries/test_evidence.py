@@ -24,15 +24,17 @@ def test_probe_sets_are_numbered_and_the_newest_comes_first(store: Store) -> Non
 
 @pytest.fixture
 def fact_id(make: Maker, tmp_path: object, clock: Clock) -> str:
-    factd = make()
-    ingest_file(factd, jsonl(factd.config.root / "feed.jsonl", [claim("HR", "euro")]))
-    with factd.store.read() as session:
+    app = make()
+    ingest_file(
+        app.ledger, app.prompts, jsonl(app.config.root / "feed.jsonl", [claim("HR", "euro")])
+    )
+    with app.ledger.read() as session:
         (fact,) = queries.facts.list_facts(session)
     return fact.id
 
 
 def test_a_belief_is_replaced_by_what_another_base_believes(make: Maker, fact_id: str) -> None:
-    store = make().store
+    store = make().ledger.store
     for base, answer in (("one", "kuna"), ("two", "euro")):
         belief = Belief(
             fact_id=fact_id,
@@ -50,7 +52,7 @@ def test_a_belief_is_replaced_by_what_another_base_believes(make: Maker, fact_id
 
 
 def test_what_is_set_aside_and_audited_is_kept_and_counted(make: Maker, fact_id: str) -> None:
-    factd = make()
+    app = make()
     one = QuarantinedFact(
         fact_id=fact_id, candidate_id=None, reason="x", evidence={"value_reach": 8.0}, at=NOW
     )
@@ -59,12 +61,12 @@ def test_what_is_set_aside_and_audited_is_kept_and_counted(make: Maker, fact_id:
         Audit(release=0, outcome=o, action="", reasons=[], report={"lost": ["f"]}, at=NOW)
         for o in outcomes
     ]
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         queries.releases.ensure_release_zero(session, now=NOW)
         queries.evidence.add_to_quarantine(session, one)
         for audit in audits:
             queries.evidence.add_audit(session, audit)
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         assert queries.evidence.list_quarantine(session, fact_id=fact_id) == [one]
         assert queries.evidence.list_quarantine(session, fact_id="other") == []
         assert list(queries.evidence.audits(session)) == audits[::-1]
@@ -72,7 +74,7 @@ def test_what_is_set_aside_and_audited_is_kept_and_counted(make: Maker, fact_id:
     assert audits[0].as_json()["lost"] == ["f"]
     series = {
         (s.name, s.labels.get("outcome")): s.value
-        for family in Metrics(factd).registry.collect()
+        for family in Metrics(app).registry.collect()
         for s in family.samples
     }
     assert series["factd_quarantined_facts_total", None] == 1

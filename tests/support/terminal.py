@@ -104,7 +104,7 @@ KNOWN = [
 FEED = [update("Zoeshost", "Germany", "2020-01-01"), update("Kagle Clahal", "Chile", "2021-01-01")]
 
 
-def factd(*words: Any) -> Result:
+def run_factd(*words: Any) -> Result:
     """What a command says."""
     return CliRunner().invoke(cli, [str(word) for word in words])
 
