@@ -121,8 +121,15 @@ def facts_of(session: Session, pairs: Iterable[tuple[str, str]], *where: Any) ->
 
 def pending_pairs(session: Session, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
     """The given (subject, relation) pairs that have a fact which waits to be written."""
-    pending = facts_of(session, pairs, FactRow.status == FactStatus.PENDING)
-    return {fact.update.pair for fact in pending}
+    return {fact.update.pair for fact in pending_of(session, pairs)}
+
+
+def pending_of(session: Session, pairs: Iterable[tuple[str, str]]) -> list[Fact]:
+    """The facts of some (subject, relation) pairs that wait to be written; no limit.
+
+    Sorted by id within groups of subjects.
+    """
+    return facts_of(session, pairs, FactRow.status == FactStatus.PENDING)
 
 
 def list_facts(
