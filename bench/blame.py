@@ -18,7 +18,7 @@ from typing import Any
 from factd.bench.disasters import Lab, in_release, ingested, set_aside, tamper, updates
 from factd.bench.measure import document
 from factd.bench.planted import Update
-from factd.daemon.editing import edit
+from factd.daemon.tasks.edit import plan_and_edit
 from factd.reference import paths
 
 COUNT, BAD = 64, 3
@@ -49,12 +49,12 @@ def alone(feed: Sequence[Update], world: Sequence[Update]) -> list[Update]:
 def as_it_is(lab: Lab, batch: list[Update], bad: set[str]) -> dict[str, Any]:
     """The whole edit, to the release."""
     started = time.monotonic()
-    with lab.factd(own_values=True) as factd:
-        ingested(factd, batch)
-        tamper(factd, dict.fromkeys(bad, HOW))
-        found = edit.edit(factd, who="bench", why="blame")
-        held = in_release(factd, found.release)
-        aside = set(set_aside(factd))
+    with lab.app(own_values=True) as app:
+        ingested(app, batch)
+        tamper(app, dict.fromkeys(bad, HOW))
+        found = plan_and_edit(app, who="bench", why="blame")
+        held = in_release(app, found.release)
+        aside = set(set_aside(app))
     return row("ranked by evidence", aside, bad, found.solves, len(held - bad), started)
 
 

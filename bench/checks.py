@@ -13,7 +13,7 @@ from typing import Any
 from factd.bench.disasters import Lab, ingested, updates
 from factd.bench.measure import Inside, document, peak_mib, timed
 from factd.daemon.editing import candidates
-from factd.editor.exams.exam import Memory
+from factd.editor.exams.exam import AnswerCache
 from factd.reference import paths
 from factd.store import queries
 
@@ -23,21 +23,32 @@ def run(*, facts: int = 50, known: int = 1000) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         lab = Lab(Path(name))
         lab.prepare()
-        with lab.factd() as factd:
-            checks = factd.config.checks.model_copy(update={"known_sample": known})
-            factd = replace(factd, config=factd.config.model_copy(update={"checks": checks}))
-            ingested(factd, updates(paths.FEED)[:facts])
-            with factd.store.begin() as session:
+        with lab.app() as app:
+            checks = app.config.checks.model_copy(update={"known_sample": known})
+            app = replace(app, config=app.config.model_copy(update={"checks": checks}))
+            ingested(app, updates(paths.FEED)[:facts])
+            with app.ledger.begin() as session:
                 chosen = queries.facts.candidate_set(session)
-            factd.workbench.model()
-            factd.workbench.memory = Memory()
-            case = candidates.case_of(factd, chosen, candidates.live_of(factd))
-            delta = candidates.solved(factd, case.batch)
+            app.workbench.model()
+            app.workbench.memory = AnswerCache()
+            case = candidates.case_of(
+                app.ledger,
+                app.paths,
+                app.workbench,
+                app.prompts,
+                chosen,
+                candidates.live_of(
+                    app.ledger,
+                ),
+            )
+            delta = candidates.solved(app.workbench, case.batch)
             rows = []
             for title in ("first candidate, base asked too", "base remembered"):
-                inside = Inside(factd.workbench.model())
+                inside = Inside(app.workbench.model())
                 with timed() as clock:
-                    found = candidates.examined(factd, case, delta)
+                    found = candidates.examined(
+                        app.paths, app.workbench, app.prompts, app.gates, case, delta
+                    )
                 share = inside.closed() / clock.seconds
                 rows.append(
                     {

@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from factd.bench.filled import HELD, fill, id_of
 from factd.bench.measure import document, timed
-from factd.daemon.app import Factd, build
+from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config, masked
 from factd.daemon.status.overview import overview
 from factd.daemon.web.app import console
@@ -50,10 +50,11 @@ PASSWORD = "a password for a benchmark"
 OWN_WORK = """
 import sys, time
 from pathlib import Path
-from factd.daemon.app import open_factd
+from factd.daemon.app import open_app
 from factd.daemon.status.overview import overview
 started, before = time.perf_counter(), time.process_time()
-overview(open_factd(Path(sys.argv[1])))
+app = open_app(Path(sys.argv[1]))
+overview(app.ledger, app.versions, app.planning, app.fleet, app.config.approvals)
 wall, processor = time.perf_counter() - started, time.process_time() - before
 print(wall * 1000, processor * 1000, "torch" in sys.modules)
 """
@@ -90,15 +91,27 @@ def run(
         path.write_text(TABLE.format(url=url))
         config = load_config(path)
         migrate.upgrade(config.database)
-        factd = build(config)
+        app = build(config)
         with timed() as clock:
-            if not overview(factd).facts["pending"]:
-                fill(factd.store, facts=facts, releases=releases)
-        seen = overview(factd)
+            if not overview(
+                app.ledger,
+                app.versions,
+                app.planning,
+                app.fleet,
+                app.config.approvals,
+            ).facts["pending"]:
+                fill(app.ledger.store, facts=facts, releases=releases)
+        seen = overview(
+            app.ledger,
+            app.versions,
+            app.planning,
+            app.fleet,
+            app.config.approvals,
+        )
         facts, releases = sum(seen.facts.values()), seen.live.number if seen.live else 0
-        rows = [*_status(path, times // 3), *_asked(factd, paths((releases + 1) // 2), times)]
-        dialect = factd.store.engine.dialect.name
-        factd.store.close()
+        rows = [*_status(path, times // 3), *_asked(app, paths((releases + 1) // 2), times)]
+        dialect = app.ledger.store.engine.dialect.name
+        app.ledger.store.close()
     slowest = max(row["median ms"] for row in rows if "whole process" not in row["asked"])
     more = {
         "load of the machine": round(os.getloadavg()[0], 1),
@@ -151,15 +164,15 @@ def _status(path: Path, times: int) -> list[dict[str, Any]]:
     ]
 
 
-def _asked(factd: Factd, paths: Sequence[str], times: int) -> list[dict[str, Any]]:
+def _asked(app: App, paths: Sequence[str], times: int) -> list[dict[str, Any]]:
     """Every page and list, through the daemon's port, by somebody who is logged in."""
     name = f"bench {time.time_ns()}"
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         operations.accounts.add_account(
-            session, name, Role.OPERATE, hashed(PASSWORD), now=factd.now()
+            session, name, Role.OPERATE, hashed(PASSWORD), now=app.ledger.now()
         )
     probes: dict[str, Any] = {"live": str, "ready": str, "hooks": {}}
-    health = Health("127.0.0.1", 0, CollectorRegistry(), **probes, console=console(factd))
+    health = Health("127.0.0.1", 0, CollectorRegistry(), **probes, console=console(app))
     health.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{health.port}", timeout=60) as client:

@@ -29,15 +29,16 @@ from torch import Tensor
 from factd.bench.measure import document
 from factd.bench.planted import KINDS, Plan, Update, World
 from factd.bench.world import WORKSPACE
-from factd.daemon.app import Factd, Workbench, build
+from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config
 from factd.daemon.editing import candidates
-from factd.daemon.editing import edit as editing
 from factd.daemon.errors import FactdError, Refused
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.log import log
 from factd.daemon.prompts import edits
 from factd.daemon.publishing import publish
+from factd.daemon.tasks.edit import plan_and_edit
+from factd.daemon.workbench import Workbench
 from factd.editor.edits import EditBatch
 from factd.editor.files.folders import write_folder
 from factd.editor.heads.corrections import HeadCorrections, save_corrections
@@ -114,7 +115,7 @@ class Lab:
         return head + text + "\n[planning]\nask_samples = 0\n"
 
     @contextmanager
-    def factd(self, *, own_values: bool = False, relations: Path | None = None) -> Iterator[Factd]:
+    def app(self, *, own_values: bool = False, relations: Path | None = None) -> Iterator[App]:
         """A fresh state with the world of 1998 in it."""
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
             home = Path(name)
@@ -136,17 +137,17 @@ class Lab:
             found = build(load_config(home / "factd.toml"))
             self.workbench = self.workbench or found.workbench
             yield replace(found, workbench=self.workbench)
-            found.store.close()
+            found.ledger.store.close()
 
     def prepare(self) -> None:
         """Ingest the world once."""
         SHARED.mkdir(parents=True, exist_ok=True)
-        with self.factd() as factd:
-            migrate.upgrade(factd.config.database)
-            ingest_file(factd, paths.FACTS, known=True)
-            factd.store.close()
+        with self.app() as app:
+            migrate.upgrade(app.config.database)
+            ingest_file(app.ledger, app.prompts, paths.FACTS, known=True)
+            app.ledger.store.close()
             shutil.copytree(
-                factd.config.state_dir,
+                app.config.state_dir,
                 self.folder / "template",
                 ignore=shutil.ignore_patterns("workspace"),
             )
@@ -157,12 +158,12 @@ def updates(path: Path) -> list[Update]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def ingested(factd: Factd, batch: Sequence[Update]) -> None:
+def ingested(app: App, batch: Sequence[Update]) -> None:
     """Take a batch in."""
-    file = factd.config.root / "batch.jsonl"
+    file = app.config.root / "batch.jsonl"
     lines = (json.dumps(update, ensure_ascii=False) for update in batch)
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    report = ingest_file(factd, file)
+    report = ingest_file(app.ledger, app.prompts, file)
     assert not report.bad, report.bad
 
 
@@ -175,35 +176,43 @@ def writable(lab: Lab) -> list[Update]:
     if kept.exists():
         held = set(json.loads(kept.read_text()))
         return [update for update in feed if update["revision"] in held]
-    with lab.factd() as factd:
-        ingested(factd, feed)
-        live = candidates.live_of(factd)
-        with factd.store.begin() as session:
+    with lab.app() as app:
+        ingested(app, feed)
+        live = candidates.live_of(
+            app.ledger,
+        )
+        with app.ledger.begin() as session:
             facts = queries.facts.candidate_set(session)
-        render_all(factd, facts)
+        render_all(app, facts)
         for fact in facts:
-            case = candidates.case_of(factd, [fact], live)
+            case = candidates.case_of(
+                app.ledger, app.paths, app.workbench, app.prompts, [fact], live
+            )
             kinds = ("edit", "paraphrase", "namesake", "neighbourhood")
             probes = tuple(p for p in case.exam.probes if p.kind in kinds)
-            delta = candidates.solved(factd, case.batch)
+            delta = candidates.solved(app.workbench, case.batch)
             exam = replace(case.exam, probes=probes, texts={}, questions={})
-            said = candidates.examined(factd, case, delta, exam=exam, gates=())
+            said = candidates.examined(
+                app.paths, app.workbench, app.prompts, app.gates, case, delta, exam=exam, only=()
+            )
             written = [row for row in said.report["facts"] if row["written"]]
             taken = all(row["right"] * 2 >= row["asked"] for row in written)
             if taken and said.decision.accepted and spared(said.report):
                 found.append(fact)
-        held = answered_together(factd, found, live)
+        held = answered_together(app, found, live)
     kept.write_text(json.dumps(sorted(held)))
     return [update for update in feed if update["revision"] in held]
 
 
-def answered_together(factd: Factd, facts: Sequence[Fact], live: Release) -> set[str]:
+def answered_together(app: App, facts: Sequence[Fact], live: Release) -> set[str]:
     """The revisions of those facts that are answered in every written language when all are written at once."""
-    case = candidates.case_of(factd, facts, live)
+    case = candidates.case_of(app.ledger, app.paths, app.workbench, app.prompts, facts, live)
     probes = tuple(p for p in case.exam.probes if p.kind in ("edit", "paraphrase"))
     exam = replace(case.exam, probes=probes, texts={}, questions={})
-    delta = candidates.solved(factd, case.batch)
-    rows = candidates.examined(factd, case, delta, exam=exam, gates=()).report["facts"]
+    delta = candidates.solved(app.workbench, case.batch)
+    rows = candidates.examined(
+        app.paths, app.workbench, app.prompts, app.gates, case, delta, exam=exam, only=()
+    ).report["facts"]
     lost = {r["fact"] for r in rows if r["written"] and r["right"] * 2 < r["asked"]}
     return {fact.update.revision for fact in facts if fact.id not in lost}
 
@@ -214,33 +223,38 @@ def spared(report: Mapping[str, Any]) -> bool:
     return bool(kept.get(("namesakes", "kept"), 1.0) >= 2 / 3)
 
 
-def render_all(factd: Factd, facts: Sequence[Fact]) -> None:
+def render_all(app: App, facts: Sequence[Fact]) -> None:
     """Compute all values at once, which takes less than one by one."""
-    with factd.store.begin() as session:
-        before = queries.facts.previous(session, facts)
-    batch = edits.edit_batch(facts, before, factd.plan)
-    settings, model = factd.method_settings(), factd.workbench.model()
+    with app.ledger.begin() as session:
+        before = queries.facts.base_counterparts(session, facts)
+    batch = edits.edit_batch(facts, before, app.prompts)
+    settings, model = app.workbench.method_settings(), app.workbench.model()
     values_for(
-        model, batch, settings.values(templates_for(model, batch, settings)), factd.workspace
+        model,
+        batch,
+        settings.values(templates_for(model, batch, settings)),
+        app.workbench.workspace,
     )
 
 
-def tamper(factd: Factd, values: Mapping[str, str]) -> None:
+def tamper(app: App, values: Mapping[str, str]) -> None:
     """Damage the values of some facts on disk, each in its own way."""
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         facts = queries.facts.candidate_set(session)
-        before = queries.facts.previous(session, facts)
-    batches = {fact.update.revision: edits.edit_batch([fact], before, factd.plan) for fact in facts}
-    model = factd.workbench.model()
+        before = queries.facts.base_counterparts(session, facts)
+    batches = {
+        fact.update.revision: edits.edit_batch([fact], before, app.prompts) for fact in facts
+    }
+    model = app.workbench.model()
     held = {
-        revision: values_for(model, batch, value_settings(factd, batch), factd.workspace)
+        revision: values_for(model, batch, value_settings(app, batch), app.workbench.workspace)
         for revision, batch in batches.items()
         if revision in values or any(revision in how for how in values.values())
     }
     for revision, how in values.items():
         batch = batches[revision]
         moved = damaged(how, held[revision], batch, held)
-        folder = folder_of(model, batch.edits, value_settings(factd, batch), factd.workspace)
+        folder = folder_of(model, batch.edits, value_settings(app, batch), app.workbench.workspace)
         if how == "cut":
             file = folder / "values.safetensors"
             file.write_bytes(file.read_bytes()[:-40])
@@ -252,11 +266,11 @@ def tamper(factd: Factd, values: Mapping[str, str]) -> None:
         write_folder(folder, fill, {})
 
 
-def switch_heads_on(factd: Factd, size: float) -> None:
+def switch_heads_on(app: App, size: float) -> None:
     """Corrections of a few heads in the last blocks, `size` long each, as if they had been trained so."""
     if not size:
         return
-    model = factd.workbench.model()
+    model = app.workbench.model()
     heads = tuple((len(model.blocks) - 2, head) for head in range(4))
     width = model.head_weight(0).shape[-1]
     drawn = torch.randn(len(heads), width, generator=torch.Generator().manual_seed(0))
@@ -273,13 +287,13 @@ def switch_heads_on(factd: Factd, size: float) -> None:
         facts=0,
         settings={},
     )
-    save_corrections(held, factd.workspace)
+    save_corrections(held, app.workbench.workspace)
 
 
-def value_settings(factd: Factd, batch: EditBatch) -> Any:
+def value_settings(app: App, batch: EditBatch) -> Any:
     """What the values of a batch are found with."""
-    settings = factd.method_settings()
-    return settings.values(templates_for(factd.workbench.model(), batch, settings))
+    settings = app.workbench.method_settings()
+    return settings.values(templates_for(app.workbench.model(), batch, settings))
 
 
 def damaged(how: str, z: Tensor, batch: EditBatch, held: Mapping[str, Tensor]) -> Tensor:
@@ -321,23 +335,25 @@ def played(lab: Lab, name: str, plan: Plan) -> Outcome:
     relations = None
     if plan.broken_relation:
         relations = broken_catalogue(plan.broken_relation, lab.folder / "relations")
-    with lab.factd(own_values=bool(plan.values or plan.heads), relations=relations) as factd:
+    with lab.app(own_values=bool(plan.values or plan.heads), relations=relations) as app:
         if plan.first:
-            ingested(factd, plan.first)
-            made = editing.edit(factd, who="bench", why="first")
+            ingested(app, plan.first)
+            made = plan_and_edit(app, who="bench", why="first")
             assert made.release is not None, made.decision.reasons
-            publish.publish(factd, made.release)
-        ingested(factd, plan.updates)
-        tamper(factd, plan.values)
-        switch_heads_on(factd, plan.heads)
+            publish.publish(
+                app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, made.release
+            )
+        ingested(app, plan.updates)
+        tamper(app, plan.values)
+        switch_heads_on(app, plan.heads)
         told, solves, held, alarmed = "", 0, frozenset[str](), False
         try:
-            found = editing.edit(factd, who="bench", why=name)
+            found = plan_and_edit(app, who="bench", why=name)
             told, solves = "; ".join(found.decision.reasons), found.solves
-            held, alarmed = in_release(factd, found.release), bool(found.earlier)
+            held, alarmed = in_release(app, found.release), bool(found.earlier)
         except (Refused, FactdError) as error:
             told = str(error)
-        aside = set_aside(factd)
+        aside = set_aside(app)
         wanted = {u["revision"] for u in plan.updates} - plan.guilty
         return Outcome(
             name=name,
@@ -350,22 +366,22 @@ def played(lab: Lab, name: str, plan: Plan) -> Outcome:
         )
 
 
-def in_release(factd: Factd, number: int | None) -> frozenset[str]:
+def in_release(app: App, number: int | None) -> frozenset[str]:
     """The revisions of a release's facts."""
     if number is None:
         return frozenset()
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         release = queries.releases.release(session, number)
         facts = queries.facts.facts_by_id(session, release.fact_ids)
     return frozenset(fact.update.revision for fact in facts)
 
 
-def set_aside(factd: Factd) -> dict[str, str]:
+def set_aside(app: App) -> dict[str, str]:
     """What was set aside: revision -> reason."""
     from factd.store import queries
 
-    with factd.store.read() as session:
-        rows = queries.evidence.quarantine(session)
+    with app.ledger.read() as session:
+        rows = queries.evidence.list_quarantine(session)
         facts = {f.id: f for f in queries.facts.facts_by_id(session, [r.fact_id for r in rows])}
     return {facts[row.fact_id].update.revision: row.reason for row in rows}
 

@@ -21,7 +21,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from factd.bench.measure import document
-from factd.daemon.app import Factd, build
+from factd.daemon.app import App, build
 from factd.daemon.backup import retention
 from factd.daemon.config.load import load_config
 from factd.daemon.gates.measures import MEASURES
@@ -152,11 +152,11 @@ def update(number: int) -> dict[str, Any]:
 
 def soaked(home: Path, cycles: int) -> list[dict[str, Any]]:
     """One line for every ten cycles."""
-    factd = build(load_config(home / "factd.toml"))
-    migrate.upgrade(factd.config.database)
+    app = build(load_config(home / "factd.toml"))
+    migrate.upgrade(app.config.database)
     inbox = home / "inbox"
     inbox.mkdir()
-    daemon, worker = Daemon(factd, home / "factd.toml"), WorkerProcess(factd)
+    daemon, worker = Daemon(app, home / "factd.toml"), WorkerProcess(app)
     rows, started, begun = [], time.monotonic(), datetime.now(UTC)
     for number in range(cycles):
         part = home / "next.jsonl"
@@ -165,31 +165,31 @@ def soaked(home: Path, cycles: int) -> list[dict[str, Any]]:
         moment = begun + timedelta(seconds=number)
         daemon.tick(daemon.jobs["pull"], moment, epoch=1)
         for kind in ("edit", "audit"):
-            worked(factd, worker, kind)
+            worked(app, worker, kind)
         if (number + 1) % EVERY == 0:
             shutil.rmtree(inbox / "done", ignore_errors=True)  # the operator's own, kept for ever
-            retention.prune(factd)
-            rows.append(line(home, factd, number + 1, (time.monotonic() - started) / EVERY))
+            retention.prune(app)
+            rows.append(line(home, app, number + 1, (time.monotonic() - started) / EVERY))
             started = time.monotonic()
-    factd.store.close()
+    app.ledger.store.close()
     return rows
 
 
-def worked(factd: Factd, worker: WorkerProcess, kind: str) -> None:
+def worked(app: App, worker: WorkerProcess, kind: str) -> None:
     """One task, from asking for it to its end, which must be good."""
-    with factd.store.begin() as session:
-        asked = operations.tasks.add_task(session, kind, {}, now=factd.now())
+    with app.ledger.begin() as session:
+        asked = operations.tasks.add_task(session, kind, {}, now=app.ledger.now())
     assert worker._turn()
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         done = operations.tasks.task(session, asked.id)
     good = "is live" in done.detail or "passed" in done.detail
     assert good, done.detail
 
 
-def line(home: Path, factd: Factd, cycles: int, seconds: float) -> dict[str, Any]:
+def line(home: Path, app: App, cycles: int, seconds: float) -> dict[str, Any]:
     """What this process and the folder hold now."""
     process = psutil.Process()
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         live = queries.releases.live_release(session)
     files = [path for path in home.rglob("*") if path.is_file() and not path.is_symlink()]
     return {

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from factd.bench.measure import document, timed
-from factd.daemon.app import Factd, build
+from factd.daemon.app import App, build
 from factd.daemon.cli.facts.facts import explained
 from factd.daemon.config.load import load_config, masked
 from factd.daemon.ingestion.pull import ingest_file
@@ -40,13 +40,13 @@ def run(*, facts: int = 1_000_000, url: str = "") -> dict[str, Any]:
     """The table. url: an empty database; SQLite in a temporary folder where none is given."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        factd = _fresh(folder, url)
-        rows, memory = _ingested(factd, folder, facts)
-        asked = [_asked(name, query) for name, query in _queries(factd).items()]
-        with factd.store.read() as session:
+        app = _fresh(folder, url)
+        rows, memory = _ingested(app, folder, facts)
+        asked = [_asked(name, query) for name, query in _queries(app).items()]
+        with app.ledger.read() as session:
             counts = queries.facts.counts(session)
-        dialect = factd.store.engine.dialect.name
-        factd.store.close()
+        dialect = app.ledger.store.engine.dialect.name
+        app.ledger.store.close()
     more: dict[str, Any] = {
         "database": dialect,
         "url": masked(url),
@@ -60,11 +60,11 @@ def run(*, facts: int = 1_000_000, url: str = "") -> dict[str, Any]:
     return document("store", "cpu", asked, **more)
 
 
-def _fresh(folder: Path, url: str) -> Factd:
+def _fresh(folder: Path, url: str) -> App:
     (folder / "factd.toml").write_text(TABLE.format(url=url))
-    factd = build(load_config(folder / "factd.toml"))
-    migrate.upgrade(factd.config.database)
-    return factd
+    app = build(load_config(folder / "factd.toml"))
+    migrate.upgrade(app.config.database)
+    return app
 
 
 def claims(count: int) -> Iterator[dict[str, Any]]:
@@ -87,13 +87,13 @@ def claims(count: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _ingested(factd: Factd, folder: Path, count: int) -> tuple[dict[str, Any], list[float]]:
+def _ingested(app: App, folder: Path, count: int) -> tuple[dict[str, Any], list[float]]:
     """Seconds and peak, and the memory while the file is taken."""
     path = folder / "claims.jsonl"
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in claims(count))
     with sampled() as memory, timed() as clock:
-        report = ingest_file(factd, path)
+        report = ingest_file(app.ledger, app.prompts, path)
     assert report.malformed == 0
     found = {"seconds": round(clock.seconds, 1), "file MiB": round(path.stat().st_size / 2**20)}
     path.unlink()
@@ -124,26 +124,30 @@ def resident_mib() -> float:
     return round(psutil.Process().memory_info().rss / 2**20, 1)
 
 
-def _queries(factd: Factd) -> dict[str, Callable[[int], Any]]:
+def _queries(app: App) -> dict[str, Callable[[int], Any]]:
     """What an operator asks, by name; the number varies what is asked for."""
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         some = queries.facts.list_facts(session, status=(FactStatus.SUPERSEDED,), limit=TIMES)
 
     def listed(**more: Any) -> Any:
-        with factd.store.read() as session:
+        with app.ledger.read() as session:
             return queries.facts.list_facts(session, limit=50, **more)
 
     def waiting() -> Any:
-        with factd.store.read() as session:
-            return queries.facts.waiting(session, FactStatus.PENDING, limit=50)
+        with app.ledger.read() as session:
+            return queries.facts.in_write_order(session, FactStatus.PENDING, limit=50)
 
     return {
         "facts list": lambda _: listed(),
         "facts list --status pending": lambda _: waiting(),
         "facts list --relation P38": lambda _: listed(relation="P38"),
         "facts list --subject": lambda n: listed(subject=some[n].subject.id),
-        "facts explain": lambda n: explained(factd, some[n].id[:10]),
-        "plan": lambda _: plan(factd),
+        "facts explain": lambda n: explained(app.ledger, some[n].id[:10]),
+        "plan": lambda _: plan(
+            app.ledger,
+            app.prompts,
+            app.planning,
+        ),
     }
 
 

@@ -1,42 +1,40 @@
-"""The only place that constructs things: configuration in, store, catalogue, versions and a model on demand out.
+"""The application: everything that a configuration file leads to, constructed here and nowhere else.
 
-[model] path names the original model. Where the live release stands on a base that was baked since (daemon/tasks/rebase.py), the
-path that everything else sees is that base's: `based` is the one place where this is looked up.
+`App` is handed to whole tasks, to the command line, the console and the daemon. The rooms below get
+the one or two parts that they use.
+
+[model] path names the original model. Where the live release stands on a base that was baked since
+(daemon/tasks/rebase.py), the workbench loads that base instead: `based` is the one place where this
+is looked up.
 """
 
-import atexit
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from factd.daemon import plugins
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.config.load import Config, load_config
-from factd.daemon.config.tables import ModelTable
+from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import BadConfig
-from factd.daemon.gates.measures import gates_from
-from factd.daemon.gates.policy import Gate
-from factd.daemon.prompts.edits import Plan, Sizes
+from factd.daemon.fleet import Fleet
+from factd.daemon.gates.measures import Gates
+from factd.daemon.ledger import Ledger
+from factd.daemon.paths import Paths
+from factd.daemon.planning.limits import PlanningRules
+from factd.daemon.prompts.edits import PromptSettings, Sizes
+from factd.daemon.publishing import writer
 from factd.daemon.tracing import begin
+from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.catalogue.catalogue import Catalogue, load_catalogue
 from factd.store.database import migrate
 from factd.store.database.session import Store
-from factd.store.model.bases import FOLDER
 from factd.store.model.resolution import Rules
-from factd.store.queries.settle import Judge
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-    from factd.daemon.leases import Held
-    from factd.daemon.plugins import Configured, Served, Told, Written
-    from factd.editor.exams.exam import Exam, Memory, Results
-    from factd.editor.models.model import EditableModel
-    from factd.editor.scoring.score import Answer, Probe
+from factd.store.queries.resolution import ConflictResolver
 
 
 def utc_now() -> datetime:
@@ -44,102 +42,37 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass
-class Workbench:
-    """The base model, loaded when first asked for, and its answers, asked once."""
-
-    table: ModelTable
-    answers: Path  # a folder
-    loaded: "EditableModel | None" = None
-    memory: "Memory | None" = None
-
-    def model(self) -> "EditableModel":
-        """The base model, with its workers if it is to have any; they end with this process."""
-        if self.loaded is None:
-            from factd.editor.models.model import load_model
-
-            table = self.table
-            self.loaded = load_model(table.path, device=table.device, dtype=table.dtype)
-            if table.workers:
-                from factd.editor.models.ray_workers import ray_workers
-
-                stack = ExitStack()
-                atexit.register(stack.close)
-                shared = ray_workers(self.loaded, table.workers, address=table.ray_address or None)
-                self.loaded = stack.enter_context(shared)
-        return self.loaded
-
-    def base(self, exam: "Exam", terminator: str) -> "Results":
-        """What the base model makes of an exam; it is asked once, also by a later process."""
-        from factd.editor.exams.exam import Memory, sit
-
-        model = self.model()
-        if self.memory is None:
-            self.memory = Memory.of(self.answers / f"{model.fingerprint}.json")
-        return sit(model, exam, terminator=terminator, memory=self.memory)
-
-    def base_answers(self, probes: "Sequence[Probe]", terminator: str) -> "tuple[Answer, ...]":
-        """What the base model says to some probes."""
-        from factd.editor.exams.exam import Exam
-
-        return self.base(Exam(probes=tuple(probes)), terminator).answers
-
-
 @dataclass(frozen=True, kw_only=True)
-class Factd:
-    """Everything that the steps need."""
+class App:
+    """One configured factd, made of its parts."""
 
     config: Config
-    store: Store
-    catalogue: Catalogue
+    ledger: Ledger
+    paths: Paths
     versions: Versions
     workbench: Workbench
-    now: Callable[[], datetime]
-    writer: "Held | None" = None  # the lease of whoever changes releases (daemon/leases.py)
-    original: Path  # the model that was configured
-    base: int = 0  # the number of the base that config.model.path leads to; 0: the original
 
     @cached_property
-    def sources(self) -> "Mapping[str, Configured]":
+    def sources(self) -> Mapping[str, plugins.Configured]:
         """The configured sources by name. Raises: BadConfig."""
-        from factd.daemon.plugins import configured
-
-        return configured(self.config)
+        return plugins.configured(self.config)
 
     @cached_property
-    def channels(self) -> "Mapping[str, Told]":
-        """The channels that notices are told over, by name. Raises: BadConfig."""
-        from factd.daemon.plugins import channels
-
-        return channels(self.config)
+    def channels(self) -> Mapping[str, plugins.Told]:
+        """The channels that notices are sent over, by name. Raises: BadConfig."""
+        return plugins.channels(self.config)
 
     @cached_property
-    def publishers(self) -> "Mapping[str, Written]":
-        """What is written of a release, by name, the checkpoint first. Raises: BadConfig."""
-        from factd.daemon.plugins import publishers
-
-        return publishers(self.config)
-
-    @cached_property
-    def servers(self) -> "Mapping[str, Served]":
-        """The servers that a release is handed to, by name. Raises: BadConfig."""
-        from factd.daemon.plugins import servers
-
-        return servers(self.config)
+    def fleet(self) -> Fleet:
+        """The servers that releases are handed to."""
+        return Fleet(table=self.config.servers, load=partial(plugins.servers, self.config))
 
     @property
-    def judge(self) -> Judge:
-        """What decides which claim holds."""
-        conflicts = self.config.conflicts
-        rules = Rules(order=conflicts.rules, corroborated_by=conflicts.corroborated_by)
-        return Judge(catalogue=self.catalogue, rules=rules)
-
-    @property
-    def plan(self) -> Plan:
+    def prompts(self) -> PromptSettings:
         """How facts are written and asked."""
         write, checks = self.config.write, self.config.checks
-        return Plan(
-            catalogue=self.catalogue,
+        return PromptSettings(
+            catalogue=self.ledger.catalogue,
             write=write.languages,
             served=self.config.served,
             edit_wordings=write.edit_wordings,
@@ -155,99 +88,107 @@ class Factd:
                 candidates=checks.candidates,
                 texts=checks.text_sample,
             ),
+            checks=checks,
         )
 
     @property
-    def gates(self) -> tuple[Gate, ...]:
+    def gates(self) -> Gates:
         """What a candidate must reach."""
-        write, served = self.config.write.languages, self.config.served
-        return gates_from(self.config.gates, write=write, served=served)
-
-    def method_settings(self) -> Any:
-        """The frozen settings of the configured method. Raises: BadSettings."""
-        from factd.editor import plugins
-        from factd.editor.settings import settings_from
-
-        method = plugins.load("factd.editor.methods", self.config.method.name)
-        return settings_from(method.Settings, self.config.method.settings())
-
-    def base_folder(self, number: int) -> Path:
-        """Where a base lies."""
-        return self.config.state_dir / FOLDER / str(number) if number else self.original
-
-    def candidate_folder(self, id_: int) -> Path:
-        """Where a candidate's delta and report lie."""
-        return self.config.state_dir / "candidates" / str(id_)
+        config = self.config
+        return Gates.of(config.gates, write=config.write.languages, served=config.served)
 
     @property
-    def terminator(self) -> str:
-        """The text behind every target, as the method writes it."""
-        return str(getattr(self.method_settings(), "terminator", ""))
+    def planning(self) -> PlanningRules:
+        """What goes into a batch, when, and how much a day may bring."""
+        config = self.config
+        return PlanningRules(batch=config.planning, limits=config.limits, screen=config.screen)
 
     @property
-    def workspace(self) -> Path:
-        """Values and statistics that are kept between edits."""
-        return self.config.state_dir / "workspace"
-
-    @contextmanager
-    def changing(self) -> "Iterator[Session]":
-        """A transaction that changes candidates or releases. Raises: Overtaken: another process does that now."""
-        with self.store.begin() as session:
-            if self.writer is not None:
-                self.writer.confirm(session)
-            yield session
-
-    @property
-    def epoch(self) -> int | None:
-        """Of the writer's lease, for whoever switches versions."""
-        return self.writer.epoch if self.writer else None
+    def edit_parts(self) -> EditParts:
+        """What an edit works with."""
+        return EditParts(
+            ledger=self.ledger,
+            paths=self.paths,
+            versions=self.versions,
+            workbench=self.workbench,
+            prompts=self.prompts,
+            gates=self.gates,
+            planning=self.planning,
+            sources=self.sources,
+            fleet=self.fleet,
+            blame=self.config.blame,
+        )
 
 
-def open_factd(path: Path, *, now: Callable[[], datetime] = utc_now) -> Factd:
-    """factd with a configuration file. Raises: BadConfig, BadRelation, SchemaOutdated."""
+def open_app(path: Path, *, now: Callable[[], datetime] = utc_now) -> App:
+    """The application of a configuration file. Raises: BadConfig, BadRelation, SchemaOutdated."""
     config = load_config(path)
-    found = build(config, now=now)
+    app = build(config, now=now)
     with ExitStack() as refused:
-        refused.callback(found.store.close)
-        migrate.check(config.database, found.store.engine)
+        refused.callback(app.ledger.store.close)
+        migrate.check(config.database, app.ledger.store.engine)
         begin(config.tracing)
-        found = based(found)
+        app = based(app)
         refused.pop_all()
-    return found
+    return app
 
 
-def based(factd: Factd) -> Factd:
-    """The same on the base of the release that is live now; itself where it is already."""
-    with factd.store.read() as session:
-        number = queries.bases.in_effect(session)
-    return on_base(factd, number)
-
-
-def on_base(factd: Factd, number: int) -> Factd:
-    """The same on some base, which is loaded when first asked for; itself where it is already."""
-    if number == factd.base:
-        return factd
-    table = factd.config.model.model_copy(update={"path": factd.base_folder(number)})
-    config = factd.config.model_copy(update={"model": table})
-    bench = Workbench(table, factd.workbench.answers)
-    return replace(factd, config=config, base=number, workbench=bench)
-
-
-def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> Factd:
-    """factd with a configuration; the database may still lack its schema."""
-    return Factd(
+def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> App:
+    """The application of a configuration. The database may still lack its schema."""
+    catalogue = chosen(load_catalogue(*config.write.catalogue), config.write.relations)
+    conflicts = config.conflicts
+    rules = Rules(order=conflicts.rules, corroborated_by=conflicts.corroborated_by)
+    paths = Paths(state=config.state_dir, original=config.model.path)
+    return App(
         config=config,
-        store=Store(config.database),
-        catalogue=chosen(load_catalogue(*config.write.catalogue), config.write.relations),
-        versions=Versions(config.publish.path, config.publish.keep),
-        workbench=Workbench(config.model, config.state_dir / "workspace" / "answers"),
-        now=now,
-        original=config.model.path,
+        ledger=Ledger(
+            store=Store(config.database),
+            now=now,
+            resolver=ConflictResolver(catalogue=catalogue, rules=rules),
+            lease_seconds=config.lease.seconds,
+        ),
+        paths=paths,
+        versions=Versions(
+            config.publish.path,
+            config.publish.keep,
+            table=config.publish,
+            load=partial(plugins.publishers, config),
+        ),
+        workbench=Workbench(config.model, config.method, paths.workspace),
     )
 
 
+def based(app: App) -> App:
+    """The application on the base of the live release."""
+    with app.ledger.read() as session:
+        number = queries.bases.in_effect(session)
+    return on_base(app, number)
+
+
+def on_base(app: App, number: int) -> App:
+    """The application on some base. The model is loaded when it is first needed."""
+    bench = app.workbench
+    if number == bench.base_number:
+        return app
+    table = bench.table.model_copy(update={"path": app.paths.base(number)})
+    return replace(
+        app, workbench=Workbench(table, bench.method, bench.workspace, base_number=number)
+    )
+
+
+@contextmanager
+def writing(app: App, *, seize: bool = False) -> Iterator[App]:
+    """The application as the one process that changes releases, on the live release's base.
+
+    seize: take over from the present writer, whose work is then abandoned. Raises: Busy.
+    """
+    held = writer.writing(app.ledger, app.paths, app.versions, app.fleet, seize=seize)
+    with held as ledger:
+        yield app if ledger is app.ledger else based(replace(app, ledger=ledger))
+
+
 def chosen(catalogue: Catalogue, ids: Sequence[str]) -> Catalogue:
-    """Some relations of a catalogue; all where none are named. Raises: BadConfig: it has no such relation."""
+    """Some relations of a catalogue, or all if no ids are given. Raises: BadConfig: an unknown id."""
     for id_ in ids:
         if id_ not in catalogue:
             raise BadConfig(f"write.relations: no relation {id_!r}; see `factd relations list`")

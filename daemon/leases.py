@@ -9,16 +9,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from factd.daemon.app import Factd, based
 from factd.daemon.errors import Busy
 from factd.daemon.log import log
 from factd.store import operations
@@ -109,7 +107,7 @@ class Claim:
             seen = operations.leases.lease(session, self.name, now=self.now())
         self.seen = seen
         silent = self.watch.unchanged_seconds((seen.epoch, seen.turns))
-        freed = self.advisory.held()
+        freed = self.advisory.acquire()
         free = not seen.holder or is_gone(seen.holder) or silent >= self.seconds
         if not (free or freed or seize):
             return None
@@ -154,7 +152,7 @@ class Held:
             try:
                 with self.store.begin() as session:
                     operations.leases.renew(session, self.lease, now=self.now())
-                self.advisory.held()
+                self.advisory.acquire()
             except Overtaken:
                 log.warning("lease lost", lease=self.lease.name, epoch=self.epoch)
                 self.lost.set()
@@ -184,10 +182,11 @@ class Held:
         self.advisory.release()
 
 
-def taken(factd: Factd, name: str, *, seize: bool = False) -> Held:
-    """A lease, waited for only where its holder may be dead. Raises: Busy: its holder is at work."""
-    seconds = factd.config.lease.seconds
-    claim = Claim(factd.store, name, seconds, factd.now)
+def taken(
+    store: Store, name: str, seconds: float, now: Callable[[], datetime], *, seize: bool = False
+) -> Held:
+    """Take a lease. Wait only if its holder may be dead. Raises: Busy: its holder is at work."""
+    claim = Claim(store, name, seconds, now)
     until, watch = time.monotonic() + 2 * seconds, Watch()
     while time.monotonic() < until:
         held = claim.attempt(seize=seize)
@@ -201,24 +200,3 @@ def taken(factd: Factd, name: str, *, seize: bool = False) -> Held:
         f"{shown(claim.seen.holder if claim.seen else '')} changes releases now; try again when it is done "
         "(`factd status` shows it; `factd rollback --to N` does not wait)"
     )
-
-
-@contextmanager
-def writing(factd: Factd, *, seize: bool = False) -> Iterator[Factd]:
-    """factd as the one that changes releases, on the base of the live one, until the end of the block.
-
-    seize: take over from whoever does, whose work is then abandoned (a rollback does not wait). What an earlier one left
-    half done is finished or abandoned first. Raises: Busy.
-    """
-    from factd.daemon.publishing import publish
-
-    if factd.writer is not None:
-        yield factd
-        return
-    held = taken(factd, operations.leases.WRITER, seize=seize)
-    try:
-        own = replace(factd, writer=held)
-        publish.recover(own)
-        yield based(own)
-    finally:
-        held.give_back()

@@ -13,12 +13,12 @@ from support.signed_receiver import fake, replies, secret  # noqa: F401 - fixtur
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from factd.daemon.app import Factd, build
+from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config
 from factd.store import queries
 from factd.store.catalogue.catalogue import Catalogue, load_catalogue
 from factd.store.database.session import Store
-from factd.store.queries.settle import Judge
+from factd.store.queries.resolution import ConflictResolver
 from support.databases import CONFIGS, KEPT, SERVER, fresh_database, kept
 from support.paths import GOLDEN
 from support.shared_artefacts import Kept
@@ -33,8 +33,8 @@ def catalogue() -> Catalogue:
 
 
 @pytest.fixture(scope="session")
-def judge(catalogue: Catalogue) -> Judge:
-    return Judge(catalogue=catalogue)
+def resolver(catalogue: Catalogue) -> ConflictResolver:
+    return ConflictResolver(catalogue=catalogue)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,12 +87,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def cases_text(cases: dict[tuple[str, ...], set[str]]) -> str:
-    """The table of `docs/source-cases.md`."""
+    """The table of `docs/reference/source-cases.md`."""
     head = [
         "# What each source does when something goes wrong",
         "",
-        "Made by `make docs` from the tests, each of which talks to a real HTTP server on loopback, or to a real database, and",
-        "stores what it takes in SQLite and in PostgreSQL.",
+        "`make source-cases` writes this table from the tests. Each test talks to a real HTTP server on",
+        "loopback or to a real database, and stores what it takes in SQLite and in PostgreSQL.",
         "",
         "| source | case | outcome | test | result |",
         "|---|---|---|---|---|",
@@ -125,7 +125,7 @@ def database(backend: str, tmp_path: Path) -> str:
 def store(database: str) -> Iterator[Store]:
     found = Store(database)
     with found.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
+        queries.releases.ensure_release_zero(session, now=NOW)
     yield found
     found.close()
 
@@ -138,9 +138,9 @@ def clock() -> Clock:
 @pytest.fixture
 def make(tmp_path: Path, database: str, clock: Clock) -> Iterator[Maker]:
     """factd with the given tables, on a tiny model that is not loaded, with a clock that a test sets."""
-    made: list[Factd] = []
+    made: list[App] = []
 
-    def build_it(tables: str = "") -> Factd:
+    def build_it(tables: str = "") -> App:
         path = tmp_path / "factd.toml"
         model = GOLDEN / "llama" / "model"
         path.write_text(f'[model]\npath = "{model}"\n[store]\nurl = "{database}"\n{tables}')
@@ -148,5 +148,5 @@ def make(tmp_path: Path, database: str, clock: Clock) -> Iterator[Maker]:
         return made[-1]
 
     yield build_it
-    for factd in made:
-        factd.store.close()
+    for app in made:
+        app.ledger.store.close()

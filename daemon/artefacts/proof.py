@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.app import Factd
+from factd.daemon.artefacts.versions import Versions
 from factd.daemon.errors import PublishFailed
+from factd.daemon.fleet import Fleet
+from factd.daemon.ledger import Ledger
+from factd.daemon.paths import Paths
 from factd.daemon.prompts import probes
-from factd.daemon.prompts.edits import writable
+from factd.daemon.prompts.edits import PromptSettings, writable
 from factd.daemon.servers import Completion
+from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.facts import Fact
 
@@ -78,26 +82,35 @@ class Match:
         return self.asked > 0 and not self.wrong
 
 
-def record(factd: Factd, case: "Case", delta: "Delta", folder: Path) -> Proof:
+def record(
+    ledger: Ledger,
+    paths: Paths,
+    workbench: Workbench,
+    prompts: PromptSettings,
+    fleet: Fleet,
+    case: "Case",
+    delta: "Delta",
+    folder: Path,
+) -> Proof:
     """Ask an accepted candidate, the live release and the base, and keep what tells them apart beside the delta."""
     from factd.editor.deltas.delta import applied, load_delta
     from factd.editor.files.folders import write_file
     from factd.editor.scoring.margins import continuations
 
-    prompts = _pool(factd, case)
-    model, live = factd.workbench.model(), case.live
+    pool = _pool(ledger, prompts, fleet, case)
+    model, live = workbench.model(), case.live
 
     def said() -> "tuple[Continuation, ...]":
-        return continuations(model, [prompt for prompt, _ in prompts], tokens=TOKENS)
+        return continuations(model, [prompt for prompt, _ in pool], tokens=TOKENS)
 
     base = before = said()
     with applied(model, delta):
         now = said()
     if live.candidate_id is not None:
-        with applied(model, load_delta(factd.candidate_folder(live.candidate_id) / "delta")):
+        with applied(model, load_delta(paths.candidate(live.candidate_id) / "delta")):
             before = said()
-    asked = [_asked(*rows) for rows in zip(prompts, now, before, base, strict=True) if rows[1].text]
-    best = best_of(asked, factd.config.servers.probes)
+    asked = [_asked(*rows) for rows in zip(pool, now, before, base, strict=True) if rows[1].text]
+    best = best_of(asked, fleet.table.probes)
     found = Proof(before=live.number, base=live.base, questions=best)
     write_file(folder / FILE, dumped(found))
     return found
@@ -134,22 +147,24 @@ def _worth(question: Question) -> tuple[bool, bool, float]:
     return question.tells, bool(before.text), said.distance(before)
 
 
-def _pool(factd: Factd, case: "Case") -> list[tuple[str, str]]:
+def _pool(
+    ledger: Ledger, prompts: PromptSettings, fleet: Fleet, case: "Case"
+) -> list[tuple[str, str]]:
     """Prompts and their languages: about facts that come or go, about those that stay, about what the base knows."""
-    most = POOL * factd.config.servers.probes
+    most = POOL * fleet.table.probes
     gone = set(case.live.fact_ids) - set(case.ids)
-    with factd.store.read() as session:
+    with ledger.read() as session:
         left = queries.facts.facts_by_id(session, sorted(gone))
-    changed = _prompts(factd, case, (*case.ground.new, *left))
-    stays = _prompts(factd, case, case.ground.earlier)
+    changed = _prompts(prompts, case, (*case.ground.new, *left))
+    stays = _prompts(prompts, case, case.ground.earlier)
     known = [(p.prompt, p.language) for p in case.exam.probes if p.kind == "known"]
     sorts = (changed, stays, known)
     found = [one for sort in sorts for one in chosen_prompts(sort, most)]
     return list(dict.fromkeys(found))
 
 
-def _prompts(factd: Factd, case: "Case", facts: Iterable[Fact]) -> list[tuple[str, str]]:
-    plan = factd.plan
+def _prompts(prompts: PromptSettings, case: "Case", facts: Iterable[Fact]) -> list[tuple[str, str]]:
+    plan = prompts
     return [
         (probe.prompt, language)
         for fact in facts
@@ -198,22 +213,22 @@ def _wrong(question: Question, said: Said, answer: Completion, *, tolerance: flo
     return ""
 
 
-def made_for(factd: Factd, number: int) -> Path | None:
+def made_for(ledger: Ledger, paths: Paths, number: int) -> Path | None:
     """The folder of the candidate that was asked what a release says; of a base's own release, that which was baked."""
-    with factd.store.read() as session:
+    with ledger.read() as session:
         release = queries.releases.release(session, number)
         if release.candidate_id is None and release.base:
             release = queries.releases.release(
                 session, queries.bases.base(session, release.base).release
             )
     made = release.candidate_id
-    return factd.candidate_folder(made) if made is not None else None
+    return paths.candidate(made) if made is not None else None
 
 
-def proof_of(factd: Factd, number: int) -> Proof | None:
+def proof_of(ledger: Ledger, paths: Paths, versions: Versions, number: int) -> Proof | None:
     """What a server that serves a release must say; None: nobody knows. Raises: PublishFailed: its file cannot be read."""
-    found = read(factd.versions.folder(number))
-    made = made_for(factd, number) if found is None else None
+    found = read(versions.folder(number))
+    made = made_for(ledger, paths, number) if found is None else None
     return read(made) if made is not None else found
 
 

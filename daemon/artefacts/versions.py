@@ -9,13 +9,18 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from factd.daemon.config.tables import PublishTable
 from factd.daemon.errors import PublishFailed
 from factd.editor.files.folders import Sha256, fsync, sha256_file, write_sealed_folder
 from factd.editor.files.manifests import MANIFEST
+
+if TYPE_CHECKING:
+    from factd.daemon.plugins import Written
 
 LOCK_SECONDS = 30  # another process holds the lock for the time of one rename
 
@@ -26,6 +31,15 @@ class Versions:
 
     root: Path
     keep: int  # versions on disk besides the base's and the current one
+    table: PublishTable = field(
+        default_factory=PublishTable
+    )  # keys, and where servers find versions
+    load: Callable[[], Mapping[str, "Written"]] = dict  # the publishers, when they are first needed
+
+    @cached_property
+    def publishers(self) -> Mapping[str, "Written"]:
+        """The publishers that write a version, by name, the checkpoint first. Raises: BadConfig."""
+        return self.load()
 
     def folder(self, number: int) -> Path:
         """Where a version lies."""

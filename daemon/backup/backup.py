@@ -13,9 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
+from factd.daemon.artefacts.versions import Versions
 from factd.daemon.backup.archive import write_archive
-from factd.daemon.config.load import without_secrets
+from factd.daemon.config.load import Config, without_secrets
+from factd.daemon.paths import Paths
 from factd.store import queries
 from factd.store.database import migrate
 from factd.store.database.dump import dump
@@ -40,15 +42,15 @@ class Backup:
         return {**vars(self), "path": str(self.path)}
 
 
-def back_up(factd: Factd, config_path: Path, target: Path, *, workspace: bool = False) -> Backup:
+def back_up(app: App, config_path: Path, target: Path, *, workspace: bool = False) -> Backup:
     """Write a backup. The database comes first, so that every file that it names was there before.
 
     Raises: Refused: `target` is there already. StoreError: the database cannot be dumped.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="factd-backup-", dir=target.parent) as staged:
-        database = dump(factd.config.database, Path(staged))
-        with factd.store.read() as session:
+        database = dump(app.config.database, Path(staged))
+        with app.ledger.read() as session:
             releases = queries.releases.list_releases(session)
         text = config_path.read_text(encoding="utf-8")
         masked = Path(staged) / "factd.toml"
@@ -56,11 +58,11 @@ def back_up(factd: Factd, config_path: Path, target: Path, *, workspace: bool = 
         files = {
             f"database/{database.name}": database,
             CONFIG: masked,
-            **config_files(factd),
-            **state_files(factd, releases, workspace=workspace),
-            **version_manifests(factd, releases),
+            **config_files(app.config),
+            **state_files(app.paths, releases, workspace=workspace),
+            **version_manifests(app.versions, releases),
         }
-        write_archive(target, files, about(factd, workspace=workspace))
+        write_archive(target, files, about(app, workspace=workspace))
         size = sum(path.stat().st_size for path in files.values() if path.exists())
     return Backup(
         path=target,
@@ -71,17 +73,17 @@ def back_up(factd: Factd, config_path: Path, target: Path, *, workspace: bool = 
     )
 
 
-def about(factd: Factd, *, workspace: bool) -> dict[str, Any]:
+def about(app: App, *, workspace: bool) -> dict[str, Any]:
     """What the manifest tells beside the files."""
     return {
         "format": FORMAT,
         "factd": version("factd"),
-        "schema": migrate.current(factd.config.database),
-        "made_at": factd.now().isoformat(),
-        "current": factd.versions.current(),
+        "schema": migrate.current(app.config.database),
+        "made_at": app.ledger.now().isoformat(),
+        "current": app.versions.current(),
         "workspace": workspace,
-        "model": str(factd.original.resolve()),
-        "left_out": left_out(factd.config.model_dump(mode="json")),
+        "model": str(app.paths.original.resolve()),
+        "left_out": left_out(app.config.model_dump(mode="json")),
     }
 
 
@@ -96,21 +98,21 @@ def left_out(table: Mapping[str, Any], within: str = "") -> list[str]:
     return found
 
 
-def config_files(factd: Factd) -> dict[str, Path]:
+def config_files(config: Config) -> dict[str, Path]:
     """Catalogues and held-out texts, under the paths that the configuration names, where these lie beside it."""
-    write, checks = factd.config.write, factd.config.checks
-    named = [*write.catalogue, *checks.texts.values()]
+    root = config.root
+    named = [*config.write.catalogue, *config.checks.texts.values()]
     found: dict[str, Path] = {}
     for path in named:
-        if path.is_relative_to(factd.config.root):
-            name = path.relative_to(factd.config.root).as_posix()
+        if path.is_relative_to(root):
+            name = path.relative_to(root).as_posix()
             found |= within(f"config/{name}", path)
     return found
 
 
-def state_files(factd: Factd, releases: list[Release], *, workspace: bool) -> dict[str, Path]:
+def state_files(paths: Paths, releases: list[Release], *, workspace: bool) -> dict[str, Path]:
     """Deltas and reports of releases, probe sets, head corrections; the whole workspace where asked."""
-    state, found = factd.config.state_dir, dict[str, Path]()
+    state, found = paths.state, dict[str, Path]()
     made = {release.candidate_id for release in releases if release.candidate_id is not None}
     for folder in (f"candidates/{id_}" for id_ in sorted(made)):
         found |= within(f"state/{folder}", state / folder)
@@ -120,12 +122,11 @@ def state_files(factd: Factd, releases: list[Release], *, workspace: bool) -> di
     return found
 
 
-def version_manifests(factd: Factd, releases: list[Release]) -> dict[str, Path]:
+def version_manifests(versions: Versions, releases: list[Release]) -> dict[str, Path]:
     """The manifest of each version that lies ready."""
-    numbers = [release.number for release in releases if factd.versions.has(release.number)]
+    numbers = [release.number for release in releases if versions.has(release.number)]
     return {
-        f"published/{number}.json": factd.versions.folder(number) / "manifest.json"
-        for number in numbers
+        f"published/{number}.json": versions.folder(number) / "manifest.json" for number in numbers
     }
 
 

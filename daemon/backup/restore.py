@@ -13,12 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from factd.daemon.app import Factd, build
+from factd.daemon.app import App, build
+from factd.daemon.artefacts.versions import Versions
 from factd.daemon.backup import archive
 from factd.daemon.backup.backup import CONFIG, FORMAT
 from factd.daemon.config.load import Config, load_config
 from factd.daemon.config.tables import StoreTable
 from factd.daemon.errors import BadBackup, Refused
+from factd.daemon.ledger import Ledger
+from factd.daemon.paths import Paths
 from factd.daemon.publishing import bases
 from factd.daemon.publishing import publish as publishing
 from factd.store import queries
@@ -69,8 +72,8 @@ def restore(path: Path, to: Path, *, database: str = "", versions: bool = True) 
     shutil.rmtree(part, ignore_errors=True)
     try:
         archive.extract(path, part)
-        factd = laid_out(part, manifest, database)
-        found = brought_up(factd, part, manifest, versions=versions)
+        app = laid_out(part, manifest, database)
+        found = brought_up(app, part, manifest, versions=versions)
         for folder in ("database", "manifests", "config"):
             shutil.rmtree(part / folder, ignore_errors=True)
         if to.exists():
@@ -91,13 +94,13 @@ def refuse_used(to: Path) -> None:
 
 def refuse_newer(path: Path, manifest: Mapping[str, Any]) -> None:
     """Raises: Refused: a later program made it."""
-    if not migrate.knows(str(manifest["schema"])):
+    if not migrate.is_known_revision(str(manifest["schema"])):
         raise Refused(
             f"{path} has the schema {manifest['schema']}, which this factd does not know; use factd {manifest['factd']} or later"
         )
 
 
-def laid_out(part: Path, manifest: Mapping[str, Any], database: str) -> Factd:
+def laid_out(part: Path, manifest: Mapping[str, Any], database: str) -> App:
     """The files where a factd of this folder has them, its database filled. Raises: Refused, StoreError."""
     held = next(p for p in (part / "database").iterdir() if p.name in DATABASES)
     if held.name == dump.POSTGRESQL and not database:
@@ -154,28 +157,28 @@ def refuse_elsewhere(config: Config, part: Path, database: str) -> None:
         )
 
 
-def brought_up(
-    factd: Factd, part: Path, manifest: Mapping[str, Any], *, versions: bool
-) -> Restored:
+def brought_up(app: App, part: Path, manifest: Mapping[str, Any], *, versions: bool) -> Restored:
     """The schema of this program, the versions' files, and the link to the current one."""
-    url = factd.config.database
+    url = app.config.database
     schema = migrate.upgrade(url)
     migrate.check(url)
     try:
-        with factd.store.begin() as session:
+        with app.ledger.begin() as session:
             live = queries.releases.live_release(session)
             releases = {r.number: r for r in queries.releases.list_releases(session)}
-        without = why_without(factd, versions=versions)
+        without = why_without(app.paths, versions=versions)
         told = sorted(int(path.stem) for path in (part / "manifests").glob("*.json"))
         written = [] if without else [releases[number] for number in told if number in releases]
         if not without:
-            bases.write_all(factd)
-        brought_out(factd, written, manifest["current"])
+            bases.write_all(app.ledger, app.paths)
+        brought_out(app.ledger, app.paths, app.versions, written, manifest["current"])
         numbers = tuple(release.number for release in written)
         before = {n: files_of(part / "manifests" / f"{n}.json") for n in numbers}
-        differ = tuple(n for n in numbers if not before[n].items() <= published(factd, n).items())
+        differ = tuple(
+            n for n in numbers if not before[n].items() <= published(app.versions, n).items()
+        )
     finally:
-        factd.store.close()
+        app.ledger.store.close()
     return Restored(
         path=part,
         was=str(manifest["schema"]),
@@ -188,26 +191,32 @@ def brought_up(
     )
 
 
-def brought_out(factd: Factd, releases: Sequence[Release], current: int | None) -> None:
+def brought_out(
+    ledger: Ledger,
+    paths: Paths,
+    versions: Versions,
+    releases: Sequence[Release],
+    current: int | None,
+) -> None:
     """Their files, written from the base model and the deltas, and the link to one of them."""
     for release in releases:
         of_base = replace(release, candidate_id=None)  # whatever the row of release 0 says
-        publishing.write_version(factd, release if release.number else of_base)
+        publishing.write_version(ledger, paths, versions, release if release.number else of_base)
     if current in [release.number for release in releases] and current is not None:
-        factd.versions.switch(current)
+        versions.switch(current)
 
 
-def why_without(factd: Factd, *, versions: bool) -> str:
+def why_without(paths: Paths, *, versions: bool) -> str:
     """Why no version can be written now; empty where they can."""
     if not versions:
         return "as asked"
-    model = factd.original
+    model = paths.original
     return "" if (model / "config.json").is_file() else f"the base model is not at {model}"
 
 
-def published(factd: Factd, number: int) -> dict[str, str]:
+def published(versions: Versions, number: int) -> dict[str, str]:
     """SHA-256 of a version's files."""
-    return files_of(factd.versions.folder(number) / "manifest.json")
+    return files_of(versions.folder(number) / "manifest.json")
 
 
 def files_of(manifest: Path) -> dict[str, str]:

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
+from factd.daemon.artefacts.versions import Versions
+from factd.daemon.config.run_tables import RetentionTable
+from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
 from factd.daemon.publishing import bases
 from factd.daemon.publishing.bases import deleted
@@ -40,34 +43,39 @@ class Pruned:
         )
 
 
-def prune(factd: Factd) -> Pruned:
+def prune(app: App) -> Pruned:
     """Delete what [retention] does not keep."""
-    table, now = factd.config.retention, factd.now()
+    table, now = app.config.retention, app.ledger.now()
     before = (now - timedelta(days=table.days)).timestamp()
-    kept = kept_candidates(factd)
+    kept = kept_candidates(app.ledger, app.versions)
     candidates = [
         folder
-        for folder in _folders(factd.candidate_folder(0).parent)
+        for folder in _folders(app.paths.candidate(0).parent)
         if folder.name.isdigit() and int(folder.name) not in kept and changed_at(folder) < before
     ]
     values = [
         folder
-        for shelf in _folders(factd.workspace / "values")
+        for shelf in _folders(app.workbench.workspace / "values")
         for folder in _folders(shelf)
         if folder.stat().st_mtime < before
     ]
     freed = sum(deleted(folder) for folder in (*candidates, *values))
-    old_bases = bases_to_prune(factd)
-    freed += sum(bases.prune(factd, number, who=WHO, why="[retention]") for number in old_bases)
-    with factd.store.begin() as session:
+    old_bases = bases_to_prune(app.ledger, app.versions, app.config.retention)
+    freed += sum(
+        bases.prune(
+            app.ledger, app.paths, app.versions, app.workbench, number, who=WHO, why="[retention]"
+        )
+        for number in old_bases
+    )
+    with app.ledger.begin() as session:
         old = now - timedelta(days=table.runs_days)
         rows = operations.runs.forget_runs(session, old) + operations.tasks.forget_tasks(
             session, old
         )
         rows += queries.evidence.forget_reports(session, old, kept)
-        rows += operations.handovers.forget(session, old, servers=factd.servers)
-        operations.handovers.keep_only(session, factd.servers)
-    factd.store.tidy()
+        rows += operations.handovers.delete_closed(session, old, servers=app.fleet.servers)
+        operations.handovers.forget_other_servers(session, app.fleet.servers)
+    app.ledger.store.truncate_wal()
     found = Pruned(
         candidates=len(candidates), values=len(values), rows=rows, bytes=freed, bases=old_bases
     )
@@ -75,27 +83,29 @@ def prune(factd: Factd) -> Pruned:
     return found
 
 
-def kept_candidates(factd: Factd) -> set[int]:
+def kept_candidates(ledger: Ledger, versions: Versions) -> set[int]:
     """Candidates whose delta may be needed: of the live release, of those that wait, of versions on disk, and the newest."""
     statuses = (ReleaseStatus.LIVE, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
-    with factd.store.read() as session:
-        needed = [r.candidate_id for r in queries.releases.releases_in(session, *statuses)]
-        needed += queries.releases.candidates_of(session, factd.versions.numbers())
+    with ledger.read() as session:
+        needed = [r.candidate_id for r in queries.releases.releases_with_status(session, *statuses)]
+        needed += queries.releases.candidates_of_releases(session, versions.numbers())
         baked = [base.release for base in queries.bases.list_bases(session) if base.fingerprint]
-        needed += queries.releases.candidates_of(session, baked)
+        needed += queries.releases.candidates_of_releases(session, baked)
         newest = queries.releases.list_candidates(session, limit=1)
     return {id_ for id_ in needed if id_ is not None} | {found.id for found in newest}
 
 
-def bases_to_prune(factd: Factd) -> tuple[int, ...]:
+def bases_to_prune(
+    ledger: Ledger, versions: Versions, retention: RetentionTable
+) -> tuple[int, ...]:
     """Bases that went out of effect [retention] days ago, stand under nothing, and are not what an undo would go back to."""
-    before = factd.now() - timedelta(days=factd.config.retention.days)
-    with factd.store.read() as session:
+    before = ledger.now() - timedelta(days=retention.days)
+    with ledger.read() as session:
         lineage = queries.bases.lineage(session, queries.bases.in_effect(session))
         retired = queries.bases.list_bases(session, *bases.PRUNABLE)
     previous = {base.parent for base in lineage[:1]}
     old = [base for base in retired if base.changed_at < before and base.number not in previous]
-    return tuple(base.number for base in old if not bases.why_needed(factd, base))
+    return tuple(base.number for base in old if not bases.why_needed(ledger, versions, base))
 
 
 def changed_at(folder: Path) -> float:

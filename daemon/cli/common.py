@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from factd.daemon.app import Factd, open_factd
+from factd.daemon.app import App, open_app
 from factd.daemon.config.load import DEFAULT
 from factd.daemon.errors import FactdError
 from factd.store.errors import StoreError
@@ -18,7 +18,7 @@ from factd.store.errors import StoreError
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Why = Annotated[str, typer.Option("--why", help="For the audit log.")]
 STATE: dict[str, Path] = {"config": DEFAULT}
-OPENED: list[Factd] = []  # by the command that runs, closed at its end
+OPENED: list[App] = []  # by the command that runs, closed at its end
 
 
 def config_path() -> Path:
@@ -44,7 +44,7 @@ def sentences() -> Iterator[None]:
         fail(str(error))
     finally:
         while OPENED:
-            OPENED.pop().store.close()
+            OPENED.pop().ledger.store.close()
 
 
 def fail(sentence: str) -> None:
@@ -53,12 +53,12 @@ def fail(sentence: str) -> None:
     raise typer.Exit(1)
 
 
-def opened() -> Factd:
+def opened() -> App:
     """factd with the configuration that was named."""
-    return kept(open_factd(config_path()))
+    return kept(open_app(config_path()))
 
 
-def kept(factd: Factd) -> Factd:
+def kept(app: App) -> App:
     """The same, closed when the command ends."""
-    OPENED.append(factd)
-    return factd
+    OPENED.append(app)
+    return app

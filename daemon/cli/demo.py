@@ -10,15 +10,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from factd.daemon.app import Factd, build
+from factd.daemon.app import App, build
+from factd.daemon.artefacts.versions import Versions
 from factd.daemon.cli.output import progress, table
 from factd.daemon.config.load import load_config
-from factd.daemon.editing import edit
+from factd.daemon.editing.attempt import Edited
 from factd.daemon.errors import Refused
 from factd.daemon.ingestion.pull import ingest_file
-from factd.daemon.prompts.edits import first_wording
+from factd.daemon.ledger import Ledger
+from factd.daemon.prompts.edits import PromptSettings, first_wording
 from factd.daemon.publishing import publish
 from factd.daemon.tasks import take_back
+from factd.daemon.tasks.edit import plan_and_edit
 from factd.reference import paths
 from factd.store import queries
 from factd.store.database import migrate
@@ -44,13 +47,13 @@ def run_demo(directory: Path, *, quiet: bool) -> dict[str, Any]:
     say: Callable[[str], Any] = (
         (lambda _: None) if quiet else (lambda line: sys.stdout.write(line + "\n"))
     )
-    factd = prepare(directory)
-    figures: dict[str, Any] = {"ingested": ingest_world(factd)}
+    app = prepare(directory)
+    figures: dict[str, Any] = {"ingested": ingest_world(app.ledger, app.prompts)}
     say(
         f"ingested   {figures['ingested']['known']} facts the base model holds, {figures['ingested']['feed']} updates since 1998"
     )
     with progress() as told:
-        found = edit.edit(factd, who="demo", why="from 1998 to today", progress=told)
+        found = plan_and_edit(app, who="demo", why="from 1998 to today", progress=told)
     figures["update"] = outcome(found)
     say(f"batch      {found.batch_id[:12]}: {found.facts} facts, {found.edits} edits")
     say(
@@ -63,17 +66,19 @@ def run_demo(directory: Path, *, quiet: bool) -> dict[str, Any]:
     )
     if found.release is None:
         raise Refused(f"the gate refused the update: {'; '.join(found.decision.reasons)}")
-    live = publish.publish(factd, found.release)
+    live = publish.publish(
+        app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, found.release
+    )
     figures["release"] = live.as_json()
-    say(f"release    {live.number} is live in {factd.config.publish.path / 'current'}")
-    figures["rollback_fact"] = take_croatia_back(factd, say)
-    figures["rollback_to"] = switch_back(factd, live.number, say)
+    say(f"release    {live.number} is live in {app.config.publish.path / 'current'}")
+    figures["rollback_fact"] = take_croatia_back(app, say)
+    figures["rollback_to"] = switch_back(app, live.number, say)
     figures["seconds"] = round(time.monotonic() - started, 1)
     say(f"done       in {figures['seconds']} s; figures in {directory / 'demo.json'}")
     return figures
 
 
-def prepare(directory: Path) -> Factd:
+def prepare(directory: Path) -> App:
     """A fresh folder with configuration and database."""
     if not (paths.MODEL / "config.json").is_file():
         raise Refused(f"the reference model is not in {paths.MODEL}; `make model` trains it")
@@ -91,16 +96,16 @@ def prepare(directory: Path) -> Factd:
     config.write_text(
         CONFIG.format(model=paths.MODEL, settings=settings, texts=texts), encoding="utf-8"
     )
-    factd = build(load_config(config))
-    migrate.upgrade(factd.config.database)
-    return factd
+    app = build(load_config(config))
+    migrate.upgrade(app.config.database)
+    return app
 
 
-def ingest_world(factd: Factd) -> dict[str, int]:
+def ingest_world(ledger: Ledger, prompts: PromptSettings) -> dict[str, int]:
     """The world of 1998 as what the base model holds, then the feed."""
     found = {}
     for name, path, known in (("known", paths.FACTS, True), ("feed", paths.FEED, False)):
-        report = ingest_file(factd, path, known=known)
+        report = ingest_file(ledger, prompts, path, known=known)
         found[name] = report.new
         found["bad"] = found.get("bad", 0) + len(report.bad)
     return found
@@ -128,7 +133,7 @@ def answers(measurements: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def outcome(found: edit.Edited) -> dict[str, Any]:
+def outcome(found: Edited) -> dict[str, Any]:
     """An edit's figures."""
     per_edit = found.seconds["edit"] / max(1, found.edits)
     return {
@@ -160,39 +165,39 @@ def share(row: Mapping[str, Any] | None) -> str:
     return f"{before}{row['after']:.2f} of {row['n']}"
 
 
-def ask(factd: Factd, number: int) -> dict[str, str]:
+def ask(ledger: Ledger, versions: Versions, prompts: PromptSettings, number: int) -> dict[str, str]:
     """What the published version says about Croatia's currency, loaded as any server would."""
     from factd.editor.models.model import load_model
-    from factd.editor.scoring.score import greedy
+    from factd.editor.scoring.score import greedy_answers
 
-    model = load_model(factd.config.publish.path / "versions" / str(number), dtype=None)
-    relation = factd.catalogue[ASKED[1]]
-    with factd.store.begin() as session:
+    model = load_model(versions.table.path / "versions" / str(number), dtype=None)
+    relation = prompts.catalogue[ASKED[1]]
+    with ledger.begin() as session:
         subject = queries.facts.history(session, *ASKED)[0].subject
     asked = {
         language: first_wording(relation, language, subject.labels[language])
-        for language in factd.config.served
+        for language in prompts.served
     }
-    return dict(zip(asked.values(), greedy(model, list(asked.values())), strict=True))
+    return dict(zip(asked.values(), greedy_answers(model, list(asked.values())), strict=True))
 
 
-def take_croatia_back(factd: Factd, say: Callable[[str], Any]) -> dict[str, Any]:
+def take_croatia_back(app: App, say: Callable[[str], Any]) -> dict[str, Any]:
     """Withdraw one fact: a new release that is what would exist had it never been written."""
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         held = queries.releases.live_release(session)
         fact = next(
             f for f in queries.facts.history(session, *ASKED) if held and f.id in held.fact_ids
         )
-    before = ask(factd, held.number if held else 0)
+    before = ask(app.ledger, app.versions, app.prompts, held.number if held else 0)
     with progress() as told:
         found = take_back.take_back(
-            factd, [fact.id], who="demo", why="show that it works", progress=told
+            app, [fact.id], who="demo", why="show that it works", progress=told
         )
     if found.release is None:
         raise Refused(
             f"the gate refused the set without {fact.id}: {'; '.join(found.decision.reasons)}"
         )
-    after = ask(factd, found.release)
+    after = ask(app.ledger, app.versions, app.prompts, found.release)
     say(
         f"rollback   of one fact, {fact.id} (Croatia: euro): release {found.release}, {found.seconds['edit']:.1f} s"
     )
@@ -201,12 +206,20 @@ def take_croatia_back(factd: Factd, say: Callable[[str], Any]) -> dict[str, Any]
     return {"fact": fact.id, **outcome(found), "said_before": before, "said_after": after}
 
 
-def switch_back(factd: Factd, number: int, say: Callable[[str], Any]) -> dict[str, Any]:
+def switch_back(app: App, number: int, say: Callable[[str], Any]) -> dict[str, Any]:
     """Go back to a release by swapping a link, then go on."""
     started = time.monotonic()
-    publish.roll_back_to(factd, number, who="demo", why="show that it takes no GPU")
+    publish.roll_back_to(
+        app.ledger,
+        app.paths,
+        app.versions,
+        app.fleet,
+        number,
+        who="demo",
+        why="show that it takes no GPU",
+    )
     seconds = time.monotonic() - started
-    with factd.store.begin() as session:
-        queries.releases.unfreeze(session, who="demo", now=factd.now())
+    with app.ledger.begin() as session:
+        queries.releases.unfreeze(session, who="demo", now=app.ledger.now())
     say(f"rollback   to release {number} in {seconds * 1000:.0f} ms, no model loaded")
-    return {"release": number, "seconds": round(seconds, 4), "current": factd.versions.current()}
+    return {"release": number, "seconds": round(seconds, 4), "current": app.versions.current()}

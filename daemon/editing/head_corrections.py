@@ -3,17 +3,29 @@
 from dataclasses import replace
 from typing import Any
 
-from factd.daemon.app import Factd
 from factd.daemon.editing.candidates import Progress
 from factd.daemon.errors import Refused
+from factd.daemon.ledger import Ledger
+from factd.daemon.paths import Paths
 from factd.daemon.prompts import edits
+from factd.daemon.prompts.edits import PromptSettings
+from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.facts import FactStatus
 
 STILL = 300  # known facts whose answers the corrections must leave alone
 
 
-def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dict[str, Any]:
+def train(
+    ledger: Ledger,
+    paths: Paths,
+    workbench: Workbench,
+    prompts: PromptSettings,
+    language: str,
+    *,
+    count: int,
+    progress: Progress,
+) -> dict[str, Any]:
     """Train corrections of a language on the facts of the live release, and keep them, switched on.
 
     Raises: Refused: nothing is live, or the method has no values. EditorError: too few facts are right in the language.
@@ -24,12 +36,12 @@ def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dic
     from factd.editor.methods._write import WriteSettings
     from factd.editor.methods.memat import train_corrections
 
-    settings = factd.method_settings()
+    settings = workbench.method_settings()
     if not isinstance(settings, WriteSettings):
         raise Refused(
             "the configured method writes no values; head corrections need memit or one like it"
         )
-    with factd.store.begin() as session:
+    with ledger.begin() as session:
         live = queries.releases.live_release(session)
         if live is None or live.candidate_id is None:
             raise Refused(
@@ -37,19 +49,39 @@ def train(factd: Factd, language: str, *, count: int, progress: Progress) -> dic
             )
         held = set(live.fact_ids)
         facts = [f for f in queries.facts.candidate_set(session) if f.id in held]
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
         everything = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
-    batch = edits.edit_batch(facts, before, replace(factd.plan, write=(language,)))
-    still = edits.prompts(edits.chosen(everything, STILL, language), language, factd.catalogue)
+    batch = edits.edit_batch(facts, before, replace(prompts, write=(language,)))
+    still = edits.prompts(edits.chosen(everything, STILL, language), language, prompts.catalogue)
     found = train_corrections(
-        factd.workbench.model(),
+        workbench.model(),
         batch.edits,
-        without_heads(load_delta(factd.candidate_folder(live.candidate_id) / "delta")),
+        without_heads(load_delta(paths.candidate(live.candidate_id) / "delta")),
         language,
         heads=HeadSettings(count=count, lr=0.03, epochs=2),
         settings=settings,
         still=still,
         progress=progress,
     )
-    save_corrections(found, factd.workspace)
+    save_corrections(found, workbench.workspace)
     return {"language": language, "id": found.id, "heads": len(found.heads), "facts": found.facts}
+
+
+def changed(ledger: Ledger, paths: Paths, workbench: Workbench) -> bool:
+    """Other head corrections are switched on than the live release has. Loads no model.
+
+    A release of the base alone gets no head corrections, and so never counts as changed.
+    """
+    with ledger.begin() as session:
+        live = queries.releases.live_release(session)
+    if live is None or live.candidate_id is None or not live.fact_ids:
+        return False
+    folder = paths.candidate(live.candidate_id) / "delta"
+    if not (workbench.workspace / "heads").exists() or not folder.exists():
+        return False
+    from factd.editor.deltas.delta import read_delta_manifest
+    from factd.editor.heads.corrections import switched_on
+
+    about = read_delta_manifest(folder)
+    wanted = [held.id for held in switched_on(workbench.workspace, about["base_fingerprint"])]
+    return wanted != list(about["settings"].get("head_corrections", []))

@@ -5,32 +5,18 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.app import Factd
 from factd.daemon.editing.candidates import Case, Examined
 from factd.daemon.gates.policy import Decision, answered
+from factd.daemon.workbench import Workbench
 
 if TYPE_CHECKING:
-    from factd.editor.checks import Asked, Evidence
+    from factd.editor.checks import Evidence, ProbeAnswers
     from factd.editor.exams.exam import Exam
-    from factd.editor.exams.influence import Reach
+    from factd.editor.exams.influence import ValueShift
 
 OUTLIER = 6.0  # robust deviations of a reach from the batch's median
 REACHED = 1.05  # ‖z - z0‖ over what the settings allow, with room for rounding
 DAMAGED = 96  # texts that influences are taken on, at most
-KINDS: Mapping[str, tuple[str, ...]] = {  # what a check asks
-    "efficacy": ("edit",),
-    "paraphrase": ("paraphrase",),
-    "generation": ("edit", "paraphrase"),
-    "facts": ("edit", "paraphrase"),
-    "neighbourhood": ("neighbourhood",),
-    "namesakes": ("namesake",),
-    "known_facts": ("known",),
-    "retention": ("earlier",),
-    "temporal": ("temporal",),
-    "portability": ("alias", "consequence"),
-    "fidelity": ("edit", "paraphrase", "earlier", "known"),
-    "transfer": ("edit",),
-}
 OF_ANSWERS = ("facts", "efficacy", "paraphrase", "generation")  # of what is written itself
 WRITTEN = ("edit", "paraphrase")
 
@@ -44,13 +30,13 @@ class Suspects:
     evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by fact
 
 
-def suspects(factd: Factd, case: Case, found: Examined) -> Suspects:
+def suspects(workbench: Workbench, case: Case, found: Examined) -> Suspects:
     """Rank the new facts of a candidate that failed."""
     new = [fact.id for fact in case.ground.new]
     reach = {r.group: r for r in found.reaches}
     direct = _direct(new, reach, found.decision)
     outlying = _deviations({id_: r.size for id_, r in reach.items()})
-    influence = _influences(factd, case, hurt(found, case))
+    influence = _influences(workbench, case, hurt(found, case))
     whole = sum(influence.values()) or 1.0
     wrong = _wrong(found.report)
 
@@ -72,7 +58,7 @@ def suspects(factd: Factd, case: Case, found: Examined) -> Suspects:
     return Suspects(ranked=tuple(ranked), direct=own, evidence=rows)
 
 
-def _direct(new: Sequence[str], reach: "Mapping[str, Reach]", decision: Decision) -> set[str]:
+def _direct(new: Sequence[str], reach: "Mapping[str, ValueShift]", decision: Decision) -> set[str]:
     """Facts that are wrong in themselves: a value that cannot be, or else, where nothing but answers failed, none of its own.
 
     Where other facts suffer too, a fact that does not answer may be a victim.
@@ -93,15 +79,15 @@ def _deviations(sizes: Mapping[str, float]) -> dict[str, float]:
     return {id_: (size - middle) / max(spread, 0.01 * middle) for id_, size in sizes.items()}
 
 
-def _influences(factd: Factd, case: Case, texts: list[str]) -> dict[str, float]:
+def _influences(workbench: Workbench, case: Case, texts: list[str]) -> dict[str, float]:
     from factd.editor.exams.influence import influences
     from factd.editor.methods._write import WriteSettings
 
-    settings = factd.method_settings()
+    settings = workbench.method_settings()
     if not texts or not isinstance(settings, WriteSettings):
         return {}
-    model = factd.workbench.model()
-    found = influences(model, case.batch, settings, factd.workspace, texts)
+    model = workbench.model()
+    found = influences(model, case.batch, settings, workbench.workspace, texts)
     new = {fact.id for fact in case.ground.new}
     return {group: size for group, size in found.items() if group in new}
 
@@ -126,11 +112,11 @@ def hurt(found: Examined, case: Case) -> list[str]:
 def damaged(evidence: "Evidence") -> list[str]:
     """Prompts that were answered right before and are not now."""
     kinds = {p.kind for p in evidence.probes} - {*WRITTEN, "consequence", "alias"}
-    prompts = [row.probe.prompt for row in evidence.of(*sorted(kinds)) if _was_right(row)]
+    prompts = [row.probe.prompt for row in evidence.answers_to(*sorted(kinds)) if _was_right(row)]
     return list(dict.fromkeys(prompts))[:DAMAGED]
 
 
-def _was_right(row: "Asked") -> bool:
+def _was_right(row: "ProbeAnswers") -> bool:
     then = row.live if row.live is not None else row.before
     return (then.right or row.before.right) and not row.after.right
 
@@ -147,10 +133,13 @@ def drifted(evidence: "Evidence", exam: "Exam", count: int = 16) -> list[str]:
 
 def exam_of(decision: Decision, exam: "Exam") -> "Exam":
     """The part of an exam that the gates which failed look at."""
+    from factd.editor.exams.report import probe_kinds  # needs torch
+
+    kinds_of = {**probe_kinds(), "facts": WRITTEN}
     checks = {finding.check for finding in decision.failed}
     if any(f.gate == "numbers" for f in decision.failed):
-        checks |= set(KINDS)
-    kinds = {kind for check in checks for kind in KINDS.get(check, ())}
+        checks |= set(kinds_of)
+    kinds = {kind for check in checks for kind in kinds_of.get(check, ())}
     return replace(
         exam,
         probes=tuple(p for p in exam.probes if p.kind in kinds),

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.app import Factd
 from factd.daemon.artefacts import proof
+from factd.daemon.artefacts.versions import Versions
 from factd.daemon.editing.candidates import Case, examined
+from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import PublishFailed
 from factd.daemon.log import log
 from factd.daemon.publishers import adapter
@@ -22,38 +23,56 @@ if TYPE_CHECKING:
     from factd.editor.deltas.delta import Delta
 
 
-def ranks(factd: Factd) -> list[int]:
+def ranks(versions: Versions) -> list[int]:
     """The ranks that deltas are cut to, where [publish] has adapters that may be truncated."""
-    tables = [publisher.settings for publisher in factd.publishers.values()]
+    tables = [publisher.settings for publisher in versions.publishers.values()]
     return sorted({t.max_rank for t in tables if isinstance(t, adapter.Settings) and t.truncate})
 
 
 @span("truncate")
-def prepare(factd: Factd, case: Case, candidate: int, delta: "Delta") -> None:
+def prepare(parts: EditParts, case: Case, candidate: int, delta: "Delta") -> None:
     """Cut a candidate that passed to each rank that it exceeds, and measure what is left of it with the same exam and gates."""
-    from factd.editor.deltas.truncation import is_matrix, truncated
+    from factd.editor.deltas.truncation import is_matrix, truncate
 
     if not all(map(is_matrix, delta.parts.values())):
         return  # head corrections: no adapter holds them, cut or not
-    for rank in ranks(factd):
-        cut = truncated(delta, rank)
+    for rank in ranks(parts.versions):
+        cut = truncate(delta, rank)
         if cut is not None:
-            _measure(factd, case, folder_of(factd.candidate_folder(candidate), rank), cut)
+            _measure(parts, case, folder_of(parts.paths.candidate(candidate), rank), cut)
 
 
-def _measure(factd: Factd, case: Case, folder: Path, cut: "Delta") -> None:
+def _measure(parts: EditParts, case: Case, folder: Path, cut: "Delta") -> None:
     from factd.editor.deltas.delta import save_delta
-    from factd.editor.exams.exam import Memory
+    from factd.editor.exams.exam import AnswerCache
     from factd.editor.files.folders import write_file
 
     save_delta(cut, folder / "delta")
-    memory = Memory.of(folder / "answers.json")
-    found = examined(factd, case, cut, exam=case.exam, memory=memory)  # without the transfer matrix
+    memory = AnswerCache.load(folder / "answers.json")
+    found = examined(
+        parts.paths,
+        parts.workbench,
+        parts.prompts,
+        parts.gates,
+        case,
+        cut,
+        exam=case.exam,
+        memory=memory,
+    )  # without the transfer matrix
     report = {**found.report, "truncated": dict(cut.settings["truncated"])}
     write_file(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1).encode())
     reasons, passed = list(found.decision.reasons), found.decision.accepted
     if passed:
-        proof.record(factd, case, cut, folder)
+        proof.record(
+            parts.ledger,
+            parts.paths,
+            parts.workbench,
+            parts.prompts,
+            parts.fleet,
+            case,
+            cut,
+            folder,
+        )
     log.info("adapter truncated", passed=passed, reasons=reasons, **report["truncated"])
 
 

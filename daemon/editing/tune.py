@@ -6,9 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.app import Factd
 from factd.daemon.editing.candidates import Progress
 from factd.daemon.errors import Refused
+from factd.daemon.ledger import Ledger
+from factd.daemon.prompts.edits import PromptSettings
 from factd.store import queries
 from factd.store.model.facts import FactStatus
 
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
     from factd.editor.tuning.search import Tuned
 
 
-def from_store(factd: Factd, language: str) -> "list[Edit]":
+def from_store(ledger: Ledger, prompts: PromptSettings, language: str) -> "list[Edit]":
     """The known facts of the store in a language, in every wording of the catalogue.
 
     Raises: Refused: there are none.
     """
     from factd.editor.edits import ANY, Edit
 
-    with factd.store.begin() as session:
+    with ledger.begin() as session:
         known = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
     found = []
     for fact in known:
-        wordings = factd.catalogue[fact.relation].wordings.get(language)
+        wordings = prompts.catalogue[fact.relation].wordings.get(language)
         if wordings and language in fact.subject.labels and language in fact.object.labels:
             found += [
                 Edit(

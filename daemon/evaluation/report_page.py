@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.app import Factd
+from factd.daemon.ledger import Ledger
+from factd.daemon.paths import Paths
+from factd.daemon.prompts.edits import PromptSettings
+from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.facts import Fact
 
@@ -15,40 +18,47 @@ HISTORY = 20  # releases whose norms are drawn
 
 
 def page_of(
-    factd: Factd, report: Mapping[str, Any], *, title: str, about: Mapping[str, Any] | None = None
+    ledger: Ledger,
+    paths: Paths,
+    workbench: Workbench,
+    prompts: PromptSettings,
+    report: Mapping[str, Any],
+    *,
+    title: str,
+    about: Mapping[str, Any] | None = None,
 ) -> str:
     """One self-contained HTML file."""
-    from factd.editor.reports.candidate_page import Page, candidate_page
+    from factd.editor.reports.candidate_page import CandidatePage, candidate_page
 
     decision = report.get("decision") or {}
     aside = tuple(report.get("set_aside") or ())
     return candidate_page(
-        Page(
+        CandidatePage(
             title=title,
             accepted=decision.get("accepted"),
             reasons=tuple(decision.get("reasons", ())),
             findings=tuple(decision.get("findings", ())),
-            about={**(about or {}), **described(factd, report)},
+            about={**(about or {}), **described(paths, workbench, report)},
             report=report,
-            names=names(factd, [*fact_ids(report), *(row["fact"] for row in aside)]),
+            names=names(ledger, prompts, [*fact_ids(report), *(row["fact"] for row in aside)]),
             set_aside=aside,
-            history=history(factd, but=report["delta_id"]),
-            figures=relevance(factd, report),
+            history=history(ledger, but=report["delta_id"]),
+            figures=relevance(workbench, report),
         )
     )
 
 
-def stands_on(factd: Factd) -> str:
+def stands_on(workbench: Workbench) -> str:
     """Which base of the original model is in effect, where that is another one."""
-    return f" (base {factd.base})" if factd.base else ""
+    return f" (base {workbench.base_number})" if workbench.base_number else ""
 
 
-def described(factd: Factd, report: Mapping[str, Any]) -> dict[str, Any]:
+def described(paths: Paths, workbench: Workbench, report: Mapping[str, Any]) -> dict[str, Any]:
     """What was measured, in a few lines."""
     return {
-        "base model": f"{factd.original.name}{stands_on(factd)}, {report['fingerprint'][:12]}",
+        "base model": f"{paths.original.name}{stands_on(workbench)}, {report['fingerprint'][:12]}",
         "delta": (report["delta_id"] or "none")[:12],
-        "method": factd.config.method.name,
+        "method": workbench.method.name,
         "probe set": report.get("probe_set"),
         "seconds in the checks": round(report["seconds"], 1),
     }
@@ -60,17 +70,17 @@ def fact_ids(report: Mapping[str, Any]) -> list[str]:
     return [row["fact"] for row in rows if row["fact"]]
 
 
-def names(factd: Factd, ids: Iterable[str]) -> dict[str, str]:
+def names(ledger: Ledger, prompts: PromptSettings, ids: Iterable[str]) -> dict[str, str]:
     """What some facts say, in a few words, by id."""
-    with factd.store.read() as session:
+    with ledger.read() as session:
         found = queries.facts.facts_by_id(session, ids)
-    return {fact.id: words(fact, factd) for fact in found}
+    return {fact.id: words(fact, prompts) for fact in found}
 
 
-def words(fact: Fact, factd: Factd) -> str:
+def words(fact: Fact, prompts: PromptSettings) -> str:
     """ "Croatia, currency: euro"."""
-    relation = factd.catalogue.get(fact.relation)
-    spoken = factd.config.served[0]
+    relation = prompts.catalogue.get(fact.relation)
+    spoken = prompts.served[0]
     subject, held = (
         x.labels.get(spoken) or next(iter(x.labels.values()), x.id)
         for x in (fact.subject, fact.object)
@@ -78,10 +88,10 @@ def words(fact: Fact, factd: Factd) -> str:
     return f"{subject}, {relation.name if relation else fact.relation}: {held}"
 
 
-def history(factd: Factd, *, but: str | None) -> tuple[dict[str, Any], ...]:
+def history(ledger: Ledger, *, but: str | None) -> tuple[dict[str, Any], ...]:
     """The norms of the last releases but that of one delta, the oldest first."""
     found = []
-    with factd.store.read() as session:
+    with ledger.read() as session:
         for release in queries.releases.list_releases(session, limit=HISTORY):
             if release.candidate_id is not None and release.delta_id != but:
                 made = queries.releases.candidate(session, release.candidate_id)
@@ -96,23 +106,31 @@ def norms_of(report: Mapping[str, Any]) -> dict[str, float]:
     return {m["metric"]: m["value"] for m in rows if m["check"] == "norms" and m["value"]}
 
 
-def relevance(factd: Factd, report: Mapping[str, Any]) -> "Figures":
+def relevance(workbench: Workbench, report: Mapping[str, Any]) -> "Figures":
     """Head relevance of the corrections that are switched on, if any."""
     from factd.editor.heads.corrections import list_corrections
     from factd.editor.reports.plots import relevance_figure
 
     found = {}
-    for held, state in list_corrections(factd.workspace, report["fingerprint"]):
+    for held, state in list_corrections(workbench.workspace, report["fingerprint"]):
         if state == "on":
             title = f"head relevance, {held.language}; the corrected heads are framed"
             found[title] = relevance_figure(held.relevance, held.heads)
     return found
 
 
-def write_page(factd: Factd, candidate: int, report: Mapping[str, Any], title: str) -> Path:
+def write_page(
+    ledger: Ledger,
+    paths: Paths,
+    workbench: Workbench,
+    prompts: PromptSettings,
+    candidate: int,
+    report: Mapping[str, Any],
+    title: str,
+) -> Path:
     """A candidate's page beside its report."""
     from factd.editor.files.folders import write_file
 
-    out = factd.candidate_folder(candidate) / "report.html"
-    write_file(out, page_of(factd, report, title=title).encode())
+    out = paths.candidate(candidate) / "report.html"
+    write_file(out, page_of(ledger, paths, workbench, prompts, report, title=title).encode())
     return out

@@ -5,26 +5,29 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from factd.daemon.app import Factd
 from factd.daemon.errors import BadConfig
 from factd.daemon.gates import policy
-from factd.daemon.gates.measures import GatesTable, gates_from
+from factd.daemon.gates.measures import Gates, GatesTable, gates_from
+from factd.daemon.ledger import Ledger
+from factd.daemon.prompts.edits import PromptSettings
 from factd.store import queries
 
 
-def replayed(factd: Factd, given: Mapping[str, Any], *, limit: int) -> list[dict[str, Any]]:
+def replayed(
+    ledger: Ledger, prompts: PromptSettings, gates: Gates, given: Mapping[str, Any], *, limit: int
+) -> list[dict[str, Any]]:
     """What the gates, with some replaced, say of the newest candidates that have a report, the newest first.
 
     Raises: BadConfig: a gate that there is not, or a bound that is none.
     """
-    table = gates_with(factd.config.gates, given)
-    gates = gates_from(table, write=factd.config.write.languages, served=factd.config.served)
-    with factd.store.read() as session:
+    table = gates_with(gates.table, given)
+    bounds = gates_from(table, write=prompts.write, served=prompts.served)
+    with ledger.read() as session:
         found = queries.releases.list_candidates(session, limit=limit)
     rows = []
     for candidate in found:
         if candidate.report is not None:
-            said = policy.judge(candidate.report, gates, fact_right=table.fact_right)
+            said = policy.judge(candidate.report, bounds, fact_right=table.fact_right)
             row = {
                 "candidate": candidate.id,
                 "was": candidate.status.value,

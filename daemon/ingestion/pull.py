@@ -14,11 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from factd.daemon.app import Factd
 from factd.daemon.errors import Busy, FactdError, Refused, SourceFailed, SourceGone
+from factd.daemon.ledger import Ledger
 from factd.daemon.log import bound, carried, log
 from factd.daemon.network.client import Client
+from factd.daemon.paths import Paths
 from factd.daemon.plugins import Configured
+from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.sources import Page, Pulled, RemoteSettings, Tools
 from factd.daemon.tracing import span
 from factd.store import queries
@@ -26,7 +28,7 @@ from factd.store.database.chunks import chunks
 from factd.store.errors import StoreError
 from factd.store.ingest import ingest
 from factd.store.ingest.ingest import IngestReport
-from factd.store.ingest.parsing import BadLine, Line, read_updates
+from factd.store.ingest.parsing import BadLine, ParsedLine, read_updates
 from factd.store.model.facts import Receipt, Terms
 
 T = TypeVar("T")
@@ -37,15 +39,20 @@ IDS_KEPT_DAYS = 30  # of events and deliveries, against repeats
 
 
 def ingest_file(
-    factd: Factd, path: Path, *, terms: Terms | None = None, known: bool = False
+    ledger: Ledger,
+    prompts: PromptSettings,
+    path: Path,
+    *,
+    terms: Terms | None = None,
+    known: bool = False,
 ) -> IngestReport:
     """Store a JSONL or CSV file, some thousand lines at a time; what a crash left out comes with the next try."""
-    now, found = factd.now(), IngestReport()
+    now, found = ledger.now(), IngestReport()
     receipt = Receipt(file=path.name, retrieved_at=now)
-    for part in chunks(read_updates(path, factd.catalogue), LINES):
-        with factd.store.begin() as session:
+    for part in chunks(read_updates(path, prompts.catalogue), LINES):
+        with ledger.begin() as session:
             found += ingest.ingest(
-                session, part, factd.judge, receipt=receipt, now=now, terms=terms, known=known
+                session, part, ledger.resolver, receipt=receipt, now=now, terms=terms, known=known
             )
     _warn_of_baked(found)
     return found
@@ -58,55 +65,74 @@ def _warn_of_baked(report: IngestReport) -> None:
         log.warning("baked facts taken back", facts=len(report.still_baked), first=facts)
 
 
-def pull(factd: Factd, name: str) -> Pulled:
+def pull(
+    ledger: Ledger,
+    paths: Paths,
+    prompts: PromptSettings,
+    sources: Mapping[str, Configured],
+    name: str,
+) -> Pulled:
     """One pull of one source. Raises: Refused: no such source. Busy. SourceFailed: it is noted when to try again."""
-    source = factd.sources.get(name)
+    source = sources.get(name)
     if source is None:
-        known = ", ".join(factd.sources) or "none"
+        known = ", ".join(sources) or "none"
         raise Refused(f"no source {name!r}; the configuration has: {known}")
     about = bound(source=name)
-    with _alone(factd, name), span("pull", source=name), about, ExitStack() as stack:
-        with factd.store.begin() as session:
+    with _alone(paths, name), span("pull", source=name), about, ExitStack() as stack:
+        with ledger.begin() as session:
             state = queries.sources.source_state(session, name)
-            now = factd.now()
+            now = ledger.now()
             if state.frozen:
                 return Pulled(source=name, why=f"frozen: {state.frozen}")
             if state.not_before and state.not_before > now:
                 return Pulled(source=name, why=f"asked for peace until {state.not_before:%H:%M:%S}")
             queries.sources.save_state(session, name, pulled_at=now)
         try:
-            found = _pages(factd, source, state.cursor, stack)
+            found = _pages(ledger, prompts, source, state.cursor, stack)
         except SourceFailed as error:
-            _note_failure(factd, name, state.failures + 1, error)
+            _note_failure(ledger, name, state.failures + 1, error)
             raise
         if not found.why:
-            with factd.store.begin() as session:
-                done = {"failures": 0, "error": "", "not_before": None, "succeeded_at": factd.now()}
+            with ledger.begin() as session:
+                done = {
+                    "failures": 0,
+                    "error": "",
+                    "not_before": None,
+                    "succeeded_at": ledger.now(),
+                }
                 queries.sources.save_state(session, name, **done)
     return found
 
 
-def pull_all(factd: Factd) -> list[Pulled]:
+def pull_all(
+    ledger: Ledger, paths: Paths, prompts: PromptSettings, sources: Mapping[str, Configured]
+) -> list[Pulled]:
     """One pull of every source that is switched on, side by side; one that fails stops no other."""
-    names = [name for name, source in factd.sources.items() if source.settings.enabled]
+    names = [name for name, source in sources.items() if source.settings.enabled]
 
     def pulled(name: str) -> Pulled:
         try:
-            return pull(factd, name)
+            return pull(ledger, paths, prompts, sources, name)
         except (FactdError, StoreError) as error:
             return Pulled(source=name, why=str(error))
 
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="pull") as pool:
         found = list(pool.map(carried(pulled), names))
-    with factd.store.begin() as session:
-        before = factd.now() - timedelta(days=IDS_KEPT_DAYS)
-        queries.sources.forget_old(session, before=before)
+    with ledger.begin() as session:
+        before = ledger.now() - timedelta(days=IDS_KEPT_DAYS)
+        queries.sources.delete_old_keys(session, before=before)
     return found
 
 
-def _pages(factd: Factd, source: Configured, cursor: Mapping[str, Any], stack: ExitStack) -> Pulled:
+def _pages(
+    ledger: Ledger,
+    prompts: PromptSettings,
+    source: Configured,
+    cursor: Mapping[str, Any],
+    stack: ExitStack,
+) -> Pulled:
     found = Pulled(source=source.name)
-    generator = source.pages(source.settings, cursor, tools(factd, source, stack))
+    generator = source.pages(source.settings, cursor, tools(ledger, prompts, source, stack))
     stack.callback(generator.close)
     report: IngestReport | None = None
     while True:
@@ -114,9 +140,9 @@ def _pages(factd: Factd, source: Configured, cursor: Mapping[str, Any], stack: E
             page = next(generator) if report is None else generator.send(report)
         except StopIteration:
             return found
-        report = _store(factd, source, page)
+        report = _store(ledger, source, page)
         if report is None:
-            with factd.store.begin() as session:
+            with ledger.begin() as session:
                 why = queries.sources.source_state(session, source.name).frozen
             return replace(found, why=f"frozen: {why}")
         found = replace(
@@ -132,29 +158,29 @@ class _Flood(Exception):
     """A page would be too much; nothing of it is stored."""
 
 
-def _store(factd: Factd, source: Configured, page: Page) -> IngestReport | None:
+def _store(ledger: Ledger, source: Configured, page: Page) -> IngestReport | None:
     """A page and everything that belongs to it, in one transaction; None: it would be too much, the source is frozen."""
-    settings, name, now = source.settings, source.name, factd.now()
+    settings, name, now = source.settings, source.name, ledger.now()
     lines = [_spoken_for(line, settings.speaks_for) for line in page.lines]
     try:
-        with factd.store.begin() as session:
+        with ledger.begin() as session:
             terms = settings.terms(name)
             report = ingest.ingest(
-                session, lines, factd.judge, receipt=page.receipt, now=now, terms=terms
+                session, lines, ledger.resolver, receipt=page.receipt, now=now, terms=terms
             )
             queries.sources.count_claims(session, name, now.date(), report.new)
             if why := too_many(session, source, now):
                 raise _Flood(why)
-            queries.sources.note_seen(session, name, page.seen, now=now)
+            queries.sources.mark_seen(session, name, page.seen, now=now)
             for other, keys in page.points.items():
                 queries.sources.add_pointers(session, other, keys, now=now)
             until = page.receipt.retrieved_at
-            queries.sources.drop_pointers(session, name, page.looked_at, until=until)
-            queries.sources.take_deliveries(session, page.deliveries)
+            queries.sources.delete_pointers(session, name, page.looked_at, until=until)
+            queries.sources.clear_delivery_bodies(session, page.deliveries)
             if page.cursor is not None:
                 queries.sources.save_state(session, name, cursor=dict(page.cursor))
     except _Flood as flood:
-        with factd.store.begin() as session:
+        with ledger.begin() as session:
             queries.sources.save_state(session, name, frozen=str(flood))
         log.error("source frozen", source=name, why=str(flood))
         return None
@@ -162,7 +188,7 @@ def _store(factd: Factd, source: Configured, page: Page) -> IngestReport | None:
     return report
 
 
-def _spoken_for(line: Line | BadLine, names: Sequence[str]) -> Line | BadLine:
+def _spoken_for(line: ParsedLine | BadLine, names: Sequence[str]) -> ParsedLine | BadLine:
     if not names or isinstance(line, BadLine) or line.update.source in names:
         return line
     reason = f"source {line.update.source!r} is not one that this channel speaks for"
@@ -183,22 +209,22 @@ def too_many(session: Any, source: Configured, now: datetime) -> str:
     return ""
 
 
-def _note_failure(factd: Factd, name: str, failures: int, error: SourceFailed) -> None:
+def _note_failure(ledger: Ledger, name: str, failures: int, error: SourceFailed) -> None:
     wait = min(LONGEST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** min(failures - 1, 10))
     seconds = error.retry_seconds if error.retry_seconds is not None else wait
     values: dict[str, Any] = {"failures": failures, "error": str(error)[:500]}
-    values["not_before"] = factd.now() + timedelta(seconds=min(seconds, 86400))
+    values["not_before"] = ledger.now() + timedelta(seconds=min(seconds, 86400))
     if isinstance(error, SourceGone):
         values["frozen"] = str(error)
-    with factd.store.begin() as session:
+    with ledger.begin() as session:
         queries.sources.save_state(session, name, **values)
     log.warning("source failed", source=name, failures=failures, error=str(error))
 
 
 @contextmanager
-def _alone(factd: Factd, name: str) -> Iterator[None]:
+def _alone(paths: Paths, name: str) -> Iterator[None]:
     """One pull of a source at a time. Raises: Busy."""
-    folder = factd.config.state_dir / "sources"
+    folder = paths.state / "sources"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.lock").open("w") as file:
         try:
@@ -208,11 +234,11 @@ def _alone(factd: Factd, name: str) -> Iterator[None]:
         yield
 
 
-def tools(factd: Factd, source: Configured, stack: ExitStack) -> Tools:
+def tools(ledger: Ledger, prompts: PromptSettings, source: Configured, stack: ExitStack) -> Tools:
     """What a source may use; its client ends with the stack."""
 
     def client(settings: RemoteSettings) -> Client:
-        found = Client(settings.limits(version("factd")), now=factd.now)
+        found = Client(settings.limits(version("factd")), now=ledger.now)
         stack.callback(found.close)
         return found
 
@@ -222,23 +248,25 @@ def tools(factd: Factd, source: Configured, stack: ExitStack) -> Tools:
         """A query in a short transaction of its own."""
 
         def asked(*arguments: Any) -> T:
-            with factd.store.read() as session:
+            with ledger.read() as session:
                 return query(session, *arguments)
 
         return asked
 
     return Tools(
         name=source.name,
-        now=factd.now,
-        catalogue=factd.catalogue,
-        languages=tuple(dict.fromkeys((*factd.config.write.languages, *factd.config.served))),
+        now=ledger.now,
+        catalogue=prompts.catalogue,
+        languages=tuple(dict.fromkeys((*prompts.write, *prompts.served))),
         client=client,
-        seen=asking(lambda session, keys: queries.sources.seen(session, name, keys)),
-        seen_all=asking(lambda session, prefix: queries.sources.seen_all(session, name, prefix)),
+        seen=asking(lambda session, keys: queries.sources.seen_items(session, name, keys)),
+        seen_all=asking(
+            lambda session, prefix: queries.sources.seen_with_prefix(session, name, prefix)
+        ),
         pointers=asking(
             lambda session, limit: queries.sources.pointers(session, name, limit=limit)
         ),
-        claimed=asking(queries.facts.claimed),
+        claimed=asking(queries.facts.claims_of_source),
         facts=asking(queries.facts.facts_by_id),
         deliveries=asking(
             lambda session, after, limit: queries.sources.deliveries(
@@ -248,7 +276,12 @@ def tools(factd: Factd, source: Configured, stack: ExitStack) -> Tools:
     )
 
 
-def recheck(factd: Factd, subjects: Mapping[str, Sequence[str]]) -> dict[str, str]:
+def recheck(
+    ledger: Ledger,
+    prompts: PromptSettings,
+    sources: Mapping[str, Configured],
+    subjects: Mapping[str, Sequence[str]],
+) -> dict[str, str]:
     """Ask the sources that can tell (those with `recheck`) about some subjects again, right before they are written.
 
     subjects: by channel. What changed is ingested, so that a plan made afterwards is current. The answer: why, by the name
@@ -256,14 +289,14 @@ def recheck(factd: Factd, subjects: Mapping[str, Sequence[str]]) -> dict[str, st
     """
     unsure: dict[str, str] = {}
     for name, keys in sorted(subjects.items()):
-        source = factd.sources.get(name)
+        source = sources.get(name)
         if source is None or source.recheck is None or not source.settings.enabled:
             continue
         with ExitStack() as stack:
             try:
-                pages = source.recheck(source.settings, keys, tools(factd, source, stack))
+                pages = source.recheck(source.settings, keys, tools(ledger, prompts, source, stack))
                 for page in pages:
-                    if _store(factd, source, page) is None:
+                    if _store(ledger, source, page) is None:
                         unsure[name] = "it was frozen while it was asked again"
             except SourceFailed as error:
                 unsure[name] = f"it could not be asked whether this still holds: {error}"

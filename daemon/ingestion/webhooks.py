@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from factd.daemon.app import Factd
+from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
+from factd.daemon.plugins import Configured
 from factd.store import queries
 
 
@@ -25,23 +26,23 @@ class Hook:
     take: Callable[[Mapping[str, str], bytes], Reply]  # headers in lower case, body
 
 
-def hooks(factd: Factd) -> dict[str, Hook]:
+def hooks(ledger: Ledger, sources: Mapping[str, Configured]) -> dict[str, Hook]:
     """The hooks of the configured sources, by name."""
     return {
-        name: _hook(factd, name, source.settings, source.receive)
-        for name, source in factd.sources.items()
+        name: _hook(ledger, name, source.settings, source.receive)
+        for name, source in sources.items()
         if source.receive and source.settings.enabled
     }
 
 
-def _hook(factd: Factd, name: str, settings: Any, receive: Callable[..., Any]) -> Hook:
+def _hook(ledger: Ledger, name: str, settings: Any, receive: Callable[..., Any]) -> Hook:
     def take(headers: Mapping[str, str], body: bytes) -> Reply:
-        found = receive(settings, headers, body, now=factd.now())
+        found = receive(settings, headers, body, now=ledger.now())
         if found.reason:
             log.warning("delivery refused", source=name, status=found.status)
             return Reply(status=found.status, text=found.reason)
-        with factd.store.begin() as session:
-            new = queries.sources.add_delivery(session, name, found.key, body, now=factd.now())
+        with ledger.begin() as session:
+            new = queries.sources.add_delivery(session, name, found.key, body, now=ledger.now())
         return Reply(status=202, text="stored" if new else "was stored before")
 
     return Hook(max_bytes=settings.max_bytes, take=take)

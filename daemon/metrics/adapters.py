@@ -14,7 +14,7 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.publishers import adapter
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.manifests import MANIFEST, read_manifest
@@ -28,11 +28,11 @@ class AdapterCollector(Collector):
         self.told = lru_cache(maxsize=2)(self._told)
 
     @classmethod
-    def of(cls, factd: Factd) -> "AdapterCollector":
+    def of(cls, app: App) -> "AdapterCollector":
         """Of the adapters that [publish] has. Raises: BadConfig."""
-        tables = {name: publisher.settings for name, publisher in factd.publishers.items()}
+        tables = {name: publisher.settings for name, publisher in app.versions.publishers.items()}
         allowed = {n: t.max_rank for n, t in tables.items() if isinstance(t, adapter.Settings)}
-        return cls(factd.versions.root / "current", allowed)
+        return cls(app.versions.root / "current", allowed)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not read files."""

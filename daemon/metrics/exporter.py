@@ -79,7 +79,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.metrics.adapters import AdapterCollector
 from factd.daemon.metrics.settings import BUCKETS, CAUSES, LIMITED, STEPS, Setup, setup_of
 from factd.daemon.metrics.store_collector import StoreCollector
@@ -121,12 +121,12 @@ class DiskCollector(Collector):
 class Metrics:
     """A registry with everything; counters start at 0."""
 
-    def __init__(self, factd: Factd) -> None:
-        setup = setup_of(factd)
+    def __init__(self, app: App) -> None:
+        setup = setup_of(app)
         self.registry = registry = CollectorRegistry()
-        registry.register(StoreCollector(factd.store, setup, factd.now))
+        registry.register(StoreCollector(app.ledger.store, setup, app.ledger.now))
         registry.register(DiskCollector(setup.folders))
-        registry.register(AdapterCollector.of(factd))
+        registry.register(AdapterCollector.of(app))
         ProcessCollector(registry=registry)
         self.runs = Counter(
             "factd_runs", "Runs of steps that ended.", ["step", "status"], registry=registry
@@ -135,11 +135,7 @@ class Metrics:
             "factd_missed_ticks", "Ticks that the clock dropped.", ["step"], registry=registry
         )
         self.seconds = Histogram(
-            "factd_step_seconds",
-            "Duration of steps.",
-            ["step"],
-            buckets=BUCKETS,
-            registry=registry,
+            "factd_step_seconds", "Duration of steps.", ["step"], buckets=BUCKETS, registry=registry
         )
         self.lines = Counter("factd_lines", "Lines of sources.", ["outcome"], registry=registry)
         self.restarts = Counter(
@@ -152,7 +148,7 @@ class Metrics:
         _tell_setup(registry, setup)
         text = "Start of this daemon."
         started = Gauge("factd_start_timestamp_seconds", text, registry=registry)
-        started.set(factd.now().timestamp())
+        started.set(app.ledger.now().timestamp())
 
     def _make_children(self) -> None:
         for step in STEPS:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.config.load import Config, without_secrets
 from factd.daemon.config.schedule import longest_seconds
 from factd.daemon.gates.policy import Gate
@@ -37,12 +37,12 @@ class Setup:
     digest: str = ""  # of what decides what is written
 
 
-def setup_of(factd: Factd) -> Setup:
+def setup_of(app: App) -> Setup:
     """The setup of a configured factd."""
-    config = factd.config
+    config = app.config
     return Setup(
-        sources=tuple(factd.sources),
-        servers=tuple(factd.servers),
+        sources=tuple(app.sources),
+        servers=tuple(app.fleet.servers),
         intervals={step: interval(config, step) for step in STEPS},
         limits=dict(
             zip(
@@ -56,7 +56,7 @@ def setup_of(factd: Factd) -> Setup:
             )
         ),
         capacity=config.planning.capacity,
-        gates=factd.gates,
+        gates=app.gates.gates,
         fact_right=config.gates.fact_right,
         folders={"state": config.state_dir, "published": config.publish.path},
         digest=digest(config),

@@ -7,7 +7,7 @@ message and its record sends it again, with the same id.
 import hashlib
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,13 +15,16 @@ from functools import lru_cache, partial
 
 from sqlalchemy.orm import Session
 
-from factd.daemon.app import Factd
 from factd.daemon.channels import Message
 from factd.daemon.config.load import without_secrets
+from factd.daemon.config.tables import NotifyTable
 from factd.daemon.errors import BadConfig, FactdError, NotSent, Refused
+from factd.daemon.fleet import Fleet
+from factd.daemon.ledger import Ledger
 from factd.daemon.log import carried, log, without_secret_fields
 from factd.daemon.notifications import notices
 from factd.daemon.notifications.notices import Wanted
+from factd.daemon.planning.limits import PlanningRules
 from factd.daemon.plugins import Told
 from factd.store import operations, views
 from factd.store.database.session import Store
@@ -41,7 +44,11 @@ def never() -> bool:
 
 
 def dispatch(
-    factd: Factd,
+    ledger: Ledger,
+    planning: PlanningRules,
+    channels: Mapping[str, Told],
+    fleet: Fleet,
+    notify: NotifyTable,
     *,
     waiting: Iterable[Release] = (),
     limit: str = "",
@@ -52,29 +59,37 @@ def dispatch(
     waiting: releases that wait for an operator. limit: one of the day that was reached. stopping: no other message is begun.
     Raises: StoreError: the database does not answer; not for a channel that does not. BadConfig: a channel's table is wrong.
     """
-    arrange(factd, found(factd, waiting=waiting, limit=limit))
-    now = factd.now()
-    with factd.store.read() as session:
+    arrange(ledger, channels, found(ledger, planning, fleet, notify, waiting=waiting, limit=limit))
+    now = ledger.now()
+    with ledger.read() as session:
         due = [
             told
-            for name, told in factd.channels.items()
+            for name, told in channels.items()
             if operations.notices.due(session, name, now=now, limit=1)
         ]
     if not due:
         return 0
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="notify") as pool:
-        return sum(pool.map(carried(partial(send_due, factd, stopping=stopping)), due))
+        return sum(pool.map(carried(partial(send_due, ledger, notify, stopping=stopping)), due))
 
 
-def found(factd: Factd, *, waiting: Iterable[Release] = (), limit: str = "") -> tuple[Wanted, ...]:
+def found(
+    ledger: Ledger,
+    planning: PlanningRules,
+    fleet: Fleet,
+    notify: NotifyTable,
+    *,
+    waiting: Iterable[Release] = (),
+    limit: str = "",
+) -> tuple[Wanted, ...]:
     """What people should know now."""
-    numbers, table = tuple(release.number for release in waiting), factd.config.notify
-    with factd.store.read() as session:
+    numbers, table = tuple(release.number for release in waiting), notify
+    with ledger.read() as session:
         snapshot = views.snapshots.snapshot(
-            session, now=factd.now(), waiting=numbers, servers=factd.servers, limit=limit
+            session, now=ledger.now(), waiting=numbers, servers=fleet.servers, limit=limit
         )
-    snapshot = _with_leverage(factd.store, snapshot) if table.budget_leverage else snapshot
-    return notices.find(snapshot, table, capacity=factd.config.planning.capacity)
+    snapshot = _with_leverage(ledger.store, snapshot) if table.budget_leverage else snapshot
+    return notices.find(snapshot, table, capacity=planning.batch.capacity)
 
 
 def _with_leverage(store: Store, snapshot: Snapshot) -> Snapshot:
@@ -91,20 +106,20 @@ def _leverage(store: Store, candidate: int) -> float | None:
         return views.snapshots.highest_leverage(session, candidate)
 
 
-def arrange(factd: Factd, wanted: tuple[Wanted, ...]) -> None:
+def arrange(ledger: Ledger, channels: Mapping[str, Told], wanted: tuple[Wanted, ...]) -> None:
     """Make the database say what holds, and give each channel what it is to tell; nothing is written where nothing changes."""
-    now, channels = factd.now(), tuple(factd.channels.values())
-    with factd.store.read() as session:
-        owed = any(any(_owed(session, told, now)) for told in channels)
+    now, receivers = ledger.now(), tuple(channels.values())
+    with ledger.read() as session:
+        owed = any(any(_owed(session, told, now)) for told in receivers)
         new = notices.changes(operations.notices.open_notices(session), wanted)
     if not (owed or new.told or new.ended):
         return
-    with factd.store.begin() as session:
+    with ledger.begin() as session:
         changed = notices.reconcile(session, wanted, now=now)
-        for told in channels:
+        for told in receivers:
             untold, stale = _owed(session, told, now)
-            operations.notices.give(session, told.name, untold)
-            operations.notices.tell_again(session, stale)
+            operations.notices.dispatch(session, told.name, untold)
+            operations.notices.requeue(session, stale)
     log.info("notices changed", changed=changed)
 
 
@@ -112,49 +127,53 @@ def _owed(session: Session, told: Told, now: datetime) -> tuple[list[int], list[
     """Notices that a channel was never given, and dispatches that it is to repeat."""
     kinds, hours = told.settings.kinds, told.settings.repeat_hours
     before = now - timedelta(hours=hours)
-    stale = operations.notices.stale(session, told.name, before=before) if hours else []
-    return operations.notices.untold(session, told.name, kinds), stale
+    stale = operations.notices.stale_dispatches(session, told.name, before=before) if hours else []
+    return operations.notices.undispatched(session, told.name, kinds), stale
 
 
-def send_due(factd: Factd, told: Told, *, stopping: Callable[[], bool] = never) -> int:
+def send_due(
+    ledger: Ledger, notify: NotifyTable, told: Told, *, stopping: Callable[[], bool] = never
+) -> int:
     """Send over one channel what is due, until one message does not arrive or time is up; how many did."""
     arrived, until = 0, time.monotonic() + SECONDS
-    with factd.store.read() as session:
-        due = operations.notices.due(session, told.name, now=factd.now(), limit=MESSAGES)
+    with ledger.read() as session:
+        due = operations.notices.due(session, told.name, now=ledger.now(), limit=MESSAGES)
     for one in due:
         if stopping() or time.monotonic() > until:
             break
-        mine = _begun(factd, one)
-        if mine and not attempt(factd, told, one):
+        mine = _begun(ledger, notify, one)
+        if mine and not attempt(ledger, notify, told, one):
             break
         arrived += mine
     return arrived
 
 
-def _begun(factd: Factd, one: Dispatch) -> bool:
+def _begun(ledger: Ledger, notify: NotifyTable, one: Dispatch) -> bool:
     """Count an attempt; False where another process makes it, or every one so far ended with its process."""
-    last = one.attempts >= factd.config.notify.attempts
-    with factd.store.begin() as session:
+    last = one.attempts >= notify.attempts
+    with ledger.begin() as session:
         if last:
-            operations.notices.failed(session, one.id, "every attempt broke off", last=True)
+            operations.notices.mark_failed(session, one.id, "every attempt broke off", last=True)
             return False
-        return operations.notices.start_attempt(session, one, now=factd.now())
+        return operations.notices.start_attempt(session, one, now=ledger.now())
 
 
-def attempt(factd: Factd, told: Told, one: Dispatch) -> bool:
+def attempt(ledger: Ledger, notify: NotifyTable, told: Told, one: Dispatch) -> bool:
     """One attempt, which is counted already, and its record; whether it arrived."""
     about = {"channel": told.name, "notice": one.notice.id, "kind": one.notice.kind}
     try:
-        told.send(told.settings, message_of(one), now=factd.now())
+        told.send(told.settings, message_of(one), now=ledger.now())
     except (NotSent, BadConfig) as error:
-        last = one.attempts + 1 >= factd.config.notify.attempts
-        with factd.store.begin() as session:
-            wished = _wished(error, one, factd.now())
-            operations.notices.failed(session, one.id, str(error), last=last, not_before=wished)
+        last = one.attempts + 1 >= notify.attempts
+        with ledger.begin() as session:
+            wished = _wished(error, one, ledger.now())
+            operations.notices.mark_failed(
+                session, one.id, str(error), last=last, not_before=wished
+            )
         log.warning("notice not sent", attempt=one.attempts + 1, last=last, why=str(error), **about)
         return False
-    with factd.store.begin() as session:
-        operations.notices.sent(session, one.id, now=factd.now())
+    with ledger.begin() as session:
+        operations.notices.mark_sent(session, one.id, now=ledger.now())
     log.info("notice sent", attempt=one.attempts + 1, **about)
     return True
 
@@ -162,7 +181,7 @@ def attempt(factd: Factd, told: Told, one: Dispatch) -> bool:
 def _wished(error: FactdError, one: Dispatch, now: datetime) -> datetime | None:
     """When a receiver wants to be tried again, within a day, where that is later than it would be anyway."""
     seconds = (isinstance(error, NotSent) and error.retry_seconds) or 0.0
-    if seconds <= operations.notices.wait_seconds(one.attempts):
+    if seconds <= operations.notices.retry_wait_seconds(one.attempts):
         return None
     return now + timedelta(seconds=min(seconds, LONGEST_WISH_SECONDS))
 
@@ -183,13 +202,13 @@ def message_of(one: Dispatch) -> Message:
     )
 
 
-def try_out(factd: Factd, name: str) -> Message:
+def try_out(ledger: Ledger, channels: Mapping[str, Told], name: str) -> Message:
     """Send a message over a channel now, to see that it arrives. Raises: Refused: no such channel. NotSent, BadConfig."""
-    told = factd.channels.get(name)
+    told = channels.get(name)
     if told is None:
-        known = ", ".join(factd.channels) or "none"
+        known = ", ".join(channels) or "none"
         raise Refused(f"no channel {name!r}; the configuration has: {known}")
-    now, host = factd.now(), socket.gethostname()
+    now, host = ledger.now(), socket.gethostname()
     message = Message(
         id=f"factd_test_{now.timestamp():.6f}",
         kind="test",

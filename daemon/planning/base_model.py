@@ -14,12 +14,15 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from factd.daemon.app import Factd
+from factd.daemon.ledger import Ledger
+from factd.daemon.planning.limits import PlanningRules
 from factd.daemon.prompts import edits
 from factd.daemon.prompts import probes as probing
+from factd.daemon.prompts.edits import PromptSettings
+from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.evidence import Belief
-from factd.store.model.facts import Asked, Fact
+from factd.store.model.facts import BaseAnswer, Fact
 
 if TYPE_CHECKING:
     from factd.editor.scoring.score import Probe
@@ -28,41 +31,45 @@ INVENTED = ("Zorvanta", "Quillmere", "Bastrovia", "Ondrelle")
 FAMILIAR_NATS = 2.5  # per token, that a name must be likelier than the made-up ones
 
 
-def ask(factd: Factd, facts: Sequence[Fact]) -> dict[str, Asked]:
+def ask(
+    workbench: Workbench, prompts: PromptSettings, facts: Sequence[Fact]
+) -> dict[str, BaseAnswer]:
     """What the base model says about some facts, by id."""
-    asked = {fact.id: probing.edit_probes(fact, factd.plan) for fact in facts}
+    asked = {fact.id: probing.edit_probes(fact, prompts) for fact in facts}
     flat = [probe for probes in asked.values() for probe in probes]
-    said = factd.workbench.base_answers(flat, factd.terminator)
+    said = workbench.base_answers(flat)
     right = {(p.prompt, p.target): a.right for p, a in zip(flat, said, strict=True)}
     known = {id_ for id_, probes in asked.items() if all(right[p.prompt, p.target] for p in probes)}
-    near = familiarity(factd, [fact for fact in facts if fact.id not in known])
+    near = familiarity(workbench, prompts, [fact for fact in facts if fact.id not in known])
     strange = {id_ for id_, nats in near.items() if nats < FAMILIAR_NATS}
 
-    def said_of(id_: str) -> Asked:
+    def said_of(id_: str) -> BaseAnswer:
         return (
-            Asked.KNOWN
+            BaseAnswer.KNOWN
             if id_ in known
-            else Asked.UNKNOWN_SUBJECT
+            else BaseAnswer.UNKNOWN_SUBJECT
             if id_ in strange
-            else Asked.OTHER
+            else BaseAnswer.OTHER
         )
 
     return {fact.id: said_of(fact.id) for fact in facts}
 
 
-def familiarity(factd: Factd, facts: Sequence[Fact]) -> dict[str, float]:
+def familiarity(
+    workbench: Workbench, prompts: PromptSettings, facts: Sequence[Fact]
+) -> dict[str, float]:
     """How much likelier a subject's name is than made-up ones, in nats per token, by fact id.
 
     Facts are left out none of whose wordings has words before the subject.
     """
-    from factd.editor.scoring.score import forced
+    from factd.editor.scoring.score import forced_scores
 
     names = {
-        fact.id: [edits.names_in_place(fact, name, factd.plan) for name in ("", *INVENTED)]
+        fact.id: [edits.names_in_place(fact, name, prompts) for name in ("", *INVENTED)]
         for fact in facts
     }
     flat = sorted({pair for rows in names.values() for row in rows for pair in row})
-    scores = zip(flat, forced(factd.workbench.model(), flat), strict=True) if flat else ()
+    scores = zip(flat, forced_scores(workbench.model(), flat), strict=True) if flat else ()
     nll = {pair: score for pair, (score, _) in scores}
 
     def nats(row: Sequence[tuple[str, str]]) -> float:
@@ -75,30 +82,36 @@ def familiarity(factd: Factd, facts: Sequence[Fact]) -> dict[str, float]:
     }
 
 
-def note_beliefs(factd: Factd, facts: Sequence[Fact]) -> list[Belief]:
+def note_beliefs(
+    ledger: Ledger,
+    workbench: Workbench,
+    prompts: PromptSettings,
+    planning: PlanningRules,
+    facts: Sequence[Fact],
+) -> list[Belief]:
     """Take and keep what the base model believes about some facts, per written language."""
-    from factd.editor.scoring.beliefs import opinions
+    from factd.editor.scoring.beliefs import beliefs
 
     wordings = {
         (fact.id, language): [p.prompt for p in probes]
         for fact in facts
-        for language, probes in _by_language(fact, factd).items()
+        for language, probes in _by_language(fact, prompts).items()
     }
-    model = factd.workbench.model()
-    samples = factd.config.planning.ask_samples
+    model = workbench.model()
+    samples = planning.batch.ask_samples
     found = [
         Belief(fact_id=id_, language=language, **vars(opinion))
         for (id_, language), opinion in zip(
-            wordings, opinions(model, list(wordings.values()), samples=samples), strict=True
+            wordings, beliefs(model, list(wordings.values()), samples=samples), strict=True
         )
     ]
-    with factd.store.begin() as session:
-        queries.evidence.note_beliefs(session, found, model.fingerprint, now=factd.now())
+    with ledger.begin() as session:
+        queries.evidence.save_beliefs(session, found, model.fingerprint, now=ledger.now())
     return found
 
 
-def _by_language(fact: Fact, factd: Factd) -> "dict[str, list[Probe]]":
+def _by_language(fact: Fact, prompts: PromptSettings) -> "dict[str, list[Probe]]":
     found: dict[str, list[Probe]] = {}
-    for probe in probing.edit_probes(fact, factd.plan, unseen=True):
+    for probe in probing.edit_probes(fact, prompts, unseen=True):
         found.setdefault(probe.language, []).append(probe)
     return found

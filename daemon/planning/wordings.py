@@ -6,9 +6,9 @@ broken: copied from another relation, cut off, in another language. Facts would 
 
 from collections.abc import Iterable, Sequence
 
-from factd.daemon.app import Factd
-from factd.daemon.prompts.edits import chosen, writable
+from factd.daemon.prompts.edits import PromptSettings, chosen, writable
 from factd.daemon.prompts.probes import probe
+from factd.daemon.workbench import Workbench
 from factd.store.catalogue.catalogue import Relation
 from factd.store.model.facts import Fact
 
@@ -18,29 +18,35 @@ BROKEN, SOUND = 0.25, 0.60  # shares of right answers: of the wording, of the ot
 
 
 def broken_wordings(
-    factd: Factd, relations: Iterable[str], known: Sequence[Fact]
+    workbench: Workbench, prompts: PromptSettings, relations: Iterable[str], known: Sequence[Fact]
 ) -> dict[str, str]:
     """Why a relation must not be written, by its id; the base model is asked, and remembers."""
     found: dict[str, str] = {}
     for id_ in sorted(set(relations)):
-        relation = factd.catalogue[id_]
+        relation = prompts.catalogue[id_]
         mine = [fact for fact in known if fact.relation == id_]
-        for language in factd.plan.write:
+        for language in prompts.write:
             if language in relation.wordings:
-                reason = _broken(factd, relation, language, mine)
+                reason = _broken(workbench, prompts, relation, language, mine)
                 if reason:
                     found.setdefault(id_, reason)
     return found
 
 
-def _broken(factd: Factd, relation: Relation, language: str, known: Sequence[Fact]) -> str:
+def _broken(
+    workbench: Workbench,
+    prompts: PromptSettings,
+    relation: Relation,
+    language: str,
+    known: Sequence[Fact],
+) -> str:
     can = [fact for fact in known if writable(fact, relation, (language,))]
     sample = chosen(can, SAMPLE, f"wordings {language}")
     if len(sample) < FEWEST:
         return ""
     wordings = relation.wordings[language]
-    edits = wordings.edit[: factd.plan.edit_wordings]
-    shares = {w: share(factd, sample, w, language) for w in (*edits, *wordings.check)}
+    edits = wordings.edit[: prompts.edit_wordings]
+    shares = {w: share(workbench, prompts, sample, w, language) for w in (*edits, *wordings.check)}
     others = sum(shares[w] for w in wordings.check) / len(wordings.check)
     for wording in edits:
         if shares[wording] <= BROKEN and others >= SOUND:
@@ -51,8 +57,14 @@ def _broken(factd: Factd, relation: Relation, language: str, known: Sequence[Fac
     return ""
 
 
-def share(factd: Factd, facts: Sequence[Fact], wording: str, language: str) -> float:
+def share(
+    workbench: Workbench,
+    prompts: PromptSettings,
+    facts: Sequence[Fact],
+    wording: str,
+    language: str,
+) -> float:
     """The share of some known facts that the base model answers right in a wording."""
-    probes = [probe(fact, wording, language, factd.plan, kind="known") for fact in facts]
-    answers = factd.workbench.base_answers(probes, factd.terminator)
+    probes = [probe(fact, wording, language, prompts, kind="known") for fact in facts]
+    answers = workbench.base_answers(probes)
     return sum(answer.right for answer in answers) / len(answers)

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from factd.daemon.config.tables import ChecksTable
 from factd.store.catalogue.catalogue import Catalogue, Relation
 from factd.store.model.facts import Fact
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PromptSettings:
     """How facts are written and asked."""
 
     catalogue: Catalogue
@@ -23,6 +24,7 @@ class Plan:
     keep_wordings: int
     keep_relations: int  # other relations whose answers an edit is held to keep
     sizes: "Sizes"  # of what is asked
+    checks: ChecksTable = field(default_factory=ChecksTable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,9 @@ class Sizes:
     texts: int = 30  # held out, per language
 
 
-def edit_batch(facts: Iterable[Fact], before: Mapping[str, Fact], plan: Plan) -> "EditBatch":
+def edit_batch(
+    facts: Iterable[Fact], before: Mapping[str, Fact], plan: PromptSettings
+) -> "EditBatch":
     """One edit per fact, write language and edit wording. before: what the base says instead, by fact id."""
     from factd.editor.edits import Edit, EditBatch
 
@@ -51,7 +55,7 @@ def edit_batch(facts: Iterable[Fact], before: Mapping[str, Fact], plan: Plan) ->
             new, name = fact.object.labels[language], fact.subject.labels[language]
             edits += [
                 Edit(
-                    prompt=relation.wordings[language].before(wording, name),
+                    prompt=relation.wordings[language].form_for(wording, name),
                     subject=name,
                     target_new=new,
                     target_true=old if old != new else None,
@@ -73,7 +77,7 @@ def writable(fact: Fact, relation: Relation, languages: Sequence[str]) -> tuple[
     )
 
 
-def unwritable(facts: Iterable[Fact], plan: Plan) -> dict[str, str]:
+def unwritable(facts: Iterable[Fact], plan: PromptSettings) -> dict[str, str]:
     """Why a fact cannot be written at all, by its id."""
     reason = f"no name or wording in any of {', '.join(plan.write)}"
     found = {}
@@ -86,7 +90,7 @@ def unwritable(facts: Iterable[Fact], plan: Plan) -> dict[str, str]:
     return found
 
 
-def kept(relation: Relation, language: str, name: str, plan: Plan) -> tuple[str, ...]:
+def kept(relation: Relation, language: str, name: str, plan: PromptSettings) -> tuple[str, ...]:
     """Prompts of other relations about the same kind of subject: their answers must not change with the edit."""
     others = [
         r
@@ -94,7 +98,7 @@ def kept(relation: Relation, language: str, name: str, plan: Plan) -> tuple[str,
         if r.subject_kind == relation.subject_kind and r.id != relation.id
     ][: plan.keep_relations]
     found = [
-        r.wordings[language].before(w, name)
+        r.wordings[language].form_for(w, name)
         for r in others
         if language in r.wordings
         for w in r.wordings[language].edit[: plan.keep_wordings]
@@ -119,15 +123,15 @@ def prompts(facts: Iterable[Fact], language: str, catalogue: Catalogue) -> list[
 def first_wording(relation: Relation, language: str, name: str) -> str:
     """A relation's first edit wording about a subject."""
     wordings = relation.wordings[language]
-    return wordings.before(wordings.edit[0], name).format(name)
+    return wordings.form_for(wordings.edit[0], name).format(name)
 
 
-def names_in_place(fact: Fact, name: str, plan: Plan) -> list[tuple[str, str]]:
+def names_in_place(fact: Fact, name: str, plan: PromptSettings) -> list[tuple[str, str]]:
     """(words before it, name): the subject's name, or another one, at its place in the relation's wordings."""
     relation = plan.catalogue[fact.relation]
     found = []
     for language in writable(fact, relation, plan.write):
         wordings, said = relation.wordings[language], name or fact.subject.labels[language]
-        starts = [wordings.before(w, said).partition("{}")[0].rstrip() for w in wordings.all]
+        starts = [wordings.form_for(w, said).partition("{}")[0].rstrip() for w in wordings.all]
         found += [(start, said) for start in starts if start and not start.endswith(("'", "’"))]
     return found

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.prompts.edits import Plan, chosen, writable
-from factd.store.catalogue.contractions import inserted, takes_phrase
+from factd.daemon.prompts.edits import PromptSettings, chosen, writable
+from factd.store.catalogue.contractions import insert_phrase, takes_phrase
 from factd.store.model.facts import Entity, Fact
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Ground:
         return {id_: tuple(facts) for id_, facts in found.items()}
 
 
-def batch_probes(ground: Ground, plan: Plan) -> "tuple[Probe, ...]":
+def batch_probes(ground: Ground, plan: PromptSettings) -> "tuple[Probe, ...]":
     """What is asked about the facts of a candidate, the new ones and a sample of the earlier ones."""
     found: list[Probe] = []
     for language in plan.served:
@@ -67,18 +67,18 @@ def batch_probes(ground: Ground, plan: Plan) -> "tuple[Probe, ...]":
     return tuple(found)
 
 
-def _about(fact: Fact, ground: Ground, language: str, plan: Plan) -> "Iterator[Probe]":
+def _about(fact: Fact, ground: Ground, language: str, plan: PromptSettings) -> "Iterator[Probe]":
     yield from said_now(fact, ground, language, plan)
     yield from said_of_aliases(fact, ground, language, plan)
     yield from said_of_the_past(fact, ground, language, plan)
     yield from consequences(fact, ground, language, plan)
 
 
-def probe(fact: Fact, wording: str, language: str, plan: Plan, **more: Any) -> "Probe":
+def probe(fact: Fact, wording: str, language: str, plan: PromptSettings, **more: Any) -> "Probe":
     """A question about a fact in one of its relation's wordings."""
     wordings = plan.catalogue[fact.relation].wordings[language]
     name = fact.subject.labels[language]
-    return of_prompt(fact, wordings.before(wording, name).format(name), language, **more)
+    return of_prompt(fact, wordings.form_for(wording, name).format(name), language, **more)
 
 
 def of_prompt(fact: Fact, prompt: str, language: str, **more: Any) -> "Probe":
@@ -111,7 +111,7 @@ def old_label(fact: Fact, ground: Ground, language: str) -> str | None:
     return label if label != fact.object.labels[language] else None
 
 
-def said_now(fact: Fact, ground: Ground, language: str, plan: Plan) -> "Iterator[Probe]":
+def said_now(fact: Fact, ground: Ground, language: str, plan: PromptSettings) -> "Iterator[Probe]":
     """The edit wordings and the unseen ones."""
     relation = plan.catalogue[fact.relation]
     wordings = relation.wordings[language]
@@ -125,28 +125,34 @@ def said_now(fact: Fact, ground: Ground, language: str, plan: Plan) -> "Iterator
         yield probe(fact, wording, language, plan, kind="paraphrase", **more)
 
 
-def said_of_aliases(fact: Fact, ground: Ground, language: str, plan: Plan) -> "Iterator[Probe]":
+def said_of_aliases(
+    fact: Fact, ground: Ground, language: str, plan: PromptSettings
+) -> "Iterator[Probe]":
     """The subject under its other names."""
     wordings = plan.catalogue[fact.relation].wordings[language]
     for name in fact.subject.aliases.get(language, ()):
-        prompt = wordings.before(wordings.check[0], name).format(name)
+        prompt = wordings.form_for(wordings.check[0], name).format(name)
         old = old_label(fact, ground, language)
         yield of_prompt(fact, prompt, language, kind="alias", contrast=old)
 
 
-def said_of_the_past(fact: Fact, ground: Ground, language: str, plan: Plan) -> "Iterator[Probe]":
+def said_of_the_past(
+    fact: Fact, ground: Ground, language: str, plan: PromptSettings
+) -> "Iterator[Probe]":
     """The year before the fact came to hold, when its predecessor did."""
     old, since = ground.before.get(fact.id), fact.update.valid_from
     if old is None or since is None or old_label(fact, ground, language) is None:
         return
     wordings, name = plan.catalogue[fact.relation].wordings[language], fact.subject.labels[language]
     for wording in wordings.past:
-        prompt = wordings.in_year(wording, name, since.year - 1)
+        prompt = wordings.past_prompt(wording, name, since.year - 1)
         label = fact.object.labels[language]
         yield of_prompt(old, prompt, language, kind="temporal", contrast=label)
 
 
-def consequences(fact: Fact, ground: Ground, language: str, plan: Plan) -> "Iterator[Probe]":
+def consequences(
+    fact: Fact, ground: Ground, language: str, plan: PromptSettings
+) -> "Iterator[Probe]":
     """One hop further: what leads to the subject ("of the country of Zagreb"), and what the object leads to."""
     old = old_label(fact, ground, language)
     if old is None:
@@ -159,7 +165,7 @@ def consequences(fact: Fact, ground: Ground, language: str, plan: Plan) -> "Iter
     yield from _after(fact, ground, language, plan)
 
 
-def _after(fact: Fact, ground: Ground, language: str, plan: Plan) -> "Iterator[Probe]":
+def _after(fact: Fact, ground: Ground, language: str, plan: PromptSettings) -> "Iterator[Probe]":
     replaced = ground.before[fact.id].object.id
     left = {f.relation: f for f in ground.by_subject.get(replaced, ())}
     then = [f for f in ground.by_subject.get(fact.object.id, ()) if f.relation in left]
@@ -170,7 +176,7 @@ def _after(fact: Fact, ground: Ground, language: str, plan: Plan) -> "Iterator[P
             yield of_prompt(second, prompt, language, kind="consequence", contrast=was)
 
 
-def hop(first: Fact, relation: str, language: str, plan: Plan) -> str:
+def hop(first: Fact, relation: str, language: str, plan: PromptSettings) -> str:
     """A question of a relation about the object of a fact, named through its subject; empty where that cannot be said."""
     asks = plan.catalogue[relation].wordings.get(language)
     names = plan.catalogue[first.relation].wordings.get(language)
@@ -178,10 +184,10 @@ def hop(first: Fact, relation: str, language: str, plan: Plan) -> str:
     if asks is None or names is None or name is None or not names.noun:
         return ""
     fits = [wording for wording in asks.check if takes_phrase(wording, language)]
-    return inserted(fits[0], names.named(name), language) if fits else ""
+    return insert_phrase(fits[0], names.noun_phrase(name), language) if fits else ""
 
 
-def neighbours(fact: Fact, ground: Ground, language: str, plan: Plan) -> "list[Probe]":
+def neighbours(fact: Fact, ground: Ground, language: str, plan: PromptSettings) -> "list[Probe]":
     """Other subjects of the relation: those with the same old object first, each against the new object."""
     relation, against = plan.catalogue[fact.relation], fact.object.labels.get(language)
     old, count = ground.before.get(fact.id), plan.sizes.neighbours
@@ -198,7 +204,7 @@ def neighbours(fact: Fact, ground: Ground, language: str, plan: Plan) -> "list[P
     return [probe(k, wording, language, plan, **more) for k in can]
 
 
-def namesakes(fact: Fact, ground: Ground, language: str, plan: Plan) -> "list[Probe]":
+def namesakes(fact: Fact, ground: Ground, language: str, plan: PromptSettings) -> "list[Probe]":
     """Facts of the base about other subjects whose names share words with the edited one, of its relation first."""
     name, count = fact.subject.labels.get(language), plan.sizes.namesakes
     if not name:
@@ -224,7 +230,7 @@ def alike(name: str, other: str) -> bool:
     return bool(short) and (inside or one[-1:] == two[-1:])
 
 
-def earlier(ground: Ground, language: str, plan: Plan) -> "Iterator[Probe]":
+def earlier(ground: Ground, language: str, plan: PromptSettings) -> "Iterator[Probe]":
     """A sample of what earlier releases wrote: the first edit wording and the first unseen one."""
     for fact in chosen(ground.earlier, plan.sizes.earlier, "earlier"):
         relation = plan.catalogue[fact.relation]
@@ -238,7 +244,7 @@ def earlier(ground: Ground, language: str, plan: Plan) -> "Iterator[Probe]":
                 yield probe(fact, wording, language, plan, kind="earlier", **more)
 
 
-def edit_probes(fact: Fact, plan: Plan, *, unseen: bool = False) -> "list[Probe]":
+def edit_probes(fact: Fact, plan: PromptSettings, *, unseen: bool = False) -> "list[Probe]":
     """The prompts that a fact would be written with, asked; unseen: and the wordings that only checks use."""
     relation = plan.catalogue[fact.relation]
     return [
@@ -251,7 +257,9 @@ def edit_probes(fact: Fact, plan: Plan, *, unseen: bool = False) -> "list[Probe]
     ]
 
 
-def held_probes(known: Iterable[Fact], plan: Plan, *, salt: str = "") -> "tuple[Probe, ...]":
+def held_probes(
+    known: Iterable[Fact], plan: PromptSettings, *, salt: str = ""
+) -> "tuple[Probe, ...]":
     """Questions about facts that must not change, per served language, in wordings that no fact is written with."""
     facts = tuple(known)
     found: list[Probe] = []
@@ -262,13 +270,13 @@ def held_probes(known: Iterable[Fact], plan: Plan, *, salt: str = "") -> "tuple[
     return tuple(found)
 
 
-def held(fact: Fact, number: int, language: str, plan: Plan, *, kind: str) -> "Probe":
+def held(fact: Fact, number: int, language: str, plan: PromptSettings, *, kind: str) -> "Probe":
     """One question about a fact of the base; the unseen wordings of its relation take turns."""
     wordings = plan.catalogue[fact.relation].wordings[language].check
     return probe(fact, wordings[number % len(wordings)], language, plan, kind=kind)
 
 
-def questions(facts: Iterable[Fact], plan: Plan) -> "dict[str, tuple[Question, ...]]":
+def questions(facts: Iterable[Fact], plan: PromptSettings) -> "dict[str, tuple[Question, ...]]":
     """The same questions in every served language, each with the same candidates: objects of its relation."""
     can = [f for f in facts if _sayable(f, plan)]
     found: dict[str, list[Question]] = {language: [] for language in plan.served}
@@ -286,7 +294,7 @@ def questions(facts: Iterable[Fact], plan: Plan) -> "dict[str, tuple[Question, .
     return {language: tuple(asked) for language, asked in found.items() if asked}
 
 
-def _sayable(fact: Fact, plan: Plan) -> bool:
+def _sayable(fact: Fact, plan: PromptSettings) -> bool:
     """In every served language."""
     relation = plan.catalogue.get(fact.relation)
     return relation is not None and len(writable(fact, relation, plan.served)) == len(plan.served)

@@ -1,10 +1,13 @@
 """A release that a canary refused is taken back everywhere: the version before goes live again, and factd is frozen."""
 
-from factd.daemon.app import Factd
+from factd.daemon.artefacts.versions import Versions
 from factd.daemon.errors import PublishFailed
-from factd.daemon.leases import writing
+from factd.daemon.fleet import Fleet
+from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
+from factd.daemon.paths import Paths
 from factd.daemon.publishing import publish
+from factd.daemon.publishing.writer import writing
 from factd.daemon.rollout import outbox, strategy
 from factd.daemon.rollout.strategy import Standing
 from factd.store import queries
@@ -13,33 +16,33 @@ from factd.store.model.releases import Release
 WHO = "factd (canary)"
 
 
-def refusal(factd: Factd) -> tuple[Release, Standing] | None:
+def refusal(ledger: Ledger, fleet: Fleet) -> tuple[Release, Standing] | None:
     """The live release and a canary that does not serve it, where one gave up on it."""
-    if not factd.servers:
+    if not fleet.servers:
         return None
-    with factd.store.read() as session:
-        now = outbox.rollout_of(factd, session)
+    with ledger.read() as session:
+        now = outbox.rollout_of(fleet, session)
         if now is None or now.goes_back or now.release == 0:
             return None
         live = queries.releases.release(session, now.release)
-        found = outbox.standings(factd, session, live)
+        found = outbox.standings(fleet, session, live)
     bad = [one for one in found if one.canary and strategy.refused(one, now)]
     return (live, bad[0]) if bad else None
 
 
-def take_back(factd: Factd) -> Release | None:
+def take_back(ledger: Ledger, paths: Paths, versions: Versions, fleet: Fleet) -> Release | None:
     """Roll back to the version before a release that a canary refused; None: there is none, or it is not wanted.
 
     Raises: Busy: somebody else changes releases now; the next look takes it back.
     """
-    if not factd.config.servers.roll_back or refusal(factd) is None:
+    if not fleet.table.roll_back or refusal(ledger, fleet) is None:
         return None
-    with writing(factd) as own:
-        found = refusal(factd)
+    with writing(ledger, paths, versions, fleet) as own:
+        found = refusal(own, fleet)
         if found is None:
             return None
         live, bad = found
-        number = factd.versions.previous(live.number)
+        number = versions.previous(live.number)
         if number is None:
             log.error(
                 "release not taken back", release=live.number, why="no version lies before it"
@@ -48,7 +51,7 @@ def take_back(factd: Factd) -> Release | None:
         error = bad.tried.error if bad.tried else ""
         why = f"server {bad.name} does not serve release {live.number}: {error}"
         try:
-            return publish.roll_back_to(own, number, who=WHO, why=why)
+            return publish.roll_back_to(own, paths, versions, fleet, number, who=WHO, why=why)
         except PublishFailed as failed:
             log.error("release not taken back", release=live.number, why=str(failed))
             return None

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import factd.daemon.publishers
-from factd.daemon.app import Factd
 from factd.daemon.errors import PublishFailed, Refused
+from factd.daemon.ledger import Ledger
+from factd.daemon.paths import Paths
 from factd.daemon.publishers import Outgoing
 from factd.daemon.publishing.publish import outgoing_of
 from factd.editor.errors import DamagedArtefact
@@ -43,16 +44,16 @@ class Order:
     unchecked: bool = False  # an adapter that is cut need not have passed the gates
 
 
-def export(factd: Factd, order: Order, out: Path) -> dict[str, Any]:
+def export(ledger: Ledger, paths: Paths, order: Order, out: Path) -> dict[str, Any]:
     """A folder with a release, whole or not at all, and its manifest; one that was exported there before is replaced.
 
     Raises: Refused: the folder holds something else, or the release cannot be exported so. BadConfig, EditorError.
     """
     out = out.resolve()
     refuse_foreign(out)
-    with factd.store.read() as session:
+    with ledger.read() as session:
         release = queries.releases.release(session, order.number)
-    outgoing = source_of(factd, release, order.form)
+    outgoing = source_of(ledger, paths, release, order.form)
     about = {
         "made_by": WHO,
         "format": order.form.value,
@@ -77,16 +78,16 @@ def refuse_foreign(out: Path) -> None:
         )
 
 
-def source_of(factd: Factd, release: Release, form: Form) -> Outgoing:
+def source_of(ledger: Ledger, paths: Paths, release: Release, form: Form) -> Outgoing:
     """What a release is exported from. Raises: Refused: an adapter of a base is wanted, or the delta is gone; EditorError."""
     number, made = release.number, release.candidate_id if release.number else None
     if made is None and form is Form.LORA:
         raise Refused(
             f"release {number} is a base, whose adapter would be zeros; use --format checkpoint"
         )
-    if made is not None and not (factd.candidate_folder(made) / "delta").is_dir():
+    if made is not None and not (paths.candidate(made) / "delta").is_dir():
         raise Refused(f"the delta of release {number} was pruned; restore it from a backup")
-    return outgoing_of(factd, replace(release, candidate_id=made))
+    return outgoing_of(ledger, paths, replace(release, candidate_id=made))
 
 
 def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
@@ -111,8 +112,8 @@ def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
 def _unchecked(settings: Any, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
     """An adapter cut to its rank that nothing was asked."""
     from factd.editor.deltas.lora import fill_adapter
-    from factd.editor.deltas.truncation import truncated
+    from factd.editor.deltas.truncation import truncate
 
-    cut = truncated(outgoing.delta, settings.max_rank)
+    cut = truncate(outgoing.delta, settings.max_rank)
     form = {"dtype": settings.dtype, "max_rank": settings.max_rank, "kept": cut}
     return fill_adapter(outgoing.delta, outgoing.base, folder, **form)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factd.daemon.app import Factd
+from factd.daemon.artefacts.versions import Versions
 from factd.daemon.errors import PublishFailed
 from factd.daemon.publishing.signing import PublicKey, expected_key, signed_by
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import verify_folder, verify_sealed_folder, verify_sizes
-from factd.editor.files.manifests import MANIFEST, is_of_before, read_manifest, read_sealed
+from factd.editor.files.manifests import MANIFEST, predates_seals, read_manifest, read_sealed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def verify(folder: Path, number: int, key: PublicKey | None) -> Verified:
 
     Raises: DamagedArtefact: names the first file that differs, is missing, is not listed or does not fit.
     """
-    if is_of_before(read_manifest(folder)):
+    if predates_seals(read_manifest(folder)):
         raise DamagedArtefact(
             folder / MANIFEST,
             f"an earlier factd wrote it, without a seal; `factd releases write {number}` writes the version again",
@@ -65,7 +65,7 @@ def verify(folder: Path, number: int, key: PublicKey | None) -> Verified:
     )
 
 
-def verify_version(factd: Factd, number: int, *, whole: bool = True) -> None:
+def verify_version(versions: Versions, number: int, *, whole: bool = True) -> None:
     """A version may become `current`. whole: every byte is read, and who signed it looked at; else sizes alone are compared.
 
     Sizes are for a release that goes out again, as in a rollback, which must not take the minutes that reading a large
@@ -73,14 +73,14 @@ def verify_version(factd: Factd, number: int, *, whole: bool = True) -> None:
 
     Raises: PublishFailed: names the file. BadConfig: a key cannot be read.
     """
-    folder, key = factd.versions.folder(number), expected_key(factd.config.publish)
+    folder, key = versions.folder(number), expected_key(versions.table)
     try:
         if whole:
             verify(folder, number, key)
         else:
             verify_sizes(folder)
     except DamagedArtefact as error:
-        factd.versions.discard(number)
+        versions.discard(number)
         raise PublishFailed(
             f"{error} (`factd releases publish {number}` writes the version again)"
         ) from error
@@ -89,7 +89,7 @@ def verify_version(factd: Factd, number: int, *, whole: bool = True) -> None:
 def damage(folder: Path, number: int) -> str:
     """Why a version's files are not what its manifest says; empty where they are, also where an earlier factd wrote them."""
     try:
-        if is_of_before(read_manifest(folder)):
+        if predates_seals(read_manifest(folder)):
             verify_folder(folder)
         else:
             verify(folder, number, None)

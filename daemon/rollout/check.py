@@ -2,22 +2,29 @@
 
 from typing import Any
 
-from factd.daemon.app import Factd
+from factd.daemon.artefacts.versions import Versions
+from factd.daemon.fleet import Fleet
+from factd.daemon.ledger import Ledger
+from factd.daemon.paths import Paths
 from factd.daemon.rollout.handover import ask_some
 from factd.daemon.rollout.targets import served_named, target_of
 from factd.store import operations, queries
 from factd.store.errors import NotFound
 
 
-def check(factd: Factd, name: str) -> dict[str, Any]:
+def check(
+    ledger: Ledger, paths: Paths, versions: Versions, fleet: Fleet, name: str
+) -> dict[str, Any]:
     """What a server serves beside the live release. Raises: NotFound; HandoverFailed: it does not answer."""
-    served = served_named(factd, name)
-    with factd.store.read() as session:
+    served = served_named(fleet, name)
+    with ledger.read() as session:
         live = queries.releases.live_release(session)
         before = operations.handovers.last_done(session, name, but=live.number if live else None)
     if live is None:
         raise NotFound("no release is live; there is nothing to compare with")
-    target = target_of(factd, served, live.number, before.release if before else None)
+    target = target_of(
+        ledger, paths, versions, served, live.number, before.release if before else None
+    )
     server = served.connect(served.settings)
     try:
         report = server.report()

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from factd.daemon.app import Factd
+from factd.daemon.artefacts.versions import Versions
 from factd.daemon.errors import BadConfig, HandoverFailed
-from factd.daemon.leases import Held, taken
+from factd.daemon.fleet import Fleet
+from factd.daemon.leases import Held
+from factd.daemon.ledger import Ledger
 from factd.daemon.log import bound, carried, log
+from factd.daemon.paths import Paths
 from factd.daemon.rollout import strategy
 from factd.daemon.rollout.handover import Order, Outcome, hand_over
 from factd.daemon.rollout.strategy import Rollout, Standing
@@ -48,7 +51,10 @@ def never() -> bool:
 class Shift:
     """One process's turn at the servers."""
 
-    factd: Factd
+    ledger: Ledger
+    paths: Paths
+    versions: Versions
+    fleet: Fleet
     held: Held
     stopping: Callable[[], bool]
 
@@ -60,33 +66,41 @@ class Shift:
 
 
 def turn(
-    factd: Factd, *, seize: bool = False, stopping: Callable[[], bool] = never
+    ledger: Ledger,
+    paths: Paths,
+    versions: Versions,
+    fleet: Fleet,
+    *,
+    seize: bool = False,
+    stopping: Callable[[], bool] = never,
 ) -> tuple[Handover, ...]:
     """Hand over what is due: the hand-overs that were tried, as they stand afterwards.
 
     seize: take over from whoever does it now. Raises: Busy: somebody does, and is alive. StoreError.
     """
-    if not factd.servers:
+    if not fleet.servers:
         return ()
-    arrange(factd)
-    if not _left(factd):
+    arrange(ledger, versions, fleet)
+    if not _left(ledger):
         return ()
-    held = taken(factd, operations.leases.SERVERS, seize=seize)
+    held = ledger.lease(operations.leases.SERVERS, seize=seize)
     try:
-        shift = Shift(factd=factd, held=held, stopping=stopping)
-        with factd.store.begin() as session:
+        shift = Shift(
+            ledger=ledger, paths=paths, versions=versions, fleet=fleet, held=held, stopping=stopping
+        )
+        with ledger.begin() as session:
             held.confirm(session)
-            operations.handovers.put_back(session, now=factd.now())
+            operations.handovers.requeue_interrupted(session, now=ledger.now())
         return _rounds(shift)
     finally:
         held.give_back()
 
 
-def _left(factd: Factd) -> bool:
+def _left(ledger: Ledger) -> bool:
     """Something is due, or was left half done."""
-    with factd.store.read() as session:
-        open_ = operations.handovers.open_handovers(session)
-    now = factd.now()
+    with ledger.read() as session:
+        open_ = operations.handovers.list_open(session)
+    now = ledger.now()
     return any(h.status is HandoverStatus.SENDING or _is_due(h, now) for h in open_)
 
 
@@ -95,50 +109,54 @@ def _is_due(one: Handover, now: datetime) -> bool:
 
 
 def _rounds(shift: Shift) -> tuple[Handover, ...]:
-    factd, tried = shift.factd, dict[int, Handover]()
+    tried = dict[int, Handover]()
     for _ in range(ROUNDS):
-        with factd.store.read() as session:
-            due = operations.handovers.due(session, now=factd.now())
-        mine = [one for one in due if one.server in factd.servers]
+        with shift.ledger.read() as session:
+            due = operations.handovers.due(session, now=shift.ledger.now())
+        mine = [one for one in due if one.server in shift.fleet.servers]
         if not mine or shift.stopping():
             break
         with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="servers") as pool:
             for one in pool.map(carried(partial(_attempt, shift)), mine):
                 tried[one.id] = one
-        arrange(factd)
+        arrange(shift.ledger, shift.versions, shift.fleet)
     return tuple(tried.values())
 
 
-def arrange(factd: Factd, session: Session | None = None) -> int:
+def arrange(
+    ledger: Ledger, versions: Versions, fleet: Fleet, session: Session | None = None
+) -> int:
     """Make the rows that are missing for the live release, in a transaction or in one of their own; how many."""
     if session is None:
-        with factd.store.read() as look:
-            if not _steps(factd, look):
+        with ledger.read() as look:
+            if not _steps(ledger, versions, fleet, look):
                 return 0
-        with factd.store.begin() as own:
-            return arrange(factd, own)
-    found = _steps(factd, session)
+        with ledger.begin() as own:
+            return arrange(ledger, versions, fleet, own)
+    found = _steps(ledger, versions, fleet, session)
     for step in found:
         if step.supersedes is not None:
             after = HandoverStatus.SUPERSEDED
-            operations.handovers.move(session, step.supersedes, after, now=factd.now())
-        operations.handovers.add(session, step.server, step.release, why=step.why, now=factd.now())
+            operations.handovers.move(session, step.supersedes, after, now=ledger.now())
+        operations.handovers.add(session, step.server, step.release, why=step.why, now=ledger.now())
         log.info("hand-over due", server=step.server, release=step.release, why=step.why)
     return len(found)
 
 
-def _steps(factd: Factd, session: Session) -> tuple[strategy.Step, ...]:
-    now = rollout_of(factd, session)
+def _steps(
+    ledger: Ledger, versions: Versions, fleet: Fleet, session: Session
+) -> tuple[strategy.Step, ...]:
+    now = rollout_of(fleet, session)
     if now is None:
         return ()
     live = queries.releases.release(session, now.release)
-    found = standings(factd, session, live)
+    found = standings(fleet, session, live)
     numbers = {now.release, *(one.before for one in found if one.before is not None)}
-    names = {number: name for number in numbers if (name := name_of(factd, number))}
-    return strategy.steps(found, replace(now, names=names), factd.now())
+    names = {number: name for number in numbers if (name := name_of(versions, number))}
+    return strategy.steps(found, replace(now, names=names), ledger.now())
 
 
-def rollout_of(factd: Factd, session: Session) -> Rollout | None:
+def rollout_of(fleet: Fleet, session: Session) -> Rollout | None:
     """What decides who gets the live release now, without the names of versions; None: nothing is live."""
     live = queries.releases.live_release(session)
     if live is None or live.live_at is None:
@@ -146,19 +164,19 @@ def rollout_of(factd: Factd, session: Session) -> Rollout | None:
     return Rollout(
         release=live.number,
         live_at=live.live_at,
-        goes_back=queries.releases.newest_live(session) > live.number,
+        goes_back=queries.releases.highest_live_number(session) > live.number,
         frozen=queries.releases.frozen(session) is not None,
-        soak=timedelta(seconds=factd.config.servers.soak_seconds),
-        first_done=operations.handovers.first_done(session, live.number),
+        soak=timedelta(seconds=fleet.table.soak_seconds),
+        first_done=operations.handovers.first_done_at(session, live.number),
     )
 
 
-def standings(factd: Factd, session: Session, live: Release) -> tuple[Standing, ...]:
+def standings(fleet: Fleet, session: Session, live: Release) -> tuple[Standing, ...]:
     """How each configured server stands towards the live release."""
-    served = factd.servers
+    served = fleet.servers
     flagged = [name for name, one in served.items() if one.settings.canary]
-    first = strategy.canaries(served, flagged, factd.config.servers.canary_share)
-    states = operations.handovers.states(session)
+    first = strategy.canaries(served, flagged, fleet.table.canary_share)
+    states = operations.handovers.server_states(session)
     return tuple(
         _standing(session, n, live, canary=n in first, state=states.get(n)) for n in served
     )
@@ -173,32 +191,31 @@ def _standing(
         canary=canary,
         state=state,
         newest=operations.handovers.newest(session, name),
-        tried=operations.handovers.newest_of(session, name, live.number),
+        tried=operations.handovers.newest_of_release(session, name, live.number),
         before=before.release if before else None,
     )
 
 
 def order_of(shift: Shift, served: "Served", one: Handover) -> Order:
     """What a server is told, and what it is told where that fails. Raises: HandoverFailed."""
-    factd = shift.factd
-    with factd.store.read() as session:
-        state = operations.handovers.states(session).get(one.server)
+    with shift.ledger.read() as session:
+        state = operations.handovers.server_states(session).get(one.server)
         before = operations.handovers.last_done(session, one.server, but=one.release)
     known = state.release if state and state.release != one.release else None
     number = known if known is not None else before.release if before else 0
     back = None
-    if number != one.release and factd.versions.has(number):
-        back = target_of(factd, served, number, one.release)
-    to = target_of(factd, served, one.release, number)
+    if number != one.release and shift.versions.has(number):
+        back = target_of(shift.ledger, shift.paths, shift.versions, served, number, one.release)
+    to = target_of(shift.ledger, shift.paths, shift.versions, served, one.release, number)
     return Order(to=to, back=back, tolerance=served.settings.tolerance, alive=shift.alive)
 
 
 def _attempt(shift: Shift, seen: Handover) -> Handover:
     """One attempt and its record; counted before it is made, so that one that kills its process is given up in the end."""
-    factd, most = shift.factd, shift.factd.config.servers.attempts
-    with factd.store.begin() as session:
+    most = shift.fleet.table.attempts
+    with shift.ledger.begin() as session:
         shift.held.confirm(session)
-        one = operations.handovers.start(session, seen, now=factd.now())
+        one = operations.handovers.start_attempt(session, seen, now=shift.ledger.now())
     about: dict[str, Any] = {"server": one.server, "release": one.release, "attempt": one.attempts}
     with span("hand over", **about), bound(**about):
         started = time.monotonic()
@@ -208,7 +225,7 @@ def _attempt(shift: Shift, seen: Handover) -> Handover:
 
 
 def _outcome(shift: Shift, one: Handover) -> Outcome:
-    served = shift.factd.servers[one.server]
+    served = shift.fleet.servers[one.server]
     server: Server | None = None
     try:
         order = order_of(shift, served, one)
@@ -222,12 +239,12 @@ def _outcome(shift: Shift, one: Handover) -> Outcome:
 
 
 def _recorded(shift: Shift, one: Handover, outcome: Outcome, seconds: float) -> Handover:
-    factd, now = shift.factd, shift.factd.now()
-    with factd.store.read() as session:
+    now = shift.ledger.now()
+    with shift.ledger.read() as session:
         live = queries.releases.live_release(session)
     back = live is not None and live.number != one.release  # nothing better is left: try on
     hope = outcome.transient or back
-    again = not outcome.done and hope and one.attempts < factd.config.servers.attempts
+    again = not outcome.done and hope and one.attempts < shift.fleet.table.attempts
     after = HandoverStatus.DONE if outcome.done else HandoverStatus.FAILED
     values = {
         "error": outcome.why,
@@ -235,27 +252,31 @@ def _recorded(shift: Shift, one: Handover, outcome: Outcome, seconds: float) -> 
         "detail": {"asked": outcome.asked, "seconds": round(seconds, 3)},
         "not_before": now + timedelta(seconds=wait_seconds(one.attempts, outcome.retry_seconds)),
     }
-    with factd.store.begin() as session:
+    with shift.ledger.begin() as session:
         shift.held.confirm(session)
         status = HandoverStatus.WAITING if again else after
         operations.handovers.move(session, one, status, now=now, **values)
-        operations.handovers.save_state(session, _state(factd, session, one, outcome))
-        found = operations.handovers.handover(session, one.id)
+        operations.handovers.save_server_state(
+            session, _state(shift.ledger, shift.versions, session, one, outcome)
+        )
+        found = operations.handovers.get(session, one.id)
     level = log.info if outcome.done else log.error
     level("handed over" if outcome.done else "hand-over failed", again=again, why=outcome.why)
     return found
 
 
-def _state(factd: Factd, session: Session, one: Handover, outcome: Outcome) -> ServerState:
+def _state(
+    ledger: Ledger, versions: Versions, session: Session, one: Handover, outcome: Outcome
+) -> ServerState:
     """How the server stands after an attempt."""
-    old = operations.handovers.states(session).get(one.server) or ServerState(
+    old = operations.handovers.server_states(session).get(one.server) or ServerState(
         name=one.server, release=None, version="", loaded=(), seen_at=None, error=""
     )
     if outcome.done:
         loaded = outcome.report.loaded if outcome.report else ()
-        version = name_of(factd, one.release)
+        version = name_of(versions, one.release)
         return replace(
-            old, release=one.release, version=version, loaded=loaded, seen_at=factd.now(), error=""
+            old, release=one.release, version=version, loaded=loaded, seen_at=ledger.now(), error=""
         )
     if outcome.back is not None:
         back = outcome.back
@@ -271,17 +292,19 @@ def wait_seconds(attempts: int, wish: float | None = None) -> float:
     return max(own, min(wish or 0.0, LONGEST_WISH_SECONDS))
 
 
-def retry(factd: Factd, name: str, *, who: str, why: str) -> Handover:
+def retry(ledger: Ledger, fleet: Fleet, name: str, *, who: str, why: str) -> Handover:
     """Give a server the live release again, whatever came of it before. Raises: NotFound."""
-    served_named(factd, name)
-    with factd.store.begin() as session:
+    served_named(fleet, name)
+    with ledger.begin() as session:
         live = queries.releases.live_release(session)
         if live is None:
             raise NotFound("no release is live; there is nothing to hand over")
-        newest, now = operations.handovers.newest(session, name), factd.now()
+        newest, now = operations.handovers.newest(session, name), ledger.now()
         if newest is not None and newest.status is HandoverStatus.WAITING:
             operations.handovers.move(session, newest, HandoverStatus.SUPERSEDED, now=now)
         if newest is not None and newest.status is HandoverStatus.SENDING:
             raise StaleState(f"a hand-over to {name} is on its way; try again when it has ended")
-        queries.releases.record(session, who=who, what=f"servers retry {name}", why=why, now=now)
+        queries.releases.log_action(
+            session, who=who, what=f"servers retry {name}", why=why, now=now
+        )
         return operations.handovers.add(session, name, live.number, why=f"{who}: {why}", now=now)

@@ -5,9 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factd.daemon.app import Factd
 from factd.daemon.artefacts import proof
+from factd.daemon.artefacts.versions import Versions
 from factd.daemon.errors import HandoverFailed, PublishFailed
+from factd.daemon.fleet import Fleet
+from factd.daemon.ledger import Ledger
+from factd.daemon.paths import Paths
 from factd.daemon.rollout.handover import Target
 from factd.daemon.servers import Version, seen_from
 from factd.store import operations
@@ -17,31 +20,31 @@ if TYPE_CHECKING:
     from factd.daemon.plugins import Served
 
 
-def served_named(factd: Factd, name: str) -> "Served":
+def served_named(fleet: Fleet, name: str) -> "Served":
     """A configured server. Raises: NotFound."""
-    if name not in factd.servers:
-        known = ", ".join(factd.servers) or "none"
+    if name not in fleet.servers:
+        known = ", ".join(fleet.servers) or "none"
         raise NotFound(f"no server {name!r}; the configuration has: {known}")
-    return factd.servers[name]
+    return fleet.servers[name]
 
 
-def name_of(factd: Factd, number: int) -> str:
+def name_of(versions: Versions, number: int) -> str:
     """The name of a version as it lies on disk; empty: it does not."""
-    if not factd.versions.has(number):
+    if not versions.has(number):
         return ""
-    return Version(number=number, folder="", adapter="", digest=digest_of(factd, number)).name
+    return Version(number=number, folder="", adapter="", digest=digest_of(versions, number)).name
 
 
-def digest_of(factd: Factd, number: int) -> str:
+def digest_of(versions: Versions, number: int) -> str:
     """SHA-256 of a version's manifest, hexadecimal."""
-    manifest = factd.versions.folder(number) / "manifest.json"
+    manifest = versions.folder(number) / "manifest.json"
     return hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
-def version_of(factd: Factd, served: "Served", number: int) -> Version:
+def version_of(versions: Versions, served: "Served", number: int) -> Version:
     """A version as a server finds it. Raises: HandoverFailed: it does not lie on disk."""
-    folder, published = factd.versions.folder(number), factd.config.publish.path
-    if not factd.versions.has(number):
+    folder, published = versions.folder(number), versions.table.path
+    if not versions.has(number):
         raise HandoverFailed(
             f"version {number} is not on disk; `factd releases write {number}` writes it again"
         )
@@ -52,7 +55,7 @@ def version_of(factd: Factd, served: "Served", number: int) -> Version:
         number=number,
         folder=where(folder),
         adapter=where(adapter) if there else "",
-        digest=digest_of(factd, number),
+        digest=digest_of(versions, number),
     )
 
 
@@ -60,30 +63,39 @@ def _where(served: "Served", published: Path, path: Path) -> str:
     return seen_from(served.settings, path.resolve(), published.resolve())
 
 
-def target_of(factd: Factd, served: "Served", number: int, other: int | None) -> Target:
+def target_of(
+    ledger: Ledger,
+    paths: Paths,
+    versions: Versions,
+    served: "Served",
+    number: int,
+    other: int | None,
+) -> Target:
     """A version and what a server that serves it says; other: a release whose proof may know. Raises: HandoverFailed."""
-    version, folder = version_of(factd, served, number), factd.versions.folder(number)
+    version, folder = version_of(versions, served, number), versions.folder(number)
     try:
         cut = proof.read(folder / "adapter") if served.settings.takes_adapters else None
-        own = cut or proof.proof_of(factd, number)  # an adapter that was cut says other things
-        beside = proof.proof_of(factd, other) if other is not None else None
+        own = cut or proof.proof_of(
+            ledger, paths, versions, number
+        )  # an adapter that was cut says other things
+        beside = proof.proof_of(ledger, paths, versions, other) if other is not None else None
     except PublishFailed as error:
         raise HandoverFailed(str(error)) from error
     return Target(version=version, wanted=proof.expected(number, own, beside))
 
 
-def held_versions(factd: Factd) -> frozenset[int]:
+def held_versions(ledger: Ledger, fleet: Fleet) -> frozenset[int]:
     """Releases that a server serves, holds, is given, or would go back to: their versions stay on disk."""
     found: set[int] = set()
-    with factd.store.read() as session:
-        states = operations.handovers.states(session)
-        for state in (one for name, one in states.items() if name in factd.servers):
+    with ledger.read() as session:
+        states = operations.handovers.server_states(session)
+        for state in (one for name, one in states.items() if name in fleet.servers):
             found |= {state.release} if state.release is not None else set()
             found |= {number for name in state.loaded if (number := number_of(name)) is not None}
             before = operations.handovers.last_done(session, state.name)
             found |= {before.release} if before else set()
-        open_ = operations.handovers.open_handovers(session)
-        found |= {one.release for one in open_ if one.server in factd.servers}
+        open_ = operations.handovers.list_open(session)
+        found |= {one.release for one in open_ if one.server in fleet.servers}
     return frozenset(found)
 
 

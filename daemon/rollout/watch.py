@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from factd.daemon.app import Factd
+from factd.daemon.artefacts.versions import Versions
 from factd.daemon.errors import BadConfig, HandoverFailed
+from factd.daemon.fleet import Fleet
+from factd.daemon.ledger import Ledger
 from factd.daemon.log import carried, log
+from factd.daemon.paths import Paths
 from factd.daemon.rollout.handover import Target, ask_some
 from factd.daemon.rollout.targets import number_of, target_of
 from factd.daemon.servers import Report, Server
@@ -35,29 +38,33 @@ class Look:
     error: str = ""  # why it did not answer
 
 
-def look_at_all(factd: Factd, *, stopping: Callable[[], bool]) -> int:
+def look_at_all(
+    ledger: Ledger, paths: Paths, versions: Versions, fleet: Fleet, *, stopping: Callable[[], bool]
+) -> int:
     """Look at every server that nothing is being handed to; the number of those that do not serve what they should."""
-    with factd.store.read() as session:
-        busy = {one.server for one in operations.handovers.open_handovers(session)}
-        states = operations.handovers.states(session)
-    idle = [served for name, served in factd.servers.items() if name in states.keys() - busy]
+    with ledger.read() as session:
+        busy = {one.server for one in operations.handovers.list_open(session)}
+        states = operations.handovers.server_states(session)
+    idle = [served for name, served in fleet.servers.items() if name in states.keys() - busy]
     if not idle or stopping():
         return 0
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="watch") as pool:
-        looks = list(pool.map(carried(partial(look_at, factd)), idle))
+        looks = list(pool.map(carried(partial(look_at, ledger, paths, versions)), idle))
     strayed = 0
     for served, look in zip(idle, looks, strict=True):
-        strayed += keep(factd, served.name, look)
+        strayed += keep(ledger, served.name, look)
     return strayed
 
 
-def look_at(factd: Factd, served: "Served") -> Look:
+def look_at(ledger: Ledger, paths: Paths, versions: Versions, served: "Served") -> Look:
     """What a server serves now."""
     server: Server | None = None
     try:
         server = served.connect(served.settings)
         report = server.report()
-        wrong = "" if report.serving is not None else _wrong(factd, served, server)
+        wrong = (
+            "" if report.serving is not None else _wrong(ledger, paths, versions, served, server)
+        )
     except (HandoverFailed, BadConfig) as error:
         return Look(error=str(error))
     finally:
@@ -66,30 +73,32 @@ def look_at(factd: Factd, served: "Served") -> Look:
     return Look(report=report, wrong=wrong)
 
 
-def _wrong(factd: Factd, served: "Served", server: Server) -> str:
-    with factd.store.read() as session:
-        state = operations.handovers.states(session).get(served.name)
+def _wrong(
+    ledger: Ledger, paths: Paths, versions: Versions, served: "Served", server: Server
+) -> str:
+    with ledger.read() as session:
+        state = operations.handovers.server_states(session).get(served.name)
         live = queries.releases.live_release(session)
     if state is None or state.release is None or live is None:
         return ""
     other = live.number if live.number != state.release else None
-    target = target_of(factd, served, state.release, other)
+    target = target_of(ledger, paths, versions, served, state.release, other)
     few = Target(version=target.version, wanted=target.wanted[:QUESTIONS])
     match = ask_some(server, few, tolerance=served.settings.tolerance)
     return match.wrong[0] if match is not None and match.wrong else ""
 
 
-def keep(factd: Factd, name: str, look: Look) -> bool:
+def keep(ledger: Ledger, name: str, look: Look) -> bool:
     """Record a look, unless something was handed over meanwhile; True where the server does not serve what it should."""
-    with factd.store.begin() as session:
-        old = operations.handovers.states(session).get(name)
+    with ledger.begin() as session:
+        old = operations.handovers.server_states(session).get(name)
         newest = operations.handovers.newest(session, name)
         if old is None or (newest is not None and newest.is_open):
             return False
         found = after(old, look)
         if look.report is not None:
-            found = replace(found, seen_at=factd.now())
-        operations.handovers.save_state(session, found)
+            found = replace(found, seen_at=ledger.now())
+        operations.handovers.save_server_state(session, found)
     strayed = found.version != old.version
     if strayed:
         serves = found.version or "something else"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.errors import FactdError
 from factd.daemon.log import log
 from factd.daemon.runtime import jobs
@@ -22,10 +22,8 @@ SERVE_SECONDS = 2  # between looks for what is to be handed to servers
 class Chores:
     """When each was last begun; only who has the clock does them."""
 
-    def __init__(
-        self, factd: Factd, clock: BackgroundScheduler, stopping: Callable[[], bool]
-    ) -> None:
-        self.factd, self.clock, self.stopping = factd, clock, stopping
+    def __init__(self, app: App, clock: BackgroundScheduler, stopping: Callable[[], bool]) -> None:
+        self.app, self.clock, self.stopping = app, clock, stopping
         self.told = self.served = time.monotonic()
         self.watched = 0.0  # when it was last looked at what servers serve
         self.serving = threading.Lock()  # held while something is handed over
@@ -36,16 +34,16 @@ class Chores:
         if now - self.told > TELL_SECONDS:
             self.told = now
             self.clock.add_job(self.tell, id="notices", replace_existing=True)
-        if not self.factd.servers or now - self.served < SERVE_SECONDS or self.serving.locked():
+        if not self.app.fleet.servers or now - self.served < SERVE_SECONDS or self.serving.locked():
             return
-        watch = now - self.watched > self.factd.config.servers.watch_seconds
+        watch = now - self.watched > self.app.config.servers.watch_seconds
         self.served, self.watched = now, now if watch else self.watched
         self.clock.add_job(self.serve, id="servers", args=(watch,), replace_existing=True)
 
     def tell(self) -> None:
         """Let people know what they should."""
         try:
-            jobs.tell(self.factd, self.stopping)
+            jobs.tell(self.app, self.stopping)
         except StoreError as error:
             log.warning("nobody was told", error=str(error))
 
@@ -53,6 +51,6 @@ class Chores:
         """Hand over what is due. watch: also look at what servers serve."""
         with self.serving:
             try:
-                jobs.serve(self.factd, self.stopping, watch=watch)
+                jobs.serve(self.app, self.stopping, watch=watch)
             except (StoreError, FactdError) as error:
                 log.warning("nothing was handed over", error=str(error))

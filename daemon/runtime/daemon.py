@@ -21,7 +21,7 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from factd.daemon import leases
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.config.schedule import Schedule, cron_trigger, delay_seconds, due, is_overdue
 from factd.daemon.ingestion.webhooks import hooks
 from factd.daemon.log import bound, log
@@ -72,41 +72,41 @@ class Jumps:
 class Daemon:
     """One process that does the cycle on a clock until it is told to stop."""
 
-    def __init__(self, factd: Factd, config_path: Path) -> None:
-        self.factd, self.config_path = factd, config_path
-        factd.channels, factd.publishers, factd.servers  # noqa: B018 - a wrong table is said at the start
-        self.metrics = Metrics(factd)
+    def __init__(self, app: App, config_path: Path) -> None:
+        self.app, self.config_path = app, config_path
+        app.channels, app.versions.publishers, app.fleet.servers  # noqa: B018 - a wrong table is said at the start
+        self.metrics = Metrics(app)
         self.stopping = threading.Event()
         self.beat = time.monotonic()
         self.claim = leases.Claim(
-            factd.store, operations.leases.CLOCK, factd.config.lease.seconds, factd.now
+            app.ledger.store, operations.leases.CLOCK, app.config.lease.seconds, app.ledger.now
         )
         self.held: leases.Held | None = None  # the clock
         self.last_start: dict[str, float] = {}  # of each job, monotonic
-        self.supervisor = Supervisor(factd, config_path, self.metrics.restarts)
-        http = factd.config.http
+        self.supervisor = Supervisor(app, config_path, self.metrics.restarts)
+        http = app.config.http
         self.health = Health(
             http.host,
             http.port,
             self.metrics.registry,
             live=self.not_live,
             ready=self.not_ready,
-            hooks=hooks(factd),
-            console=console(factd) if factd.config.console.enabled else None,
+            hooks=hooks(app.ledger, app.sources),
+            console=console(app) if app.config.console.enabled else None,
         )
         self.clock = BackgroundScheduler(timezone=UTC)
-        self.chores = Chores(factd, self.clock, self.stopping.is_set)
+        self.chores = Chores(app, self.clock, self.stopping.is_set)
         self.jobs = self._jobs()
 
     def _jobs(self) -> Mapping[str, Job]:
-        factd, table = self.factd, self.factd.config.schedule
-        wait = jobs.Waiting(factd, self.leads)
+        app, table = self.app, self.app.config.schedule
+        wait = jobs.Waiting(app, self.leads)
         work: Mapping[str, tuple[Schedule, Callable[[], str]]] = {
-            "pull": (table.pull.schedule, lambda: jobs.pull(factd, self.metrics)),
-            "cycle": (table.cycle.schedule, lambda: jobs.cycle(factd, wait)),
-            "audit": (table.audit.schedule, lambda: jobs.audit(factd, wait)),
+            "pull": (table.pull.schedule, lambda: jobs.pull(app, self.metrics)),
+            "cycle": (table.cycle.schedule, lambda: jobs.cycle(app, wait)),
+            "audit": (table.audit.schedule, lambda: jobs.audit(app, wait)),
             "statistics": (table.statistics.schedule, lambda: wait.done("statistics")),
-            "prune": (table.prune.schedule, lambda: jobs.prune(factd)),
+            "prune": (table.prune.schedule, lambda: jobs.prune(app)),
         }
         return {name: Job(name=name, schedule=s, work=w) for name, (s, w) in work.items()}
 
@@ -123,7 +123,7 @@ class Daemon:
     def not_ready(self) -> str | None:
         """Why work cannot be done: the database is not reachable or not migrated."""
         try:
-            migrate.check(self.factd.config.database)
+            migrate.check(self.app.config.database)
         except Exception as error:  # whatever the driver raises is the answer
             return str(error)
         return None
@@ -140,12 +140,12 @@ class Daemon:
         self.clock.start()
         log.info("daemon started", port=self.health.port, pid=os.getpid())
         systemd.ready()
-        jumps = Jumps(self.factd.now)
+        jumps = Jumps(self.app.ledger.now)
         try:
             while not self.stopping.is_set() and turns != 0:
                 self.turn()
                 if jumps.noticed():
-                    log.warning("the clock jumped", now=self.factd.now().isoformat())
+                    log.warning("the clock jumped", now=self.app.ledger.now().isoformat())
                     self._look_now()
                 turns = turns - 1 if turns is not None else None
                 self.stopping.wait(TURN_SECONDS)
@@ -185,7 +185,7 @@ class Daemon:
             self.held.give_back()
         self.claim.give_up()
         self.health.stop()
-        self.factd.store.close()
+        self.app.ledger.store.close()
         log.info("daemon stopped")
 
     def on_signal(self, number: int, _: FrameType | None) -> None:
@@ -231,8 +231,8 @@ class Daemon:
             log.warning("a job was not looked at", job=job.name, error=str(error))
 
     def _due(self, job: Job, epoch: int) -> list[datetime]:
-        now = self.factd.now()
-        with self.factd.store.read() as session:
+        now = self.app.ledger.now()
+        with self.app.ledger.read() as session:
             left = [
                 r.scheduled_for
                 for r in operations.runs.left_running(session, epoch)
@@ -248,10 +248,10 @@ class Daemon:
     def tick(self, job: Job, moment: datetime, *, epoch: int) -> None:
         """One run of a job, recorded; the only place where any error is caught."""
         started = self.last_start[job.name] = time.monotonic()
-        with self.factd.store.begin() as session:
+        with self.app.ledger.begin() as session:
             if self.held is not None:
                 self.held.confirm(session)
-            now = self.factd.now()
+            now = self.app.ledger.now()
             run = operations.runs.start_run(session, job.name, moment, now=now, epoch=epoch)
         if run is None:
             return
@@ -267,8 +267,8 @@ class Daemon:
     def _ended(self, run: Run, status: RunStatus, detail: str) -> bool:
         """Record it; False where a later daemon has taken the run over, and what this one did does not count."""
         try:
-            with self.factd.store.begin() as session:
-                operations.runs.finish_run(session, run, status, detail, now=self.factd.now())
+            with self.app.ledger.begin() as session:
+                operations.runs.finish_run(session, run, status, detail, now=self.app.ledger.now())
         except StaleState as error:
             log.warning("run was taken over", job=run.job, run=run.id, error=str(error))
             return False

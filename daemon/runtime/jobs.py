@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.approvals import approvals
 from factd.daemon.backup import retention
 from factd.daemon.config.load import Config
@@ -33,18 +33,18 @@ class Unfinished(Exception):
 class Waiting:
     """Asks a worker for something and waits until it is done."""
 
-    def __init__(self, factd: Factd, leads: Callable[[], bool]) -> None:
-        self.factd, self.leads = factd, leads
+    def __init__(self, app: App, leads: Callable[[], bool]) -> None:
+        self.app, self.leads = app, leads
 
     def done(self, kind: str) -> str:
         """What a task said in the end. Raises: Unfinished; Busy: it failed."""
         arguments = {"run": bound_ids().get("run"), "traceparent": traceparent()}
-        with self.factd.store.begin() as session:
-            size = _grown(self.factd, operations.tasks.last_task(session, kind))
+        with self.app.ledger.begin() as session:
+            size = _grown(self.app, operations.tasks.last_task(session, kind))
             task = operations.tasks.add_task(
-                session, kind, arguments, now=self.factd.now(), size=size
+                session, kind, arguments, now=self.app.ledger.now(), size=size
             )
-        until = time.monotonic() + 2 * timeout_seconds(self.factd.config, kind)
+        until = time.monotonic() + 2 * timeout_seconds(self.app.config, kind)
         while task.status in operations.tasks.OPEN:
             if not self.leads():
                 raise Unfinished
@@ -61,7 +61,7 @@ class Waiting:
         until = time.monotonic() + AWAY_SECONDS
         while True:
             try:
-                with self.factd.store.read() as session:
+                with self.app.ledger.read() as session:
                     return operations.tasks.task(session, task.id)
             except StoreError:
                 if time.monotonic() > until or not self.leads():
@@ -82,17 +82,17 @@ def _overdue(task: Task) -> str:
     return f"task {task.id} ({task.kind}) is still at {task.step}; the next run waits for it again"
 
 
-def _grown(factd: Factd, last: Task | None) -> int | None:
+def _grown(app: App, last: Task | None) -> int | None:
     """After a batch that had to be made small: twice as many facts next time, until it is as configured."""
     if last is None or last.size is None:
         return None
     size = 2 * last.size
-    return size if size < factd.config.planning.max_facts else None
+    return size if size < app.config.planning.max_facts else None
 
 
-def pull(factd: Factd, metrics: Metrics) -> str:
+def pull(app: App, metrics: Metrics) -> str:
     """Poll the sources."""
-    found = pull_all(factd)
+    found = pull_all(app.ledger, app.paths, app.prompts, app.sources)
     for outcome, count in (
         ("new", sum(p.new for p in found)),
         ("bad", sum(p.bad for p in found)),
@@ -104,47 +104,57 @@ def pull(factd: Factd, metrics: Metrics) -> str:
     return "; ".join([f"{files} files, {new} new, {bad} bad lines", *failed])
 
 
-def cycle(factd: Factd, waiting: Waiting) -> str:
+def cycle(app: App, waiting: Waiting) -> str:
     """Edit, check and publish, where there is something to do."""
-    planned = plan.plan(factd)
-    if not planned.changed:
+    plan.let_time_pass(app.ledger)
+    if not plan.has_work(app.ledger):
         return "nothing to do"
-    if planned.closed:
-        return f"waits: {planned.closed}"
-    ready = edit.waits_for_approval(factd, planned)
-    return ready or waiting.done("edit")
+    closed = plan.closed_now(app.ledger, app.planning)
+    if closed:
+        return f"waits: {closed}"
+    awaited = edit.waits_for_approval(app.ledger, app.config.approvals)
+    return awaited or waiting.done("edit")
 
 
-def audit(factd: Factd, waiting: Waiting) -> str:
+def audit(app: App, waiting: Waiting) -> str:
     """Ask the live release again, where one was edited."""
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         live = queries.releases.live_release(session)
     if live is None or not live.fact_ids:
         return "nothing to do"
     return waiting.done("audit")
 
 
-def prune(factd: Factd) -> str:
+def prune(app: App) -> str:
     """Delete what is not kept."""
-    return retention.prune(factd).said()
+    return retention.prune(app).said()
 
 
-def tell(factd: Factd, stopping: Callable[[], bool]) -> int:
+def tell(app: App, stopping: Callable[[], bool]) -> int:
     """Find what people should know, and send what is due; the number of messages that arrived."""
-    with factd.store.read() as session:
-        spent = limits.used(session, factd.config.limits, factd.now())
-    reached = limits.reached(factd.config.limits, spent)
-    waiting = approvals.waiting(factd)
-    return dispatch.dispatch(factd, waiting=waiting, limit=reached, stopping=stopping)
+    with app.ledger.read() as session:
+        spent = limits.used(session, app.config.limits, app.ledger.now())
+    reached = limits.reached(app.config.limits, spent)
+    waiting = approvals.waiting(app.ledger, app.config.approvals)
+    return dispatch.dispatch(
+        app.ledger,
+        app.planning,
+        app.channels,
+        app.fleet,
+        app.config.notify,
+        waiting=waiting,
+        limit=reached,
+        stopping=stopping,
+    )
 
 
-def serve(factd: Factd, stopping: Callable[[], bool], *, watch: bool) -> int:
+def serve(app: App, stopping: Callable[[], bool], *, watch: bool) -> int:
     """Hand over what is due, take back what a canary refused, and look at servers; the number of hand-overs tried.
 
     Raises: Busy: another process hands over, or changes releases, now.
     """
     if watch:
-        server_watch.look_at_all(factd, stopping=stopping)
-    tried = outbox.turn(factd, stopping=stopping)
-    canary_rollback.take_back(factd)
+        server_watch.look_at_all(app.ledger, app.paths, app.versions, app.fleet, stopping=stopping)
+    tried = outbox.turn(app.ledger, app.paths, app.versions, app.fleet, stopping=stopping)
+    canary_rollback.take_back(app.ledger, app.paths, app.versions, app.fleet)
     return len(tried)

@@ -15,7 +15,7 @@ from pathlib import Path
 from prometheus_client import Counter
 
 from factd.daemon import leases
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.leases import Watch
 from factd.daemon.log import log
 from factd.daemon.runtime import worker_deaths
@@ -51,9 +51,9 @@ class Watched:
 class Supervisor:
     """The workers of one daemon, and the tasks of all."""
 
-    def __init__(self, factd: Factd, config_path: Path, restarts: Counter) -> None:
-        self.factd, self.config_path, self.restarts = factd, config_path, restarts
-        self.children = [Child() for _ in range(factd.config.worker.count)]
+    def __init__(self, app: App, config_path: Path, restarts: Counter) -> None:
+        self.app, self.config_path, self.restarts = app, config_path, restarts
+        self.children = [Child() for _ in range(app.config.worker.count)]
         self.watched: dict[int, Watched] = {}
 
     def turn(self, *, leads: bool) -> None:
@@ -83,19 +83,19 @@ class Supervisor:
         cause = "killed" if code < 0 else "memory" if code == MEMORY else "exit"
         lived = time.monotonic() - child.started
         child.deaths = 0 if code == 0 or lived > HEALTHY_SECONDS else child.deaths + 1
-        wait = worker_deaths.back_off(self.factd.config.worker, child.deaths)
+        wait = worker_deaths.back_off(self.app.config.worker, child.deaths)
         child.not_before, child.process = time.monotonic() + wait, None
         if code != 0:
             self.restarts.labels(cause).inc()
             log.error("worker ended", code=code, cause=cause, again_in_seconds=round(wait, 1))
-        with self.factd.store.begin() as session:
+        with self.app.ledger.begin() as session:
             held = [t for t in operations.tasks.open_tasks(session) if _runs_at(t, child.name)]
             operations.tasks.forget_workers(session, [child.name])
         for task in held:
-            worker_deaths.bury(self.factd, task, cause, f"exit code {code}")
+            worker_deaths.bury(self.app, task, cause, f"exit code {code}")
 
     def _watch_tasks(self) -> None:
-        with self.factd.store.read() as session:
+        with self.app.ledger.read() as session:
             running = [
                 t for t in operations.tasks.open_tasks(session) if t.status is TaskStatus.RUNNING
             ]
@@ -105,19 +105,19 @@ class Supervisor:
                 self.restarts.labels(cause).inc()
                 self._kill(task)
                 worker_deaths.bury(
-                    self.factd, task, cause, "no sign of life" if cause == "stale" else "too long"
+                    self.app, task, cause, "no sign of life" if cause == "stale" else "too long"
                 )
                 self.watched.pop(task.id, None)
         self.watched = {t.id: self.watched[t.id] for t in running if t.id in self.watched}
 
     def _why_dead(self, task: Task) -> str:
-        table, seen = self.factd.config.worker, self.watched.setdefault(task.id, Watched())
+        table, seen = self.app.config.worker, self.watched.setdefault(task.id, Watched())
         silent = seen.beats.unchanged_seconds((task.attempt, task.beats))
         stuck = seen.step.unchanged_seconds((task.attempt, task.step))
         if silent > table.stale_seconds or leases.is_gone(task.worker):
             return "stale"
         whole = seen.whole.unchanged_seconds(task.attempt)
-        most = timeout_seconds(self.factd.config, task.kind)
+        most = timeout_seconds(self.app.config, task.kind)
         return "timeout" if stuck > table.step_timeout_seconds or whole > most else ""
 
     def _kill(self, task: Task) -> None:

@@ -17,11 +17,11 @@ from typing import NoReturn
 import psutil
 
 from factd.daemon import leases
-from factd.daemon.app import Factd, based
+from factd.daemon.app import App, based
 from factd.daemon.log import bound, log
 from factd.daemon.runtime import worker_deaths
-from factd.daemon.tasks import edit
-from factd.daemon.tasks.edit import Outcome
+from factd.daemon.tasks import kinds
+from factd.daemon.tasks.outcome import TaskOutcome
 from factd.daemon.tracing import span
 from factd.store import operations
 from factd.store.errors import Overtaken, StoreError
@@ -39,8 +39,8 @@ class Stopping(BaseException):
 class Pulse:
     """A thread that says, while a task runs, that its worker lives and where it is."""
 
-    def __init__(self, factd: Factd, task: Task, about: Callable[[], Worker]) -> None:
-        self.factd, self.task, self.about = factd, task, about
+    def __init__(self, app: App, task: Task, about: Callable[[], Worker]) -> None:
+        self.app, self.task, self.about = app, task, about
         self.step: tuple[str, tuple[str, ...]] = ("start", ())
         self.done = threading.Event()
         self.thread = threading.Thread(target=self._beats, name="pulse", daemon=True)
@@ -55,10 +55,10 @@ class Pulse:
     def beat(self) -> None:
         """One sign of life. A worker whose task was taken ends here."""
         try:
-            with self.factd.store.begin() as session:
+            with self.app.ledger.begin() as session:
                 step, in_hand = self.step
-                operations.tasks.beat(session, self.task, step=step, in_hand=in_hand)
-                operations.tasks.seen_worker(session, self.about())
+                operations.tasks.heartbeat(session, self.task, step=step, in_hand=in_hand)
+                operations.tasks.record_worker(session, self.about())
         except Overtaken as error:
             log.error("task was taken from this worker", task=self.task.id, error=str(error))
             os._exit(OVERTAKEN)
@@ -66,7 +66,7 @@ class Pulse:
             log.warning("no sign of life could be given", error=str(error))
 
     def _beats(self) -> None:
-        while not self.done.wait(self.factd.config.worker.beat_seconds):
+        while not self.done.wait(self.app.config.worker.beat_seconds):
             self.beat()
 
     def stop(self) -> None:
@@ -78,9 +78,9 @@ class Pulse:
 class WorkerProcess:
     """One worker, until SIGTERM, or `tasks` tasks are done."""
 
-    def __init__(self, factd: Factd, *, parent: int | None = None) -> None:
-        self.factd, self.parent = factd, parent
-        self.name, self.started, self.done = leases.me(), factd.now(), 0
+    def __init__(self, app: App, *, parent: int | None = None) -> None:
+        self.app, self.parent = app, parent
+        self.name, self.started, self.done = leases.me(), app.ledger.now(), 0
         self.stopping, self.shown = False, -SEEN_SECONDS  # when it last said that it is there
 
     def on_signal(self, number: int, _: FrameType | None) -> None:
@@ -95,9 +95,9 @@ class WorkerProcess:
             signal.signal(number, self.on_signal)
         if self.parent is not None:
             threading.Thread(target=self._watch_parent, name="parent", daemon=True).start()
-        log.info("worker started", pid=os.getpid(), device=self.factd.config.model.device)
+        log.info("worker started", pid=os.getpid(), device=self.app.workbench.table.device)
         try:
-            while not self.stopping and self.done < self.factd.config.worker.tasks:
+            while not self.stopping and self.done < self.app.config.worker.tasks:
                 if not self._turn():
                     time.sleep(LOOK_SECONDS)
         except Stopping:
@@ -114,15 +114,15 @@ class WorkerProcess:
         os._exit(ORPHANED)
 
     def _turn(self) -> bool:
-        now = self.factd.now()
+        now = self.app.ledger.now()
         try:
-            with self.factd.store.read() as session:
+            with self.app.ledger.read() as session:
                 due = operations.tasks.is_due(session, now=now)
             if not due and time.monotonic() - self.shown < SEEN_SECONDS:
                 return False
-            with self.factd.store.begin() as session:
+            with self.app.ledger.begin() as session:
                 task = operations.tasks.claim(session, self.name, now=now)
-                operations.tasks.seen_worker(session, self._about(task))
+                operations.tasks.record_worker(session, self._about(task))
             self.shown = time.monotonic()
         except StoreError as error:
             log.warning("no task could be looked for", error=str(error))
@@ -134,10 +134,10 @@ class WorkerProcess:
         return True
 
     def _about(self, task: Task | None) -> Worker:
-        now: datetime = self.factd.now()
+        now: datetime = self.app.ledger.now()
         return Worker(
             name=self.name,
-            device=self.factd.config.model.device,
+            device=self.app.workbench.table.device,
             started_at=self.started,
             seen_at=now,
             task_id=task.id if task else None,
@@ -146,11 +146,11 @@ class WorkerProcess:
         )
 
     def _do(self, task: Task) -> None:
-        self.factd = based(
-            self.factd
+        self.app = based(
+            self.app
         )  # a rebase or a rollback since the last task may have led to another
         log.info("task started", task=task.id, kind=task.kind, attempt=task.attempt, size=task.size)
-        pulse = Pulse(self.factd, task, lambda: self._about(task))
+        pulse = Pulse(self.app, task, lambda: self._about(task))
 
         def tell(step: str, in_hand: Sequence[str]) -> None:
             pulse.tell(step, in_hand)
@@ -160,7 +160,7 @@ class WorkerProcess:
         try:
             run, parent = task.arguments.get("run"), str(task.arguments.get("traceparent") or "")
             with bound(task=task.id, run=run), span("task", parent=parent, kind=task.kind):
-                found = edit.KINDS[task.kind](self.factd, task, tell)
+                found = kinds.KINDS[task.kind](self.app, task, tell)
         except Stopping:
             pulse.stop()
             self._put_back(task)
@@ -171,17 +171,17 @@ class WorkerProcess:
             pulse.stop()
             if _is_memory(error):
                 self._out_of_memory(pulse, error)
-            found = Outcome(detail=str(error) or type(error).__name__, failed=True)
+            found = TaskOutcome(detail=str(error) or type(error).__name__, failed=True)
         pulse.stop()
         self._ended(task, found)
 
-    def _ended(self, task: Task, found: Outcome) -> None:
+    def _ended(self, task: Task, found: TaskOutcome) -> None:
         status = TaskStatus.FAILED if found.failed else TaskStatus.DONE
-        until = time.monotonic() + self.factd.config.worker.stale_seconds
+        until = time.monotonic() + self.app.config.worker.stale_seconds
         while True:
             try:
-                with self.factd.store.begin() as session:
-                    now = self.factd.now()
+                with self.app.ledger.begin() as session:
+                    now = self.app.ledger.now()
                     operations.tasks.end_task(
                         session, task, status, found.detail, found.result, now=now
                     )
@@ -195,24 +195,28 @@ class WorkerProcess:
         )
 
     def _put_back(self, task: Task) -> None:
-        with self.factd.store.begin() as session:
-            operations.tasks.wait_again(
-                session, task, size=task.size, not_before=self.factd.now(), detail="was stopped"
+        with self.app.ledger.begin() as session:
+            operations.tasks.requeue(
+                session,
+                task,
+                size=task.size,
+                not_before=self.app.ledger.now(),
+                detail="was stopped",
             )
 
     def _out_of_memory(self, pulse: Pulse, error: Exception) -> NoReturn:
         step, in_hand = pulse.step
-        with self.factd.store.read() as session:
+        with self.app.ledger.read() as session:
             held = operations.tasks.task(session, pulse.task.id)
         log.error("out of memory", task=held.id, step=step, facts=len(in_hand), error=str(error))
         worker_deaths.bury(
-            self.factd, held, "memory", str(error).splitlines()[0] if str(error) else ""
+            self.app, held, "memory", str(error).splitlines()[0] if str(error) else ""
         )
         raise MemoryError from error
 
     def _leave(self) -> None:
         try:
-            with self.factd.store.begin() as session:
+            with self.app.ledger.begin() as session:
                 operations.tasks.forget_workers(session, [self.name])
         except StoreError as error:
             log.warning("worker left without a word to the store", error=str(error))

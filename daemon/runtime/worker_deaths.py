@@ -7,7 +7,7 @@ fact that does it is alone in hand. One that has killed its worker twice alone i
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.config.run_tables import WorkerTable
 from factd.daemon.editing import narrowing
 from factd.daemon.log import log
@@ -42,41 +42,43 @@ def back_off(table: WorkerTable, deaths: int) -> float:
     return min(LONGEST_SECONDS, table.back_off_seconds * 2 ** min(deaths - 1, 10)) if deaths else 0
 
 
-def bury(factd: Factd, task: Task, cause: str, detail: str) -> None:
+def bury(app: App, task: Task, cause: str, detail: str) -> None:
     """Note a death, and let the task wait for another worker, or fail."""
-    now, follows = factd.now(), after_death(task, factd.config.worker, cause)
+    now, follows = app.ledger.now(), after_death(task, app.config.worker, cause)
     said = (
         f"worker {cause} at {task.step or 'start'} with {len(task.in_hand)} facts in hand: {detail}"
     )
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         current = operations.tasks.task(session, task.id)
         if (current.status, current.attempt) != (task.status, task.attempt):
             return  # somebody else saw to it
-        operations.tasks.note_death(session, task, cause, detail, now=now)
+        operations.tasks.record_death(session, task, cause, detail, now=now)
         if follows.gives_up:
             operations.tasks.give_up(
                 session, task, f"given up after {task.attempt} attempts; {said}", now=now
             )
         else:
             later = _later(now, follows.wait_seconds)
-            operations.tasks.wait_again(
+            operations.tasks.requeue(
                 session, task, size=follows.size, not_before=later, detail=said
             )
     log.error("worker died over a task", task=task.id, kind=task.kind, cause=cause, detail=detail)
     if len(task.in_hand) == 1:
-        _set_aside(factd, task, cause)
+        _set_aside(app, task, cause)
 
 
 def _later(now: datetime, seconds: float) -> datetime:
     return now + timedelta(seconds=seconds)
 
 
-def _set_aside(factd: Factd, task: Task, cause: str) -> None:
+def _set_aside(app: App, task: Task, cause: str) -> None:
     fact = task.in_hand[0]
-    with factd.store.read() as session:
-        deaths = operations.tasks.deaths_with(session, fact)
+    with app.ledger.read() as session:
+        deaths = operations.tasks.deaths_holding_only(session, fact)
     if deaths >= TWICE:
         reason = (
             f"killed its worker {deaths} times, alone in its batch (last: {cause} at {task.step})"
         )
-        narrowing.set_aside(factd, {fact: reason}, {fact: {"deaths": deaths, "cause": cause}}, None)
+        narrowing.set_aside(
+            app.ledger, {fact: reason}, {fact: {"deaths": deaths, "cause": cause}}, None
+        )

@@ -4,9 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from factd.daemon.app import Factd
-from factd.daemon.approvals import approvals
+from factd.daemon.approvals.approvals import waiting
+from factd.daemon.artefacts.versions import Versions
+from factd.daemon.config.run_tables import ApprovalsTable
+from factd.daemon.fleet import Fleet
+from factd.daemon.ledger import Ledger
 from factd.daemon.planning import limits
+from factd.daemon.planning.limits import PlanningRules
 from factd.daemon.status.servers import ServerLine, server_lines
 from factd.store import operations, queries, views
 from factd.store.model.bases import Base
@@ -54,29 +58,35 @@ class Overview:
     runs: tuple[Run, ...]  # the newest first
 
 
-def overview(factd: Factd) -> Overview:
+def overview(
+    ledger: Ledger,
+    versions: Versions,
+    planning: PlanningRules,
+    fleet: Fleet,
+    approvals: ApprovalsTable,
+) -> Overview:
     """All of it; a handful of short queries."""
-    waiting = [release.number for release in approvals.waiting(factd)]
-    with factd.store.read() as session:
+    held = [release.number for release in waiting(ledger, approvals)]
+    with ledger.read() as session:
         counts = queries.facts.counts(session)
         live = views.overviews.live(session)
         base = queries.bases.lineage(session, live.base if live else 0)[:1]
-        used, capacity = live.facts if live else 0, factd.config.planning.capacity
+        used, capacity = live.facts if live else 0, planning.batch.capacity
         pending = counts[FactStatus.PENDING]
-        most = factd.config.limits
-        today = limits.allowances(most, limits.used(session, most, factd.now()))
+        most = planning.limits
+        today = limits.allowances(most, limits.used(session, most, ledger.now()))
         return Overview(
-            at=factd.now(),
+            at=ledger.now(),
             live=live,
-            published=factd.versions.current(),
+            published=versions.current(),
             frozen=queries.releases.frozen(session),
             base=next(iter(base), None),
             facts=counts,
             budget=Budget(capacity=capacity, used=used, pending=pending, today=today),
-            waiting=tuple(views.overviews.release(session, number) for number in waiting),
+            waiting=tuple(views.overviews.release(session, number) for number in held),
             candidate=next(iter(views.overviews.candidates(session, limit=1)), None),
             sources=tuple(queries.sources.source_states(session)),
-            servers=server_lines(factd, session),
+            servers=server_lines(fleet, session),
             tasks=tuple(operations.tasks.open_tasks(session)),
             workers=tuple(operations.tasks.workers(session)),
             runs=tuple(operations.runs.last_runs(session, limit=RUNS)),

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from factd.daemon.app import Factd
+from factd.daemon.fleet import Fleet
 from factd.daemon.rollout.strategy import Standing
 from factd.store import queries
 from factd.store.model.handovers import HandoverStatus
@@ -35,16 +35,16 @@ class ServerLine:
         return {**vars(self), "seen_at": seen}
 
 
-def server_lines(factd: Factd, session: Session) -> tuple[ServerLine, ...]:
+def server_lines(fleet: Fleet, session: Session) -> tuple[ServerLine, ...]:
     """Every configured server, by name."""
-    if not factd.config.servers.tables():
+    if not fleet.table.tables():
         return ()  # nothing of what follows is even imported
     from factd.daemon.rollout import outbox
 
     live = queries.releases.live_release(session)
-    found = outbox.standings(factd, session, live) if live else ()
+    found = outbox.standings(fleet, session, live) if live else ()
     return tuple(
-        _line(one, factd.servers[one.name].settings.kind, live.number if live else None)
+        _line(one, fleet.servers[one.name].settings.kind, live.number if live else None)
         for one in found
     )
 

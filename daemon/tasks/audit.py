@@ -11,24 +11,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App, writing
+from factd.daemon.artefacts.versions import Versions
 from factd.daemon.editing import candidates
 from factd.daemon.editing.candidates import decision_json
 from factd.daemon.errors import FactdError, Refused
 from factd.daemon.evaluation import probe_sets
 from factd.daemon.gates import policy
-from factd.daemon.gates.measures import gates_from
+from factd.daemon.gates.measures import Gates, gates_from
+from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
 from factd.daemon.prompts import probes as probing
+from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.prompts.probes import Ground
 from factd.daemon.publishing import publish
+from factd.daemon.tasks.outcome import TaskOutcome, Tell
 from factd.daemon.tracing import span
+from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.evidence import Audit, AuditOutcome
+from factd.store.model.operations import Task
 from factd.store.model.releases import Release
 
 if TYPE_CHECKING:
-    from factd.editor.exams.exam import Exam, Results
+    from factd.editor.exams.exam import Exam, ExamResults
 
 WHO = "factd (audit)"
 GATES = (
@@ -52,49 +58,61 @@ class Seen:
     report: Mapping[str, Any]
 
 
+def run(app: App, task: Task, tell: Tell) -> TaskOutcome:
+    """Audit the live release as a task."""
+    with writing(app) as own:
+        tell("audit", ())
+        try:
+            made = audit(own)
+        except Refused as error:
+            return TaskOutcome(detail=str(error))
+    detail = f"release {made.release}: {made.outcome.value}; {made.action or 'nothing to do'}"
+    return TaskOutcome(detail=detail, failed=made.outcome.value == "failed")
+
+
 @span("audit")
-def audit(factd: Factd) -> Audit:
+def audit(app: App) -> Audit:
     """Audit the live release, mend or roll back, and keep what was found. Raises: Refused: only the base is live."""
-    live = candidates.live_of(factd)
+    live = candidates.live_of(app.ledger)
     if live.candidate_id is None or not live.fact_ids:
         raise Refused("only the base model is live; there is nothing to audit")
-    damage, seen = damaged_files(factd, live), None
+    damage, seen = damaged_files(app.versions, live), None
     if not damage:
-        damage, seen = first_look(factd, live)
+        damage, seen = first_look(app, live)
     if seen is None:
         log.error("published files damaged", release=live.number, why=damage)
-        publish.write_version(factd, live)
-        seen = look(factd, live)
+        publish.write_version(app.ledger, app.paths, app.versions, live)
+        seen = look(app, live)
     repaired = bool(damage)
     if not seen.decision.accepted and not damage:
-        publish.write_version(factd, live)
-        again = look(factd, live)
+        publish.write_version(app.ledger, app.paths, app.versions, live)
+        again = look(app, live)
         repaired, seen = again.decision.accepted, again if again.decision.accepted else seen
     outcome = AuditOutcome.PASSED if not repaired else AuditOutcome.REPAIRED
     action = "the version was written again from its delta" if repaired else ""
     if not seen.decision.accepted:
-        outcome, action = AuditOutcome.FAILED, _rolled_back(factd, live, seen)
-    return _kept(factd, live, outcome, action, damage, seen)
+        outcome, action = AuditOutcome.FAILED, _rolled_back(app, live, seen)
+    return _kept(app.ledger, live, outcome, action, damage, seen)
 
 
-def damaged_files(factd: Factd, live: Release) -> str:
+def damaged_files(versions: Versions, live: Release) -> str:
     """Why the published files are not what their manifest says; empty where they are."""
     from factd.daemon.publishing.verify import damage
 
-    return damage(factd.versions.folder(live.number), live.number)
+    return damage(versions.folder(live.number), live.number)
 
 
-def first_look(factd: Factd, live: Release) -> tuple[str, Seen | None]:
+def first_look(app: App, live: Release) -> tuple[str, Seen | None]:
     """What was seen; or why the files cannot even be loaded, as when their weights are no numbers."""
     from factd.editor.errors import EditorError
 
     try:
-        return "", look(factd, live)
+        return "", look(app, live)
     except EditorError as error:
         return str(error), None
 
 
-def look(factd: Factd, live: Release, folder: Path | None = None) -> Seen:
+def look(app: App, live: Release, folder: Path | None = None) -> Seen:
     """Ask the published files, their delta in memory, and the base model the same things; judge what differs.
 
     folder: of a checkpoint that is to be what was published.
@@ -102,13 +120,13 @@ def look(factd: Factd, live: Release, folder: Path | None = None) -> Seen:
     from factd.editor.exams.exam import evidence_of
     from factd.editor.exams.report import report_on
 
-    exam = exam_of(factd, live)
-    base = factd.workbench.base(exam, factd.terminator)
-    meant = candidates.live_results(factd, exam, live)
-    asked = folder or factd.versions.folder(live.number)
-    evidence = evidence_of(exam, base, results_of(factd, exam, asked), meant)
-    report = report_on(evidence, factd.workbench.model().fingerprint, None, 0.0).as_json()
-    decision = policy.judge(report, gates(factd))
+    exam = exam_of(app, live)
+    base = app.workbench.base(exam)
+    meant = candidates.live_results(app.paths, app.workbench, exam, live)
+    asked = folder or app.versions.folder(live.number)
+    evidence = evidence_of(exam, base, results_of(app.workbench, exam, asked), meant)
+    report = report_on(evidence, app.workbench.model().fingerprint, None, 0.0).as_json()
+    decision = policy.judge(report, kept_gates(app.prompts, app.gates))
     rows = [row for row in report["facts"] if row["written"]]
     decision = _with_lost(decision, [r["fact"] for r in rows if _is_lost(r)])
     return Seen(
@@ -132,65 +150,67 @@ def _with_lost(decision: policy.Decision, lost: Sequence[str]) -> policy.Decisio
     return replace(decision, accepted=False, reasons=(text, *decision.reasons))
 
 
-def gates(factd: Factd) -> tuple[policy.Gate, ...]:
+def kept_gates(prompts: PromptSettings, gates: Gates) -> tuple[policy.Gate, ...]:
     """The policy's gates that are about what a release keeps."""
-    write, served = factd.config.write.languages, factd.config.served
-    found = gates_from(factd.config.gates, write=write, served=served)
+    write, served = prompts.write, prompts.served
+    found = gates_from(gates.table, write=write, served=served)
     return tuple(gate for gate in found if gate.name in GATES)
 
 
-def exam_of(factd: Factd, live: Release) -> "Exam":
+def exam_of(app: App, live: Release) -> "Exam":
     """Facts of the release, facts of the base and texts: others on each day."""
     from factd.editor.exams.exam import Exam
 
-    known = probe_sets.known_facts(factd)
-    with factd.store.read() as session:
+    known = probe_sets.known_facts(app.ledger, app.prompts)
+    with app.ledger.read() as session:
         facts = queries.facts.facts_by_id(session, live.fact_ids)
-        before = queries.facts.previous(session, facts)
-    day = factd.now().date().isoformat()
-    table = factd.config.audit
-    sizes = replace(factd.plan.sizes, known=table.known_sample, earlier=table.earlier_sample)
-    plan = replace(factd.plan, sizes=sizes)
+        before = queries.facts.base_counterparts(session, facts)
+    day = app.ledger.now().date().isoformat()
+    table = app.config.audit
+    sizes = replace(app.prompts.sizes, known=table.known_sample, earlier=table.earlier_sample)
+    plan = replace(app.prompts, sizes=sizes)
     ground = Ground(new=(), earlier=tuple(facts), before=before, known=known)
     held = probing.held_probes(ground.still, plan, salt=day)
     seed = int(hashlib.sha256(day.encode()).hexdigest()[:6], 16)
     return Exam(
         probes=(*probing.batch_probes(ground, plan), *held),
-        texts=probe_sets.held_out(factd, sizes.texts, seed=seed),
+        texts=probe_sets.held_out(app.workbench, app.prompts, sizes.texts, seed=seed),
     )
 
 
-def results_of(factd: Factd, exam: "Exam", folder: Path) -> "Results":
+def results_of(workbench: Workbench, exam: "Exam", folder: Path) -> "ExamResults":
     """What a checkpoint answers, loaded from its files."""
-    from factd.editor.exams.exam import Results, sit
+    from factd.editor.exams.exam import ExamResults, take_exam
     from factd.editor.models.model import load_model
-    from factd.editor.scoring.drift import text_scores_of
+    from factd.editor.scoring.drift import text_scores_against
 
-    table = factd.config.model
+    table = workbench.table
     model = load_model(folder, device=table.device, dtype=table.dtype)
     probes = replace(exam, texts={}, questions={})
-    said = sit(model, probes, terminator=factd.terminator)
-    texts = text_scores_of(factd.workbench.model(), model, exam.texts)
-    return Results(answers=said.answers, texts=texts, rankings={})
+    said = take_exam(model, probes, terminator=workbench.terminator)
+    texts = text_scores_against(workbench.model(), model, exam.texts)
+    return ExamResults(answers=said.answers, texts=texts, rankings={})
 
 
-def _rolled_back(factd: Factd, live: Release, seen: Seen) -> str:
+def _rolled_back(app: App, live: Release, seen: Seen) -> str:
     """Go back to the version before, where that is wanted and there is one; what was done, in words."""
-    if not factd.config.audit.roll_back:
+    if not app.config.audit.roll_back:
         return "nothing: [audit] roll_back is off"
-    number = factd.versions.previous(live.number)
+    number = app.versions.previous(live.number)
     if number is None:
         return "nothing: no version before it lies ready"
     why = f"the audit of release {live.number} failed: {seen.decision.reasons[0]}"
     try:
-        publish.roll_back_to(factd, number, who=WHO, why=why)
+        publish.roll_back_to(
+            app.ledger, app.paths, app.versions, app.fleet, number, who=WHO, why=why
+        )
     except FactdError as error:
         return f"rolling back to release {number} failed: {error}"
     return f"rolled back to release {number} and frozen"
 
 
 def _kept(
-    factd: Factd, live: Release, outcome: AuditOutcome, action: str, damage: str, seen: Seen
+    ledger: Ledger, live: Release, outcome: AuditOutcome, action: str, damage: str, seen: Seen
 ) -> Audit:
     reasons = [damage] if damage else []
     found = Audit(
@@ -204,11 +224,11 @@ def _kept(
             "decision": decision_json(seen.decision),
             "measurements": seen.report["measurements"],
         },
-        at=factd.now(),
+        at=ledger.now(),
     )
-    with factd.store.begin() as session:
+    with ledger.begin() as session:
         queries.evidence.add_audit(session, found)
         what = f"audit of release {live.number}: {outcome.value}"
-        queries.releases.record(session, who=WHO, what=what, why=action, now=factd.now())
+        queries.releases.log_action(session, who=WHO, what=what, why=action, now=ledger.now())
     log.info("release audited", release=live.number, outcome=outcome.value, action=action)
     return found

@@ -19,15 +19,17 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from factd.daemon.app import Factd, on_base
+from factd.daemon.app import App, on_base
 from factd.daemon.approvals import approvals
 from factd.daemon.editing import candidates
 from factd.daemon.editing.candidates import Progress, quiet
 from factd.daemon.errors import Refused
+from factd.daemon.ledger import Ledger
 from factd.daemon.log import bound, log
 from factd.daemon.publishing import bases, publish
 from factd.daemon.tasks import audit
 from factd.daemon.tracing import span
+from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.bases import Base, BaseStatus
 from factd.store.model.releases import Release, ReleaseStatus
@@ -78,16 +80,18 @@ class Undone:
 
 
 @span("rebase")
-def rebase(factd: Factd, *, who: str, why: str, progress: Progress = quiet) -> Rebased:
+def rebase(app: App, *, who: str, why: str, progress: Progress = quiet) -> Rebased:
     """Bake the live release into a new base and bring that out. Raises: Refused: why not, and what still serves."""
-    publish.refuse_frozen(factd)
-    started, live = time.monotonic(), candidates.live_of(factd)
+    publish.refuse_frozen(app.ledger)
+    started, live = (time.monotonic(), candidates.live_of(app.ledger))
     with bound(release=live.number):
-        base = _ready(factd, live) or _made(factd, live, who, why, progress)
+        base = _ready(app.ledger, live) or _made(app, live, who, why, progress)
         progress("publish", 4, STEPS)
-        with factd.store.read() as session:
-            number = queries.bases.release_of(session, base.number)
-        publish.publish(factd, number)
+        with app.ledger.read() as session:
+            number = queries.bases.release_of_base(session, base.number)
+        publish.publish(
+            app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, number
+        )
     return Rebased(
         base=base.number,
         made_of=live.number,
@@ -98,83 +102,85 @@ def rebase(factd: Factd, *, who: str, why: str, progress: Progress = quiet) -> R
     )
 
 
-def _ready(factd: Factd, live: Release) -> Base | None:
+def _ready(ledger: Ledger, live: Release) -> Base | None:
     """A base that an earlier process made of this release, and whose own release was not published any more."""
-    with factd.store.read() as session:
-        waiting = {r.base for r in queries.releases.releases_in(session, ReleaseStatus.ACCEPTED)}
+    with ledger.read() as session:
+        waiting = {
+            r.base for r in queries.releases.releases_with_status(session, ReleaseStatus.ACCEPTED)
+        }
         verified = queries.bases.list_bases(session, BaseStatus.VERIFIED)
     mine = (base for base in verified if base.release == live.number and base.number in waiting)
     return next(mine, None)
 
 
-def _made(factd: Factd, live: Release, who: str, why: str, progress: Progress) -> Base:
+def _made(app: App, live: Release, who: str, why: str, progress: Progress) -> Base:
     from factd.editor.errors import EditorError
 
-    refuse_unfit(factd, live)
-    parent = factd.workbench.model().fingerprint
-    with factd.changing() as session:
+    refuse_unfit(app.ledger, live)
+    parent = app.workbench.model().fingerprint
+    with app.ledger.changing() as session:
         base = queries.bases.add_base(
-            session, live, parent_fingerprint=parent, who=who, why=why, now=factd.now()
+            session, live, parent_fingerprint=parent, who=who, why=why, now=app.ledger.now()
         )
     log.info("base in preparation", base=base.number, facts=len(live.fact_ids))
     try:
-        fingerprint = _proven(factd, live, base, progress)
+        fingerprint = _proven(app, live, base, progress)
     except (EditorError, Refused, OSError) as error:
-        bases.abandon(factd, base, str(error))
+        bases.abandon(app.ledger, app.paths, base, str(error))
         raise Refused(
             f"the rebase is abandoned, release {live.number} still serves: {error}"
         ) from error
-    return _accepted(factd, live, base, fingerprint)
+    return _accepted(app.ledger, live, base, fingerprint)
 
 
-def refuse_unfit(factd: Factd, live: Release) -> None:
+def refuse_unfit(ledger: Ledger, live: Release) -> None:
     """Raises: Refused: there is nothing to bake, or something that should not be in any base."""
     if live.candidate_id is None or not live.fact_ids:
         raise Refused(
             f"release {live.number} holds no facts but those of its base; there is nothing to bake"
         )
-    gone = approvals.outdated(factd, live)
+    gone = approvals.outdated(ledger, live)
     if gone:
         raise Refused(
             f"release {live.number} is not baked: {gone}; `factd edit --publish` takes it out first"
         )
 
 
-def _proven(factd: Factd, live: Release, base: Base, progress: Progress) -> str:
+def _proven(app: App, live: Release, base: Base, progress: Progress) -> str:
     """Bake, verify and build the statistics of a base; its fingerprint. Raises: EditorError, Refused."""
     from factd.editor.deltas.delta import load_delta
     from factd.editor.deltas.reload import verify_reload
     from factd.editor.files.folders import verify_folder
 
     progress("bake", 0, STEPS)
-    folder = bases.write(factd, base)
+    folder = bases.write(app.ledger, app.paths, base)
     progress("verify", 1, STEPS)
     verify_folder(folder)
-    delta = load_delta(factd.candidate_folder(live.candidate_id or 0) / "delta")
-    verify_reload(factd.workbench.model(), delta, folder)
+    delta = load_delta(app.paths.candidate(live.candidate_id or 0) / "delta")
+    verify_reload(app.workbench.model(), delta, folder)
     progress("facts", 2, STEPS)
-    seen = audit.look(factd, live, folder)
+    seen = audit.look(app, live, folder)
     if not seen.decision.accepted:
         raise Refused(f"it does not say what the release says: {seen.decision.reasons[0]}")
     progress("statistics", 3, STEPS)
-    factd.workbench.loaded = None  # the base before is not needed any more: memory for the new one
-    return _with_statistics(on_base(factd, base.number), progress)
+    app.workbench.loaded = None  # the base before is not needed any more: memory for the new one
+    return _with_statistics(on_base(app, base.number).workbench, progress)
 
 
-def _with_statistics(own: Factd, progress: Progress) -> str:
+def _with_statistics(workbench: Workbench, progress: Progress) -> str:
     """The second moments of a base, where the method needs them; its fingerprint."""
     from factd.editor.methods._write import second_moments
 
-    model, settings = own.workbench.model(), own.method_settings()
+    model, settings = workbench.model(), workbench.method_settings()
     if hasattr(settings, "second_moment_tokens"):
-        second_moments(model, settings, own.workspace, progress)
+        second_moments(model, settings, workbench.workspace, progress)
     return model.fingerprint
 
 
-def _accepted(factd: Factd, live: Release, base: Base, fingerprint: str) -> Base:
+def _accepted(ledger: Ledger, live: Release, base: Base, fingerprint: str) -> Base:
     """The base is verified, and has its release."""
-    now, done = factd.now(), BaseStatus.VERIFIED
-    with factd.changing() as session:
+    now, done = ledger.now(), BaseStatus.VERIFIED
+    with ledger.changing() as session:
         queries.bases.move_base(
             session, base.number, base.status, done, now=now, fingerprint=fingerprint
         )
@@ -184,35 +190,37 @@ def _accepted(factd: Factd, live: Release, base: Base, fingerprint: str) -> Base
             delta_id=None,
             fact_ids=(),
             who=base.who,
-            why=f"{base.said()}: {base.why}",
+            why=f"{base.describe()}: {base.why}",
             now=now,
             base=base.number,
         )
-        queries.releases.withdraw_overtaken(session, made.number, now=now)
+        queries.releases.withdraw_older_accepted(session, made.number, now=now)
         what = f"rebase of release {live.number}: base {base.number}, release {made.number}"
-        queries.releases.record(session, who=base.who, what=what, why=base.why, now=now)
+        queries.releases.log_action(session, who=base.who, what=what, why=base.why, now=now)
         base = queries.bases.base(session, base.number)
     log.info("base verified", base=base.number, fingerprint=fingerprint[:12])
     return base
 
 
-def undo(factd: Factd, *, who: str, why: str) -> Undone:
+def undo(app: App, *, who: str, why: str) -> Undone:
     """The base before is in effect again, with the release that was baked; no model is loaded.
 
     Raises: Refused: there is no rebase to undo, it cannot be any more, or factd is frozen. PublishFailed.
     """
-    publish.refuse_frozen(factd)
-    live = candidates.live_of(factd)
+    publish.refuse_frozen(app.ledger)
+    live = candidates.live_of(app.ledger)
     if live.base == 0:
         raise Refused(f"release {live.number} stands on the original model; no rebase is in effect")
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         base, *before = queries.bases.lineage(session, live.base)
     if before and before[0].status is BaseStatus.PRUNED:
         raise Refused(f"base {base.parent} was pruned; the rebase cannot be undone any more")
-    with factd.changing() as session:
+    with app.ledger.changing() as session:
         what = f"rebase --undo of base {base.number}"
-        queries.releases.record(session, who=who, what=what, why=why, now=factd.now())
-    found = publish.publish(factd, base.release)
+        queries.releases.log_action(session, who=who, what=what, why=why, now=app.ledger.now())
+    found = publish.publish(
+        app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, base.release
+    )
     return Undone(
         base=base.number,
         in_effect=found.base,

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App, writing
 from factd.daemon.approvals import approvals
 from factd.daemon.errors import Refused
-from factd.daemon.leases import writing
 from factd.daemon.publishing import publish
 from factd.daemon.web.errors import Mistaken
 from factd.store import operations, queries
@@ -16,7 +15,7 @@ from factd.store.model.releases import ReleaseStatus
 LONGEST_WHY = 500
 LARGEST = 2**31 - 1  # of a release's number
 
-Perform = Callable[[Factd, str, str, str], None]  # what it is about, who, why
+Perform = Callable[[App, str, str, str], None]  # what it is about, who, why
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,47 +53,53 @@ def number(text: str) -> int:
     return int(text)
 
 
-def _approve(factd: Factd, target: str, who: str, why: str) -> None:
-    approvals.approve(factd, number(target), who=who, why=why)
+def _approve(app: App, target: str, who: str, why: str) -> None:
+    approvals.approve(app.ledger, number(target), who=who, why=why)
 
 
-def _refuse(factd: Factd, target: str, who: str, why: str) -> None:
-    approvals.refuse(factd, number(target), who=who, why=why)
+def _refuse(app: App, target: str, who: str, why: str) -> None:
+    approvals.refuse(app.ledger, number(target), who=who, why=why)
 
 
-def _roll_back(factd: Factd, target: str, who: str, why: str) -> None:
+def _roll_back(app: App, target: str, who: str, why: str) -> None:
     chosen = number(target)
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         release = queries.releases.release(session, chosen)
     if release.live_at is None:
         raise Refused(f"release {chosen} was never live; approve it instead")
     if release.status is ReleaseStatus.LIVE:
         raise Refused(f"release {chosen} is live already")
-    if not factd.versions.has(chosen):
+    if not app.versions.has(chosen):
         raise Refused(
             f"version {chosen} is not on disk; `factd rollback --to {chosen}` or "
             f"`factd releases publish {chosen}` writes it again, which needs the model"
         )
-    with writing(factd, seize=True) as own:
-        publish.roll_back_to(own, chosen, who=who, why=why)
+    with writing(app, seize=True) as own:
+        publish.roll_back_to(
+            own.ledger, own.paths, own.versions, own.fleet, chosen, who=who, why=why
+        )
 
 
-def _withdraw(factd: Factd, target: str, who: str, why: str) -> None:
-    with factd.store.begin() as session:
-        queries.settle.withdraw(session, [target], factd.judge, why=why, who=who, now=factd.now())
+def _withdraw(app: App, target: str, who: str, why: str) -> None:
+    with app.ledger.begin() as session:
+        queries.resolution.withdraw(
+            session, [target], app.ledger.resolver, why=why, who=who, now=app.ledger.now()
+        )
         waits = any(task.kind == "edit" for task in operations.tasks.open_tasks(session))
         if not waits and queries.releases.frozen(session) is None:
-            operations.tasks.add_task(session, "edit", {"why": f"{who}: {why}"}, now=factd.now())
+            operations.tasks.add_task(
+                session, "edit", {"why": f"{who}: {why}"}, now=app.ledger.now()
+            )
 
 
-def _freeze(factd: Factd, _: str, who: str, why: str) -> None:
-    with factd.store.begin() as session:
-        queries.releases.freeze(session, why=why, who=who, now=factd.now())
+def _freeze(app: App, _: str, who: str, why: str) -> None:
+    with app.ledger.begin() as session:
+        queries.releases.freeze(session, why=why, who=who, now=app.ledger.now())
 
 
-def _unfreeze(factd: Factd, _: str, who: str, why: str) -> None:
-    with factd.store.begin() as session:
-        if not queries.releases.unfreeze(session, who=who, why=why, now=factd.now()):
+def _unfreeze(app: App, _: str, who: str, why: str) -> None:
+    with app.ledger.begin() as session:
+        if not queries.releases.unfreeze(session, who=who, why=why, now=app.ledger.now()):
             raise Refused("factd is not frozen")
 
 

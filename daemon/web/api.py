@@ -46,7 +46,7 @@ def log_in(
 ) -> schemas.Me:
     """Log in: a cookie, and the token that unsafe calls bring as X-CSRF-Token."""
     from_here(request)
-    table = desk.factd.config.http
+    table = desk.app.config.http
     address = address_of(request, table.proxies)
     before = request.cookies.get(desk.cookie, "")
     cookie = desk.door.login(given.name, given.password, address, before=before)
@@ -63,12 +63,12 @@ def log_out(request: Request, response: Response, desk: Asking, caller: Looking)
         from_here(request)
         same_token(caller, request.headers.get(CSRF_HEADER, ""))
         desk.door.logout(request.cookies.get(desk.cookie, ""))
-        response.delete_cookie(desk.cookie, path="/", secure=desk.factd.config.http.secure_cookies)
+        response.delete_cookie(desk.cookie, path="/", secure=desk.app.config.http.secure_cookies)
 
 
 def set_cookie(response: Response, desk: Desk, cookie: str) -> None:
     """Of no use to scripts or other sites; it ends with the browser, the session ends sooner."""
-    secure = desk.factd.config.http.secure_cookies
+    secure = desk.app.config.http.secure_cookies
     response.set_cookie(
         desk.cookie, cookie, httponly=True, samesite="strict", path="/", secure=secure
     )
@@ -83,7 +83,15 @@ def me(caller: Looking) -> schemas.Me:
 @api.get("/overview")
 def show_overview(desk: Asking, _: Looking) -> schemas.OverviewShape:
     """Live release, queue, sources, last runs, budget left."""
-    return schemas.OverviewShape.model_validate(overview(desk.factd))
+    return schemas.OverviewShape.model_validate(
+        overview(
+            desk.app.ledger,
+            desk.app.versions,
+            desk.app.planning,
+            desk.app.fleet,
+            desk.app.config.approvals,
+        )
+    )
 
 
 @api.get("/facts")
@@ -102,7 +110,7 @@ def list_facts(
     A part may hold fewer than `limit` items, even none, and still have a `next`: a bounded number of rows is looked through.
     """
     what = pagination.wanted(text=q, status=status, relation=relation, source=source)
-    found = pagination.facts(desk.factd, what, after=after, limit=limit)
+    found = pagination.facts(desk.app, what, after=after, limit=limit)
     items = [schemas.FactShape.model_validate(fact.as_json()) for fact in found.items]
     return schemas.Page(items=items, next=found.next)
 
@@ -110,7 +118,9 @@ def list_facts(
 @api.get("/facts/{id_}")
 def show_fact(desk: Asking, _: Looking, id_: FactId) -> schemas.FactDetail:
     """One fact, by its id or the unique start of it: who said it, its history, verdicts, and the releases that hold it."""
-    return schemas.FactDetail.model_validate(explained(desk.factd, id_, newest=CARRIED).as_json())
+    return schemas.FactDetail.model_validate(
+        explained(desk.app.ledger, id_, newest=CARRIED).as_json()
+    )
 
 
 @api.get("/candidates")
@@ -118,7 +128,7 @@ def list_candidates(
     desk: Asking, _: Looking, after: After = "", limit: Limit = LIMIT
 ) -> schemas.Page[schemas.CandidateShape]:
     """The newest first."""
-    found = pagination.candidates(desk.factd, after=after, limit=limit)
+    found = pagination.candidates(desk.app, after=after, limit=limit)
     return schemas.Page(
         items=[schemas.CandidateShape.model_validate(one) for one in found.items], next=found.next
     )
@@ -127,7 +137,7 @@ def list_candidates(
 @api.get("/candidates/{id_}")
 def show_candidate(desk: Asking, _: Looking, id_: Number) -> schemas.CandidateDetail:
     """One candidate with what was measured and decided."""
-    with desk.factd.store.read() as session:
+    with desk.app.ledger.read() as session:
         line = views.overviews.candidate(session, id_)
         made = queries.releases.candidate(session, id_)
         release = views.overviews.release_of(session, id_)
@@ -147,7 +157,7 @@ def list_releases(
     desk: Asking, _: Looking, after: After = "", limit: Limit = LIMIT
 ) -> schemas.Page[schemas.ReleaseShape]:
     """The newest first."""
-    found = pagination.releases(desk.factd, after=after, limit=limit)
+    found = pagination.releases(desk.app, after=after, limit=limit)
     return schemas.Page(
         items=[schemas.ReleaseShape.model_validate(one) for one in found.items], next=found.next
     )
@@ -156,7 +166,7 @@ def list_releases(
 @api.get("/releases/{number}")
 def show_release(desk: Asking, _: Looking, number: Number) -> schemas.ReleaseDetail:
     """One release with the ids of its facts."""
-    with desk.factd.store.read() as session:
+    with desk.app.ledger.read() as session:
         line = views.overviews.release(session, number)
         held = queries.releases.release(session, number).fact_ids
     about = schemas.ReleaseShape.model_validate(line).model_dump()
@@ -168,7 +178,7 @@ def list_audit(
     desk: Asking, _: Looking, after: After = "", limit: Limit = LIMIT
 ) -> schemas.Page[schemas.AuditShape]:
     """What was done, by whom and why, the newest first."""
-    found = pagination.audit(desk.factd, after=after, limit=limit)
+    found = pagination.audit(desk.app, after=after, limit=limit)
     return schemas.Page(
         items=[schemas.AuditShape.model_validate(one) for one in found.items], next=found.next
     )
@@ -178,7 +188,7 @@ def _doing(action: Action) -> Callable[..., schemas.Done]:
     """The call that does an action."""
 
     def do(desk: Desk, caller: Caller, target: str, given: schemas.Reason) -> schemas.Done:
-        action.perform(desk.factd, target, caller.name, reason(given.why))
+        action.perform(desk.app, target, caller.name, reason(given.why))
         return schemas.Done(done=action.done.format(target))
 
     def on_release(

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.errors import FactdError
 from factd.daemon.log import log
 from factd.daemon.web.api import api
@@ -19,23 +19,30 @@ from factd.daemon.web.errors import Turned
 from factd.daemon.web.middleware import Guard
 from factd.daemon.web.pages import pages
 from factd.daemon.web.responses import refusal
-from factd.store.errors import Baked, IllegalMove, NotFound, StaleState, StoreError, Unstorable
+from factd.store.errors import (
+    BakedIntoBase,
+    IllegalMove,
+    NotFound,
+    StaleState,
+    StoreError,
+    Unstorable,
+)
 
 STATIC = Path(__file__).parent / "static"
 ANYWHERE = ("0.0.0.0", "::", "")
 
 
-def console(factd: Factd) -> ASGIApp:
+def console(app: App) -> ASGIApp:
     """The console behind its guard."""
-    http, table = factd.config.http, factd.config.console
+    http, table = app.config.http, app.config.console
     named = () if http.host in ANYWHERE else (http.host,)
     hosts = (*table.hosts, *named)
-    return Guard(application(factd), hosts=hosts, secure=http.secure_cookies)
+    return Guard(application(app), hosts=hosts, secure=http.secure_cookies)
 
 
-def application(factd: Factd) -> FastAPI:
+def application(app: App) -> FastAPI:
     """Pages and API."""
-    app = FastAPI(
+    site = FastAPI(
         title="factd",
         version="1",
         summary="Keeps the factual knowledge inside an open-weight language model current.",
@@ -43,13 +50,13 @@ def application(factd: Factd) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.desk = Desk(factd=factd, door=Door(factd.store, factd.config.console, factd.now))
-    app.include_router(api)
-    app.include_router(pages)
-    app.mount("/static", StaticFiles(directory=STATIC))
+    site.state.desk = Desk(app=app, door=Door(app.ledger.store, app.config.console, app.ledger.now))
+    site.include_router(api)
+    site.include_router(pages)
+    site.mount("/static", StaticFiles(directory=STATIC))
     for kind in (FactdError, StoreError, HTTPException, RequestValidationError, Exception):
-        app.add_exception_handler(kind, _refused)
-    return app
+        site.add_exception_handler(kind, _refused)
+    return site
 
 
 def _refused(request: Request, error: Exception) -> Response:
@@ -78,6 +85,6 @@ def status_of(error: FactdError | StoreError) -> int:
         return 404
     if isinstance(error, Unstorable):
         return 422
-    if isinstance(error, FactdError | StaleState | IllegalMove | Baked):
+    if isinstance(error, FactdError | StaleState | IllegalMove | BakedIntoBase):
         return 409
     return 503

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from fastapi import BackgroundTasks, Depends, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.web.auth.accounts import Caller, Door
 from factd.daemon.web.errors import Forbidden, Mistaken, Unknown
 from factd.daemon.web.middleware import from_elsewhere
@@ -29,13 +29,13 @@ COOKIE = APIKeyCookie(
 class Desk:
     """What the console works with."""
 
-    factd: Factd
+    app: App
     door: Door
 
     @property
     def cookie(self) -> str:
         """The name of the cookie."""
-        return SECURE if self.factd.config.http.secure_cookies else PLAIN
+        return SECURE if self.app.config.http.secure_cookies else PLAIN
 
 
 def desk_of(request: Request) -> Desk:

@@ -36,7 +36,7 @@ def login_page(request: Request, next: Given = "/") -> Response:
 def log_in(request: Request, desk: Asking, form: Form) -> Response:
     """A new session, or why not."""
     name, back = form.get("name", ""), formatting.safe_path(form.get("next", "/"))
-    address = address_of(request, desk.factd.config.http.proxies)
+    address = address_of(request, desk.app.config.http.proxies)
     before = request.cookies.get(desk.cookie, "")
     try:
         cookie = desk.door.login(name, form.get("password", ""), address, before=before)
@@ -54,7 +54,7 @@ def log_out(request: Request, desk: Asking, caller: Looking, form: Form) -> Resp
     same_token(caller, form.get("csrf", ""))
     desk.door.logout(request.cookies.get(desk.cookie, ""))
     answer = RedirectResponse("/login", status_code=303)
-    secure = desk.factd.config.http.secure_cookies
+    secure = desk.app.config.http.secure_cookies
     answer.delete_cookie(desk.cookie, path="/", secure=secure, httponly=True, samesite="strict")
     return answer
 
@@ -62,7 +62,13 @@ def log_out(request: Request, desk: Asking, caller: Looking, form: Form) -> Resp
 @pages.get("/")
 def overview_page(request: Request, desk: Asking, caller: Looking) -> Response:
     """How factd stands."""
-    seen = overview(desk.factd)
+    seen = overview(
+        desk.app.ledger,
+        desk.app.versions,
+        desk.app.planning,
+        desk.app.fleet,
+        desk.app.config.approvals,
+    )
     return page("overview.html", request, caller, seen=seen, statuses=formatting.SHOWN_STATUSES)
 
 
@@ -80,7 +86,7 @@ def facts_page(
     """Facts that are looked for."""
     given = {"q": q, "status": status, "relation": relation, "source": source}
     what = pagination.wanted(text=q, status=status, relation=relation, source=source)
-    found = pagination.facts(desk.factd, what, after=after)
+    found = pagination.facts(desk.app, what, after=after)
     return page(
         "facts.html",
         request,
@@ -90,19 +96,19 @@ def facts_page(
         more=formatting.linked("/facts", {**given, "after": found.next}) if found.next else "",
         begun=bool(after),
         statuses=list(FactStatus),
-        relations=sorted((r.id, r.name) for r in desk.factd.catalogue.values()),
-        sources=sorted(desk.factd.sources),
+        relations=sorted((r.id, r.name) for r in desk.app.prompts.catalogue.values()),
+        sources=sorted(desk.app.sources),
     )
 
 
 def _said(desk: Desk, fact: Fact) -> str:
-    return words(fact, desk.factd)
+    return words(fact, desk.app.prompts)
 
 
 @pages.get("/facts/{id_}")
 def fact_page(request: Request, desk: Asking, caller: Looking, id_: FactId) -> Response:
     """Everything that is known about a fact."""
-    found = explained(desk.factd, id_, newest=CARRIED)
+    found = explained(desk.app.ledger, id_, newest=CARRIED)
     return page(
         "fact.html",
         request,
@@ -118,7 +124,7 @@ def fact_page(request: Request, desk: Asking, caller: Looking, id_: FactId) -> R
 @pages.get("/candidates")
 def candidates_page(request: Request, desk: Asking, caller: Looking, after: Given = "") -> Response:
     """The newest first."""
-    found = pagination.candidates(desk.factd, after=after)
+    found = pagination.candidates(desk.app, after=after)
     more = formatting.linked("/candidates", {"after": found.next}) if found.next else ""
     return page("candidates.html", request, caller, rows=found.items, more=more)
 
@@ -126,7 +132,7 @@ def candidates_page(request: Request, desk: Asking, caller: Looking, after: Give
 @pages.get("/candidates/{id_}")
 def candidate_page(request: Request, desk: Asking, caller: Looking, id_: Number) -> Response:
     """What was decided about a candidate, and its report."""
-    with desk.factd.store.read() as session:
+    with desk.app.ledger.read() as session:
         line = overviews.candidate(session, id_)
         report = queries.releases.candidate(session, id_).report or {}
         release = overviews.release_of(session, id_)
@@ -139,7 +145,7 @@ def candidate_page(request: Request, desk: Asking, caller: Looking, id_: Number)
         decision=report.get("decision") or {},
         findings=formatting.findings(report.get("decision") or {}),
         set_aside=report.get("set_aside") or (),
-        report=(desk.factd.candidate_folder(id_) / "report.html").is_file(),
+        report=(desk.app.paths.candidate(id_) / "report.html").is_file(),
         figure=formatting.figure,
     )
 
@@ -147,7 +153,7 @@ def candidate_page(request: Request, desk: Asking, caller: Looking, id_: Number)
 @pages.get("/candidates/{id_}/report")
 def report_file(desk: Asking, _: Looking, id_: Number) -> Response:
     """The candidate's report, a static page with fewer rights than ours. Raises: NotFound."""
-    path = desk.factd.candidate_folder(id_) / "report.html"
+    path = desk.app.paths.candidate(id_) / "report.html"
     if not path.is_file():
         raise NotFound(f"candidate {id_} has no report; it is written when its checks are done")
     return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": REPORTS})
@@ -156,7 +162,7 @@ def report_file(desk: Asking, _: Looking, id_: Number) -> Response:
 @pages.get("/releases")
 def releases_page(request: Request, desk: Asking, caller: Looking, after: Given = "") -> Response:
     """The newest first."""
-    found = pagination.releases(desk.factd, after=after)
+    found = pagination.releases(desk.app, after=after)
     more = formatting.linked("/releases", {"after": found.next}) if found.next else ""
     return page("releases.html", request, caller, rows=found.items, more=more)
 
@@ -164,19 +170,19 @@ def releases_page(request: Request, desk: Asking, caller: Looking, after: Given 
 @pages.get("/releases/{number}")
 def release_page(request: Request, desk: Asking, caller: Looking, number: Number) -> Response:
     """One release and its facts."""
-    with desk.factd.store.read() as session:
+    with desk.app.ledger.read() as session:
         line = overviews.release(session, number)
         ids = queries.releases.release(session, number).fact_ids[:FACTS_SHOWN]
         held = queries.facts.facts_by_id(session, ids)
     rows = [(fact, _said(desk, fact)) for fact in held]
-    ready = desk.factd.versions.has(number)
+    ready = desk.app.versions.has(number)
     return page("release.html", request, caller, line=line, rows=rows, ready=ready)
 
 
 @pages.get("/audit")
 def audit_page(request: Request, desk: Asking, caller: Looking, after: Given = "") -> Response:
     """What was done, the newest first."""
-    found = pagination.audit(desk.factd, after=after, limit=LIMIT)
+    found = pagination.audit(desk.app, after=after, limit=LIMIT)
     more = formatting.linked("/audit", {"after": found.next}) if found.next else ""
     return page("audit.html", request, caller, rows=found.items, more=more)
 
@@ -197,12 +203,7 @@ def confirm_page(
 @pages.post("/actions/{name}")
 @pages.post("/actions/{name}/{target}")
 def act(
-    request: Request,
-    desk: Asking,
-    caller: OperatingByForm,
-    form: Form,
-    name: str,
-    target: str = "",
+    request: Request, desk: Asking, caller: OperatingByForm, form: Form, name: str, target: str = ""
 ) -> Response:
     """Do it, and go to what it was about."""
     action = action_named(name)
@@ -212,7 +213,7 @@ def act(
     except Mistaken as error:
         more: dict[str, Any] = {"target": target, "problem": str(error), "why": form.get("why", "")}
         return page("confirm.html", request, caller, status=422, action=action, about=about, **more)
-    action.perform(desk.factd, target, caller.name, why)
+    action.perform(desk.app, target, caller.name, why)
     there = formatting.linked(action.page(target), {"done": action.name, "of": target})
     return RedirectResponse(there, status_code=303)
 
@@ -220,11 +221,11 @@ def act(
 def _about(desk: Desk, action: Action, target: str) -> str:
     """What an action is about, in words. Raises: NotFound: there is no such thing."""
     if action.kind == "release":
-        with desk.factd.store.read() as session:
+        with desk.app.ledger.read() as session:
             line = overviews.release(session, number(target))
         return f"{formatting.count(line.facts, 'fact')}, made {formatting.utc(line.created_at)} UTC: {line.why}"
     if action.kind == "fact":
-        with desk.factd.store.read() as session:
+        with desk.app.ledger.read() as session:
             return _said(desk, queries.facts.get_fact(session, target))
     if target:
         raise NotFound(f"{action.name} is about all of factd")

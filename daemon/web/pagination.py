@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.web.errors import Mistaken
 from factd.store import queries, views
 from factd.store.model.facts import Fact, FactStatus
-from factd.store.queries.fact_search import Wanted
-from factd.store.views.overviews import AuditLine, CandidateLine, ReleaseLine
+from factd.store.model.operations import AuditLogEntry
+from factd.store.queries.fact_search import FactFilter
+from factd.store.views.overviews import CandidateLine, ReleaseLine
 
 T = TypeVar("T")
 LIMIT, MOST = 50, 200
@@ -52,20 +53,20 @@ def clean(text: str) -> bool:
     return len(text) <= LONGEST and "\0" not in text and text.isprintable()
 
 
-def wanted(*, text: str = "", status: str = "", relation: str = "", source: str = "") -> Wanted:
+def wanted(*, text: str = "", status: str = "", relation: str = "", source: str = "") -> FactFilter:
     """What is looked for. Raises: Mistaken."""
     if not all(clean(given) for given in (text, relation, source)):
         raise Mistaken(f"what is looked for has at most {LONGEST} characters that can be shown")
     if status and status not in list(FactStatus):
         raise Mistaken(f"no status {status[:20]!r}; there are {', '.join(FactStatus)}")
     chosen = FactStatus(status) if status else None
-    return Wanted(text=text.strip(), status=chosen, relation=relation, channel=source)
+    return FactFilter(text=text.strip(), status=chosen, relation=relation, channel=source)
 
 
-def facts(factd: Factd, what: Wanted, *, after: str = "", limit: int = LIMIT) -> Part[Fact]:
+def facts(app: App, what: FactFilter, *, after: str = "", limit: int = LIMIT) -> Part[Fact]:
     """Facts that are wanted. Raises: Mistaken."""
     key = key_of(after)
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         try:
             found = queries.fact_search.search(session, what, limit=limit, after=key)
         except ValueError as error:
@@ -73,30 +74,26 @@ def facts(factd: Factd, what: Wanted, *, after: str = "", limit: int = LIMIT) ->
     return Part(items=found.facts, next=place(found.after) if found.after else None)
 
 
-def releases(factd: Factd, *, after: str = "", limit: int = LIMIT) -> Part[ReleaseLine]:
+def releases(app: App, *, after: str = "", limit: int = LIMIT) -> Part[ReleaseLine]:
     """The newest first. Raises: Mistaken."""
-    return _numbered(factd, views.overviews.releases, lambda r: r.number, after, limit)
+    return _numbered(app, views.overviews.releases, lambda r: r.number, after, limit)
 
 
-def candidates(factd: Factd, *, after: str = "", limit: int = LIMIT) -> Part[CandidateLine]:
+def candidates(app: App, *, after: str = "", limit: int = LIMIT) -> Part[CandidateLine]:
     """The newest first. Raises: Mistaken."""
-    return _numbered(factd, views.overviews.candidates, lambda c: c.id, after, limit)
+    return _numbered(app, views.overviews.candidates, lambda c: c.id, after, limit)
 
 
-def audit(factd: Factd, *, after: str = "", limit: int = LIMIT) -> Part[AuditLine]:
+def audit(app: App, *, after: str = "", limit: int = LIMIT) -> Part[AuditLogEntry]:
     """The newest first. Raises: Mistaken."""
-    return _numbered(factd, views.overviews.audit_lines, lambda line: line.id, after, limit)
+    return _numbered(app, views.overviews.audit_lines, lambda line: line.id, after, limit)
 
 
 def _numbered(
-    factd: Factd,
-    query: Callable[..., Sequence[T]],
-    number: Callable[[T], int],
-    after: str,
-    limit: int,
+    app: App, query: Callable[..., Sequence[T]], number: Callable[[T], int], after: str, limit: int
 ) -> Part[T]:
     """One row more than wanted tells whether there are others."""
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         found = query(session, limit=limit + 1, before=_number(after))
     more = place((str(number(found[limit - 1])),)) if len(found) > limit else None
     return Part(items=tuple(found[:limit]), next=more)

@@ -25,7 +25,7 @@ from factd.editor.models.hooks import captured_input
 from factd.editor.models.model import EditableModel
 from factd.editor.models.tokens import padded
 from factd.editor.progress import Progress, silent
-from factd.editor.scoring.score import forced
+from factd.editor.scoring.score import forced_scores
 from factd.editor.values.problem import ValueSettings
 
 SENTENCES = 64  # run at once
@@ -70,7 +70,7 @@ def fit_corrections(
     Raises: BadEdit: too few edits are answered right and have a target_true. BadSettings: the model
     has fewer heads than the settings ask for. NotEditable: the model has no attention.
     """
-    usable = answered_right(model, edits)
+    usable = edits_answered_right(model, edits)
     features = read_features(model, usable, seed=settings.seed)
     relevance = fit_probes(features)
     norms = torch.stack([features.new, features.old]).norm(dim=-1).mean((0, 1))
@@ -88,7 +88,7 @@ def fit_corrections(
     )
 
 
-def answered_right(model: EditableModel, edits: Sequence[Edit]) -> tuple[Edit, ...]:
+def edits_answered_right(model: EditableModel, edits: Sequence[Edit]) -> tuple[Edit, ...]:
     """The edits with a target_true whose new target the model now gives.
 
     It gives a target if every token of it is the likeliest.
@@ -96,7 +96,7 @@ def answered_right(model: EditableModel, edits: Sequence[Edit]) -> tuple[Edit, .
     Raises: BadEdit: they are about fewer than 4 subjects.
     """
     asked = [e for e in edits if e.target_true]
-    answers = forced(model, [(e.prompt.format(e.subject), e.target_new) for e in asked])
+    answers = forced_scores(model, [(e.prompt.format(e.subject), e.target_new) for e in asked])
     usable = [e for e, (_, right) in zip(asked, answers, strict=True) if right]
     if len({e.subject for e in usable}) < 4:
         raise BadEdit(

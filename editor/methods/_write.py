@@ -36,34 +36,42 @@ class WriteSettings:
     Raises: BadSettings: layers out of order, a number out of range.
     """
 
-    layers: tuple[int, ...]  # blocks whose MLP output is edited, rising; values act at the last one
-    v_lr: float = 0.5  # Adam's step when a value is optimised
-    v_num_grad_steps: int = 25  # evaluations of the loss for a value, at most
-    v_weight_decay: float = 0.5  # of a value's shift δ
-    clamp_norm_factor: float = 0.75  # largest ‖δ‖, in multiples of ‖z0‖
-    kl_factor: float = 0.0625  # weight of the KL of the essence prompt
-    keep_factor: float = 0.0625  # weight of the mean KL of an edit's `keep` prompts
-    loss_threshold: float = 0.05  # a value has converged below this loss
-    terminator: str = ""  # text behind every target, so that an answer also ends where it should
-    whole_target: bool = False  # loss of the whole target instead of the mean over its tokens
-    share_wordings: bool = False  # one δ for all wordings of a subject, target and language
-    split_openings: bool = (
-        False  # a subject that opens its prompt has other tokens behind a prefix: a row for each
-    )
-    second_moment_tokens: int = 20_000  # sample size
-    second_moment_corpus: tuple[
-        str, ...
-    ] = ()  # "FILE" or "FILE=WEIGHT" each; empty: text that the model writes itself
-    solve_memory_gib: float = (
-        8.0  # upper bound for the solve of a layer; decides how its rows are cut into chunks
-    )
-    seed: int = 0  # of text that the model writes itself
-    templates: Templates = field(
-        default_factory=dict
-    )  # prefixes of each language; empty: the model writes them
-    essence: Mapping[str, str] = field(
-        default_factory=lambda: ESSENCE
-    )  # prompt of each language that says what the subject is, as "{} is a"
+    layers: tuple[int, ...]
+    """Numbers of the edited blocks, rising; the last one is the z layer."""
+    v_lr: float = 0.5
+    """Step of Adam in the search for a value."""
+    v_num_grad_steps: int = 25
+    """Evaluations of that search, at most."""
+    v_weight_decay: float = 0.5
+    """Weight of ‖δ‖ in its loss."""
+    clamp_norm_factor: float = 0.75
+    """‖δ‖ is at most this times ‖z0‖."""
+    kl_factor: float = 0.0625
+    """Weight of the KL at the row that says what the subject is."""
+    keep_factor: float = 0.0625
+    """Weight of the mean KL at the rows that must stay."""
+    loss_threshold: float = 0.05
+    """The search ends below this loss."""
+    terminator: str = ""
+    """Text behind every target, so that an answer also ends where it should."""
+    whole_target: bool = False
+    """Loss of the whole target instead of the mean over its tokens."""
+    share_wordings: bool = False
+    """One δ for all wordings of one subject, target and language."""
+    split_openings: bool = False
+    """A row of its own in the solve for a subject that opens its prompt."""
+    second_moment_tokens: int = 20_000
+    """Tokens of the sample for the second moments."""
+    second_moment_corpus: tuple[str, ...] = ()
+    """Texts for that sample, "FILE" or "FILE=WEIGHT"; empty: the model writes them."""
+    solve_memory_gib: float = 8.0
+    """Memory for the solve of a layer, at most."""
+    seed: int = 0
+    """Seed of self-generated text."""
+    templates: Templates = field(default_factory=dict)
+    """Prefixes for each language; empty: the model writes them."""
+    essence: Mapping[str, str] = field(default_factory=lambda: ESSENCE)
+    """The prompt, for each language, that says what a subject is."""
 
     def __post_init__(self) -> None:
         if not self.layers or list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:

@@ -25,7 +25,8 @@ class EmmetSettings(WriteSettings):
     Raises: BadSettings: a number out of range.
     """
 
-    slack: float = 0.01  # added to the diagonal of Kᵀ C⁻¹ K, in multiples of the diagonal's mean
+    slack: float = 0.01
+    """Added to the diagonal, as a multiple of its mean; the strength that is searched."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

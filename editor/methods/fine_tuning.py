@@ -39,16 +39,22 @@ class FineTuningSettings:
     Raises: BadSettings: several layers, or a number out of range.
     """
 
-    layers: tuple[int, ...]  # one block
-    lr: float = 5e-4  # Adam's step
-    epochs: int = 20  # passes over the texts
-    batch_size: int = 32  # texts
-    l2: float = 0.0  # penalty on the change, relative to the squared norm of the weight
-    templates: Templates = field(
-        default_factory=dict
-    )  # prefixes of each language; empty: the model writes them
-    terminator: str = ""  # text behind every target
-    seed: int = 0  # of the order of the texts, and of templates that the model writes
+    layers: tuple[int, ...]
+    """The one block whose matrix is trained."""
+    lr: float = 5e-4
+    """Step size."""
+    epochs: int = 20
+    """Passes over the edits."""
+    batch_size: int = 32
+    """Edits in a step."""
+    l2: float = 0.0
+    """Weight of the change, relative to the squared norm of the weight."""
+    templates: Templates = field(default_factory=dict)
+    """Prefixes for each language; empty: the model writes them."""
+    terminator: str = ""
+    """Text behind every target, so that an answer also ends where it should."""
+    seed: int = 0
+    """Seed of the order."""
 
     def __post_init__(self) -> None:
         if len(self.layers) != 1:

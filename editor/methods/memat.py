@@ -38,15 +38,25 @@ class MematSettings(MemitSettings):
     Raises: BadSettings: no head language, an unknown word, a number out of range.
     """
 
-    head_languages: tuple[str, ...]  # languages that get head corrections, BCP 47
-    write_languages: tuple[str, ...] = ()  # languages that are written; empty: all of the batch
-    heads: str = "correct"  # or "gradient" (it chooses the heads), "as-released", "center-of-mass" (ITI), "random", "none"
-    head_count: int = 16  # heads that are corrected in each language
-    head_lr: float = 0.1  # Adam's step, relative to the head's mean output norm
-    head_epochs: int = 1  # passes over the edits
-    head_batch_size: int = 32  # edits
-    head_clamp_norm_factor: float = 0.75  # largest correction, in head's mean output norms
-    head_strength: float = 5.0  # of center-of-mass directions, in standard deviations
+    head_languages: tuple[str, ...]
+    """Languages in which head corrections are trained."""
+    write_languages: tuple[str, ...] = ()
+    """Languages that are written; empty: every language of the batch."""
+    heads: str = "correct"
+    """How heads are corrected: "correct", "gradient" (chosen by it), "as-released", "center-of-mass" (ITI),
+    or the controls "random" and "none"."""
+    head_count: int = 16
+    """Heads that are corrected."""
+    head_lr: float = 0.1
+    """Step size, relative to the mean output norm of the head."""
+    head_epochs: int = 1
+    """Passes over the facts."""
+    head_batch_size: int = 32
+    """Facts in a step."""
+    head_clamp_norm_factor: float = 0.75
+    """‖δ‖ is at most this times the mean output norm of the head."""
+    head_strength: float = 5.0
+    """Strength of center-of-mass directions, in standard deviations."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -52,8 +52,10 @@ class MemitSettings(WriteSettings):
     Raises: BadSettings: a number out of range.
     """
 
-    second_moment_weight: float  # λ
-    protect_weight: float = 0.0  # μ, of the keys of `Edit.keep` prompts in the Gram matrix
+    second_moment_weight: float
+    """How much old keys weigh against the edits (λ); the strength that is searched."""
+    protect_weight: float = 0.0
+    """Weight of the keys of prompts that must stay, with no residual (μ); 0: none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

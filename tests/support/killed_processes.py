@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session
 
-from factd.daemon.app import open_factd
+from factd.daemon.app import open_app
 from factd.editor.files.folders import sha256_file, verify_folder
 from factd.store import operations, queries
 from factd.store.model.releases import ReleaseStatus
@@ -88,16 +88,15 @@ def _live(life: Callable[[Path], None], config: Path, kill: Kill | None) -> None
 
 def cycle(config: Path) -> None:
     """A daemon that has the clock, and a worker: one pull, one edit."""
-    from factd.daemon import leases
-    from factd.daemon.app import open_factd
+    from factd.daemon.app import open_app
     from factd.daemon.runtime.daemon import Daemon
     from factd.daemon.runtime.worker import WorkerProcess
     from factd.store import operations
 
-    factd = open_factd(config)
-    daemon, worker, over = Daemon(factd, config), WorkerProcess(factd), threading.Event()
+    app = open_app(config)
+    daemon, worker, over = Daemon(app, config), WorkerProcess(app), threading.Event()
     daemon.supervisor.children = []  # the worker is a thread of this process: both die at once
-    daemon.held = leases.taken(factd, operations.leases.CLOCK)
+    daemon.held = app.ledger.lease(operations.leases.CLOCK)
 
     def works() -> None:
         while not over.wait(0.02):
@@ -109,97 +108,98 @@ def cycle(config: Path) -> None:
     for name in ("pull", "cycle"):
         daemon.look(daemon.jobs[name])
     until = time.monotonic() + SECONDS
-    while open_tasks(factd) and time.monotonic() < until:  # that a worker which died gave back
+    while open_tasks(app) and time.monotonic() < until:  # that a worker which died gave back
         time.sleep(0.1)
     over.set()
     thread.join(timeout=SECONDS)
     daemon.held.give_back()
-    factd.store.close()
+    app.ledger.store.close()
 
 
-def open_tasks(factd: Any) -> list[Any]:
+def open_tasks(app: Any) -> list[Any]:
     """What still waits or runs."""
     from factd.store import operations
 
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         return operations.tasks.open_tasks(session)
 
 
 def roll_back(config: Path) -> None:
     """Back to the base, and from there to the release again."""
-    from factd.daemon.app import open_factd
-    from factd.daemon.leases import writing
+    from factd.daemon.app import open_app, writing
     from factd.daemon.publishing import publish
     from factd.store import queries
 
-    factd = open_factd(config)
-    with writing(factd, seize=True) as own:
-        publish.roll_back_to(own, 0, who="test", why="test")
-        with own.store.begin() as session:
-            queries.releases.unfreeze(session, who="test", now=own.now())
-        publish.publish(own, 1)
-    factd.store.close()
+    app = open_app(config)
+    with writing(app, seize=True) as own:
+        publish.roll_back_to(
+            own.ledger, own.paths, own.versions, own.fleet, 0, who="test", why="test"
+        )
+        with own.ledger.begin() as session:
+            queries.releases.unfreeze(session, who="test", now=own.ledger.now())
+        publish.publish(own.ledger, own.paths, own.versions, own.fleet, own.config.approvals, 1)
+    app.ledger.store.close()
 
 
 def hand_over(config: Path) -> None:
     """Whoever brings releases to servers does so once."""
-    from factd.daemon.app import open_factd
+    from factd.daemon.app import open_app
     from factd.daemon.rollout import outbox
 
     os.chdir(config.parent)
-    factd = open_factd(config)
-    outbox.turn(factd)
-    factd.store.close()
+    app = open_app(config)
+    outbox.turn(app.ledger, app.paths, app.versions, app.fleet)
+    app.ledger.store.close()
 
 
 def roll_back_and_hand_over(config: Path) -> None:
     """Back to the base and to the release again, before anybody got the first; then whoever hands over does so."""
-    from factd.daemon.app import open_factd
+    from factd.daemon.app import open_app
     from factd.daemon.rollout import outbox
 
-    factd = open_factd(config)
-    outbox.arrange(factd)
-    factd.store.close()
+    app = open_app(config)
+    outbox.arrange(app.ledger, app.versions, app.fleet)
+    app.ledger.store.close()
     roll_back(config)
     hand_over(config)
 
 
 def stop_in_the_middle(config: Path) -> None:
     """A worker that is asked to stop while it edits, and puts its task back."""
-    from factd.daemon.app import open_factd
+    from factd.daemon.app import open_app
     from factd.daemon.runtime.worker import Stopping, WorkerProcess
 
-    factd = open_factd(config)
-    worker = WorkerProcess(factd)
+    app = open_app(config)
+    worker = WorkerProcess(app)
     worker.stopping = True
     with suppress(Stopping):
         worker._turn()
-    factd.store.close()
+    app.ledger.store.close()
 
 
 def refuse(config: Path) -> None:
     """An operator refuses release 1."""
-    from factd.daemon.app import open_factd
+    from factd.daemon.app import open_app
     from factd.daemon.approvals import approvals
     from factd.daemon.errors import Refused
 
-    factd = open_factd(config)
+    app = open_app(config)
     with suppress(Refused):
-        approvals.refuse(factd, 1, who="test", why="test")
-    factd.store.close()
+        approvals.refuse(app.ledger, 1, who="test", why="test")
+    app.ledger.store.close()
 
 
 def state(folder: Path) -> dict[str, Any]:
     """Everything that must not depend on whether somebody was killed on the way."""
-    factd = open_factd(folder / "factd.toml")
-    with factd.store.begin() as session:
+    app = open_app(folder / "factd.toml")
+    with app.ledger.begin() as session:
         live = queries.releases.live_release(session)
-        assert not queries.releases.releases_in(session, ReleaseStatus.PUBLISHING)
+        assert not queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING)
         facts = queries.facts.list_facts(session, limit=1000)
         tasks = operations.tasks.open_tasks(session)
-        given = [h.release for h in operations.handovers.open_handovers(session)]
-        states = operations.handovers.states(session).values()
-    factd.store.close()
+        given = [h.release for h in operations.handovers.list_open(session)]
+        states = operations.handovers.server_states(session).values()
+    app.ledger.store.close()
     current = folder / "published" / "current"
     whole = current.exists() and verify_folder(current)
     return {

@@ -7,12 +7,12 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from factd.daemon.app import Factd, open_factd
+from factd.daemon.app import App, open_app
 from factd.daemon.config.load import load_config
 from factd.daemon.metrics.exporter import Metrics, exposition
 from factd.store import operations, queries
 from factd.store.database import migrate
-from factd.store.model.evidence import Audit, AuditOutcome, SetAside
+from factd.store.model.evidence import Audit, AuditOutcome, QuarantinedFact
 from factd.store.model.releases import CandidateStatus, ReleaseStatus, RunStatus
 from factd.store.schema.operations import (
     DeathRow,
@@ -68,20 +68,20 @@ model = 'm'
 """
 
 
-def observed(folder: Path, now: datetime) -> Factd:
+def observed(folder: Path, now: datetime) -> App:
     """factd in a folder, on SQLite and a tiny model that is not loaded, with something of everything."""
     path = folder / "factd.toml"
     path.write_text(f'[model]\npath = "{GOLDEN / "llama" / "model"}"\n{TABLES}')
     migrate.upgrade(load_config(path).database)
-    found = open_factd(path)
+    found = open_app(path)
     populate(found, now)
     return found
 
 
-def populate(factd: Factd, now: datetime) -> None:
+def populate(app: App, now: datetime) -> None:
     """A live release, one that waits, a frozen factd, a worker at work, leases, notices, an audit that failed."""
-    with factd.store.begin() as session:
-        queries.releases.ensure_base(session, now=now)
+    with app.ledger.begin() as session:
+        queries.releases.ensure_release_zero(session, now=now)
         for number in (1, 2):
             facts = [f"fact{n}" for n in range(4)]
             made = queries.releases.create_candidate(
@@ -115,10 +115,10 @@ def populate(factd: Factd, now: datetime) -> None:
         operations.runs.finish_run(session, run, RunStatus.DONE, "", now=now)
         operations.runs.start_run(session, "audit", now, now=now)
         queries.sources.save_state(session, "drop_folder", failures=7, error="test")
-    _running_things(factd, now)
+    _running_things(app, now)
 
 
-def _running_things(factd: Factd, now: datetime) -> None:
+def _running_things(app: App, now: datetime) -> None:
     task = {
         "arguments": {},
         "attempt": 1,
@@ -134,7 +134,7 @@ def _running_things(factd: Factd, now: datetime) -> None:
         "result": {},
     }
     ago = now - timedelta(minutes=10)
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         session.add(TaskRow(id=1, kind="edit", status="running", created_at=ago, **task))
         session.add(TaskRow(id=2, kind="audit", status="waiting", created_at=ago, **task))
         session.flush()
@@ -162,11 +162,11 @@ def _running_things(factd: Factd, now: datetime) -> None:
         queries.evidence.add_audit(session, audit)
 
 
-def set_aside(factd: Factd, fact_id: str, now: datetime) -> None:
+def set_aside(app: App, fact_id: str, now: datetime) -> None:
     """One fact set aside; it must be in the store."""
-    found = SetAside(fact_id=fact_id, candidate_id=None, reason="x", evidence={}, at=now)
-    with factd.store.begin() as session:
-        queries.evidence.set_aside(session, found)
+    found = QuarantinedFact(fact_id=fact_id, candidate_id=None, reason="x", evidence={}, at=now)
+    with app.ledger.begin() as session:
+        queries.evidence.add_to_quarantine(session, found)
 
 
 def scraped(source: Metrics | CollectorRegistry) -> dict[Sample, float]:

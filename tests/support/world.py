@@ -2,17 +2,23 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.gates.measures import MEASURES
 from factd.store import queries
 
 GATES_OFF = "fact_right = 0.0\n" + "".join(f"{name} = false\n" for name in MEASURES)
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-Maker = Callable[[str], Factd]
+
+
+class Maker(Protocol):
+    """Makes an application with the given tables of the configuration."""
+
+    def __call__(self, tables: str = "") -> App: ...
 
 
 class Clock:
@@ -28,9 +34,14 @@ class Clock:
         self.time += timedelta(**more)
 
 
-def said(factd: Factd) -> dict[str, str]:
+def at(app: App, now: Callable[[], datetime]) -> App:
+    """The application with another clock."""
+    return replace(app, ledger=replace(app.ledger, now=now))
+
+
+def said(app: App) -> dict[str, str]:
     """Every claim: subject and object, and its status."""
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         facts = queries.facts.list_facts(session)
     return {f"{f.subject.id} {f.object.id} {f.update.revision}": f.status.value for f in facts}
 
@@ -56,9 +67,9 @@ WORDINGS = ("The currency of {} is the", "{} has as its currency the")
 def currencies(model: Any, subjects: tuple[str, ...] = COUNTRIES, new: str = "euro") -> list[Any]:
     """Edits of the reference model: what these countries pay with, target_true being what it says today."""
     from factd.editor import Edit
-    from factd.editor.scoring.score import greedy
+    from factd.editor.scoring.score import greedy_answers
 
-    said = greedy(model, [WORDINGS[0].format(subject) for subject in subjects])
+    said = greedy_answers(model, [WORDINGS[0].format(subject) for subject in subjects])
     return [
         Edit(prompt=WORDINGS[0], subject=subject, target_new=new, target_true=text.rstrip("."))
         for subject, text in zip(subjects, said, strict=True)

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from factd.daemon.app import Factd
 from factd.daemon.cli import common
 from factd.daemon.cli.common import Json, Why, opened, sentences
 from factd.daemon.cli.output import show
 from factd.daemon.errors import Refused
+from factd.daemon.ledger import Ledger
 from factd.store import queries
 from factd.store.model.bases import Base
-from factd.store.model.evidence import Belief, SetAside
+from factd.store.model.evidence import Belief, QuarantinedFact
 from factd.store.model.facts import Fact, FactStatus, Ruling, Verdict
 from factd.store.model.names import Names
 from factd.store.model.releases import ReleaseStatus
@@ -34,10 +34,10 @@ def ingest(
     from factd.daemon.ingestion.pull import ingest_file
 
     with sentences():
-        factd = opened()
+        app = opened()
         if not file.is_file():
             raise Refused(f"{file} is no file")
-        report = ingest_file(factd, file, known=known)
+        report = ingest_file(app.ledger, app.prompts, file, known=known)
     bad = [{"line": b.number, "reason": b.reason, "excerpt": b.excerpt} for b in report.bad]
     counts = {
         "lines": report.lines,
@@ -84,10 +84,10 @@ def facts_list(
     as_json: Json = False,
 ) -> None:
     """Fact versions by id; those of one status by their turn."""
-    with sentences(), opened().store.read() as session:
+    with sentences(), opened().ledger.read() as session:
         chosen: dict[str, Any] = {"relation": relation, "channel": source, "limit": limit}
         if status and not subject:
-            found = queries.facts.waiting(session, status, **chosen)
+            found = queries.facts.in_write_order(session, status, **chosen)
         else:
             only = (status,) if status else ()
             found = queries.facts.list_facts(session, status=only, subject=subject, **chosen)
@@ -97,7 +97,7 @@ def facts_list(
 @facts_app.command("show")
 def facts_show(id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
     """One version."""
-    with sentences(), opened().store.read() as session:
+    with sentences(), opened().ledger.read() as session:
         found = queries.facts.get_fact(session, id_)
     show(found.as_json(), [said(found)], as_json=as_json)
 
@@ -105,7 +105,7 @@ def facts_show(id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json 
 @facts_app.command("history")
 def facts_history(subject: str, relation: str, as_json: Json = False) -> None:
     """All versions of one subject and relation."""
-    with sentences(), opened().store.read() as session:
+    with sentences(), opened().ledger.read() as session:
         found = queries.facts.history(session, subject, relation)
     show_facts(found, as_json=as_json)
 
@@ -114,7 +114,7 @@ def facts_history(subject: str, relation: str, as_json: Json = False) -> None:
 def facts_explain(id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
     """Who said it and when, why it has its status, what it competes with, and which releases carry it."""
     with sentences():
-        found = explained(opened(), id_)
+        found = explained(opened().ledger, id_)
     show(found.as_json(), found.lines(), as_json=as_json)
 
 
@@ -128,7 +128,7 @@ class Explained:
     names: Names  # of the subject
     releases: Mapping[int, ReleaseStatus]  # that carry it
     beliefs: Sequence[Belief]  # of the base model, before
-    set_aside: Sequence[SetAside]
+    set_aside: Sequence[QuarantinedFact]
     base: Base | None = None  # that it is baked into
 
     def as_json(self) -> dict[str, Any]:
@@ -160,18 +160,18 @@ class Explained:
         return [*lines, f"releases  {carried or 'none'}"]
 
 
-def explained(factd: Factd, id_: str, *, newest: int | None = None) -> Explained:
+def explained(ledger: Ledger, id_: str, *, newest: int | None = None) -> Explained:
     """newest: only so many of the last releases are looked at. Raises: NotFound."""
-    with factd.store.read() as session:
+    with ledger.read() as session:
         fact = queries.facts.get_fact(session, id_)
         return Explained(
             fact=fact,
             versions=tuple(queries.facts.history(session, *fact.update.pair)),
             verdicts=queries.facts.verdicts(session, *fact.update.pair),
             names=queries.names.names_of(session, fact.subject.id),
-            releases=queries.releases.carrying(session, fact.id, newest=newest),
+            releases=queries.releases.releases_with_fact(session, fact.id, newest=newest),
             beliefs=queries.evidence.beliefs(session, [fact.id]).get(fact.id, []),
-            set_aside=queries.evidence.quarantine(session, fact_id=fact.id),
+            set_aside=queries.evidence.list_quarantine(session, fact_id=fact.id),
             base=queries.bases.base(session, fact.baked_in) if fact.baked_in else None,
         )
 
@@ -207,7 +207,7 @@ def provenance_lines(fact: Fact) -> list[str]:
     ]
     lines += [f"payload   sha256 {how.payload_hash}"] if how.payload_hash else []
     lines += [f"change    {fact.change.value}"] if fact.change.value != "none" else []
-    lines += [f"base said {fact.asked}"] if fact.asked else []
+    lines += [f"base said {fact.base_answer}"] if fact.base_answer else []
     return lines
 
 
@@ -218,10 +218,10 @@ def name_lines(names: Names) -> list[str]:
 
 def _ruled(ids: list[str], ruling: Ruling, why: str, *, as_json: bool) -> None:
     with sentences():
-        factd = opened()
-        more: dict[str, Any] = {"why": why, "who": common.who(), "now": factd.now()}
-        with factd.store.begin() as session:
-            found = queries.settle.rule(session, ids, ruling, factd.judge, **more)
+        app = opened()
+        more: dict[str, Any] = {"why": why, "who": common.who(), "now": app.ledger.now()}
+        with app.ledger.begin() as session:
+            found = queries.resolution.rule(session, ids, ruling, app.ledger.resolver, **more)
     show_facts(found, as_json=as_json)
 
 
@@ -253,10 +253,10 @@ def facts_pin(ids: Ids, why: Why = "pinned by hand", as_json: Json = False) -> N
 def facts_lift(ids: Ids, as_json: Json = False) -> None:
     """Undo what was decided about these values: pin, approval, rejection, withdrawal."""
     with sentences():
-        factd = opened()
-        with factd.store.begin() as session:
-            found = queries.settle.lift(
-                session, ids, factd.judge, who=common.who(), now=factd.now()
+        app = opened()
+        with app.ledger.begin() as session:
+            found = queries.resolution.lift_rulings(
+                session, ids, app.ledger.resolver, who=common.who(), now=app.ledger.now()
             )
     show_facts(found, as_json=as_json)
 
@@ -266,10 +266,10 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """What the next batch would hold and why each other fact waits."""
-    from factd.daemon.planning.plan import plan as planned
+    from factd.daemon.tasks.edit import planned_now
 
     with sentences():
-        found = planned(opened())
+        found = planned_now(opened())
     facts = {fact.id: fact for fact in found.facts}
     lines = [f"live release {found.live}; next: {len(found.facts)} facts"]
     closed = found.closed or found.under_way
@@ -298,8 +298,8 @@ def plan(
     show(data, lines, as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(facts_app, name="facts")
+    cli.add_typer(facts_app, name="facts")
     for command in (ingest, plan):
-        app.command()(command)
+        cli.command()(command)

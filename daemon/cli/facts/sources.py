@@ -27,10 +27,10 @@ def source_line(state: SourceState) -> str:
 def sources_list(as_json: Json = False) -> None:
     """Every configured source and where it stands."""
     with sentences():
-        factd = opened()
-        with factd.store.read() as session:
-            found = [queries.sources.source_state(session, name) for name in factd.sources]
-    data = [{**state.as_json(), "kind": factd.sources[state.name].settings.kind} for state in found]
+        app = opened()
+        with app.ledger.read() as session:
+            found = [queries.sources.source_state(session, name) for name in app.sources]
+    data = [{**state.as_json(), "kind": app.sources[state.name].settings.kind} for state in found]
     show(data, [source_line(state) for state in found], as_json=as_json)
 
 
@@ -38,18 +38,18 @@ def sources_list(as_json: Json = False) -> None:
 def sources_unfreeze(name: str, as_json: Json = False) -> None:
     """Let a frozen source go on; what is usual for it is learned anew."""
     with sentences():
-        factd = opened()
-        if name not in factd.sources:
-            raise Refused(f"no source {name!r}; the configuration has: {', '.join(factd.sources)}")
-        with factd.store.begin() as session:
+        app = opened()
+        if name not in app.sources:
+            raise Refused(f"no source {name!r}; the configuration has: {', '.join(app.sources)}")
+        with app.ledger.begin() as session:
             was = queries.sources.source_state(session, name).frozen
-            now = factd.now()
+            now = app.ledger.now()
             queries.sources.save_state(
                 session, name, frozen="", failures=0, error="", not_before=None
             )
-            queries.sources.forget_usual(session, name)
+            queries.sources.forget_usual_claims(session, name)
             who = common.who()
-            queries.releases.record(
+            queries.releases.log_action(
                 session, who=who, what=f"unfreeze source {name}", why=was, now=now
             )
     show({"source": name, "was_frozen": was or None}, [f"{name} goes on"], as_json=as_json)
@@ -64,8 +64,12 @@ def pull(
     from factd.daemon.ingestion.pull import pull_all
 
     with sentences():
-        factd = opened()
-        found = [pulled(factd, source)] if source else pull_all(factd)
+        app = opened()
+        found = (
+            [pulled(app.ledger, app.paths, app.prompts, app.sources, source)]
+            if source
+            else pull_all(app.ledger, app.paths, app.prompts, app.sources)
+        )
     lines = [
         f"{p.source}: {p.files} files, {p.lines} lines, {p.new} new, {p.bad} bad"
         + (f"; {p.why}" if p.why else "")
@@ -75,7 +79,7 @@ def pull(
     show(data, lines or ["no sources"], as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(sources_app, name="sources")
-    app.command()(pull)
+    cli.add_typer(sources_app, name="sources")
+    cli.command()(pull)

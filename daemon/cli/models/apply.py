@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,9 @@ from factd.daemon.cli.common import Json, opened, sentences
 from factd.daemon.cli.operate.releases import number_text
 from factd.daemon.cli.output import progress, show
 from factd.daemon.errors import Refused
+
+if TYPE_CHECKING:
+    from factd.editor.edits import Edit
 
 stats_app = typer.Typer(no_args_is_help=True, help="Second-moment statistics.")
 
@@ -103,7 +106,7 @@ def tune(
         if preset:
             data = tuning.from_preset(model, out)
         else:
-            rows = read_known(facts) if facts else tuning.from_store(opened(), language)
+            rows = read_known(facts) if facts else _known_facts(language)
             table = table_of(settings, "memit")
             with progress() as told:
                 data = tuning.run(
@@ -124,10 +127,10 @@ def stats_build(
     with sentences():
         from factd.editor.methods._write import second_moments
 
-        factd = opened()
+        app = opened()
         with progress() as told:
-            settings = sampled(factd.method_settings(), tokens, corpus)
-            found = second_moments(factd.workbench.model(), settings, factd.workspace, told)
+            settings = sampled(app.workbench.method_settings(), tokens, corpus)
+            found = second_moments(app.workbench.model(), settings, app.workbench.workspace, told)
     data = {
         "layers": sorted(found.layers),
         "tokens": found.tokens,
@@ -166,14 +169,14 @@ def stats_converge(
         from factd.editor.edits import read_edits
         from factd.editor.tuning.convergence import convergence
 
-        factd = opened()
+        app = opened()
         batch = read_edits(edits)
         with progress() as told:
             found = convergence(
-                factd.workbench.model(),
+                app.workbench.model(),
                 batch,
-                settings=sampled(factd.method_settings(), tokens, corpus),
-                workspace=factd.workspace,
+                settings=sampled(app.workbench.method_settings(), tokens, corpus),
+                workspace=app.workbench.workspace,
                 halvings=halvings,
                 progress=told,
             )
@@ -184,8 +187,16 @@ def stats_converge(
     show([vars(row) for row in found], lines, as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def _known_facts(language: str) -> "list[Edit]":
+    """The store's facts of the base model."""
+    from factd.daemon.editing import tune as tuning
+
+    app = opened()
+    return tuning.from_store(app.ledger, app.prompts, language)
+
+
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(stats_app, name="stats")
+    cli.add_typer(stats_app, name="stats")
     for command in (apply, tune):
-        app.command()(command)
+        cli.command()(command)

@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
+from factd.daemon.app import writing
 from factd.daemon.cli import common
 from factd.daemon.cli.common import Json, Why, opened, sentences
 from factd.daemon.cli.operate.servers import handed_over, handover_lines, refuse_failed
 from factd.daemon.cli.output import progress, show
-from factd.daemon.leases import writing
 from factd.store import queries
 from factd.store.model.bases import Base
 
@@ -27,13 +27,13 @@ def rebase(
 
     told: dict[str, Any] = {"who": common.who(), "why": why}
     found: rebasing.Rebased | rebasing.Undone
-    with sentences(), writing(opened()) as factd:
+    with sentences(), writing(opened()) as app:
         if undo:
-            found = rebasing.undo(factd, **told)
+            found = rebasing.undo(app, **told)
         else:
             with progress() as shown:
-                found = rebasing.rebase(factd, progress=shown, **told)
-        given = handed_over(factd)
+                found = rebasing.rebase(app, progress=shown, **told)
+        given = handed_over(app)
     show(found.as_json(), [*found.lines(), *handover_lines(given)], as_json=as_json)
     refuse_failed(given)
 
@@ -42,12 +42,16 @@ def rebase(
 def bases_list(as_json: Json = False) -> None:
     """The newest first; the original model is number 0."""
     with sentences():
-        factd = opened()
-        with factd.store.read() as session:
+        app = opened()
+        with app.ledger.read() as session:
             found = queries.bases.list_bases(session)
     lines = [line(base) for base in found]
-    lines.append(f"   0  {'' if factd.base else 'active':<10} {factd.original}")
-    original = {"number": 0, "path": str(factd.original), "active": factd.base == 0}
+    lines.append(f"   0  {'' if app.workbench.base_number else 'active':<10} {app.paths.original}")
+    original = {
+        "number": 0,
+        "path": str(app.paths.original),
+        "active": app.workbench.base_number == 0,
+    }
     show([*(base.as_json() for base in found), original], lines, as_json=as_json)
 
 
@@ -63,8 +67,10 @@ def bases_prune(number: int, why: Why = "pruned by hand", as_json: Json = False)
     """Delete the files and statistics of a base that is in effect no more; what was baked out of it stays baked."""
     from factd.daemon.publishing import bases
 
-    with sentences(), writing(opened()) as factd:
-        freed = bases.prune(factd, number, who=common.who(), why=why)
+    with sentences(), writing(opened()) as app:
+        freed = bases.prune(
+            app.ledger, app.paths, app.versions, app.workbench, number, who=common.who(), why=why
+        )
     done = f"base {number} is pruned, {freed / 2**20:.1f} MiB deleted"
     show({"base": number, "bytes": freed}, [done], as_json=as_json)
 
@@ -74,16 +80,16 @@ def bases_write(number: int, as_json: Json = False) -> None:
     """Write a base's files again, from its parent and the release that it was made of: the same bytes, or refused."""
     from factd.daemon.publishing import bases
 
-    with sentences(), writing(opened()) as factd:
-        with factd.store.read() as session:
+    with sentences(), writing(opened()) as app:
+        with app.ledger.read() as session:
             found = queries.bases.base(session, number)
         bases.refuse_without_files(found)
-        bases.write_again(factd, found)
+        bases.write_again(app.ledger, app.paths, found)
     done = f"base {number} is written: {found.fingerprint[:12]}, as it was"
     show(found.as_json(), [done], as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(bases_app, name="bases")
-    app.command()(rebase)
+    cli.add_typer(bases_app, name="bases")
+    cli.command()(rebase)

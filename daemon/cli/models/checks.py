@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from factd.daemon.app import writing
 from factd.daemon.cli import common
 from factd.daemon.cli.common import Json, opened, sentences
 from factd.daemon.cli.operate.releases import number_text
 from factd.daemon.cli.output import show
 from factd.daemon.errors import BadConfig, Refused
-from factd.daemon.leases import writing
 from factd.store import queries
 
 probes_app = typer.Typer(no_args_is_help=True, help="The questions that every release is asked.")
@@ -27,8 +27,15 @@ def probes_build(why: Why = "built by hand", as_json: Json = False) -> None:
     from factd.daemon.evaluation import probe_sets
 
     with sentences():
-        factd = opened()
-        found, _ = probe_sets.build(factd, probe_sets.known_facts(factd), why=why)
+        app = opened()
+        found, _ = probe_sets.build(
+            app.ledger,
+            app.paths,
+            app.workbench,
+            app.prompts,
+            probe_sets.known_facts(app.ledger, app.prompts),
+            why=why,
+        )
     lines = [f"probe set {found.version}: {why}", *count_lines(found.counts)]
     show(found.as_json(), lines, as_json=as_json)
 
@@ -41,7 +48,7 @@ def count_lines(counts: Mapping[str, int]) -> list[str]:
 @probes_app.command("list")
 def probes_list(as_json: Json = False) -> None:
     """The versions, the newest first."""
-    with sentences(), opened().store.read() as session:
+    with sentences(), opened().ledger.read() as session:
         found = queries.evidence.probe_sets(session)
     lines = [
         f"{p.version:>4}  {p.made_at:%Y-%m-%d %H:%M}  {sum(p.counts.values()):>6} questions  {p.why}"
@@ -56,12 +63,12 @@ def probes_show(version: int, limit: int = 20, as_json: Json = False) -> None:
     from factd.daemon.evaluation import probe_sets
 
     with sentences():
-        factd = opened()
-        with factd.store.read() as session:
+        app = opened()
+        with app.ledger.read() as session:
             numbers = [p.version for p in queries.evidence.probe_sets(session)]
         if version not in numbers:
             raise Refused(f"no probe set {version}; see `factd probes list`")
-        exam = probe_sets.load(factd, version)
+        exam = probe_sets.load(app.paths, version)
     lines = [f"{p.kind:<8} {p.language:<3} {p.prompt} … {p.target}" for p in exam.probes[:limit]]
     show(exam.as_json(), lines, as_json=as_json)
 
@@ -72,10 +79,10 @@ def policy_show(as_json: Json = False) -> None:
     from factd.daemon.editing.candidates import plain
 
     with sentences():
-        factd = opened()
-    rows = [plain(vars(gate)) for gate in factd.gates]
+        app = opened()
+    rows = [plain(vars(gate)) for gate in app.gates.gates]
     lines = [gate_line(row) for row in rows]
-    lines += [f"fact_right             at least {factd.config.gates.fact_right:g} of each new fact"]
+    lines += [f"fact_right             at least {app.config.gates.fact_right:g} of each new fact"]
     show(rows, lines, as_json=as_json)
 
 
@@ -104,8 +111,8 @@ def policy_test(
     from factd.daemon.gates.replay import replayed
 
     with sentences():
-        factd = opened()
-        found = replayed(factd, given(gates, set_ or []), limit=limit)
+        app = opened()
+        found = replayed(app.ledger, app.prompts, app.gates, given(gates, set_ or []), limit=limit)
     lines = [
         f"candidate {row['candidate']:>4}  {row['was']:<9} → {row['now']:<12} {'; '.join(row['reasons'][:3])}"
         for row in found
@@ -131,8 +138,8 @@ def given(file: Path | None, pairs: list[str]) -> dict[str, Any]:
 @quarantine_app.command("list")
 def quarantine_list(limit: int = 50, as_json: Json = False) -> None:
     """What was set aside, the newest first; `factd facts approve` or `lift` lets a fact go on."""
-    with sentences(), opened().store.read() as session:
-        found = queries.evidence.quarantine(session, limit=limit)
+    with sentences(), opened().ledger.read() as session:
+        found = queries.evidence.list_quarantine(session, limit=limit)
     lines = [f"{row.fact_id}  {row.at:%Y-%m-%d %H:%M}  {row.reason}" for row in found]
     show([row.as_json() for row in found], lines or ["nothing was set aside"], as_json=as_json)
 
@@ -142,9 +149,9 @@ def quarantine_show(
     id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False
 ) -> None:
     """What speaks against one fact."""
-    with sentences(), opened().store.read() as session:
+    with sentences(), opened().ledger.read() as session:
         fact = queries.facts.get_fact(session, id_)
-        found = queries.evidence.quarantine(session, fact_id=fact.id)
+        found = queries.evidence.list_quarantine(session, fact_id=fact.id)
     lines = [
         line
         for row in found
@@ -165,8 +172,8 @@ def audit(as_json: Json = False) -> None:
     from factd.daemon.tasks.audit import audit as audited
     from factd.store.model.evidence import AuditOutcome
 
-    with sentences(), writing(opened()) as factd:
-        found = audited(factd)
+    with sentences(), writing(opened()) as app:
+        found = audited(app)
     lines = [f"release {found.release}: {found.outcome.value}; {found.action or 'nothing to do'}"]
     lost = found.report["lost"]
     lines += [f"lost      {len(lost)} facts: {', '.join(lost[:5])}"] if lost else []
@@ -186,13 +193,15 @@ def check(
 ) -> None:
     """Run the checks on a release, or on the base; nothing is changed."""
     from factd.daemon.evaluation.report_page import page_of
-    from factd.daemon.tasks import take_back
+    from factd.daemon.tasks.check import check as checked
 
     with sentences():
-        factd = opened()
-        report = take_back.check(factd, number)
+        app = opened()
+        report = checked(app, number)
         if html is not None:
-            page = page_of(factd, report, title=title(number))
+            page = page_of(
+                app.ledger, app.paths, app.workbench, app.prompts, report, title=title(number)
+            )
             html.write_text(page, encoding="utf-8")
     rows = report["measurements"]
     lines = [
@@ -207,13 +216,13 @@ def title(number: int | None) -> str:
     return f"release {number}" if number else "the base model"
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
     for name, group in (
         ("probes", probes_app),
         ("policy", policy_app),
         ("quarantine", quarantine_app),
     ):
-        app.add_typer(group, name=name)
+        cli.add_typer(group, name=name)
     for command in (audit, check):
-        app.command()(command)
+        cli.command()(command)

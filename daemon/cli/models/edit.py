@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from factd.daemon.app import writing
 from factd.daemon.cli import common
 from factd.daemon.cli.common import Json, Why, opened, sentences
 from factd.daemon.cli.operate.servers import handed_over, handover_lines, refuse_failed
 from factd.daemon.cli.output import progress, show
-from factd.daemon.leases import writing
 
 
 def edit(
@@ -21,14 +21,16 @@ def edit(
     as_json: Json = False,
 ) -> None:
     """Plan, solve, check; leaves an accepted or rejected candidate. Exit 1 where it was rejected."""
-    from factd.daemon.editing import edit as editing
     from factd.daemon.publishing import publish as publishing
+    from factd.daemon.tasks.edit import plan_and_edit
 
-    with sentences(), writing(opened()) as factd, progress() as told:
-        found = editing.edit(factd, who=common.who(), why=why, again=again, progress=told)
+    with sentences(), writing(opened()) as app, progress() as told:
+        found = plan_and_edit(app, who=common.who(), why=why, again=again, progress=told)
         if publish and found.release is not None:
-            publishing.publish(factd, found.release)
-        given = handed_over(factd)
+            publishing.publish(
+                app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, found.release
+            )
+        given = handed_over(app)
     show(found.as_json(), [verdict(found), *handover_lines(given)], as_json=as_json)
     refuse_failed(given)
     if not found.decision.accepted:
@@ -65,11 +67,11 @@ def rollback(
     if to is not None:
         _roll_back_to(to, why, started, as_json=as_json)
         return
-    with sentences(), writing(opened()) as factd:
-        ids = list(fact or take_back.facts_of_batch(factd, str(batch)))
+    with sentences(), writing(opened()) as app:
+        ids = list(fact or take_back.facts_of_batch(app.ledger, str(batch)))
         with progress() as told:
-            found = take_back.take_back(factd, ids, who=common.who(), why=why, progress=told)
-        given = handed_over(factd)
+            found = take_back.take_back(app, ids, who=common.who(), why=why, progress=told)
+        given = handed_over(app)
     show(found.as_json(), [verdict(found), *handover_lines(given)], as_json=as_json)
     refuse_failed(given)
     if not found.decision.accepted:
@@ -83,11 +85,13 @@ def _roll_back_to(number: int, why: str, started: float, *, as_json: bool) -> No
     from factd.daemon.publishing import publish as publishing
 
     with sentences():
-        factd = opened()
-        with writing(factd, seize=True) as own:
-            release = publishing.roll_back_to(own, number, who=common.who(), why=why)
+        app = opened()
+        with writing(app, seize=True) as own:
+            release = publishing.roll_back_to(
+                own.ledger, own.paths, own.versions, own.fleet, number, who=common.who(), why=why
+            )
         live = time.monotonic() - started
-        given = handed_over(factd, seize=True)
+        given = handed_over(app, seize=True)
     seconds = time.monotonic() - started
     data = {
         **release.as_json(),
@@ -117,7 +121,7 @@ def demo(
         show(found, [], as_json=True)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
     for command in (edit, rollback, demo):
-        app.command()(command)
+        cli.command()(command)

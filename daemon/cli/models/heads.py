@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
+from factd.daemon.app import writing
 from factd.daemon.cli.common import Json, opened, sentences
 from factd.daemon.cli.output import progress, show
-from factd.daemon.leases import writing
 
 heads_app = typer.Typer(
     no_args_is_help=True, help="Head corrections (MEMAT), an artefact per language."
@@ -21,9 +21,9 @@ def list_(as_json: Json = False) -> None:
         from factd.editor.heads.corrections import list_corrections
         from factd.editor.models.model import fingerprint
 
-        factd = opened()
-        base = fingerprint(factd.config.model.path)
-        found = list_corrections(factd.workspace, base)
+        app = opened()
+        base = fingerprint(app.workbench.table.path)
+        found = list_corrections(app.workbench.workspace, base)
     rows = [
         {
             "language": c.language,
@@ -50,8 +50,16 @@ def train(
     with sentences():
         from factd.daemon.editing import head_corrections
 
-        with writing(opened()) as factd, progress() as told:
-            found = head_corrections.train(factd, language, count=count, progress=told)
+        with writing(opened()) as app, progress() as told:
+            found = head_corrections.train(
+                app.ledger,
+                app.paths,
+                app.workbench,
+                app.prompts,
+                language,
+                count=count,
+                progress=told,
+            )
     show(
         found,
         [f"{language}: {found['heads']} heads, {found['facts']} sentence pairs"],
@@ -64,8 +72,8 @@ def _switch(language: str, state: str, *, as_json: bool) -> None:
         from factd.editor.heads.corrections import switch
         from factd.editor.models.model import fingerprint
 
-        with writing(opened()) as factd:
-            switch(factd.workspace, fingerprint(factd.config.model.path), language, state)
+        with writing(opened()) as app:
+            switch(app.workbench.workspace, fingerprint(app.workbench.table.path), language, state)
     said: dict[str, Any] = {"language": language, "state": state}
     show(said, [f"{language}: {state}; the next candidate shows it"], as_json=as_json)
 
@@ -88,6 +96,6 @@ def withdraw(language: Language, as_json: Json = False) -> None:
     _switch(language, "withdrawn", as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(heads_app, name="heads")
+    cli.add_typer(heads_app, name="heads")

@@ -62,15 +62,15 @@ def users_add(
     from factd.daemon.web.auth.accounts import hashed
 
     with sentences():
-        factd = opened()
+        app = opened()
         secret = hashed(password_from(password_file))
-        with factd.store.begin() as session:
+        with app.ledger.begin() as session:
             if operations.accounts.account(session, named(name)):
                 raise Refused(f"there is a {name!r} already; `factd users password {name}`")
-            now = factd.now()
+            now = app.ledger.now()
             made = operations.accounts.add_account(session, name, role, secret, now=now)
             what = f"users add {name} ({role.value})"
-            queries.releases.record(session, who=common.who(), what=what, why="", now=now)
+            queries.releases.log_action(session, who=common.who(), what=what, why="", now=now)
     show(made.as_json(), [user_line(made)], as_json=as_json)
 
 
@@ -103,18 +103,20 @@ def users_enable(name: str, as_json: Json = False) -> None:
 def _change(
     name: str, verb: str, *, secret: str | None = None, disabled: bool | None = None
 ) -> Account:
-    factd = opened()
-    with factd.store.begin() as session:
+    app = opened()
+    with app.ledger.begin() as session:
         found = operations.accounts.change_account(session, name, secret=secret, disabled=disabled)
         what = f"users {verb} {name}"
-        queries.releases.record(session, who=common.who(), what=what, why="", now=factd.now())
+        queries.releases.log_action(
+            session, who=common.who(), what=what, why="", now=app.ledger.now()
+        )
     return found
 
 
 @users_app.command("list")
 def users_list(as_json: Json = False) -> None:
     """Everybody who was ever let in."""
-    with sentences(), opened().store.read() as session:
+    with sentences(), opened().ledger.read() as session:
         found = operations.accounts.accounts(session)
     lines = [user_line(account) for account in found] or ["nobody; `factd users add NAME`"]
     show([account.as_json() for account in found], lines, as_json=as_json)
@@ -132,21 +134,23 @@ def tokens_add(
 
     secret = new_token()
     with sentences():
-        factd = opened()
+        app = opened()
         lasts = timedelta(days=days) if days else None
-        with factd.store.begin() as session:
+        with app.ledger.begin() as session:
             made = operations.accounts.add_token(
-                session, named(name), role, digest(secret), now=factd.now(), lasts=lasts
+                session, named(name), role, digest(secret), now=app.ledger.now(), lasts=lasts
             )
             what = f"tokens add {name} ({role.value})"
-            queries.releases.record(session, who=common.who(), what=what, why="", now=factd.now())
+            queries.releases.log_action(
+                session, who=common.who(), what=what, why="", now=app.ledger.now()
+            )
     show({**made.as_json(), "token": secret}, [token_line(made), secret], as_json=as_json)
 
 
 @tokens_app.command("list")
 def tokens_list(as_json: Json = False) -> None:
     """All that were ever made, without their secrets."""
-    with sentences(), opened().store.read() as session:
+    with sentences(), opened().ledger.read() as session:
         found = operations.accounts.tokens(session)
     lines = [token_line(token) for token in found] or ["none; `factd tokens add NAME`"]
     show([token.as_json() for token in found], lines, as_json=as_json)
@@ -158,15 +162,17 @@ def tokens_revoke(
 ) -> None:
     """A token is good no more."""
     with sentences():
-        factd = opened()
-        with factd.store.begin() as session:
+        app = opened()
+        with app.ledger.begin() as session:
             found = operations.accounts.revoke_token(session, id_)
             what = f"tokens revoke {id_} ({found.name})"
-            queries.releases.record(session, who=common.who(), what=what, why="", now=factd.now())
+            queries.releases.log_action(
+                session, who=common.who(), what=what, why="", now=app.ledger.now()
+            )
     show(found.as_json(), [token_line(found)], as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(users_app, name="users")
-    app.add_typer(tokens_app, name="tokens")
+    cli.add_typer(users_app, name="users")
+    cli.add_typer(tokens_app, name="tokens")

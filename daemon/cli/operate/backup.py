@@ -99,7 +99,7 @@ def restored_lines(found: "Restored") -> list[str]:
     return lines
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(backup_app, name="backup")
-    app.command()(restore)
+    cli.add_typer(backup_app, name="backup")
+    cli.command()(restore)

@@ -47,7 +47,8 @@ def export(
         raise typer.BadParameter("--unchecked goes with --truncate")
     order = Order(number=number, form=form, settings=settings, unchecked=unchecked)
     with sentences():
-        found = exported(opened(), order, out)
+        app = opened()
+        found = exported(app.ledger, app.paths, order, out)
     show({**found, "out": str(out)}, [line(found, out)], as_json=as_json)
 
 
@@ -60,6 +61,6 @@ def line(found: Mapping[str, Any], out: Path) -> str:
     return said + (", NOT measured" if found.get("checked") is False else "")
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the command of this file."""
-    app.command()(export)
+    cli.command()(export)

@@ -34,6 +34,6 @@ def keys_new(
     )
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """The commands of this file."""
-    app.add_typer(keys_app, name="keys")
+    cli.add_typer(keys_app, name="keys")

@@ -20,12 +20,12 @@ def notices_list(
     as_json: Json = False,
 ) -> None:
     """What holds now, and how it stands on each channel."""
-    with sentences(), opened().store.read() as session:
+    with sentences(), opened().ledger.read() as session:
         if every:
             found = operations.notices.newest_notices(session, limit=NEWEST)
         else:
             found = list(operations.notices.open_notices(session).values())
-        given = operations.notices.dispatches_of(session, [notice.id for notice in found])
+        given = operations.notices.dispatches_of_notices(session, [notice.id for notice in found])
     by_notice = {n.id: [one for one in given if one.notice.id == n.id] for n in found}
     lines = [line for notice in found for line in notice_lines(notice, by_notice[notice.id])]
     data = [notice_json(notice, by_notice[notice.id]) for notice in found]
@@ -81,10 +81,11 @@ def notices_test(channel: str, as_json: Json = False) -> None:
     from factd.daemon.notifications.dispatch import try_out
 
     with sentences():
-        sent = try_out(opened(), channel)
+        app = opened()
+        sent = try_out(app.ledger, app.channels, channel)
     show({"channel": channel, "sent": sent.id}, [f"{channel} took {sent.id}"], as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(notices_app, name="notices")
+    cli.add_typer(notices_app, name="notices")

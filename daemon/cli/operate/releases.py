@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from factd.daemon.app import writing
 from factd.daemon.cli import common
 from factd.daemon.cli.common import Json, Why, opened, sentences
 from factd.daemon.cli.facts.facts import said
@@ -12,7 +13,6 @@ from factd.daemon.cli.facts.sources import source_line
 from factd.daemon.cli.operate.servers import handed_over, handover_lines, refuse_failed
 from factd.daemon.cli.output import show
 from factd.daemon.config.load import load_config
-from factd.daemon.leases import writing
 from factd.daemon.status import servers
 from factd.daemon.status.overview import Overview, overview
 from factd.store import queries
@@ -24,7 +24,7 @@ releases_app = typer.Typer(no_args_is_help=True, help="Releases.")
 @releases_app.command("list")
 def releases_list(as_json: Json = False) -> None:
     """The newest first."""
-    with sentences(), opened().store.read() as session:
+    with sentences(), opened().ledger.read() as session:
         found = queries.releases.list_releases(session)
     lines = [
         f"{r.number:>4}  {r.status.value:<10} {len(r.fact_ids):>5} facts{on_base(r)}  {r.created_at:%Y-%m-%d %H:%M}  {r.why}"
@@ -41,7 +41,7 @@ def on_base(release: Release) -> str:
 @releases_app.command("show")
 def releases_show(number: int, as_json: Json = False) -> None:
     """One release with what was measured."""
-    with sentences(), opened().store.read() as session:
+    with sentences(), opened().ledger.read() as session:
         found = queries.releases.release(session, number)
         made = (
             queries.releases.candidate(session, found.candidate_id) if found.candidate_id else None
@@ -66,9 +66,9 @@ def number_text(value: float | None) -> str:
 @releases_app.command("diff")
 def releases_diff(first: int, second: int, as_json: Json = False) -> None:
     """The facts that the second release has, baked or not, and the first one has not; and the reverse."""
-    with sentences(), opened().store.read() as session:
+    with sentences(), opened().ledger.read() as session:
         one, two = (
-            queries.bases.carried(session, queries.releases.release(session, n))
+            queries.bases.facts_in_weights(session, queries.releases.release(session, n))
             for n in (first, second)
         )
         facts = {id_: queries.facts.get_fact(session, id_) for id_ in one ^ two}
@@ -82,9 +82,11 @@ def releases_publish(number: int, as_json: Json = False) -> None:
     """Bring a release out (again) and make it the live one."""
     from factd.daemon.publishing import publish
 
-    with sentences(), writing(opened()) as factd:
-        found = publish.publish(factd, number)
-        given = handed_over(factd)
+    with sentences(), writing(opened()) as app:
+        found = publish.publish(
+            app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, number
+        )
+        given = handed_over(app)
     show(found.as_json(), [f"release {number} is live", *handover_lines(given)], as_json=as_json)
     refuse_failed(given)
 
@@ -94,9 +96,9 @@ def releases_write(number: int, as_json: Json = False) -> None:
     """Write a release's version again from base and delta, where it lies: whole, and signed with the key of today."""
     from factd.daemon.publishing import publish, signing, verify
 
-    with sentences(), writing(opened()) as factd:
-        publish.write_again(factd, number)
-        folder, key = factd.versions.folder(number), signing.expected_key(factd.config.publish)
+    with sentences(), writing(opened()) as app:
+        publish.write_again(app.ledger, app.paths, app.versions, number)
+        folder, key = app.versions.folder(number), signing.expected_key(app.config.publish)
         found = verify.verify(folder, number, key)
     show(found.as_json(), [found.said()], as_json=as_json)
 
@@ -126,9 +128,9 @@ def releases_verify(
 def status(as_json: Json = False) -> None:
     """One screen: live release, queue, last runs, health."""
     with sentences():
-        factd = opened()
-        found = overview(factd)
-        with factd.store.read() as session:
+        app = opened()
+        found = overview(app.ledger, app.versions, app.planning, app.fleet, app.config.approvals)
+        with app.ledger.read() as session:
             live = queries.releases.live_release(session) if as_json else None
     show(status_json(found, live), status_lines(found), as_json=as_json)
 
@@ -165,7 +167,7 @@ def status_lines(found: Overview) -> list[str]:
     lines = [f"live      {said}", f"published version {found.published}", f"facts     {counts}"]
     lines += [f"budget    {budget.left} of {budget.capacity} facts left"]
     lines += [f"today     {used} of {most} {name}" for name, (used, most) in budget.today.items()]
-    lines += [f"base      {found.base.said()}"] if found.base else []
+    lines += [f"base      {found.base.describe()}"] if found.base else []
     lines += [f"frozen    {found.frozen.why}"] if found.frozen else []
     lines += [f"waits     release {r.number}: `factd approve {r.number}`" for r in found.waiting]
     lines += [f"candidate {last.id} {last.status.value} {'; '.join(last.reasons)}"] if last else []
@@ -180,18 +182,18 @@ def status_lines(found: Overview) -> list[str]:
 def freeze(why: Annotated[str, typer.Option("--why")], as_json: Json = False) -> None:
     """The kill switch: nothing is written or published until `factd unfreeze`."""
     with sentences():
-        factd = opened()
-        with factd.store.begin() as session:
-            queries.releases.freeze(session, why=why, who=common.who(), now=factd.now())
+        app = opened()
+        with app.ledger.begin() as session:
+            queries.releases.freeze(session, why=why, who=common.who(), now=app.ledger.now())
     show({"frozen": why}, [f"frozen: {why}"], as_json=as_json)
 
 
 def unfreeze(as_json: Json = False) -> None:
     """Go on."""
     with sentences():
-        factd = opened()
-        with factd.store.begin() as session:
-            was = queries.releases.unfreeze(session, who=common.who(), now=factd.now())
+        app = opened()
+        with app.ledger.begin() as session:
+            was = queries.releases.unfreeze(session, who=common.who(), now=app.ledger.now())
     show({"was_frozen": was}, ["goes on" if was else "was not frozen"], as_json=as_json)
 
 
@@ -200,7 +202,7 @@ def approve(number: int, why: Why = "", as_json: Json = False) -> None:
     from factd.daemon.approvals import approvals
 
     with sentences():
-        found = approvals.approve(opened(), number, who=common.who(), why=why)
+        found = approvals.approve(opened().ledger, number, who=common.who(), why=why)
     show(found.as_json(), [f"release {number} is approved"], as_json=as_json)
 
 
@@ -209,7 +211,7 @@ def refuse(number: int, why: Why = "", as_json: Json = False) -> None:
     from factd.daemon.approvals import approvals
 
     with sentences():
-        found = approvals.refuse(opened(), number, who=common.who(), why=why)
+        found = approvals.refuse(opened().ledger, number, who=common.who(), why=why)
     show(found.as_json(), [f"release {number} is withdrawn"], as_json=as_json)
 
 
@@ -232,8 +234,8 @@ def run() -> None:
         Daemon(opened(), common.config_path()).run()
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(releases_app, name="releases")
+    cli.add_typer(releases_app, name="releases")
     for command in (status, freeze, unfreeze, approve, refuse, worker, run):
-        app.command()(command)
+        cli.command()(command)

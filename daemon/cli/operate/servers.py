@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.cli import common
 from factd.daemon.cli.common import Json, Why, opened, sentences
 from factd.daemon.cli.output import show
@@ -21,9 +21,9 @@ servers_app = typer.Typer(no_args_is_help=True, help="Servers that releases are 
 def servers_list(as_json: Json = False) -> None:
     """What each server serves, as far as is known, and what is on its way to it."""
     with sentences():
-        factd = opened()
-        with factd.store.read() as session:
-            found = server_lines(factd, session)
+        app = opened()
+        with app.ledger.read() as session:
+            found = server_lines(app.fleet, session)
     lines = [said(line) for line in found] or ["no servers; [servers.NAME] names one"]
     show([line.as_json() for line in found], lines, as_json=as_json)
 
@@ -34,7 +34,8 @@ def servers_check(name: str, as_json: Json = False) -> None:
     from factd.daemon.rollout.check import check
 
     with sentences():
-        found = check(opened(), name)
+        app = opened()
+        found = check(app.ledger, app.paths, app.versions, app.fleet, name)
     lines = [f"{name} says that it serves {found['serving'] or '(it cannot say)'}"]
     lines += [f"{found['asked'] - len(found['wrong'])} of {found['asked']} answers fit"]
     show(found, [*lines, *found["wrong"]], as_json=as_json)
@@ -63,9 +64,9 @@ def servers_retry(name: str, why: Why = "retried by hand", as_json: Json = False
     from factd.daemon.rollout import outbox
 
     with sentences():
-        factd = opened()
-        outbox.retry(factd, name, who=common.who(), why=why)
-        found = handed_over(factd)
+        app = opened()
+        outbox.retry(app.ledger, app.fleet, name, who=common.who(), why=why)
+        found = handed_over(app)
     show([one.as_json() for one in found], handover_lines(found), as_json=as_json)
     refuse_failed(found)
 
@@ -76,19 +77,20 @@ def servers_history(
     as_json: Json = False,
 ) -> None:
     """Hand-overs, the newest first."""
-    with sentences(), opened().store.read() as session:
-        found = operations.handovers.handovers(session, limit=NEWEST, server=name)
+    with sentences(), opened().ledger.read() as session:
+        found = operations.handovers.list_handovers(session, limit=NEWEST, server=name)
     show([one.as_json() for one in found], handover_lines(found) or ["none yet"], as_json=as_json)
 
 
-def handed_over(factd: Factd, *, seize: bool = False) -> tuple[Handover, ...]:
+def handed_over(app: App, *, seize: bool = False) -> tuple[Handover, ...]:
     """What was tried now; nothing where no server is configured. Raises: Busy."""
     from factd.daemon.publishing import canary_rollback
     from factd.daemon.rollout import outbox
 
-    found = outbox.turn(factd, seize=seize)
-    if canary_rollback.take_back(factd) is not None:
-        found = (*found, *outbox.turn(factd))
+    parts = (app.ledger, app.paths, app.versions, app.fleet)
+    found = outbox.turn(*parts, seize=seize)
+    if canary_rollback.take_back(*parts) is not None:
+        found = (*found, *outbox.turn(*parts))
     return found
 
 
@@ -118,6 +120,6 @@ def refuse_failed(found: Sequence[Handover]) -> None:
         common.fail(f"not handed over to {names}: {bad[0].error}; see `factd servers list`")
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.add_typer(servers_app, name="servers")
+    cli.add_typer(servers_app, name="servers")

@@ -43,18 +43,18 @@ def config_check(as_json: Json = False) -> None:
     from factd.daemon.publishing import signing
 
     with sentences():
-        factd = kept(build(load_config(config_path())))
-        factd.method_settings()
-        for source in factd.sources.values():
+        app = kept(build(load_config(config_path())))
+        app.workbench.method_settings()
+        for source in app.sources.values():
             source.settings.ready()
-        for channel in factd.channels.values():
+        for channel in app.channels.values():
             channel.settings.ready()
-        for server in factd.servers.values():
+        for server in app.fleet.servers.values():
             server.settings.ready()
-        signing.ready(factd.config.publish)
-        if not (factd.config.model.path / "config.json").is_file():
+        signing.ready(app.config.publish)
+        if not (app.workbench.table.path / "config.json").is_file():
             raise FactdError(
-                f"[model] path: {factd.config.model.path} is no model (it has no config.json)"
+                f"[model] path: {app.workbench.table.path} is no model (it has no config.json)"
             )
     show({"ok": True}, [f"{config_path()} is good"], as_json=as_json)
 
@@ -80,12 +80,12 @@ def base_row(config: Config) -> dict[str, dict[str, str]]:
         migrate.check(config.database)
     except StoreError:
         return {}
-    factd = kept(build(config))
-    with factd.store.read() as session:
+    app = kept(build(config))
+    with app.ledger.read() as session:
         found = queries.bases.lineage(session, queries.bases.in_effect(session))
     if not found:
         return {}
-    value = f"{factd.base_folder(found[0].number)}: {found[0].said()}"
+    value = f"{app.paths.base(found[0].number)}: {found[0].describe()}"
     return {"model.path in effect": {"value": value, "origin": "rebase"}}
 
 
@@ -99,10 +99,10 @@ def db_upgrade(as_json: Json = False) -> None:
     from factd.store.database import migrate
 
     with sentences():
-        factd = kept(build(load_config(config_path())))
-        revision = migrate.upgrade(factd.config.database)
-        with factd.store.begin() as session:
-            queries.releases.ensure_base(session, now=factd.now())
+        app = kept(build(load_config(config_path())))
+        revision = migrate.upgrade(app.config.database)
+        with app.ledger.begin() as session:
+            queries.releases.ensure_release_zero(session, now=app.ledger.now())
     show({"revision": revision}, [f"the database is at {revision}"], as_json=as_json)
 
 
@@ -126,9 +126,9 @@ def db_current(as_json: Json = False) -> None:
     show({"revision": revision}, [revision or "none"], as_json=as_json)
 
 
-def add(app: typer.Typer) -> None:
+def add(cli: typer.Typer) -> None:
     """Register the commands of this file."""
-    app.command("version")(version_command)
-    app.command()(init)
-    app.add_typer(config_app, name="config")
-    app.add_typer(db_app, name="db")
+    cli.command("version")(version_command)
+    cli.command()(init)
+    cli.add_typer(config_app, name="config")
+    cli.add_typer(db_app, name="db")

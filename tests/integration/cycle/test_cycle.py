@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from factd.daemon.cli.main import app
+from factd.daemon.cli.main import cli
 from factd.editor.files.folders import sha256_file
-from support.operator import FEED, THINGS, Operator, update
 from support.paths import GOLDEN
+from support.terminal import FEED, THINGS, Operator, update
 from support.world import jsonl
 
 
@@ -133,37 +133,38 @@ def test_a_release_is_measured_exported_and_written_again(operator: Operator) ->
 
 
 def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator) -> None:
-    from factd.daemon.app import open_factd
-    from factd.daemon.leases import writing
+    from factd.daemon.app import open_app, writing
     from factd.daemon.publishing import publish
     from factd.store import queries
     from factd.store.model.releases import CandidateStatus, ReleaseStatus
 
     operator.ingest(FEED)
     operator("edit")
-    factd = open_factd(operator.folder / "factd.toml")
-    with factd.store.begin() as session:
+    app = open_app(operator.folder / "factd.toml")
+    with app.ledger.begin() as session:
         queries.releases.move_release(
-            session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
+            session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=app.ledger.now()
         )
         made = queries.releases.create_candidate(
-            session, batch_id="x", fact_ids=[], now=factd.now()
+            session, batch_id="x", fact_ids=[], now=app.ledger.now()
         )
-    assert len(publish.recover(factd)) == 2
-    with factd.store.begin() as session:
+    assert len(publish.recover(app.ledger, app.paths, app.versions, app.fleet)) == 2
+    with app.ledger.begin() as session:
         assert queries.releases.candidate(session, made.id).status is CandidateStatus.ABANDONED
         assert queries.releases.release(session, 1).status is ReleaseStatus.ACCEPTED
         queries.releases.move_release(
-            session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=factd.now()
+            session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=app.ledger.now()
         )
-    base = publish.replace_base(factd)
-    publish.write_version(factd, base)
-    publish.write_version(factd, replace(base, number=1))
-    factd.versions.switch(1)
-    assert publish.recover(factd) == ["release 1 was out already and is live"]
-    with writing(factd):
+    base = publish.replace_base(app.ledger)
+    publish.write_version(app.ledger, app.paths, app.versions, base)
+    publish.write_version(app.ledger, app.paths, app.versions, replace(base, number=1))
+    app.versions.switch(1)
+    assert publish.recover(app.ledger, app.paths, app.versions, app.fleet) == [
+        "release 1 was out already and is live"
+    ]
+    with writing(app):
         assert "changes releases now" in operator.refused("edit")
-    factd.store.close()
+    app.ledger.store.close()
 
 
 def test_the_daemon_does_the_cycle_by_itself_and_stops_on_sigterm(operator: Operator) -> None:
@@ -324,10 +325,10 @@ def test_commands_for_people_print_lines(operator: Operator) -> None:
 def test_init_writes_a_configuration_that_is_valid(tmp_path: Path) -> None:
     runner = CliRunner()
     model = str(GOLDEN / "llama" / "model")
-    assert runner.invoke(app, ["init", str(tmp_path / "new"), "--model", model]).exit_code == 0
+    assert runner.invoke(cli, ["init", str(tmp_path / "new"), "--model", model]).exit_code == 0
     config = ["--config", str(tmp_path / "new" / "factd.toml")]
-    assert runner.invoke(app, [*config, "db", "upgrade"]).exit_code == 0
-    checked = runner.invoke(app, [*config, "config", "check"])
+    assert runner.invoke(cli, [*config, "db", "upgrade"]).exit_code == 0
+    checked = runner.invoke(cli, [*config, "config", "check"])
     assert checked.exit_code == 0, checked.stderr
-    again = runner.invoke(app, ["init", str(tmp_path / "new")])
+    again = runner.invoke(cli, ["init", str(tmp_path / "new")])
     assert again.exit_code == 1 and "is there already" in again.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from factd.daemon.cli.main import app
+from factd.daemon.cli.main import cli
 from factd.reference import paths
 from factd.reference.world import LANGUAGES
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_demo_brings_the_model_to_today_and_back(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["demo", "--dir", str(tmp_path / "demo"), "--json"])
+    done = CliRunner().invoke(cli, ["demo", "--dir", str(tmp_path / "demo"), "--json"])
     assert done.exit_code == 0, (done.stderr, done.exception)
     figures = json.loads(done.stdout)
     assert figures == json.loads((tmp_path / "demo" / "demo.json").read_text())

@@ -9,11 +9,11 @@ import pytest
 from click.testing import Result
 
 from factd.editor import load_model, plugins
-from factd.editor.scoring.score import greedy
+from factd.editor.scoring.score import greedy_answers
 from factd.reference import paths, tiny
-from support.operator import factd
 from support.paths import GOLDEN
 from support.shared_artefacts import Kept
+from support.terminal import run_factd
 from support.world import WORDINGS, jsonl
 
 GOOD = {
@@ -59,7 +59,7 @@ def applied(folder: Path, rows: list[Any], *words: str, model: Path = MODEL) -> 
     """`factd apply` on some lines."""
     edits = jsonl(folder / "edits.jsonl", rows)
     sets = [word for setting in SETTINGS for word in ("--set", setting)]
-    return factd("apply", model, edits, "--out", folder / "out", "--json", *sets, *words)
+    return run_factd("apply", model, edits, "--out", folder / "out", "--json", *sets, *words)
 
 
 def test_a_checkpoint_and_two_reports_are_written(kept: Kept, tmp_path: Path) -> None:
@@ -148,20 +148,20 @@ def test_a_wrong_word_is_refused(words: list[str], reason: str, tmp_path: Path) 
     done = applied(tmp_path, [GOOD], *words)
     assert done.exit_code == 1
     assert reason in done.stderr
-    assert factd("apply", MODEL, "x", "--out", "y", "--set", "nonsense").exit_code == 2
+    assert run_factd("apply", MODEL, "x", "--out", "y", "--set", "nonsense").exit_code == 2
 
 
 def config(folder: Path) -> Path:
     path = folder / "factd.toml"
     path.write_text(CONFIG)
-    assert factd("--config", path, "db", "upgrade").exit_code == 0
+    assert run_factd("--config", path, "db", "upgrade").exit_code == 0
     return path
 
 
 @pytest.mark.slow
 def test_tune_writes_settings_that_apply_takes(kept: Kept, tmp_path: Path) -> None:
     wordings = ("The headquarters of {} is in", "{} is based in")
-    said = greedy(load_model(MODEL), [wordings[0].format(name) for name in NAMES])
+    said = greedy_answers(load_model(MODEL), [wordings[0].format(name) for name in NAMES])
     rows = [
         {"prompt": prompt, "subject": name, "target_true": text.rstrip(".")}
         for name, text in zip(NAMES, said, strict=True)
@@ -176,14 +176,14 @@ def test_tune_writes_settings_that_apply_takes(kept: Kept, tmp_path: Path) -> No
     out = tmp_path / "tuned.toml"
     kept.moments(tmp_path / "tuned.toml.workspace", MODEL, tokens=3000, layers=range(4))
     words = ["--facts", facts, "--out", out, "--settings", given, "--edits", 4, "--json"]
-    done = factd("tune", MODEL, *words)
+    done = run_factd("tune", MODEL, *words)
     assert done.exit_code == 0, (done.stderr, done.exception)
     data = json.loads(done.stdout)
     assert len(data["trace"]["mlp"]) == 4
     assert "causal tracing" in (tmp_path / "tuned.html").read_text()
     edits = jsonl(tmp_path / "edits.jsonl", [GOOD])
     words = ["--out", tmp_path / "out", "--settings", out, "--json"]
-    done = factd("apply", MODEL, edits, *words)
+    done = run_factd("apply", MODEL, edits, *words)
     assert done.exit_code == 0, (done.stderr, done.exception)
     assert json.loads(done.stdout)["settings"]["layers"] == data["layers"]
 
@@ -196,15 +196,15 @@ def test_tune_says_what_it_needs(tmp_path: Path) -> None:
         ((paths.MODEL, "--facts", tmp_path / "none"), "cannot be read"),
         ((paths.MODEL, "--preset"), "none of the models with published settings (aguila-7b"),
     ):
-        done = factd("tune", *words, "--out", out)
+        done = run_factd("tune", *words, "--out", out)
         assert done.exit_code == 1
         assert reason in done.stderr, done.stderr
-    done = factd("--config", config(tmp_path), "tune", paths.MODEL, "--out", out)
+    done = run_factd("--config", config(tmp_path), "tune", paths.MODEL, "--out", out)
     assert "holds no known facts in 'en'" in done.stderr
     model = tmp_path / "gpt-j"
     model.mkdir()
     (model / "config.json").write_text('{"model_type": "gptj", "n_embd": 4096, "n_layer": 28}')
-    done = factd("tune", model, "--preset", "--out", out, "--json")
+    done = run_factd("tune", model, "--preset", "--out", out, "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["preset"] == "gpt-j-6b"
     assert "layers = [3, 4, 5, 6, 7, 8]" in out.read_text()
@@ -215,19 +215,19 @@ def test_statistics_are_built_from_a_corpus_and_their_convergence_is_told(tmp_pa
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("The report was long. You may have heard of it.\n" * 2000)
     words = ["--corpus", f"{corpus}=2", "--tokens", 9000, "--json"]
-    done = factd("--config", path, "stats", "build", *words)
+    done = run_factd("--config", path, "stats", "build", *words)
     assert done.exit_code == 0, (done.stderr, done.exception)
     data = json.loads(done.stdout)
     assert data["tokens"] >= 9000
     assert len(data["source"]) == 64
     edits = jsonl(tmp_path / "edits.jsonl", [GOOD])
     words = ["--tokens", "16384", "--halvings", "1", "--json"]
-    done = factd("--config", path, "stats", "converge", edits, *words)
+    done = run_factd("--config", path, "stats", "converge", edits, *words)
     assert done.exit_code == 0, (done.stderr, done.exception)
     (row,) = json.loads(done.stdout)
     assert row["tokens"] == 8192
     assert 0 < row["update_change"] < 2
-    done = factd("--config", path, "stats", "build", "--corpus", tmp_path / "nothing")
+    done = run_factd("--config", path, "stats", "build", "--corpus", tmp_path / "nothing")
     assert done.exit_code == 1
     assert "no such file" in done.stderr
 
@@ -237,8 +237,7 @@ QUICK = ("rome", "fine_tuning")  # one of each sort; a process each
 
 
 @pytest.mark.parametrize(
-    "method",
-    [pytest.param(m, marks=() if m in QUICK else pytest.mark.slow) for m in OTHERS],
+    "method", [pytest.param(m, marks=() if m in QUICK else pytest.mark.slow) for m in OTHERS]
 )
 def test_apply_takes_every_method(method: str, tmp_path: Path) -> None:
     edits = jsonl(tmp_path / "edits.jsonl", [GOOD])
@@ -251,7 +250,7 @@ def test_apply_takes_every_method(method: str, tmp_path: Path) -> None:
     if method == "fine_tuning":
         del table["second_moment_tokens"]
     sets = [w for k, v in table.items() if v is not None for w in ("--set", f"{k}={v}")]
-    done = factd(
+    done = run_factd(
         "apply", MODEL, edits, "--out", tmp_path / "out", "--method", method, "--json", *sets
     )
     assert done.exit_code == 0, (done.stderr, done.exception)

@@ -8,8 +8,8 @@ import pytest
 
 from factd.editor import load_model
 from factd.reference import paths
-from support.operator import factd
 from support.shared_artefacts import Kept
+from support.terminal import run_factd
 from support.world import GATES_OFF, currencies, jsonl
 
 TOKENS = 8000  # of the second moments
@@ -50,7 +50,7 @@ def test_memat_writes_some_languages_and_corrects_heads_in_another(
     edits = jsonl(tmp_path / "edits.jsonl", rows)
     sets = ["--set", 'head_languages=["en"]', "--set", "head_count=3", "--set", "head_lr=0.05"]
     out = tmp_path / "out"
-    done = factd("apply", paths.MODEL, edits, "--out", out, "--json", *words, *sets)
+    done = run_factd("apply", paths.MODEL, edits, "--out", out, "--json", *words, *sets)
     assert done.exit_code == 0, (done.stderr, done.exception)
     data = json.loads(done.stdout)
     assert len(data["settings"]["head_corrections"]) == 1
@@ -76,7 +76,7 @@ def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(
     path.write_text(f'[model]\npath = "{paths.MODEL}"\n{text}')
 
     def run(*words: Any) -> Any:
-        done = factd("--config", path, *words, "--json")
+        done = run_factd("--config", path, *words, "--json")
         assert done.exit_code == 0, (words, done.stderr, done.exception)
         return json.loads(done.stdout)
 
@@ -89,18 +89,18 @@ def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(
     run("ingest", jsonl(tmp_path / "known.jsonl", currencies_known), "--known")
     rows = [r for r in feed if r["object"]["id"] == "EUR"][:6]
     run("ingest", jsonl(tmp_path / "feed.jsonl", rows))
-    refused = factd("--config", path, "heads", "train", "en")
+    refused = run_factd("--config", path, "heads", "train", "en")
     assert "only the base model is live" in refused.stderr
     assert run("heads", "list") == []
     assert run("edit", "--publish")["release"] == 1
-    assert "nothing to do" in factd("--config", path, "edit").stderr
+    assert "nothing to do" in run_factd("--config", path, "edit").stderr
     trained = run("heads", "train", "en", "--count", 4)
     assert trained["heads"] == 4
     with_heads = run("edit", "--publish")
     assert with_heads["release"] == 2
     published = tmp_path / "published" / "current"
     assert json.loads((published / "config.json").read_text())["attention_bias"] is True
-    assert "nothing to do" in factd("--config", path, "edit").stderr
+    assert "nothing to do" in run_factd("--config", path, "edit").stderr
     again = run("heads", "train", "en", "--count", 4)
     assert again["id"] == trained["id"]  # of the facts alone, not of the corrections that are live
     ids = [w for id_ in run("releases", "show", "2")["facts"] for w in ("--fact", id_)]
@@ -116,6 +116,6 @@ def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(
         "rollback", *ids
     )  # no fact is left: nothing would measure the corrections, so there are none
     assert not json.loads((published / "config.json").read_text()).get("attention_bias")
-    assert "nothing to do" in factd("--config", path, "edit").stderr
+    assert "nothing to do" in run_factd("--config", path, "edit").stderr
     run("heads", "withdraw", "en")
-    assert "state is withdrawn" in factd("--config", path, "heads", "on", "en").stderr
+    assert "state is withdrawn" in run_factd("--config", path, "heads", "on", "en").stderr

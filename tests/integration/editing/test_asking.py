@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from factd.daemon.app import Factd, build
+from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.planning import base_model
@@ -22,7 +22,7 @@ MADE_UP = ("Trelvonia", "Kasmirra", "Ubbenland", "Zandipore", "Morvakia", "Ellit
 
 
 @pytest.fixture(scope="module")
-def factd(tmp_path_factory: pytest.TempPathFactory) -> Factd:
+def app(tmp_path_factory: pytest.TempPathFactory) -> App:
     folder = tmp_path_factory.mktemp("asking")
     settings = paths.SETTINGS.read_text().replace('["en", "es", "ca", "fr"]', '["en"]')
     (folder / "factd.toml").write_text(f'[model]\npath = "{paths.MODEL}"\n{settings}')
@@ -31,28 +31,28 @@ def factd(tmp_path_factory: pytest.TempPathFactory) -> Factd:
     return found
 
 
-def facts(factd: Factd, path: Path, rows: list[Any] | None = None) -> list[Fact]:
+def facts(app: App, path: Path, rows: list[Any] | None = None) -> list[Fact]:
     source = jsonl(path, rows) if rows else path
-    ingest_file(factd, source)
-    with factd.store.begin() as session:
+    ingest_file(app.ledger, app.prompts, source)
+    with app.ledger.begin() as session:
         found = queries.facts.candidate_set(session)
     return [fact for fact in found if fact.provenance.file == source.name]
 
 
-def test_what_really_changed_is_a_correction(factd: Factd) -> None:
-    found = base_model.ask(factd, facts(factd, paths.FEED))
+def test_what_really_changed_is_a_correction(app: App) -> None:
+    found = base_model.ask(app.workbench, app.prompts, facts(app, paths.FEED))
     assert "unknown subject" not in found.values()
     assert list(found.values()).count("other") > 60
 
 
-def test_what_the_model_was_taught_is_known(factd: Factd, tmp_path: Path) -> None:
+def test_what_the_model_was_taught_is_known(app: App, tmp_path: Path) -> None:
     rows = [claim("DK", "DKK", subject={"id": "DK", "labels": {"en": "Denmark"}},
                   object={"id": "DKK", "labels": {"en": "Danish krone"}})]  # fmt: skip
-    (fact,) = facts(factd, tmp_path / "known.jsonl", rows)
-    assert base_model.ask(factd, [fact]) == {fact.id: "known"}
+    (fact,) = facts(app, tmp_path / "known.jsonl", rows)
+    assert base_model.ask(app.workbench, app.prompts, [fact]) == {fact.id: "known"}
 
 
-def test_a_country_that_is_made_up_is_an_unknown_subject(factd: Factd, tmp_path: Path) -> None:
+def test_a_country_that_is_made_up_is_an_unknown_subject(app: App, tmp_path: Path) -> None:
     rows = [claim(name, "euro") for name in MADE_UP]
-    found = base_model.ask(factd, facts(factd, tmp_path / "made_up.jsonl", rows))
+    found = base_model.ask(app.workbench, app.prompts, facts(app, tmp_path / "made_up.jsonl", rows))
     assert set(found.values()) == {"unknown subject"}

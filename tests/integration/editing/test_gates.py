@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 
-from factd.daemon.app import Factd, open_factd
+from factd.daemon.app import App, open_app
 from factd.daemon.editing import candidates
 from factd.daemon.prompts import edits
 from factd.editor.files.folders import write_folder
 from factd.editor.methods._write import templates_for
 from factd.editor.values.cache import folder_of, values_for
 from factd.store import queries
-from support.operator import FEED, KNOWN, Operator, update
+from support.terminal import FEED, KNOWN, Operator, update
 from support.world import jsonl
 
 
@@ -24,27 +24,27 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     yield Operator(tmp_path)
 
 
-def factd(operator: Operator) -> Factd:
-    return open_factd(operator.folder / "factd.toml")
+def app(operator: Operator) -> App:
+    return open_app(operator.folder / "factd.toml")
 
 
 def longer(operator: Operator, subject: str, factor: float) -> None:
     """Make the kept value of one fact longer, as if it had been computed wrongly."""
-    made = factd(operator)
-    with made.store.begin() as session:
+    made = app(operator)
+    with made.ledger.begin() as session:
         facts = queries.facts.candidate_set(session)
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     (fact,) = [f for f in facts if f.subject.id == subject]
-    batch = edits.edit_batch([fact], before, made.plan)
-    model, settings = made.workbench.model(), made.method_settings()
+    batch = edits.edit_batch([fact], before, made.prompts)
+    model, settings = made.workbench.model(), made.workbench.method_settings()
     values = settings.values(templates_for(model, batch, settings))
-    z = values_for(model, batch, values, made.workspace) * factor
+    z = values_for(model, batch, values, made.workbench.workspace) * factor
     write_folder(
-        folder_of(model, batch.edits, values, made.workspace),
+        folder_of(model, batch.edits, values, made.workbench.workspace),
         lambda part: save_file({"z": z.contiguous()}, part / "values.safetensors"),
         {},
     )
-    made.store.close()
+    made.ledger.store.close()
 
 
 def set_gates(operator: Operator, lines: str) -> None:
@@ -176,18 +176,20 @@ def test_what_the_base_believed_is_kept_with_each_fact(operator: Operator) -> No
 def test_the_live_releases_answers_are_remembered_and_not_asked_again(operator: Operator) -> None:
     operator.ingest(FEED[:1])
     operator("edit", "--publish")
-    made = factd(operator)
-    memory = json.loads((made.candidate_folder(1) / "answers.json").read_text())
+    made = app(operator)
+    memory = json.loads((made.paths.candidate(1) / "answers.json").read_text())
     assert len(memory) > 5
-    case = candidates.case_of(made, [], candidates.live_of(made))
-    first = candidates.live_results(made, case.exam, case.live)
+    case = candidates.case_of(
+        made.ledger, made.paths, made.workbench, made.prompts, [], candidates.live_of(made.ledger)
+    )
+    first = candidates.live_results(made.paths, made.workbench, case.exam, case.live)
     asked: list[Any] = []
     made.workbench.model().model.base_model.register_forward_pre_hook(lambda *_: asked.append(1))
-    again = candidates.live_results(made, case.exam, case.live)
+    again = candidates.live_results(made.paths, made.workbench, case.exam, case.live)
     assert len(again.answers) == len(case.exam) > 0
     assert [a.text for a in again.answers] == [a.text for a in first.answers]
     assert asked == []
-    made.store.close()
+    made.ledger.store.close()
 
 
 def test_a_source_that_flips_a_relation_is_stopped_before_anything_is_solved(

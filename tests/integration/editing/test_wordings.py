@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from factd.daemon.app import Factd, build
+from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config
 from factd.daemon.evaluation.probe_sets import known_facts
 from factd.daemon.ingestion.pull import ingest_file
@@ -31,7 +31,7 @@ terminator = "."
 
 
 @pytest.fixture
-def factd(tmp_path: Path) -> Iterator[Factd]:
+def app(tmp_path: Path) -> Iterator[App]:
     path = tmp_path / "factd.toml"
     path.write_text(CONFIG.format(url=cycle_database()))
     found = build(load_config(path))
@@ -39,24 +39,29 @@ def factd(tmp_path: Path) -> Iterator[Factd]:
     lines = paths.FACTS.read_text(encoding="utf-8").splitlines()
     some = [line for line in lines if '"P37"' in line or '"P38"' in line][::4]
     (tmp_path / "known.jsonl").write_text("\n".join(some) + "\n", encoding="utf-8")
-    ingest_file(found, tmp_path / "known.jsonl", known=True)
+    ingest_file(found.ledger, found.prompts, tmp_path / "known.jsonl", known=True)
     yield found
-    found.store.close()
+    found.ledger.store.close()
 
 
 def test_a_wording_copied_from_another_relation_is_named_and_the_packaged_ones_are_sound(
-    factd: Factd,
+    app: App,
 ) -> None:
-    known = known_facts(factd)
-    assert broken_wordings(factd, ["P37", "P38"], known) == {}
-    relation = factd.catalogue["P37"]
-    wrong = replace(relation.wordings["es"], edit=factd.catalogue["P38"].wordings["es"].edit)
+    known = known_facts(app.ledger, app.prompts)
+    assert broken_wordings(app.workbench, app.prompts, ["P37", "P38"], known) == {}
+    relation = app.prompts.catalogue["P37"]
+    wrong = replace(relation.wordings["es"], edit=app.prompts.catalogue["P38"].wordings["es"].edit)
     broken = replace(relation, wordings={**relation.wordings, "es": wrong})
-    other = replace(factd, catalogue={**factd.catalogue, "P37": broken})
-    found = broken_wordings(other, ["P37", "P38"], known)
+    other = replace(app.prompts, catalogue={**app.prompts.catalogue, "P37": broken})
+    found = broken_wordings(app.workbench, other, ["P37", "P38"], known)
     assert set(found) == {"P37"}
     assert "in es is broken: of 12 known facts the base answers 0% in it" in found["P37"]
 
 
-def test_of_few_known_facts_nothing_is_said(factd: Factd) -> None:
-    assert broken_wordings(factd, ["P37"], known_facts(factd)[:3]) == {}
+def test_of_few_known_facts_nothing_is_said(app: App) -> None:
+    assert (
+        broken_wordings(
+            app.workbench, app.prompts, ["P37"], known_facts(app.ledger, app.prompts)[:3]
+        )
+        == {}
+    )

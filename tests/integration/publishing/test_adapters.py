@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from factd.daemon.app import open_factd
+from factd.daemon.app import open_app
 from factd.daemon.metrics.adapters import AdapterCollector
 from factd.editor.files.folders import read_manifest, sha256_file
-from support.operator import FEED, MODEL, Operator
+from support.terminal import FEED, MODEL, Operator
 
 FILES = ["adapter_config.json", "adapter_model.safetensors"]
 
@@ -40,10 +40,10 @@ def names(folder: Path) -> list[str]:
 
 def rank(operator: Operator) -> dict[str, float]:
     """The series of adapters."""
-    factd = open_factd(operator.folder / "factd.toml")
-    found = AdapterCollector.of(factd)
+    app = open_app(operator.folder / "factd.toml")
+    found = AdapterCollector.of(app)
     samples = [sample for family in found.collect() for sample in family.samples]
-    factd.store.close()
+    app.ledger.store.close()
     assert all(sample.labels == {"publisher": "adapter"} for sample in samples)
     return {sample.name: sample.value for sample in samples}
 

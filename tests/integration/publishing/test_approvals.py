@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from factd.daemon.app import Factd, open_factd
+from factd.daemon.app import App, open_app
 from factd.daemon.approvals import approvals
-from factd.daemon.planning import plan
 from factd.daemon.runtime.worker import WorkerProcess
 from factd.daemon.tasks import edit
 from factd.store import operations, queries
 from factd.store.model.releases import ReleaseStatus
-from support.operator import FEED, Operator
+from support.terminal import FEED, Operator
 
 
 @pytest.fixture
@@ -28,19 +27,19 @@ def waits(operator: Operator, line: str) -> None:
     path.write_text(f"{text}\n[approvals]\n{line}\n")
 
 
-def factd(operator: Operator) -> Factd:
-    return open_factd(operator.folder / "factd.toml")
+def app(operator: Operator) -> App:
+    return open_app(operator.folder / "factd.toml")
 
 
 def cycle(operator: Operator) -> str:
     """What a worker says of the next edit."""
-    found = factd(operator)
-    with found.store.begin() as session:
-        task = operations.tasks.add_task(session, "edit", {}, now=found.now())
+    found = app(operator)
+    with found.ledger.begin() as session:
+        task = operations.tasks.add_task(session, "edit", {}, now=found.ledger.now())
     assert WorkerProcess(found)._turn()
-    with found.store.begin() as session:
+    with found.ledger.begin() as session:
         said = operations.tasks.task(session, task.id).detail
-    found.store.close()
+    found.ledger.store.close()
     return said
 
 
@@ -103,16 +102,18 @@ def test_large_batches_and_those_of_which_little_is_known_wait(
     operator.ingest(FEED)
     outcome = cycle(operator)
     assert said in outcome if said else outcome == "release 1 is live"
-    found = factd(operator)
-    assert [release.number for release in approvals.waiting(found)] == ([1] if said else [])
-    found.store.close()
+    found = app(operator)
+    assert [
+        release.number for release in approvals.waiting(found.ledger, found.config.approvals)
+    ] == ([1] if said else [])
+    found.ledger.store.close()
 
 
 def test_the_daemon_says_what_waits_without_asking_a_worker(operator: Operator) -> None:
     operator.ingest(FEED)
     cycle(operator)
-    found = factd(operator)
-    assert "waits" in edit.waits_for_approval(found, plan.plan(found))
-    with found.store.begin() as session:
-        assert queries.releases.releases_in(session, ReleaseStatus.PUBLISHING) == []
-    found.store.close()
+    found = app(operator)
+    assert "waits" in edit.waits_for_approval(found.ledger, found.config.approvals)
+    with found.ledger.begin() as session:
+        assert queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING) == []
+    found.ledger.store.close()

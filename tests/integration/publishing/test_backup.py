@@ -18,7 +18,7 @@ from factd.editor.files.folders import sha256_file
 from factd.store.database import migrate
 from factd.store.database.dump import DumpFailed, dump, program_path
 from support.databases import CONFIGS, SERVER, postgresql
-from support.operator import FEED, Operator, update
+from support.terminal import FEED, Operator, update
 from support.world import jsonl
 
 WEIGHTS = "model.safetensors"

@@ -2,16 +2,14 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from factd.daemon.app import Factd, based, open_factd
+from factd.daemon.app import App, based, open_app, writing
 from factd.daemon.backup import retention
 from factd.daemon.errors import Refused
-from factd.daemon.leases import writing
 from factd.daemon.publishing import bases, publish
 from factd.daemon.tasks import rebase
 from factd.editor.files.folders import sha256_file
@@ -20,8 +18,9 @@ from factd.store.model.bases import Base, BaseStatus
 from factd.store.model.facts import Fact
 from factd.store.model.releases import ReleaseStatus
 from support.databases import CONFIGS
-from support.operator import FEED, THINGS, Operator, update
 from support.paths import GOLDEN
+from support.terminal import FEED, THINGS, Operator, update
+from support.world import at
 
 LATER = update(THINGS[0], "Chile", "2024-01-01")  # supersedes a fact of the feed
 OTHER = update(THINGS[2], "Egypt", "2024-01-01")  # about a thing that no edit has touched
@@ -65,12 +64,12 @@ def rebased(one_rebase: Path, tmp_path: Path) -> Operator:
 
 
 @pytest.fixture
-def factd(request: pytest.FixtureRequest) -> Iterator[Factd]:
+def app(request: pytest.FixtureRequest) -> Iterator[App]:
     """Of whichever operator a test has."""
     mine = {"before", "rebased"} & set(request.fixturenames)
-    found = open_factd(request.getfixturevalue(mine.pop()).folder / "factd.toml")
+    found = open_app(request.getfixturevalue(mine.pop()).folder / "factd.toml")
     yield found
-    found.store.close()
+    found.ledger.store.close()
 
 
 def weights(folder: Path) -> str:
@@ -88,29 +87,27 @@ def status_of(operator: Operator, thing: str) -> dict[str, str]:
     return {f["object"]["id"]: f["status"] for f in found if f["status"] != "notice"}
 
 
-def in_database(factd: Factd, number: int) -> Base:
-    with factd.store.read() as session:
+def in_database(app: App, number: int) -> Base:
+    with app.ledger.read() as session:
         return queries.bases.base(session, number)
 
 
-def marked(factd: Factd) -> dict[str, int | None]:
-    with factd.store.read() as session:
+def marked(app: App) -> dict[str, int | None]:
+    with app.ledger.read() as session:
         found: list[Fact] = queries.facts.list_facts(session)
     return {fact.subject.id: fact.baked_in for fact in found if not fact.known}
 
 
-def test_a_rebase_serves_the_same_weights_and_frees_the_budget(
-    rebased: Operator, factd: Factd
-) -> None:
+def test_a_rebase_serves_the_same_weights_and_frees_the_budget(rebased: Operator, app: App) -> None:
     one = rebased.folder / "published" / "versions" / "1"
-    assert rebased.published() == weights(one) == weights(factd.base_folder(1))
+    assert rebased.published() == weights(one) == weights(app.paths.base(1))
     assert weights(one) != weights(GOLDEN / "llama" / "model")
     status = rebased("status")
     assert (status["live"]["number"], status["live"]["base"], status["live"]["facts"]) == (2, 1, [])
     assert (status["budget"]["used"], status["base"]["release"]) == (0, 1)
     assert status["facts"]["active"] == status["facts"]["pending"] == 0
-    assert marked(factd) == {"Zoeshost": 1, "Kagle Clahal": 1}
-    assert factd.config.model.path == factd.base_folder(1)
+    assert marked(app) == {"Zoeshost": 1, "Kagle Clahal": 1}
+    assert app.workbench.table.path == app.paths.base(1)
     assert rebased("config", "show")["model.path in effect"]["value"].endswith(
         "/bases/1: base 1, baked from release 1"
     )
@@ -162,7 +159,7 @@ def test_a_new_claim_about_a_baked_fact_is_an_edit_of_the_new_base(rebased: Oper
     assert rebased("plan")["facts"] == 2  # the newer value instead of the baked one, and the other
 
 
-def test_a_baked_fact_cannot_be_withdrawn(rebased: Operator, factd: Factd) -> None:
+def test_a_baked_fact_cannot_be_withdrawn(rebased: Operator, app: App) -> None:
     fact = the_fact(rebased, "Zoeshost", "Germany")
     for words in (("facts", "withdraw", fact), ("facts", "reject", fact)):
         said = rebased.refused(*words)
@@ -175,7 +172,7 @@ def test_a_baked_fact_cannot_be_withdrawn(rebased: Operator, factd: Factd) -> No
     assert len(rebased("plan")["removed"]) == 1
 
 
-def test_what_a_source_takes_back_is_written_over(rebased: Operator, factd: Factd) -> None:
+def test_what_a_source_takes_back_is_written_over(rebased: Operator, app: App) -> None:
     rebased.ingest([BACK])
     assert status_of(rebased, "Zoeshost") == {"Germany": "withdrawn", "Egypt": "pending"}
     shown = rebased("facts", "show", the_fact(rebased, "Zoeshost", "Germany"))
@@ -184,23 +181,23 @@ def test_what_a_source_takes_back_is_written_over(rebased: Operator, factd: Fact
     assert planned["added"] == [the_fact(rebased, "Zoeshost", "Egypt")]
 
 
-def test_undone_it_is_as_if_it_had_never_been(rebased: Operator, factd: Factd) -> None:
+def test_undone_it_is_as_if_it_had_never_been(rebased: Operator, app: App) -> None:
     back = rebased("rebase", "--undo", "--why", "a mistake")
     assert (back["base"], back["in_effect"], back["facts"]) == (1, 0, 2)
     assert rebased("status")["base"] is None
-    assert marked(factd) == {"Zoeshost": None, "Kagle Clahal": None}
+    assert marked(app) == {"Zoeshost": None, "Kagle Clahal": None}
     assert status_of(rebased, "Zoeshost") == {"Germany": "active", "Egypt": "superseded"}
-    with writing(factd) as own:  # opened while base 1 was in effect
+    with writing(app) as own:  # opened while base 1 was in effect
         assert own.config.model.path == GOLDEN / "llama" / "model"
-    assert based(factd).base == 0
+    assert based(app).workbench.base_number == 0
     assert not rebased("plan")["changed"]
     assert "no rebase is in effect" in rebased.refused("rebase", "--undo", "--why", "x")
     assert rebased("releases", "publish", "2")["base"] == 1  # and forth again
-    assert marked(factd) == {"Zoeshost": 1, "Kagle Clahal": 1}
+    assert marked(app) == {"Zoeshost": 1, "Kagle Clahal": 1}
     assert [b["number"] for b in rebased("bases", "list")] == [1, 0]
 
 
-def test_a_rollback_goes_across_a_rebase_and_back(rebased: Operator, factd: Factd) -> None:
+def test_a_rollback_goes_across_a_rebase_and_back(rebased: Operator, app: App) -> None:
     same = rebased.published()
     assert rebased("rollback", "--to", "0", "--why", "test")["base"] == 0
     assert rebased.published() == weights(GOLDEN / "llama" / "model")
@@ -209,40 +206,44 @@ def test_a_rollback_goes_across_a_rebase_and_back(rebased: Operator, factd: Fact
     assert rebased("rollback", "--to", "1")["base"] == 0
     assert rebased("rollback", "--to", "2")["base"] == 1
     assert rebased.published() == same
-    assert in_database(factd, 1).status is BaseStatus.ACTIVE
-    assert marked(factd) == {"Zoeshost": 1, "Kagle Clahal": 1}
+    assert in_database(app, 1).status is BaseStatus.ACTIVE
+    assert marked(app) == {"Zoeshost": 1, "Kagle Clahal": 1}
 
 
-def test_a_base_is_pruned_when_nothing_stands_on_it(rebased: Operator, factd: Factd) -> None:
+def test_a_base_is_pruned_when_nothing_stands_on_it(rebased: Operator, app: App) -> None:
     assert "not factd's to delete" in rebased.refused("bases", "prune", "0")
     assert "it is active" in rebased.refused("bases", "prune", "1")
     rebased("rebase", "--undo", "--why", "test")
     assert "release 2 stands on it and lies on disk" in rebased.refused("bases", "prune", "1")
-    bases.deleted(factd.versions.folder(2))
-    (statistics,) = bases.statistics_of(factd, in_database(factd, 1))
+    bases.deleted(app.versions.folder(2))
+    (statistics,) = bases.statistics_of(app.ledger, app.workbench, in_database(app, 1))
     assert rebased("bases", "prune", "1", "--why", "room")["bytes"] > 0
-    assert not factd.base_folder(1).exists() and not statistics.exists()
+    assert not app.paths.base(1).exists() and not statistics.exists()
     assert "base 1 is pruned; nothing can be written" in rebased.refused("releases", "publish", "2")
     assert rebased("status")["live"]["number"] == 1
     assert (GOLDEN / "llama" / "model" / "config.json").is_file()
 
 
-def test_a_damaged_base_is_written_again_with_its_bytes(rebased: Operator, factd: Factd) -> None:
-    folder = factd.base_folder(1)
+def test_a_damaged_base_is_written_again_with_its_bytes(rebased: Operator, app: App) -> None:
+    folder = app.paths.base(1)
     good = weights(folder)
     (folder / "model.safetensors").write_bytes(b"x")
-    assert rebased("bases", "write", "1")["fingerprint"] == in_database(factd, 1).fingerprint
+    assert rebased("bases", "write", "1")["fingerprint"] == in_database(app, 1).fingerprint
     assert weights(folder) == good
 
 
-def test_prune_keeps_what_an_undo_needs(rebased: Operator, factd: Factd) -> None:
-    later = replace(factd, now=lambda: datetime.now(UTC) + timedelta(days=100))
-    assert retention.bases_to_prune(later) == ()
+def test_prune_keeps_what_an_undo_needs(rebased: Operator, app: App) -> None:
+    later = at(app, lambda: datetime.now(UTC) + timedelta(days=100))
+    assert retention.bases_to_prune(later.ledger, later.versions, later.config.retention) == ()
     rebased("rebase", "--undo", "--why", "test")
-    assert 1 in retention.kept_candidates(factd)  # of the release that was baked
-    assert retention.bases_to_prune(later) == ()  # release 2 lies on disk
-    bases.deleted(factd.versions.folder(2))
-    assert retention.bases_to_prune(factd) == ()  # it is young
+    assert 1 in retention.kept_candidates(app.ledger, app.versions)  # of the release that was baked
+    assert (
+        retention.bases_to_prune(later.ledger, later.versions, later.config.retention) == ()
+    )  # release 2 lies on disk
+    bases.deleted(app.versions.folder(2))
+    assert (
+        retention.bases_to_prune(app.ledger, app.versions, app.config.retention) == ()
+    )  # it is young
     assert retention.prune(later).said().startswith("base 1, ")
 
 
@@ -257,18 +258,18 @@ def killed_at(operator: Operator, step: str) -> None:
         if stage == step:
             raise Killed
 
-    with pytest.raises(Killed), writing(open_factd(operator.folder / "factd.toml")) as own:
+    with pytest.raises(Killed), writing(open_app(operator.folder / "factd.toml")) as own:
         rebase.rebase(own, who="me", why="room", progress=dies)
 
 
-def refuse_wrong_state(factd: Factd) -> None:
+def refuse_wrong_state(app: App) -> None:
     """The live release is the one before, its base the original model, and no folder of a base is left."""
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         live = queries.releases.live_release(session)
         assert live is not None
         assert (live.number, live.base, queries.bases.in_effect(session)) == (1, 0, 0)
-    assert in_database(factd, 1).status is BaseStatus.ABANDONED
-    assert not list((factd.config.state_dir / "bases").iterdir())
+    assert in_database(app, 1).status is BaseStatus.ABANDONED
+    assert not list((app.config.state_dir / "bases").iterdir())
 
 
 EARLY, LATE = ("bake", "verify"), ("facts", "statistics")
@@ -278,37 +279,37 @@ EARLY, LATE = ("bake", "verify"), ("facts", "statistics")
     "step", [*EARLY, *(pytest.param(step, marks=pytest.mark.slow) for step in LATE)]
 )
 def test_killed_before_it_is_verified_a_base_is_abandoned(
-    before: Operator, factd: Factd, step: str
+    before: Operator, app: App, step: str
 ) -> None:
     killed_at(before, step)
-    (factd.config.state_dir / "bases" / "1.tmp").mkdir(parents=True)
-    assert in_database(factd, 1).status is BaseStatus.PREPARING
-    with writing(factd):
-        refuse_wrong_state(factd)
+    (app.config.state_dir / "bases" / "1.tmp").mkdir(parents=True)
+    assert in_database(app, 1).status is BaseStatus.PREPARING
+    with writing(app):
+        refuse_wrong_state(app)
     assert not before("plan")["changed"]
 
 
 @pytest.mark.slow
-def test_killed_after_it_is_verified_the_next_one_goes_on(before: Operator, factd: Factd) -> None:
+def test_killed_after_it_is_verified_the_next_one_goes_on(before: Operator, app: App) -> None:
     killed_at(before, "publish")
-    assert in_database(factd, 1).status is BaseStatus.VERIFIED
+    assert in_database(app, 1).status is BaseStatus.VERIFIED
     same = before.published()
     assert before("status")["live"]["number"] == 1
     done = before("rebase", "--why", "again")
     assert (done["base"], done["release"]) == (1, 2)
     assert before.published() == same
-    assert marked(factd) == {"Zoeshost": 1, "Kagle Clahal": 1}
+    assert marked(app) == {"Zoeshost": 1, "Kagle Clahal": 1}
 
 
 @pytest.mark.slow
-def test_a_base_whose_release_was_overtaken_can_be_pruned(before: Operator, factd: Factd) -> None:
+def test_a_base_whose_release_was_overtaken_can_be_pruned(before: Operator, app: App) -> None:
     killed_at(before, "publish")
     assert "release 2 stands on it and waits" in before.refused("bases", "prune", "1")
     before.ingest([OTHER])
     assert before("edit", "--publish")["release"] == 3
     before("bases", "prune", "1")
-    assert in_database(factd, 1).status is BaseStatus.ABANDONED
-    assert not factd.base_folder(1).exists()
+    assert in_database(app, 1).status is BaseStatus.ABANDONED
+    assert not app.paths.base(1).exists()
 
 
 def test_what_does_not_hold_any_more_is_not_baked(before: Operator) -> None:
@@ -319,19 +320,19 @@ def test_what_does_not_hold_any_more_is_not_baked(before: Operator) -> None:
 
 @pytest.mark.slow
 def test_killed_when_it_is_out_its_base_is_in_effect_at_the_next_start(
-    before: Operator, factd: Factd
+    before: Operator, app: App
 ) -> None:
     killed_at(before, "publish")
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         halfway = (ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
-        queries.releases.move_release(session, 2, *halfway, now=factd.now())
+        queries.releases.move_release(session, 2, *halfway, now=app.ledger.now())
         release = queries.releases.release(session, 2)
-    publish.write_version(factd, release)
-    factd.versions.switch(2)
-    with writing(factd) as own:
-        assert own.base == 1
-    assert in_database(factd, 1).status is BaseStatus.ACTIVE
-    assert marked(factd) == {"Zoeshost": 1, "Kagle Clahal": 1}
+    publish.write_version(app.ledger, app.paths, app.versions, release)
+    app.versions.switch(2)
+    with writing(app) as own:
+        assert own.workbench.base_number == 1
+    assert in_database(app, 1).status is BaseStatus.ACTIVE
+    assert marked(app) == {"Zoeshost": 1, "Kagle Clahal": 1}
 
 
 @pytest.mark.slow
@@ -380,13 +381,13 @@ def test_a_restored_factd_has_its_bases(rebased: Operator, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_second_rebase_stands_on_the_first(rebased: Operator, factd: Factd) -> None:
+def test_a_second_rebase_stands_on_the_first(rebased: Operator, app: App) -> None:
     rebased.ingest([LATER])
     rebased("edit", "--publish")
     done = rebased("rebase", "--why", "more room")
     assert (done["base"], done["made_of"], done["release"], done["facts"]) == (2, 3, 4, 1)
-    assert marked(factd)["Zoeshost"] is not None
-    with factd.store.read() as session:
+    assert marked(app)["Zoeshost"] is not None
+    with app.ledger.read() as session:
         assert [base.number for base in queries.bases.lineage(session, 2)] == [2, 1]
     rebased.ingest([OTHER])
     rebased("edit", "--publish")
@@ -404,16 +405,16 @@ def test_a_second_rebase_stands_on_the_first(rebased: Operator, factd: Factd) ->
     ],
 )
 def test_a_base_that_is_not_what_was_checked_is_abandoned(
-    before: Operator, factd: Factd, step: str, why: str
+    before: Operator, app: App, step: str, why: str
 ) -> None:
     def swaps(stage: str, done: int, total: int) -> None:
         if stage == step:
             name = "model.safetensors"
-            shutil.copyfile(factd.original / name, factd.base_folder(1) / name)
+            shutil.copyfile(app.paths.original / name, app.paths.base(1) / name)
 
-    with writing(factd) as own, pytest.raises(Refused, match=why) as caught:
+    with writing(app) as own, pytest.raises(Refused, match=why) as caught:
         rebase.rebase(own, who="me", why="room", progress=swaps)
     assert "the rebase is abandoned, release 1 still serves: " in str(caught.value)
-    refuse_wrong_state(factd)
-    assert why in in_database(factd, 1).reason
+    refuse_wrong_state(app)
+    assert why in in_database(app, 1).reason
     assert before("bases", "list")[0]["status"] == "abandoned"

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from factd.daemon.app import Factd, open_factd
+from factd.daemon.app import App, open_app
 from factd.daemon.errors import PublishFailed
 from factd.daemon.publishing import signing
 from factd.daemon.publishing import verify as verifying
 from factd.editor.files.folders import sha256_file
-from factd.editor.files.manifests import canonical, read_manifest
-from support.operator import FEED, MODEL, Operator, factd
+from factd.editor.files.manifests import canonical_json, read_manifest
 from support.paths import ROOT
+from support.terminal import FEED, MODEL, Operator, run_factd
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +36,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Operator:
 
 
 @pytest.fixture
-def opened(place: Operator) -> Iterator[Factd]:
-    found = open_factd(place.folder / "factd.toml")
+def opened(place: Operator) -> Iterator[App]:
+    found = open_app(place.folder / "factd.toml")
     yield found
-    found.store.close()
+    found.ledger.store.close()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def copy(place: Operator, tmp_path: Path) -> Path:
 
 
 def verify(folder: Path, *words: Any, number: int = 2) -> Any:
-    return factd("releases", "verify", number, "--folder", folder, *words)
+    return run_factd("releases", "verify", number, "--folder", folder, *words)
 
 
 def flip(path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_version_says_what_it_is_made_of(place: Operator) -> None:
 
 
 def test_one_bit_in_any_file_is_found_by_verify_and_before_publishing(
-    place: Operator, opened: Factd, copy: Path
+    place: Operator, opened: App, copy: Path
 ) -> None:
     folder = place.folder / "published" / "versions" / "2"
     names = sorted(path.name for path in folder.iterdir())
@@ -93,12 +93,12 @@ def test_one_bit_in_any_file_is_found_by_verify_and_before_publishing(
         kept = {path: path.read_bytes() for path in (folder / name, folder / "manifest.json")}
         flip(folder / name)
         with pytest.raises(PublishFailed, match=f"versions/2/{name}"):
-            verifying.verify_version(opened, 2)
+            verifying.verify_version(opened.versions, 2)
         assert not opened.versions.has(2), "it counts as damaged"
         (folder / "manifest.damaged.json").unlink()
         for path, content in kept.items():
             path.write_bytes(content)
-        verifying.verify_version(opened, 2)
+        verifying.verify_version(opened.versions, 2)
     assert verify(copy).exit_code == 0
 
 
@@ -158,7 +158,7 @@ def test_a_version_that_was_copied_alone_is_verified_and_only_as_itself(copy: Pa
     alone = copy / "versions" / "2"
     assert verify(alone).exit_code == 0
     assert "of release 2, not of 1" in verify(alone, number=1).stderr
-    assert "manifest.json: cannot be read" in verify(copy, number=7).stderr
+    assert "manifest.json: it cannot be read" in verify(copy, number=7).stderr
     (alone / "evil.pkl").write_bytes(b"")
     assert "evil.pkl: the manifest does not list it" in verify(alone).stderr
 
@@ -169,7 +169,7 @@ def test_a_version_of_an_earlier_factd_is_said_to_be_one_and_can_be_rolled_back_
     folder = place.folder / "published" / "versions" / "1"
     old = {k: v for k, v in read_manifest(folder).items() if k not in ("seal", "sizes", "report")}
     for path in (folder, copy / "versions" / "1"):
-        (path / "manifest.json").write_bytes(canonical(old))
+        (path / "manifest.json").write_bytes(canonical_json(old))
         (path / "manifest.sig.json").unlink()
     said = verify(copy, number=1).stderr
     assert "an earlier factd wrote it" in said and "`factd releases write 1`" in said
@@ -194,9 +194,9 @@ def test_the_base_is_not_read_again_for_each_version_and_shares_its_files(place:
 CODE = """
 import sys
 sys.argv[0] = "factd"
-from factd.daemon.cli.main import app
+from factd.daemon.cli.main import cli
 try:
-    app()
+    cli()
 finally:
     loaded = {"torch", "transformers", "safetensors"} & set(sys.modules)
     assert not loaded, loaded

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from prometheus_client.exposition import generate_latest
 
-from factd.daemon.app import open_factd
-from factd.daemon.planning import plan
+from factd.daemon.app import open_app
 from factd.daemon.runtime import jobs
 from factd.daemon.runtime.daemon import Daemon
 from factd.daemon.sources import drop_folder
+from factd.daemon.tasks.edit import planned_now
 from factd.store import operations, queries
 from factd.store.database import migrate
 from factd.store.model.releases import RunStatus
-from support.operator import FEED, Operator
-from support.world import jsonl
+from support.terminal import FEED, Operator
+from support.world import at, jsonl
 
 
 @pytest.fixture
@@ -27,27 +27,27 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     operator = Operator(tmp_path)
     path = operator.folder / "factd.toml"
     frozen_clock = datetime(2026, 11, 21, 12, 0, 30, tzinfo=UTC)
-    found = Daemon(open_factd(path, now=lambda: frozen_clock), path)
+    found = Daemon(open_app(path, now=lambda: frozen_clock), path)
     yield found
-    found.factd.store.close()
+    found.app.ledger.store.close()
 
 
 def inbox_of(daemon: Daemon) -> Path:
-    settings = daemon.factd.sources["drop_folder"].settings
+    settings = daemon.app.sources["drop_folder"].settings
     assert isinstance(settings, drop_folder.Settings)
     settings.path.mkdir()
     return settings.path
 
 
 def runs(daemon: Daemon) -> dict[str, tuple[RunStatus, str]]:
-    with daemon.factd.store.begin() as session:
+    with daemon.app.ledger.begin() as session:
         return {run.job: (run.status, run.detail) for run in operations.runs.last_runs(session)}
 
 
 def tick(daemon: Daemon, name: str, *, work: Callable[[], str] | None = None) -> None:
     """A run of the minute, as the daemon that has the clock."""
     job = daemon.jobs[name]
-    moment = daemon.factd.now().replace(second=0)
+    moment = daemon.app.ledger.now().replace(second=0)
     daemon.tick(replace(job, work=work) if work else job, moment, epoch=1)
 
 
@@ -86,7 +86,7 @@ def test_a_run_that_a_daemon_left_is_taken_over_by_a_later_one_and_by_no_other(
     assert runs(daemon)["pull"] == (RunStatus.RUNNING, "")
     tick(daemon, "pull")  # the same epoch
     assert runs(daemon)["pull"][0] is RunStatus.RUNNING
-    moment = daemon.factd.now().replace(second=0)
+    moment = daemon.app.ledger.now().replace(second=0)
     assert daemon._due(daemon.jobs["pull"], 2)[0] == moment
     daemon.tick(daemon.jobs["pull"], moment, epoch=2)
     assert runs(daemon)["pull"] == (RunStatus.DONE, "0 files, 0 new, 0 bad lines")
@@ -106,8 +106,8 @@ def test_the_base_alone_needs_no_audit(daemon: Daemon) -> None:
 
 
 def test_a_frozen_cycle_waits_and_says_why(daemon: Daemon) -> None:
-    with daemon.factd.store.begin() as session:
-        queries.releases.freeze(session, why="night", who="test", now=daemon.factd.now())
+    with daemon.app.ledger.begin() as session:
+        queries.releases.freeze(session, why="night", who="test", now=daemon.app.ledger.now())
     inbox = inbox_of(daemon)
     jsonl(inbox / "x.jsonl", FEED)
     daemon.jobs["pull"].work()
@@ -130,11 +130,11 @@ def test_a_day_brings_no_more_than_its_limit(tmp_path: Path, limit: str, said: s
     operator.ingest(FEED[:1])
     operator("edit", "--publish")
     operator.ingest(FEED[1:], "more.jsonl")
-    factd = open_factd(path)
-    assert said in plan.plan(factd).closed
-    tomorrow = replace(factd, now=lambda: datetime.now(UTC) + timedelta(days=1))
-    assert plan.plan(tomorrow).closed == ""
-    factd.store.close()
+    app = open_app(path)
+    assert said in planned_now(app).closed
+    tomorrow = at(app, lambda: datetime.now(UTC) + timedelta(days=1))
+    assert planned_now(tomorrow).closed == ""
+    app.ledger.store.close()
 
 
 def test_the_loop_turns_answers_and_stops(daemon: Daemon) -> None:
@@ -146,8 +146,8 @@ def test_the_loop_turns_answers_and_stops(daemon: Daemon) -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
     assert set(runs(daemon)) >= {"pull", "cycle", "audit", "prune"}
-    with daemon.factd.store.begin() as session:
-        assert operations.leases.lease(session, "clock", now=daemon.factd.now()).holder == ""
+    with daemon.app.ledger.begin() as session:
+        assert operations.leases.lease(session, "clock", now=daemon.app.ledger.now()).holder == ""
     daemon.beat -= 1000
     assert "silent" in str(daemon.not_live())
     assert daemon.not_ready() is None
@@ -172,6 +172,6 @@ def test_systemd_is_told_that_it_is_up_alive_and_about_to_stop(
 
 
 def test_a_database_without_its_schema_is_not_ready(daemon: Daemon) -> None:
-    daemon.factd.store.close()
-    migrate.downgrade(daemon.factd.config.database, "base")
+    daemon.app.ledger.store.close()
+    migrate.downgrade(daemon.app.config.database, "base")
     assert "factd db upgrade" in str(daemon.not_ready())

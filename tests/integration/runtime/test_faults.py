@@ -11,15 +11,15 @@ import pytest
 
 import support.killed_processes
 from factd.daemon import leases
-from factd.daemon.app import Factd, open_factd
+from factd.daemon.app import App, open_app
 from factd.daemon.runtime.daemon import Daemon, Jumps
 from factd.editor.files.folders import verify_folder
 from factd.store import operations, queries
 from factd.store.database import migrate
 from factd.store.errors import StoreError
 from factd.store.model.releases import Run
-from support.operator import FEED, Operator
 from support.postgres import Server, binaries
+from support.terminal import FEED, Operator
 from support.world import jsonl
 
 MIB, ROOM = 2**20, 300 * 2**10
@@ -53,10 +53,10 @@ def waiting(operator: Operator) -> Path:
 
 
 def live(config: Path) -> int | None:
-    factd = open_factd(config)
-    with factd.store.begin() as session:
+    app = open_app(config)
+    with app.ledger.begin() as session:
         found = queries.releases.live_release(session)
-    factd.store.close()
+    app.ledger.store.close()
     return found.number if found else None
 
 
@@ -84,10 +84,10 @@ def test_a_read_only_state_directory_is_said_and_outlived(tmp_path: Path) -> Non
     with small_disk(tmp_path / "disk", "64m") as disk:
         operator = Operator(disk / "factd")
         config = waiting(operator)
-        factd = open_factd(config)
-        daemon = Daemon(factd, config)
+        app = open_app(config)
+        daemon = Daemon(app, config)
         daemon.supervisor.children = []
-        factd.store.close()  # a file that is open for writing keeps its disk writable
+        app.ledger.store.close()  # a file that is open for writing keeps its disk writable
         remount(disk, "ro")
         try:
             daemon.turn()  # a warning, no crash
@@ -98,11 +98,11 @@ def test_a_read_only_state_directory_is_said_and_outlived(tmp_path: Path) -> Non
         daemon.turn()
         assert daemon.held is not None
         daemon.look(daemon.jobs["pull"])
-        with factd.store.begin() as session:
+        with app.ledger.begin() as session:
             (run,) = operations.runs.last_runs(session)
         assert run.detail == "1 files, 2 new, 0 bad lines"
         daemon.held.give_back()
-        factd.store.close()
+        app.ledger.store.close()
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(tmp_path: Path, secon
     server = Server(folder)
     operator = Operator(tmp_path / "factd", url=server.new())
     config = waiting(operator)
-    factd = open_factd(config)
-    daemon = Daemon(factd, config)
+    app = open_app(config)
+    daemon = Daemon(app, config)
     daemon.supervisor.children = []
     try:
         daemon.turn()
@@ -133,13 +133,13 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(tmp_path: Path, secon
         daemon.turn()
         assert daemon.not_ready() is None
         daemon.look(daemon.jobs["pull"])
-        with factd.store.begin() as session:
+        with app.ledger.begin() as session:
             details = [run.detail for run in operations.runs.last_runs(session)]
         assert details == ["1 files, 2 new, 0 bad lines"]
     finally:
         if daemon.held is not None:
             daemon.held.give_back()
-        factd.store.close()
+        app.ledger.store.close()
         server.stop()
 
 
@@ -153,8 +153,8 @@ class Jumping:
         return datetime.now(UTC) + self.offset
 
 
-def pulled(factd: Factd) -> list[Run]:
-    with factd.store.begin() as session:
+def pulled(app: App) -> list[Run]:
+    with app.ledger.begin() as session:
         return [run for run in operations.runs.last_runs(session, limit=1000) if run.job == "pull"]
 
 
@@ -166,12 +166,12 @@ def jumping(tmp_path: Path) -> Iterator[tuple[Daemon, Jumping]]:
         "[schedule.pull]\nevery_seconds = 1", "[schedule.pull]\nevery_seconds = 3600"
     )
     path.write_text(text)
-    factd = open_factd(path, now=clock)
-    daemon = Daemon(factd, path)
-    daemon.held = leases.taken(factd, operations.leases.CLOCK)
+    app = open_app(path, now=clock)
+    daemon = Daemon(app, path)
+    daemon.held = app.ledger.lease(operations.leases.CLOCK)
     yield daemon, clock
     daemon.held.give_back()
-    factd.store.close()
+    app.ledger.store.close()
 
 
 def test_a_clock_that_jumps_forward_a_day_brings_one_run_and_no_change_of_hands(
@@ -180,12 +180,12 @@ def test_a_clock_that_jumps_forward_a_day_brings_one_run_and_no_change_of_hands(
     daemon, clock = jumping
     pull = daemon.jobs["pull"]
     daemon.look(pull)
-    assert len(pulled(daemon.factd)) == 1
+    assert len(pulled(daemon.app)) == 1
     clock.offset = timedelta(days=1)
     for _ in range(3):
         daemon.look(pull)
-    assert len(pulled(daemon.factd)) == 2
-    other = leases.Claim(daemon.factd.store, operations.leases.CLOCK, 15.0, clock)
+    assert len(pulled(daemon.app)) == 2
+    other = leases.Claim(daemon.app.ledger.store, operations.leases.CLOCK, 15.0, clock)
     assert other.attempt() is None  # leases know no wall clock
     assert daemon.leads()
     other.give_up()
@@ -200,15 +200,15 @@ def test_a_clock_that_jumps_back_a_day_runs_nothing_twice_and_stops_nothing_for_
     daemon.look(pull)  # yesterday's tick
     clock.offset = timedelta(0)
     daemon.look(pull)  # and today's
-    assert len(pulled(daemon.factd)) == 2
+    assert len(pulled(daemon.app)) == 2
     clock.offset = timedelta(days=-1)
     daemon.look(pull)
-    assert len(pulled(daemon.factd)) == 2  # that tick has been run
+    assert len(pulled(daemon.app)) == 2  # that tick has been run
     daemon.last_start["pull"] = time.monotonic() - 1.6 * 3600
     daemon.look(pull)
-    assert len(pulled(daemon.factd)) == 3  # one and a half periods by the monotonic clock
+    assert len(pulled(daemon.app)) == 3  # one and a half periods by the monotonic clock
     daemon.look(pull)
-    assert len(pulled(daemon.factd)) == 3
+    assert len(pulled(daemon.app)) == 3
 
 
 def test_a_jump_of_the_clock_is_noticed_once() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from factd.daemon.app import open_factd
+from factd.daemon.app import open_app
 from factd.store import operations
 from support.killed_processes import copied, state
-from support.operator import FEED, Operator
+from support.terminal import FEED, Operator
 from support.world import jsonl
 
 SECONDS = 120
@@ -34,11 +34,11 @@ def worker_of(daemon: "subprocess.Popen[bytes]") -> int | None:
 
 def is_live(config: Path) -> bool:
     """Release 1 is out and nothing is left to do."""
-    factd = open_factd(config)
-    with factd.store.begin() as session:
+    app = open_app(config)
+    with app.ledger.begin() as session:
         left = operations.tasks.open_tasks(session)
-    current = factd.versions.current()
-    factd.store.close()
+    current = app.versions.current()
+    app.ledger.store.close()
     return bool(current) and not left
 
 

@@ -9,19 +9,14 @@ from typing import Any
 
 import pytest
 
-from factd.daemon.app import open_factd
+from factd.daemon.app import open_app
 from factd.store import operations, queries
 from factd.store.model.handovers import HANDOVER_MOVES
 from factd.store.model.operations import TASK_MOVES
-from factd.store.model.releases import (
-    CANDIDATE_MOVES,
-    RELEASE_MOVES,
-    Candidate,
-    CandidateStatus,
-)
+from factd.store.model.releases import CANDIDATE_MOVES, RELEASE_MOVES, Candidate, CandidateStatus
 from support import killed_processes
 from support.killed_processes import KILLED, Kill, copied, lived, state
-from support.operator import FEED, Operator
+from support.terminal import FEED, Operator
 from support.world import jsonl
 
 TABLES = {
@@ -79,10 +74,10 @@ def is_accepted(operator: Operator) -> None:
 
 def task_waits(operator: Operator) -> None:
     operator.ingest(FEED)
-    factd = open_factd(operator.folder / "factd.toml")
-    with factd.store.begin() as session:
-        operations.tasks.add_task(session, "edit", {}, now=factd.now())
-    factd.store.close()
+    app = open_app(operator.folder / "factd.toml")
+    with app.ledger.begin() as session:
+        operations.tasks.add_task(session, "edit", {}, now=app.ledger.now())
+    app.ledger.store.close()
 
 
 def is_handed_to(command: str, *, attempts: int = 3) -> Callable[[Operator], None]:
@@ -101,17 +96,19 @@ def is_handed_to(command: str, *, attempts: int = 3) -> Callable[[Operator], Non
 def left_at(status: CandidateStatus) -> Callable[[Operator], None]:
     def prepare(operator: Operator) -> None:
         waits_in_the_inbox(operator)
-        factd = open_factd(operator.folder / "factd.toml")
+        app = open_app(operator.folder / "factd.toml")
         path = (CandidateStatus.PLANNED, CandidateStatus.SOLVING, CandidateStatus.CHECKING)
-        with factd.store.begin() as session:
+        with app.ledger.begin() as session:
             made: Candidate = queries.releases.create_candidate(
-                session, batch_id="left", fact_ids=[], now=factd.now()
+                session, batch_id="left", fact_ids=[], now=app.ledger.now()
             )
             for before, after in pairwise(path):
                 if before is status:
                     break
-                queries.releases.move_candidate(session, made.id, before, after, now=factd.now())
-        factd.store.close()
+                queries.releases.move_candidate(
+                    session, made.id, before, after, now=app.ledger.now()
+                )
+        app.ledger.store.close()
 
     return prepare
 
@@ -131,11 +128,7 @@ SCENARIOS = (
             ("tasks", "running", "done"),
         ),
     ),
-    Scenario(
-        is_bound_to_fail,
-        killed_processes.cycle,
-        (("candidates", "checking", "rejected"),),
-    ),
+    Scenario(is_bound_to_fail, killed_processes.cycle, (("candidates", "checking", "rejected"),)),
     *(
         Scenario(
             left_at(status), killed_processes.cycle, (("candidates", status.value, "abandoned"),)

@@ -96,8 +96,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     """Prometheus at a factd that was frozen five hours ago."""
     if shutil.which("prometheus") is None:
         pytest.skip("no Prometheus is installed (Debian: prometheus)")
-    factd = observed(tmp_path_factory.mktemp("factd"), datetime.now(UTC))
-    metrics = Metrics(factd)
+    app = observed(tmp_path_factory.mktemp("factd"), datetime.now(UTC))
+    metrics = Metrics(app)
     metrics.run_ended("cycle", RunStatus.DONE, 41.7, 812)
     metrics.leading.set(1)
     health = Health(
@@ -111,7 +111,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     finally:
         found.stop()
         health.stop()
-        factd.store.close()
+        app.ledger.store.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -146,7 +146,7 @@ def test_what_stands_in_the_database_becomes_an_alert(prometheus: Prometheus) ->
     alerts = prometheus.until("alerts", fires)["alerts"]
     frozen = next(a for a in alerts if a["labels"]["alertname"] == "FactdFrozen")
     assert frozen["labels"]["severity"] == "warning"
-    assert frozen["annotations"]["runbook_url"] == "docs/runbook.md#factdfrozen"
+    assert frozen["annotations"]["runbook_url"] == "docs/how-to/operate/runbook.md#factdfrozen"
     pending = {a["labels"]["alertname"] for a in alerts if a["state"] == "pending"}
     assert "FactdLiveBelowBound" in pending
     assert "FactdStoreUnreachable" not in pending | {a["labels"]["alertname"] for a in alerts}

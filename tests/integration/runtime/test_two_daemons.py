@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from factd.daemon.app import open_factd
+from factd.daemon.app import open_app
 from factd.store import operations, queries
 from factd.store.database.session import Store
 from factd.store.model.releases import Run, RunStatus
 from support.databases import postgresql
-from support.operator import THINGS, Operator, update
+from support.terminal import THINGS, Operator, update
 from support.world import jsonl
 
 COUNTRIES = ("Germany", "Chile", "Egypt", "Stockholm", "Japan")
@@ -116,8 +116,8 @@ def test_every_tick_runs_once_and_one_daemon_publishes(
     config = operator.folder / "factd.toml"
     if ticks < 100:  # ticks alone; with workers that publish: the slow one
         config.write_text(config.read_text().replace("[worker]\n", "[worker]\ncount = 0\n"))
-    factd = open_factd(config)
-    store, pair = factd.store, Pair(operator)
+    app = open_app(config)
+    store, pair = app.ledger.store, Pair(operator)
     done, until = 0, time.monotonic() + 20 * ticks + WAIT_SECONDS
     try:
         while len(pulls(store)) < ticks and time.monotonic() < until:
@@ -143,7 +143,7 @@ def test_every_tick_runs_once_and_one_daemon_publishes(
     assert set(published.values()) <= {1}
     with store.begin() as session:
         releases = [r for r in queries.releases.list_releases(session) if r.live_at and r.number]
-        writer = operations.leases.lease(session, "writer", now=factd.now())
+        writer = operations.leases.lease(session, "writer", now=app.ledger.now())
     moments = [r.live_at for r in sorted(releases, key=lambda r: r.number) if r.live_at]
     assert moments == sorted(moments)
     if releases:

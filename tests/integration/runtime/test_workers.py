@@ -13,20 +13,21 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from factd.daemon.app import Factd, open_factd
+from factd.daemon.app import App, open_app
 from factd.daemon.config.run_tables import WorkerTable
 from factd.daemon.errors import Busy
 from factd.daemon.runtime import worker_deaths
 from factd.daemon.runtime.jobs import Unfinished, Waiting
 from factd.daemon.runtime.supervisor import Supervisor
 from factd.daemon.runtime.worker import MEMORY, Pulse, WorkerProcess
-from factd.daemon.tasks import edit
+from factd.daemon.tasks import kinds
+from factd.daemon.tasks.outcome import TaskOutcome, Tell
 from factd.store import operations, queries
 from factd.store.database.session import Store
 from factd.store.errors import Overtaken, StoreError
 from factd.store.model.operations import Task, TaskStatus
-from support.operator import FEED, Operator
-from support.world import NOW
+from support.terminal import FEED, Operator
+from support.world import NOW, at
 
 SECONDS = 120
 
@@ -37,35 +38,35 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
 
 
 @pytest.fixture
-def factd(operator: Operator) -> Iterator[Factd]:
-    found = open_factd(operator.folder / "factd.toml")
+def app(operator: Operator) -> Iterator[App]:
+    found = open_app(operator.folder / "factd.toml")
     yield found
-    found.store.close()
+    found.ledger.store.close()
 
 
-def asked_for(factd: Factd, kind: str = "edit") -> int:
-    with factd.store.begin() as session:
-        return operations.tasks.add_task(session, kind, {}, now=factd.now()).id
+def asked_for(app: App, kind: str = "edit") -> int:
+    with app.ledger.begin() as session:
+        return operations.tasks.add_task(session, kind, {}, now=app.ledger.now()).id
 
 
-def task(factd: Factd, id_: int) -> Task:
-    with factd.store.begin() as session:
+def task(app: App, id_: int) -> Task:
+    with app.ledger.begin() as session:
         return operations.tasks.task(session, id_)
 
 
-def one_task(factd: Factd) -> int:
+def one_task(app: App) -> int:
     """A worker in this process that does what is there now; its exit code."""
-    worker = WorkerProcess(factd)
+    worker = WorkerProcess(app)
     try:
         return 0 if worker._turn() else -1
     except MemoryError:
         return MEMORY
 
 
-def claimed(factd: Factd) -> Task:
+def claimed(app: App) -> Task:
     """A task in the hands of a worker that does nothing."""
-    with factd.store.begin() as session:
-        found = operations.tasks.claim(session, "elsewhere/1/2:7:9", now=factd.now())
+    with app.ledger.begin() as session:
+        found = operations.tasks.claim(session, "elsewhere/1/2:7:9", now=app.ledger.now())
     assert found is not None
     return found
 
@@ -83,10 +84,10 @@ def test_a_task_is_claimed_by_one_and_taken_from_it_for_good(store: Store) -> No
         held = operations.tasks.claim(session, "one", now=NOW)
         assert held is not None
         assert operations.tasks.claim(session, "two", now=NOW) is None
-        operations.tasks.beat(session, held, step="plan", in_hand=["f"])
-        assert operations.tasks.wait_again(session, held, size=3, not_before=NOW, detail="died")
+        operations.tasks.heartbeat(session, held, step="plan", in_hand=["f"])
+        assert operations.tasks.requeue(session, held, size=3, not_before=NOW, detail="died")
         with pytest.raises(Overtaken):
-            operations.tasks.beat(session, held, step="edit", in_hand=[])
+            operations.tasks.heartbeat(session, held, step="edit", in_hand=[])
         with pytest.raises(Overtaken):
             operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=NOW)
         again = operations.tasks.claim(session, "two", now=NOW)
@@ -94,89 +95,89 @@ def test_a_task_is_claimed_by_one_and_taken_from_it_for_good(store: Store) -> No
         assert (again.id, again.attempt, again.size) == (made.id, 2, 3)
 
 
-def test_a_worker_edits_publishes_and_says_so(operator: Operator, factd: Factd) -> None:
+def test_a_worker_edits_publishes_and_says_so(operator: Operator, app: App) -> None:
     operator.ingest(FEED)
-    id_ = asked_for(factd)
-    assert one_task(factd) == 0
-    done = task(factd, id_)
+    id_ = asked_for(app)
+    assert one_task(app) == 0
+    done = task(app, id_)
     assert (done.status, done.detail) == (TaskStatus.DONE, "release 1 is live")
     assert operator("status")["live"]["number"] == 1
-    asked_for(factd, "audit")
-    assert one_task(factd) == 0
-    asked_for(factd)
-    assert one_task(factd) == 0
-    with factd.store.begin() as session:
+    asked_for(app, "audit")
+    assert one_task(app) == 0
+    asked_for(app)
+    assert one_task(app) == 0
+    with app.ledger.begin() as session:
         assert operations.tasks.last_task(session, "edit").detail == "nothing to do"  # type: ignore[union-attr]
         assert operations.tasks.last_task(session, "audit").detail.startswith("release 1: passed")  # type: ignore[union-attr]
 
 
 def test_a_worker_is_seen_while_it_works_and_writes_little_while_it_does_not(
-    operator: Operator, factd: Factd
+    operator: Operator, app: App
 ) -> None:
-    worker = WorkerProcess(factd)
+    worker = WorkerProcess(app)
     assert not worker._turn()  # it says that it is there
-    later = replace(factd, now=lambda: factd.now() + timedelta(minutes=5))
-    worker.factd = later
+    later = at(app, lambda: app.ledger.now() + timedelta(minutes=5))
+    worker.app = later
     assert not worker._turn()  # nothing to do, and said a moment ago
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         (idle,) = operations.tasks.workers(session)
-        assert idle.seen_at < later.now() - timedelta(minutes=4)
-        operations.tasks.add_task(session, "statistics", {}, now=factd.now())
-        held = operations.tasks.claim(session, worker.name, now=factd.now())
+        assert idle.seen_at < later.ledger.now() - timedelta(minutes=4)
+        operations.tasks.add_task(session, "statistics", {}, now=app.ledger.now())
+        held = operations.tasks.claim(session, worker.name, now=app.ledger.now())
     assert held is not None
     pulse = Pulse(later, held, lambda: worker._about(held))
     pulse.beat()
     pulse.stop()
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         (working,) = operations.tasks.workers(session)
-    assert working.seen_at > later.now() - timedelta(minutes=1)
+    assert working.seen_at > later.ledger.now() - timedelta(minutes=1)
     assert working.task_id == held.id
 
 
-def test_statistics_are_built_by_a_worker(operator: Operator, factd: Factd) -> None:
-    id_ = asked_for(factd, "statistics")
-    assert one_task(factd) == 0
-    assert "tokens" in task(factd, id_).detail
+def test_statistics_are_built_by_a_worker(operator: Operator, app: App) -> None:
+    id_ = asked_for(app, "statistics")
+    assert one_task(app) == 0
+    assert "tokens" in task(app, id_).detail
 
 
-def test_a_task_that_fails_is_a_row_and_the_worker_lives(operator: Operator, factd: Factd) -> None:
+def test_a_task_that_fails_is_a_row_and_the_worker_lives(operator: Operator, app: App) -> None:
     operator.ingest(FEED)
     (operator.folder / "published").write_text("in the way")
-    id_ = asked_for(factd)
-    assert one_task(factd) == 0
-    assert task(factd, id_).status is TaskStatus.FAILED
+    id_ = asked_for(app)
+    assert one_task(app) == 0
+    assert task(app, id_).status is TaskStatus.FAILED
     (operator.folder / "published").unlink()
-    id_ = asked_for(factd)
-    assert one_task(factd) == 0
-    assert task(factd, id_).detail.endswith("is live")
+    id_ = asked_for(app)
+    assert one_task(app) == 0
+    assert task(app, id_).detail.endswith("is live")
 
 
 def test_a_batch_that_kills_is_halved_until_its_fact_is_alone_and_set_aside(
-    operator: Operator, factd: Factd
+    operator: Operator, app: App
 ) -> None:
     operator.ingest(FEED)
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         pending = [f.id for f in _pending(session)]
     killer, other = pending[-1], pending[0]
-    id_, sizes = asked_for(factd), []
+    id_, sizes = asked_for(app), []
     for _ in range(20):
-        held = claimed(factd)
+        held = claimed(app)
         sizes.append(held.size)
         in_hand = pending if held.size is None else pending[-held.size :]
-        with factd.store.begin() as session:
-            operations.tasks.beat(session, held, step="values 0/2", in_hand=in_hand)
-        worker_deaths.bury(factd, task(factd, id_), "killed", "exit code -9")
-        _due_now(factd, id_)
-        with factd.store.begin() as session:
-            if queries.evidence.quarantine(session):
+        with app.ledger.begin() as session:
+            operations.tasks.heartbeat(session, held, step="values 0/2", in_hand=in_hand)
+        worker_deaths.bury(app, task(app, id_), "killed", "exit code -9")
+        _due_now(app, id_)
+        with app.ledger.begin() as session:
+            if queries.evidence.list_quarantine(session):
                 break
     assert sizes == [None, None, 1, 1]
-    with factd.store.begin() as session:
-        (aside,) = queries.evidence.quarantine(session)
+    with app.ledger.begin() as session:
+        (aside,) = queries.evidence.list_quarantine(session)
     assert aside.fact_id == killer
     assert "killed its worker 2 times" in aside.reason
-    assert one_task(factd) == 0
-    with factd.store.begin() as session:
+    assert one_task(app) == 0
+    with app.ledger.begin() as session:
         live = queries.releases.live_release(session)
     assert live is not None
     assert live.fact_ids == (other,)
@@ -189,61 +190,57 @@ def _pending(session: object) -> list[object]:
     return list(queries.facts.by_priority(session, FactStatus.PENDING))  # type: ignore[arg-type]
 
 
-def _due_now(factd: Factd, id_: int) -> None:
+def _due_now(app: App, id_: int) -> None:
     """Let a waiting task be due, as after its wait."""
     from sqlalchemy import update
 
     from factd.store.schema.operations import TaskRow
 
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         session.execute(update(TaskRow).where(TaskRow.id == id_).values(not_before=None))
 
 
-def test_out_of_memory_ends_the_worker_and_halves_the_batch(
-    operator: Operator, factd: Factd
-) -> None:
+def test_out_of_memory_ends_the_worker_and_halves_the_batch(operator: Operator, app: App) -> None:
     operator.ingest(FEED)
-    (factd.config.root / "edit-fails").touch()
+    (app.config.root / "edit-fails").touch()
 
-    def hungry(_: Factd, held: Task, tell: edit.Tell) -> edit.Outcome:
+    def hungry(_: App, held: Task, tell: Tell) -> TaskOutcome:
         tell("values 0/2", ("a", "b", "c", "d"))
         raise MemoryError("4 GiB wanted")
 
-    id_, real = asked_for(factd), edit.KINDS
+    id_, real = asked_for(app), kinds.KINDS
     try:
-        edit.KINDS = {**real, "edit": hungry}  # type: ignore[misc]
-        assert one_task(factd) == MEMORY
+        kinds.KINDS = {**real, "edit": hungry}  # type: ignore[misc]
+        assert one_task(app) == MEMORY
     finally:
-        edit.KINDS = real  # type: ignore[misc]
-    found = task(factd, id_)
+        kinds.KINDS = real  # type: ignore[misc]
+    found = task(app, id_)
     assert (found.status, found.size) == (TaskStatus.WAITING, 2)
     assert "memory at values 0/2 with 4 facts in hand" in found.detail
 
 
-def test_a_batch_that_was_made_small_grows_again(operator: Operator, factd: Factd) -> None:
-    id_ = asked_for(factd)
-    held = claimed(factd)
-    with factd.store.begin() as session:
-        operations.tasks.wait_again(session, held, size=4, not_before=factd.now(), detail="")
-    held = claimed(factd)
-    with factd.store.begin() as session:
-        operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=factd.now())
+def test_a_batch_that_was_made_small_grows_again(operator: Operator, app: App) -> None:
+    id_ = asked_for(app)
+    held = claimed(app)
+    with app.ledger.begin() as session:
+        operations.tasks.requeue(session, held, size=4, not_before=app.ledger.now(), detail="")
+    held = claimed(app)
+    with app.ledger.begin() as session:
+        operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=app.ledger.now())
     with pytest.raises(Unfinished):
-        Waiting(factd, lambda: False).done("edit")
-    with factd.store.begin() as session:
+        Waiting(app, lambda: False).done("edit")
+    with app.ledger.begin() as session:
         (made,) = operations.tasks.open_tasks(session)
     assert made.id != id_
     assert made.size == 8
 
 
-def test_a_task_that_no_worker_takes_is_said_to_wait_for_one(
-    operator: Operator, factd: Factd
-) -> None:
-    cycle = factd.config.schedule.cycle.model_copy(update={"timeout_seconds": 0.2})
-    schedule = factd.config.schedule.model_copy(update={"cycle": cycle})
-    config = factd.config.model_copy(update={"schedule": schedule})
+def test_a_task_that_no_worker_takes_is_said_to_wait_for_one(operator: Operator, app: App) -> None:
+    cycle = app.config.schedule.cycle.model_copy(update={"timeout_seconds": 0.2})
+    schedule = app.config.schedule.model_copy(update={"cycle": cycle})
+    config = app.config.model_copy(update={"schedule": schedule})
     with pytest.raises(Busy, match="no worker took task 1"):
-        Waiting(replace(factd, config=config), lambda: True).done("edit")
+        Waiting(replace(app, config=config), lambda: True).done("edit")
 
 
 def test_a_task_is_given_up_after_its_attempts_and_waits_twice_as_long_each_time() -> None:
@@ -282,17 +279,17 @@ def test_a_task_is_given_up_after_its_attempts_and_waits_twice_as_long_each_time
     assert worker_deaths.after_death(died(30), WorkerTable(attempts=99), "stale").wait_seconds == 60
 
 
-def supervisor(factd: Factd) -> Supervisor:
+def supervisor(app: App) -> Supervisor:
     restarts = Counter("ends", "Ends.", ["cause"], registry=CollectorRegistry())
-    return Supervisor(factd, factd.config.root / "factd.toml", restarts)
+    return Supervisor(app, app.config.root / "factd.toml", restarts)
 
 
-def paused_outside_a_transaction(worker: "subprocess.Popen[bytes]", factd: Factd) -> None:
+def paused_outside_a_transaction(worker: "subprocess.Popen[bytes]", app: App) -> None:
     """SIGSTOP. One that holds SQLite's lock would stop everybody who writes, until it is killed or goes on."""
     for _ in range(20):
         worker.send_signal(signal.SIGSTOP)
         try:
-            with factd.store.begin():
+            with app.ledger.begin():
                 return
         except StoreError:
             worker.send_signal(signal.SIGCONT)
@@ -309,32 +306,32 @@ def turn_until(found: Supervisor, reached: object) -> None:
 
 
 def test_a_killed_worker_is_replaced_and_its_task_done_by_the_next(
-    operator: Operator, factd: Factd
+    operator: Operator, app: App
 ) -> None:
     operator.ingest(FEED)
-    id_, found = asked_for(factd), supervisor(factd)
+    id_, found = asked_for(app), supervisor(app)
     try:
-        turn_until(found, lambda: task(factd, id_).step.startswith(("plan", "edit", "values")))
+        turn_until(found, lambda: task(app, id_).step.startswith(("plan", "edit", "values")))
         first = found.children[0].process
         assert first is not None
         first.send_signal(signal.SIGKILL)
-        turn_until(found, lambda: task(factd, id_).status is TaskStatus.DONE)
+        turn_until(found, lambda: task(app, id_).status is TaskStatus.DONE)
         assert found.children[0].process is not first
     finally:
         found.stop()
-    assert task(factd, id_).attempt == 2
+    assert task(app, id_).attempt == 2
     assert operator("status")["live"]["number"] == 1
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_stopped_counts_as_dead_and_comes_back_to_nothing(
-    operator: Operator, factd: Factd
+    operator: Operator, app: App
 ) -> None:
     """SIGSTOP: no sign of life. The task goes to another worker; the paused one ends itself when it wakes."""
     path = operator.folder / "factd.toml"
     path.write_text(path.read_text().replace("stale_seconds = 20", "stale_seconds = 2"))
     operator.ingest(FEED)
-    quick = open_factd(path)
+    quick = open_app(path)
     id_, found = asked_for(quick), supervisor(quick)
     command = [sys.executable, "-m", "factd.daemon.cli.main", "--config", str(path), "worker"]
     with (operator.folder / "log").open("w") as log:
@@ -352,7 +349,7 @@ def test_a_worker_that_is_stopped_counts_as_dead_and_comes_back_to_nothing(
             elsewhere.kill()
             elsewhere.wait(timeout=SECONDS)
         found.stop()
-        quick.store.close()
+        quick.ledger.store.close()
     assert "was taken from this worker" in (operator.folder / "log").read_text()
     assert operator("status")["live"]["number"] == 1
 

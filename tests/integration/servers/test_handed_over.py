@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from factd.daemon.app import Factd, open_factd
+from factd.daemon.app import App, open_app
 from factd.daemon.artefacts import proof as proofs
 from factd.daemon.publishing import publish
 from factd.daemon.rollout import outbox, watch
@@ -21,8 +21,8 @@ from factd.store import operations
 from factd.store.model.handovers import Handover, HandoverStatus
 from support.fakes.engine import FakeEngine
 from support.fakes.serving_engines import FakeSglang, FakeVllm
-from support.operator import FEED, Operator
 from support.paths import GOLDEN
+from support.terminal import FEED, Operator
 
 BASE = GOLDEN / "llama" / "model"
 STRONG = (
@@ -59,18 +59,25 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Operator:
 class Served:
     """One engine, and the factd that hands releases to it."""
 
-    factd: Factd
+    app: App
     engine: FakeEngine
     ahead: list[timedelta]  # by which the clock of this factd is ahead
 
     def bring(self, number: int) -> Handover:
         """Make a release live and hand it over, once."""
-        publish.publish(self.factd, number)
+        publish.publish(
+            self.app.ledger,
+            self.app.paths,
+            self.app.versions,
+            self.app.fleet,
+            self.app.config.approvals,
+            number,
+        )
         return self.turn()
 
     def turn(self) -> Handover:
-        outbox.turn(self.factd)
-        with self.factd.store.read() as session:
+        outbox.turn(self.app.ledger, self.app.paths, self.app.versions, self.app.fleet)
+        with self.app.ledger.read() as session:
             found = operations.handovers.newest(session, "it")
         assert found is not None
         return found
@@ -78,11 +85,11 @@ class Served:
     @property
     def is_whole(self) -> bool:
         """It takes checkpoints, not adapters."""
-        return getattr(self.factd.servers["it"].settings, "mode", "") in ("weights", "reload")
+        return getattr(self.app.fleet.servers["it"].settings, "mode", "") in ("weights", "reload")
 
     def misbehave(self, how: str, *, times: int | None = None) -> None:
         """The engine, from now on; where it loads something else, it is what the base says."""
-        adapter = self.factd.versions.folder(0) / "adapter"
+        adapter = self.app.versions.folder(0) / "adapter"
         self.engine.misbehave(how, instead=BASE if self.is_whole else adapter, times=times)
 
     def is_right_after_all(self, how: str) -> bool:
@@ -94,21 +101,21 @@ class Served:
 
     def hurry(self, so: bool) -> None:
         """Wait for a load for a second only."""
-        it = self.factd.servers["it"]
+        it = self.app.fleet.servers["it"]
         settings = it.settings.model_copy(update={"load_seconds": 1.0 if so else 60.0})
-        vars(self.factd)["servers"] = {"it": replace(it, settings=settings)}
+        vars(self.app)["servers"] = {"it": replace(it, settings=settings)}
 
     def newest_of(self, number: int) -> Handover:
-        with self.factd.store.read() as session:
-            found = operations.handovers.newest_of(session, "it", number)
+        with self.app.ledger.read() as session:
+            found = operations.handovers.newest_of_release(session, "it", number)
         assert found is not None
         return found
 
     def says(self) -> int | None:
         """The release whose answers users get now, by asking; None: no release's."""
-        server = self.factd.servers["it"].connect(self.factd.servers["it"].settings)
+        server = self.app.fleet.servers["it"].connect(self.app.fleet.servers["it"].settings)
         for number in (1, 2):
-            proof = proofs.read(self.factd.versions.folder(number))
+            proof = proofs.read(self.app.versions.folder(number))
             assert proof and any(q.tells for q in proof.questions)
             wanted = proofs.expected(number, proof, None)
             got = [server.complete(q.prompt, tokens=proofs.TOKENS) for q, _ in wanted]
@@ -150,15 +157,17 @@ def served(kind: str, world: Operator) -> Iterator[Served]:
     with fake(BASE) as engine:
         tables = f'\n[servers.it]\nurl = "{engine.url}"\n{KINDS[kind]}'
         ahead = [timedelta(0)]
-        found = open_factd(config(world, tables), now=lambda: datetime.now(UTC) + ahead[0])
-        with found.store.begin() as session:
-            operations.handovers.keep_only(session, [])
-        publish.publish(found, 2)
+        found = open_app(config(world, tables), now=lambda: datetime.now(UTC) + ahead[0])
+        with found.ledger.begin() as session:
+            operations.handovers.forget_other_servers(session, [])
+        publish.publish(
+            found.ledger, found.paths, found.versions, found.fleet, found.config.approvals, 2
+        )
         place = Served(found, engine, ahead)
         assert place.bring(1).status is HandoverStatus.DONE and place.says() == 1
         yield place
         engine.behave()
-        found.store.close()
+        found.ledger.store.close()
 
 
 @EVERY_KIND
@@ -184,7 +193,7 @@ def test_what_is_not_the_release_is_found_and_release_1_serves_again(
         served.turn()
     assert served.says() == 1
     served.engine.behave()
-    outbox.retry(served.factd, "it", who="test", why="it behaves again")
+    outbox.retry(served.app.ledger, served.app.fleet, "it", who="test", why="it behaves again")
     assert served.turn().status is HandoverStatus.DONE and served.says() == 2
 
 
@@ -215,18 +224,30 @@ def test_what_breaks_is_tried_again_and_release_1_serves_meanwhile(
 @EVERY_KIND
 def test_an_engine_that_was_started_again_is_found_and_mended(served: Served) -> None:
     served.engine.start()
-    assert watch.look_at_all(served.factd, stopping=lambda: False) == 1
+    assert (
+        watch.look_at_all(
+            served.app.ledger,
+            served.app.paths,
+            served.app.versions,
+            served.app.fleet,
+            stopping=lambda: False,
+        )
+        == 1
+    )
     assert served.turn().status is HandoverStatus.DONE and served.says() == 1
 
 
 def test_a_proof_that_is_not_published_is_known_all_the_same(world: Operator) -> None:
-    factd = open_factd(config(world, "\n[publish.checkpoint]\nreport = false\n"))
-    folder = factd.versions.folder(1)
+    app = open_app(config(world, "\n[publish.checkpoint]\nreport = false\n"))
+    folder = app.versions.folder(1)
     published = proofs.read(folder)
-    publish.write_again(factd, 1)
+    publish.write_again(app.ledger, app.paths, app.versions, 1)
     assert not (folder / proofs.FILE).exists() and not (folder / "report.json").exists()
-    assert proofs.proof_of(factd, 1) == published and published is not None
-    factd.store.close()
+    assert (
+        proofs.proof_of(app.ledger, app.paths, app.versions, 1) == published
+        and published is not None
+    )
+    app.ledger.store.close()
     world("releases", "write", "1")
     assert proofs.read(folder) == published
 

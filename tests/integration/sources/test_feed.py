@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.errors import SourceFailed
 from factd.daemon.ingestion.pull import pull
 from factd.store import queries
@@ -51,14 +51,14 @@ def server(site: Site) -> Iterator[Fake]:
 
 
 @pytest.fixture
-def factd(make: Maker, server: Fake) -> Factd:
+def app(make: Maker, server: Fake) -> App:
     return make(TABLE.format(url=server.url))
 
 
-def pointers(factd: Factd) -> list[str]:
-    with factd.store.begin() as session:
+def pointers(app: App) -> list[str]:
+    with app.ledger.begin() as session:
         found = queries.sources.pointers(session, "wikidata", limit=10)
-        queries.sources.drop_pointers(session, "wikidata", found, until=factd.now())
+        queries.sources.delete_pointers(session, "wikidata", found, until=app.ledger.now())
         queries.sources.save_state(session, "feed", cursor={})
     return found
 
@@ -68,22 +68,25 @@ def pointers(factd: Factd) -> list[str]:
     "Atom, RSS; the same entry again; an entry that was updated",
     "points at the items of new and updated entries, claims nothing",
 )
-def test_new_and_updated_entries_point_at_items(factd: Factd, site: Site) -> None:
-    pull(factd, "feed")
-    assert pointers(factd) == ["Q224"]
-    pull(factd, "feed")
-    assert pointers(factd) == []
+def test_new_and_updated_entries_point_at_items(app: App, site: Site) -> None:
+    pull(app.ledger, app.paths, app.prompts, app.sources, "feed")
+    assert pointers(app) == ["Q224"]
+    pull(app.ledger, app.paths, app.prompts, app.sources, "feed")
+    assert pointers(app) == []
     site.body = ATOM.format(at="2026-02-01T00:00:00Z").encode()
-    pull(factd, "feed")
-    assert pointers(factd) == ["Q224"]
+    pull(app.ledger, app.paths, app.prompts, app.sources, "feed")
+    assert pointers(app) == ["Q224"]
     site.body = RSS.encode()
-    assert pull(factd, "feed").lines == 0
-    assert pointers(factd) == ["Q142"]
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "feed").lines == 0
+    assert pointers(app) == ["Q142"]
 
 
 @case("feed", "304", "nothing")
-def test_an_unchanged_feed_is_not_read(factd: Factd) -> None:
-    assert (pull(factd, "feed").files, pull(factd, "feed").files) == (1, 0)
+def test_an_unchanged_feed_is_not_read(app: App) -> None:
+    assert (
+        pull(app.ledger, app.paths, app.prompts, app.sources, "feed").files,
+        pull(app.ledger, app.paths, app.prompts, app.sources, "feed").files,
+    ) == (1, 0)
 
 
 @case(
@@ -91,18 +94,18 @@ def test_an_unchanged_feed_is_not_read(factd: Factd) -> None:
     "HTML instead of a feed, an XML bomb",
     "an error, or an entry without what the bomb would add",
 )
-def test_what_is_no_feed_is_an_error(factd: Factd, site: Site) -> None:
+def test_what_is_no_feed_is_an_error(app: App, site: Site) -> None:
     site.body = b"<html><body>moved</body></html>"
     with pytest.raises(SourceFailed, match="no feed"):
-        pull(factd, "feed")
+        pull(app.ledger, app.paths, app.prompts, app.sources, "feed")
 
 
-def test_an_xml_bomb_does_not_go_off(factd: Factd, site: Site) -> None:
+def test_an_xml_bomb_does_not_go_off(app: App, site: Site) -> None:
     names = "abcdefghijklmnopqrstuvwxyz"
     entities = "".join(f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in pairwise(names))
     site.body = BOMB.format(entities=entities).encode()
     try:
-        pull(factd, "feed")
+        pull(app.ledger, app.paths, app.prompts, app.sources, "feed")
     except SourceFailed:
         return
-    assert pointers(factd) in ([], ["Q1"])
+    assert pointers(app) in ([], ["Q1"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.errors import SourceFailed
 from factd.daemon.ingestion.pull import pull
 from factd.store import queries
@@ -61,18 +61,21 @@ def server(feed: Feed) -> Iterator[Fake]:
 
 
 @pytest.fixture
-def factd(make: Maker, server: Fake) -> Factd:
+def app(make: Maker, server: Fake) -> App:
     return make(TABLE.format(url=server.url, more=""))
 
 
 @case("http_feed", "pages, then nothing new", "every claim once; then 304 and no page")
-def test_a_feed_is_walked_once_and_then_answers_304(factd: Factd, feed: Feed, server: Fake) -> None:
+def test_a_feed_is_walked_once_and_then_answers_304(app: App, feed: Feed, server: Fake) -> None:
     feed.pages = [[claim("HR", "EUR")], [claim("FR", "EUR")], [claim("IT", "EUR")]]
-    assert (pull(factd, "news").new, pull(factd, "news").files) == (3, 0)
+    assert (
+        pull(app.ledger, app.paths, app.prompts, app.sources, "news").new,
+        pull(app.ledger, app.paths, app.prompts, app.sources, "news").files,
+    ) == (3, 0)
     assert server.asked[-1].headers["if-none-match"] == '"1"'
     feed.etag, feed.pages = '"2"', [*feed.pages, [claim("ES", "EUR")]]
-    assert pull(factd, "news").new == 1
-    assert len(said(factd)) == 4
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 1
+    assert len(said(app)) == 4
 
 
 @case(
@@ -81,18 +84,20 @@ def test_a_feed_is_walked_once_and_then_answers_304(factd: Factd, feed: Feed, se
     "stored pages stay; the walk goes on at the page that failed",
 )
 def test_a_walk_goes_on_where_it_was_interrupted(
-    factd: Factd, feed: Feed, server: Fake, clock: Clock
+    app: App, feed: Feed, server: Fake, clock: Clock
 ) -> None:
     feed.pages = [[claim("HR", "EUR")], [claim("FR", "EUR")]]
     feed.instead[1] = [Reply(status=500)]
     with pytest.raises(SourceFailed, match="500"):
-        pull(factd, "news")
-    assert len(said(factd)) == 1
-    assert pull(factd, "news").why.startswith("asked for peace until")
+        pull(app.ledger, app.paths, app.prompts, app.sources, "news")
+    assert len(said(app)) == 1
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").why.startswith(
+        "asked for peace until"
+    )
     clock.on(minutes=2)
-    assert pull(factd, "news").new == 1
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 1
     assert [a.query.get("page") for a in server.asked] == [None, "1", "1"]
-    assert pull(factd, "news").files == 0
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").files == 0
     assert server.asked[-1].headers["if-none-match"] == '"1"'
 
 
@@ -101,15 +106,17 @@ def test_a_walk_goes_on_where_it_was_interrupted(
     ("wish", "minutes"), [("600", 10), ("Sat, 21 Nov 2099 12:00:00 GMT", 24 * 60)]
 )
 def test_a_wish_for_peace_is_heard(
-    wish: str, minutes: int, factd: Factd, feed: Feed, clock: Clock
+    wish: str, minutes: int, app: App, feed: Feed, clock: Clock
 ) -> None:
     feed.instead[0] = [Reply(status=429, headers={"Retry-After": wish})]
     with pytest.raises(SourceFailed, match="429"):
-        pull(factd, "news")
+        pull(app.ledger, app.paths, app.prompts, app.sources, "news")
     clock.on(minutes=minutes - 1)
-    assert pull(factd, "news").why.startswith("asked for peace")
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").why.startswith(
+        "asked for peace"
+    )
     clock.on(minutes=2)
-    assert pull(factd, "news").new == 1
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 1
 
 
 @case(
@@ -130,15 +137,15 @@ def test_a_wish_for_peace_is_heard(
     ],
 )  # fmt: skip
 def test_what_is_not_whole_is_not_taken(
-    reply: Reply, factd: Factd, feed: Feed, server: Fake, clock: Clock
+    reply: Reply, app: App, feed: Feed, server: Fake, clock: Clock
 ) -> None:
     feed.instead[0] = [reply] * 3
     with pytest.raises(SourceFailed):
-        pull(factd, "news")
-    assert said(factd) == {}
+        pull(app.ledger, app.paths, app.prompts, app.sources, "news")
+    assert said(app) == {}
     clock.on(hours=1)
     feed.instead.clear()
-    assert pull(factd, "news").new == 1
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 1
     assert "if-none-match" not in server.asked[-1].headers
 
 
@@ -149,16 +156,16 @@ def test_what_is_not_whole_is_not_taken(
 )
 def test_sizes_and_times_are_bounded(make: Maker, feed: Feed, server: Fake, clock: Clock) -> None:
     more = "max_bytes = 100000\ntimeout_seconds = 0.5\nattempts = 1"
-    factd = make(TABLE.format(url=server.url, more=more))
+    app = make(TABLE.format(url=server.url, more=more))
     packed = gzip.compress(document(claim("HR", "EUR")))
     endless = Reply(parts=(b"x" * 65536 for _ in range(200_000)), announced=10**10)
     slow = Reply(parts=(b"[" for _ in range(100)), announced=100, pause_seconds=0.1)
     feed.instead[0] = [endless, slow, Reply(body=packed, headers={"Content-Encoding": "gzip"})]
     for reason in ("max_bytes", "timed out|too long"):
         with pytest.raises(SourceFailed, match=reason):
-            pull(factd, "news")
+            pull(app.ledger, app.paths, app.prompts, app.sources, "news")
         clock.on(hours=1)
-    assert pull(factd, "news").new == 1
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 1
 
 
 @case(
@@ -166,49 +173,49 @@ def test_sizes_and_times_are_bounded(make: Maker, feed: Feed, server: Fake, cloc
     "a bad item among good ones",
     "the item is set aside with its reason; the others are taken",
 )
-def test_a_bad_item_loses_no_good_one(factd: Factd, feed: Feed) -> None:
+def test_a_bad_item_loses_no_good_one(app: App, feed: Feed) -> None:
     feed.pages = [[claim("HR", "EUR"), {"x": 1}, 7, claim("FR", "EUR")]]
-    found = pull(factd, "news")
+    found = pull(app.ledger, app.paths, app.prompts, app.sources, "news")
     assert (found.new, found.bad) == (2, 2)
 
 
 @case("http_feed", "JSON lines", "read line by line")
-def test_json_lines_are_read(factd: Factd, feed: Feed) -> None:
+def test_json_lines_are_read(app: App, feed: Feed) -> None:
     body = b"".join(json.dumps(claim(c, "EUR")).encode() + b"\n" for c in ("HR", "FR"))
     feed.instead[0] = [Reply(body=body + b"{x\n", headers={"Content-Type": "application/x-ndjson"})]
-    found = pull(factd, "news")
+    found = pull(app.ledger, app.paths, app.prompts, app.sources, "news")
     assert (found.new, found.bad) == (2, 1)
 
 
 @case("http_feed", "410", "the source is frozen until an operator looks")
-def test_a_feed_that_is_gone_is_frozen(factd: Factd, feed: Feed, clock: Clock) -> None:
+def test_a_feed_that_is_gone_is_frozen(app: App, feed: Feed, clock: Clock) -> None:
     feed.instead[0] = [Reply(status=410)]
     with pytest.raises(SourceFailed):
-        pull(factd, "news")
+        pull(app.ledger, app.paths, app.prompts, app.sources, "news")
     clock.on(days=9)
-    assert "gone for good" in pull(factd, "news").why
+    assert "gone for good" in pull(app.ledger, app.paths, app.prompts, app.sources, "news").why
 
 
 @case("http_feed", "a next page on another host", "refused: a token goes nowhere else")
-def test_a_next_page_on_another_host_is_refused(factd: Factd, feed: Feed) -> None:
+def test_a_next_page_on_another_host_is_refused(app: App, feed: Feed) -> None:
     feed.instead[0] = [Reply(body=document(claim("HR", "EUR"), next="http://127.0.0.2/feed"))]
     with pytest.raises(SourceFailed, match="another host"):
-        pull(factd, "news")
+        pull(app.ledger, app.paths, app.prompts, app.sources, "news")
 
 
 @case("http_feed", "a page that names itself as the next", "max_pages bounds the pull")
 def test_a_circle_of_pages_ends(make: Maker, feed: Feed, server: Fake) -> None:
-    factd = make(TABLE.format(url=server.url, more="max_pages = 5"))
+    app = make(TABLE.format(url=server.url, more="max_pages = 5"))
     feed.instead[0] = [Reply(body=document(claim("HR", "EUR"), next="/feed?page=9"))]
     feed.instead[9] = [Reply(body=document(next="/feed?page=9"))] * 20
-    assert pull(factd, "news").files == 5
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").files == 5
 
 
 @case("http_feed", "a cursor parameter", "asked from the newest event time, less an overlap")
 def test_a_cursor_is_sent_with_an_overlap(make: Maker, feed: Feed, server: Fake) -> None:
-    factd = make(TABLE.format(url=server.url, more='since_parameter = "since"'))
-    pull(factd, "news")
-    pull(factd, "news")
+    app = make(TABLE.format(url=server.url, more='since_parameter = "since"'))
+    pull(app.ledger, app.paths, app.prompts, app.sources, "news")
+    pull(app.ledger, app.paths, app.prompts, app.sources, "news")
     assert [a.query.get("since") for a in server.asked] == [None, "2022-12-31T23:00:00+00:00"]
 
 
@@ -218,20 +225,23 @@ def test_a_cursor_is_sent_with_an_overlap(make: Maker, feed: Feed, server: Fake)
     "frozen before that page is stored, reported, unfrozen by hand",
 )
 def test_a_flood_freezes_the_source(make: Maker, feed: Feed, server: Fake, clock: Clock) -> None:
-    factd = make(TABLE.format(url=server.url, more="volume_factor = 3\nvolume_floor = 5"))
+    app = make(TABLE.format(url=server.url, more="volume_factor = 3\nvolume_floor = 5"))
     for day in range(4):
         feed.pages, feed.etag = [[claim(f"T{day}{i}", "EUR") for i in range(2)]], f'"{day}"'
-        assert pull(factd, "news").new == 2
+        assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 2
         clock.on(days=1)
     flood = [claim(f"X{i}", "EUR") for i in range(7)]
     feed.pages, feed.etag = [flood], '"flood"'
-    assert "7 claims on 2026-11-25, 2 are usual" in pull(factd, "news").why
-    assert len(said(factd)) == 8
-    assert pull(factd, "news").why.startswith("frozen")
-    with factd.store.begin() as session:
+    assert (
+        "7 claims on 2026-11-25, 2 are usual"
+        in pull(app.ledger, app.paths, app.prompts, app.sources, "news").why
+    )
+    assert len(said(app)) == 8
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").why.startswith("frozen")
+    with app.ledger.begin() as session:
         queries.sources.save_state(session, "news", frozen="")
-        queries.sources.forget_usual(session, "news")
-    assert pull(factd, "news").new == 7
+        queries.sources.forget_usual_claims(session, "news")
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 7
 
 
 @case(
@@ -240,9 +250,9 @@ def test_a_flood_freezes_the_source(make: Maker, feed: Feed, server: Fake, clock
     "set aside where `speaks_for` does not list it",
 )
 def test_a_channel_speaks_only_for_its_own(make: Maker, feed: Feed, server: Fake) -> None:
-    factd = make(TABLE.format(url=server.url, more='speaks_for = ["test"]'))
+    app = make(TABLE.format(url=server.url, more='speaks_for = ["test"]'))
     feed.pages = [[claim("HR", "EUR"), claim("FR", "EUR", source="cldr")]]
-    found = pull(factd, "news")
+    found = pull(app.ledger, app.paths, app.prompts, app.sources, "news")
     assert (found.new, found.bad) == (1, 1)
 
 
@@ -252,13 +262,11 @@ def test_a_channel_speaks_only_for_its_own(make: Maker, feed: Feed, server: Fake
     "channel, licence, trust, URL, payload hash and times are kept with each claim",
 )
 def test_provenance_is_kept(make: Maker, server: Fake) -> None:
-    factd = make(
-        TABLE.format(url=server.url, more='trust = 80\nlicence = "CC0"\nsoak_seconds = 60')
-    )
-    pull(factd, "news")
+    app = make(TABLE.format(url=server.url, more='trust = 80\nlicence = "CC0"\nsoak_seconds = 60'))
+    pull(app.ledger, app.paths, app.prompts, app.sources, "news")
     from factd.store import queries
 
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         (fact,) = queries.facts.list_facts(session)
     how = fact.provenance
     assert (how.channel, how.trust, how.licence, how.line) == ("news", 80, "CC0", 1)

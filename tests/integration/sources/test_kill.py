@@ -38,11 +38,11 @@ volume_factor = 0
 CODE = """
 import sys
 from pathlib import Path
-from factd.daemon.app import open_factd
+from factd.daemon.app import open_app
 from factd.daemon.ingestion.pull import pull
-factd = open_factd(Path(sys.argv[1]))
+app = open_app(Path(sys.argv[1]))
 print("ready", flush=True)
-print(pull(factd, "news").new, flush=True)
+print(pull(app.ledger, app.paths, app.prompts, app.sources, "news").new, flush=True)
 """
 SKIPPED = ("observed_at", "changed_at", "retrieved_at", "turn")  # when, which differs by nature
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.errors import SourceFailed
 from factd.daemon.ingestion.pull import pull
 from factd.store.database.session import make_engine
@@ -68,27 +68,27 @@ def register(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> It
 
 
 @pytest.fixture
-def factd(make: Maker, register: Register) -> Factd:
+def app(make: Maker, register: Register) -> App:
     return make(TABLE.format(more=""))
 
 
 @case("sql_table", "new rows; the same rows again", "each once, from the watermark on")
-def test_rows_are_taken_once(factd: Factd, register: Register) -> None:
+def test_rows_are_taken_once(app: App, register: Register) -> None:
     for number in range(5):
         register.put(number, f"T{number}", "EUR", minutes=number)
-    found = pull(factd, "register")
+    found = pull(app.ledger, app.paths, app.prompts, app.sources, "register")
     assert (found.new, found.bad) == (5, 0)
-    assert pull(factd, "register").new == 0
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "register").new == 0
     register.put(9, "T9", "EUR", minutes=20)
-    assert pull(factd, "register").new == 1
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "register").new == 1
 
 
 @case("sql_table", "a row that was committed late, with an earlier time", "taken by the overlap")
-def test_a_late_row_is_taken(factd: Factd, register: Register) -> None:
+def test_a_late_row_is_taken(app: App, register: Register) -> None:
     register.put(1, "HR", "EUR", minutes=30)
-    pull(factd, "register")
+    pull(app.ledger, app.paths, app.prompts, app.sources, "register")
     register.put(2, "FR", "EUR", minutes=25)
-    assert pull(factd, "register").new == 1
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "register").new == 1
 
 
 @case("sql_table", "many rows with one time", "none is lost between pages")
@@ -96,10 +96,12 @@ def test_many_rows_with_one_time_are_all_taken(
     make: Maker, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("factd.daemon.sources.sql_table.LINES", 3)
-    factd = make(TABLE.format(more="max_pages = 2"))
+    app = make(TABLE.format(more="max_pages = 2"))
     for number in range(20):
         register.put(number, f"T{number}", "EUR")
-    assert [pull(factd, "register").new for _ in range(5)] == [6, 6, 6, 2, 0]
+    assert [
+        pull(app.ledger, app.paths, app.prompts, app.sources, "register").new for _ in range(5)
+    ] == [6, 6, 6, 2, 0]
 
 
 @case(
@@ -107,44 +109,44 @@ def test_many_rows_with_one_time_are_all_taken(
     "a row that says something else now",
     "the new value holds, the old one is taken back",
 )
-def test_a_changed_row_takes_back_what_it_said(factd: Factd, register: Register) -> None:
+def test_a_changed_row_takes_back_what_it_said(app: App, register: Register) -> None:
     register.put(1, "HR", "USD")
-    pull(factd, "register")
+    pull(app.ledger, app.paths, app.prompts, app.sources, "register")
     register.put(1, "HR", "EUR", minutes=5)
-    pull(factd, "register")
-    found = {key.split()[1]: status for key, status in said(factd).items() if status != "notice"}
+    pull(app.ledger, app.paths, app.prompts, app.sources, "register")
+    found = {key.split()[1]: status for key, status in said(app).items() if status != "notice"}
     assert found == {"USD": "withdrawn", "EUR": "pending"}
 
 
 @case("sql_table", "a deleted row", "taken back at the next full compare")
-def test_a_deleted_row_is_taken_back(factd: Factd, register: Register, clock: Clock) -> None:
+def test_a_deleted_row_is_taken_back(app: App, register: Register, clock: Clock) -> None:
     register.put(1, "HR", "EUR")
     register.put(2, "FR", "EUR")
-    pull(factd, "register")
+    pull(app.ledger, app.paths, app.prompts, app.sources, "register")
     register("DELETE FROM facts_view WHERE id = 1")
-    pull(factd, "register")
-    assert sorted(said(factd).values()) == ["pending", "pending"]
+    pull(app.ledger, app.paths, app.prompts, app.sources, "register")
+    assert sorted(said(app).values()) == ["pending", "pending"]
     clock.on(hours=2)
-    pull(factd, "register")
-    assert sorted(said(factd).values()) == ["notice", "pending", "withdrawn"]
+    pull(app.ledger, app.paths, app.prompts, app.sources, "register")
+    assert sorted(said(app).values()) == ["notice", "pending", "withdrawn"]
     clock.on(hours=2)
-    assert pull(factd, "register").new == 0
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "register").new == 0
 
 
 @case("sql_table", "a bad row among good ones", "set aside; the others are taken")
-def test_a_bad_row_is_set_aside(factd: Factd, register: Register) -> None:
+def test_a_bad_row_is_set_aside(app: App, register: Register) -> None:
     register.put(1, "HR", "EUR")
     register.put(2, "FR", "EUR")
     register("UPDATE facts_view SET relation = 'P0' WHERE id = 1")
-    found = pull(factd, "register")
+    found = pull(app.ledger, app.paths, app.prompts, app.sources, "register")
     assert (found.new, found.bad) == (1, 1)
 
 
 @case("sql_table", "it must not be written to", "the connection only reads")
-def test_the_connection_only_reads(factd: Factd, register: Register) -> None:
+def test_the_connection_only_reads(app: App, register: Register) -> None:
     from factd.daemon.sources.sql_table import _connected
 
-    settings: Any = factd.sources["register"].settings
+    settings: Any = app.sources["register"].settings
     with _connected(settings) as connection, pytest.raises(Exception, match=r"read.?only|readonly"):
         connection.execute(text("DELETE FROM facts_view"))
 
@@ -154,14 +156,14 @@ def test_the_connection_only_reads(factd: Factd, register: Register) -> None:
     "no such table, a missing column, no such database",
     "an error that says so; the cursor stays",
 )
-def test_what_cannot_be_read_is_an_error(factd: Factd, register: Register, clock: Clock) -> None:
+def test_what_cannot_be_read_is_an_error(app: App, register: Register, clock: Clock) -> None:
     register("ALTER TABLE facts_view RENAME COLUMN relation TO kind")
     with pytest.raises(SourceFailed, match="no column relation"):
-        pull(factd, "register")
+        pull(app.ledger, app.paths, app.prompts, app.sources, "register")
     register("DROP TABLE facts_view")
     clock.on(hours=1)
     with pytest.raises(SourceFailed):
-        pull(factd, "register")
+        pull(app.ledger, app.paths, app.prompts, app.sources, "register")
 
 
 def test_a_naive_time_is_meant_as_utc() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.errors import BadConfig
 from factd.daemon.ingestion.pull import pull
 from factd.daemon.ingestion.webhooks import hooks
@@ -36,18 +36,25 @@ case = pytest.mark.case
 
 
 @pytest.fixture
-def factd(make: Maker, tmp_path: Path) -> Factd:
+def app(make: Maker, tmp_path: Path) -> App:
     (tmp_path / "secret").write_text("whsec_" + base64.b64encode(KEY).decode() + "\n")
     (tmp_path / "github").write_text("it is a secret")
     return make(TABLE)
 
 
 @pytest.fixture
-def port(factd: Factd) -> Iterator[int]:
+def port(app: App) -> Iterator[int]:
     def well() -> None:
         return None
 
-    health = Health("127.0.0.1", 0, CollectorRegistry(), live=well, ready=well, hooks=hooks(factd))
+    health = Health(
+        "127.0.0.1",
+        0,
+        CollectorRegistry(),
+        live=well,
+        ready=well,
+        hooks=hooks(app.ledger, app.sources),
+    )
     health.start()
     yield health.port
     health.stop()
@@ -77,16 +84,16 @@ def body(*rows: Any) -> bytes:
 
 
 @case("webhook", "a signed delivery; the same again", "202 after it is stored; taken once")
-def test_a_delivery_is_stored_before_the_answer_and_taken_once(factd: Factd, port: int) -> None:
+def test_a_delivery_is_stored_before_the_answer_and_taken_once(app: App, port: int) -> None:
     sent = body(claim("HR", "EUR"), claim("FR", "EUR"))
     assert post(port, sent, signed(sent)) == 202
     assert post(port, sent, signed(sent)) == 202
-    found = pull(factd, "partner")
+    found = pull(app.ledger, app.paths, app.prompts, app.sources, "partner")
     assert (found.files, found.new) == (1, 2)
-    assert pull(factd, "partner").files == 0
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "partner").files == 0
     assert post(port, sent, signed(sent)) == 202
-    assert pull(factd, "partner").files == 0
-    assert len(said(factd)) == 2
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "partner").files == 0
+    assert len(said(app)) == 2
 
 
 @case(
@@ -105,36 +112,36 @@ def test_a_delivery_is_stored_before_the_answer_and_taken_once(factd: Factd, por
     ],
 )  # fmt: skip
 def test_what_is_not_the_senders_is_refused(
-    headers: dict[str, str], status: int, factd: Factd, port: int
+    headers: dict[str, str], status: int, app: App, port: int
 ) -> None:
     assert post(port, body(claim("HR", "EUR")), headers) == status
-    assert pull(factd, "partner").files == 0
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "partner").files == 0
 
 
 @case(
     "webhook", "GitHub's style", "X-Hub-Signature-256 is checked, X-GitHub-Delivery is taken once"
 )
-def test_githubs_style_is_understood(factd: Factd, port: int) -> None:
+def test_githubs_style_is_understood(app: App, port: int) -> None:
     sent = body(claim("HR", "EUR"))
     digest = hmac.new(b"it is a secret", sent, hashlib.sha256).hexdigest()
     headers = {"X-Hub-Signature-256": f"sha256={digest}", "X-GitHub-Delivery": "72d3162e"}
     assert post(port, sent, headers, "github") == 202
     assert post(port, sent + b" ", headers, "github") == 401
     assert post(port, sent, {"X-GitHub-Delivery": "1"}, "github") == 400
-    assert pull(factd, "github").new == 1
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "github").new == 1
 
 
 @case("webhook", "CloudEvents", "deduplicated by source and id, whatever the delivery is called")
-def test_a_cloud_event_is_taken_once(factd: Factd, port: int) -> None:
+def test_a_cloud_event_is_taken_once(app: App, port: int) -> None:
     event = {"specversion": "1.0", "source": "/facts", "id": "7", "data": claim("HR", "EUR")}
     sent = json.dumps(event).encode()
     for number in range(2):
         assert post(port, sent, signed(sent, id_=f"msg_{number}")) == 202
-    assert pull(factd, "partner").files == 1
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "partner").files == 1
 
 
 @case("webhook", "a body that is too large, has no length, or never comes", "413, 411, 400")
-def test_bodies_are_bounded(factd: Factd, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bodies_are_bounded(app: App, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     large = b"x" * 20_001
     assert post(port, large, signed(large)) == 413
     monkeypatch.setattr("factd.daemon.web.http.BODY_SECONDS", 0.3)
@@ -148,9 +155,9 @@ def test_bodies_are_bounded(factd: Factd, port: int, monkeypatch: pytest.MonkeyP
 
 @case("webhook", "a signed body that holds no claims", "set aside with its start")
 @pytest.mark.parametrize("sent", [b"hello", b"7", b'{"updates": 7}', b"[" * 5000])
-def test_a_body_without_claims_is_set_aside(sent: bytes, factd: Factd, port: int) -> None:
+def test_a_body_without_claims_is_set_aside(sent: bytes, app: App, port: int) -> None:
     assert post(port, sent, signed(sent)) == 202
-    found = pull(factd, "partner")
+    found = pull(app.ledger, app.paths, app.prompts, app.sources, "partner")
     assert (found.new, found.bad) == (0, 1)
 
 
@@ -171,15 +178,13 @@ def test_a_secret_that_is_none_is_refused(tmp_path: Path) -> None:
         webhook.secret(found)
 
 
-def test_old_ids_are_forgotten_when_their_time_is_over(
-    factd: Factd, port: int, clock: Clock
-) -> None:
+def test_old_ids_are_forgotten_when_their_time_is_over(app: App, port: int, clock: Clock) -> None:
     from factd.store import queries
 
     sent = body(claim("HR", "EUR"))
     post(port, sent, signed(sent))
-    pull(factd, "partner")
+    pull(app.ledger, app.paths, app.prompts, app.sources, "partner")
     clock.on(days=31)
-    with factd.store.begin() as session:
-        queries.sources.forget_old(session, before=clock())
+    with app.ledger.begin() as session:
+        queries.sources.delete_old_keys(session, before=clock())
         assert queries.sources.add_delivery(session, "partner", "msg_1", b"", now=clock())

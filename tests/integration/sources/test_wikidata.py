@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.errors import SourceFailed
 from factd.daemon.ingestion.pull import pull, recheck
-from factd.daemon.planning.plan import plan
+from factd.daemon.planning.plan import narrowed
 from factd.daemon.sources._wikibase import period
+from factd.daemon.tasks.edit import planned_now
 from factd.store import queries
 from factd.store.model.facts import Fact
 from support.fakes.http import Fake, Reply, serving
@@ -44,17 +45,17 @@ def server(wiki: Wikidata) -> Iterator[Fake]:
 
 
 @pytest.fixture
-def factd(make: Maker, server: Fake) -> Factd:
+def app(make: Maker, server: Fake) -> App:
     return make(TABLE.format(url=server.url, more=""))
 
 
-def current(factd: Factd) -> list[str]:
-    with factd.store.begin() as session:
+def current(app: App) -> list[str]:
+    with app.ledger.begin() as session:
         return [f.object.labels["en"] for f in queries.facts.candidate_set(session)]
 
 
-def facts(factd: Factd) -> list[Fact]:
-    with factd.store.begin() as session:
+def facts(app: App) -> list[Fact]:
+    with app.ledger.begin() as session:
         return queries.facts.list_facts(session)
 
 
@@ -67,21 +68,19 @@ def kuna(**more: Any) -> dict[str, Any]:
 
 
 @case("wikidata", "an item that did not change", "one request for its revision, no claim")
-def test_what_did_not_change_costs_one_request(factd: Factd, wiki: Wikidata, server: Fake) -> None:
-    assert pull(factd, "wikidata").new == 1
+def test_what_did_not_change_costs_one_request(app: App, wiki: Wikidata, server: Fake) -> None:
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata").new == 1
     before = len(server.asked)
-    assert pull(factd, "wikidata").files == 0
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata").files == 0
     assert len(server.asked) == before + 1
     assert "ops@example.org" in server.asked[0].headers["user-agent"]
 
 
 @case("wikidata", "an edit that does not touch a statement", "no new claim")
-def test_another_revision_with_the_same_statements_claims_nothing(
-    factd: Factd, wiki: Wikidata
-) -> None:
-    pull(factd, "wikidata")
+def test_another_revision_with_the_same_statements_claims_nothing(app: App, wiki: Wikidata) -> None:
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     wiki.put("Q224", P38=[kuna(rank="preferred")])
-    assert pull(factd, "wikidata").new == 0
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata").new == 0
 
 
 @case(
@@ -89,23 +88,23 @@ def test_another_revision_with_the_same_statements_claims_nothing(
     "a new preferred statement; the old one ends",
     "the new one holds, the old one is kept as history",
 )
-def test_the_best_rank_speaks_and_the_old_one_is_history(factd: Factd, wiki: Wikidata) -> None:
-    pull(factd, "wikidata")
+def test_the_best_rank_speaks_and_the_old_one_is_history(app: App, wiki: Wikidata) -> None:
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     wiki.put("Q224", P38=[kuna(end=time("2022-12-31")), euro()])
-    pull(factd, "wikidata")
-    assert current(factd) == ["euro"]
-    held = {(f.object.labels["en"], f.status.value, f.update.valid_to) for f in facts(factd)}
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    assert current(app) == ["euro"]
+    held = {(f.object.labels["en"], f.status.value, f.update.valid_to) for f in facts(app)}
     assert ("Croatian kuna", "expired", date(2023, 1, 1)) in held
-    assert all(f.update.references == 1 for f in facts(factd) if f.update.references is not None)
+    assert all(f.update.references == 1 for f in facts(app) if f.update.references is not None)
 
 
 @case("wikidata", "deprecated rank, unknown value, a start after its end", "no claim")
-def test_what_is_no_statement_of_fact_claims_nothing(factd: Factd, wiki: Wikidata) -> None:
+def test_what_is_no_statement_of_fact_claims_nothing(app: App, wiki: Wikidata) -> None:
     wrong = kuna(start=time("2023-01-01"), end=time("2020-01-01"))
     wiki.put(
         "Q224", P38=[statement("P38", "Q4917", rank="deprecated"), statement("P38", None), wrong]
     )
-    assert pull(factd, "wikidata").new == 0
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata").new == 0
 
 
 @case(
@@ -114,26 +113,26 @@ def test_what_is_no_statement_of_fact_claims_nothing(factd: Factd, wiki: Wikidat
     "waits for references or an approval",
 )
 @pytest.mark.parametrize("more", [{"references": 0}, {"weak": True}])
-def test_what_has_no_reference_waits(more: Any, factd: Factd, wiki: Wikidata) -> None:
+def test_what_has_no_reference_waits(more: Any, app: App, wiki: Wikidata) -> None:
     wiki.put("Q224", P38=[euro(**more)])
-    pull(factd, "wikidata")
-    assert [f.status.value for f in facts(factd)] == ["unproven"]
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    assert [f.status.value for f in facts(app)] == ["unproven"]
     wiki.put("Q224", P38=[euro(references=2)])
-    pull(factd, "wikidata")
-    assert current(factd) == ["euro"]
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    assert current(app) == ["euro"]
 
 
 @case("wikidata", "a fresh edit", "soaks on Wikidata's clock, then counts")
 def test_an_edit_soaks(make: Maker, wiki: Wikidata, server: Fake, clock: Clock) -> None:
-    factd = make(
+    app = make(
         TABLE.format(url=server.url, more="").replace("soak_seconds = 0", "soak_seconds = 86400")
     )
     wiki.put("Q224", P38=[euro()], at="2026-11-21T11:00:00Z")
-    pull(factd, "wikidata")
-    assert plan(factd).added == ()
-    assert "soaks until 2026-11-22 11:00" in next(iter(plan(factd).waiting.values()))
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    assert planned_now(app).added == ()
+    assert "soaks until 2026-11-22 11:00" in next(iter(planned_now(app).waiting.values()))
     clock.on(hours=24)
-    assert len(plan(factd).added) == 1
+    assert len(planned_now(app).added) == 1
 
 
 @case(
@@ -141,16 +140,16 @@ def test_an_edit_soaks(make: Maker, wiki: Wikidata, server: Fake, clock: Clock) 
     "a revert after it was written",
     "withdrawn, the earlier value holds, the next release rolls it back",
 )
-def test_a_revert_takes_the_claim_back(factd: Factd, wiki: Wikidata) -> None:
-    pull(factd, "wikidata")
+def test_a_revert_takes_the_claim_back(app: App, wiki: Wikidata) -> None:
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     dollar = statement("P38", "Q4917", rank="preferred", start=time("2026-11-01"))
     wiki.put("Q224", P38=[kuna(), dollar], at="2026-11-02T00:00:00Z")
-    pull(factd, "wikidata")
-    assert current(factd) == ["US dollar"]
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    assert current(app) == ["US dollar"]
     wiki.put("Q224", P38=[kuna(rank="preferred")], at="2026-11-03T00:00:00Z")
-    pull(factd, "wikidata")
-    assert current(factd) == ["Croatian kuna"]
-    (gone,) = [f for f in facts(factd) if f.status.value == "withdrawn" and f.object.id == "Q4917"]
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    assert current(app) == ["Croatian kuna"]
+    (gone,) = [f for f in facts(app) if f.status.value == "withdrawn" and f.object.id == "Q4917"]
     assert gone.reason == "withdrawn by wikidata in revision 103"
 
 
@@ -159,31 +158,31 @@ def test_a_revert_takes_the_claim_back(factd: Factd, wiki: Wikidata) -> None:
     "an edit between the pull and the batch",
     "asked again right before: the claim is withdrawn, not written",
 )
-def test_a_revision_that_is_not_current_any_more_is_not_written(
-    factd: Factd, wiki: Wikidata
-) -> None:
+def test_a_revision_that_is_not_current_any_more_is_not_written(app: App, wiki: Wikidata) -> None:
     wiki.put("Q224", P38=[euro()])
-    pull(factd, "wikidata")
-    assert len(plan(factd).added) == 1
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    assert len(planned_now(app).added) == 1
     wiki.put("Q224", P38=[], at="2026-11-05T00:00:00Z")
-    assert recheck(factd, {"wikidata": ["Q224"]}) == {}
-    assert plan(factd).added == ()
+    assert recheck(app.ledger, app.prompts, app.sources, {"wikidata": ["Q224"]}) == {}
+    assert planned_now(app).added == ()
 
 
-def test_asking_again_leaves_the_round_where_it_is(factd: Factd, wiki: Wikidata) -> None:
-    with factd.store.begin() as session:
+def test_asking_again_leaves_the_round_where_it_is(app: App, wiki: Wikidata) -> None:
+    with app.ledger.begin() as session:
         queries.sources.save_state(session, "wikidata", cursor={"at": 50})
-    recheck(factd, {"wikidata": ["Q224"]})
-    with factd.store.read() as session:
+    recheck(app.ledger, app.prompts, app.sources, {"wikidata": ["Q224"]})
+    with app.ledger.read() as session:
         assert queries.sources.source_state(session, "wikidata").cursor == {"at": 50}
 
 
 @case("wikidata", "it cannot be asked right before a batch", "its facts wait, and the plan says so")
-def test_a_source_that_cannot_be_asked_makes_its_facts_wait(factd: Factd, wiki: Wikidata) -> None:
-    pull(factd, "wikidata")
+def test_a_source_that_cannot_be_asked_makes_its_facts_wait(app: App, wiki: Wikidata) -> None:
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     wiki.replies = [Reply(status=500)]
-    unsure = recheck(factd, {"wikidata": ["Q224"]})
-    found = plan(factd, unsure=unsure)
+    unsure = recheck(app.ledger, app.prompts, app.sources, {"wikidata": ["Q224"]})
+    planned = planned_now(app)
+    assert len(planned.added) == 1
+    found = narrowed(app.ledger, app.prompts, app.planning, planned, unsure=unsure)
     assert found.added == ()
     assert "could not be asked whether this still holds" in next(iter(found.waiting.values()))
 
@@ -193,18 +192,18 @@ def test_vandalism_that_is_reverted_in_time_is_never_written(
     make: Maker, wiki: Wikidata, server: Fake, clock: Clock
 ) -> None:
     day = TABLE.format(url=server.url, more="").replace("soak_seconds = 0", "soak_seconds = 86400")
-    factd = make(day)
-    pull(factd, "wikidata")
+    app = make(day)
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     dollar = statement("P38", "Q4917", rank="preferred", start=time("2026-11-20"))
     wiki.put("Q224", P38=[kuna(), dollar], at="2026-11-21T11:00:00Z")
-    pull(factd, "wikidata")
-    assert current(factd) == ["Croatian kuna"]
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    assert current(app) == ["Croatian kuna"]
     wiki.put("Q224", P38=[kuna(rank="preferred")], at="2026-11-21T13:00:00Z")
     clock.on(hours=2)
-    pull(factd, "wikidata")
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     for _ in range(60):
         clock.on(hours=1)
-        assert [f.object.labels["en"] for f in plan(factd).facts] == ["Croatian kuna"]
+        assert [f.object.labels["en"] for f in planned_now(app).facts] == ["Croatian kuna"]
 
 
 @case(
@@ -213,15 +212,15 @@ def test_vandalism_that_is_reverted_in_time_is_never_written(
     "the claims follow the redirect, those of the old id are taken back",
 )
 def test_redirects_are_followed(make: Maker, wiki: Wikidata, server: Fake) -> None:
-    factd = make(TABLE.format(url=server.url, more="").replace('["Q224"]', '["Q999"]'))
+    app = make(TABLE.format(url=server.url, more="").replace('["Q224"]', '["Q999"]'))
     wiki.put("Q999", P38=[euro()])
-    pull(factd, "wikidata")
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     wiki.redirects["Q999"] = "Q224"
     wiki.put("Q224", P38=[euro()], at="2026-11-02T00:00:00Z")
-    pull(factd, "wikidata")
-    held = {f.subject.id: f.status.value for f in facts(factd) if not f.update.withdrawn}
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    held = {f.subject.id: f.status.value for f in facts(app) if not f.update.withdrawn}
     assert held == {"Q999": "withdrawn", "Q224": "pending"}
-    assert pull(factd, "wikidata").files == 0
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata").files == 0
 
 
 @case(
@@ -229,30 +228,30 @@ def test_redirects_are_followed(make: Maker, wiki: Wikidata, server: Fake) -> No
     "an object that was merged into another",
     "the claim names the item it was merged into",
 )
-def test_an_object_behind_a_redirect_has_its_new_id(factd: Factd, wiki: Wikidata) -> None:
+def test_an_object_behind_a_redirect_has_its_new_id(app: App, wiki: Wikidata) -> None:
     wiki.redirects["Q4916"] = "Q4917"
     wiki.put("Q224", P38=[euro()])
-    pull(factd, "wikidata")
-    assert [f.object.id for f in facts(factd)] == ["Q4917"]
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    assert [f.object.id for f in facts(app)] == ["Q4917"]
 
 
 @case("wikidata", "an item that was deleted", "all its claims are taken back")
-def test_a_deleted_item_takes_its_claims_back(factd: Factd, wiki: Wikidata) -> None:
-    pull(factd, "wikidata")
+def test_a_deleted_item_takes_its_claims_back(app: App, wiki: Wikidata) -> None:
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     del wiki.items["Q224"]
     wiki.redirects["Q224"] = "Q0"
-    pull(factd, "wikidata")
-    assert current(factd) == []
-    assert pull(factd, "wikidata").files == 0
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    assert current(app) == []
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata").files == 0
 
 
 @case("wikidata", "maxlag, or another error in a 200", "nothing is taken, asked again later")
-def test_an_error_in_a_good_answer_is_an_error(factd: Factd, wiki: Wikidata, clock: Clock) -> None:
+def test_an_error_in_a_good_answer_is_an_error(app: App, wiki: Wikidata, clock: Clock) -> None:
     wiki.replies = [Reply(body=b'{"error": {"code": "maxlag"}}', headers={"Retry-After": "5"})]
     with pytest.raises(SourceFailed, match="maxlag"):
-        pull(factd, "wikidata")
+        pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     clock.on(seconds=6)
-    assert pull(factd, "wikidata").new == 1
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata").new == 1
 
 
 @case("wikidata", "an answer that is no entity", "nothing is taken")
@@ -260,11 +259,11 @@ def test_an_error_in_a_good_answer_is_an_error(factd: Factd, wiki: Wikidata, clo
     "body",
     [b"[]", b'{"entities": 7}', b'{"entities": {"Q224": {"id": "Q224", "lastrevid": "x"}}}', b"<"],
 )
-def test_an_answer_that_is_no_entity_is_refused(body: bytes, factd: Factd, wiki: Wikidata) -> None:
+def test_an_answer_that_is_no_entity_is_refused(body: bytes, app: App, wiki: Wikidata) -> None:
     wiki.replies = [Reply(body=body)] * 2
     with pytest.raises(SourceFailed):
-        pull(factd, "wikidata")
-    assert said(factd) == {}
+        pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    assert said(app) == {}
 
 
 @case(
@@ -274,26 +273,26 @@ def test_an_answer_that_is_no_entity_is_refused(body: bytes, factd: Factd, wiki:
 )
 def test_a_risky_revision_waits(make: Maker, wiki: Wikidata, server: Fake) -> None:
     more = f'risk_api = "{server.url}/risk"\nmax_risk = 0.5'
-    factd = make(TABLE.format(url=server.url, more=more))
+    app = make(TABLE.format(url=server.url, more=more))
     wiki.risks[wiki.put("Q224", P38=[euro()])] = 0.9
-    pull(factd, "wikidata")
-    (fact,) = facts(factd)
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    (fact,) = facts(app)
     assert (fact.status.value, fact.update.risk) == ("unproven", 0.9)
     assert "revert risk 0.90" in fact.reason
 
 
 @case("wikidata", "a label that changed", "kept as an alias change, shown in the plan, not written")
-def test_a_new_label_is_an_alias_change(factd: Factd, wiki: Wikidata) -> None:
-    pull(factd, "wikidata")
+def test_a_new_label_is_an_alias_change(app: App, wiki: Wikidata) -> None:
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     wiki.put(
         "Q224", label="Republic of Croatia", P38=[kuna(rank="preferred")], at="2026-11-02T00:00:00Z"
     )
-    pull(factd, "wikidata")
-    with factd.store.begin() as session:
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
+    with app.ledger.begin() as session:
         names = queries.names.names_of(session, "Q224")
     assert ("en", "Croatia", "Republic of Croatia") in names.changes()
-    assert "Croatia → Republic of Croatia (en)" in plan(factd).queued["Q224"]
-    assert len(plan(factd).added) == 1
+    assert "Croatia → Republic of Croatia (en)" in planned_now(app).queued["Q224"]
+    assert len(planned_now(app).added) == 1
 
 
 @pytest.mark.parametrize(
@@ -325,5 +324,7 @@ def test_a_long_watch_list_is_taken_in_turns(make: Maker, wiki: Wikidata, server
         wiki.put(id_, label=id_, P38=[euro(guid=f"{id_}$1")])
     listed = ", ".join(f'"{id_}"' for id_ in ids)
     table = TABLE.format(url=server.url, more="max_pages = 2").replace('"Q224"', listed)
-    factd = make(table)
-    assert [pull(factd, "wikidata").new for _ in range(3)] == [100, 20, 0]
+    app = make(table)
+    assert [
+        pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata").new for _ in range(3)
+    ] == [100, 20, 0]

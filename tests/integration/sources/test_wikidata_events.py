@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.errors import SourceFailed
 from factd.daemon.ingestion.pull import pull
 from factd.store import queries
@@ -78,17 +78,17 @@ def server(stream: Stream) -> Iterator[Fake]:
 
 
 @pytest.fixture
-def factd(make: Maker, server: Fake) -> Factd:
+def app(make: Maker, server: Fake) -> App:
     return make(TABLE.format(url=server.url, seconds=0.4))
 
 
-def pointers(factd: Factd) -> list[str]:
-    with factd.store.begin() as session:
+def pointers(app: App) -> list[str]:
+    with app.ledger.begin() as session:
         return queries.sources.pointers(session, "wikidata", limit=100)
 
 
-def last_id(factd: Factd) -> str:
-    with factd.store.begin() as session:
+def last_id(app: App) -> str:
+    with app.ledger.begin() as session:
         state = queries.sources.source_state(session, "wikidata_events")
     return str(state.cursor.get("last_event_id", ""))
 
@@ -98,16 +98,16 @@ def last_id(factd: Factd) -> str:
     "repeats, disorder, canaries, other wikis, broken events",
     "each item once; the watch-list asks for its current revision",
 )
-def test_a_stream_points_at_items_once(factd: Factd, stream: Stream, server: Fake) -> None:
+def test_a_stream_points_at_items_once(app: App, stream: Stream, server: Fake) -> None:
     canary = {"meta": {"id": "c", "domain": "canary"}}
     broken = b"data: {broken\n\ndata: 7\n\n: a comment\n\n"
     parts = [event(3), event(1), event(3), event(4, "Q9", **canary), event(5, "Talk:Q1"), broken]
     stream.connections = [[*parts, event(6, wiki="enwiki"), event(7, type="log"), event(2)]]
-    assert pull(factd, "wikidata_events").new == 0
-    assert pointers(factd) == ["Q224"]
-    assert pull(factd, "wikidata").new == 1
-    assert pointers(factd) == []
-    assert said(factd) == {"Q224 Q26360 101": "pending"}
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata_events").new == 0
+    assert pointers(app) == ["Q224"]
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata").new == 1
+    assert pointers(app) == []
+    assert said(app) == {"Q224 Q26360 101": "pending"}
 
 
 @case(
@@ -115,43 +115,43 @@ def test_a_stream_points_at_items_once(factd: Factd, stream: Stream, server: Fak
     "the connection breaks",
     "reconnects with Last-Event-ID; nothing is lost or doubled",
 )
-def test_it_reconnects_with_the_last_id(factd: Factd, stream: Stream, server: Fake) -> None:
+def test_it_reconnects_with_the_last_id(app: App, stream: Stream, server: Fake) -> None:
     half = event(2, "Q142")
     stream.connections = [[event(1), half[: len(half) // 2]], [event(1), event(2, "Q142")]]
-    pull(factd, "wikidata_events")
-    assert pointers(factd) == ["Q142", "Q224"]
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata_events")
+    assert pointers(app) == ["Q142", "Q224"]
     ids = [a.headers.get("last-event-id") for a in server.asked if a.path == "/stream"]
     assert ids[0] is None
     assert json.loads(ids[1] or "")[0]["offset"] == 1
-    assert json.loads(last_id(factd))[0]["offset"] == 2
+    assert json.loads(last_id(app))[0]["offset"] == 2
 
 
 @case("wikidata_events", "the next pull", "goes on from the last id that was stored")
-def test_the_next_pull_goes_on(factd: Factd, stream: Stream, server: Fake) -> None:
+def test_the_next_pull_goes_on(app: App, stream: Stream, server: Fake) -> None:
     stream.connections = [[event(1)]]
-    pull(factd, "wikidata_events")
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata_events")
     before = len(server.asked)
     stream.connections = [[event(1), event(2, "Q142")]]
-    pull(factd, "wikidata_events")
+    pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata_events")
     assert json.loads(server.asked[before].headers["last-event-id"])[0]["offset"] == 1
 
 
 @case("wikidata_events", "an endless flood of bytes without a line's end", "cut at max_bytes")
 def test_a_flood_without_line_ends_is_cut(make: Maker, stream: Stream, server: Fake) -> None:
     small = "max_bytes = 1000000\nlisten_seconds"
-    factd = make(TABLE.format(url=server.url, seconds=5).replace("listen_seconds", small))
+    app = make(TABLE.format(url=server.url, seconds=5).replace("listen_seconds", small))
     stream.connections = [itertools.repeat(b"x" * 65536, 100_000)]
     with pytest.raises(SourceFailed, match="max_bytes"):
-        pull(factd, "wikidata_events")
+        pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata_events")
 
 
 @case("wikidata_events", "refused, or no event stream", "an error; the id stays")
 @pytest.mark.parametrize("reply", [Reply(status=500), Reply(body=b"<html>")])
-def test_what_is_no_stream_is_an_error(reply: Reply, factd: Factd, stream: Stream) -> None:
+def test_what_is_no_stream_is_an_error(reply: Reply, app: App, stream: Stream) -> None:
     stream.connections = [reply]
     with pytest.raises(SourceFailed):
-        pull(factd, "wikidata_events")
-    assert last_id(factd) == ""
+        pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata_events")
+    assert last_id(app) == ""
 
 
 @case(
@@ -159,13 +159,11 @@ def test_what_is_no_stream_is_an_error(reply: Reply, factd: Factd, stream: Strea
     "an item changes again while it is looked at",
     "the pointer stays for the next look",
 )
-def test_a_pointer_that_comes_during_a_look_stays(
-    factd: Factd, stream: Stream, clock: Clock
-) -> None:
-    with factd.store.begin() as session:
+def test_a_pointer_that_comes_during_a_look_stays(app: App, stream: Stream, clock: Clock) -> None:
+    with app.ledger.begin() as session:
         queries.sources.add_pointers(session, "wikidata", ["Q224"], now=clock())
         looked_at = clock()
         clock.on(seconds=1)
         queries.sources.add_pointers(session, "wikidata", ["Q224"], now=clock())
-        queries.sources.drop_pointers(session, "wikidata", ["Q224"], until=looked_at)
-    assert pointers(factd) == ["Q224"]
+        queries.sources.delete_pointers(session, "wikidata", ["Q224"], until=looked_at)
+    assert pointers(app) == ["Q224"]

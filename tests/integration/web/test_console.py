@@ -14,11 +14,11 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 import support.axe
-from factd.daemon.app import Factd, open_factd
+from factd.daemon.app import App, open_app
 from factd.daemon.web.app import console
 from factd.daemon.web.http import Health
 from support.browser import chromium, complaints, prefer, requested, resize
-from support.operator import FEED, Operator
+from support.terminal import FEED, Operator
 
 SECONDS = 30
 PASSWORD = "correct horse battery"
@@ -29,8 +29,8 @@ MORE_PAGES = ("/audit", "/actions/freeze", "/actions/approve/2", "/releases/99",
 class Place:
     """A console whose release 1 is live and whose release 2 waits for an operator."""
 
-    def __init__(self, operator: Operator, factd: Factd, port: int) -> None:
-        self.operator, self.factd, self.url = operator, factd, f"http://127.0.0.1:{port}"
+    def __init__(self, operator: Operator, app: App, port: int) -> None:
+        self.operator, self.app, self.url = operator, app, f"http://127.0.0.1:{port}"
         self.tokens = {
             role: operator("tokens", "add", role, "--role", role)["token"]
             for role in ("operate", "view")
@@ -65,14 +65,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     operator("edit", "--publish")
     operator.ingest(FEED[1:], "second.jsonl")
     operator("edit")
-    factd = open_factd(operator.folder / "factd.toml")
+    app = open_app(operator.folder / "factd.toml")
     probes: dict[str, Any] = {"live": lambda: None, "ready": lambda: None, "hooks": {}}
     registry = CollectorRegistry()
-    health = Health("127.0.0.1", 0, registry, **probes, console=console(factd))
+    health = Health("127.0.0.1", 0, registry, **probes, console=console(app))
     health.start()
-    yield Place(operator, factd, health.port)
+    yield Place(operator, app, health.port)
     health.stop()
-    factd.store.close()
+    app.ledger.store.close()
 
 
 @pytest.fixture(scope="module")

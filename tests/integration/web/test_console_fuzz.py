@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from prometheus_client import CollectorRegistry
 from schemathesis.checks import not_a_server_error, response_schema_conformance
 
-from factd.daemon.app import Factd, build
+from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.web.api import api
@@ -28,16 +28,18 @@ FEW = "[console]\nlogin_attempts = 1\n"  # a password costs a slow hash
 CHECKS = [not_a_server_error, response_schema_conformance]
 
 
-def filled(folder: Path, backend: str) -> tuple[Factd, str]:
+def filled(folder: Path, backend: str) -> tuple[App, str]:
     """A store with facts, candidates and releases in every state, and a token that may do anything."""
     path = folder / "factd.toml"
     path.write_text(
         f'[model]\npath = "model"\n[store]\nurl = "{fresh_database(backend, folder)}"\n{FEW}'
     )
-    factd, secret = build(load_config(path)), new_token()
-    ingest_file(factd, jsonl(folder / "x.jsonl", [claim("HR", "EUR"), claim("FR", "EUR")]))
-    with factd.store.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
+    app, secret = build(load_config(path)), new_token()
+    ingest_file(
+        app.ledger, app.prompts, jsonl(folder / "x.jsonl", [claim("HR", "EUR"), claim("FR", "EUR")])
+    )
+    with app.ledger.begin() as session:
+        queries.releases.ensure_release_zero(session, now=NOW)
         more = {"who": "test", "why": "edit", "now": NOW, "fact_ids": ["0000000000000000"]}
         for number in range(3):
             made = queries.releases.create_candidate(
@@ -45,27 +47,27 @@ def filled(folder: Path, backend: str) -> tuple[Factd, str]:
             )
             queries.releases.create_release(session, candidate_id=made.id, delta_id=None, **more)
         operations.accounts.add_token(
-            session, "test", Role.OPERATE, digest(secret), now=factd.now()
+            session, "test", Role.OPERATE, digest(secret), now=app.ledger.now()
         )
-    return factd, secret
+    return app, secret
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, backend: str) -> Iterator[tuple[str, str]]:
-    factd, secret = filled(tmp_path_factory.mktemp("fuzz"), backend)
+    app, secret = filled(tmp_path_factory.mktemp("fuzz"), backend)
     registry = CollectorRegistry()
-    health = Health("127.0.0.1", 0, registry, live=str, ready=str, hooks={}, console=console(factd))
+    health = Health("127.0.0.1", 0, registry, live=str, ready=str, hooks={}, console=console(app))
     health.start()
     yield f"http://127.0.0.1:{health.port}", secret
     health.stop()
-    factd.store.close()
+    app.ledger.store.close()
 
 
 def described() -> schemathesis.BaseSchema:
     """What the API says of itself."""
-    app = FastAPI(title="factd", version="1")
-    app.include_router(api)
-    found: schemathesis.BaseSchema = schemathesis.openapi.from_dict(app.openapi())
+    site = FastAPI(title="factd", version="1")
+    site.include_router(api)
+    found: schemathesis.BaseSchema = schemathesis.openapi.from_dict(site.openapi())
     return found
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.artefacts.proof import FILE, Proof, Question, Said, dumped
 from factd.daemon.errors import HandoverFailed
 from factd.daemon.plugins import Served
@@ -94,7 +94,7 @@ class Engine:
         """Nothing is open."""
 
 
-def serve(factd: Factd, engines: dict[str, Engine], *, canaries: tuple[str, ...] = ()) -> None:
+def serve(app: App, engines: dict[str, Engine], *, canaries: tuple[str, ...] = ()) -> None:
     """Give a factd servers that live in memory, as its configuration would."""
     found = {
         name: Served(
@@ -104,34 +104,34 @@ def serve(factd: Factd, engines: dict[str, Engine], *, canaries: tuple[str, ...]
         )
         for name, engine in engines.items()
     }
-    vars(factd)["servers"] = found
+    vars(app)["servers"] = found
 
 
-def write(factd: Factd, number: int, *, before: int = 0) -> None:
+def write(app: App, number: int, *, before: int = 0) -> None:
     """A version of a release whose every answer is `text_of` its number."""
     questions = tuple(question(p, text_of(number), text_of(before), text_of(0)) for p in PROMPTS)
 
     def fill(folder: Path) -> None:
         (folder / FILE).write_bytes(dumped(Proof(before=before, base=0, questions=questions)))
 
-    factd.versions.write(number, fill, {})
+    app.versions.write(number, fill, {})
 
 
-def accept(factd: Factd, now: datetime) -> int:
+def accept(app: App, now: datetime) -> int:
     """An accepted release with its version on disk; its number."""
     facts: dict[str, Any] = {"candidate_id": None, "delta_id": None, "fact_ids": ()}
-    with factd.store.begin() as session:
-        queries.releases.ensure_base(session, now=now)
+    with app.ledger.begin() as session:
+        queries.releases.ensure_release_zero(session, now=now)
         live = queries.releases.live_release(session)
         made = queries.releases.create_release(session, who="test", why="edit", now=now, **facts)
-    if not factd.versions.has(0):
-        write(factd, 0)
-    write(factd, made.number, before=live.number if live else 0)
+    if not app.versions.has(0):
+        write(app, 0)
+    write(app, made.number, before=live.number if live else 0)
     return made.number
 
 
-def publish(factd: Factd) -> int:
+def publish(app: App) -> int:
     """A new release that is live; its number."""
-    number = accept(factd, factd.now())
-    publishing.publish(factd, number)
+    number = accept(app, app.ledger.now())
+    publishing.publish(app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, number)
     return number

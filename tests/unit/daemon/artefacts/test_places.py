@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from factd.daemon.app import Factd, build
+from factd.daemon.app import App, build
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.config.load import load_config
 from factd.daemon.errors import PublishFailed
@@ -18,7 +18,7 @@ BASE = GOLDEN / "llama" / "model"
 
 
 @pytest.fixture
-def factd(tmp_path: Path) -> Factd:
+def app(tmp_path: Path) -> App:
     path = tmp_path / "factd.toml"
     path.write_text(f'[model]\npath = "{BASE}"\n')
     found = build(load_config(path))
@@ -31,25 +31,28 @@ def factd(tmp_path: Path) -> Factd:
     "bad lines among good ones; files of one name",
     "done/, or failed/ with an error file; nothing is deleted",
 )
-def test_files_of_one_name_end_side_by_side_and_a_bad_one_has_an_error_file(factd: Factd) -> None:
-    inbox = factd.config.root / "inbox"
+def test_files_of_one_name_end_side_by_side_and_a_bad_one_has_an_error_file(app: App) -> None:
+    inbox = app.config.root / "inbox"
     inbox.mkdir()
     for rows in ([claim("HR", "EUR")], [claim("FR", "EUR"), b"{x"], [claim("IT", "EUR")]):
         jsonl(inbox / "x.jsonl", rows)
-        assert pull(factd, "drop_folder").files == 1
+        assert pull(app.ledger, app.paths, app.prompts, app.sources, "drop_folder").files == 1
     (inbox / "notes.txt").write_text("no source")
-    assert pull(factd, "drop_folder").files == 0
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "drop_folder").files == 0
     assert sorted(p.name for p in (inbox / "done").iterdir()) == ["x.1.jsonl", "x.jsonl"]
     assert "line 2" in (inbox / "failed" / "x.jsonl.errors").read_text()
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         assert {f.subject.id for f in queries.facts.candidate_set(session)} == {"HR", "FR", "IT"}
 
 
-def test_a_file_that_a_crash_left_in_processing_is_taken_up_again(factd: Factd) -> None:
-    left = factd.config.root / "inbox" / "processing"
+def test_a_file_that_a_crash_left_in_processing_is_taken_up_again(app: App) -> None:
+    left = app.config.root / "inbox" / "processing"
     left.mkdir(parents=True)
     jsonl(left / "x.jsonl", [claim("HR", "EUR")])
-    assert (pull(factd, "drop_folder").new, pull(factd, "drop_folder").files) == (1, 0)
+    assert (
+        pull(app.ledger, app.paths, app.prompts, app.sources, "drop_folder").new,
+        pull(app.ledger, app.paths, app.prompts, app.sources, "drop_folder").files,
+    ) == (1, 0)
 
 
 @pytest.mark.case(
@@ -59,16 +62,16 @@ def test_a_file_goes_on_after_the_last_line_that_was_stored(
     make: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("factd.daemon.sources.drop_folder.LINES", 2)
-    factd = make()
-    left = factd.config.root / "inbox" / "processing"
+    app = make()
+    left = app.config.root / "inbox" / "processing"
     left.mkdir(parents=True)
     jsonl(left / "x.jsonl", [claim(f"T{n}", "EUR") for n in range(5)])
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         queries.sources.save_state(session, "drop_folder", cursor={"file": "x.jsonl", "line": 2})
-    found = pull(factd, "drop_folder")
+    found = pull(app.ledger, app.paths, app.prompts, app.sources, "drop_folder")
     assert (found.files, found.lines, found.new) == (2, 3, 3)
-    jsonl(factd.config.root / "inbox" / "x.jsonl", [claim("T0", "EUR")])
-    assert pull(factd, "drop_folder").new == 1
+    jsonl(app.config.root / "inbox" / "x.jsonl", [claim("T0", "EUR")])
+    assert pull(app.ledger, app.paths, app.prompts, app.sources, "drop_folder").new == 1
 
 
 def weights(folder: Path) -> None:

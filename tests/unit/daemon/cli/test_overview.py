@@ -9,13 +9,13 @@ from support.world import NOW, Maker, claim, jsonl
 
 
 def test_an_overview_says_what_is_left_and_why_nothing_moves(make: Maker) -> None:
-    factd = make("[limits]\nedits_per_day = 3\n[planning]\ncapacity = 10\n")
-    ingest_file(factd, jsonl(factd.config.root / "x.jsonl", [claim("HR", "EUR")]))
-    with factd.store.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
+    app = make("[limits]\nedits_per_day = 3\n[planning]\ncapacity = 10\n")
+    ingest_file(app.ledger, app.prompts, jsonl(app.config.root / "x.jsonl", [claim("HR", "EUR")]))
+    with app.ledger.begin() as session:
+        queries.releases.ensure_release_zero(session, now=NOW)
         queries.releases.create_candidate(session, batch_id="b", fact_ids=["x"], now=NOW)
         queries.releases.freeze(session, why="a drill", who="ada", now=NOW)
-    found = overview(factd)
+    found = overview(app.ledger, app.versions, app.planning, app.fleet, app.config.approvals)
     assert (found.budget.left, found.budget.pending, found.budget.today) == (
         10,
         1,
@@ -31,6 +31,7 @@ def test_an_overview_says_what_is_left_and_why_nothing_moves(make: Maker) -> Non
 
 
 def test_an_empty_store_has_an_overview_too(make: Maker) -> None:
-    found = overview(make())
+    app = make("")
+    found = overview(app.ledger, app.versions, app.planning, app.fleet, app.config.approvals)
     assert (found.live, found.waiting, found.runs) == (None, (), ())
     assert status_lines(found)[0] == "live      nothing"

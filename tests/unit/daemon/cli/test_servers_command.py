@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from factd.daemon.app import open_factd
-from factd.daemon.cli.main import app
+from factd.daemon.app import open_app
+from factd.daemon.cli.main import cli
 from factd.daemon.config.load import load_config
 from factd.daemon.publishing import publish
 from factd.store.database import migrate
@@ -36,17 +36,19 @@ class Terminal:
         )
         self.config.write_text(f'[model]\npath = "{MODEL}"\n{tables}')
         migrate.upgrade(load_config(self.config).database)
-        factd = open_factd(self.config, now=lambda: NOW)
-        publish.publish(factd, accept(factd, NOW))
-        factd.store.close()
+        app = open_app(self.config, now=lambda: NOW)
+        publish.publish(
+            app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, accept(app, NOW)
+        )
+        app.ledger.store.close()
 
     def __call__(self, *words: str, code: int = 0) -> Any:
-        done = CliRunner().invoke(app, ["--config", str(self.config), "servers", *words, "--json"])
+        done = CliRunner().invoke(cli, ["--config", str(self.config), "servers", *words, "--json"])
         assert done.exit_code == code, (done.stdout, done.stderr, done.exception)
         return json.loads(done.stdout) if done.stdout else done.stderr.strip().splitlines()[-1]
 
     def said(self, *words: str) -> str:
-        done = CliRunner().invoke(app, ["--config", str(self.config), "servers", *words])
+        done = CliRunner().invoke(cli, ["--config", str(self.config), "servers", *words])
         return done.stdout + done.stderr
 
 

@@ -130,7 +130,7 @@ def test_rules_windows_and_days_are_checked(table: str, reason: str, path: Path)
 
 def test_relations_are_chosen_by_their_ids(path: Path) -> None:
     path.write_text(MINIMAL + '[write]\nrelations = ["P38", "P6"]\n')
-    assert list(build(load_config(path)).catalogue) == ["P38", "P6"]
+    assert list(build(load_config(path)).prompts.catalogue) == ["P38", "P6"]
     path.write_text(MINIMAL + '[write]\nrelations = ["P0"]\n')
     with pytest.raises(BadConfig, match="no relation 'P0'"):
         build(load_config(path))

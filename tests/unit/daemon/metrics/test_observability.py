@@ -18,7 +18,7 @@ from support.world import NOW
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 TESTS = sorted(path.name for path in PROMETHEUS.glob("*_test.yml"))
-RUNBOOK = ROOT / "docs" / "runbook.md"
+RUNBOOK = ROOT / "docs" / "how-to" / "operate" / "runbook.md"
 OWN_OF_PROMETHEUS = {"up", "ALERTS"}
 WORDS = {  # of PromQL
     *("by", "without", "on", "ignoring", "group_left", "group_right", "and", "or", "unless"),
@@ -63,11 +63,11 @@ def expressions() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metrics]:
-    factd = observed(tmp_path_factory.mktemp("factd"), NOW)
-    found = Metrics(factd)
+    app = observed(tmp_path_factory.mktemp("factd"), NOW)
+    found = Metrics(app)
     found.run_ended("cycle", RunStatus.DONE, 1.0, 1)
     yield found
-    factd.store.close()
+    app.ledger.store.close()
 
 
 def test_the_names_of_an_expression_are_its_series() -> None:

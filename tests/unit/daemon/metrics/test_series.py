@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.metrics import exporter
 from factd.daemon.metrics.exporter import Metrics, exposition
 from factd.daemon.metrics.settings import Setup
@@ -30,7 +30,7 @@ OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.
 
 
 @pytest.fixture
-def factd(make: Maker) -> Factd:
+def app(make: Maker) -> App:
     found = make(TABLES)
     populate(found, NOW)
     return found
@@ -39,9 +39,9 @@ def factd(make: Maker) -> Factd:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metrics]:
     """The series of a daemon on SQLite, in which nothing has happened yet."""
-    factd = observed(tmp_path_factory.mktemp("factd"), NOW)
-    yield Metrics(factd)
-    factd.store.close()
+    app = observed(tmp_path_factory.mktemp("factd"), NOW)
+    yield Metrics(app)
+    app.ledger.store.close()
 
 
 def test_the_docstring_shows_every_series_and_no_other(told: Metrics) -> None:
@@ -51,8 +51,8 @@ def test_the_docstring_shows_every_series_and_no_other(told: Metrics) -> None:
     assert kept == shown
 
 
-def test_the_database_is_told_as_it_stands(factd: Factd) -> None:
-    found = scraped(Metrics(factd))
+def test_the_database_is_told_as_it_stands(app: App) -> None:
+    found = scraped(Metrics(app))
     at = NOW.timestamp()
     expected = {
         ("factd_store_reachable", ()): 1,
@@ -103,19 +103,22 @@ def test_the_live_release_is_judged_by_the_gates_of_today(told: Metrics) -> None
 
 
 def test_the_queue_tells_its_length_and_its_oldest_fact(make: Maker) -> None:
-    factd = make(TABLES)
+    app = make(TABLES)
     for days, name in enumerate(("HR", "EE")):
-        lines, now = [read_item(1, claim(name, "EUR"), factd.catalogue)], NOW + timedelta(days=days)
+        lines, now = (
+            [read_item(1, claim(name, "EUR"), app.prompts.catalogue)],
+            NOW + timedelta(days=days),
+        )
         receipt = Receipt(file="x", retrieved_at=now)
-        with factd.store.begin() as session:
-            ingest.ingest(session, lines, factd.judge, receipt=receipt, now=now)
-    found = scraped(Metrics(factd))
+        with app.ledger.begin() as session:
+            ingest.ingest(session, lines, app.ledger.resolver, receipt=receipt, now=now)
+    found = scraped(Metrics(app))
     assert found["factd_facts", (("status", "pending"),)] == 2
     assert found["factd_queue_oldest_timestamp_seconds", ()] == NOW.timestamp()
-    with factd.store.read() as session:
+    with app.ledger.read() as session:
         first = queries.facts.list_facts(session, status=(FactStatus.PENDING,))[0]
-    set_aside(factd, first.id, NOW)
-    assert scraped(Metrics(factd))["factd_quarantined_facts_total", ()] == 1
+    set_aside(app, first.id, NOW)
+    assert scraped(Metrics(app))["factd_quarantined_facts_total", ()] == 1
 
 
 def test_counters_start_at_zero_and_rise(told: Metrics) -> None:
@@ -144,9 +147,9 @@ def test_who_does_not_gets_plain_text_without_exemplars(told: Metrics) -> None:
 
 
 def test_a_database_without_its_schema_is_one_zero_and_no_error(make: Maker, database: str) -> None:
-    factd = make(TABLES)
+    app = make(TABLES)
     migrate.downgrade(database, "base")
-    found = scraped(Metrics(factd))
+    found = scraped(Metrics(app))
     assert found["factd_store_reachable", ()] == 0
     assert ("factd_runs_total", (("status", "done"), ("step", "pull"))) in found
     assert "factd_disk_free_bytes" in series(found)

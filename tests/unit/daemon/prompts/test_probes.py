@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from factd.daemon.prompts.edits import Plan, Sizes
+from factd.daemon.prompts.edits import PromptSettings, Sizes
 from factd.daemon.prompts.probes import (
     Ground,
     alike,
@@ -16,6 +16,7 @@ from factd.daemon.prompts.probes import (
     questions,
 )
 from factd.editor.exams.exam import Exam
+from factd.editor.exams.report import probe_kinds
 from factd.editor.scoring.score import Probe
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.model.facts import Entity, Fact, FactStatus, FactUpdate
@@ -58,8 +59,8 @@ GROUND = Ground(new=(NEW,), before={NEW.id: OLD}, known=KNOWN)
 
 
 @pytest.fixture(scope="module")
-def plan(catalogue: Catalogue) -> Plan:
-    return Plan(
+def plan(catalogue: Catalogue) -> PromptSettings:
+    return PromptSettings(
         catalogue=catalogue,
         write=("en",),
         served=("en", "es"),
@@ -74,7 +75,7 @@ def of(probes: tuple[Probe, ...], kind: str, language: str = "en") -> list[Probe
     return [p for p in probes if (p.kind, p.language) == (kind, language)]
 
 
-def test_a_new_fact_is_asked_in_every_way(plan: Plan) -> None:
+def test_a_new_fact_is_asked_in_every_way(plan: PromptSettings) -> None:
     probes = batch_probes(GROUND, plan)
     assert {p.prompt for p in of(probes, "edit")} == {
         "The currency of Croatia is the",
@@ -92,7 +93,21 @@ def test_a_new_fact_is_asked_in_every_way(plan: Plan) -> None:
     assert (hops[0].target, hops[0].contrast) == ("euro", "kuna")
 
 
-def test_a_consequence_of_the_object_is_asked_through_the_subject(plan: Plan) -> None:
+def test_every_kind_of_probe_is_measured_by_a_check_and_every_check_has_its_probes(
+    plan: PromptSettings,
+) -> None:
+    probes = (
+        *batch_probes(GROUND, plan),
+        *held_probes(KNOWN, plan),
+        *earlier(Ground(new=(), before={}, known=(), earlier=(NEW,)), "en", plan),
+    )
+    declared = probe_kinds()
+    assert {kind for kinds in declared.values() for kind in kinds} == {p.kind for p in probes}
+    assert declared["portability"] == ("alias", "consequence")
+    assert "drift" not in declared  # it measures texts
+
+
+def test_a_consequence_of_the_object_is_asked_through_the_subject(plan: PromptSettings) -> None:
     moved = fact(ZAGREB, "P17", thing("RS", "Serbia"), since=date(2030, 1, 1), known=False)
     known = (*KNOWN[:1], fact(thing("RS", "Serbia"), "P38", thing("RSD", "dinar")), KNOWN[1])
     ground = Ground(new=(moved,), before={moved.id: KNOWN[1]}, known=known)
@@ -101,7 +116,9 @@ def test_a_consequence_of_the_object_is_asked_through_the_subject(plan: Plan) ->
     assert "the country of the city of Zagreb" in hop.prompt
 
 
-def test_neighbours_have_the_same_old_object_and_namesakes_share_words(plan: Plan) -> None:
+def test_neighbours_have_the_same_old_object_and_namesakes_share_words(
+    plan: PromptSettings,
+) -> None:
     probes = batch_probes(GROUND, plan)
     (near,) = of(probes, "neighbourhood")
     assert (near.target, near.contrast) == ("kuna", "euro")
@@ -122,18 +139,18 @@ def test_namesakes_share_whole_words(one: str, other: str, same: bool) -> None:
     assert alike(one, other) is alike(other, one) is same
 
 
-def test_earlier_facts_are_asked_as_such(plan: Plan) -> None:
+def test_earlier_facts_are_asked_as_such(plan: PromptSettings) -> None:
     found = tuple(earlier(Ground(new=(), earlier=(NEW,), before={NEW.id: OLD}), "en", plan))
     assert [p.kind for p in found] == ["earlier", "earlier"]
     assert found[0].written_in == ("en",)
 
 
-def test_no_kept_question_is_in_an_edit_wording(plan: Plan, catalogue: Catalogue) -> None:
+def test_no_kept_question_is_in_an_edit_wording(plan: PromptSettings, catalogue: Catalogue) -> None:
     probes = held_probes(KNOWN, plan)
     assert len(probes) == 2 * len(KNOWN)
     names = [e.labels[k] for f in KNOWN for e in (f.subject,) for k in ("en", "es")]
     edits = {
-        wordings.before(wording, name).format(name)
+        wordings.form_for(wording, name).format(name)
         for relation in catalogue.values()
         for wordings in relation.wordings.values()
         for wording in wordings.edit
@@ -144,26 +161,26 @@ def test_no_kept_question_is_in_an_edit_wording(plan: Plan, catalogue: Catalogue
     assert not {prompt for rows in asked.values() for prompt, _ in rows} & edits
 
 
-def test_a_kept_question_about_what_is_written_is_not_asked(plan: Plan) -> None:
+def test_a_kept_question_about_what_is_written_is_not_asked(plan: PromptSettings) -> None:
     probes = held_probes(KNOWN, plan)
     assert {p.fact for p in probes} - {p.fact for p in of_the_set(probes, GROUND)} == {OLD.id}
 
 
-def test_another_day_draws_other_facts(plan: Plan) -> None:
+def test_another_day_draws_other_facts(plan: PromptSettings) -> None:
     few = replace(plan, sizes=Sizes(known=1))
     drawn = {held_probes(KNOWN, few, salt=day)[0].fact for day in ("1", "2", "3", "4", "5", "6")}
     assert len(drawn) > 1
     assert held_probes(KNOWN, few, salt="1") == held_probes(KNOWN[::-1], few, salt="1")
 
 
-def test_ranked_questions_have_the_same_candidates_in_every_language(plan: Plan) -> None:
+def test_ranked_questions_have_the_same_candidates_in_every_language(plan: PromptSettings) -> None:
     found = questions(KNOWN, plan)
     assert [len(found[k]) for k in ("en", "es")] == [3, 3]
     for (_, one), (_, two) in zip(found["en"], found["es"], strict=True):
         assert [f"{name} es" for name in one] == two
 
 
-def test_an_exam_survives_json(plan: Plan) -> None:
+def test_an_exam_survives_json(plan: PromptSettings) -> None:
     exam = Exam(
         probes=batch_probes(GROUND, plan),
         texts={"en": ("a", "b")},

@@ -18,7 +18,7 @@ from factd.daemon.errors import BadConfig, Refused
 from factd.daemon.publishing import signing
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import write_sealed_folder
-from support.operator import factd
+from support.terminal import run_factd
 
 PEM = serialization.Encoding.PEM
 
@@ -88,7 +88,7 @@ def test_another_key_and_none_are_refused_where_one_is_expected(
 
 
 def test_openssl_says_the_same(keys: Path, version: Path, tmp_path: Path) -> None:
-    """As docs/publishing.md shows it to who has no factd."""
+    """As docs/how-to/publish/publishing.md shows it to who has no factd."""
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
     held = json.loads((version / "manifest.sig.json").read_text())
@@ -100,13 +100,13 @@ def test_openssl_says_the_same(keys: Path, version: Path, tmp_path: Path) -> Non
 
 
 def test_keys_are_made_once_and_the_private_one_is_its_owners(tmp_path: Path) -> None:
-    done = factd("keys", "new", "--out", tmp_path / "keys", "--json")
+    done = run_factd("keys", "new", "--out", tmp_path / "keys", "--json")
     assert done.exit_code == 0, done.stderr
     said = json.loads(done.stdout)
     assert Path(said["signing_key_file"]).stat().st_mode & 0o777 == 0o600
     assert signing.public_key(Path(said["public_key_file"])).id == said["key_id"]
     before = Path(said["signing_key_file"]).read_bytes()
-    done = factd("keys", "new", "--out", tmp_path / "keys")
+    done = run_factd("keys", "new", "--out", tmp_path / "keys")
     assert (done.exit_code, "is there already" in done.stderr) == (1, True)
     assert Path(said["signing_key_file"]).read_bytes() == before
     with pytest.raises(Refused):
@@ -141,7 +141,7 @@ def test_keys_of_two_pairs_are_refused_by_config_check(keys: Path, tmp_path: Pat
     path = tmp_path / "factd.toml"
     model = '[model]\npath = "model"\n[method.memit]\nlayers = [1]\nsecond_moment_weight = 1\n'
     path.write_text(f'{model}[publish]\nsigning_key_file = "keys/none.pem"\n')
-    done = factd("--config", path, "config", "check")
+    done = run_factd("--config", path, "config", "check")
     assert (done.exit_code, "none.pem cannot be read" in done.stderr) == (1, True), done.stderr
 
 

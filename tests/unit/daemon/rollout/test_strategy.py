@@ -24,13 +24,7 @@ from support.world import NOW
 SOAK = timedelta(minutes=10)
 NAMES = {number: f"factd-{number}-abc" for number in range(10)}
 LIVE = Rollout(
-    release=7,
-    live_at=NOW,
-    goes_back=False,
-    frozen=False,
-    soak=SOAK,
-    first_done={},
-    names=NAMES,
+    release=7, live_at=NOW, goes_back=False, frozen=False, soak=SOAK, first_done={}, names=NAMES
 )
 LATER = NOW + timedelta(hours=1)
 

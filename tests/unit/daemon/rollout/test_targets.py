@@ -26,7 +26,7 @@ url = "http://127.0.0.1:2"
 def test_a_server_with_a_cut_adapter_is_compared_with_the_cut(
     make: Maker, is_cut: bool, adapted: str
 ) -> None:
-    factd = make(SERVERS)
+    app = make(SERVERS)
 
     def fill(folder: Path) -> None:
         (folder / "adapter").mkdir()
@@ -36,9 +36,12 @@ def test_a_server_with_a_cut_adapter_is_compared_with_the_cut(
             proof = Proof(before=0, base=0, questions=tuple(question(p, text) for p in PROMPTS))
             (place / FILE).write_bytes(dumped(proof))
 
-    factd.versions.write(1, fill, {})
+    app.versions.write(1, fill, {})
     found = {
-        name: {said.text for _, said in target_of(factd, served, 1, None).wanted}
-        for name, served in factd.servers.items()
+        name: {
+            said.text
+            for _, said in target_of(app.ledger, app.paths, app.versions, served, 1, None).wanted
+        }
+        for name, served in app.fleet.servers.items()
     }
     assert found == {"whole": {"euro"}, "adapted": {adapted}}

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 import factd.daemon.servers
-from factd.daemon.cli.main import app
+from factd.daemon.cli.main import cli
 from factd.daemon.config.load import load_config
 from factd.daemon.errors import BadConfig, HandoverFailed
 from factd.daemon.network.client import Answer
@@ -54,7 +54,7 @@ def test_each_kind_has_a_table_and_connects(kind: str) -> None:
 
 def section(kind: str) -> str:
     """What the documentation says about a kind."""
-    for path in sorted((ROOT / "docs").glob("servers.md")):
+    for path in sorted((ROOT / "docs" / "how-to" / "publish").glob("servers.md")):
         for part in re.split(r"^#{2,4} ", path.read_text(), flags=re.MULTILINE):
             if part.startswith(f"`{kind}`"):
                 return part
@@ -70,7 +70,9 @@ def test_every_key_of_a_kinds_table_is_documented(kind: str) -> None:
 
 
 def test_every_common_key_is_documented_once() -> None:
-    text = "".join(path.read_text() for path in (ROOT / "docs").glob("servers.md"))
+    text = "".join(
+        path.read_text() for path in (ROOT / "docs" / "how-to" / "publish").glob("servers.md")
+    )
     assert [key for key in ServerSettings.model_fields if f"| `{key}` |" not in text] == []
 
 
@@ -165,10 +167,10 @@ def test_config_check_looks_at_the_files_that_servers_need(tmp_path: Path) -> No
     path = tmp_path / "factd.toml"
     model = f'[model]\npath = "{MODEL}"\n[method.memit]\nlayers = [1]\nsecond_moment_weight = 1\n'
     path.write_text(model + VLLM + 'api_key_file = "none"\n[publish.adapter]\n')
-    done = CliRunner().invoke(app, ["--config", str(path), "config", "check"])
+    done = CliRunner().invoke(cli, ["--config", str(path), "config", "check"])
     assert (done.exit_code, "none cannot be read" in done.stderr) == (1, True), done.stderr
     path.write_text(model + VLLM + "[publish.adapter]\n")
-    assert CliRunner().invoke(app, ["--config", str(path), "config", "check"]).exit_code == 0
+    assert CliRunner().invoke(cli, ["--config", str(path), "config", "check"]).exit_code == 0
 
 
 MLFLOW = '[servers.m]\nkind = "mlflow"\nregistry = "sqlite:///x"\nmodel = "m"\n'

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from factd.daemon.app import Factd
+from factd.daemon.app import App
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.notifications import dispatch
 from factd.daemon.publishing import publish
 from factd.store import operations, queries, views
-from factd.store.model.evidence import Audit, AuditOutcome, SetAside
+from factd.store.model.evidence import Audit, AuditOutcome, QuarantinedFact
 from factd.store.model.releases import CandidateStatus, RunStatus
 from factd.store.model.snapshot import Snapshot
 from factd.store.schema.operations import DeathRow, TaskRow
@@ -30,21 +30,21 @@ REPORT = {"measurements": [{"metric": m, "value": value} for m, value in LEVERAG
 
 
 @pytest.fixture
-def factd(make: Maker, tmp_path: Path) -> Iterator[Factd]:
+def app(make: Maker, tmp_path: Path) -> Iterator[App]:
     found = make("")
-    with found.store.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
-    ingest_file(found, jsonl(tmp_path / "one.jsonl", [claim("HR", "EUR")]))
+    with found.ledger.begin() as session:
+        queries.releases.ensure_release_zero(session, now=NOW)
+    ingest_file(found.ledger, found.prompts, jsonl(tmp_path / "one.jsonl", [claim("HR", "EUR")]))
     yield found
 
 
-def snapshot(factd: Factd) -> Snapshot:
-    with factd.store.read() as session:
-        return views.snapshots.snapshot(session, now=factd.now())
+def snapshot(app: App) -> Snapshot:
+    with app.ledger.read() as session:
+        return views.snapshots.snapshot(session, now=app.ledger.now())
 
 
-def candidate(factd: Factd, last: CandidateStatus) -> int:
-    with factd.store.begin() as session:
+def candidate(app: App, last: CandidateStatus) -> int:
+    with app.ledger.begin() as session:
         made = queries.releases.create_candidate(
             session, batch_id="b", fact_ids=["f1", "f2"], now=NOW
         )
@@ -55,45 +55,47 @@ def candidate(factd: Factd, last: CandidateStatus) -> int:
     return made.id
 
 
-def the_fact(factd: Factd) -> str:
-    with factd.store.read() as session:
+def the_fact(app: App) -> str:
+    with app.ledger.read() as session:
         return str(session.execute(text("SELECT id FROM facts")).scalar_one())
 
 
-def test_a_fresh_database_has_nothing_to_tell(factd: Factd) -> None:
-    found = snapshot(factd)
-    assert (found.rejected, found.runs, found.under_way) == (None, {}, False)
+def test_a_fresh_database_has_nothing_to_tell(app: App) -> None:
+    found = snapshot(app)
+    assert (found.rejected, found.runs, found.edit_in_progress) == (None, {}, False)
     assert found.live is not None and (found.live.number, found.live.facts) == (0, 0)
-    assert dispatch.found(factd) == ()
+    assert dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify) == ()
 
 
-def test_the_newest_rejected_candidate_is_seen_until_a_later_one_is_accepted(factd: Factd) -> None:
-    candidate(factd, C.REJECTED)
-    newest = candidate(factd, C.REJECTED)
-    found = snapshot(factd)
+def test_the_newest_rejected_candidate_is_seen_until_a_later_one_is_accepted(app: App) -> None:
+    candidate(app, C.REJECTED)
+    newest = candidate(app, C.REJECTED)
+    found = snapshot(app)
     assert found.rejected is not None and found.rejected.id == newest
     assert found.rejected.reasons == ("it failed",)
-    assert not found.under_way
-    assert [one.key for one in dispatch.found(factd)] == [f"rejected:{newest}"]
-    candidate(factd, C.ABANDONED)
-    assert snapshot(factd).rejected == found.rejected
-    candidate(factd, C.ACCEPTED)
-    assert snapshot(factd).rejected is None
+    assert not found.edit_in_progress
+    assert [
+        one.key for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
+    ] == [f"rejected:{newest}"]
+    candidate(app, C.ABANDONED)
+    assert snapshot(app).rejected == found.rejected
+    candidate(app, C.ACCEPTED)
+    assert snapshot(app).rejected is None
 
 
-def test_an_edit_is_under_way_as_a_run_a_task_or_a_candidate(factd: Factd) -> None:
-    with factd.store.begin() as session:
+def test_an_edit_is_under_way_as_a_run_a_task_or_a_candidate(app: App) -> None:
+    with app.ledger.begin() as session:
         run = operations.runs.start_run(session, "cycle", NOW, now=NOW)
-    assert run is not None and snapshot(factd).under_way
-    with factd.store.begin() as session:
+    assert run is not None and snapshot(app).edit_in_progress
+    with app.ledger.begin() as session:
         operations.runs.finish_run(session, run, RunStatus.DONE, "", now=NOW)
         session.add(task(status="running"))
-    assert snapshot(factd).under_way
-    with factd.store.begin() as session:
+    assert snapshot(app).edit_in_progress
+    with app.ledger.begin() as session:
         session.execute(text("UPDATE tasks SET status = 'done'"))
-    assert not snapshot(factd).under_way
-    candidate(factd, C.SOLVING)
-    assert snapshot(factd).under_way
+    assert not snapshot(app).edit_in_progress
+    candidate(app, C.SOLVING)
+    assert snapshot(app).edit_in_progress
 
 
 def task(**more: object) -> TaskRow:
@@ -103,9 +105,9 @@ def task(**more: object) -> TaskRow:
     return TaskRow(**held | {"detail": "", "result": {}} | more)
 
 
-def test_the_live_release_is_counted_in_the_database_and_its_leverage_read(factd: Factd) -> None:
-    made = candidate(factd, C.ACCEPTED)
-    with factd.store.begin() as session:
+def test_the_live_release_is_counted_in_the_database_and_its_leverage_read(app: App) -> None:
+    made = candidate(app, C.ACCEPTED)
+    with app.ledger.begin() as session:
         release = queries.releases.create_release(
             session, candidate_id=made, delta_id="d", fact_ids=["f1", "f2"], who="x", why="y", now=NOW
         )  # fmt: skip
@@ -113,16 +115,15 @@ def test_the_live_release_is_counted_in_the_database_and_its_leverage_read(factd
         queries.releases.move_release(session, release.number, before, after, now=NOW)
         queries.releases.make_live(session, release.number, now=NOW)
         assert views.snapshots.highest_leverage(session, made) == 0.97
-    live = snapshot(factd).live
+    live = snapshot(app).live
     assert live is not None and (live.number, live.facts, live.candidate_id) == (1, 2, made)
-    assert {one.key for one in dispatch.found(factd)} == {
-        "budget_low:leverage",
-        f"published:1:{NOW.isoformat()}",
-    }
+    assert {
+        one.key for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
+    } == {"budget_low:leverage", f"published:1:{NOW.isoformat()}"}
 
 
-def test_runs_are_the_last_ended_ones_of_each_job(factd: Factd) -> None:
-    with factd.store.begin() as session:
+def test_runs_are_the_last_ended_ones_of_each_job(app: App) -> None:
+    with app.ledger.begin() as session:
         for number in range(25):
             at = NOW + timedelta(minutes=number)
             for job in ("pull", "audit"):
@@ -131,65 +132,80 @@ def test_runs_are_the_last_ended_ones_of_each_job(factd: Factd) -> None:
                 status = RunStatus.FAILED if job == "pull" else RunStatus.DONE
                 if number < 24:
                     operations.runs.finish_run(session, run, status, f"run {number}", now=at)
-    found = snapshot(factd).runs
+    found = snapshot(app).runs
     assert set(found) == {"pull", "audit"}
     assert [run.detail for run in found["pull"]] == [f"run {n}" for n in range(23, 3, -1)]
     assert {run.status for run in found["pull"]} == {RunStatus.FAILED}
-    assert [one.key for one in dispatch.found(factd)] == ["job_failing:pull"]
+    assert [
+        one.key for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
+    ] == ["job_failing:pull"]
 
 
-def test_what_was_set_aside_and_who_died_is_seen(factd: Factd) -> None:
-    with factd.store.begin() as session:
-        one = SetAside(
-            fact_id=the_fact(factd), candidate_id=None, reason="a flood", evidence={}, at=NOW
+def test_what_was_set_aside_and_who_died_is_seen(app: App) -> None:
+    with app.ledger.begin() as session:
+        one = QuarantinedFact(
+            fact_id=the_fact(app), candidate_id=None, reason="a flood", evidence={}, at=NOW
         )
-        queries.evidence.set_aside(session, one)
+        queries.evidence.add_to_quarantine(session, one)
         row = task()
         session.add(row)
         session.flush()
         values = {"task_id": row.id, "cause": "memory", "in_hand": ["f1"], "detail": "x", "at": NOW}
         session.add(DeathRow(**values))
-    found = snapshot(factd)
-    assert [(a.fact_id, a.reason) for a in found.set_aside] == [(the_fact(factd), "a flood")]
-    assert [(d.cause, d.facts) for d in found.deaths] == [("memory", 1)]
-    kinds = {one.kind for one in dispatch.found(factd)}
+    found = snapshot(app)
+    assert [(a.fact_id, a.reason) for a in found.quarantined] == [(the_fact(app), "a flood")]
+    assert [(d.cause, d.facts) for d in found.worker_deaths] == [("memory", 1)]
+    kinds = {
+        one.kind for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
+    }
     assert kinds == {"set_aside", "worker_died"}
 
 
-def test_sources_that_are_well_are_not_looked_at(factd: Factd) -> None:
-    with factd.store.begin() as session:
+def test_sources_that_are_well_are_not_looked_at(app: App) -> None:
+    with app.ledger.begin() as session:
         queries.sources.save_state(session, "good", succeeded_at=NOW)
         queries.sources.save_state(session, "frozen", frozen="a flood")
         queries.sources.save_state(session, "failing", failures=3, error="no answer")
-    assert [one.name for one in snapshot(factd).sources] == ["failing", "frozen"]
-    kinds = {one.kind for one in dispatch.found(factd)}
+    assert [one.name for one in snapshot(app).troubled_sources] == ["failing", "frozen"]
+    kinds = {
+        one.kind for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
+    }
     assert kinds == {"source_frozen", "source_failing"}
 
 
-def test_a_real_rollback_is_one_notice_though_it_freezes(factd: Factd, clock: Clock) -> None:
+def test_a_real_rollback_is_one_notice_though_it_freezes(app: App, clock: Clock) -> None:
     """The words of the flag and of the audit log are what `find` reads."""
-    publish.roll_back_to(factd, 0, who="anna", why="wrong answers")
-    assert snapshot(factd).frozen is not None
-    (only,) = dispatch.found(factd)
+    publish.roll_back_to(
+        app.ledger, app.paths, app.versions, app.fleet, 0, who="anna", why="wrong answers"
+    )
+    assert snapshot(app).frozen is not None
+    (only,) = dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
     assert only.kind == "rolled_back"
     assert "anna" in only.text and "wrong answers" in only.text
     clock.on(days=4)
-    assert dispatch.found(factd) == ()
+    assert dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify) == ()
 
 
-def test_an_audit_is_seen_without_its_report(factd: Factd) -> None:
+def test_an_audit_is_seen_without_its_report(app: App) -> None:
     values = {"release": 0, "action": "nothing: off", "reasons": ["lost"], "report": {}, "at": NOW}
     failed = Audit(outcome=AuditOutcome.FAILED, **values)
-    with factd.store.begin() as session:
+    with app.ledger.begin() as session:
         queries.evidence.add_audit(session, failed)
-    (only,) = dispatch.found(factd)
+    (only,) = dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
     assert only.kind == "audit_failed" and "lost" in only.text
 
 
-def test_releases_that_wait_and_the_days_limit_come_from_the_caller(factd: Factd) -> None:
-    with factd.store.begin() as session:
+def test_releases_that_wait_and_the_days_limit_come_from_the_caller(app: App) -> None:
+    with app.ledger.begin() as session:
         release = queries.releases.create_release(
             session, candidate_id=None, delta_id=None, fact_ids=[], who="x", why="y", now=NOW
         )
-    found = dispatch.found(factd, waiting=[release], limit="4 of 4 edits")
+    found = dispatch.found(
+        app.ledger,
+        app.planning,
+        app.fleet,
+        app.config.notify,
+        waiting=[release],
+        limit="4 of 4 edits",
+    )
     assert [one.key for one in found] == ["approval:1", "limit:2026-11-21"]

@@ -9,7 +9,7 @@ from typing import Any
 from click.testing import Result
 from typer.testing import CliRunner
 
-from factd.daemon.cli.main import app
+from factd.daemon.cli.main import cli
 from factd.editor.files.folders import sha256_file
 from support.databases import cycle_database, kept
 from support.paths import GOLDEN
@@ -104,9 +104,9 @@ KNOWN = [
 FEED = [update("Zoeshost", "Germany", "2020-01-01"), update("Kagle Clahal", "Chile", "2021-01-01")]
 
 
-def factd(*words: Any) -> Result:
+def run_factd(*words: Any) -> Result:
     """What a command says."""
-    return CliRunner().invoke(app, [str(word) for word in words])
+    return CliRunner().invoke(cli, [str(word) for word in words])
 
 
 class Operator:
@@ -132,7 +132,7 @@ class Operator:
         return found
 
     def raw(self, *words: str) -> Any:
-        return self.runner.invoke(app, ["--config", str(self.folder / "factd.toml"), *words])
+        return self.runner.invoke(cli, ["--config", str(self.folder / "factd.toml"), *words])
 
     def __call__(self, *words: str) -> Any:
         done = self.raw(*words, "--json")

@@ -1,0 +1,57 @@
+"""The ledger: facts and releases in the database, the clock, and the one way to change releases."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from factd.daemon import leases
+from factd.store.catalogue.catalogue import Catalogue
+from factd.store.database.session import Store
+from factd.store.queries.resolution import ConflictResolver
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """The store, the clock, the rules that resolve conflicts, and the writer's lease."""
+
+    store: Store
+    now: Callable[[], datetime]  # timezone-aware
+    resolver: ConflictResolver  # which of several claims holds
+    lease_seconds: float  # how long a lease lives without a sign of life
+    writer: leases.Held | None = None  # held by the process that changes releases
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The relation catalogue."""
+        return self.resolver.catalogue
+
+    def begin(self) -> AbstractContextManager[Session]:
+        """A transaction that may write. It commits at the end of the block."""
+        return self.store.begin()
+
+    def read(self) -> AbstractContextManager[Session]:
+        """A transaction that only reads."""
+        return self.store.read()
+
+    @contextmanager
+    def changing(self) -> Iterator[Session]:
+        """A transaction that changes candidates or releases.
+
+        Raises: Overtaken: another process has taken over the writer's lease.
+        """
+        with self.store.begin() as session:
+            if self.writer is not None:
+                self.writer.confirm(session)
+            yield session
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of the writer's lease. It fences the published folder against earlier writers."""
+        return self.writer.epoch if self.writer else None
+
+    def lease(self, name: str, *, seize: bool = False) -> leases.Held:
+        """Take a lease. seize: take it also from a holder that is alive. Raises: Busy."""
+        return leases.taken(self.store, name, self.lease_seconds, self.now, seize=seize)
