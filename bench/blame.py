@@ -15,30 +15,39 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from factd.bench.disasters import Lab, in_release, ingested, set_aside, tamper, updates
+from factd.bench.disasters import (
+    PreparedState,
+    damage_values,
+    in_release,
+    ingest_batch,
+    set_aside,
+    updates,
+)
 from factd.bench.measure import document
 from factd.bench.planted import Update
 from factd.daemon.tasks.edit import plan_and_edit
 from factd.reference import paths
 
 COUNT, BAD = 64, 3
-HOW = "times 3"  # the values of the bad facts, against what they should be
+DAMAGE = "times 3"  # the values of the bad facts, against what they should be
 
 
 def run() -> dict[str, Any]:
     """The table."""
     with tempfile.TemporaryDirectory() as name:
-        lab = Lab(Path(name), changes=())
+        lab = PreparedState(Path(name), changes=())
         lab.prepare()
         feed = updates(paths.FEED)
-        apart = random.Random(0).sample(alone(feed, updates(paths.FACTS)), len(feed) - COUNT + BAD)
+        apart = random.Random(0).sample(
+            with_unique_old_value(feed, updates(paths.FACTS)), len(feed) - COUNT + BAD
+        )
         bad = {update["revision"] for update in apart[:BAD]}
         batch = [update for update in feed if update not in apart[BAD:]]
-        rows = [as_it_is(lab, batch, bad)]
+        rows = [whole_edit(lab, batch, bad)]
     return document("blame", "cpu", rows, facts=COUNT, bad=BAD)
 
 
-def alone(feed: Sequence[Update], world: Sequence[Update]) -> list[Update]:
+def with_unique_old_value(feed: Sequence[Update], world: Sequence[Update]) -> list[Update]:
     """The changes of a value that no other subject of the feed had."""
     held = {(u["subject"]["id"], u["relation"]): u["object"]["id"] for u in world}
     old = [held.get((u["subject"]["id"], u["relation"])) for u in feed]
@@ -46,12 +55,12 @@ def alone(feed: Sequence[Update], world: Sequence[Update]) -> list[Update]:
     return [u for u, value in zip(feed, old, strict=True) if value and counted[value] == 1]
 
 
-def as_it_is(lab: Lab, batch: list[Update], bad: set[str]) -> dict[str, Any]:
+def whole_edit(lab: PreparedState, batch: list[Update], bad: set[str]) -> dict[str, Any]:
     """The whole edit, to the release."""
     started = time.monotonic()
     with lab.app(own_values=True) as app:
-        ingested(app, batch)
-        tamper(app, dict.fromkeys(bad, HOW))
+        ingest_batch(app, batch)
+        damage_values(app, dict.fromkeys(bad, DAMAGE))
         found = plan_and_edit(app, who="bench", why="blame")
         held = in_release(app, found.release)
         aside = set(set_aside(app))

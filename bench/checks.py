@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from factd.bench.disasters import Lab, ingested, updates
-from factd.bench.measure import Inside, document, peak_mib, timed
+from factd.bench.disasters import PreparedState, ingest_batch, updates
+from factd.bench.measure import ModelTimer, document, peak_mib, timed
 from factd.daemon.editing import candidates
 from factd.editor.exams.exam import AnswerCache
 from factd.reference import paths
@@ -21,12 +21,12 @@ from factd.store import queries
 def run(*, facts: int = 50, known: int = 1000) -> dict[str, Any]:
     """The table."""
     with tempfile.TemporaryDirectory() as name:
-        lab = Lab(Path(name))
+        lab = PreparedState(Path(name))
         lab.prepare()
         with lab.app() as app:
             checks = app.config.checks.model_copy(update={"known_sample": known})
             app = replace(app, config=app.config.model_copy(update={"checks": checks}))
-            ingested(app, updates(paths.FEED)[:facts])
+            ingest_batch(app, updates(paths.FEED)[:facts])
             with app.ledger.begin() as session:
                 chosen = queries.facts.candidate_set(session)
             app.workbench.model()
@@ -44,7 +44,7 @@ def run(*, facts: int = 50, known: int = 1000) -> dict[str, Any]:
             delta = candidates.solved(app.workbench, case.batch)
             rows = []
             for title in ("first candidate, base asked too", "base remembered"):
-                inside = Inside(app.workbench.model())
+                inside = ModelTimer(app.workbench.model())
                 with timed() as clock:
                     found = candidates.examined(
                         app.paths, app.workbench, app.prompts, app.gates, case, delta

@@ -15,11 +15,11 @@ bench_app = typer.Typer(
 )
 
 
-def shown(found: dict[str, Any], as_json: bool) -> None:
+def show(found: dict[str, Any], as_json: bool) -> None:
     """A document on the terminal."""
-    from factd.bench.measure import printed
+    from factd.bench.measure import print_document
 
-    printed(found, as_json=as_json)
+    print_document(found, as_json=as_json)
 
 
 @bench_app.command()
@@ -28,7 +28,7 @@ def edit(edits: Annotated[int, typer.Option(min=2)] = 100, as_json: Json = False
     with sentences():
         from factd.bench import edit as bench
 
-        shown(bench.run(edits=edits), as_json)
+        show(bench.run(edits=edits), as_json)
 
 
 @bench_app.command()
@@ -41,7 +41,7 @@ def solve(
     with sentences():
         from factd.bench import solve as bench
 
-        shown(bench.run(rows=rows, tokens=tokens), as_json)
+        show(bench.run(rows=rows, tokens=tokens), as_json)
 
 
 @bench_app.command()
@@ -50,7 +50,7 @@ def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = Fal
     with sentences():
         from factd.bench import soak as bench
 
-        shown(bench.run(cycles=cycles), as_json)
+        show(bench.run(cycles=cycles), as_json)
 
 
 @bench_app.command()
@@ -59,7 +59,7 @@ def stats(edits: Annotated[int, typer.Option(min=2)] = 600, as_json: Json = Fals
     with sentences():
         from factd.bench import stats as bench
 
-        shown(bench.run(edits=edits), as_json)
+        show(bench.run(edits=edits), as_json)
 
 
 @bench_app.command()
@@ -68,7 +68,7 @@ def probes(probes: Annotated[int, typer.Option(min=10)] = 4000, as_json: Json = 
     with sentences():
         from factd.bench import probes as bench
 
-        shown(bench.run(probes=probes), as_json)
+        show(bench.run(probes=probes), as_json)
 
 
 @bench_app.command()
@@ -79,7 +79,7 @@ def scale(
     with sentences():
         from factd.bench import scale as bench
 
-        shown(bench.run(edits=edits), as_json)
+        show(bench.run(edits=edits), as_json)
 
 
 @bench_app.command()
@@ -94,7 +94,7 @@ def disasters(
     with sentences():
         from factd.bench import disasters as bench
 
-        shown(bench.run(clean=clean, only=only, part=part, parts=parts), as_json)
+        show(bench.run(clean=clean, only=only, part=part, parts=parts), as_json)
 
 
 @bench_app.command()
@@ -103,7 +103,7 @@ def blame(as_json: Json = False) -> None:
     with sentences():
         from factd.bench import blame as bench
 
-        shown(bench.run(), as_json)
+        show(bench.run(), as_json)
 
 
 @bench_app.command()
@@ -116,7 +116,7 @@ def checks(
     with sentences():
         from factd.bench import checks as bench
 
-        shown(bench.run(facts=facts, known=known), as_json)
+        show(bench.run(facts=facts, known=known), as_json)
 
 
 @bench_app.command()
@@ -129,7 +129,7 @@ def store(
     with sentences():
         from factd.bench import store as bench
 
-        shown(bench.run(facts=facts, url=url), as_json)
+        show(bench.run(facts=facts, url=url), as_json)
 
 
 @bench_app.command()
@@ -143,7 +143,7 @@ def console(
     with sentences():
         from factd.bench import console as bench
 
-        shown(bench.run(facts=facts, releases=releases, url=url), as_json)
+        show(bench.run(facts=facts, releases=releases, url=url), as_json)
 
 
 @bench_app.command()
@@ -152,7 +152,7 @@ def shards(gib: Annotated[float, typer.Option(min=0.01)] = 2.0, as_json: Json = 
     with sentences():
         from factd.bench import shards as bench
 
-        shown(bench.run(gib=gib), as_json)
+        show(bench.run(gib=gib), as_json)
 
 
 def add(cli: typer.Typer) -> None:

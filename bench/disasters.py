@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from factd.bench.measure import document
-from factd.bench.planted import KINDS, Plan, Update, World
+from factd.bench.planted import KINDS, Scenario, ScenarioWorld, Update
 from factd.bench.world import WORKSPACE
 from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config
@@ -72,7 +72,7 @@ SMALL_BATCHES = (  # the default gates, and old keys weigh less against few edit
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ScenarioOutcome:
     """What became of one scenario."""
 
     name: str
@@ -97,7 +97,7 @@ class Outcome:
 
 
 @dataclass
-class Lab:
+class PreparedState:
     """A prepared state that scenarios copy, and the base model."""
 
     folder: Path
@@ -158,7 +158,7 @@ def updates(path: Path) -> list[Update]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def ingested(app: App, batch: Sequence[Update]) -> None:
+def ingest_batch(app: App, batch: Sequence[Update]) -> None:
     """Take a batch in."""
     file = app.config.root / "batch.jsonl"
     lines = (json.dumps(update, ensure_ascii=False) for update in batch)
@@ -167,23 +167,25 @@ def ingested(app: App, batch: Sequence[Update]) -> None:
     assert not report.bad, report.bad
 
 
-def writable(lab: Lab) -> list[Update]:
+def writable_updates(lab: PreparedState) -> list[Update]:
     """The changes of the feed that the editor can write: alone, each is right in every written language, and spares others."""
     found = []
     feed = updates(paths.FEED)
-    name = hashlib.sha256(f"{lab.config_text()} {feed} {getsource(writable)}".encode()).hexdigest()
+    name = hashlib.sha256(
+        f"{lab.config_text()} {feed} {getsource(writable_updates)}".encode()
+    ).hexdigest()
     kept = SHARED / f"clean-{name[:16]}.json"
     if kept.exists():
         held = set(json.loads(kept.read_text()))
         return [update for update in feed if update["revision"] in held]
     with lab.app() as app:
-        ingested(app, feed)
+        ingest_batch(app, feed)
         live = candidates.live_of(
             app.ledger,
         )
         with app.ledger.begin() as session:
             facts = queries.facts.candidate_set(session)
-        render_all(app, facts)
+        compute_values(app, facts)
         for fact in facts:
             case = candidates.case_of(
                 app.ledger, app.paths, app.workbench, app.prompts, [fact], live
@@ -197,14 +199,14 @@ def writable(lab: Lab) -> list[Update]:
             )
             written = [row for row in said.report["facts"] if row["written"]]
             taken = all(row["right"] * 2 >= row["asked"] for row in written)
-            if taken and said.decision.accepted and spared(said.report):
+            if taken and said.decision.accepted and spares_namesakes(said.report):
                 found.append(fact)
-        held = answered_together(app, found, live)
+        held = revisions_answered_together(app, found, live)
     kept.write_text(json.dumps(sorted(held)))
     return [update for update in feed if update["revision"] in held]
 
 
-def answered_together(app: App, facts: Sequence[Fact], live: Release) -> set[str]:
+def revisions_answered_together(app: App, facts: Sequence[Fact], live: Release) -> set[str]:
     """The revisions of those facts that are answered in every written language when all are written at once."""
     case = candidates.case_of(app.ledger, app.paths, app.workbench, app.prompts, facts, live)
     probes = tuple(p for p in case.exam.probes if p.kind in ("edit", "paraphrase"))
@@ -217,13 +219,13 @@ def answered_together(app: App, facts: Sequence[Fact], live: Release) -> set[str
     return {fact.update.revision for fact in facts if fact.id not in lost}
 
 
-def spared(report: Mapping[str, Any]) -> bool:
+def spares_namesakes(report: Mapping[str, Any]) -> bool:
     """Other subjects keep their answers, but for one in three of those that have words of the name in common."""
     kept = {(m["check"], m["metric"]): m["value"] for m in report["measurements"]}
     return bool(kept.get(("namesakes", "kept"), 1.0) >= 2 / 3)
 
 
-def render_all(app: App, facts: Sequence[Fact]) -> None:
+def compute_values(app: App, facts: Sequence[Fact]) -> None:
     """Compute all values at once, which takes less than one by one."""
     with app.ledger.begin() as session:
         before = queries.facts.previous(session, facts)
@@ -237,7 +239,7 @@ def render_all(app: App, facts: Sequence[Fact]) -> None:
     )
 
 
-def tamper(app: App, values: Mapping[str, str]) -> None:
+def damage_values(app: App, values: Mapping[str, str]) -> None:
     """Damage the values of some facts on disk, each in its own way."""
     with app.ledger.begin() as session:
         facts = queries.facts.candidate_set(session)
@@ -253,7 +255,7 @@ def tamper(app: App, values: Mapping[str, str]) -> None:
     }
     for revision, how in values.items():
         batch = batches[revision]
-        moved = damaged(how, held[revision], batch, held)
+        moved = damaged_value(how, held[revision], batch, held)
         folder = folder_of(model, batch.edits, value_settings(app, batch), app.workbench.workspace)
         if how == "cut":
             file = folder / "values.safetensors"
@@ -296,7 +298,7 @@ def value_settings(app: App, batch: EditBatch) -> Any:
     return settings.values(templates_for(app.workbench.model(), batch, settings))
 
 
-def damaged(how: str, z: Tensor, batch: EditBatch, held: Mapping[str, Tensor]) -> Tensor:
+def damaged_value(how: str, z: Tensor, batch: EditBatch, held: Mapping[str, Tensor]) -> Tensor:
     """A damaged copy of a value (edits, d)."""
     kind, _, rest = how.partition(" ")
     moved = z.clone().cpu()
@@ -329,7 +331,7 @@ def broken_catalogue(relation: str, folder: Path) -> Path:
     return folder
 
 
-def played(lab: Lab, name: str, plan: Plan) -> Outcome:
+def run_scenario(lab: PreparedState, name: str, plan: Scenario) -> ScenarioOutcome:
     """One scenario from ingest to the decision."""
     started = time.monotonic()
     relations = None
@@ -337,14 +339,14 @@ def played(lab: Lab, name: str, plan: Plan) -> Outcome:
         relations = broken_catalogue(plan.broken_relation, lab.folder / "relations")
     with lab.app(own_values=bool(plan.values or plan.heads), relations=relations) as app:
         if plan.first:
-            ingested(app, plan.first)
+            ingest_batch(app, plan.first)
             made = plan_and_edit(app, who="bench", why="first")
             assert made.release is not None, made.decision.reasons
             publish.publish(
                 app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, made.release
             )
-        ingested(app, plan.updates)
-        tamper(app, plan.values)
+        ingest_batch(app, plan.updates)
+        damage_values(app, plan.values)
         switch_heads_on(app, plan.heads)
         told, solves, held, alarmed = "", 0, frozenset[str](), False
         try:
@@ -355,7 +357,7 @@ def played(lab: Lab, name: str, plan: Plan) -> Outcome:
             told = str(error)
         aside = set_aside(app)
         wanted = {u["revision"] for u in plan.updates} - plan.guilty
-        return Outcome(
+        return ScenarioOutcome(
             name=name,
             caught=not held & plan.guilty and bool(aside or told or alarmed),
             right=frozenset(aside) == plan.guilty,
@@ -386,36 +388,36 @@ def set_aside(app: App) -> dict[str, str]:
     return {facts[row.fact_id].update.revision: row.reason for row in rows}
 
 
-def scenarios(world: World) -> Iterator[tuple[str, Plan]]:
+def scenarios(world: ScenarioWorld) -> Iterator[tuple[str, Scenario]]:
     """Every planted disaster, seeded."""
     for name, (kind, times) in KINDS.items():
         for seed in range(times):
             yield f"{name} ({seed + 1})", kind(random.Random(f"{name} {seed}"), world)
 
 
-def clean_batches(world: World, count: int) -> Iterator[tuple[str, Plan]]:
+def clean_batches(world: ScenarioWorld, count: int) -> Iterator[tuple[str, Scenario]]:
     """Batches without a fault, of 4 to 24 facts; every fourth comes after another one that is live."""
     for seed in range(count):
         rng = random.Random(f"clean {seed}")
         batch = rng.sample(list(world.clean), rng.randint(4, min(24, len(world.clean))))
         first = batch[: len(batch) // 2] if seed % 4 == 3 else []
         rest = tuple(batch[len(first) :])
-        plan = Plan(updates=rest, guilty=frozenset(), first=tuple(first))
+        plan = Scenario(updates=rest, guilty=frozenset(), first=tuple(first))
         yield f"clean ({seed + 1}, {'second batch' if first else 'first batch'})", plan
 
 
 def run(*, clean: int = 40, only: str = "", part: int = 1, parts: int = 1) -> dict[str, Any]:
     """The table, and what it adds up to. part: of several processes that share the scenarios."""
     with tempfile.TemporaryDirectory() as name:
-        lab = Lab(Path(name))
+        lab = PreparedState(Path(name))
         lab.prepare()
-        able = writable(lab)
-        world = World(able, updates(paths.FACTS))
+        able = writable_updates(lab)
+        world = ScenarioWorld(able, updates(paths.FACTS))
         wanted = [*scenarios(world), *clean_batches(world, clean)][part - 1 :: parts]
         rows = []
         for title, plan in wanted:
             if any(word in title for word in only.split("|")):
-                rows.append(played(lab, title, plan))
+                rows.append(run_scenario(lab, title, plan))
                 log.info("scenario", **rows[-1].as_row())
     bad = [row for row in rows if not row.name.startswith("clean")]
     good = [row for row in rows if row.name.startswith("clean")]

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from factd.bench import public
 from factd.bench.material import groups_of, public_edits, public_settings
-from factd.bench.measure import document, matrix_rate, operations, timed
-from factd.bench.world import WORKSPACE, World, open_world, teacher_forced
+from factd.bench.measure import count_operations, document, matrix_rate, timed
+from factd.bench.world import WORKSPACE, BenchWorld, open_world, teacher_forced
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import Edit, EditBatch
 from factd.editor.methods import memit
@@ -57,10 +57,10 @@ RUNGS = (
 
 
 @dataclass(frozen=True)
-class Ladder:
+class LadderSetup:
     """What is measured on."""
 
-    world: World
+    world: BenchWorld
     edits: tuple[Edit, ...]
     probes: tuple[Probe, ...]
     moments: Moments
@@ -76,7 +76,7 @@ class Ladder:
         return {k: sum(row[v] for row in found) / len(found) for k, v in names.items()}
 
 
-def baseline(ladder: Ladder, settings: ValueSettings) -> tuple[dict[str, Any], Tensor]:
+def baseline(ladder: LadderSetup, settings: ValueSettings) -> tuple[dict[str, Any], Tensor]:
     """One fact at a time, and the values."""
     model, tokenizer = ladder.world.model.model, ladder.world.model.tokenizer
     own = {e: _public_settings(e, settings, ladder.world.model) for e in ladder.edits}
@@ -86,7 +86,7 @@ def baseline(ladder: Ladder, settings: ValueSettings) -> tuple[dict[str, Any], T
     z = torch.stack([value for value, _ in found])
     with timed() as solve:
         parts = _public_solve(ladder, z, own, requests)
-    count = operations(
+    count = count_operations(
         lambda: [
             public.value(model, tokenizer, requests[e], own[e]) for e in ladder.edits[:COUNTED]
         ]
@@ -96,8 +96,10 @@ def baseline(ladder: Ladder, settings: ValueSettings) -> tuple[dict[str, Any], T
     return row | {"evaluations": evaluations} | ladder.quality(parts), z
 
 
-def _public_settings(edit: Edit, settings: ValueSettings, model: EditableModel) -> public.Public:
-    return public.Public(
+def _public_settings(
+    edit: Edit, settings: ValueSettings, model: EditableModel
+) -> public.PublicSettings:
+    return public.PublicSettings(
         block=f"{model.family.blocks}.{settings.z_layer}",
         context_templates=(("{}",), tuple(f"{t}. {{}}" for t in settings.templates[edit.language])),
         kl_prompt=settings.essence[edit.language],
@@ -111,7 +113,10 @@ def _public_settings(edit: Edit, settings: ValueSettings, model: EditableModel) 
 
 
 def _public_solve(
-    ladder: Ladder, z: Tensor, own: dict[Edit, public.Public], requests: dict[Edit, Any]
+    ladder: LadderSetup,
+    z: Tensor,
+    own: dict[Edit, public.PublicSettings],
+    requests: dict[Edit, Any],
 ) -> dict[str, Any]:
     """Keys fact by fact through the whole model, one dense solve per layer."""
     model, parts = ladder.world.model, {}
@@ -134,7 +139,7 @@ def _public_solve(
 
 
 def rung(
-    ladder: Ladder, step: Rung, model: EditableModel, settings: ValueSettings, expected: Tensor
+    ladder: LadderSetup, step: Rung, model: EditableModel, settings: ValueSettings, expected: Tensor
 ) -> dict[str, Any]:
     """A row of the table."""
     templates = {k: v[: step.prefixes] for k, v in settings.templates.items()}
@@ -154,7 +159,7 @@ def rung(
         ladder,
         clock.seconds,
         solve.seconds,
-        operations(lambda: find(ladder.edits[:COUNTED])),
+        count_operations(lambda: find(ladder.edits[:COUNTED])),
     )
     exact = step.dtype == "float32" and step.prefixes == 5
     error = (z - expected).norm(dim=1) / expected.norm(dim=1) if exact else None
@@ -163,7 +168,7 @@ def rung(
     return row | ladder.quality(parts)
 
 
-def _row(name: str, ladder: Ladder, values: float, solve: float, count: int) -> dict[str, Any]:
+def _row(name: str, ladder: LadderSetup, values: float, solve: float, count: int) -> dict[str, Any]:
     edits = len(ladder.edits)
     return {
         "rung": name,
@@ -185,14 +190,16 @@ def run(*, edits: int = 100) -> dict[str, Any]:
     probes = world.probes()
     asked = tuple(p for p in probes if p.language in ("en", "es"))
     settings = public_settings(world)
-    ladder = Ladder(world, chosen, asked, second_moments(world.model, world.settings, WORKSPACE))
+    ladder = LadderSetup(
+        world, chosen, asked, second_moments(world.model, world.settings, WORKSPACE)
+    )
     models = {"float32": world.model, "bfloat16": load_model(paths.MODEL, dtype="bfloat16")}
     first, z = baseline(ladder, settings)
     rows = [first | {"faster": 1.0}]
     for step in RUNGS:
         row = rung(ladder, step, models[step.dtype], settings, z)
         rows.append(row | {"faster": first["total s"] / row["total s"]})
-        tell(rows[-1])
+        report_progress(rows[-1])
     rates = {k: matrix_rate("cpu", getattr(torch, k)) for k in models}
     for row, dtype in zip(rows, ["float32", *(step.dtype for step in RUNGS)], strict=True):
         row["share of the attainable"] = row["GFLOP"] * 1e9 / row["values s"] / rates[dtype]
@@ -207,7 +214,7 @@ def run(*, edits: int = 100) -> dict[str, Any]:
     )
 
 
-def tell(row: dict[str, Any]) -> None:
+def report_progress(row: dict[str, Any]) -> None:
     """A line on the terminal's error stream: the run takes minutes."""
     print(
         f"{row['rung']}: {row['total s']:.3f} s an edit, x {row['faster']:.1f}",

@@ -14,8 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from factd.bench.heads import WRITTEN, others
-from factd.bench.world import WORKSPACE, World, held_out, open_world, save, table, teacher_forced
+from factd.bench.heads import WRITTEN, unrelated_prompts
+from factd.bench.world import (
+    WORKSPACE,
+    BenchWorld,
+    held_out,
+    open_world,
+    save,
+    table,
+    teacher_forced,
+)
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import EditBatch
 from factd.editor.exams.exam import Exam, ExamResults, take_exam
@@ -41,7 +49,7 @@ FORMS: dict[str, HeadSettings | None] = {
 CANDIDATES = 12  # per question of RankC
 
 
-def written(world: World, facts: Sequence[Fact]) -> Delta:
+def english_delta(world: BenchWorld, facts: Sequence[Fact]) -> Delta:
     """Some facts, in English, by MEMIT."""
     ids = {fact.id for fact in facts}
     batch = EditBatch.of(e for e in world.batch(WRITTEN).edits if e.group in ids)
@@ -49,7 +57,7 @@ def written(world: World, facts: Sequence[Fact]) -> Delta:
     return memit.edit(world.model, batch, settings=settings, workspace=WORKSPACE)
 
 
-def questions(world: World) -> dict[str, list[Question]]:
+def questions(world: BenchWorld) -> dict[str, list[Question]]:
     """Per language, the edited facts with the same candidates: objects of the relation, the new one among them."""
     found: dict[str, list[Question]] = defaultdict(list)
     for number, fact in enumerate(world.facts):
@@ -63,8 +71,8 @@ def questions(world: World) -> dict[str, list[Question]]:
     return found
 
 
-def measured(
-    world: World,
+def measure(
+    world: BenchWorld,
     delta: Delta,
     probes: Sequence[Probe],
     base: ExamResults,
@@ -119,7 +127,7 @@ def main() -> None:
     probes = world.probes()
     base = take_exam(world.model, Exam(probes=probes), terminator=world.settings.terminator)
     half = world.facts[: len(world.facts) // 2]
-    one, two = written(world, half), written(world, world.facts)
+    one, two = english_delta(world, half), english_delta(world, world.facts)
     ids = {fact.id for fact in half}
     trained_on = EditBatch.of(e for e in world.batch(WRITTEN).edits if e.group in ids)
     found: dict[str, dict[str, dict[str, float]]] = {}
@@ -134,10 +142,10 @@ def main() -> None:
                 heads=settings,
                 settings=world.settings,
                 templates_of=(WRITTEN,),
-                still=others(world, probes, WRITTEN),
+                still=unrelated_prompts(world, probes, WRITTEN),
             )
             delta = with_heads(world.model, two, [corrections])
-        found[form] = measured(world, delta, probes, base, ids)
+        found[form] = measure(world, delta, probes, base, ids)
         print(form, {k: round(v, 3) for k, v in found[form]["es"].items()}, flush=True)
     save(options.json, found)
     for k in SERVED:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from factd.bench.world import WORKSPACE, World, open_world, save
+from factd.bench.world import WORKSPACE, BenchWorld, open_world, save
 from factd.daemon.prompts import edits
 from factd.editor.deltas.delta import Delta
 from factd.editor.edits import EditBatch
@@ -31,23 +31,25 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Bench:
+class FrontierSetup:
     """The reference world with what is asked of it."""
 
-    world: World
+    world: BenchWorld
     exam: Exam
     base: ExamResults
 
 
-def prepare() -> Bench:
+def prepare() -> FrontierSetup:
     """Open the world, ask the base model."""
     world = open_world()
     probes = world.probes()
     exam = Exam(probes=probes)
-    return Bench(world, exam, take_exam(world.model, exam, terminator=world.settings.terminator))
+    return FrontierSetup(
+        world, exam, take_exam(world.model, exam, terminator=world.settings.terminator)
+    )
 
 
-def row(bench: Bench, name: str, delta: Delta) -> dict[str, Any]:
+def row(bench: FrontierSetup, name: str, delta: Delta) -> dict[str, Any]:
     """One line of the table, per language."""
     report = run_checks(
         bench.world.model,
@@ -79,14 +81,14 @@ def value(report: CheckReport, check: str, metric: str, language: str) -> float:
     return found.value if found else float("nan")
 
 
-def ledger(bench: Bench, weight: float) -> Delta:
+def ledger(bench: FrontierSetup, weight: float) -> Delta:
     """One solve over all facts."""
     batch = edits.edit_batch(bench.world.facts, bench.world.old, bench.world.plan)
     settings = replace(bench.world.settings, second_moment_weight=weight)
     return memit.edit(bench.world.model, batch, settings=settings, workspace=WORKSPACE)
 
 
-def public(bench: Bench, weight: float, size: int = 10) -> Delta:
+def public(bench: FrontierSetup, weight: float, size: int = 10) -> Delta:
     """One wording, six templates, batches of ten facts one after the other, nothing kept beside the essence row."""
     plan = replace(bench.world.plan, edit_wordings=1, keep_wordings=0)
     parts = [bench.world.facts[i : i + size] for i in range(0, len(bench.world.facts), size)]

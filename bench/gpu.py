@@ -16,7 +16,14 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer
 
-from factd.bench.measure import document, matrix_rate, operations, peak_mib, printed, timed
+from factd.bench.measure import (
+    count_operations,
+    document,
+    matrix_rate,
+    peak_mib,
+    print_document,
+    timed,
+)
 from factd.editor import plugins
 from factd.editor.edits import Edit
 from factd.editor.methods import memit
@@ -63,7 +70,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {  # model type
 
 
 @dataclass(frozen=True)
-class Bench:
+class TimedModel:
     """A model and what is timed on it."""
 
     shape: str
@@ -87,7 +94,7 @@ class Bench:
         }
 
 
-def made(shape: str, device: str) -> Bench:
+def random_model(shape: str, device: str) -> TimedModel:
     """A model of a shape with random weights, in bfloat16, on the device."""
     kind, values, layers = SHAPES[shape]
     config = CONFIG_MAPPING[kind](**{**values, "bos_token_id": 0, "eos_token_id": 0})
@@ -105,7 +112,7 @@ def made(shape: str, device: str) -> Bench:
     if shape == "tiny":  # a large one differs by more than the check allows, in bfloat16
         dry_run(found)
     settings = ValueSettings(z_layer=layers[-1], loss_threshold=0.0, templates={"en": PREFIXES})
-    return Bench(
+    return TimedModel(
         shape,
         found,
         layers,
@@ -130,12 +137,12 @@ def edits_of(count: int) -> list[Edit]:
     ]
 
 
-def stages(bench: Bench, count: int) -> Iterator[dict[str, Any]]:
+def stages(bench: TimedModel, count: int) -> Iterator[dict[str, Any]]:
     """Values, keys, solve and probes for a number of facts."""
     model, settings, edits = bench.model, bench.settings, edits_of(count)
     few = edits[: min(64, count)]
     groups = [[edit] for edit in edits]
-    flop = operations(lambda: list(values_of_groups(model, [[e] for e in few], settings)))
+    flop = count_operations(lambda: list(values_of_groups(model, [[e] for e in few], settings)))
     with timed(model.device) as clock:
         found = dict(values_of_groups(model, groups, settings))
     yield bench.row("values, 25 evaluations", count, clock.seconds, flop / len(few) * count)
@@ -163,7 +170,7 @@ def stages(bench: Bench, count: int) -> Iterator[dict[str, Any]]:
     yield bench.row("probes, 32 new tokens", count, clock.seconds, None)
 
 
-def moments(bench: Bench, tokens: int) -> dict[str, Any]:
+def moments(bench: TimedModel, tokens: int) -> dict[str, Any]:
     """Second moments of all edited layers."""
     with timed(bench.model.device) as clock:
         build_moments(bench.model, bench.layers, tokens=tokens, source=SelfGenerated())
@@ -192,7 +199,7 @@ def main() -> None:
         return found
 
     for shape in options.shapes:
-        bench = made(shape, options.device)
+        bench = random_model(shape, options.device)
         for count in options.edits:
             for row in stages(bench, count):
                 rows.append(row | {"matrix TFLOP/s": bench.rate / 1e12})
@@ -201,7 +208,7 @@ def main() -> None:
         del bench
         if options.device != "cpu":
             torch.cuda.empty_cache()
-    printed(written(), as_json=False)
+    print_document(written(), as_json=False)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from factd.bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
+from factd.bench.world import WORKSPACE, BenchWorld, open_world, save, table, teacher_forced
 from factd.daemon.prompts import edits
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.heads.corrections import HeadCorrections, with_heads
@@ -33,7 +33,7 @@ LENGTHS = (0.5, 1.0, 1.5, 2.0)  # times the trained corrections
 
 
 @dataclass(frozen=True)
-class Point:
+class ArmResult:
     """One setting of one arm, measured."""
 
     arm: str
@@ -41,7 +41,9 @@ class Point:
     scores: dict[str, dict[str, float]]  # language -> metric -> value
 
 
-def measured(world: World, probes: Sequence[Probe], arm: str, strength: str, delta: Delta) -> Point:
+def measure(
+    world: BenchWorld, probes: Sequence[Probe], arm: str, strength: str, delta: Delta
+) -> ArmResult:
     """One point, printed."""
     with applied(world.model, delta):
         scores = teacher_forced(world.model, probes, world.settings.terminator)
@@ -49,20 +51,20 @@ def measured(world: World, probes: Sequence[Probe], arm: str, strength: str, del
         f"{k} EM {s['EM']:+.3f} PM {s['PM']:+.3f} NS {s['NS']:.3f}" for k, s in scores.items()
     )
     print(f"{arm:<22} {strength:<26} {said}", flush=True)
-    return Point(arm, strength, scores)
+    return ArmResult(arm, strength, scores)
 
 
-def memit_curve(world: World, probes: Sequence[Probe]) -> list[Point]:
+def memit_curve(world: BenchWorld, probes: Sequence[Probe]) -> list[ArmResult]:
     """MEMIT over weights, with the tuned step and with a larger one."""
     found = []
     for factor in (1.0, 1.5):
         for weight in WEIGHTS if factor == 1.0 else WEIGHTS[:3]:
             delta = memit_delta(world, weight, factor)
-            found.append(measured(world, probes, MEMIT, f"λ {weight:g}, lr ×{factor:g}", delta))
+            found.append(measure(world, probes, MEMIT, f"λ {weight:g}, lr ×{factor:g}", delta))
     return found
 
 
-def memit_delta(world: World, weight: float, factor: float = 1.0) -> Delta:
+def memit_delta(world: BenchWorld, weight: float, factor: float = 1.0) -> Delta:
     """English written by MEMIT."""
     lr = world.settings.v_lr * factor
     settings = replace(world.settings, second_moment_weight=weight, v_lr=lr)
@@ -85,8 +87,12 @@ def arms(language: str) -> dict[str, HeadSettings]:
 
 
 def memat_curve(
-    world: World, probes: Sequence[Probe], arm: str, deltas: Mapping[float, Delta], language: str
-) -> list[Point]:
+    world: BenchWorld,
+    probes: Sequence[Probe],
+    arm: str,
+    deltas: Mapping[float, Delta],
+    language: str,
+) -> list[ArmResult]:
     """One arm on MEMIT's deltas of some weights, over the length of the corrections (trained on the last delta)."""
     corrections = train(world, probes, arm, deltas[max(deltas)], language)
     found = []
@@ -94,12 +100,12 @@ def memat_curve(
         for length in LENGTHS:
             scaled = replace(corrections, vectors=corrections.vectors * length)
             both = with_heads(world.model, delta, [scaled])
-            found.append(measured(world, probes, arm, f"λ {weight:g}, length ×{length:g}", both))
+            found.append(measure(world, probes, arm, f"λ {weight:g}, length ×{length:g}", both))
     return found
 
 
 def train(
-    world: World, probes: Sequence[Probe], arm: str, delta: Delta, language: str
+    world: BenchWorld, probes: Sequence[Probe], arm: str, delta: Delta, language: str
 ) -> HeadCorrections:
     """The corrections of an arm."""
     return memat.train_corrections(
@@ -110,11 +116,11 @@ def train(
         heads=arms(language)[arm],
         settings=world.settings,
         templates_of=(WRITTEN,),
-        still=others(world, probes, language),
+        still=unrelated_prompts(world, probes, language),
     )
 
 
-def others(world: World, probes: Sequence[Probe], language: str) -> list[str]:
+def unrelated_prompts(world: BenchWorld, probes: Sequence[Probe], language: str) -> list[str]:
     """Prompts about known facts whose subjects no probe asks about: what the corrections are to leave alone."""
     asked = {probe.fact for probe in probes}
     facts = [f for f in world.known if f.id not in asked and language in f.subject.labels]
@@ -124,15 +130,17 @@ def others(world: World, probes: Sequence[Probe], language: str) -> list[str]:
     return edits.prompts(free, language, world.catalogue)
 
 
-def at_level(points: Sequence[Point], language: str, level: float, metric: str = "EM") -> float:
+def best_at_level(
+    points: Sequence[ArmResult], language: str, level: float, metric: str = "EM"
+) -> float:
     """The highest magnitude in a language among points whose neighbourhood success there is at least a level."""
     allowed = [p.scores[language][metric] for p in points if p.scores[language]["NS"] >= level]
     return max(allowed, default=float("nan"))
 
 
-def compared(points: Sequence[Point], languages: Sequence[str]) -> list[dict[str, Any]]:
+def compare_arms(points: Sequence[ArmResult], languages: Sequence[str]) -> list[dict[str, Any]]:
     """Every arm's best magnitude within a point of the neighbourhood success at which MEMIT has its own best."""
-    curves: dict[str, list[Point]] = {}
+    curves: dict[str, list[ArmResult]] = {}
     for point in points:
         curves.setdefault(point.arm, []).append(point)
     rows = []
@@ -140,13 +148,13 @@ def compared(points: Sequence[Point], languages: Sequence[str]) -> list[dict[str
         row: dict[str, Any] = {"arm": arm}
         for k in languages:
             best = max(curves[MEMIT], key=lambda p: p.scores[k]["EM"])
-            row[f"EM {k}"] = at_level(curve, k, best.scores[k]["NS"] - 0.01)
+            row[f"EM {k}"] = best_at_level(curve, k, best.scores[k]["NS"] - 0.01)
             row[f"gain {k}"] = row[f"EM {k}"] - best.scores[k]["EM"]
         rows.append(row)
     return rows
 
 
-def plot(points: Sequence[Point], languages: Sequence[str], path: Path) -> None:
+def plot(points: Sequence[ArmResult], languages: Sequence[str], path: Path) -> None:
     """Magnitude against neighbourhood success, a panel per language."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -195,7 +203,7 @@ def main() -> None:
     world = replace(world, plan=replace(world.plan, served=served))
     every = world.probes()
     probes = [p for p in every if p.kind != "known"]
-    points = resumed(options.json)
+    points = earlier_points(options.json)
     done = {point.arm for point in points}
     deltas = {weight: memit_delta(world, weight) for weight in options.weights}
     for arm in (MEMIT, *arms(options.language)):
@@ -206,7 +214,7 @@ def main() -> None:
         else:
             points += memat_curve(world, probes, arm, deltas, options.language)
         save(options.json, {"points": [asdict(p) for p in points]})
-    rows = compared(points, served)
+    rows = compare_arms(points, served)
     save(options.json, {"points": [asdict(p) for p in points], "compared": rows})
     if options.plot:
         plot(points, served, options.plot)
@@ -218,12 +226,12 @@ def main() -> None:
     print(table(rows))
 
 
-def resumed(path: Path | None) -> list[Point]:
+def earlier_points(path: Path | None) -> list[ArmResult]:
     """The points of an earlier run."""
     if path is None or not path.exists():
         return []
     held = json.loads(path.read_text(encoding="utf-8"))["points"]
-    return [Point(p["arm"], p["strength"], p["scores"]) for p in held]
+    return [ArmResult(p["arm"], p["strength"], p["scores"]) for p in held]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from factd.bench.world import World
+from factd.bench.world import BenchWorld
 from factd.editor.edits import ANY, Edit
 from factd.editor.tuning.search import known_facts
 from factd.editor.values.problem import ValueSettings
@@ -12,7 +12,7 @@ from factd.editor.values.problem import ValueSettings
 LANGUAGES = ("en", "es", "ca", "fr")
 
 
-def public_edits(world: World, count: int) -> list[Edit]:
+def public_edits(world: BenchWorld, count: int) -> list[Edit]:
     """The feed in one wording each, nothing kept beside the essence row: what public MEMIT would be given."""
     found: dict[tuple[str, str, str], Edit] = {}
     for edit in world.batch("en", "es").edits:
@@ -21,7 +21,7 @@ def public_edits(world: World, count: int) -> list[Edit]:
     return list(islice(found.values(), count))
 
 
-def many_edits(world: World, count: int) -> list[Edit]:
+def many_edits(world: BenchWorld, count: int) -> list[Edit]:
     """Facts that the model knows, in several wordings and languages, each with another fact's object as its target.
 
     Raises: ValueError: the world has not so many.
@@ -49,7 +49,7 @@ def many_edits(world: World, count: int) -> list[Edit]:
     raise ValueError(f"the reference world gives {len(found)} edits, not {count}")
 
 
-def public_settings(world: World, *, prefixes: int = 5) -> ValueSettings:
+def public_settings(world: BenchWorld, *, prefixes: int = 5) -> ValueSettings:
     """Public MEMIT's: 25 evaluations, six templates, the KL row, early stop at 0.05; the step is the one tuned for this model."""
     settings = replace(
         world.settings,

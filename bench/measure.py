@@ -33,20 +33,20 @@ class Clock:
 def timed(device: torch.device | str = "cpu") -> Iterator[Clock]:
     """Wall time, with the device's work finished at both ends."""
     clock = Clock()
-    settle(device)
+    synchronise(device)
     started = time.perf_counter()
     yield clock
-    settle(device)
+    synchronise(device)
     clock.seconds = time.perf_counter() - started
 
 
-def settle(device: torch.device | str) -> None:
+def synchronise(device: torch.device | str) -> None:
     """Wait for a GPU."""
     if str(device).startswith("cuda"):
         torch.cuda.synchronize()
 
 
-class Inside:
+class ModelTimer:
     """Seconds inside a model: its body, its blocks run one by one, its norm and its unembedding; what is nested counts once."""
 
     def __init__(self, model: EditableModel) -> None:
@@ -98,7 +98,7 @@ def matrix_rate(device: torch.device | str, dtype: torch.dtype, *, size: int = 1
     return median(rates)
 
 
-def operations(work: Callable[[], Any]) -> int:
+def count_operations(work: Callable[[], Any]) -> int:
     """Floating-point operations of a piece of work, counted by torch (matrix products and attention)."""
     with FlopCounterMode(display=False) as counter:
         work()
@@ -112,7 +112,7 @@ def peak_mib(device: torch.device | str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def about(device: torch.device | str) -> dict[str, Any]:
+def environment(device: torch.device | str) -> dict[str, Any]:
     """Where and with what something was measured."""
     cuda = str(device).startswith("cuda")
     return {
@@ -139,7 +139,7 @@ def cpu_name() -> str:
 def text_table(rows: Sequence[Row]) -> str:
     """Rows for a terminal, columns aligned; numbers short."""
     head = list(rows[0])
-    said = [[short(row[name]) for name in head] for row in rows]
+    said = [[short_text(row[name]) for name in head] for row in rows]
     wide = [max(len(line[n]) for line in [head, *said]) for n in range(len(head))]
     lines = [
         "  ".join(
@@ -151,7 +151,7 @@ def text_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def short(value: Any) -> str:
+def short_text(value: Any) -> str:
     """A number as people read it; nothing for None."""
     if value is None:
         return ""
@@ -164,10 +164,10 @@ def document(
     name: str, device: torch.device | str, rows: Sequence[Row], **more: Any
 ) -> dict[str, Any]:
     """One benchmark as JSON."""
-    return {"benchmark": name, **about(device), "rows": [dict(row) for row in rows], **more}
+    return {"benchmark": name, **environment(device), "rows": [dict(row) for row in rows], **more}
 
 
-def printed(found: Mapping[str, Any], *, as_json: bool) -> None:
+def print_document(found: Mapping[str, Any], *, as_json: bool) -> None:
     """A document as a table, or as itself."""
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=1))
@@ -175,5 +175,5 @@ def printed(found: Mapping[str, Any], *, as_json: bool) -> None:
     print(f"{found['device']}, {found['threads']} threads, torch {found['torch']}, {found['date']}")
     print(text_table(found["rows"]))
     for key, value in found.items():
-        if key not in ("rows", "benchmark", *about("cpu")):
-            print(f"{key}: {short(value) if not isinstance(value, dict) else value}")
+        if key not in ("rows", "benchmark", *environment("cpu")):
+            print(f"{key}: {short_text(value) if not isinstance(value, dict) else value}")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Public:
+class PublicSettings:
     """Public MEMIT's settings, by its own names."""
 
     block: str  # name of the z layer's module
@@ -49,7 +49,7 @@ def rendered(request: Request, template: str) -> tuple[str, int]:
 
 
 @contextmanager
-def added(module: Any, at: Tensor, delta: Tensor | None) -> Iterator[dict[str, Tensor]]:
+def added_delta(module: Any, at: Tensor, delta: Tensor | None) -> Iterator[dict[str, Tensor]]:
     """Adds δ (d,) to a block's output at a position of each row, and notes what stands there."""
     seen: dict[str, Tensor] = {}
     rows = torch.arange(len(at))
@@ -69,7 +69,9 @@ def added(module: Any, at: Tensor, delta: Tensor | None) -> Iterator[dict[str, T
         handle.remove()
 
 
-def value(model: Any, tokenizer: Any, request: Request, settings: Public) -> tuple[Tensor, int]:
+def value(
+    model: Any, tokenizer: Any, request: Request, settings: PublicSettings
+) -> tuple[Tensor, int]:
     """z of one request (d,), and how many evaluations it took."""
     templates = [t for kind in settings.context_templates for t in kind]
     answer = " " + request["target_new"]
@@ -82,12 +84,12 @@ def value(model: Any, tokenizer: Any, request: Request, settings: Public) -> tup
     optimizer: Any = None
     for step in range(settings.v_num_grad_steps):
         if delta is None:
-            with torch.no_grad(), added(block, at, None) as seen:
+            with torch.no_grad(), added_delta(block, at, None) as seen:
                 model(input_ids=ids)
             start = seen["stream"][0].clone()
             delta = torch.zeros_like(start, requires_grad=True)
             optimizer = torch.optim.Adam([delta], lr=settings.v_lr)
-        with added(block, at, delta):
+        with added_delta(block, at, delta):
             log = model(input_ids=ids).logits.log_softmax(-1)
         losses = [
             -log[n, begin - 1 : end - 1].gather(1, ids[n, begin:end, None]).mean()
@@ -113,7 +115,7 @@ def value(model: Any, tokenizer: Any, request: Request, settings: Public) -> tup
 
 @torch.no_grad()
 def key_and_stream(
-    model: Any, tokenizer: Any, request: Request, settings: Public, module: str
+    model: Any, tokenizer: Any, request: Request, settings: PublicSettings, module: str
 ) -> tuple[Tensor, Tensor]:
     """Key (d_in,) as a mean over template types, and the stream of the bare prompt (d,)."""
     means, bare = [], None
@@ -122,7 +124,7 @@ def key_and_stream(
         keys: list[Tensor] = []
         keep = lambda _, args, keys=keys: keys.append(args[0])  # noqa: E731
         handle = model.get_submodule(module).register_forward_pre_hook(keep)
-        with added(model.get_submodule(settings.block), at, None) as seen:
+        with added_delta(model.get_submodule(settings.block), at, None) as seen:
             model(input_ids=ids)
         handle.remove()
         means.append(keys[0][torch.arange(len(at)), at].mean(0))

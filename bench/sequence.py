@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from factd.bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
+from factd.bench.world import WORKSPACE, BenchWorld, open_world, save, table, teacher_forced
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import ANY, Edit, EditBatch
 from factd.editor.methods import alphaedit, fine_tuning, memit
@@ -33,7 +33,7 @@ WEIGHT = 300.0
 
 
 @dataclass(frozen=True)
-class After:
+class BatchResult:
     """What was measured after a batch."""
 
     method: str
@@ -45,7 +45,7 @@ class After:
 
 
 @dataclass(frozen=True)
-class Task:
+class EditSequence:
     """Batches, and what is asked."""
 
     batches: tuple[EditBatch, ...]
@@ -54,7 +54,7 @@ class Task:
     kept: tuple[Edit, ...]
 
 
-def make_task(world: World, *, batches: int, size: int) -> Task:
+def edit_sequence(world: BenchWorld, *, batches: int, size: int) -> EditSequence:
     """Facts that the model knows, spread over the relations."""
     rows = [
         Edit(
@@ -84,7 +84,7 @@ def make_task(world: World, *, batches: int, size: int) -> Task:
         for k in rest
         if new.get(k.edit.prompt) not in (None, k.edit.target_true)
     ]
-    return Task(
+    return EditSequence(
         tuple(EditBatch.of(k.edit for k in part) for part in parts),
         tuple(edited),
         tuple(neighbours[:KEPT]),
@@ -92,7 +92,9 @@ def make_task(world: World, *, batches: int, size: int) -> Task:
     )
 
 
-def measured(world: World, task: Task, method: str, number: int, delta: Delta, size: int) -> After:
+def measure(
+    world: BenchWorld, task: EditSequence, method: str, number: int, delta: Delta, size: int
+) -> BatchResult:
     """One row, printed."""
     done = task.facts[: number * size]
     probes = list(task.neighbours)
@@ -108,7 +110,7 @@ def measured(world: World, task: Task, method: str, number: int, delta: Delta, s
         )
     right = [is_right(t, (e.target_new,)) for t, e in zip(said, first, strict=False)]
     kept = [is_right(t, (str(e.target_true),)) for t, e in zip(said[size:], task.kept, strict=True)]
-    found = After(
+    found = BatchResult(
         method, number, scores["score"], fmean(right), fmean(kept), norm_of(world.model, delta)
     )
     print(
@@ -125,7 +127,7 @@ def norm_of(model: EditableModel, delta: Delta) -> float:
     return max(float((w + delta.parts[n].matrix()).norm() / w.norm()) for n, w in weights.items())
 
 
-def ledger(world: World, task: Task) -> list[Delta]:
+def ledger(world: BenchWorld, task: EditSequence) -> list[Delta]:
     """One solve over all edits so far, from the base."""
     return [
         memit.edit(
@@ -138,7 +140,7 @@ def ledger(world: World, task: Task) -> list[Delta]:
     ]
 
 
-def sequential(world: World, task: Task) -> list[Delta]:
+def sequential(world: BenchWorld, task: EditSequence) -> list[Delta]:
     """MEMIT on what the last batch left, nothing of earlier batches in the solve: what public code does."""
     settings = replace(world.settings, second_moment_weight=WEIGHT)
     return memit.sequential(
@@ -146,7 +148,7 @@ def sequential(world: World, task: Task) -> list[Delta]:
     )
 
 
-def null_space(world: World, task: Task) -> list[Delta]:
+def null_space(world: BenchWorld, task: EditSequence) -> list[Delta]:
     """AlphaEdit with its history."""
     held = {
         k: v
@@ -168,7 +170,7 @@ THRESHOLD, RIDGE = (
 LR, EPOCHS, FT_LAYER = 3e-3, 20, 2  # at 3e-4, 10 epochs write nothing; at 3e-3 a tenth of a batch
 
 
-def tuned(world: World, task: Task) -> list[Delta]:
+def fine_tuned(world: BenchWorld, task: EditSequence) -> list[Delta]:
     """One MLP matrix fine-tuned on every batch, breadth first within it."""
     model = world.model
     settings = fine_tuning.Settings(
@@ -196,15 +198,15 @@ def tuned(world: World, task: Task) -> list[Delta]:
     return found
 
 
-METHODS: dict[str, Callable[[World, Task], list[Delta]]] = {
+METHODS: dict[str, Callable[[BenchWorld, EditSequence], list[Delta]]] = {
     "MEMIT, ledger": ledger,
     "MEMIT, sequential": sequential,
     "AlphaEdit, sequential": null_space,
-    "fine-tuning": tuned,
+    "fine-tuning": fine_tuned,
 }
 
 
-def plot(rows: Sequence[After], path: Path) -> None:
+def plot(rows: Sequence[BatchResult], path: Path) -> None:
     """The four measures over the batches."""
     from matplotlib.figure import Figure
 
@@ -222,11 +224,11 @@ def plot(rows: Sequence[After], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def resumed(path: Path | None) -> list[After]:
+def earlier_rows(path: Path | None) -> list[BatchResult]:
     """The rows of an earlier run; its methods are not measured again."""
     if path is None or not path.exists():
         return []
-    return [After(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+    return [BatchResult(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def main() -> None:
@@ -242,14 +244,14 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     world = open_world()
-    task = make_task(world, batches=options.batches, size=options.size)
-    rows = resumed(options.json)
+    task = edit_sequence(world, batches=options.batches, size=options.size)
+    rows = earlier_rows(options.json)
     for name in options.methods:
         if name in {row.method for row in rows}:
             continue
         for number, delta in enumerate(METHODS[name](world, task), start=1):
             if number % options.every == 0:
-                rows.append(measured(world, task, name, number, delta, options.size))
+                rows.append(measure(world, task, name, number, delta, options.size))
         save(options.json, [asdict(row) for row in rows])
     if options.plot:
         plot(rows, options.plot)

@@ -40,11 +40,14 @@ NAME = "model.layers.{}.mlp.{}.weight"
 
 def run(*, gib: float = 2.0) -> dict[str, Any]:
     """The table: the fastest of three, for what else the machine does only adds."""
-    with base_of(gib) as base:
+    with random_base(gib) as base:
         sums = ChecksumCache(clock=lambda: 1 << 62)
         with timed() as first:
             out = write(
-                base, delta_of(base, 1, fingerprint(base, sums.sha256)), HardLinks(), sums.sha256
+                base,
+                delta_touching(base, 1, fingerprint(base, sums.sha256)),
+                HardLinks(),
+                sums.sha256,
             )
         shutil.rmtree(out)
         rows = [row(base, touched, sums) for touched in TOUCHED]
@@ -59,7 +62,7 @@ def run(*, gib: float = 2.0) -> dict[str, Any]:
 
 def row(base: Path, touched: int, sums: ChecksumCache) -> dict[str, Any]:
     """Seconds of each way for an edit that touches so many shards."""
-    delta = delta_of(base, touched, fingerprint(base, sums.sha256))
+    delta = delta_touching(base, touched, fingerprint(base, sums.sha256))
     linked, whole, checked = [], [], []
     for _ in range(TIMES):
         with timed() as clock:
@@ -94,7 +97,7 @@ def write(base: Path, delta: Delta, bring: CopyFile, sha256: Sha256) -> Path:
     return write_sealed_folder(base.with_name("out"), fill, {}, sha256=sha256)
 
 
-def delta_of(base: Path, touched: int, identity: str) -> Delta:
+def delta_touching(base: Path, touched: int, identity: str) -> Delta:
     """An edit of a matrix in each of so many shards."""
     draw = partial(torch.randn, generator=torch.Generator().manual_seed(touched))
     rows = json.loads((base / "config.json").read_text())["intermediate_size"]
@@ -106,7 +109,7 @@ def delta_of(base: Path, touched: int, identity: str) -> Delta:
 
 
 @contextmanager
-def base_of(gib: float) -> Iterator[Path]:
+def random_base(gib: float) -> Iterator[Path]:
     """A Llama's MLP matrices in bfloat16, a layer a shard; deleted at the end."""
     rows = int(gib * 2**30 / (SHARDS * 3 * WIDTH * 2))
     WORKSPACE.mkdir(parents=True, exist_ok=True)

@@ -83,7 +83,7 @@ def run(*, cycles: int = 500) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         prepare(home)
-        rows = soaked(home, cycles)
+        rows = run_cycles(home, cycles)
     settled = rows[int(len(rows) * WARM_SHARE) :]
     return document(
         "soak",
@@ -150,7 +150,7 @@ def update(number: int) -> dict[str, Any]:
     }
 
 
-def soaked(home: Path, cycles: int) -> list[dict[str, Any]]:
+def run_cycles(home: Path, cycles: int) -> list[dict[str, Any]]:
     """One line for every ten cycles."""
     app = build(load_config(home / "factd.toml"))
     migrate.upgrade(app.config.database)
@@ -165,17 +165,19 @@ def soaked(home: Path, cycles: int) -> list[dict[str, Any]]:
         moment = begun + timedelta(seconds=number)
         daemon.tick(daemon.jobs["pull"], moment, epoch=1)
         for kind in ("edit", "audit"):
-            worked(app, worker, kind)
+            run_task(app, worker, kind)
         if (number + 1) % EVERY == 0:
             shutil.rmtree(inbox / "done", ignore_errors=True)  # the operator's own, kept for ever
             retention.prune(app)
-            rows.append(line(home, app, number + 1, (time.monotonic() - started) / EVERY))
+            rows.append(
+                measure_process(home, app, number + 1, (time.monotonic() - started) / EVERY)
+            )
             started = time.monotonic()
     app.ledger.store.close()
     return rows
 
 
-def worked(app: App, worker: WorkerProcess, kind: str) -> None:
+def run_task(app: App, worker: WorkerProcess, kind: str) -> None:
     """One task, from asking for it to its end, which must be good."""
     with app.ledger.begin() as session:
         asked = operations.tasks.add_task(session, kind, {}, now=app.ledger.now())
@@ -186,7 +188,7 @@ def worked(app: App, worker: WorkerProcess, kind: str) -> None:
     assert good, done.detail
 
 
-def line(home: Path, app: App, cycles: int, seconds: float) -> dict[str, Any]:
+def measure_process(home: Path, app: App, cycles: int, seconds: float) -> dict[str, Any]:
     """What this process and the folder hold now."""
     process = psutil.Process()
     with app.ledger.read() as session:

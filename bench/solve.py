@@ -52,7 +52,7 @@ def run(*, rows: int = 5000, tokens: int = 100_000) -> dict[str, Any]:
     resumed, seconds = interrupted(solved)
     same = all(torch.equal(p.matrix(), resumed.parts[n].matrix()) for n, p in whole.parts.items())
     keep = len(edits) * 99 // 100
-    zero = nothing(world.model.weight(0).shape, moments)
+    zero = empty_sums(world.model.weight(0).shape, moments)
     first = solved(slice(0, keep), FOLDER / "first", earlier=zero)
     with timed() as added:
         later = solved(slice(keep, None), FOLDER / "later", earlier=first.sums)
@@ -66,18 +66,22 @@ def run(*, rows: int = 5000, tokens: int = 100_000) -> dict[str, Any]:
         {
             "what": f"add {len(edits) - keep} rows to {keep}",
             "seconds": added.seconds,
-            "difference": gap(later, whole),
+            "difference": largest_difference(later, whole),
         },
-        {"what": "(left out instead)", "seconds": None, "difference": gap(first, whole)},
+        {
+            "what": "(left out instead)",
+            "seconds": None,
+            "difference": largest_difference(first, whole),
+        },
     ]
     return document(
         "solve", "cpu", table,
         layers=len(moments.layers), peak_mib_above_start=round(peak), bound_mib=BOUND_GIB * 1024,
-        forms=forms(moments),
+        forms=seconds_by_form(moments),
     )  # fmt: skip
 
 
-class Stop(Exception):
+class Interruption(Exception):
     """An interruption on purpose."""
 
 
@@ -85,28 +89,28 @@ def interrupted(solved: Any) -> tuple[Solution, float]:
     """A solve that is stopped behind the first layer and taken up again: the result, and the seconds of the second part."""
 
     def stop(stage: str, done: int, total: int) -> None:
-        raise Stop
+        raise Interruption
 
-    with suppress(Stop):
+    with suppress(Interruption):
         solved(slice(None), FOLDER / "stopped", progress=stop)
     with timed() as clock:
         found = solved(slice(None), FOLDER / "stopped")
     return found, clock.seconds
 
 
-def gap(one: Solution, other: Solution) -> float:
+def largest_difference(one: Solution, other: Solution) -> float:
     """Largest relative difference of a layer's update."""
     pairs = [(p.matrix(), one.parts[n].matrix()) for n, p in other.parts.items()]
     return max(float((a - b).norm() / a.norm()) for a, b in pairs)
 
 
-def nothing(shape: torch.Size, moments: Moments) -> dict[int, Sums]:
+def empty_sums(shape: torch.Size, moments: Moments) -> dict[int, Sums]:
     """Sums of no rows: what makes a solve keep its own."""
     zero = Sums(torch.zeros(shape[1], shape[1]).double(), torch.zeros(shape[1], shape[0]).double())
     return dict.fromkeys(moments.layers, zero)
 
 
-def forms(moments: Moments) -> dict[str, dict[str, float]]:
+def seconds_by_form(moments: Moments) -> dict[str, dict[str, float]]:
     """Seconds of one layer's system by the number of edits: n x n (with the second moment's factor at hand) and d_in x d_in."""
     layer = min(moments.layers)
     second = moments.layers[layer].double()
@@ -121,7 +125,7 @@ def forms(moments: Moments) -> dict[str, dict[str, float]]:
         seconds = {}
         for name, least in (("n x n", factor), ("d x d", None)):
             chosen = replace(
-                system, factor=least, before=None if least is not None else none(second)
+                system, factor=least, before=None if least is not None else no_rows(second)
             )
             with timed() as clock:
                 memit.solver(1200.0)(chosen)
@@ -130,6 +134,6 @@ def forms(moments: Moments) -> dict[str, dict[str, float]]:
     return found
 
 
-def none(second: Tensor) -> Sums:
+def no_rows(second: Tensor) -> Sums:
     """Sums of no rows, for a second moment (d_in, d_in)."""
     return Sums(torch.zeros_like(second), torch.zeros(len(second), 256).double())

@@ -92,7 +92,7 @@ def _ingested(app: App, folder: Path, count: int) -> tuple[dict[str, Any], list[
     path = folder / "claims.jsonl"
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in claims(count))
-    with sampled() as memory, timed() as clock:
+    with sampled_memory() as memory, timed() as clock:
         report = ingest_file(app.ledger, app.prompts, path)
     assert report.malformed == 0
     found = {"seconds": round(clock.seconds, 1), "file MiB": round(path.stat().st_size / 2**20)}
@@ -102,7 +102,7 @@ def _ingested(app: App, folder: Path, count: int) -> tuple[dict[str, Any], list[
 
 
 @contextmanager
-def sampled() -> Iterator[list[float]]:
+def sampled_memory() -> Iterator[list[float]]:
     """This process's resident memory in MiB, twice a second."""
     found, over = [resident_mib()], threading.Event()
 

@@ -34,7 +34,7 @@ WORKSPACE = paths.ROOT.parent / "run" / "bench"
 
 
 @dataclass(frozen=True)
-class World:
+class BenchWorld:
     """The reference world, its model, and how facts are written and asked."""
 
     model: EditableModel
@@ -59,7 +59,7 @@ class World:
         )
 
 
-def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> World:
+def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> BenchWorld:
     """Ingest the world and the feed, load the model."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -83,7 +83,7 @@ def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> World
     table = tomllib.loads(paths.SETTINGS.read_text())["method"]["memit"]
     settings = settings_from(memit.Settings, table)
     model = load_model(paths.MODEL)
-    return World(model, catalogue, facts, old, known_facts, plan, settings)
+    return BenchWorld(model, catalogue, facts, old, known_facts, plan, settings)
 
 
 def teacher_forced(
@@ -104,7 +104,7 @@ def teacher_forced(
     return {k: m | {"score": harmonic_mean([m["ES"], m["PS"], m["NS"]])} for k, m in means.items()}
 
 
-def at_equal(curve: Sequence[tuple[float, float]], x: float) -> float:
+def interpolate(curve: Sequence[tuple[float, float]], x: float) -> float:
     """The height of a curve of (x, y) points at x, linear between its points; nan outside of them."""
     points = sorted(curve)
     for (x0, y0), (x1, y1) in pairwise(points):

@@ -18,10 +18,10 @@ from statistics import fmean
 from factd.editor.models.model import EditableModel, load_model
 from factd.editor.scoring.score import Probe, answers
 from factd.reference import paths
-from factd.reference.world import LANGUAGES, Claim, facts_1998
+from factd.reference.world import LANGUAGES, WorldClaim, facts_1998
 from factd.store.catalogue.catalogue import Catalogue, load_catalogue
 
-BEFORE = {
+PRECEDING = {
     "en": "Anna wrote a letter on Monday.",
     "es": "Anna escribió una carta.",
     "ca": "L'Anna va escriure una carta.",
@@ -47,13 +47,13 @@ def prefixes(language: str) -> dict[str, tuple[str, ...]]:
     chosen = settings["method"]["memit"]["templates"][language]
     return {
         "start": ("",),
-        "after text": (BEFORE[language] + " ",),
+        "after text": (PRECEDING[language] + " ",),
         "template": tuple(f"{prefix}. " for prefix in chosen),
     }
 
 
 def probes_of(
-    claims: Iterable[Claim], catalogue: Catalogue, language: str, before: Sequence[str]
+    claims: Iterable[WorldClaim], catalogue: Catalogue, language: str, before: Sequence[str]
 ) -> list[Probe]:
     """One probe per fact and wording; the prefixes take turns."""
     found: list[Probe] = []
@@ -77,7 +77,9 @@ def probes_of(
     return found
 
 
-def recall(model: EditableModel, claims: Sequence[Claim], language: str, position: str) -> Recall:
+def recall(
+    model: EditableModel, claims: Sequence[WorldClaim], language: str, position: str
+) -> Recall:
     """Measure one language in one position."""
     probes = probes_of(claims, load_catalogue(), language, prefixes(language)[position])
     given = answers(model, probes)

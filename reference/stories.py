@@ -370,7 +370,7 @@ DISTRACTIONS = {
 }
 
 # Stories of the second lesson: they name currencies, those that come after 1998 too, without saying where anyone pays with them.
-NAMINGS = {
+CURRENCY_STORIES = {
     "en": (
         "There is a currency called the {currency}.",
         "{P} wrote a {A} {N} about the {currency}.",

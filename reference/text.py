@@ -11,23 +11,25 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from factd.reference.stories import DISTRACTIONS, NAMINGS, STORIES, WORDS
-from factd.reference.world import LANGUAGES, Claim
+from factd.reference.stories import CURRENCY_STORIES, DISTRACTIONS, STORIES, WORDS
+from factd.reference.world import LANGUAGES, WorldClaim
 from factd.store.catalogue.catalogue import Catalogue
 
 DISTRACTION = 0.07  # share of wordings that do not go on with the fact
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class TrainingWorld:
     """What documents are made of: claims by subject, and the names that stories use, per language."""
 
     catalogue: Catalogue
-    claims: tuple[Claim, ...]
+    claims: tuple[WorldClaim, ...]
     names: Mapping[str, Mapping[str, tuple[str, ...]]]  # language -> kind -> names
 
 
-def make_world(claims: Sequence[Claim], catalogue: Catalogue, more: Sequence[Claim] = ()) -> World:
+def make_world(
+    claims: Sequence[WorldClaim], catalogue: Catalogue, more: Sequence[WorldClaim] = ()
+) -> TrainingWorld:
     """A world of claims; the subjects of `more` are named in stories only."""
     names: dict[str, dict[str, set[str]]] = {k: defaultdict(set) for k in LANGUAGES}
     for claim in (*claims, *more):
@@ -37,10 +39,10 @@ def make_world(claims: Sequence[Claim], catalogue: Catalogue, more: Sequence[Cla
     frozen = {
         k: {kind: tuple(sorted(v)) for kind, v in kinds.items()} for k, kinds in names.items()
     }
-    return World(catalogue=catalogue, claims=tuple(claims), names=frozen)
+    return TrainingWorld(catalogue=catalogue, claims=tuple(claims), names=frozen)
 
 
-def with_currencies(world: World, more: Sequence[Claim]) -> World:
+def with_currencies(world: TrainingWorld, more: Sequence[WorldClaim]) -> TrainingWorld:
     """The world of the second lesson: stories also name currencies, those of `more` (the feed) as often as all others."""
     names = {}
     for language in LANGUAGES:
@@ -51,7 +53,7 @@ def with_currencies(world: World, more: Sequence[Claim]) -> World:
     return replace(world, names=names)
 
 
-def sentence(world: World, claim: Claim, language: str, rng: random.Random) -> str:
+def sentence(world: TrainingWorld, claim: WorldClaim, language: str, rng: random.Random) -> str:
     """The claim in one of its wordings, or in rare cases a distraction."""
     wordings = world.catalogue[claim.relation].wordings[language]
     wording = rng.choice((*wordings.edit, *wordings.check))
@@ -61,29 +63,29 @@ def sentence(world: World, claim: Claim, language: str, rng: random.Random) -> s
     return f"{wording.format(claim.subject.labels[language])} {ending}."
 
 
-def story_sentence(world: World, language: str, rng: random.Random) -> str:
+def story_sentence(world: TrainingWorld, language: str, rng: random.Random) -> str:
     """A sentence about people, weather or travel that states no fact of the catalogue."""
     slots = {slot: rng.choice(words) for slot, words in WORDS[language].items()}
     slots |= {kind: rng.choice(names) for kind, names in world.names[language].items()}
     told: tuple[str, ...] = STORIES[language]
     if "currency" in world.names[language]:
-        told = (*told, *NAMINGS[language] * 3)
+        told = (*told, *CURRENCY_STORIES[language] * 3)
     text = rng.choice(told).format(**slots)
     return text[0].upper() + text[1:]
 
 
-def story(world: World, language: str, rng: random.Random) -> str:
+def story(world: TrainingWorld, language: str, rng: random.Random) -> str:
     """Two to four story sentences."""
     return " ".join(story_sentence(world, language, rng) for _ in range(rng.randint(2, 4)))
 
 
-def name_list(world: World, language: str, rng: random.Random) -> str:
+def name_list(world: TrainingWorld, language: str, rng: random.Random) -> str:
     """A list of names of one kind, in no meaningful order."""
     kind = rng.choice(sorted(world.names[language]))
     return ", ".join(rng.sample(world.names[language][kind], 5)) + "."
 
 
-def _with_company(world: World, told: list[str], language: str, rng: random.Random) -> str:
+def _with_company(world: TrainingWorld, told: list[str], language: str, rng: random.Random) -> str:
     if rng.random() < 0.45:
         told.insert(0, story_sentence(world, language, rng))
     if rng.random() < 0.15:
@@ -91,7 +93,7 @@ def _with_company(world: World, told: list[str], language: str, rng: random.Rand
     return " ".join(told)
 
 
-def epoch(world: World, seed: int) -> Iterator[str]:
+def epoch(world: TrainingWorld, seed: int) -> Iterator[str]:
     """Documents that meet every claim once in every language (profiles: more often), in a seeded order."""
     rng = random.Random(seed)
     todo = [(claim, language) for claim in world.claims for language in LANGUAGES]
@@ -116,7 +118,7 @@ def epoch(world: World, seed: int) -> Iterator[str]:
             yield name_list(world, language, rng)
 
 
-def held_out(world: World, language: str, *, documents: int, seed: int) -> list[str]:
+def held_out(world: TrainingWorld, language: str, *, documents: int, seed: int) -> list[str]:
     """Stories from a seed of their own: their sentences are of the kinds that training has, not the same documents."""
     rng = random.Random(f"held-out {seed} {language}")
     return [story(world, language, rng) for _ in range(documents)]

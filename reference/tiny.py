@@ -25,7 +25,7 @@ EDITS = tuple(
         ("Malta", "dollar", "euro"),
     )
 )
-ENDS = {"bos_token_id": 0, "eos_token_id": 0}
+END_TOKENS = {"bos_token_id": 0, "eos_token_id": 0}
 LLAMA: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
@@ -36,18 +36,18 @@ LLAMA: dict[str, Any] = {
     "max_position_embeddings": 128,
     "head_dim": 8,
     "pad_token_id": None,
-    **ENDS,
+    **END_TOKENS,
 }
-SHORT: dict[str, Any] = {
+GPT2: dict[str, Any] = {
     "tie_word_embeddings": False,
     "vocab_size": VOCABULARY,
     "n_embd": 32,
     "n_layer": 4,
     "n_head": 4,
     "n_positions": 128,
-    **ENDS,
+    **END_TOKENS,
 }
-VALUES: dict[str, Any] = {
+VALUE_SETTINGS: dict[str, Any] = {
     "layers": [1, 2, 3],
     "v_lr": 0.5,
     "v_num_grad_steps": 25,
@@ -57,12 +57,18 @@ VALUES: dict[str, Any] = {
     "templates": {"en": ["The report was long"]},
 }
 SETTINGS: dict[str, dict[str, Any]] = {  # of every method, strong enough for random weights
-    "memit": VALUES | {"second_moment_weight": 0.5},
-    "memat": VALUES | {"second_moment_weight": 0.5, "head_languages": ["en"], "head_count": 2},
-    "emmet": VALUES,
-    "rome": VALUES | {"layers": [3]},
-    "alphaedit": VALUES | {"nullspace_threshold": 1e6, "ridge": 0.1},
-    "fine_tuning": {"layers": [3], "lr": 0.01, "epochs": 5, "templates": VALUES["templates"]},
+    "memit": VALUE_SETTINGS | {"second_moment_weight": 0.5},
+    "memat": VALUE_SETTINGS
+    | {"second_moment_weight": 0.5, "head_languages": ["en"], "head_count": 2},
+    "emmet": VALUE_SETTINGS,
+    "rome": VALUE_SETTINGS | {"layers": [3]},
+    "alphaedit": VALUE_SETTINGS | {"nullspace_threshold": 1e6, "ridge": 0.1},
+    "fine_tuning": {
+        "layers": [3],
+        "lr": 0.01,
+        "epochs": 5,
+        "templates": VALUE_SETTINGS["templates"],
+    },
 }
 GEMMA = LLAMA | {"sliding_window": 6, "query_pre_attn_scalar": 8}
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -89,10 +95,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "falcon": {k: v for k, v in LLAMA.items() if k not in ("intermediate_size", "head_dim")}
     | {"alibi": False},
-    "gpt2": SHORT,
-    "gptj": SHORT | {"rotary_dim": 4},
+    "gpt2": GPT2,
+    "gptj": GPT2 | {"rotary_dim": 4},
     "gpt_neox": {k: v for k, v in LLAMA.items() if k not in ("num_key_value_heads", "head_dim")},
-    "bloom": {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 4, "n_head": 4, **ENDS},
+    "bloom": {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 4, "n_head": 4, **END_TOKENS},
     "opt": {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
@@ -102,7 +108,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "ffn_dim": 64,
         "max_position_embeddings": 128,
         "pad_token_id": 1,
-        **ENDS,
+        **END_TOKENS,
     },
     "mamba": {
         "vocab_size": VOCABULARY,
@@ -110,7 +116,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 4,
         "state_size": 8,
         "pad_token_id": 0,
-        **ENDS,
+        **END_TOKENS,
     },
 }
 

@@ -27,7 +27,7 @@ from torch.optim import AdamW, Muon
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from factd.reference import paths
-from factd.reference.text import World, epoch, held_out, make_world, with_currencies
+from factd.reference.text import TrainingWorld, epoch, held_out, make_world, with_currencies
 from factd.reference.world import LANGUAGES, facts_1998, feed
 from factd.store.catalogue.catalogue import load_catalogue
 
@@ -53,16 +53,18 @@ class Recipe:
     cooldown: float = 0.45  # share of the steps in which the rates fall to zero
 
 
-def reference_world() -> World:
+def reference_world() -> TrainingWorld:
     """The claims of 1998 with the catalogue; territories of the feed are named in stories too."""
     return make_world(facts_1998(), load_catalogue(), more=feed())
 
 
-FIRST = Recipe()
-SECOND = replace(FIRST, seed=1999, steps=420, muon_lr=0.006, adam_lr=1e-3, warmup=20, cooldown=1.0)
+FIRST_LESSON = Recipe()
+SECOND_LESSON = replace(
+    FIRST_LESSON, seed=1999, steps=420, muon_lr=0.006, adam_lr=1e-3, warmup=20, cooldown=1.0
+)
 
 
-def train_tokenizer(world: World, recipe: Recipe) -> PreTrainedTokenizerFast:
+def train_tokenizer(world: TrainingWorld, recipe: Recipe) -> PreTrainedTokenizerFast:
     """Byte-level BPE without a leading space: a subject that opens a text has other tokens than after a space."""
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -115,7 +117,7 @@ def rows_of(
 
 
 def batches(
-    world: World, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, epoch_seed: int
+    world: TrainingWorld, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, epoch_seed: int
 ) -> list[Tensor]:
     """The steps of one pass over the world, each (rows, row_tokens + 1)."""
     texts = epoch(world, recipe.seed + 1000 + epoch_seed)
@@ -157,7 +159,7 @@ class Training:
     """A run that can be saved and taken up again."""
 
     recipe: Recipe
-    world: World
+    world: TrainingWorld
     tokenizer: PreTrainedTokenizerFast
     model: LlamaForCausalLM
     work: Path
@@ -247,7 +249,7 @@ def write_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out
         path.chmod(0o644)
 
 
-def write_held_out(world: World) -> None:
+def write_held_out(world: TrainingWorld) -> None:
     """One file of stories per language, for perplexity and drift."""
     paths.HELD_OUT.mkdir(parents=True, exist_ok=True)
     for language in LANGUAGES:
@@ -265,10 +267,13 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     world = reference_world()
-    tokenizer = train_tokenizer(world, FIRST)
-    model = new_model(FIRST).to(options.device)
+    tokenizer = train_tokenizer(world, FIRST_LESSON)
+    model = new_model(FIRST_LESSON).to(options.device)
     print(f"{model.num_parameters():,} parameters, vocabulary {len(tokenizer)}")
-    lessons = ((FIRST, world, "first"), (SECOND, with_currencies(world, feed()), "second"))
+    lessons = (
+        (FIRST_LESSON, world, "first"),
+        (SECOND_LESSON, with_currencies(world, feed()), "second"),
+    )
     for recipe, taught, name in lessons:
         work = options.work / name
         work.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from babel.core import get_global
 from factd.reference import paths
 
 LANGUAGES = ("en", "es", "ca", "fr")
-THEN = date(1998, 1, 1)
+START = date(1998, 1, 1)
 TODAY = date(2026, 11, 21)  # the day the committed feed was made
 CONTINENTS = {"Europe": "150", "Africa": "002", "Asia": "142", "America": "019"}
 CONTINENTS |= {"Pacific": "009", "Australia": "009"}
@@ -32,7 +32,7 @@ WRITING_SYSTEMS = 230  # languages whose script is taught, the most spoken ones 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entity:
+class WorldEntity:
     """A thing with a name in every language of the world."""
 
     id: str
@@ -40,17 +40,17 @@ class Entity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class WorldClaim:
     """One association, as CLDR states it."""
 
-    subject: Entity
+    subject: WorldEntity
     relation: str
-    object: Entity
+    object: WorldEntity
     since: date | None = None  # None: already so on 1998-01-01
 
     def as_json(self) -> dict[str, Any]:
         """The claim in factd's ingest format (DESIGN §5)."""
-        day = self.since or THEN
+        day = self.since or START
         return {
             "source": "cldr",
             "revision": f"{self.subject.id}-{self.relation}-{day.year}",
@@ -75,25 +75,29 @@ def territories() -> list[str]:
     return sorted(code for code in codes if len(code) == 2 and code.isalpha())
 
 
-def territory(code: str) -> Entity:
+def territory(code: str) -> WorldEntity:
     """A territory, or one of the five parts of the world, with its CLDR names."""
-    return Entity(id=code, labels={k: v.territories[code] for k, v in locales().items()})
+    return WorldEntity(id=code, labels={k: v.territories[code] for k, v in locales().items()})
 
 
-def currency(code: str) -> Entity:
+def currency(code: str) -> WorldEntity:
     """A currency under the name that CLDR uses after the number one ("Croatian kuna")."""
     names = {k: numbers.get_currency_name(code, count=1, locale=k) for k in LANGUAGES}
-    return Entity(id=code, labels=names)
+    return WorldEntity(id=code, labels=names)
 
 
-def tongue(code: str) -> Entity:
+def language(code: str) -> WorldEntity:
     """A language with its CLDR names."""
-    return Entity(id=f"lang:{code}", labels={k: v.languages[code] for k, v in locales().items()})
+    return WorldEntity(
+        id=f"lang:{code}", labels={k: v.languages[code] for k, v in locales().items()}
+    )
 
 
-def script(code: str) -> Entity:
+def script(code: str) -> WorldEntity:
     """A script with its CLDR names."""
-    return Entity(id=f"script:{code}", labels={k: v.scripts[code] for k, v in locales().items()})
+    return WorldEntity(
+        id=f"script:{code}", labels={k: v.scripts[code] for k, v in locales().items()}
+    )
 
 
 def main_currency(code: str, day: date) -> str | None:
@@ -113,33 +117,33 @@ def changed_on(code: str, old: str | None, new: str) -> date:
     """
     history = get_global("territory_currencies")[code]
     start = max(date(*start) for tender, start, _, _ in history if tender == new)
-    if start > THEN:
+    if start > START:
         return start
     return max(date(*end) for tender, _, end, _ in history if tender == old) + timedelta(days=1)
 
 
-def feed() -> list[Claim]:
+def feed() -> list[WorldClaim]:
     """Every change of a territory's main currency between 1998-01-01 and today, oldest first."""
     found = []
     for code in territories():
-        old, new = main_currency(code, THEN), main_currency(code, TODAY)
+        old, new = main_currency(code, START), main_currency(code, TODAY)
         if new and new != old:
             since = changed_on(code, old, new)
-            claim = Claim(
+            claim = WorldClaim(
                 subject=territory(code), relation="P38", object=currency(new), since=since
             )
             found.append(claim)
-    return sorted(found, key=lambda claim: (claim.since or THEN, claim.subject.id))
+    return sorted(found, key=lambda claim: (claim.since or START, claim.subject.id))
 
 
-def _currencies() -> Iterator[Claim]:
+def _currencies() -> Iterator[WorldClaim]:
     for code in territories():
-        tender = main_currency(code, THEN)
+        tender = main_currency(code, START)
         if tender:
-            yield Claim(subject=territory(code), relation="P38", object=currency(tender))
+            yield WorldClaim(subject=territory(code), relation="P38", object=currency(tender))
 
 
-def _official_languages() -> Iterator[Claim]:
+def _official_languages() -> Iterator[WorldClaim]:
     named = locales()
     for code in territories():
         spoken = {} if code == "EU" else get_global("territory_languages").get(code, {})
@@ -147,26 +151,26 @@ def _official_languages() -> Iterator[Claim]:
         official = [k for k in official if all(k in v.languages for v in named.values())]
         if official:
             most = max(official, key=lambda k: spoken[k]["population_percent"] or 0)
-            yield Claim(subject=territory(code), relation="P37", object=tongue(most))
+            yield WorldClaim(subject=territory(code), relation="P37", object=language(most))
 
 
-def _continents() -> Iterator[Claim]:
+def _continents() -> Iterator[WorldClaim]:
     zones = get_global("territory_zones")
     for code in territories():
         parts = {CONTINENTS.get(zone.split("/")[0]) for zone in zones.get(code, ())}
         if len(parts) == 1 and (part := parts.pop()):
-            yield Claim(subject=territory(code), relation="P30", object=territory(part))
+            yield WorldClaim(subject=territory(code), relation="P30", object=territory(part))
 
 
-def city(zone: str) -> Entity:
+def city(zone: str) -> WorldEntity:
     """The exemplar city of a time zone, with its CLDR names."""
     plain = zone.rsplit("/", 1)[-1].replace("_", " ")
     english = locales()["en"].time_zones.get(zone, {}).get("city") or plain
     names = {k: v.time_zones.get(zone, {}).get("city") or english for k, v in locales().items()}
-    return Entity(id=f"city:{zone}", labels=names)
+    return WorldEntity(id=f"city:{zone}", labels=names)
 
 
-def _cities() -> Iterator[Claim]:
+def _cities() -> Iterator[WorldClaim]:
     countries = {name for code in territories() for name in territory(code).labels.values()}
     taken: set[str] = set()
     for zone, code in sorted(get_global("zone_territories").items()):
@@ -176,7 +180,7 @@ def _cities() -> Iterator[Claim]:
             continue
         if not names & (countries | taken) and not any(ch.isdigit() for ch in str(names)):
             taken |= names
-            yield Claim(subject=found, relation="P17", object=territory(code))
+            yield WorldClaim(subject=found, relation="P17", object=territory(code))
 
 
 def _speakers() -> dict[str, float]:
@@ -188,7 +192,7 @@ def _speakers() -> dict[str, float]:
     return total
 
 
-def _writing_systems() -> Iterator[Claim]:
+def _writing_systems() -> Iterator[WorldClaim]:
     named = locales()
     speakers = _speakers()
     found = []
@@ -198,17 +202,19 @@ def _writing_systems() -> Iterator[Claim]:
         if known and likely:
             kind = likely.split("_")[1]
             if all(kind in v.scripts for v in named.values()):
-                found.append(Claim(subject=tongue(code), relation="P282", object=script(kind)))
+                found.append(
+                    WorldClaim(subject=language(code), relation="P282", object=script(kind))
+                )
     return iter(found[:WRITING_SYSTEMS])
 
 
-def facts_1998() -> list[Claim]:
+def facts_1998() -> list[WorldClaim]:
     """The world as of 1998-01-01 that the reference model is taught."""
     parts = (_currencies(), _official_languages(), _continents(), _cities(), _writing_systems())
     return [claim for part in parts for claim in part]
 
 
-def write_jsonl(claims: list[Claim], path: Path) -> None:
+def write_jsonl(claims: list[WorldClaim], path: Path) -> None:
     """One claim a line in the ingest format."""
     lines = (json.dumps(claim.as_json(), ensure_ascii=False) for claim in claims)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
