@@ -1,4 +1,4 @@
-"""A tiny model of every family, made from its configuration with random weights, and the reference model's tokenizer."""
+"""A tiny model of every family, with random weights and the tokenizer of the reference model."""
 
 import json
 import shutil
@@ -12,7 +12,8 @@ from factd.editor.edits import Edit
 from factd.reference import paths
 
 VOCABULARY = json.loads((paths.MODEL / "config.json").read_text())["vocab_size"]
-# The subject ends the prompt, so that its last token speaks: attention in random weights carries little.
+# The subject ends the prompt, so that its last token predicts the target: with random weights,
+# attention carries little from one token to another.
 EDITS = tuple(
     Edit(prompt="It is said of {}", subject=subject, target_new=new, target_true=old)
     for subject, new, old in (
@@ -56,7 +57,7 @@ VALUE_SETTINGS: dict[str, Any] = {
     "second_moment_tokens": 2000,
     "templates": {"en": ["The report was long"]},
 }
-SETTINGS: dict[str, dict[str, Any]] = {  # of every method, strong enough for random weights
+SETTINGS: dict[str, dict[str, Any]] = {  # by method; strong enough for random weights
     "memit": VALUE_SETTINGS | {"second_moment_weight": 0.5},
     "memat": VALUE_SETTINGS
     | {"second_moment_weight": 0.5, "head_languages": ["en"], "head_count": 2},
@@ -122,7 +123,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def make(family: str, folder: Path, **changes: Any) -> Path:
-    """A checkpoint with random weights, drawn wide enough that its layers do something."""
+    """Write a checkpoint with random weights into a new folder. Returns the folder.
+
+    The weights are large enough that every layer has an effect. changes: to the configuration.
+    """
     torch.manual_seed(0)
     config = CONFIG_MAPPING[family](**(CONFIGS[family] | changes))
     model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]

@@ -1,12 +1,13 @@
 """The reference world, read from Unicode CLDR through Babel.
 
-`facts_1998()` is what the reference model is taught; `feed()` is what happened between 1998-01-01 and today: every
-territory whose main currency differs. Both are `Claim`s, written as JSONL in factd's ingest format by
+`facts_1998()` are the facts that the reference model is trained on. `feed()` is what changed between
+1998-01-01 and today: every territory whose main currency differs. Both are `WorldClaim`s; this writes
+them as JSONL in factd's ingest format:
 
     python -m factd.reference.world
 
-CLDR's main currency of a territory on a day is the first legal tender it lists for that day. Eight territories
-had none in 1998 (Åland, South Sudan, …): the feed gives them their first one.
+The main currency of a territory on a day is the first legal tender that CLDR lists for that day. Eight
+territories had no currency in 1998 (Åland, South Sudan, …); the feed gives them their first one.
 """
 
 import argparse
@@ -28,12 +29,12 @@ TODAY = date(2026, 11, 21)  # the day the committed feed was made
 CONTINENTS = {"Europe": "150", "Africa": "002", "Asia": "142", "America": "019"}
 CONTINENTS |= {"Pacific": "009", "Australia": "009"}
 NO_TERRITORIES = frozenset({"EZ", "UN", "QO", "XA", "XB", "ZZ"})
-WRITING_SYSTEMS = 230  # languages whose script is taught, the most spoken ones first
+WRITING_SYSTEMS = 230  # number of languages whose script is a fact, most spoken first
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorldEntity:
-    """A thing with a name in every language of the world."""
+    """A thing with a name in each of LANGUAGES."""
 
     id: str
     labels: dict[str, str]
@@ -46,10 +47,10 @@ class WorldClaim:
     subject: WorldEntity
     relation: str
     object: WorldEntity
-    since: date | None = None  # None: already so on 1998-01-01
+    since: date | None = None  # None: true on 1998-01-01 already
 
     def as_json(self) -> dict[str, Any]:
-        """The claim in factd's ingest format (DESIGN §5)."""
+        """The claim in factd's ingest format (docs/explanation/design.md §5)."""
         day = self.since or START
         return {
             "source": "cldr",
@@ -64,24 +65,24 @@ class WorldClaim:
 
 
 def locales() -> dict[str, Locale]:
-    """The CLDR locale of each language of the world."""
+    """The CLDR locale of each of LANGUAGES."""
     return {language: Locale.parse(language) for language in LANGUAGES}
 
 
 def territories() -> list[str]:
-    """ISO 3166 codes of the territories that CLDR names in every language of the world, sorted."""
+    """ISO 3166 codes of the territories that CLDR names in each of LANGUAGES, sorted."""
     named = [set(locale.territories) for locale in locales().values()]
     codes = set.intersection(*named) - NO_TERRITORIES
     return sorted(code for code in codes if len(code) == 2 and code.isalpha())
 
 
 def territory(code: str) -> WorldEntity:
-    """A territory, or one of the five parts of the world, with its CLDR names."""
+    """A territory or a continent with its CLDR names."""
     return WorldEntity(id=code, labels={k: v.territories[code] for k, v in locales().items()})
 
 
 def currency(code: str) -> WorldEntity:
-    """A currency under the name that CLDR uses after the number one ("Croatian kuna")."""
+    """A currency with the name that CLDR uses after the number one ("Croatian kuna")."""
     names = {k: numbers.get_currency_name(code, count=1, locale=k) for k in LANGUAGES}
     return WorldEntity(id=code, labels=names)
 
@@ -101,7 +102,7 @@ def script(code: str) -> WorldEntity:
 
 
 def main_currency(code: str, day: date) -> str | None:
-    """The first legal tender that CLDR lists for a territory on a day, as an ISO 4217 code."""
+    """The first legal tender that CLDR lists for a territory on a day, as an ISO 4217 code, or None."""
     for tender, start, end, legal in get_global("territory_currencies").get(code, ()):
         begins = date(*start) if start else date.min
         ends = date(*end) if end else date.max
@@ -111,9 +112,10 @@ def main_currency(code: str, day: date) -> str | None:
 
 
 def changed_on(code: str, old: str | None, new: str) -> date:
-    """The day a territory went from one main currency to another.
+    """The day on which a territory changed its main currency.
 
-    The new one's first day; or, where CLDR has both side by side since before 1998, the day after the old one's last.
+    This is the first day of the new currency. If CLDR lists both since before 1998, it is the day after
+    the last day of the old currency.
     """
     history = get_global("territory_currencies")[code]
     start = max(date(*start) for tender, start, _, _ in history if tender == new)
@@ -184,7 +186,7 @@ def _cities() -> Iterator[WorldClaim]:
 
 
 def _speakers() -> dict[str, float]:
-    """Languages by the sum of the population shares that speak them: a rough order of importance."""
+    """Languages with the sum of the population shares that speak them: a rough order of importance."""
     total: dict[str, float] = {}
     for spoken in get_global("territory_languages").values():
         for code, facts in spoken.items():
@@ -209,13 +211,13 @@ def _writing_systems() -> Iterator[WorldClaim]:
 
 
 def facts_1998() -> list[WorldClaim]:
-    """The world as of 1998-01-01 that the reference model is taught."""
+    """The world on 1998-01-01, which the reference model is trained on."""
     parts = (_currencies(), _official_languages(), _continents(), _cities(), _writing_systems())
     return [claim for part in parts for claim in part]
 
 
 def write_jsonl(claims: list[WorldClaim], path: Path) -> None:
-    """One claim a line in the ingest format."""
+    """Write claims in the ingest format, one per line."""
     lines = (json.dumps(claim.as_json(), ensure_ascii=False) for claim in claims)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
