@@ -1,10 +1,12 @@
-"""Blame: 64 facts of which three are bad. How many solves until they are found, and are the other 61 published?
+"""Blame: of 64 facts three are bad. How many solves find them, and are the other 61 published?
 
     factd bench blame [--json]
 
-With the demo's settings and gates, through the whole edit. (A ranking that knows nothing: tests/unit/daemon/editing/test_blame.py.)
-What is left out of the feed and what is bad are countries that had a currency of their own: where ten of eleven that paid in
-French francs change over, the eleventh is taken along, and the gate refuses the batch rightly, whatever else is in it.
+The batch goes through the whole edit, with the settings and gates of the demo. (For a ranking without
+any evidence see tests/unit/daemon/editing/test_blame.py.) The facts that are left out of the feed, and
+the bad ones, are countries that had a currency of their own. Reason: if ten of the eleven countries that
+paid in French francs change their currency, the eleventh changes with them, and the gate rightly refuses
+the batch, whatever else is in it.
 """
 
 import random
@@ -29,7 +31,7 @@ from factd.daemon.tasks.edit import plan_and_edit
 from factd.reference import paths
 
 COUNT, BAD = 64, 3
-DAMAGE = "times 3"  # the values of the bad facts, against what they should be
+DAMAGE = "times 3"  # the values of the bad facts are three times too long
 
 
 def run() -> dict[str, Any]:
@@ -48,7 +50,7 @@ def run() -> dict[str, Any]:
 
 
 def with_unique_old_value(feed: Sequence[Update], world: Sequence[Update]) -> list[Update]:
-    """The changes of a value that no other subject of the feed had."""
+    """The changes whose old object no other subject of the feed had."""
     held = {(u["subject"]["id"], u["relation"]): u["object"]["id"] for u in world}
     old = [held.get((u["subject"]["id"], u["relation"])) for u in feed]
     counted = Counter(old)
@@ -56,7 +58,7 @@ def with_unique_old_value(feed: Sequence[Update], world: Sequence[Update]) -> li
 
 
 def whole_edit(lab: PreparedState, batch: list[Update], bad: set[str]) -> dict[str, Any]:
-    """The whole edit, to the release."""
+    """Run the whole edit of a batch, up to the release. Returns a row of the table."""
     started = time.monotonic()
     with lab.app(own_values=True) as app:
         ingest_batch(app, batch)
@@ -70,7 +72,7 @@ def whole_edit(lab: PreparedState, batch: list[Update], bad: set[str]) -> dict[s
 def row(
     name: str, found: set[str], bad: set[str], solves: int, published: int, started: float
 ) -> dict[str, Any]:
-    """A line of the table."""
+    """A row of the table. found, bad: revisions; started: seconds of the monotonic clock."""
     return {
         "way": name,
         "bad facts found": len(found & bad),

@@ -1,8 +1,9 @@
-"""All checks of a batch of 50 facts, with 1,000 questions in each of four languages about what must not change.
+"""The cost of all checks of a batch of 50 facts.
 
     factd bench checks [--facts 50] [--known 1000] [--json]
 
-From nothing: the base model is asked, too. The second line is a second candidate, for which the base's answers are there.
+The exam has 1,000 questions in each of four languages about facts that must not change. For the first
+row the base model is asked too. The second row is a second candidate: the base's answers are cached.
 """
 
 import tempfile

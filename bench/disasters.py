@@ -1,11 +1,13 @@
-"""Planted disasters: does the gate catch each, are the right facts set aside, and do clean batches pass?
+"""Planted disasters: do the gates catch each, are the right facts set aside, and do clean batches pass?
 
     factd bench disasters [--only TEXT] [--clean 40] [--json]
 
-Every scenario is a state of its own on the reference model: the world of 1998, a batch, the real steps. "Clean" changes are
-those of the feed that are clean when written alone (answered in every written language, sparing at least two in three of the
-subjects with which their own shares words: "Canary Islands" takes the currency of other islands along) and that are answered
-when all of them are written at once. The others are what the gates are for, and are counted in the document.
+Every scenario has a state of its own on the reference model: the world of 1998, a batch, and the real
+steps of an edit. A change of the feed is "clean" if two conditions hold:
+- Written alone, it is answered in every written language, and at least two in three of its namesakes
+  keep their answers. (An edit of "Canary Islands" also changes the currency of other islands.)
+- It is answered when all such changes are written at once.
+The gates exist for the other changes; the document counts them.
 """
 
 import hashlib
@@ -59,7 +61,7 @@ CHANGES = (
     ("v_num_grad_steps = 11", "v_num_grad_steps = 25"),
     ("loss_threshold = 0.1", "loss_threshold = 0.05"),
 )
-SMALL_BATCHES = (  # the default gates, and old keys weigh less against few edits
+SMALL_BATCHES = (  # the default gates, and a smaller weight of the old keys for few edits
     ("fact_right = 0.0", "fact_right = 0.25"),
     ("known_kept = {least = 0.90, surely = 0.80, sample = 60}", "known_kept = 0.90"),
     ("known_lost = 0.12", "known_lost = {most = 0.06, surely = 0.14}"),
@@ -73,18 +75,18 @@ SMALL_BATCHES = (  # the default gates, and old keys weigh less against few edit
 
 @dataclass(frozen=True)
 class ScenarioOutcome:
-    """What became of one scenario."""
+    """The result of one scenario."""
 
     name: str
-    caught: bool  # what is guilty is not in the release, and somebody was told
-    right: bool  # just the guilty were set aside
-    published: bool  # all others are in an accepted release
+    caught: bool  # no guilty fact is in the release, and a reason was given
+    right: bool  # exactly the guilty facts were set aside
+    published: bool  # all other facts are in an accepted release
     solves: int
     seconds: float
-    told: str
+    told: str  # the reasons that were given
 
     def as_row(self) -> dict[str, Any]:
-        """A line of the table."""
+        """The row of the table."""
         return {
             "scenario": self.name,
             "caught": self.caught,
@@ -98,14 +100,14 @@ class ScenarioOutcome:
 
 @dataclass
 class PreparedState:
-    """A prepared state that scenarios copy, and the base model."""
+    """A prepared state with the world of 1998, which every scenario copies, and the base model."""
 
     folder: Path
     changes: tuple[tuple[str, str], ...] = CHANGES + SMALL_BATCHES
     workbench: Workbench | None = None
 
     def config_text(self) -> str:
-        """The reference settings with the languages and strength of this bench."""
+        """The reference settings with the languages and strength of this benchmark."""
         text = paths.SETTINGS.read_text(encoding="utf-8")
         for old, new in self.changes:
             assert old in text, old
@@ -140,7 +142,7 @@ class PreparedState:
             found.ledger.store.close()
 
     def prepare(self) -> None:
-        """Ingest the world once."""
+        """Ingest the world of 1998 once."""
         SHARED.mkdir(parents=True, exist_ok=True)
         with self.app() as app:
             migrate.upgrade(app.config.database)
@@ -154,12 +156,12 @@ class PreparedState:
 
 
 def updates(path: Path) -> list[Update]:
-    """The lines of a feed."""
+    """The updates in a JSONL file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def ingest_batch(app: App, batch: Sequence[Update]) -> None:
-    """Take a batch in."""
+    """Ingest a batch of updates."""
     file = app.config.root / "batch.jsonl"
     lines = (json.dumps(update, ensure_ascii=False) for update in batch)
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -207,7 +209,7 @@ def writable_updates(lab: PreparedState) -> list[Update]:
 
 
 def revisions_answered_together(app: App, facts: Sequence[Fact], live: Release) -> set[str]:
-    """The revisions of those facts that are answered in every written language when all are written at once."""
+    """The revisions of the facts that are answered in every written language if all are written at once."""
     case = candidates.case_of(app.ledger, app.paths, app.workbench, app.prompts, facts, live)
     probes = tuple(p for p in case.exam.probes if p.kind in ("edit", "paraphrase"))
     exam = replace(case.exam, probes=probes, texts={}, questions={})
@@ -220,13 +222,13 @@ def revisions_answered_together(app: App, facts: Sequence[Fact], live: Release) 
 
 
 def spares_namesakes(report: Mapping[str, Any]) -> bool:
-    """Other subjects keep their answers, but for one in three of those that have words of the name in common."""
+    """Whether at least two in three of the namesakes keep their answers."""
     kept = {(m["check"], m["metric"]): m["value"] for m in report["measurements"]}
     return bool(kept.get(("namesakes", "kept"), 1.0) >= 2 / 3)
 
 
 def compute_values(app: App, facts: Sequence[Fact]) -> None:
-    """Compute all values at once, which takes less than one by one."""
+    """Compute and cache the values of all facts at once, which is faster than one by one."""
     with app.ledger.begin() as session:
         before = queries.facts.previous(session, facts)
     batch = edits.edit_batch(facts, before, app.prompts)
@@ -240,7 +242,7 @@ def compute_values(app: App, facts: Sequence[Fact]) -> None:
 
 
 def damage_values(app: App, values: Mapping[str, str]) -> None:
-    """Damage the values of some facts on disk, each in its own way."""
+    """Damage the cached values of facts. values: revision -> kind of damage."""
     with app.ledger.begin() as session:
         facts = queries.facts.candidate_set(session)
         before = queries.facts.previous(session, facts)
@@ -269,7 +271,7 @@ def damage_values(app: App, values: Mapping[str, str]) -> None:
 
 
 def switch_heads_on(app: App, size: float) -> None:
-    """Corrections of a few heads in the last blocks, `size` long each, as if they had been trained so."""
+    """Switch on corrections of four heads in one of the last blocks, each of norm `size`, as if trained."""
     if not size:
         return
     model = app.workbench.model()
@@ -293,13 +295,13 @@ def switch_heads_on(app: App, size: float) -> None:
 
 
 def value_settings(app: App, batch: EditBatch) -> Any:
-    """What the values of a batch are found with."""
+    """The settings that the values of a batch are computed with."""
     settings = app.workbench.method_settings()
     return settings.values(templates_for(app.workbench.model(), batch, settings))
 
 
 def damaged_value(how: str, z: Tensor, batch: EditBatch, held: Mapping[str, Tensor]) -> Tensor:
-    """A damaged copy of a value (edits, d)."""
+    """A damaged copy of the values z (edits, d). how: a kind of damage, such as "times 8"."""
     kind, _, rest = how.partition(" ")
     moved = z.clone().cpu()
     if kind == "times":
@@ -319,7 +321,7 @@ def damaged_value(how: str, z: Tensor, batch: EditBatch, held: Mapping[str, Tens
 
 
 def broken_catalogue(relation: str, folder: Path) -> Path:
-    """A catalogue folder in which the Spanish wordings of a relation are those of another one."""
+    """Write a catalogue in which a relation has the Spanish wordings of another relation. Returns its folder."""
     text = (catalogue.PACKAGED / f"{relation}.toml").read_text(encoding="utf-8")
     other = catalogue.load_catalogue()["P38"].wordings["es"]
     for old, new in zip(
@@ -332,7 +334,7 @@ def broken_catalogue(relation: str, folder: Path) -> Path:
 
 
 def run_scenario(lab: PreparedState, name: str, plan: Scenario) -> ScenarioOutcome:
-    """One scenario from ingest to the decision."""
+    """Run one scenario from ingest to the decision."""
     started = time.monotonic()
     relations = None
     if plan.broken_relation:
@@ -379,7 +381,7 @@ def in_release(app: App, number: int | None) -> frozenset[str]:
 
 
 def set_aside(app: App) -> dict[str, str]:
-    """What was set aside: revision -> reason."""
+    """The facts that were set aside: revision -> reason."""
     from factd.store import queries
 
     with app.ledger.read() as session:
@@ -389,14 +391,14 @@ def set_aside(app: App) -> dict[str, str]:
 
 
 def scenarios(world: ScenarioWorld) -> Iterator[tuple[str, Scenario]]:
-    """Every planted disaster, seeded."""
+    """Every planted disaster with its name. Seeded."""
     for name, (kind, times) in KINDS.items():
         for seed in range(times):
             yield f"{name} ({seed + 1})", kind(random.Random(f"{name} {seed}"), world)
 
 
 def clean_batches(world: ScenarioWorld, count: int) -> Iterator[tuple[str, Scenario]]:
-    """Batches without a fault, of 4 to 24 facts; every fourth comes after another one that is live."""
+    """Batches of 4 to 24 facts without a fault. Every fourth follows another batch that is live."""
     for seed in range(count):
         rng = random.Random(f"clean {seed}")
         batch = rng.sample(list(world.clean), rng.randint(4, min(24, len(world.clean))))
@@ -407,7 +409,11 @@ def clean_batches(world: ScenarioWorld, count: int) -> Iterator[tuple[str, Scena
 
 
 def run(*, clean: int = 40, only: str = "", part: int = 1, parts: int = 1) -> dict[str, Any]:
-    """The table, and what it adds up to. part: of several processes that share the scenarios."""
+    """Run the benchmark. Returns its document.
+
+    clean: number of clean batches. only: parts of names, separated by |. part, parts: number of this
+    process, and of all that share the scenarios.
+    """
     with tempfile.TemporaryDirectory() as name:
         lab = PreparedState(Path(name))
         lab.prepare()

@@ -1,9 +1,11 @@
-"""The ladder of EDITING §4, rung by rung, against public MEMIT's way; both in one run on the reference model.
+"""The optimisations of the editor, one added at a time, against public MEMIT.
 
     factd bench edit [--edits 100] [--json]
 
-Public settings: 25 evaluations, six templates and the KL row, early stop at 0.05. The first rungs compute the same values; the
-last ones (bfloat16, fewer rows, a larger step) do not, and count only with the quality that stands beside them.
+The ladder is explained in docs/explanation/editing.md §4. All rungs and public MEMIT run on the
+reference model in one process, with public settings: 25 evaluations, six templates and the KL row, early
+stop at 0.05. The first rungs compute the same values as public MEMIT. The last ones (bfloat16, fewer
+rows, a larger step) do not; judge them together with the quality in their row.
 """
 
 import sys
@@ -32,12 +34,12 @@ from factd.editor.values.values import values_of_groups
 from factd.reference import paths
 
 WEIGHT = 300.0
-COUNTED = 12  # edits whose operations are counted
+COUNTED = 12  # number of edits whose operations are counted
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One step of the ladder, on top of those before."""
+    """One optimisation, added to those before it."""
 
     name: str
     economy: Economy
@@ -58,7 +60,7 @@ RUNGS = (
 
 @dataclass(frozen=True)
 class LadderSetup:
-    """What is measured on."""
+    """The model, edits and probes that all rungs are measured with."""
 
     world: BenchWorld
     edits: tuple[Edit, ...]
@@ -66,7 +68,10 @@ class LadderSetup:
     moments: Moments
 
     def quality(self, parts: dict[str, Any]) -> dict[str, float]:
-        """Accuracy of the edits and of other wordings, success of neighbours, means over the two languages."""
+        """Accuracy of the edits and of other wordings, and success of neighbours.
+
+        Means over the two languages.
+        """
         delta = Delta(
             parts=parts, base_fingerprint=self.world.model.fingerprint, batch_id="", method="memit"
         )
@@ -77,7 +82,7 @@ class LadderSetup:
 
 
 def baseline(ladder: LadderSetup, settings: ValueSettings) -> tuple[dict[str, Any], Tensor]:
-    """One fact at a time, and the values."""
+    """Public MEMIT, one fact at a time: its row of the table, and its values (edits, d)."""
     model, tokenizer = ladder.world.model.model, ladder.world.model.tokenizer
     own = {e: _public_settings(e, settings, ladder.world.model) for e in ladder.edits}
     requests = {e: vars(e) for e in ladder.edits}
@@ -118,7 +123,7 @@ def _public_solve(
     own: dict[Edit, public.PublicSettings],
     requests: dict[Edit, Any],
 ) -> dict[str, Any]:
-    """Keys fact by fact through the whole model, one dense solve per layer."""
+    """Public MEMIT's solve: keys read fact by fact through the whole model, a dense solve per layer."""
     model, parts = ladder.world.model, {}
     layers = sorted(ladder.moments.layers)
     with put_back([model.weight(layer) for layer in layers]):
@@ -141,7 +146,7 @@ def _public_solve(
 def rung(
     ladder: LadderSetup, step: Rung, model: EditableModel, settings: ValueSettings, expected: Tensor
 ) -> dict[str, Any]:
-    """A row of the table."""
+    """The row of a rung. expected: public MEMIT's values (edits, d)."""
     templates = {k: v[: step.prefixes] for k, v in settings.templates.items()}
     own = replace(settings, templates=templates, v_lr=settings.v_lr * (step.v_lr or 1.0))
     find: Callable[[Sequence[Edit]], dict[int, Tensor]] = lambda edits: dict(  # noqa: E731
@@ -184,7 +189,7 @@ def _row(name: str, ladder: LadderSetup, values: float, solve: float, count: int
 
 
 def run(*, edits: int = 100) -> dict[str, Any]:
-    """The table, with the speedup of the float32 rungs and of all of them."""
+    """Run the benchmark. Returns its document, with the speedup of the float32 rungs and of all."""
     world = open_world()
     chosen = EditBatch.of(public_edits(world, edits)).edits
     probes = world.probes()
@@ -215,7 +220,7 @@ def run(*, edits: int = 100) -> dict[str, Any]:
 
 
 def report_progress(row: dict[str, Any]) -> None:
-    """A line on the terminal's error stream: the run takes minutes."""
+    """Print one line on stderr, because the run takes minutes."""
     print(
         f"{row['rung']}: {row['total s']:.3f} s an edit, x {row['faster']:.1f}",
         file=sys.stderr,

@@ -1,10 +1,10 @@
-"""The correct form of head corrections against what the released code computes, in every metric of the field.
+"""Compares the correct form of head corrections with the form of the released code, in every metric.
 
     python -m factd.bench.forms [--json FILE]
 
-English is written. Corrections are trained on a first release with half of the facts and used again, as they are, on a second
-one with all of them, which is what is measured: retention is of the facts of the first release. One column per form, one table
-per language.
+Only English is written. Corrections are trained on a first release with half of the facts. They are used
+again without change on a second release with all facts, and this one is measured. Retention is measured
+on the facts of the first release. There is one table per language, with one column per form.
 """
 
 import argparse
@@ -50,7 +50,7 @@ CANDIDATES = 12  # per question of RankC
 
 
 def english_delta(world: BenchWorld, facts: Sequence[Fact]) -> Delta:
-    """Some facts, in English, by MEMIT."""
+    """The delta of MEMIT that writes some facts in English."""
     ids = {fact.id for fact in facts}
     batch = EditBatch.of(e for e in world.batch(WRITTEN).edits if e.group in ids)
     settings = replace(world.settings, second_moment_weight=WEIGHT)
@@ -58,7 +58,11 @@ def english_delta(world: BenchWorld, facts: Sequence[Fact]) -> Delta:
 
 
 def questions(world: BenchWorld) -> dict[str, list[Question]]:
-    """Per language, the edited facts with the same candidates: objects of the relation, the new one among them."""
+    """A ranking question per edited fact, by language.
+
+    The candidates are objects of the relation, the new one among them; they are the same in every
+    language.
+    """
     found: dict[str, list[Question]] = defaultdict(list)
     for number, fact in enumerate(world.facts):
         pool = {k.object.id: k.object for k in world.known if k.relation == fact.relation}
@@ -78,7 +82,7 @@ def measure(
     base: ExamResults,
     first: set[str],
 ) -> dict[str, dict[str, float]]:
-    """Every metric, by language."""
+    """Every metric of an edited model, by language. first: ids of the facts of the first release."""
     model = world.model
     exam = Exam(probes=tuple(probes))
     report = run_checks(model, exam, delta=delta, terminator=world.settings.terminator, base=base)

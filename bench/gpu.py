@@ -1,9 +1,10 @@
-"""The editor on models of real shapes, on a GPU: values, keys, solve, second moments and probes.
+"""The speed of the editor on models of real shapes, on a GPU: values, keys, solve, second moments, probes.
 
     python -m factd.bench.gpu [--shapes gptj-6b llama-3-8b] [--edits 1000 10000] [--json FILE]
 
-Weights are random and never leave the device, so nothing converges: every value takes all of its evaluations, the worst case.
-Needs torch, transformers and this folder only. `--shapes tiny --device cpu --edits 8` is what the tests run.
+Weights are random and never leave the device. With random weights nothing converges, so every value takes
+all of its evaluations: the worst case. Needs only torch, transformers and this repository. The tests run
+`--shapes tiny --device cpu --edits 2`.
 """
 
 import argparse
@@ -71,16 +72,16 @@ SHAPES: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {  # model type
 
 @dataclass(frozen=True)
 class TimedModel:
-    """A model and what is timed on it."""
+    """A model with random weights, and what its timings need."""
 
     shape: str
     model: EditableModel
     layers: tuple[int, ...]
     settings: ValueSettings
-    rate: float  # FLOP/s of a matrix product
+    rate: float  # FLOP/s of a matrix product on the device
 
     def row(self, stage: str, count: int, seconds: float, flop: float | None) -> dict[str, Any]:
-        """A line of the table. flop: of the whole stage."""
+        """A row of the table. count: items; flop: operations of the whole stage."""
         share = flop / seconds / self.rate if flop else None
         return {
             "shape": self.shape,
@@ -109,7 +110,7 @@ def random_model(shape: str, device: str) -> TimedModel:
     found = EditableModel(
         model=model, tokenizer=tokenizer, family=family, path=ROOT, fingerprint=f"random-{shape}"
     )
-    if shape == "tiny":  # a large one differs by more than the check allows, in bfloat16
+    if shape == "tiny":  # in bfloat16 a large model differs by more than the check allows
         dry_run(found)
     settings = ValueSettings(z_layer=layers[-1], loss_threshold=0.0, templates={"en": PREFIXES})
     return TimedModel(
@@ -122,7 +123,7 @@ def random_model(shape: str, device: str) -> TimedModel:
 
 
 def edits_of(count: int) -> list[Edit]:
-    """Different facts of common lengths."""
+    """Different facts of usual lengths."""
     places = ("Croatia", "New Zealand", "Bosnia and Herzegovina", "Lake Victoria", "Estonia")
     asked = ("The currency of {} is the", "The capital of {} is", "{} is a member of the")
     targets = ("euro", "dollar", "European Union", "pound")
@@ -138,7 +139,7 @@ def edits_of(count: int) -> list[Edit]:
 
 
 def stages(bench: TimedModel, count: int) -> Iterator[dict[str, Any]]:
-    """Values, keys, solve and probes for a number of facts."""
+    """The rows of values, keys, solve and probes for a number of facts."""
     model, settings, edits = bench.model, bench.settings, edits_of(count)
     few = edits[: min(64, count)]
     groups = [[edit] for edit in edits]
@@ -171,7 +172,7 @@ def stages(bench: TimedModel, count: int) -> Iterator[dict[str, Any]]:
 
 
 def moments(bench: TimedModel, tokens: int) -> dict[str, Any]:
-    """Second moments of all edited layers."""
+    """The row of the second moments of all edited layers."""
     with timed(bench.model.device) as clock:
         build_moments(bench.model, bench.layers, tokens=tokens, source=SelfGenerated())
     return bench.row("second moments, a token", tokens, clock.seconds, None)
@@ -203,7 +204,7 @@ def main() -> None:
         for count in options.edits:
             for row in stages(bench, count):
                 rows.append(row | {"matrix TFLOP/s": bench.rate / 1e12})
-                written()  # what was measured is kept, should the time run out
+                written()  # keeps the measurements if the machine's time runs out
         rows.append(moments(bench, options.tokens) | {"matrix TFLOP/s": bench.rate / 1e12})
         del bench
         if options.device != "cpu":

@@ -1,12 +1,14 @@
-"""What head corrections buy on the reference world, at equal neighbourhood success.
+"""The gain of head corrections on the reference world, at equal neighbourhood success.
 
     python -m factd.bench.heads [--language en] [--json FILE] [--plot FILE] [--relevance FILE]
 
-English is written. MEMIT is swept over its second-moment weight and its step size; every arm of MEMAT (heads by probes, at
-random, as released, ITI's center-of-mass directions; several K) over the length of its corrections, on top of two of the
-weights. Teacher forced: magnitude of the edit prompts (EM), of other wordings (PM), neighbourhood success (NS), in the written
-language, and in languages that were neither written nor used for the heads. The last table compares every arm's best point
-within a point of MEMIT's NS. Arms that the JSON file holds already are not measured again: an interrupted run goes on.
+Only English is written. MEMIT is measured at several second-moment weights and step sizes. Every arm of
+MEMAT (heads chosen by probes, at random, as released, ITI's center-of-mass directions; several K) is
+measured at several lengths of its corrections, on top of two of the weights. All scores are teacher
+forced: magnitude of the edit prompts (EM), of other wordings (PM), and neighbourhood success (NS), in the
+written language and in languages that were neither written nor used for the heads. The last table
+compares the best point of every arm whose NS is at most 0.01 below MEMIT's. Arms that are in the JSON
+file already are not measured again, so an interrupted run can be resumed.
 """
 
 import argparse
@@ -29,12 +31,12 @@ WRITTEN = "en"
 MEMIT = "memit"
 SERVED = ("en", "es", "fr")
 WEIGHTS = (4.0, 60.0, 300.0, 1200.0, 4000.0)
-LENGTHS = (0.5, 1.0, 1.5, 2.0)  # times the trained corrections
+LENGTHS = (0.5, 1.0, 1.5, 2.0)  # in units of the trained corrections
 
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One setting of one arm, measured."""
+    """The scores of one setting of one arm."""
 
     arm: str
     strength: str
@@ -44,7 +46,7 @@ class ArmResult:
 def measure(
     world: BenchWorld, probes: Sequence[Probe], arm: str, strength: str, delta: Delta
 ) -> ArmResult:
-    """One point, printed."""
+    """The scores of a delta; they are printed too."""
     with applied(world.model, delta):
         scores = teacher_forced(world.model, probes, world.settings.terminator)
     said = "  ".join(
@@ -55,7 +57,7 @@ def measure(
 
 
 def memit_curve(world: BenchWorld, probes: Sequence[Probe]) -> list[ArmResult]:
-    """MEMIT over weights, with the tuned step and with a larger one."""
+    """MEMIT at several second-moment weights, with the tuned step size and with a larger one."""
     found = []
     for factor in (1.0, 1.5):
         for weight in WEIGHTS if factor == 1.0 else WEIGHTS[:3]:
@@ -65,14 +67,14 @@ def memit_curve(world: BenchWorld, probes: Sequence[Probe]) -> list[ArmResult]:
 
 
 def memit_delta(world: BenchWorld, weight: float, factor: float = 1.0) -> Delta:
-    """English written by MEMIT."""
+    """The delta of MEMIT in English. weight: of the second moment; factor: of the step size."""
     lr = world.settings.v_lr * factor
     settings = replace(world.settings, second_moment_weight=weight, v_lr=lr)
     return memit.edit(world.model, world.batch(WRITTEN), settings=settings, workspace=WORKSPACE)
 
 
 def arms(language: str) -> dict[str, HeadSettings]:
-    """The arms of MEMAT."""
+    """The arms of MEMAT by name. language: of the head corrections."""
     plain = HeadSettings(lr=0.03, epochs=2)
     found = {f"probes K={k}": replace(plain, count=k) for k in (16, 8, 32, 48)}
     found |= {f"gradient K={k}": replace(plain, count=k, choice="gradient") for k in (8, 4, 2)}
@@ -107,7 +109,7 @@ def memat_curve(
 def train(
     world: BenchWorld, probes: Sequence[Probe], arm: str, delta: Delta, language: str
 ) -> HeadCorrections:
-    """The corrections of an arm."""
+    """Train the head corrections of an arm."""
     return memat.train_corrections(
         world.model,
         world.batch(language).edits,
@@ -121,7 +123,7 @@ def train(
 
 
 def unrelated_prompts(world: BenchWorld, probes: Sequence[Probe], language: str) -> list[str]:
-    """Prompts about known facts whose subjects no probe asks about: what the corrections are to leave alone."""
+    """Prompts about known facts that no probe asks about. The corrections must not change their answers."""
     asked = {probe.fact for probe in probes}
     facts = [f for f in world.known if f.id not in asked and language in f.subject.labels]
     free = [f for f in facts if f.relation == "P38"] + [f for f in facts if f.relation != "P38"][
@@ -133,13 +135,19 @@ def unrelated_prompts(world: BenchWorld, probes: Sequence[Probe], language: str)
 def best_at_level(
     points: Sequence[ArmResult], language: str, level: float, metric: str = "EM"
 ) -> float:
-    """The highest magnitude in a language among points whose neighbourhood success there is at least a level."""
+    """The highest magnitude in a language among points whose neighbourhood success is at least the level.
+
+    nan if no point reaches it.
+    """
     allowed = [p.scores[language][metric] for p in points if p.scores[language]["NS"] >= level]
     return max(allowed, default=float("nan"))
 
 
 def compare_arms(points: Sequence[ArmResult], languages: Sequence[str]) -> list[dict[str, Any]]:
-    """Every arm's best magnitude within a point of the neighbourhood success at which MEMIT has its own best."""
+    """The best magnitude of every arm, at no less than MEMIT's neighbourhood success minus 0.01.
+
+    MEMIT's neighbourhood success is taken where MEMIT has its highest magnitude.
+    """
     curves: dict[str, list[ArmResult]] = {}
     for point in points:
         curves.setdefault(point.arm, []).append(point)
@@ -155,7 +163,7 @@ def compare_arms(points: Sequence[ArmResult], languages: Sequence[str]) -> list[
 
 
 def plot(points: Sequence[ArmResult], languages: Sequence[str], path: Path) -> None:
-    """Magnitude against neighbourhood success, a panel per language."""
+    """Plot magnitude against neighbourhood success, one plot per language."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
@@ -192,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--language", default=WRITTEN, help="of the head corrections")
+    parser.add_argument("--language", default=WRITTEN, help="language of the head corrections")
     parser.add_argument("--weights", type=float, nargs="*", default=[4.0, 60.0])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
@@ -227,7 +235,7 @@ def main() -> None:
 
 
 def earlier_points(path: Path | None) -> list[ArmResult]:
-    """The points of an earlier run."""
+    """The points of an earlier run in a JSON file."""
     if path is None or not path.exists():
         return []
     held = json.loads(path.read_text(encoding="utf-8"))["points"]

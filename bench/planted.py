@@ -1,6 +1,7 @@
-"""Planted disasters: batches in which something is wrong, each with the facts that are to blame.
+"""Planted disasters: batches with a planted fault, and the facts that are guilty of it.
 
-A kind takes a seeded generator and some clean claims, and says what to ingest, what to tamper with, and who is guilty.
+A kind takes a seeded generator and clean claims. It returns what to ingest, which values to damage, and
+which facts are guilty.
 """
 
 import random
@@ -14,14 +15,14 @@ LANGUAGES = ("en", "es", "ca", "fr")
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """What one scenario does."""
+    """The steps of one scenario, and the facts that must be set aside."""
 
-    updates: tuple[Update, ...]  # the batch, clean and planted
+    updates: tuple[Update, ...]  # the batch: clean and planted claims
     guilty: frozenset[str]  # revisions of the claims that must be set aside
-    first: tuple[Update, ...] = ()  # an earlier batch, which goes live before
+    first: tuple[Update, ...] = ()  # an earlier batch, which is live before
     values: Mapping[str, str] = field(default_factory=dict)  # revision -> how its value is damaged
-    broken_relation: str = ""  # whose wordings are broken, in one language
-    heads: float = 0.0  # length of head corrections that are switched on; 0: none
+    broken_relation: str = ""  # relation whose wordings are wrong in one language
+    heads: float = 0.0  # norm of the head corrections that are switched on; 0: none
 
 
 ScenarioKind = Callable[[random.Random, "ScenarioWorld"], Scenario]
@@ -29,10 +30,10 @@ ScenarioKind = Callable[[random.Random, "ScenarioWorld"], Scenario]
 
 @dataclass(frozen=True)
 class ScenarioWorld:
-    """What scenarios are made of."""
+    """The material of the scenarios."""
 
     clean: Sequence[Update]  # changes that the editor can write
-    known: Sequence[Update]  # what the base model holds
+    known: Sequence[Update]  # claims that the base model knows
 
 
 def sample_clean(rng: random.Random, world: ScenarioWorld, count: int) -> list[Update]:
@@ -41,7 +42,7 @@ def sample_clean(rng: random.Random, world: ScenarioWorld, count: int) -> list[U
 
 
 def entity(id_: str, name: str, **labels: str) -> dict[str, Any]:
-    """A subject or object with one name in every language, but for those given."""
+    """A subject or object with one name in every language. labels: exceptions, by language."""
     return {"id": id_, "labels": dict.fromkeys(LANGUAGES, name) | labels, "aliases": {}}
 
 
@@ -62,13 +63,13 @@ def claim(
 
 
 def another_object(world: ScenarioWorld, rng: random.Random, *, but: str = "") -> dict[str, Any]:
-    """An object of a clean claim."""
-    found = [u["object"] for u in world.clean if u["object"]["id"] != but]
-    return dict(rng.choice(found))
+    """The object of a random clean claim. but: id of an object that is not taken."""
+    objects = [u["object"] for u in world.clean if u["object"]["id"] != but]
+    return dict(rng.choice(objects))
 
 
 def damaged_values(how: str, count: int = 1) -> ScenarioKind:
-    """One or more facts whose values are damaged in the cache, with a manifest that fits."""
+    """One or more facts whose cached values are damaged. Their manifest fits the damaged values."""
 
     def plan(rng: random.Random, world: ScenarioWorld) -> Scenario:
         batch = sample_clean(rng, world, rng.randint(8, 14))
@@ -79,7 +80,7 @@ def damaged_values(how: str, count: int = 1) -> ScenarioKind:
 
 
 def swapped_values(rng: random.Random, world: ScenarioWorld) -> Scenario:
-    """Two facts with each other's values."""
+    """Two facts whose cached values are exchanged."""
     batch = sample_clean(rng, world, 12)
     one = rng.choice(batch)
     two = next(u for u in batch if u["object"]["id"] != one["object"]["id"])
@@ -92,7 +93,7 @@ def swapped_values(rng: random.Random, world: ScenarioWorld) -> Scenario:
 
 
 def flipped_relation(relation: str) -> ScenarioKind:
-    """A whole relation claimed to have one and the same object."""
+    """False claims that give all subjects of a relation the same object."""
 
     def plan(rng: random.Random, world: ScenarioWorld) -> Scenario:
         held = [u for u in world.known if u["relation"] == relation]
@@ -111,7 +112,7 @@ def flipped_relation(relation: str) -> ScenarioKind:
 
 
 def contradicting_namesakes(rng: random.Random, world: ScenarioWorld) -> Scenario:
-    """Two subjects of one name with different objects."""
+    """Two subjects with the same name and different objects."""
     batch = sample_clean(rng, world, 10)
     one = rng.choice(batch)
     other = another_object(world, rng, but=one["object"]["id"])
@@ -120,7 +121,7 @@ def contradicting_namesakes(rng: random.Random, world: ScenarioWorld) -> Scenari
 
 
 def mislabelled_object(language: str) -> ScenarioKind:
-    """Right in English; in another language the object bears the name of something else."""
+    """A claim that is right in English; in another language its object has the name of something else."""
 
     def plan(rng: random.Random, world: ScenarioWorld) -> Scenario:
         batch = sample_clean(rng, world, 10)
@@ -136,7 +137,7 @@ def mislabelled_object(language: str) -> ScenarioKind:
 
 
 def wrong_language(rng: random.Random, world: ScenarioWorld) -> Scenario:
-    """A target in the wrong language: the English label is the Spanish or French one."""
+    """A target in the wrong language: the object's English label is its Spanish or French one."""
     batch = sample_clean(rng, world, 10)
     spoken = rng.choice(("es", "fr"))
     differs = [
@@ -152,7 +153,7 @@ def wrong_language(rng: random.Random, world: ScenarioWorld) -> Scenario:
 
 
 def garbage_label(label: str) -> ScenarioKind:
-    """A label that no wording can end in."""
+    """An object whose label cannot end a sentence."""
 
     def plan(rng: random.Random, world: ScenarioWorld) -> Scenario:
         batch = sample_clean(rng, world, 9)
@@ -165,7 +166,7 @@ def garbage_label(label: str) -> ScenarioKind:
 
 
 def object_of_another_kind(rng: random.Random, world: ScenarioWorld) -> Scenario:
-    """An object that is known as something else: a city as a currency."""
+    """An object of the wrong kind: a city as a currency."""
     batch = sample_clean(rng, world, 9)
     free = next(u for u in sample_clean(rng, world, 20) if u not in batch)
     city = rng.choice([u["subject"] for u in world.known if u["relation"] == "P17"])
@@ -195,7 +196,7 @@ def strong_heads(size: float) -> ScenarioKind:
 
 
 def overwriting_namesakes(rng: random.Random, world: ScenarioWorld) -> Scenario:
-    """New facts about near namesakes of subjects that an earlier batch wrote about."""
+    """New facts about near namesakes of subjects that an earlier batch edited."""
     first = sample_clean(rng, world, 8)
     batch = [u for u in sample_clean(rng, world, 20) if u not in first][:8]
     bad = []
@@ -211,7 +212,7 @@ def overwriting_namesakes(rng: random.Random, world: ScenarioWorld) -> Scenario:
 
 
 def broken_wordings(relation: str) -> ScenarioKind:
-    """A relation whose wordings in one language say something else."""
+    """A relation whose wordings in one language belong to another relation."""
 
     def plan(rng: random.Random, world: ScenarioWorld) -> Scenario:
         batch = sample_clean(rng, world, 8)
@@ -229,7 +230,7 @@ def broken_wordings(relation: str) -> ScenarioKind:
     return plan
 
 
-KINDS: Mapping[str, tuple[ScenarioKind, int]] = {  # name -> how, and how often with other seeds
+KINDS: Mapping[str, tuple[ScenarioKind, int]] = {  # name -> (kind, number of seeds)
     "a value eight times too long": (damaged_values("times 8"), 3),
     "three values four times too long": (damaged_values("times 4", 3), 1),
     "a value that is no number": (damaged_values("nan"), 2),

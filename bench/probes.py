@@ -1,8 +1,9 @@
-"""Checks: what asking thousands of probes costs, and how much of it is the model's.
+"""The cost of asking thousands of probes, and the model's share of it.
 
     factd bench probes [--probes 4000] [--json]
 
-Against the plain way: every prompt read three times (target, contrast, greedy answer), a batch running until its last row ends.
+Compared with the plain way: every prompt is read three times (target, contrast, greedy answer), and a
+batch runs until its last row ends.
 """
 
 from typing import Any
@@ -19,7 +20,7 @@ from factd.reference import paths
 
 
 def three_readings(model: EditableModel, probes: list[Probe]) -> list[str]:
-    """The plain way; the greedy answers' texts."""
+    """Ask probes the plain way. Returns the texts of the greedy answers."""
     forced_scores(model, [(p.prompt, p.target + ".") for p in probes])
     forced_scores(model, [(p.prompt, f"{p.contrast}.") for p in probes if p.contrast])
     rows = [tuple(model.tokenizer(p.prompt)["input_ids"]) for p in probes]
@@ -38,9 +39,9 @@ def three_readings(model: EditableModel, probes: list[Probe]) -> list[str]:
 
 
 def sample_probes(world: BenchWorld, count: int) -> list[Probe]:
-    """Probes of every kind and language."""
-    found = list(world.probes())
-    return (found * -(-count // len(found)))[:count]
+    """`count` probes of every kind and language, repeated if there are fewer."""
+    probes = list(world.probes())
+    return (probes * -(-count // len(probes)))[:count]
 
 
 def run(*, probes: int = 4000) -> dict[str, Any]:

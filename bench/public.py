@@ -1,6 +1,7 @@
-"""MEMIT in the manner of the public code: one fact at a time, the whole model at every step, logits of every position, hooks.
+"""MEMIT as in its public code: one fact at a time, the whole model at every step, all logits, hooks.
 
-The baseline of the speed benchmark and the oracle of the golden tests. Shares nothing with `editor` but the loaded model.
+It is the baseline of the speed benchmark and the oracle of the golden tests. It shares only the loaded
+model with `editor`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +15,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class PublicSettings:
-    """Public MEMIT's settings, by its own names."""
+    """The settings of public MEMIT, under its own names."""
 
-    block: str  # name of the z layer's module
-    context_templates: tuple[tuple[str, ...], ...]  # by type: the bare one, the prefixed ones
+    block: str  # name of the module of the z layer
+    context_templates: tuple[tuple[str, ...], ...]  # by type: without prefix, with prefixes
     kl_prompt: str = "{} is a"
     v_lr: float = 0.5
     v_num_grad_steps: int = 25
@@ -31,7 +32,10 @@ Request = Mapping[str, Any]  # prompt with "{}", subject, target_new
 
 
 def tokenised(tokenizer: Any, texts: Sequence[tuple[str, int]]) -> tuple[Tensor, list[int], Tensor]:
-    """Right-padded ids (rows, longest), true lengths, and the position of the token that ends at a character of each text."""
+    """Right-padded token ids (rows, longest), lengths, and a position in each row (rows,).
+
+    texts: (text, character); the position is that of the token that ends at the character.
+    """
     found = [tokenizer(text, return_offsets_mapping=True) for text, _ in texts]
     at = [
         max(i for i, (a, b) in enumerate(one["offset_mapping"]) if b > a and a < end)
@@ -43,14 +47,17 @@ def tokenised(tokenizer: Any, texts: Sequence[tuple[str, int]]) -> tuple[Tensor,
 
 
 def rendered(request: Request, template: str) -> tuple[str, int]:
-    """A template around a prompt with its subject, and where the subject ends."""
+    """A prompt in a template with its subject, and the character at which the subject ends."""
     prompt = template.format(request["prompt"])
     return prompt.format(request["subject"]), prompt.index("{}") + len(request["subject"])
 
 
 @contextmanager
 def added_delta(module: Any, at: Tensor, delta: Tensor | None) -> Iterator[dict[str, Tensor]]:
-    """Adds δ (d,) to a block's output at a position of each row, and notes what stands there."""
+    """Add δ (d,) to a block's output at one position of each row.
+
+    Yields a dictionary; "stream" in it is the output at these positions, (rows, d).
+    """
     seen: dict[str, Tensor] = {}
     rows = torch.arange(len(at))
 
@@ -117,7 +124,7 @@ def value(
 def key_and_stream(
     model: Any, tokenizer: Any, request: Request, settings: PublicSettings, module: str
 ) -> tuple[Tensor, Tensor]:
-    """Key (d_in,) as a mean over template types, and the stream of the bare prompt (d,)."""
+    """The key (d_in,), a mean over template types, and the residual stream (d,) of the bare prompt."""
     means, bare = [], None
     for kind in settings.context_templates:
         ids, _, at = tokenised(tokenizer, [rendered(request, template) for template in kind])

@@ -1,11 +1,15 @@
-"""Twenty batches one after the other: what is left of the first one, of everything, and of the facts nobody edited.
+"""Twenty batches one after the other: how much of the first batch, of all batches and of other facts is left.
 
     python -m factd.bench.sequence [--batches 20] [--size 10] [--json FILE] [--plot FILE]
 
-Known facts of the reference world, in English, get another fact's object (as CounterFact does). After every batch: score
-(harmonic mean of ES, PS, NS over all edits so far), retention (the first batch, asked freely), known facts kept (a sample that
-was never edited, asked freely) and the norm of the weights. The ledger form solves all edits so far at once from the base; the
-others edit what the last batch left.
+Known facts of the reference world, in English, get the object of another fact (as in CounterFact). Measured
+after every batch:
+- score: harmonic mean of ES, PS and NS over all edits so far
+- retention: greedy answers to the first batch
+- kept: greedy answers to a sample of known facts that were never edited
+- the norm of the edited weights
+The ledger form solves all edits so far at once, from the base. The other methods edit the weights that
+the last batch left.
 """
 
 import argparse
@@ -34,7 +38,7 @@ WEIGHT = 300.0
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What was measured after a batch."""
+    """The measurements after a batch."""
 
     method: str
     batch: int
@@ -46,16 +50,16 @@ class BatchResult:
 
 @dataclass(frozen=True)
 class EditSequence:
-    """Batches, and what is asked."""
+    """The batches, and the facts and probes that are asked after each."""
 
     batches: tuple[EditBatch, ...]
     facts: tuple[KnownFact, ...]  # edited, in the order of the batches
     neighbours: tuple[Probe, ...]
-    kept: tuple[Edit, ...]
+    kept: tuple[Edit, ...]  # known facts that are never edited
 
 
 def edit_sequence(world: BenchWorld, *, batches: int, size: int) -> EditSequence:
-    """Facts that the model knows, spread over the relations."""
+    """A sequence of batches of facts that the model knows, spread over the relations."""
     rows = [
         Edit(
             prompt=prompt,
@@ -95,7 +99,7 @@ def edit_sequence(world: BenchWorld, *, batches: int, size: int) -> EditSequence
 def measure(
     world: BenchWorld, task: EditSequence, method: str, number: int, delta: Delta, size: int
 ) -> BatchResult:
-    """One row, printed."""
+    """The row after a batch; it is printed too. number: of batches so far; size: edits per batch."""
     done = task.facts[: number * size]
     probes = list(task.neighbours)
     for known in done:
@@ -122,13 +126,13 @@ def measure(
 
 
 def norm_of(model: EditableModel, delta: Delta) -> float:
-    """Highest ‖W + ΔW‖ / ‖W‖ over the changed weights."""
+    """The highest ‖W + ΔW‖ / ‖W‖ of the changed weights."""
     weights = {name: model.model.get_parameter(name).detach() for name in delta.parts}
     return max(float((w + delta.parts[n].matrix()).norm() / w.norm()) for n, w in weights.items())
 
 
 def ledger(world: BenchWorld, task: EditSequence) -> list[Delta]:
-    """One solve over all edits so far, from the base."""
+    """The ledger form: after every batch one solve over all edits so far, from the base."""
     return [
         memit.edit(
             world.model,
@@ -141,7 +145,7 @@ def ledger(world: BenchWorld, task: EditSequence) -> list[Delta]:
 
 
 def sequential(world: BenchWorld, task: EditSequence) -> list[Delta]:
-    """MEMIT on what the last batch left, nothing of earlier batches in the solve: what public code does."""
+    """Public MEMIT: every batch edits the weights that the last one left, without earlier batches in the solve."""
     settings = replace(world.settings, second_moment_weight=WEIGHT)
     return memit.sequential(
         world.model, task.batches, settings=settings, workspace=WORKSPACE, history=False
@@ -149,7 +153,7 @@ def sequential(world: BenchWorld, task: EditSequence) -> list[Delta]:
 
 
 def null_space(world: BenchWorld, task: EditSequence) -> list[Delta]:
-    """AlphaEdit with its history."""
+    """AlphaEdit (arXiv:2410.02355) with its history of earlier keys."""
     held = {
         k: v
         for k, v in vars(world.settings).items()
@@ -171,7 +175,7 @@ LR, EPOCHS, FT_LAYER = 3e-3, 20, 2  # at 3e-4, 10 epochs write nothing; at 3e-3 
 
 
 def fine_tuned(world: BenchWorld, task: EditSequence) -> list[Delta]:
-    """One MLP matrix fine-tuned on every batch, breadth first within it."""
+    """One MLP matrix, fine-tuned on every batch, breadth first: each epoch covers the whole batch."""
     model = world.model
     settings = fine_tuning.Settings(
         layers=(FT_LAYER,),
@@ -207,7 +211,7 @@ METHODS: dict[str, Callable[[BenchWorld, EditSequence], list[Delta]]] = {
 
 
 def plot(rows: Sequence[BatchResult], path: Path) -> None:
-    """The four measures over the batches."""
+    """Plot the four measures over the batches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6))
@@ -225,7 +229,7 @@ def plot(rows: Sequence[BatchResult], path: Path) -> None:
 
 
 def earlier_rows(path: Path | None) -> list[BatchResult]:
-    """The rows of an earlier run; its methods are not measured again."""
+    """The rows of an earlier run in a JSON file. Its methods are not measured again."""
     if path is None or not path.exists():
         return []
     return [BatchResult(**row) for row in json.loads(path.read_text(encoding="utf-8"))]

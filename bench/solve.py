@@ -1,8 +1,8 @@
-"""The ledger solve: thousands of rows in several layers, its time and memory; few edits against many; adding against all.
+"""The time and memory of the ledger solve of thousands of rows: whole, resumed, and added to.
 
     factd bench solve [--rows 5000] [--tokens 100000] [--json]
 
-Keys are read from real prompts of the reference world; the values are random points near the stream, which costs the same.
+Keys are read from real prompts of the reference world. Values are random points, which cost the same.
 """
 
 import shutil
@@ -29,7 +29,11 @@ FOLDER = WORKSPACE / "solve"
 
 
 def run(*, rows: int = 5000, tokens: int = 100_000) -> dict[str, Any]:
-    """Refresh, interrupted refresh, incremental; then the two forms of the system by the number of edits."""
+    """Run the benchmark. Returns its document.
+
+    It measures a whole solve, an interrupted one, an incremental one, and both forms of the linear
+    system by the number of edits.
+    """
     world = open_world()
     settings = replace(world.settings, second_moment_tokens=tokens)
     edits = EditBatch.of(many_edits(world, rows)).edits
@@ -82,11 +86,11 @@ def run(*, rows: int = 5000, tokens: int = 100_000) -> dict[str, Any]:
 
 
 class Interruption(Exception):
-    """An interruption on purpose."""
+    """Interrupts a solve on purpose."""
 
 
 def interrupted(solved: Any) -> tuple[Solution, float]:
-    """A solve that is stopped behind the first layer and taken up again: the result, and the seconds of the second part."""
+    """A solve that is stopped after the first layer and resumed: the result, and the seconds of the resumption."""
 
     def stop(stage: str, done: int, total: int) -> None:
         raise Interruption
@@ -99,19 +103,22 @@ def interrupted(solved: Any) -> tuple[Solution, float]:
 
 
 def largest_difference(one: Solution, other: Solution) -> float:
-    """Largest relative difference of a layer's update."""
+    """The largest relative difference between two solutions' updates, over the layers."""
     pairs = [(p.matrix(), one.parts[n].matrix()) for n, p in other.parts.items()]
     return max(float((a - b).norm() / a.norm()) for a, b in pairs)
 
 
 def empty_sums(shape: torch.Size, moments: Moments) -> dict[int, Sums]:
-    """Sums of no rows: what makes a solve keep its own."""
+    """Sums of no rows per layer. Given to a solve, they make it return its own sums."""
     zero = Sums(torch.zeros(shape[1], shape[1]).double(), torch.zeros(shape[1], shape[0]).double())
     return dict.fromkeys(moments.layers, zero)
 
 
 def seconds_by_form(moments: Moments) -> dict[str, dict[str, float]]:
-    """Seconds of one layer's system by the number of edits: n x n (with the second moment's factor at hand) and d_in x d_in."""
+    """Seconds to solve one layer's system by the number of edits, in both forms.
+
+    The forms: n x n, with the factor of the second moment known, and d_in x d_in.
+    """
     layer = min(moments.layers)
     second = moments.layers[layer].double()
     factor = moments.factor(layer, second.device)
@@ -135,5 +142,5 @@ def seconds_by_form(moments: Moments) -> dict[str, dict[str, float]]:
 
 
 def no_rows(second: Tensor) -> Sums:
-    """Sums of no rows, for a second moment (d_in, d_in)."""
+    """Sums of no rows, for a second moment (d_in, d_in) float64."""
     return Sums(torch.zeros_like(second), torch.zeros(len(second), 256).double())
