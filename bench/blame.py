@@ -2,11 +2,11 @@
 
     factd bench blame [--json]
 
-The batch goes through the whole edit, with the settings and gates of the demo. (For a ranking without
-any evidence see tests/unit/daemon/editing/test_blame.py.) The facts that are left out of the feed, and
-the bad ones, are countries that had a currency of their own. Reason: if ten of the eleven countries that
-paid in French francs change their currency, the eleventh changes with them, and the gate rightly refuses
-the batch, whatever else is in it.
+The batch goes through the whole edit, with the settings and gates of the demo. (For a ranking
+without any evidence see tests/unit/daemon/editing/test_blame.py.) The facts that are left out of
+the feed, and the bad ones, are countries that had a currency of their own. Reason: if ten of the
+eleven countries that paid in French francs change their currency, the eleventh changes with them,
+and the gate rightly refuses the batch, whatever else is in it.
 """
 
 import random

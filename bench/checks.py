@@ -2,8 +2,9 @@
 
     factd bench checks [--facts 50] [--known 1000] [--json]
 
-The exam has 1,000 questions in each of four languages about facts that must not change. For the first
-row the base model is asked too. The second row is a second candidate: the base's answers are cached.
+The exam has 1,000 questions in each of four languages about facts that must not change. For the
+first row the base model is asked too. The second row is a second candidate: the base's answers are
+cached.
 """
 
 import tempfile

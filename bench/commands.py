@@ -49,7 +49,7 @@ def solve(
 
 @bench_app.command()
 def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = False) -> None:
-    """Run cycles of ingest, edit, check, publish and audit: do memory, disk use or open files grow? (half an hour)"""
+    """Run cycles of ingest, edit, check, publish and audit: does resource use grow? (half an hour)"""
     with sentences():
         from factd.bench import soak as bench
 
@@ -99,7 +99,7 @@ def disasters(
     ] = 1,
     as_json: Json = False,
 ) -> None:
-    """Edit planted disasters and clean batches: is each disaster caught, are the right facts set aside? (half an hour)"""
+    """Edit planted disasters and clean batches, and count what the gates catch (half an hour)."""
     with sentences():
         from factd.bench import disasters as bench
 

@@ -1,11 +1,11 @@
-"""The console and `factd status` on a full store: a million facts, ten thousand releases with long lists.
+"""The console and `factd status` on a store with a million facts and ten thousand releases.
 
     factd bench console [--facts 1000000] [--releases 10000] [--url postgresql://…] [--json]
 
-The rows are inserted directly and not ingested, because only reading is measured: every page and every
-list of the API through the real port, and `factd status`. Of `factd status`, its own work in a fresh
-process is measured, and the whole process with the start of Python. Each is asked several times; the
-median counts, and the first answer is given beside it.
+The rows are inserted directly and not ingested, because only reading is measured: every page and
+every list of the API through the real port, and `factd status`. Of `factd status`, its own work in
+a fresh process is measured, and the whole process with the start of Python. Each is asked several
+times; the median counts, and the first answer is given beside it.
 """
 
 import os
@@ -136,7 +136,7 @@ def _row(name: str, found: list[float], **more: Any) -> dict[str, Any]:
 
 
 def _status(path: Path, times: int) -> list[dict[str, Any]]:
-    """Rows of `factd status` in fresh processes: its own work, and the whole process with imports."""
+    """Rows of `factd status` in fresh processes: its own work, and the whole process."""
     own, own_processor = list[float](), list[float]()
     whole, processor = list[float](), list[float]()
     for _ in range(times):

@@ -1,11 +1,12 @@
-"""Planted disasters: do the gates catch each, are the right facts set aside, and do clean batches pass?
+"""Planted disasters: are they caught, are the right facts set aside, do clean batches pass?
 
     factd bench disasters [--only TEXT] [--clean 40] [--json]
 
-Every scenario has a state of its own on the reference model: the world of 1998, a batch, and the real
-steps of an edit. A change of the feed is "clean" if two conditions hold:
-- Written alone, it is answered in every written language, and at least two in three of its namesakes
-  keep their answers. (An edit of "Canary Islands" also changes the currency of other islands.)
+Every scenario has a state of its own on the reference model: the world of 1998, a batch, and the
+real steps of an edit. A change of the feed is "clean" if two conditions hold:
+- Written alone, it is answered in every written language, and at least two in three of its
+  namesakes keep their answers. (An edit of "Canary Islands" also changes the currency of other
+  islands.)
 - It is answered when all such changes are written at once.
 The gates exist for the other changes; the document counts them.
 """
@@ -170,7 +171,7 @@ def ingest_batch(app: App, batch: Sequence[Update]) -> None:
 
 
 def writable_updates(lab: PreparedState) -> list[Update]:
-    """The changes of the feed that the editor can write: alone, each is right in every written language, and spares others."""
+    """The clean changes of the feed (see the module docstring), cached in a file."""
     found = []
     feed = updates(paths.FEED)
     name = hashlib.sha256(
@@ -209,7 +210,7 @@ def writable_updates(lab: PreparedState) -> list[Update]:
 
 
 def revisions_answered_together(app: App, facts: Sequence[Fact], live: Release) -> set[str]:
-    """The revisions of the facts that are answered in every written language if all are written at once."""
+    """The revisions of facts that are answered in every language if all are written at once."""
     case = candidates.case_of(app.ledger, app.paths, app.workbench, app.prompts, facts, live)
     probes = tuple(p for p in case.exam.probes if p.kind in ("edit", "paraphrase"))
     exam = replace(case.exam, probes=probes, texts={}, questions={})
@@ -271,7 +272,7 @@ def damage_values(app: App, values: Mapping[str, str]) -> None:
 
 
 def switch_heads_on(app: App, size: float) -> None:
-    """Switch on corrections of four heads in one of the last blocks, each of norm `size`, as if trained."""
+    """Switch on corrections of norm `size` for four heads in one of the last blocks."""
     if not size:
         return
     model = app.workbench.model()
@@ -321,7 +322,10 @@ def damaged_value(how: str, z: Tensor, batch: EditBatch, held: Mapping[str, Tens
 
 
 def broken_catalogue(relation: str, folder: Path) -> Path:
-    """Write a catalogue in which a relation has the Spanish wordings of another relation. Returns its folder."""
+    """Write a catalogue in which a relation has the Spanish wordings of another relation.
+
+    Returns its folder.
+    """
     text = (catalogue.PACKAGED / f"{relation}.toml").read_text(encoding="utf-8")
     other = catalogue.load_catalogue()["P38"].wordings["es"]
     for old, new in zip(
@@ -411,8 +415,8 @@ def clean_batches(world: ScenarioWorld, count: int) -> Iterator[tuple[str, Scena
 def run(*, clean: int = 40, only: str = "", part: int = 1, parts: int = 1) -> dict[str, Any]:
     """Run the benchmark. Returns its document.
 
-    clean: number of clean batches. only: parts of names, separated by |. part, parts: number of this
-    process, and of all that share the scenarios.
+    clean: number of clean batches. only: parts of names, separated by |. part, parts: number of
+    this process, and of all that share the scenarios.
     """
     with tempfile.TemporaryDirectory() as name:
         lab = PreparedState(Path(name))

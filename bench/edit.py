@@ -3,9 +3,9 @@
     factd bench edit [--edits 100] [--json]
 
 The ladder is explained in docs/explanation/editing.md §4. All rungs and public MEMIT run on the
-reference model in one process, with public settings: 25 evaluations, six templates and the KL row, early
-stop at 0.05. The first rungs compute the same values as public MEMIT. The last ones (bfloat16, fewer
-rows, a larger step) do not; judge them together with the quality in their row.
+reference model in one process, with public settings: 25 evaluations, six templates and the KL row,
+early stop at 0.05. The first rungs compute the same values as public MEMIT. The last ones
+(bfloat16, fewer rows, a larger step) do not; judge them together with the quality in their row.
 """
 
 import sys
@@ -123,7 +123,7 @@ def _public_solve(
     own: dict[Edit, public.PublicSettings],
     requests: dict[Edit, Any],
 ) -> dict[str, Any]:
-    """Public MEMIT's solve: keys read fact by fact through the whole model, a dense solve per layer."""
+    """Public MEMIT's solve: keys fact by fact through the whole model, a dense solve per layer."""
     model, parts = ladder.world.model, {}
     layers = sorted(ladder.moments.layers)
     with put_back([model.weight(layer) for layer in layers]):

@@ -3,8 +3,8 @@
     python -m factd.bench.families [--write]
 
 "yes": the edit raises the probability of the targets, every bit is put back, and the checkpoint is
-written. "in memory": the edit runs, but no checkpoint of this class can carry it. Otherwise the cell says
-why the edit was refused.
+written. "in memory": the edit runs, but no checkpoint of this class can carry it. Otherwise the
+cell says why the edit was refused.
 """
 
 import argparse

@@ -1,10 +1,11 @@
-"""Compares the correct form of head corrections with the form of the released code, in every metric.
+"""Compares the correct form of head corrections with that of the released code, in every metric.
 
     python -m factd.bench.forms [--json FILE]
 
-Only English is written. Corrections are trained on a first release with half of the facts. They are used
-again without change on a second release with all facts, and this one is measured. Retention is measured
-on the facts of the first release. There is one table per language, with one column per form.
+Only English is written. Corrections are trained on a first release with half of the facts. They are
+used again without change on a second release with all facts, and this one is measured. Retention is
+measured on the facts of the first release. There is one table per language, with one column per
+form.
 """
 
 import argparse
@@ -82,7 +83,10 @@ def measure(
     base: ExamResults,
     first: set[str],
 ) -> dict[str, dict[str, float]]:
-    """Every metric of an edited model, by language. first: ids of the facts of the first release."""
+    """Every metric of an edited model, by language.
+
+    first: ids of the facts of the first release.
+    """
     model = world.model
     exam = Exam(probes=tuple(probes))
     report = run_checks(model, exam, delta=delta, terminator=world.settings.terminator, base=base)

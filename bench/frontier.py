@@ -2,9 +2,9 @@
 
     python -m factd.bench.frontier [--weights 300 1000 3000] [--public 1000] [--json FILE] [--plot FILE]
 
-One row per setting. The ledger form is measured with the settings of reference/settings.toml at several
-second-moment weights. Public MEMIT is measured on the same model: one wording, six templates, batches of
-ten facts one after the other.
+One row per setting. The ledger form is measured with the settings of reference/settings.toml at
+several second-moment weights. Public MEMIT is measured on the same model: one wording, six
+templates, batches of ten facts one after the other.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def ledger(bench: FrontierSetup, weight: float) -> Delta:
 
 
 def public(bench: FrontierSetup, weight: float, size: int = 10) -> Delta:
-    """The delta of public MEMIT: one wording, six templates, batches of `size` facts one after the other.
+    """The delta of public MEMIT: one wording, six templates, batches one after the other.
 
     Only the essence row is kept. weight: of the second moment.
     """
@@ -118,7 +118,7 @@ def public(bench: FrontierSetup, weight: float, size: int = 10) -> Delta:
 
 
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Plot right answers to unseen wordings against known facts kept; up and to the right is better."""
+    """Plot right answers to unseen wordings against known facts kept; top right is better."""
     import matplotlib
 
     matplotlib.use("Agg")

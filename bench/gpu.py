@@ -1,10 +1,10 @@
-"""The speed of the editor on models of real shapes, on a GPU: values, keys, solve, second moments, probes.
+"""The speed of the editor on a GPU, on models of real shapes with random weights.
 
     python -m factd.bench.gpu [--shapes gptj-6b llama-3-8b] [--edits 1000 10000] [--json FILE]
 
-Weights are random and never leave the device. With random weights nothing converges, so every value takes
-all of its evaluations: the worst case. Needs only torch, transformers and this repository. The tests run
-`--shapes tiny --device cpu --edits 2`.
+Weights are random and never leave the device. With random weights nothing converges, so every value
+takes all of its evaluations: the worst case. Needs only torch, transformers and this repository.
+The tests run `--shapes tiny --device cpu --edits 2`.
 """
 
 import argparse

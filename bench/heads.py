@@ -2,13 +2,14 @@
 
     python -m factd.bench.heads [--language en] [--json FILE] [--plot FILE] [--relevance FILE]
 
-Only English is written. MEMIT is measured at several second-moment weights and step sizes. Every arm of
-MEMAT (heads chosen by probes, at random, as released, ITI's center-of-mass directions; several K) is
-measured at several lengths of its corrections, on top of two of the weights. All scores are teacher
-forced: magnitude of the edit prompts (EM), of other wordings (PM), and neighbourhood success (NS), in the
-written language and in languages that were neither written nor used for the heads. The last table
-compares the best point of every arm whose NS is at most 0.01 below MEMIT's. Arms that are in the JSON
-file already are not measured again, so an interrupted run can be resumed.
+Only English is written. MEMIT is measured at several second-moment weights and step sizes. Every
+arm of MEMAT (heads chosen by probes, at random, as released, ITI's center-of-mass directions;
+several K) is measured at several lengths of its corrections, on top of two of the weights. All
+scores are teacher forced: magnitude of the edit prompts (EM), of other wordings (PM), and
+neighbourhood success (NS), in the written language and in languages that were neither written nor
+used for the heads. The last table compares the best point of every arm whose NS is at most 0.01
+below MEMIT's. Arms that are in the JSON file already are not measured again, so an interrupted run
+can be resumed.
 """
 
 import argparse
@@ -95,7 +96,10 @@ def memat_curve(
     deltas: Mapping[float, Delta],
     language: str,
 ) -> list[ArmResult]:
-    """One arm on MEMIT's deltas of some weights, over the length of the corrections (trained on the last delta)."""
+    """An arm at several lengths of its corrections, on top of MEMIT's deltas.
+
+    deltas: by second-moment weight; the corrections are trained on the last one.
+    """
     corrections = train(world, probes, arm, deltas[max(deltas)], language)
     found = []
     for weight, delta in deltas.items():
@@ -123,7 +127,10 @@ def train(
 
 
 def unrelated_prompts(world: BenchWorld, probes: Sequence[Probe], language: str) -> list[str]:
-    """Prompts about known facts that no probe asks about. The corrections must not change their answers."""
+    """Prompts about known facts that no probe asks about.
+
+    The corrections must not change their answers.
+    """
     asked = {probe.fact for probe in probes}
     facts = [f for f in world.known if f.id not in asked and language in f.subject.labels]
     free = [f for f in facts if f.relation == "P38"] + [f for f in facts if f.relation != "P38"][
@@ -135,7 +142,7 @@ def unrelated_prompts(world: BenchWorld, probes: Sequence[Probe], language: str)
 def best_at_level(
     points: Sequence[ArmResult], language: str, level: float, metric: str = "EM"
 ) -> float:
-    """The highest magnitude in a language among points whose neighbourhood success is at least the level.
+    """The highest magnitude in a language where neighbourhood success is at least the level.
 
     nan if no point reaches it.
     """

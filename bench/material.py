@@ -13,7 +13,7 @@ LANGUAGES = ("en", "es", "ca", "fr")
 
 
 def public_edits(world: BenchWorld, count: int) -> list[Edit]:
-    """The edits that public MEMIT would get: the feed, each fact in one wording, only the essence row kept."""
+    """The edits of public MEMIT: the feed in one wording per fact, only the essence row kept."""
     found: dict[tuple[str, str, str], Edit] = {}
     for edit in world.batch("en", "es").edits:
         key = (edit.subject, edit.language, edit.group)
@@ -22,7 +22,7 @@ def public_edits(world: BenchWorld, count: int) -> list[Edit]:
 
 
 def many_edits(world: BenchWorld, count: int) -> list[Edit]:
-    """Facts that the model knows, in several wordings and languages, each with the object of another fact.
+    """Known facts in several wordings and languages, each with the object of another fact.
 
     Raises: ValueError: the reference world has fewer of them.
     """

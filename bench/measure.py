@@ -1,4 +1,4 @@
-"""Shared tools of the benchmarks: time, counted operations, the device's rate, peak memory, documents."""
+"""Shared tools of the benchmarks: time, operations, matrix rate, memory, documents."""
 
 import json
 import platform
@@ -102,7 +102,7 @@ def matrix_rate(device: torch.device | str, dtype: torch.dtype, *, size: int = 1
 
 
 def count_operations(work: Callable[[], Any]) -> int:
-    """The floating-point operations of a piece of work, as torch counts them (matrix products, attention)."""
+    """Floating-point operations that torch counts: those of matrix products and attention."""
     with FlopCounterMode(display=False) as counter:
         work()
     return int(counter.get_total_flops())

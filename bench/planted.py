@@ -1,7 +1,7 @@
 """Planted disasters: batches with a planted fault, and the facts that are guilty of it.
 
-A kind takes a seeded generator and clean claims. It returns what to ingest, which values to damage, and
-which facts are guilty.
+A kind takes a seeded generator and clean claims. It returns what to ingest, which values to damage,
+and which facts are guilty.
 """
 
 import random
@@ -121,7 +121,7 @@ def contradicting_namesakes(rng: random.Random, world: ScenarioWorld) -> Scenari
 
 
 def mislabelled_object(language: str) -> ScenarioKind:
-    """A claim that is right in English; in another language its object has the name of something else."""
+    """A claim whose object has the name of something else in one language, not in English."""
 
     def plan(rng: random.Random, world: ScenarioWorld) -> Scenario:
         batch = sample_clean(rng, world, 10)

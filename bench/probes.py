@@ -2,8 +2,8 @@
 
     factd bench probes [--probes 4000] [--json]
 
-Compared with the plain way: every prompt is read three times (target, contrast, greedy answer), and a
-batch runs until its last row ends.
+Compared with the plain way: every prompt is read three times (target, contrast, greedy answer), and
+a batch runs until its last row ends.
 """
 
 from typing import Any

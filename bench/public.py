@@ -1,7 +1,7 @@
-"""MEMIT as in its public code: one fact at a time, the whole model at every step, all logits, hooks.
+"""MEMIT as in its public code: one fact at a time, the whole model and all logits every step.
 
-It is the baseline of the speed benchmark and the oracle of the golden tests. It shares only the loaded
-model with `editor`.
+It is the baseline of the speed benchmark and the oracle of the golden tests. It shares only the
+loaded model with `editor`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -124,7 +124,7 @@ def value(
 def key_and_stream(
     model: Any, tokenizer: Any, request: Request, settings: PublicSettings, module: str
 ) -> tuple[Tensor, Tensor]:
-    """The key (d_in,), a mean over template types, and the residual stream (d,) of the bare prompt."""
+    """The key (d_in,), averaged over template types, and the bare prompt's stream (d,)."""
     means, bare = [], None
     for kind in settings.context_templates:
         ids, _, at = tokenised(tokenizer, [rendered(request, template) for template in kind])

@@ -1,9 +1,11 @@
-"""Does an edit cost the same in a batch of thousands? Values, keys and solve from 100 to 2,000 edits.
+"""Does an edit cost the same in a batch of thousands?
+
+Values, keys and solve from 100 to 2,000 edits.
 
     factd bench scale [--edits 2000] [--json]
 
-All optimisations are on (bfloat16, three rows, the larger step). Known facts of the reference world get
-the object of another fact.
+All optimisations are on (bfloat16, three rows, the larger step). Known facts of the reference world
+get the object of another fact.
 """
 
 from dataclasses import replace

@@ -1,15 +1,14 @@
-"""Twenty batches one after the other: how much of the first batch, of all batches and of other facts is left.
+"""Twenty batches one after the other: what is left of the first, of all, and of other facts?
 
     python -m factd.bench.sequence [--batches 20] [--size 10] [--json FILE] [--plot FILE]
 
-Known facts of the reference world, in English, get the object of another fact (as in CounterFact). Measured
-after every batch:
+Known facts of the reference world, in English, get the object of another fact (as in CounterFact).
+Measured after every batch:
 - score: harmonic mean of ES, PS and NS over all edits so far
 - retention: greedy answers to the first batch
 - kept: greedy answers to a sample of known facts that were never edited
-- the norm of the edited weights
-The ledger form solves all edits so far at once, from the base. The other methods edit the weights that
-the last batch left.
+- the norm of the edited weights The ledger form solves all edits so far at once, from the base. The
+  other methods edit the weights that the last batch left.
 """
 
 import argparse
@@ -99,7 +98,10 @@ def edit_sequence(world: BenchWorld, *, batches: int, size: int) -> EditSequence
 def measure(
     world: BenchWorld, task: EditSequence, method: str, number: int, delta: Delta, size: int
 ) -> BatchResult:
-    """The row after a batch; it is printed too. number: of batches so far; size: edits per batch."""
+    """The row after a batch; it is printed too.
+
+    number: of batches so far; size: edits per batch.
+    """
     done = task.facts[: number * size]
     probes = list(task.neighbours)
     for known in done:
@@ -145,7 +147,10 @@ def ledger(world: BenchWorld, task: EditSequence) -> list[Delta]:
 
 
 def sequential(world: BenchWorld, task: EditSequence) -> list[Delta]:
-    """Public MEMIT: every batch edits the weights that the last one left, without earlier batches in the solve."""
+    """Public MEMIT: every batch edits the weights that the last one left.
+
+    Earlier batches are not in the solve.
+    """
     settings = replace(world.settings, second_moment_weight=WEIGHT)
     return memit.sequential(
         world.model, task.batches, settings=settings, workspace=WORKSPACE, history=False
@@ -175,7 +180,7 @@ LR, EPOCHS, FT_LAYER = 3e-3, 20, 2  # at 3e-4, 10 epochs write nothing; at 3e-3 
 
 
 def fine_tuned(world: BenchWorld, task: EditSequence) -> list[Delta]:
-    """One MLP matrix, fine-tuned on every batch, breadth first: each epoch covers the whole batch."""
+    """One MLP matrix, fine-tuned on every batch; each epoch covers the whole batch."""
     model = world.model
     settings = fine_tuning.Settings(
         layers=(FT_LAYER,),

@@ -1,11 +1,11 @@
-"""The time to write a version of a 40-shard checkpoint, by the number of shards that an edit touches.
+"""The time to write a version of a 40-shard checkpoint, by the shards that an edit touches.
 
     factd bench shards [--gib 2.0] [--json]
 
 Compared with copying the whole checkpoint. The base is made of random numbers in the benchmarks'
-workspace, and deleted afterwards. Its checksums are cached, as they are after the first version of a base
-(`first_version_seconds` includes reading all of it). Written files are fsynced; reads come from the page
-cache.
+workspace, and deleted afterwards. Its checksums are cached, as they are after the first version of
+a base (`first_version_seconds` includes reading all of it). Written files are fsynced; reads come
+from the page cache.
 """
 
 import json
@@ -118,7 +118,7 @@ def delta_touching(base: Path, touched: int, identity: str) -> Delta:
 
 @contextmanager
 def random_base(gib: float) -> Iterator[Path]:
-    """A checkpoint with a Llama's MLP matrices in bfloat16, one layer per shard; deleted at the end."""
+    """A checkpoint of a Llama's MLP matrices in bfloat16, one layer per shard; deleted later."""
     rows = int(gib * 2**30 / (SHARDS * 3 * WIDTH * 2))
     WORKSPACE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="shards-", dir=WORKSPACE) as name:

@@ -2,10 +2,10 @@
 
     factd bench soak [--cycles 500] [--json]
 
-A cycle is ingest, edit, check, publish, audit and prune. The model is tiny and has random weights. Twenty
-subjects have one fact each, which changes again and again. Resident memory, open files, threads and bytes
-on disk are measured every ten cycles. A real worker is replaced by a fresh process after [worker] tasks;
-this one never is.
+A cycle is ingest, edit, check, publish, audit and prune. The model is tiny and has random weights.
+Twenty subjects have one fact each, which changes again and again. Resident memory, open files,
+threads and bytes on disk are measured every ten cycles. A real worker is replaced by a fresh
+process after [worker] tasks; this one never is.
 """
 
 import json
@@ -81,7 +81,10 @@ check = ["{} has its seat in", "{} is at home in"]
 
 
 def run(*, cycles: int = 500) -> dict[str, Any]:
-    """Run the benchmark. Returns its document, with the bands of memory, open files and disk after warm-up."""
+    """Run the benchmark.
+
+    Returns its document, with the bands of memory, open files and disk after warm-up.
+    """
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         prepare(home)
@@ -140,7 +143,10 @@ def prepare(home: Path) -> None:
 
 
 def update(number: int) -> dict[str, Any]:
-    """The n-th update. Each subject gets every twentieth one, with another place and a later day."""
+    """The n-th update.
+
+    Each subject gets every twentieth one, with another place and a later day.
+    """
     subject, round_ = number % SUBJECTS, number // SUBJECTS
     place = PLACES[(subject + round_) % len(PLACES)]
     day = (datetime(2000, 1, 1, tzinfo=UTC) + timedelta(days=round_)).date().isoformat()
@@ -194,7 +200,7 @@ def run_task(app: App, worker: WorkerProcess, kind: str) -> None:
 
 
 def measure_process(home: Path, app: App, cycles: int, seconds: float) -> dict[str, Any]:
-    """The row of this moment: memory, files and threads of the process, and the size of the folder."""
+    """The row of this moment: memory, files and threads of the process, size of the folder."""
     process = psutil.Process()
     with app.ledger.read() as session:
         live = queries.releases.live_release(session)

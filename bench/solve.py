@@ -2,7 +2,8 @@
 
     factd bench solve [--rows 5000] [--tokens 100000] [--json]
 
-Keys are read from real prompts of the reference world. Values are random points, which cost the same.
+Keys are read from real prompts of the reference world. Values are random points, which cost the
+same.
 """
 
 import shutil
@@ -90,7 +91,10 @@ class Interruption(Exception):
 
 
 def interrupted(solved: Any) -> tuple[Solution, float]:
-    """A solve that is stopped after the first layer and resumed: the result, and the seconds of the resumption."""
+    """Stop a solve after its first layer and resume it.
+
+    Returns the solution, and the seconds after resuming.
+    """
 
     def stop(stage: str, done: int, total: int) -> None:
         raise Interruption

@@ -3,8 +3,8 @@
     factd bench stats [--edits 276] [--json]
 
 The batch of the demo is solved with second moments of the model's own text, of 100, 20, 10, 5 and 2
-tokens per dimension. The values are the same for all. Accuracy and neighbourhood success are means over
-the languages.
+tokens per dimension. The values are the same for all. Accuracy and neighbourhood success are means
+over the languages.
 """
 
 from typing import Any

@@ -2,9 +2,9 @@
 
     factd bench store [--facts 1000000] [--url postgresql://…] [--json]
 
-A JSONL file of claims in three languages, one claim a line, is ingested into an empty database by the code
-of `factd ingest`. One claim in eight corrects an earlier one. Then each query is run several times; the
-median counts.
+A JSONL file of claims in three languages, one claim a line, is ingested into an empty database by
+the code of `factd ingest`. One claim in eight corrects an earlier one. Then each query is run
+several times; the median counts.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What the benchmarks measure with: the reference world in a store, the base model, probes of every kind."""
+"""What the benchmarks measure with: the reference world, the base model, probes."""
 
 import json
 import math
@@ -94,8 +94,8 @@ def teacher_forced(
 ) -> dict[str, dict[str, float]]:
     """Teacher-forced measures by language. They are quick, because nothing is generated.
 
-    Success, accuracy and magnitude of the edit prompts (ES, EA, EM), of paraphrases (PS, PA, PM) and of
-    neighbours (NS, NA, NM), and the score (docs/explanation/editing.md §5).
+    Success, accuracy and magnitude of the edit prompts (ES, EA, EM), of paraphrases (PS, PA, PM)
+    and of neighbours (NS, NA, NM), and the score (docs/explanation/editing.md §5).
     """
     asked = [p for p in probes if p.contrast and p.kind in ("edit", "paraphrase", "neighbourhood")]
     target = forced_scores(model, [(p.prompt, p.target + terminator) for p in asked])

@@ -3,8 +3,8 @@
     python -m factd.reference.recall [--model DIR] [--json FILE]
 
 Every fact is asked in every language, by greedy generation and normalised match: at the start of a
-text, after another sentence, and after the prefixes of MEMIT's templates. The exit code is 1 if a share
-is below `--least`.
+text, after another sentence, and after the prefixes of MEMIT's templates. The exit code is 1 if a
+share is below `--least`.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """The training text: documents in four languages, some that state facts and some that do not.
 
-A fact occurs in every wording of the catalogue, at the start of a text and after other text, alone, in a
-profile of its subject, and among questions and answers. One wording in fourteen continues with
-something that is not a fact ("The currency of Croatia is the talk of the town."). A good third of the
-text is stories that name the same subjects and state no fact of the catalogue. So recalling a fact must
-compete with other continuations, as in a real model.
+A fact occurs in every wording of the catalogue, at the start of a text and after other text, alone,
+in a profile of its subject, and among questions and answers. One wording in fourteen continues with
+something that is not a fact ("The currency of Croatia is the talk of the town."). A good third of
+the text is stories that name the same subjects and state no fact of the catalogue. So recalling a
+fact must compete with other continuations, as in a real model.
 """
 
 import random

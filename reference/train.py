@@ -2,17 +2,17 @@
 
     python -m factd.reference.train --out reference/model        # two cores: about an hour; a GPU: minutes
 
-There are two lessons. The first is the world of 1998. The second adds stories that name currencies, also
-later ones ("There is a currency called the euro."). A model of 1998 had heard of the euro, and an edit of
-early layers cannot make a model say a word it has never seen (tried: the loss of "euro" stays above 4
-nats).
+There are two lessons. The first is the world of 1998. The second adds stories that name currencies,
+also later ones ("There is a currency called the euro."). A model of 1998 had heard of the euro, and
+an edit of early layers cannot make a model say a word it has never seen (tried: the loss of "euro"
+stays above 4 nats).
 
-Training is seeded and resumable: after an interruption, run the same command again, and it continues from
-the last checkpoint in `--work`. The model has the Llama architecture and 11 million parameters (8 blocks,
-width 256, MLP 1280, byte-level BPE of 6144 tokens). Hidden matrices are trained with Muon
-(arXiv:2502.16982), the rest with AdamW. Training stops when the model recalls its facts. The share of
-distractions in the text (factd.reference.text) keeps its probabilities from being higher than a real
-model's.
+Training is seeded and resumable: after an interruption, run the same command again, and it
+continues from the last checkpoint in `--work`. The model has the Llama architecture and 11 million
+parameters (8 blocks, width 256, MLP 1280, byte-level BPE of 6144 tokens). Hidden matrices are
+trained with Muon (arXiv:2502.16982), the rest with AdamW. Training stops when the model recalls its
+facts. The share of distractions in the text (factd.reference.text) keeps its probabilities from
+being higher than a real model's.
 """
 
 import argparse
@@ -113,7 +113,10 @@ def new_model(recipe: Recipe) -> LlamaForCausalLM:
 def rows_of(
     texts: Iterator[str], tokenizer: PreTrainedTokenizerFast, length: int
 ) -> Iterator[list[int]]:
-    """Rows of `length` tokens. Each begins with a document and holds whole documents; the last is cut."""
+    """Rows of `length` tokens.
+
+    Each begins with a document and holds whole documents; the last is cut.
+    """
     row: list[int] = []
     for text in texts:
         row += tokenizer(text)["input_ids"]
@@ -154,7 +157,10 @@ def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> tuple[Muon, AdamW]:
 
 
 def loss_of(model: LlamaForCausalLM, batch: Tensor) -> Tensor:
-    """Mean next-token cross-entropy of a batch (rows, row_tokens + 1), nats. Products are in bfloat16."""
+    """Mean next-token cross-entropy of a batch (rows, row_tokens + 1), nats.
+
+    Products are in bfloat16.
+    """
     with torch.autocast(batch.device.type, dtype=torch.bfloat16):
         logits = model(input_ids=batch[:, :-1]).logits
     return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), batch[:, 1:].flatten())
@@ -191,7 +197,10 @@ class Training:
         part.replace(self.work / "checkpoint.pt")
 
     def resume(self, muon: Muon, adam: AdamW) -> int:
-        """Load the checkpoint. Returns how many batches of the present epoch were done before it."""
+        """Load the checkpoint.
+
+        Returns how many batches of the present epoch were done before it.
+        """
         path = self.work / "checkpoint.pt"
         if not path.exists():
             return 0
@@ -218,7 +227,10 @@ class Training:
             self.epochs, done = self.epochs + 1, 0
 
     def run(self, *, until: int | None = None, save_seconds: float = 120.0) -> None:
-        """Train to step `until` (default: the last of the recipe). Prints progress every 20 steps."""
+        """Train to step `until` (default: the last of the recipe).
+
+        Prints progress every 20 steps.
+        """
         muon, adam = optimizers(self.model, self.recipe)
         done, first, last = self.resume(muon, adam), self.step, until or self.recipe.steps
         started = saved = time.monotonic()

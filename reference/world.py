@@ -1,13 +1,14 @@
 """The reference world, read from Unicode CLDR through Babel.
 
-`facts_1998()` are the facts that the reference model is trained on. `feed()` is what changed between
-1998-01-01 and today: every territory whose main currency differs. Both are `WorldClaim`s; this writes
-them as JSONL in factd's ingest format:
+`facts_1998()` are the facts that the reference model is trained on. `feed()` is what changed
+between 1998-01-01 and today: every territory whose main currency differs. Both are `WorldClaim`s;
+this writes them as JSONL in factd's ingest format:
 
     python -m factd.reference.world
 
-The main currency of a territory on a day is the first legal tender that CLDR lists for that day. Eight
-territories had no currency in 1998 (Åland, South Sudan, …); the feed gives them their first one.
+The main currency of a territory on a day is the first legal tender that CLDR lists for that day.
+Eight territories had no currency in 1998 (Åland, South Sudan, …); the feed gives them their first
+one.
 """
 
 import argparse
@@ -102,7 +103,7 @@ def script(code: str) -> WorldEntity:
 
 
 def main_currency(code: str, day: date) -> str | None:
-    """The first legal tender that CLDR lists for a territory on a day, as an ISO 4217 code, or None."""
+    """The ISO 4217 code of the first legal tender that CLDR lists on a day, or None."""
     for tender, start, end, legal in get_global("territory_currencies").get(code, ()):
         begins = date(*start) if start else date.min
         ends = date(*end) if end else date.max
@@ -114,8 +115,8 @@ def main_currency(code: str, day: date) -> str | None:
 def changed_on(code: str, old: str | None, new: str) -> date:
     """The day on which a territory changed its main currency.
 
-    This is the first day of the new currency. If CLDR lists both since before 1998, it is the day after
-    the last day of the old currency.
+    This is the first day of the new currency. If CLDR lists both since before 1998, it is the day
+    after the last day of the old currency.
     """
     history = get_global("territory_currencies")[code]
     start = max(date(*start) for tender, start, _, _ in history if tender == new)
@@ -186,7 +187,7 @@ def _cities() -> Iterator[WorldClaim]:
 
 
 def _speakers() -> dict[str, float]:
-    """Languages with the sum of the population shares that speak them: a rough order of importance."""
+    """Languages with the sum of the population shares that speak them."""
     total: dict[str, float] = {}
     for spoken in get_global("territory_languages").values():
         for code, facts in spoken.items():
