@@ -231,7 +231,7 @@ def spares_namesakes(report: Mapping[str, Any]) -> bool:
 def compute_values(app: App, facts: Sequence[Fact]) -> None:
     """Compute and cache the values of all facts at once, which is faster than one by one."""
     with app.ledger.begin() as session:
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     batch = edits.edit_batch(facts, before, app.prompts)
     settings, model = app.workbench.method_settings(), app.workbench.model()
     values_for(
@@ -246,7 +246,7 @@ def damage_values(app: App, values: Mapping[str, str]) -> None:
     """Damage the cached values of facts. values: revision -> kind of damage."""
     with app.ledger.begin() as session:
         facts = queries.facts.candidate_set(session)
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     batches = {
         fact.update.revision: edits.edit_batch([fact], before, app.prompts) for fact in facts
     }
@@ -389,7 +389,7 @@ def set_aside(app: App) -> dict[str, str]:
     from factd.store import queries
 
     with app.ledger.read() as session:
-        rows = queries.evidence.quarantine(session)
+        rows = queries.evidence.list_quarantine(session)
         facts = {f.id: f for f in queries.facts.facts_by_id(session, [r.fact_id for r in rows])}
     return {facts[row.fact_id].update.revision: row.reason for row in rows}
 

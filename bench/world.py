@@ -77,7 +77,7 @@ def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> Bench
             ingest_file(app.ledger, app.prompts, path, known=known)
         with store.begin() as session:
             facts = tuple(queries.facts.candidate_set(session))
-            old = queries.facts.previous(session, facts)
+            old = queries.facts.base_counterparts(session, facts)
             known_facts = tuple(queries.facts.list_facts(session, status=(FactStatus.KNOWN,)))
         store.close()
     known_sample = known_sample or config.checks.known_sample

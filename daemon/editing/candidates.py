@@ -80,7 +80,7 @@ def case_of(
     """The case of a set of facts. Raises: BadEdit: two of them cannot be told apart."""
     known = probe_sets.known_facts(ledger, prompts)
     with ledger.read() as session:
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     there = set(live.fact_ids)
     ground = Ground(
         new=tuple(fact for fact in facts if fact.id not in there),
@@ -235,5 +235,5 @@ def write_report(paths: Paths, candidate: int, report: Mapping[str, Any]) -> Non
 def live_of(ledger: Ledger) -> Release:
     """The live release; the base where there is none."""
     with ledger.begin() as session:
-        base = queries.releases.ensure_base(session, now=ledger.now())
+        base = queries.releases.ensure_release_zero(session, now=ledger.now())
         return queries.releases.live_release(session) or base

@@ -49,7 +49,7 @@ def train(
             )
         held = set(live.fact_ids)
         facts = [f for f in queries.facts.candidate_set(session) if f.id in held]
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
         everything = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
     batch = edits.edit_batch(facts, before, replace(prompts, write=(language,)))
     still = edits.prompts(edits.chosen(everything, STILL, language), language, prompts.catalogue)

@@ -164,7 +164,7 @@ def exam_of(app: App, live: Release) -> "Exam":
     known = probe_sets.known_facts(app.ledger, app.prompts)
     with app.ledger.read() as session:
         facts = queries.facts.facts_by_id(session, live.fact_ids)
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     day = app.ledger.now().date().isoformat()
     table = app.config.audit
     sizes = replace(app.prompts.sizes, known=table.known_sample, earlier=table.earlier_sample)
@@ -229,6 +229,6 @@ def _kept(
     with ledger.begin() as session:
         queries.evidence.add_audit(session, found)
         what = f"audit of release {live.number}: {outcome.value}"
-        queries.releases.record(session, who=WHO, what=what, why=action, now=ledger.now())
+        queries.releases.log_action(session, who=WHO, what=what, why=action, now=ledger.now())
     log.info("release audited", release=live.number, outcome=outcome.value, action=action)
     return found

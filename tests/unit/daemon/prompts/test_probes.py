@@ -150,7 +150,7 @@ def test_no_kept_question_is_in_an_edit_wording(plan: PromptSettings, catalogue:
     assert len(probes) == 2 * len(KNOWN)
     names = [e.labels[k] for f in KNOWN for e in (f.subject,) for k in ("en", "es")]
     edits = {
-        wordings.before(wording, name).format(name)
+        wordings.form_for(wording, name).format(name)
         for relation in catalogue.values()
         for wordings in relation.wordings.values()
         for wording in wordings.edit
