@@ -1,9 +1,10 @@
-"""Second moments from fewer tokens: the same edit?
+"""Does an edit stay the same if its second moments come from fewer tokens?
 
     factd bench stats [--edits 276] [--json]
 
-The batch of the demo is solved with second moments of 100, 20, 10, 5 and 2 tokens per dimension of the model's own text; the
-values are the same. Accuracy and neighbours are means over the languages.
+The batch of the demo is solved with second moments of the model's own text, of 100, 20, 10, 5 and 2
+tokens per dimension. The values are the same for all. Accuracy and neighbourhood success are means
+over the languages.
 """
 
 from typing import Any

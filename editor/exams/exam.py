@@ -95,7 +95,10 @@ class AnswerCache:
         return cls(path, held)
 
     def save(self) -> None:
-        """Write the cache to its file if something was added. The latest MAX_CACHED_ANSWERS are kept."""
+        """Write the cache to its file if something was added.
+
+        The latest MAX_CACHED_ANSWERS are kept.
+        """
         if self.path is None or not self.changed:
             return
         self.entries = dict(list(self.entries.items())[-MAX_CACHED_ANSWERS:])
@@ -165,7 +168,10 @@ def evidence_of(
 def answers_with(
     model: EditableModel, probes: Sequence[Probe], delta: Delta | None, terminator: str
 ) -> tuple[Answer, ...]:
-    """The answers of the model with a delta (None: the base). Its workers share the probes, if it has any."""
+    """The answers of the model with a delta (None: the base).
+
+    Its workers share the probes, if it has any.
+    """
     results = run_task(model, answers_of_probes, probes, delta=delta, terminator=terminator)
     return tuple(in_order(results, len(probes)))
 

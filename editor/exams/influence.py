@@ -1,4 +1,4 @@
-"""Which edits have a large effect: how far each value lies from the base, and how much an edit moves other texts.
+"""How far the value of each edit lies from the base, and how much an edit moves other texts.
 
 Both are cheap: values are cached, keys are read once, and nothing is solved.
 """
@@ -67,10 +67,10 @@ def influences(
     """How much each group of edits moves the texts: the influence, by group.
 
     It is Σ over texts of max over tokens |kᵀ (λC + K Kᵀ)⁻¹ x| · ‖z - z0‖, summed over the group's
-    edits. x is the input of the first edited matrix at a token of a text, k is the key of an edit in
-    that layer. The closed form (MEMIT, arXiv:2210.07229) adds Σ r (kᵀ A⁻¹ x) to the output at x, with
-    A = λC + K Kᵀ. So the influence is each edit's share of that sum, in units of the residual stream,
-    at the first edited layer.
+    edits. x is the input of the first edited matrix at a token of a text, k is the key of an edit
+    in that layer. The closed form (MEMIT, arXiv:2210.07229) adds Σ r (kᵀ A⁻¹ x) to the output at x,
+    with A = λC + K Kᵀ. So the influence is each edit's share of that sum, in units of the residual
+    stream, at the first edited layer.
 
     Raises: SingularSystem: A has no Cholesky factor. DamagedArtefact: as `values_for`.
     """

@@ -1,8 +1,8 @@
 """The whole transfer matrix T[s→t]: facts written in one language alone, asked in every served one.
 
-A candidate writes a fact in several languages at once, so its own answers show little transfer. Here
-the edits of each language are solved alone, from the candidate's values. This costs one solve and one
-round of questions per language.
+A candidate writes a fact in several languages at once, so its own answers show little transfer.
+Here the edits of each language are solved alone, from the candidate's values. This costs one solve
+and one round of questions per language.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""A trial of settings: known facts are edited to another object, then they and their neighbours are measured."""
+"""A trial of settings: known facts get another object, then they and neighbours are measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class TrialResult:
 
     @property
     def gain(self) -> float:
-        """What the search maximises at equal neighbourhood success: mean magnitude of both prompts."""
+        """What the search maximises at equal neighbourhood success."""
         return (self.efficacy + self.paraphrase) / 2
 
 
@@ -155,7 +155,10 @@ class Trials:
         )
 
     def magnitudes(self, delta: Delta | None) -> dict[str, list[float]]:
-        """The magnitudes of all probes, -1 to 1, by kind of probe. delta None: of the base model."""
+        """The magnitudes of all probes, -1 to 1, by kind of probe.
+
+        delta None: of the base model.
+        """
         end = str(self.given.get("terminator", ""))
         pairs = [
             (p.prompt, text + end) for p in self.probes for text in (p.target, str(p.contrast))

@@ -49,7 +49,7 @@ def model(
 @pytest.fixture(scope="module")
 def delta(model: EditableModel, kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> Delta:
     folder = tmp_path_factory.mktemp("workspace")
-    kept.moments(folder, model.path, tokens=2000, layers=tiny.VALUES["layers"])
+    kept.moments(folder, model.path, tokens=2000, layers=tiny.VALUE_SETTINGS["layers"])
     return memit.edit(model, EditBatch.of(tiny.EDITS), settings=SETTINGS, workspace=folder)
 
 

@@ -51,10 +51,10 @@ def settings_of(case: dict[str, Any]) -> memit.Settings:
     )
 
 
-def public_settings(case: dict[str, Any], block: str) -> public.Public:
-    own = {field.name for field in fields(public.Public)} & set(case)
+def public_settings(case: dict[str, Any], block: str) -> public.PublicSettings:
+    own = {field.name for field in fields(public.PublicSettings)} & set(case)
     templates = tuple(tuple(kind) for kind in case["context_templates"])
-    return public.Public(
+    return public.PublicSettings(
         **{name: case[name] for name in own - {"context_templates"}},
         block=block,
         context_templates=templates,
