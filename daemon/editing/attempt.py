@@ -200,7 +200,7 @@ def _examined(
     parts: EditParts, candidate: Candidate, case: Case, delta: Any, aside: Sequence[QuarantinedFact]
 ) -> Examined:
     """The candidate's exam, its report on disk, and what servers are asked if it passed."""
-    from factd.editor.exams.exam import Memory
+    from factd.editor.exams.exam import AnswerCache
 
     folder = parts.paths.candidate(candidate.id)
     examined = candidates.examined(
@@ -210,7 +210,7 @@ def _examined(
         parts.gates,
         case,
         delta,
-        memory=Memory.of(folder / "answers.json"),
+        memory=AnswerCache.load(folder / "answers.json"),
     )
     report = {**examined.report, "set_aside": [one.as_json() for one in aside]}
     examined = replace(examined, report=report)

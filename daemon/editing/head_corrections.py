@@ -79,9 +79,9 @@ def changed(ledger: Ledger, paths: Paths, workbench: Workbench) -> bool:
     folder = paths.candidate(live.candidate_id) / "delta"
     if not (workbench.workspace / "heads").exists() or not folder.exists():
         return False
-    from factd.editor.deltas.delta import delta_about
+    from factd.editor.deltas.delta import read_delta_manifest
     from factd.editor.heads.corrections import switched_on
 
-    about = delta_about(folder)
+    about = read_delta_manifest(folder)
     wanted = [held.id for held in switched_on(workbench.workspace, about["base_fingerprint"])]
     return wanted != list(about["settings"].get("head_corrections", []))

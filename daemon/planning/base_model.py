@@ -62,14 +62,14 @@ def familiarity(
 
     Facts are left out none of whose wordings has words before the subject.
     """
-    from factd.editor.scoring.score import forced
+    from factd.editor.scoring.score import forced_scores
 
     names = {
         fact.id: [edits.names_in_place(fact, name, prompts) for name in ("", *INVENTED)]
         for fact in facts
     }
     flat = sorted({pair for rows in names.values() for row in rows for pair in row})
-    scores = zip(flat, forced(workbench.model(), flat), strict=True) if flat else ()
+    scores = zip(flat, forced_scores(workbench.model(), flat), strict=True) if flat else ()
     nll = {pair: score for pair, (score, _) in scores}
 
     def nats(row: Sequence[tuple[str, str]]) -> float:
@@ -90,7 +90,7 @@ def note_beliefs(
     facts: Sequence[Fact],
 ) -> list[Belief]:
     """Take and keep what the base model believes about some facts, per written language."""
-    from factd.editor.scoring.beliefs import opinions
+    from factd.editor.scoring.beliefs import beliefs
 
     wordings = {
         (fact.id, language): [p.prompt for p in probes]
@@ -102,7 +102,7 @@ def note_beliefs(
     found = [
         Belief(fact_id=id_, language=language, **vars(opinion))
         for (id_, language), opinion in zip(
-            wordings, opinions(model, list(wordings.values()), samples=samples), strict=True
+            wordings, beliefs(model, list(wordings.values()), samples=samples), strict=True
         )
     ]
     with ledger.begin() as session:

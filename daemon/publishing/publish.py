@@ -20,7 +20,7 @@ from factd.daemon.publishing import bases, signing, verify
 from factd.daemon.rollout import outbox
 from factd.daemon.rollout.targets import held_versions
 from factd.daemon.tracing import span
-from factd.editor.files.checksum_cache import Sums
+from factd.editor.files.checksum_cache import ChecksumCache
 from factd.editor.files.folders import Sha256, sha256_file
 from factd.store import queries
 from factd.store.errors import Overtaken
@@ -110,13 +110,13 @@ def _bring_out(
 
 def write_version(ledger: Ledger, paths: Paths, versions: Versions, release: Release) -> None:
     """Write a release's files from its base and its delta; what lay there is replaced. Raises: PublishFailed, EditorError."""
-    sums, sign = Sums(versions.root / SUMS), signing.signer(versions.table)
-    outgoing = outgoing_of(ledger, paths, release, sums.of)
+    sums, sign = ChecksumCache(versions.root / SUMS), signing.signer(versions.table)
+    outgoing = outgoing_of(ledger, paths, release, sums.sha256)
     about: dict[str, Any] = {"facts": list(release.fact_ids), "base": release.base}
     about |= {"who": release.who, "why": release.why}
     fill = partial(_fill, ledger, paths, versions, outgoing)
-    versions.write(release.number, fill, about, sha256=sums.of, sign=sign)
-    sums.keep()
+    versions.write(release.number, fill, about, sha256=sums.sha256, sign=sign)
+    sums.save()
 
 
 def outgoing_of(

@@ -34,7 +34,7 @@ from factd.store.model.operations import Task
 from factd.store.model.releases import Release
 
 if TYPE_CHECKING:
-    from factd.editor.exams.exam import Exam, Results
+    from factd.editor.exams.exam import Exam, ExamResults
 
 WHO = "factd (audit)"
 GATES = (
@@ -178,18 +178,18 @@ def exam_of(app: App, live: Release) -> "Exam":
     )
 
 
-def results_of(workbench: Workbench, exam: "Exam", folder: Path) -> "Results":
+def results_of(workbench: Workbench, exam: "Exam", folder: Path) -> "ExamResults":
     """What a checkpoint answers, loaded from its files."""
-    from factd.editor.exams.exam import Results, sit
+    from factd.editor.exams.exam import ExamResults, take_exam
     from factd.editor.models.model import load_model
-    from factd.editor.scoring.drift import text_scores_of
+    from factd.editor.scoring.drift import text_scores_against
 
     table = workbench.table
     model = load_model(folder, device=table.device, dtype=table.dtype)
     probes = replace(exam, texts={}, questions={})
-    said = sit(model, probes, terminator=workbench.terminator)
-    texts = text_scores_of(workbench.model(), model, exam.texts)
-    return Results(answers=said.answers, texts=texts, rankings={})
+    said = take_exam(model, probes, terminator=workbench.terminator)
+    texts = text_scores_against(workbench.model(), model, exam.texts)
+    return ExamResults(answers=said.answers, texts=texts, rankings={})
 
 
 def _rolled_back(app: App, live: Release, seen: Seen) -> str:

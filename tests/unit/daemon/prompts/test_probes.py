@@ -16,6 +16,7 @@ from factd.daemon.prompts.probes import (
     questions,
 )
 from factd.editor.exams.exam import Exam
+from factd.editor.exams.report import probe_kinds
 from factd.editor.scoring.score import Probe
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.model.facts import Entity, Fact, FactStatus, FactUpdate
@@ -90,6 +91,20 @@ def test_a_new_fact_is_asked_in_every_way(plan: PromptSettings) -> None:
     hops = of(probes, "consequence")
     assert hops and "the country of the city of Zagreb" in hops[0].prompt
     assert (hops[0].target, hops[0].contrast) == ("euro", "kuna")
+
+
+def test_every_kind_of_probe_is_measured_by_a_check_and_every_check_has_its_probes(
+    plan: PromptSettings,
+) -> None:
+    probes = (
+        *batch_probes(GROUND, plan),
+        *held_probes(KNOWN, plan),
+        *earlier(Ground(new=(), before={}, known=(), earlier=(NEW,)), "en", plan),
+    )
+    declared = probe_kinds()
+    assert {kind for kinds in declared.values() for kind in kinds} == {p.kind for p in probes}
+    assert declared["portability"] == ("alias", "consequence")
+    assert "drift" not in declared  # it measures texts
 
 
 def test_a_consequence_of_the_object_is_asked_through_the_subject(plan: PromptSettings) -> None:
