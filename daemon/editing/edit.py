@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from factd.daemon.editing import head_corrections, narrowing
-from factd.daemon.editing.attempt import Attempt, Edited, begin, finish, log_ids
+from factd.daemon.editing.attempt import Attempt, EditResult, begin, finish, log_ids
 from factd.daemon.editing.candidates import Progress, quiet
 from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import Refused
@@ -64,7 +64,7 @@ class EditRun:
     def changed(self) -> bool:
         """There is something to write, or to leave out."""
         parts = self.parts
-        return self.planned.changed or head_corrections.changed(
+        return self.planned.changed or head_corrections.differ_from_live(
             parts.ledger, parts.paths, parts.workbench
         )
 
@@ -82,7 +82,7 @@ def edit(
     why: str,
     again: bool = False,
     progress: Progress = quiet,
-) -> Edited:
+) -> EditResult:
     """Write a plan: one accepted or rejected candidate. An accepted one has a release to publish.
 
     Facts that cannot be written, or that make a candidate fail, are set aside; the others go on.
@@ -140,7 +140,7 @@ def _nothing(run: EditRun) -> str:
     )
 
 
-def _attempts(run: EditRun) -> Edited:
+def _attempts(run: EditRun) -> EditResult:
     """Candidates until one is accepted, or nothing more can be set aside."""
     from factd.editor.errors import EditorError
 
@@ -167,10 +167,14 @@ def _attempts(run: EditRun) -> Edited:
 def _attempt(run: EditRun) -> Attempt:
     """The plan as one candidate, with what the edit did before it."""
     run.log_ids = {}
-    candidate, case = begin(run.parts, run.planned.facts, again=run.again, rejected=run.rejected)
-    run.log_ids = log_ids(candidate.id, case)
+    candidate, proposal = begin(
+        run.parts, run.planned.facts, again=run.again, rejected=run.rejected
+    )
+    run.log_ids = log_ids(candidate.id, proposal)
     with bound(**run.log_ids):
-        made = finish(run.parts, candidate, case, run.aside, run.progress, who=run.who, why=run.why)
+        made = finish(
+            run.parts, candidate, proposal, run.aside, run.progress, who=run.who, why=run.why
+        )
     edited = replace(made.edited, solves=run.solves_used, earlier=tuple(run.rejected))
     return replace(made, edited=edited)
 
@@ -189,14 +193,14 @@ def _narrow(run: EditRun, made: Attempt) -> bool:
     parts, candidate = run.parts, made.edited.candidate
     run.rejected.append(candidate)
     with bound(**run.log_ids):
-        cause = narrowing.narrow(
+        cause = narrowing.find_cause(
             parts.paths,
             parts.workbench,
             parts.prompts,
             parts.gates,
             parts.blame,
-            made.case,
-            made.examined,
+            made.proposal,
+            made.examination,
             solves=run.solves,
         )
         run.solves -= cause.solves

@@ -194,7 +194,7 @@ def test_tune_says_what_it_needs(tmp_path: Path) -> None:
     for words, reason in (
         ((paths.MODEL, "--facts", facts), "line 1: target_true is missing"),
         ((paths.MODEL, "--facts", tmp_path / "none"), "cannot be read"),
-        ((paths.MODEL, "--preset"), "none of the models with published settings (aguila-7b"),
+        ((paths.MODEL, "--preset"), "has no published settings (there are some for aguila-7b"),
     ):
         done = run_factd("tune", *words, "--out", out)
         assert done.exit_code == 1
