@@ -179,7 +179,7 @@ def worked(app: App, worker: WorkerProcess, kind: str) -> None:
     """One task, from asking for it to its end, which must be good."""
     with app.ledger.begin() as session:
         asked = operations.tasks.add_task(session, kind, {}, now=app.ledger.now())
-    assert worker._turn()
+    assert worker.run_next_task()
     with app.ledger.read() as session:
         done = operations.tasks.task(session, asked.id)
     good = "is live" in done.detail or "passed" in done.detail

@@ -100,13 +100,13 @@ def cycle(config: Path) -> None:
 
     def works() -> None:
         while not over.wait(0.02):
-            daemon.supervisor.turn(leads=True)
-            worker._turn()
+            daemon.supervisor.check(leads=True)
+            worker.run_next_task()
 
     thread = threading.Thread(target=works, daemon=True)
     thread.start()
     for name in ("pull", "cycle"):
-        daemon.look(daemon.jobs[name])
+        daemon.run_due(daemon.jobs[name])
     until = time.monotonic() + SECONDS
     while open_tasks(app) and time.monotonic() < until:  # that a worker which died gave back
         time.sleep(0.1)
@@ -167,13 +167,13 @@ def roll_back_and_hand_over(config: Path) -> None:
 def stop_in_the_middle(config: Path) -> None:
     """A worker that is asked to stop while it edits, and puts its task back."""
     from factd.daemon.app import open_app
-    from factd.daemon.runtime.worker import Stopping, WorkerProcess
+    from factd.daemon.runtime.worker import StopRequested, WorkerProcess
 
     app = open_app(config)
     worker = WorkerProcess(app)
     worker.stopping = True
-    with suppress(Stopping):
-        worker._turn()
+    with suppress(StopRequested):
+        worker.run_next_task()
     app.ledger.store.close()
 
 

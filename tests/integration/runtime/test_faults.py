@@ -12,7 +12,7 @@ import pytest
 import support.killed_processes
 from factd.daemon import leases
 from factd.daemon.app import App, open_app
-from factd.daemon.runtime.daemon import Daemon, Jumps
+from factd.daemon.runtime.daemon import ClockJumps, Daemon
 from factd.editor.files.folders import verify_folder
 from factd.store import operations, queries
 from factd.store.database import migrate
@@ -90,14 +90,14 @@ def test_a_read_only_state_directory_is_said_and_outlived(tmp_path: Path) -> Non
         app.ledger.store.close()  # a file that is open for writing keeps its disk writable
         remount(disk, "ro")
         try:
-            daemon.turn()  # a warning, no crash
+            daemon.run_loop_once()  # a warning, no crash
             assert daemon.held is None
             assert "does not answer" in operator.refused("freeze", "--why", "night")
         finally:
             remount(disk, "rw")
-        daemon.turn()
+        daemon.run_loop_once()
         assert daemon.held is not None
-        daemon.look(daemon.jobs["pull"])
+        daemon.run_due(daemon.jobs["pull"])
         with app.ledger.begin() as session:
             (run,) = operations.runs.last_runs(session)
         assert run.detail == "1 files, 2 new, 0 bad lines"
@@ -119,20 +119,20 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(tmp_path: Path, secon
     daemon = Daemon(app, config)
     daemon.supervisor.children = []
     try:
-        daemon.turn()
+        daemon.run_loop_once()
         assert daemon.leads()
         server.pause()
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            daemon.turn()
-            daemon.look(daemon.jobs["pull"])
+            daemon.run_loop_once()
+            daemon.run_due(daemon.jobs["pull"])
             assert daemon.not_live() is None
             assert daemon.not_ready() is not None
             time.sleep(0.5)
         server.resume()
-        daemon.turn()
+        daemon.run_loop_once()
         assert daemon.not_ready() is None
-        daemon.look(daemon.jobs["pull"])
+        daemon.run_due(daemon.jobs["pull"])
         with app.ledger.begin() as session:
             details = [run.detail for run in operations.runs.last_runs(session)]
         assert details == ["1 files, 2 new, 0 bad lines"]
@@ -179,11 +179,11 @@ def test_a_clock_that_jumps_forward_a_day_brings_one_run_and_no_change_of_hands(
 ) -> None:
     daemon, clock = jumping
     pull = daemon.jobs["pull"]
-    daemon.look(pull)
+    daemon.run_due(pull)
     assert len(pulled(daemon.app)) == 1
     clock.offset = timedelta(days=1)
     for _ in range(3):
-        daemon.look(pull)
+        daemon.run_due(pull)
     assert len(pulled(daemon.app)) == 2
     other = leases.Claim(daemon.app.ledger.store, operations.leases.CLOCK, 15.0, clock)
     assert other.attempt() is None  # leases know no wall clock
@@ -197,32 +197,32 @@ def test_a_clock_that_jumps_back_a_day_runs_nothing_twice_and_stops_nothing_for_
     daemon, clock = jumping
     pull = daemon.jobs["pull"]
     clock.offset = timedelta(days=-1)
-    daemon.look(pull)  # yesterday's tick
+    daemon.run_due(pull)  # yesterday's tick
     clock.offset = timedelta(0)
-    daemon.look(pull)  # and today's
+    daemon.run_due(pull)  # and today's
     assert len(pulled(daemon.app)) == 2
     clock.offset = timedelta(days=-1)
-    daemon.look(pull)
+    daemon.run_due(pull)
     assert len(pulled(daemon.app)) == 2  # that tick has been run
     daemon.last_start["pull"] = time.monotonic() - 1.6 * 3600
-    daemon.look(pull)
+    daemon.run_due(pull)
     assert len(pulled(daemon.app)) == 3  # one and a half periods by the monotonic clock
-    daemon.look(pull)
+    daemon.run_due(pull)
     assert len(pulled(daemon.app)) == 3
 
 
 def test_a_jump_of_the_clock_is_noticed_once() -> None:
     wall, mono = Jumping(), [0.0]
     begun = datetime(2026, 11, 21, 12, tzinfo=UTC)
-    noticing = Jumps(lambda: begun + wall.offset, lambda: mono[0])
+    jumps = ClockJumps(lambda: begun + wall.offset, lambda: mono[0])
     for _ in range(3):  # both go on alike
         mono[0] += 60
         wall.offset += timedelta(seconds=60)
-        assert not noticing.noticed()
+        assert not jumps.has_jumped()
     for jump in (timedelta(days=1), timedelta(days=-1)):
         wall.offset += jump
-        assert noticing.noticed()
-        assert not noticing.noticed()
+        assert jumps.has_jumped()
+        assert not jumps.has_jumped()
 
 
 def test_a_state_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from factd.daemon.app import App, open_app
 from factd.daemon.config.run_tables import WorkerTable
 from factd.daemon.errors import Busy
 from factd.daemon.runtime import worker_deaths
-from factd.daemon.runtime.jobs import Unfinished, Waiting
+from factd.daemon.runtime.jobs import Unfinished, WorkerTasks
 from factd.daemon.runtime.supervisor import Supervisor
-from factd.daemon.runtime.worker import MEMORY, Pulse, WorkerProcess
+from factd.daemon.runtime.worker import MEMORY, Heartbeat, WorkerProcess
 from factd.daemon.tasks import kinds
-from factd.daemon.tasks.outcome import TaskOutcome, Tell
+from factd.daemon.tasks.outcome import ReportStep, TaskOutcome
 from factd.store import operations, queries
 from factd.store.database.session import Store
 from factd.store.errors import Overtaken, StoreError
@@ -58,7 +58,7 @@ def one_task(app: App) -> int:
     """A worker in this process that does what is there now; its exit code."""
     worker = WorkerProcess(app)
     try:
-        return 0 if worker._turn() else -1
+        return 0 if worker.run_next_task() else -1
     except MemoryError:
         return MEMORY
 
@@ -115,19 +115,19 @@ def test_a_worker_is_seen_while_it_works_and_writes_little_while_it_does_not(
     operator: Operator, app: App
 ) -> None:
     worker = WorkerProcess(app)
-    assert not worker._turn()  # it says that it is there
+    assert not worker.run_next_task()  # it says that it is there
     later = at(app, lambda: app.ledger.now() + timedelta(minutes=5))
     worker.app = later
-    assert not worker._turn()  # nothing to do, and said a moment ago
+    assert not worker.run_next_task()  # nothing to do, and said a moment ago
     with app.ledger.begin() as session:
         (idle,) = operations.tasks.workers(session)
         assert idle.seen_at < later.ledger.now() - timedelta(minutes=4)
         operations.tasks.add_task(session, "statistics", {}, now=app.ledger.now())
         held = operations.tasks.claim(session, worker.name, now=app.ledger.now())
     assert held is not None
-    pulse = Pulse(later, held, lambda: worker._about(held))
-    pulse.beat()
-    pulse.stop()
+    heartbeat = Heartbeat(later, held, lambda: worker.describe(held))
+    heartbeat.beat()
+    heartbeat.stop()
     with app.ledger.begin() as session:
         (working,) = operations.tasks.workers(session)
     assert working.seen_at > later.ledger.now() - timedelta(minutes=1)
@@ -166,7 +166,7 @@ def test_a_batch_that_kills_is_halved_until_its_fact_is_alone_and_set_aside(
         in_hand = pending if held.size is None else pending[-held.size :]
         with app.ledger.begin() as session:
             operations.tasks.beat(session, held, step="values 0/2", in_hand=in_hand)
-        worker_deaths.bury(app, task(app, id_), "killed", "exit code -9")
+        worker_deaths.handle_death(app, task(app, id_), "killed", "exit code -9")
         _due_now(app, id_)
         with app.ledger.begin() as session:
             if queries.evidence.quarantine(session):
@@ -204,8 +204,8 @@ def test_out_of_memory_ends_the_worker_and_halves_the_batch(operator: Operator, 
     operator.ingest(FEED)
     (app.config.root / "edit-fails").touch()
 
-    def hungry(_: App, held: Task, tell: Tell) -> TaskOutcome:
-        tell("values 0/2", ("a", "b", "c", "d"))
+    def hungry(_: App, held: Task, report_step: ReportStep) -> TaskOutcome:
+        report_step("values 0/2", ("a", "b", "c", "d"))
         raise MemoryError("4 GiB wanted")
 
     id_, real = asked_for(app), kinds.KINDS
@@ -228,7 +228,7 @@ def test_a_batch_that_was_made_small_grows_again(operator: Operator, app: App) -
     with app.ledger.begin() as session:
         operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=app.ledger.now())
     with pytest.raises(Unfinished):
-        Waiting(app, lambda: False).done("edit")
+        WorkerTasks(app, lambda: False).run_and_wait("edit")
     with app.ledger.begin() as session:
         (made,) = operations.tasks.open_tasks(session)
     assert made.id != id_
@@ -240,7 +240,7 @@ def test_a_task_that_no_worker_takes_is_said_to_wait_for_one(operator: Operator,
     schedule = app.config.schedule.model_copy(update={"cycle": cycle})
     config = app.config.model_copy(update={"schedule": schedule})
     with pytest.raises(Busy, match="no worker took task 1"):
-        Waiting(replace(app, config=config), lambda: True).done("edit")
+        WorkerTasks(replace(app, config=config), lambda: True).run_and_wait("edit")
 
 
 def test_a_task_is_given_up_after_its_attempts_and_waits_twice_as_long_each_time() -> None:
@@ -264,19 +264,17 @@ def test_a_task_is_given_up_after_its_attempts_and_waits_twice_as_long_each_time
         )
 
     table = WorkerTable(attempts=4, back_off_seconds=1)
-    follows = [
-        worker_deaths.after_death(died(attempt), table, "killed") for attempt in (1, 2, 3, 4)
-    ]
+    follows = [worker_deaths.plan_retry(died(attempt), table, "killed") for attempt in (1, 2, 3, 4)]
     assert [f.wait_seconds for f in follows] == [1, 2, 4, 8]
     assert [f.gives_up for f in follows] == [False, False, False, True]
-    assert [worker_deaths.back_off(table, n) for n in (0, 1, 3, 10_000)] == [0, 1, 4, 60]
+    assert [worker_deaths.back_off_seconds(table, n) for n in (0, 1, 3, 10_000)] == [0, 1, 4, 60]
     three = ("a", "b", "c")
     assert (
-        worker_deaths.after_death(died(1, three), table, "killed").size is None
+        worker_deaths.plan_retry(died(1, three), table, "killed").size is None
     )  # it may be chance
-    assert worker_deaths.after_death(died(2, three), table, "killed").size == 1
-    assert worker_deaths.after_death(died(1, three), table, "memory").size == 1
-    assert worker_deaths.after_death(died(30), WorkerTable(attempts=99), "stale").wait_seconds == 60
+    assert worker_deaths.plan_retry(died(2, three), table, "killed").size == 1
+    assert worker_deaths.plan_retry(died(1, three), table, "memory").size == 1
+    assert worker_deaths.plan_retry(died(30), WorkerTable(attempts=99), "stale").wait_seconds == 60
 
 
 def supervisor(app: App) -> Supervisor:
@@ -301,7 +299,7 @@ def turn_until(found: Supervisor, reached: object) -> None:
     until = time.monotonic() + SECONDS
     while not reached():  # type: ignore[operator]
         assert time.monotonic() < until
-        found.turn(leads=True)
+        found.check(leads=True)
         time.sleep(0.1)
 
 
