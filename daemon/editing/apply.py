@@ -111,9 +111,9 @@ def refuse_known_answers(
 ) -> None:
     """Raises: BadEdit: the model gives the new answer of a line already."""
     from factd.editor.errors import BadEdit
-    from factd.editor.scoring.score import greedy, is_right
+    from factd.editor.scoring.score import greedy_answers, is_right
 
-    answers = greedy(model, [edit.prompt.format(edit.subject) for _, edit in lines])
+    answers = greedy_answers(model, [edit.prompt.format(edit.subject) for _, edit in lines])
     for (number, edit), answer in zip(lines, answers, strict=True):
         if is_right(answer, (edit.target_new,)):
             raise BadEdit(

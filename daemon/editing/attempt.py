@@ -20,7 +20,7 @@ from factd.daemon.ledger import Ledger
 from factd.daemon.log import BATCH_DIGITS, log
 from factd.store import queries
 from factd.store.errors import Overtaken
-from factd.store.model.evidence import SetAside
+from factd.store.model.evidence import QuarantinedFact
 from factd.store.model.facts import Fact
 from factd.store.model.operations import Consent
 from factd.store.model.releases import Candidate, CandidateStatus
@@ -38,7 +38,7 @@ class EditResult:
     release: int | None  # number of the accepted release
     seconds: dict[str, float]  # of loading the model, of values and solve, of the checks
     report: Mapping[str, Any]  # of the checks, as JSON
-    set_aside: tuple[SetAside, ...] = ()  # on the way to this candidate
+    set_aside: tuple[QuarantinedFact, ...] = ()  # on the way to this candidate
     solves: int = 0  # that the search for guilty facts took
     earlier: tuple[int, ...] = ()  # candidates that were rejected on the way
 
@@ -99,7 +99,7 @@ def finish(
     parts: EditParts,
     candidate: Candidate,
     proposal: Proposal,
-    aside: Sequence[SetAside],
+    aside: Sequence[QuarantinedFact],
     progress: Progress,
     *,
     who: str,
@@ -151,7 +151,7 @@ def _solve_and_judge(
     parts: EditParts,
     candidate: Candidate,
     proposal: Proposal,
-    aside: Sequence[SetAside],
+    aside: Sequence[QuarantinedFact],
     progress: Progress,
     *,
     who: str,
@@ -203,10 +203,10 @@ def _examine(
     candidate: Candidate,
     proposal: Proposal,
     delta: Any,
-    aside: Sequence[SetAside],
+    aside: Sequence[QuarantinedFact],
 ) -> Examination:
     """Examine the candidate and write its report. If it passed, record what servers will be asked."""
-    from factd.editor.exams.exam import Memory
+    from factd.editor.exams.exam import AnswerCache
 
     folder = parts.paths.candidate(candidate.id)
     examination = candidates.examine(
@@ -216,7 +216,7 @@ def _examine(
         parts.gates,
         proposal,
         delta,
-        memory=Memory.of(folder / "answers.json"),
+        memory=AnswerCache.load(folder / "answers.json"),
     )
     report = {**examination.report, "set_aside": [one.as_json() for one in aside]}
     examination = replace(examination, report=report)
@@ -269,7 +269,7 @@ def _record_decision(
                 now=now,
                 base=parts.workbench.base_number,
             )
-            queries.releases.withdraw_overtaken(session, made.number, now=now)
+            queries.releases.withdraw_older_accepted(session, made.number, now=now)
     reasons = list(decision.reasons)
     log.info("candidate judged", candidate=candidate.id, status=after.value, reasons=reasons)
     return made.number if made else None

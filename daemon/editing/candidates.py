@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from factd.editor.checks import Evidence, Measurement
     from factd.editor.deltas.delta import Delta
     from factd.editor.edits import EditBatch
-    from factd.editor.exams.exam import Exam, Memory, Results
-    from factd.editor.exams.influence import Reach
+    from factd.editor.exams.exam import AnswerCache, Exam, ExamResults
+    from factd.editor.exams.influence import ValueShift
 
 Progress = Callable[[str, int, int], None]  # stage, steps done, steps in all
 
@@ -68,14 +68,14 @@ class Examination:
     evidence: "Evidence"
     report: Mapping[str, Any]  # as JSON, with the decision
     decision: policy.Decision
-    reaches: "tuple[Reach, ...]"
+    value_shifts: "tuple[ValueShift, ...]"
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def live_release(ledger: Ledger) -> Release:
     """The live release, or the release of the base model if nothing was published yet."""
     with ledger.begin() as session:
-        base = queries.releases.ensure_base(session, now=ledger.now())
+        base = queries.releases.ensure_release_zero(session, now=ledger.now())
         return queries.releases.live_release(session) or base
 
 
@@ -93,7 +93,7 @@ def propose(
     """
     known = probe_sets.known_facts(ledger, prompts)
     with ledger.read() as session:
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     live_ids = set(live.fact_ids)
     ground = Ground(
         new=tuple(fact for fact in facts if fact.id not in live_ids),
@@ -128,34 +128,34 @@ def solve(workbench: Workbench, batch: "EditBatch", progress: Progress = quiet) 
     return delta
 
 
-def value_reaches(workbench: Workbench, batch: "EditBatch") -> "tuple[Reach, ...]":
+def value_shifts_of(workbench: Workbench, batch: "EditBatch") -> "tuple[ValueShift, ...]":
     """How far each fact's value moves the residual stream; empty if the method writes no values."""
-    from factd.editor.exams.influence import reaches
+    from factd.editor.exams.influence import value_shifts
     from factd.editor.methods._write import WriteSettings
 
     settings = workbench.method_settings()
     if not isinstance(settings, WriteSettings):
         return ()
-    return reaches(workbench.model(), batch, settings, workbench.workspace)
+    return value_shifts(workbench.model(), batch, settings, workbench.workspace)
 
 
-def live_results(paths: Paths, workbench: Workbench, exam: "Exam", live: Release) -> "Results":
+def live_results(paths: Paths, workbench: Workbench, exam: "Exam", live: Release) -> "ExamResults":
     """The live release's results in an exam.
 
     Answers that it gave when it was a candidate are read from its folder and not asked again.
     """
     from factd.editor.deltas.delta import load_delta
-    from factd.editor.exams.exam import Memory, sit
+    from factd.editor.exams.exam import AnswerCache, take_exam
 
     if live.candidate_id is None or not live.fact_ids:
         return workbench.base(exam)
     folder = paths.candidate(live.candidate_id)
-    return sit(
+    return take_exam(
         workbench.model(),
         exam,
         delta=load_delta(folder / "delta"),
         terminator=workbench.terminator,
-        memory=Memory.of(folder / "answers.json"),
+        cache=AnswerCache.load(folder / "answers.json"),
     )
 
 
@@ -169,7 +169,7 @@ def examine(
     delta: "Delta",
     *,
     exam: "Exam | None" = None,
-    memory: "Memory | None" = None,
+    memory: "AnswerCache | None" = None,
     only: Sequence[policy.Gate] | None = None,
 ) -> Examination:
     """Measure a delta beside the base model and the live release, and judge it.
@@ -177,16 +177,16 @@ def examine(
     exam: a part of the proposal's exam, instead of the whole. memory: answers of this delta that
     were kept. only: the gates that judge, instead of all.
     """
-    from factd.editor.exams.exam import evidence_of, sit
+    from factd.editor.exams.exam import evidence_of, take_exam
     from factd.editor.exams.report import report_on
 
     started = time.monotonic()
     asked, model = proposal.exam if exam is None else exam, workbench.model()
     base = workbench.base(asked)
     live = live_results(paths, workbench, asked, proposal.live)
-    now = sit(model, asked, delta=delta, terminator=workbench.terminator, memory=memory)
-    reaches = value_reaches(workbench, proposal.batch)
-    furthest = {"value_reach_max": max(r.ratio for r in reaches)} if reaches else {}
+    now = take_exam(model, asked, delta=delta, terminator=workbench.terminator, cache=memory)
+    shifts = value_shifts_of(workbench, proposal.batch)
+    furthest = {"value_reach_max": max(s.ratio for s in shifts)} if shifts else {}
     evidence = evidence_of(asked, base, now, live, {**delta.diagnostics, **furthest})
     measured = report_on(evidence, model.fingerprint, delta, time.monotonic() - started)
     if exam is None and prompts.checks.transfer:
@@ -204,12 +204,12 @@ def examine(
         evidence=evidence,
         report={**report, **judged},
         decision=decision,
-        reaches=reaches,
+        value_shifts=shifts,
     )
 
 
 def transfer_measurements(
-    workbench: Workbench, proposal: Proposal, base: "Results"
+    workbench: Workbench, proposal: Proposal, base: "ExamResults"
 ) -> "tuple[Measurement, ...]":
     """The transfer matrix of a proposal's facts, from every language to every language.
 

@@ -18,7 +18,7 @@ from factd.daemon.prompts import edits
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.workbench import Workbench
 from factd.store import queries
-from factd.store.model.evidence import SetAside
+from factd.store.model.evidence import QuarantinedFact
 from factd.store.model.facts import Ruling
 
 WHO = "factd"
@@ -120,7 +120,7 @@ def _failed_gates(gates: Gates, failed: Examination) -> list[Gate]:
 def _reason(fact: str, decision: Decision, ranking: Suspects) -> str:
     """Why a fact is set aside: a measurement on the fact itself, else the gates that it makes fail."""
     reach = ranking.evidence[fact]["value_reach"]
-    if reach is not None and reach > suspects.MOST_REACH:
+    if reach is not None and reach > suspects.MOST_SHIFT:
         return f"its value lies {reach:.3g} times as far from the model's own as the settings allow"
     own = [finding.sentence for finding in decision.failed if fact in finding.facts]
     caused = "; ".join(finding.sentence for finding in decision.failed[:3])
@@ -175,13 +175,13 @@ def set_aside(
     reasons: Mapping[str, str],
     evidence: Mapping[str, Mapping[str, Any]],
     candidate: int | None,
-) -> Sequence[SetAside]:
+) -> Sequence[QuarantinedFact]:
     """Reject the values of facts, and store the reason and the evidence.
 
     `factd facts approve` or `factd facts lift` undoes it.
     """
     rows = [
-        SetAside(
+        QuarantinedFact(
             fact_id=id_,
             candidate_id=candidate,
             reason=reason,
@@ -192,15 +192,15 @@ def set_aside(
     ]
     with ledger.changing() as session:
         for row in rows:
-            queries.settle.rule(
+            queries.resolution.rule(
                 session,
                 [row.fact_id],
                 Ruling.REJECTED,
-                ledger.judge,
+                ledger.resolver,
                 why=row.reason,
                 who=WHO,
                 now=ledger.now(),
             )
-            queries.evidence.set_aside(session, row)
+            queries.evidence.add_to_quarantine(session, row)
     log.info("facts set aside", facts=[row.fact_id for row in rows], candidate=candidate)
     return rows

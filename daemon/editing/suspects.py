@@ -14,27 +14,15 @@ from factd.daemon.gates.policy import Decision, answered
 from factd.daemon.workbench import Workbench
 
 if TYPE_CHECKING:
-    from factd.editor.checks import Asked, Evidence
+    from factd.editor.checks import Evidence, ProbeAnswers
     from factd.editor.exams.exam import Exam
-    from factd.editor.exams.influence import Reach
+    from factd.editor.exams.influence import ValueShift
 
-OUTLIER = 6.0  # robust deviations from the batch's median; a larger value reach is suspect
-MOST_REACH = 1.05  # ‖z - z0‖ over the largest that the settings allow; 0.05 is for rounding
+OUTLIER = (
+    6.0  # robust deviations from the batch's median; a fact with a larger value shift is suspect
+)
+MOST_SHIFT = 1.05  # ‖z - z0‖ over the largest that the settings allow; 0.05 is for rounding
 MOST_TEXTS = 96  # damaged texts for which influences are computed
-PROBE_KINDS: Mapping[str, tuple[str, ...]] = {  # check -> the kinds of probe that it looks at
-    "efficacy": ("edit",),
-    "paraphrase": ("paraphrase",),
-    "generation": ("edit", "paraphrase"),
-    "facts": ("edit", "paraphrase"),
-    "neighbourhood": ("neighbourhood",),
-    "namesakes": ("namesake",),
-    "known_facts": ("known",),
-    "retention": ("earlier",),
-    "temporal": ("temporal",),
-    "portability": ("alias", "consequence"),
-    "fidelity": ("edit", "paraphrase", "earlier", "known"),
-    "transfer": ("edit",),
-}
 ANSWER_CHECKS = ("facts", "efficacy", "paraphrase", "generation")  # of the written facts
 WRITTEN = ("edit", "paraphrase")
 
@@ -51,9 +39,9 @@ class Suspects:
 def rank_suspects(workbench: Workbench, proposal: Proposal, failed: Examination) -> Suspects:
     """Rank the new facts of a candidate that failed."""
     new = [fact.id for fact in proposal.ground.new]
-    reach = {r.group: r for r in failed.reaches}
-    direct = _wrong_in_themselves(new, reach, failed.decision)
-    outlying = _deviations({id_: r.size for id_, r in reach.items()})
+    shifts = {shift.group: shift for shift in failed.value_shifts}
+    direct = _wrong_in_themselves(new, shifts, failed.decision)
+    outlying = _deviations({id_: shift.size for id_, shift in shifts.items()})
     influence = _influences(workbench, proposal, damaged_texts(failed, proposal))
     total = sum(influence.values()) or 1.0
     wrong = _wrong_shares(failed.report)
@@ -64,8 +52,8 @@ def rank_suspects(workbench: Workbench, proposal: Proposal, failed: Examination)
 
     rows = {
         id_: {
-            "value_reach": round(reach[id_].ratio, 4) if id_ in reach else None,
-            "value_size": round(reach[id_].size, 4) if id_ in reach else None,
+            "value_reach": round(shifts[id_].ratio, 4) if id_ in shifts else None,
+            "value_size": round(shifts[id_].size, 4) if id_ in shifts else None,
             "share_of_influence": round(influence.get(id_, 0.0) / total, 4),
             "wrong_answers": round(wrong.get(id_, 0.0), 4),
         }
@@ -77,14 +65,14 @@ def rank_suspects(workbench: Workbench, proposal: Proposal, failed: Examination)
 
 
 def _wrong_in_themselves(
-    new: Sequence[str], reach: "Mapping[str, Reach]", decision: Decision
+    new: Sequence[str], shifts: "Mapping[str, ValueShift]", decision: Decision
 ) -> set[str]:
-    """Facts whose value reaches further than the settings allow, or else facts without their answer.
+    """Facts whose value is further from the model's own than the settings allow, or else facts without their answer.
 
     The second group counts only if nothing but checks of the written facts failed. If other facts
     suffer too, a fact without its answer may be a victim and not the cause.
     """
-    beyond = {id_ for id_ in new if id_ in reach and reach[id_].ratio > MOST_REACH}
+    beyond = {id_ for id_ in new if id_ in shifts and shifts[id_].ratio > MOST_SHIFT}
     if beyond:
         return beyond
     answers_only = all(finding.check in ANSWER_CHECKS for finding in decision.failed)
@@ -137,11 +125,11 @@ def damaged_texts(failed: Examination, proposal: Proposal) -> list[str]:
 def newly_wrong_prompts(evidence: "Evidence") -> list[str]:
     """Prompts about other facts that were answered right before and are answered wrong now."""
     kinds = {p.kind for p in evidence.probes} - {*WRITTEN, "consequence", "alias"}
-    prompts = [row.probe.prompt for row in evidence.of(*sorted(kinds)) if _was_right(row)]
+    prompts = [row.probe.prompt for row in evidence.answers_to(*sorted(kinds)) if _was_right(row)]
     return list(dict.fromkeys(prompts))[:MOST_TEXTS]
 
 
-def _was_right(row: "Asked") -> bool:
+def _was_right(row: "ProbeAnswers") -> bool:
     then = row.live if row.live is not None else row.before
     return (then.right or row.before.right) and not row.after.right
 
@@ -158,10 +146,13 @@ def most_drifted_texts(evidence: "Evidence", exam: "Exam", count: int = 16) -> l
 
 def exam_of_failed_gates(decision: Decision, exam: "Exam") -> "Exam":
     """The part of an exam that the failed gates look at."""
+    from factd.editor.exams.report import probe_kinds  # needs torch
+
+    kinds_of = {**probe_kinds(), "facts": WRITTEN}
     checks = {finding.check for finding in decision.failed}
     if any(f.gate == "numbers" for f in decision.failed):
-        checks |= set(PROBE_KINDS)
-    kinds = {kind for check in checks for kind in PROBE_KINDS.get(check, ())}
+        checks |= set(kinds_of)
+    kinds = {kind for check in checks for kind in kinds_of.get(check, ())}
     return replace(
         exam,
         probes=tuple(p for p in exam.probes if p.kind in kinds),

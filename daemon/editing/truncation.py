@@ -38,23 +38,23 @@ def truncate_and_measure(
 
     The truncated delta sits the same exam and is judged by the same gates.
     """
-    from factd.editor.deltas.truncation import is_matrix, truncated
+    from factd.editor.deltas.truncation import is_matrix, truncate
 
     if not all(map(is_matrix, delta.parts.values())):
         return  # head corrections: an adapter cannot hold them, truncated or not
     for rank in truncation_ranks(parts.versions):
-        cut = truncated(delta, rank)
+        cut = truncate(delta, rank)
         if cut is not None:
             _measure(parts, proposal, folder_of(parts.paths.candidate(candidate), rank), cut)
 
 
 def _measure(parts: EditParts, proposal: Proposal, folder: Path, cut: "Delta") -> None:
     from factd.editor.deltas.delta import save_delta
-    from factd.editor.exams.exam import Memory
+    from factd.editor.exams.exam import AnswerCache
     from factd.editor.files.folders import write_file
 
     save_delta(cut, folder / "delta")
-    memory = Memory.of(folder / "answers.json")
+    memory = AnswerCache.load(folder / "answers.json")
     examination = examine(
         parts.paths,
         parts.workbench,

@@ -61,8 +61,8 @@ class Heartbeat:
         try:
             with self.app.ledger.begin() as session:
                 step, in_hand = self.step
-                operations.tasks.beat(session, self.task, step=step, in_hand=in_hand)
-                operations.tasks.seen_worker(session, self.describe())
+                operations.tasks.heartbeat(session, self.task, step=step, in_hand=in_hand)
+                operations.tasks.record_worker(session, self.describe())
         except Overtaken as error:
             log.error("task was taken from this worker", task=self.task.id, error=str(error))
             os._exit(OVERTAKEN)
@@ -128,7 +128,7 @@ class WorkerProcess:
                 return False
             with self.app.ledger.begin() as session:
                 task = operations.tasks.claim(session, self.name, now=now)
-                operations.tasks.seen_worker(session, self.describe(task))
+                operations.tasks.record_worker(session, self.describe(task))
             self.last_seen = time.monotonic()
         except StoreError as error:
             log.warning("no task could be looked for", error=str(error))
@@ -199,7 +199,7 @@ class WorkerProcess:
 
     def _put_back(self, task: Task) -> None:
         with self.app.ledger.begin() as session:
-            operations.tasks.wait_again(
+            operations.tasks.requeue(
                 session,
                 task,
                 size=task.size,

@@ -59,14 +59,14 @@ def handle_death(app: App, task: Task, cause: str, detail: str) -> None:
         current = operations.tasks.task(session, task.id)
         if (current.status, current.attempt) != (task.status, task.attempt):
             return  # another process has handled this death
-        operations.tasks.note_death(session, task, cause, detail, now=now)
+        operations.tasks.record_death(session, task, cause, detail, now=now)
         if retry.gives_up:
             operations.tasks.give_up(
                 session, task, f"given up after {task.attempt} attempts; {message}", now=now
             )
         else:
             later = now + timedelta(seconds=retry.wait_seconds)
-            operations.tasks.wait_again(
+            operations.tasks.requeue(
                 session, task, size=retry.size, not_before=later, detail=message
             )
     log.error("worker died over a task", task=task.id, kind=task.kind, cause=cause, detail=detail)
@@ -78,7 +78,7 @@ def _set_aside_if_repeated(app: App, task: Task, cause: str) -> None:
     """Set the only fact in hand aside if it has killed its worker before."""
     fact = task.in_hand[0]
     with app.ledger.read() as session:
-        deaths = operations.tasks.deaths_with(session, fact)
+        deaths = operations.tasks.deaths_holding_only(session, fact)
     if deaths >= DEATHS_UNTIL_SET_ASIDE:
         reason = (
             f"killed its worker {deaths} times, alone in its batch (last: {cause} at {task.step})"

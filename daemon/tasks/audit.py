@@ -36,7 +36,7 @@ from factd.store.model.operations import Task
 from factd.store.model.releases import Release
 
 if TYPE_CHECKING:
-    from factd.editor.exams.exam import Exam, Results
+    from factd.editor.exams.exam import Exam, ExamResults
 
 WHO = "factd (audit)"
 GATE_NAMES = (  # the gates about what a release must keep
@@ -171,7 +171,7 @@ def audit_exam(app: App, live: Release) -> "Exam":
     known = probe_sets.known_facts(app.ledger, app.prompts)
     with app.ledger.read() as session:
         facts = queries.facts.facts_by_id(session, live.fact_ids)
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     day = app.ledger.now().date().isoformat()
     table = app.config.audit
     sizes = replace(app.prompts.sizes, known=table.known_sample, earlier=table.earlier_sample)
@@ -185,18 +185,18 @@ def audit_exam(app: App, live: Release) -> "Exam":
     )
 
 
-def results_from_files(workbench: Workbench, exam: "Exam", folder: Path) -> "Results":
+def results_from_files(workbench: Workbench, exam: "Exam", folder: Path) -> "ExamResults":
     """The results in an exam of a checkpoint that is loaded from its files."""
-    from factd.editor.exams.exam import Results, sit
+    from factd.editor.exams.exam import ExamResults, take_exam
     from factd.editor.models.model import load_model
-    from factd.editor.scoring.drift import text_scores_of
+    from factd.editor.scoring.drift import text_scores_against
 
     table = workbench.table
     model = load_model(folder, device=table.device, dtype=table.dtype)
     probes = replace(exam, texts={}, questions={})
-    answered = sit(model, probes, terminator=workbench.terminator)
-    texts = text_scores_of(workbench.model(), model, exam.texts)
-    return Results(answers=answered.answers, texts=texts, rankings={})
+    answered = take_exam(model, probes, terminator=workbench.terminator)
+    texts = text_scores_against(workbench.model(), model, exam.texts)
+    return ExamResults(answers=answered.answers, texts=texts, rankings={})
 
 
 def _roll_back(app: App, live: Release, examination: FilesExamination) -> str:
@@ -244,6 +244,6 @@ def _record(
     with ledger.begin() as session:
         queries.evidence.add_audit(session, row)
         what = f"audit of release {live.number}: {outcome.value}"
-        queries.releases.record(session, who=WHO, what=what, why=action, now=ledger.now())
+        queries.releases.log_action(session, who=WHO, what=what, why=action, now=ledger.now())
     log.info("release audited", release=live.number, outcome=outcome.value, action=action)
     return row

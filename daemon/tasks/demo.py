@@ -119,7 +119,7 @@ def ask(ledger: Ledger, versions: Versions, prompts: PromptSettings, number: int
     The version is loaded from its files, as any server does.
     """
     from factd.editor.models.model import load_model
-    from factd.editor.scoring.score import greedy
+    from factd.editor.scoring.score import greedy_answers
 
     model = load_model(versions.table.path / "versions" / str(number), dtype=None)
     relation = prompts.catalogue[CURRENCY]
@@ -128,7 +128,7 @@ def ask(ledger: Ledger, versions: Versions, prompts: PromptSettings, number: int
     asked = [
         first_wording(relation, language, subject.labels[language]) for language in prompts.served
     ]
-    return dict(zip(asked, greedy(model, asked), strict=True))
+    return dict(zip(asked, greedy_answers(model, asked), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
