@@ -1,4 +1,4 @@
-"""The daemon in this process: every tick is a row, a failed job is a row and not a dead daemon, metrics say what happened."""
+"""The daemon in this process: ticks become rows, failed jobs do not end it, metrics count both."""
 
 import signal
 import socket
@@ -51,7 +51,7 @@ def runs(daemon: Daemon) -> dict[str, tuple[RunStatus, str]]:
 
 
 def tick(daemon: Daemon, name: str, *, work: Callable[[], str] | None = None) -> None:
-    """A run of the minute, as the daemon that has the clock."""
+    """Run a job for the present minute, as the daemon that has the clock does."""
     job = daemon.jobs[name]
     moment = daemon.app.ledger.now().replace(second=0)
     daemon.tick(replace(job, work=work) if work else job, moment, epoch=1)
