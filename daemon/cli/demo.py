@@ -1,4 +1,4 @@
-"""`factd demo`: the model of 1998 learns what happened since, with the real store, editor and gates.
+"""`factd demo`: the model of 1998 learns what has happened since, through the whole real path.
 
 Ingest the world as known facts, ingest the feed, edit, check, publish, take one fact back, roll
 back, unfreeze. The steps are in daemon/tasks/demo.py; this file prints what they did.

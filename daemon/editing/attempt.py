@@ -62,9 +62,9 @@ class EditResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """A candidate with its decision, and what was measured of it."""
+    """One candidate of an edit, with its decision and measurements."""
 
-    edited: EditResult
+    result: EditResult
     proposal: Proposal
     examination: Examination
 
@@ -184,7 +184,7 @@ def _solve_and_judge(
         title,
     )
     seconds = {"load": loaded - started, "edit": solved - loaded, "checks": checked - solved}
-    edited = EditResult(
+    result = EditResult(
         candidate=candidate.id,
         batch_id=proposal.batch.id,
         facts=len(proposal.ids),
@@ -195,7 +195,7 @@ def _solve_and_judge(
         report=examination.report,
         set_aside=tuple(aside),
     )
-    return Attempt(edited=edited, proposal=proposal, examination=examination)
+    return Attempt(result=result, proposal=proposal, examination=examination)
 
 
 def _examine(
@@ -205,7 +205,7 @@ def _examine(
     delta: Any,
     aside: Sequence[QuarantinedFact],
 ) -> Examination:
-    """Examine the candidate and write its report. If it passed, record what servers will be asked."""
+    """Examine the candidate and write its report. If it passed, record questions for servers."""
     from factd.editor.exams.exam import AnswerCache
 
     folder = parts.paths.candidate(candidate.id)

@@ -64,7 +64,8 @@ def blame(
                 return GuiltyFacts(guilty=tuple(guilty), solves=len(trial.tried), complete=False)
             guilty.append(rest[place])
             evidence[rest[place]] = (
-                f"without the {len(guilty)} facts found so far and {place} others the gates pass, with it they do not"
+                f"without the {len(guilty)} facts found so far and {place} others the gates pass, "
+                "with it they do not"
             )
             rest = rest[:place]
         complete = bool(guilty) and trial(frozenset(guilty))

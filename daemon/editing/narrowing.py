@@ -1,4 +1,4 @@
-"""After a candidate failed: find the facts that make it fail, and set facts aside with the evidence."""
+"""Finds the facts that make a candidate fail, and sets facts aside with the evidence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -118,7 +118,7 @@ def _failed_gates(gates: Gates, failed: Examination) -> list[Gate]:
 
 
 def _reason(fact: str, decision: Decision, ranking: Suspects) -> str:
-    """Why a fact is set aside: a measurement on the fact itself, else the gates that it makes fail."""
+    """Why a fact is set aside: what was measured of it, else the gates that it makes fail."""
     reach = ranking.evidence[fact]["value_reach"]
     if reach is not None and reach > suspects.MOST_SHIFT:
         return f"its value lies {reach:.3g} times as far from the model's own as the settings allow"

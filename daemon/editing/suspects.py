@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from factd.editor.exams.exam import Exam
     from factd.editor.exams.influence import ValueShift
 
-OUTLIER = (
-    6.0  # robust deviations from the batch's median; a fact with a larger value shift is suspect
-)
+# A fact is suspect if its value shift is more robust deviations than this from the batch's median.
+OUTLIER = 6.0
 MOST_SHIFT = 1.05  # ‖z - z0‖ over the largest that the settings allow; 0.05 is for rounding
 MOST_TEXTS = 96  # damaged texts for which influences are computed
 ANSWER_CHECKS = ("facts", "efficacy", "paraphrase", "generation")  # of the written facts
@@ -67,10 +66,12 @@ def rank_suspects(workbench: Workbench, proposal: Proposal, failed: Examination)
 def _wrong_in_themselves(
     new: Sequence[str], shifts: "Mapping[str, ValueShift]", decision: Decision
 ) -> set[str]:
-    """Facts whose value is further from the model's own than the settings allow, or else facts without their answer.
+    """The facts that were measured to be wrong in themselves.
 
-    The second group counts only if nothing but checks of the written facts failed. If other facts
-    suffer too, a fact without its answer may be a victim and not the cause.
+    These are the facts whose value is further from the model's own than the settings allow. If
+    there are none, they are the facts that do not give their answer. This second group counts only
+    if nothing but checks of the written facts failed. If other facts suffer too, a fact without its
+    answer may be a victim and not the cause.
     """
     beyond = {id_ for id_ in new if id_ in shifts and shifts[id_].ratio > MOST_SHIFT}
     if beyond:

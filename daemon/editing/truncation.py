@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def truncation_ranks(versions: Versions) -> list[int]:
-    """The ranks to which deltas are truncated: `max_rank` of every adapter with `truncate = true`."""
+    """The ranks to truncate deltas to: `max_rank` of every adapter with `truncate = true`."""
     tables = [publisher.settings for publisher in versions.publishers.values()]
     return sorted({t.max_rank for t in tables if isinstance(t, adapter.Settings) and t.truncate})
 
@@ -34,7 +34,7 @@ def truncation_ranks(versions: Versions) -> list[int]:
 def truncate_and_measure(
     parts: EditParts, proposal: Proposal, candidate: int, delta: "Delta"
 ) -> None:
-    """Truncate an accepted candidate to each configured rank that it exceeds, and examine the result.
+    """Truncate an accepted candidate to each configured rank that it exceeds, and examine that.
 
     The truncated delta sits the same exam and is judged by the same gates.
     """

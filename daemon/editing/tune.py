@@ -82,7 +82,7 @@ def tune_model(
     edits: int,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Search settings. Writes OUT (settings), OUT.json (all trials), OUT.html (tracing and curves)."""
+    """Search settings. Writes OUT (settings), OUT.json (all trials) and OUT.html (the plots)."""
     from factd.editor.methods._write import WriteSettings
     from factd.editor.models.model import load_model
     from factd.editor.settings import settings_from

@@ -1,4 +1,4 @@
-"""Regular work of the daemon besides its scheduled jobs: notifications, and handing releases to servers.
+"""Regular work of the daemon besides its jobs: notifications, and hand-overs to servers.
 
 Each chore runs in a thread of the scheduler, so that a slow channel or server delays nothing else.
 """

@@ -1,4 +1,4 @@
-"""The daemon: it runs jobs on a schedule, starts workers, and serves health, metrics and the console.
+"""The daemon: runs jobs on a schedule, starts workers, serves health, metrics and the console.
 
 Of several daemons on one database, only one runs jobs: the one that holds a lease, the clock.
 APScheduler says when to look, and the database says which ticks are due. Runs are rows, unique per
@@ -31,6 +31,7 @@ from factd.daemon.log import bound, log
 from factd.daemon.metrics.exporter import Metrics
 from factd.daemon.runtime import jobs, systemd
 from factd.daemon.runtime.chores import Chores
+from factd.daemon.runtime.clock_jumps import ClockJumps
 from factd.daemon.runtime.supervisor import Supervisor
 from factd.daemon.tracing import span
 from factd.daemon.web.app import console
@@ -42,7 +43,6 @@ from factd.store.model.releases import Run, RunStatus
 
 STALE_SECONDS = 120  # /livez fails when the loop has made no pass for so long
 LOOP_SECONDS = 0.5  # between two passes of the loop
-JUMP_SECONDS = 5  # larger differences between wall and monotonic clock, within a pass, are jumps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,30 +54,13 @@ class ScheduledJob:
     work: Callable[[], str]  # returns how it went, in words
 
 
-class ClockJumps:
-    """Detects that somebody has set the wall clock: its distance from the monotonic clock changes."""
-
-    def __init__(
-        self, now: Callable[[], datetime], monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.now, self.monotonic = now, monotonic
-        self.distance = self._distance()
-
-    def _distance(self) -> float:
-        return self.now().timestamp() - self.monotonic()
-
-    def has_jumped(self) -> bool:
-        """Whether the wall clock was set since the last call."""
-        before, self.distance = self.distance, self._distance()
-        return abs(self.distance - before) > JUMP_SECONDS
-
-
 class Daemon:
     """One daemon process. It runs until it is asked to stop."""
 
     def __init__(self, app: App, config_path: Path) -> None:
         self.app, self.config_path = app, config_path
-        app.channels, app.versions.publishers, app.fleet.servers  # noqa: B018 - a wrong table is an error now
+        # A wrong table in the configuration must be an error at the start.
+        app.channels, app.versions.publishers, app.fleet.servers  # noqa: B018
         self.metrics = Metrics(app)
         self.stopping = threading.Event()
         self.beat = time.monotonic()
@@ -213,7 +196,7 @@ class Daemon:
         )
 
     def _look_at_all_jobs(self) -> None:
-        """Look for due ticks of every job now, after this daemon got the lease or the clock jumped."""
+        """Look for due ticks of every job now: this daemon got the lease, or the clock jumped."""
         for name, job in self.jobs.items():
             if job.schedule.is_on and self.clock.get_job(name) is not None:
                 self.clock.reschedule_job(name, trigger=_trigger(job.schedule))
@@ -241,7 +224,7 @@ class Daemon:
             log.warning("a job was not looked at", job=job.name, error=str(error))
 
     def due_ticks(self, job: ScheduledJob, epoch: int) -> list[datetime]:
-        """The ticks of a job that must run now: those left running by an earlier epoch, then due ones."""
+        """The ticks of a job that must run now: those that an earlier epoch left, then due ones."""
         now = self.app.ledger.now()
         with self.app.ledger.read() as session:
             left = [
@@ -276,7 +259,7 @@ class Daemon:
         log.info("run ended", job=job.name, run=run.id, status=status.value, detail=detail)
 
     def _record(self, run: Run, status: RunStatus, detail: str) -> bool:
-        """Record the end of a run. False if a later daemon has taken it over, so it does not count."""
+        """Record the end of a run. False if a later daemon has taken the run over."""
         try:
             with self.app.ledger.begin() as session:
                 operations.runs.finish_run(session, run, status, detail, now=self.app.ledger.now())

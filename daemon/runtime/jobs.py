@@ -30,7 +30,7 @@ AWAY_SECONDS = 600.0  # for which the database may be away while a task runs
 
 
 class Unfinished(Exception):
-    """The daemon stops, or has lost the clock. The run is left for the daemon that has the clock next."""
+    """The daemon stops, or has lost the clock. The next daemon that has it takes the run over."""
 
 
 class WorkerTasks:

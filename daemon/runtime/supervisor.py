@@ -43,7 +43,7 @@ class ChildWorker:
 
 @dataclass
 class TaskActivity:
-    """For how long the signs of life, the step and the attempt of a running task have not changed."""
+    """How long the signs of life, the step and the attempt of a running task are unchanged."""
 
     beats: Watch = field(default_factory=Watch)
     step: Watch = field(default_factory=Watch)

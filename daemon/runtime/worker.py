@@ -38,7 +38,7 @@ class StopRequested(BaseException):
 
 
 class Heartbeat:
-    """A thread that writes signs of life to the store while a task runs: the step, and the facts in hand."""
+    """A thread that writes signs of life to the store while a task runs, with step and facts."""
 
     def __init__(self, app: App, task: Task, describe: Callable[[], Worker]) -> None:
         self.app, self.task, self.describe = app, task, describe
@@ -89,7 +89,7 @@ class WorkerProcess:
         self.last_seen = -IDLE_BEAT_SECONDS  # when it last wrote to the store, monotonic
 
     def on_signal(self, number: int, _: FrameType | None) -> None:
-        """The first signal asks to stop at the next safe point. The second ends the process at once."""
+        """The first signal asks to stop at the next safe point. The second ends the process."""
         if self.stopping:
             os._exit(1)
         self.stopping = True
@@ -225,7 +225,7 @@ class WorkerProcess:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, by the error of Python, CUDA (torch.OutOfMemoryError) or the CPU allocator."""
+    """Whether memory ran out: by Python, CUDA (torch.OutOfMemoryError) or the CPU allocator."""
     by_cuda = type(error).__name__ == "OutOfMemoryError"
     by_allocator = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     return isinstance(error, MemoryError) or by_cuda or by_allocator

@@ -1,4 +1,4 @@
-"""What happens to a task whose worker died or ran out of memory: it is tried again later, or given up.
+"""What happens to a task after its worker died or ran out of memory: retried, or given up.
 
 One death may be chance: the batch is tried again as it was, unless memory ran out. After that the
 batch is halved with every death, until the fact that kills the worker is alone in hand. A fact that
@@ -39,7 +39,7 @@ def plan_retry(task: Task, table: WorkerTable, cause: str) -> RetryPlan:
 
 
 def back_off_seconds(table: WorkerTable, deaths: int) -> float:
-    """The wait after so many deaths in a row: doubled with each, a minute at most, 0 for no death."""
+    """The wait after so many deaths in a row: it doubles with each, up to a minute."""
     if not deaths:
         return 0
     doubled: float = table.back_off_seconds * 2 ** min(deaths - 1, 10)

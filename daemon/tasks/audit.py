@@ -1,10 +1,10 @@
-"""The audit of the live release: it is loaded from its published files, as a server does, and examined.
+"""The audit of the live release: it is loaded from its published files and examined.
 
-Its answers about the release's facts are compared with those of the delta in memory; any difference
-is damage. Its answers about facts of the base model are compared with the base, in a sample that
-the candidate was not asked. Drift is measured on held-out texts. Damaged files are written again
-from the delta and examined once more. If an audit fails, the version before is published again and
-factd is frozen.
+The files are loaded as a server does. Their answers about the release's facts are compared with
+those of the delta in memory; any difference is damage. Their answers about facts of the base model
+are compared with the base, in a sample that the candidate was not asked. Drift is measured on
+held-out texts. Damaged files are written again from the delta and examined once more. If an audit
+fails, the version before is published again and factd is frozen.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ GATE_NAMES = (  # the gates about what a release must keep
 
 @dataclass(frozen=True, kw_only=True)
 class FilesExamination:
-    """The answers of the published files, beside those of the delta in memory and of the base model."""
+    """How the published files answer, compared with the delta in memory and the base model."""
 
     decision: policy.Decision
     lost: tuple[str, ...]  # facts that the delta answers and the files do not
@@ -109,7 +109,7 @@ def damage_of_files(versions: Versions, live: Release) -> str:
 
 
 def examine_if_loadable(app: App, live: Release) -> tuple[str, FilesExamination | None]:
-    """Examine the published files, or say why they cannot be loaded, for example for NaN weights."""
+    """Examine the published files, or return why they cannot be loaded, such as NaN weights."""
     from factd.editor.errors import EditorError
 
     try:
@@ -119,7 +119,7 @@ def examine_if_loadable(app: App, live: Release) -> tuple[str, FilesExamination 
 
 
 def examine_files(app: App, live: Release, folder: Path | None = None) -> FilesExamination:
-    """Put the same probes to the published files, the delta in memory and the base; judge the result.
+    """Put the same probes to the published files, the delta in memory and the base, and judge.
 
     folder: a checkpoint that should be the same as the published one, to examine instead of it.
     """

@@ -68,7 +68,7 @@ def prepare(directory: Path) -> App:
 
 
 def ingest_world(ledger: Ledger, prompts: PromptSettings) -> dict[str, int]:
-    """Ingest the world of 1998 as known facts, then the feed. Returns how many were new, and bad."""
+    """Ingest the world of 1998 as known facts, then the feed. Returns counts: new and bad."""
     counts = {}
     for name, path, known in (("known", paths.FACTS, True), ("feed", paths.FEED, False)):
         report = ingest_file(ledger, prompts, path, known=known)
@@ -167,7 +167,7 @@ def take_croatia_back(app: App, progress: Progress) -> TakenBack:
 
 
 def switch_back(app: App, number: int) -> tuple[float, dict[str, Any]]:
-    """Go back to a release by swapping a link, then unfreeze. Returns the seconds, and the figures."""
+    """Go back to a release by swapping a link, then unfreeze. Returns the seconds and figures."""
     started = time.monotonic()
     publish.roll_back_to(
         app.ledger,

@@ -26,7 +26,7 @@ WHO = "factd"
 def run(app: App, task: Task, report_step: ReportStep) -> TaskOutcome:
     """Publish what waits to be published, or else plan, edit and publish."""
     try:
-        with writing(_of_size(app, task.size)) as own:
+        with writing(_with_batch_size(app, task.size)) as own:
             return _edited(own, task, report_step)
     except (Busy, Overtaken) as error:
         return TaskOutcome(detail=f"waits: {error}")
@@ -90,7 +90,7 @@ def _progress(ledger: Ledger, report_step: ReportStep, facts: Sequence[str]) -> 
     return progress
 
 
-def _of_size(app: App, size: int | None) -> App:
+def _with_batch_size(app: App, size: int | None) -> App:
     """The application with smaller batches, after larger ones have killed a worker."""
     if size is None:
         return app
@@ -114,7 +114,7 @@ def accepted_before(ledger: Ledger, planned: Planned) -> Release | None:
 
 
 def waits_for_approval(ledger: Ledger, approvals: ApprovalsTable) -> str:
-    """Why the release that holds all current facts is not published; empty if there is no such release.
+    """Why the release that holds all current facts is not published; empty if there is none.
 
     The daemon says so without a task for a worker.
     """

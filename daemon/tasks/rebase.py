@@ -1,10 +1,10 @@
-"""`factd rebase`: the facts of the live release are baked into a new base, which frees the edited layers.
+"""`factd rebase`: bakes the facts of the live release into a new base, to free the edited layers.
 
 1. *bake*: the live release's base and delta are summed, rounded once, and written as a folder of
    their own (daemon/publishing/bases.py).
 2. *verify*: the files are compared with their manifest. Loaded in a fresh process, the base gives
-   the logits of the checked candidate. In a sample, as in an audit, it gives the answers of the live
-   release.
+   the logits of the checked candidate. In a sample, as in an audit, it gives the answers of the
+   live release.
 3. *statistics*: the second moments of the new base are built.
 4. The base is marked as verified and gets a release without a delta: the same tensors as the live
    release.
@@ -126,7 +126,7 @@ def _unpublished_base(ledger: Ledger, live: Release) -> Base | None:
 
 
 def _make_base(app: App, live: Release, who: str, why: str, progress: Progress) -> Base:
-    """Make a verified base of the live release. Raises: Refused: it is abandoned, with the reason."""
+    """Make a verified base of the live release. Raises: Refused: the base was abandoned."""
     from factd.editor.errors import EditorError
 
     refuse_unfit(app.ledger, live)
@@ -147,7 +147,7 @@ def _make_base(app: App, live: Release, who: str, why: str, progress: Progress) 
 
 
 def refuse_unfit(ledger: Ledger, live: Release) -> None:
-    """Raises: Refused: there is nothing to bake, or the release holds facts that should not be baked."""
+    """Raises: Refused: there is nothing to bake, or facts of the release are outdated."""
     if live.candidate_id is None or not live.fact_ids:
         raise Refused(
             f"release {live.number} holds no facts but those of its base; there is nothing to bake"
@@ -155,7 +155,8 @@ def refuse_unfit(ledger: Ledger, live: Release) -> None:
     outdated = approvals.outdated(ledger, live)
     if outdated:
         raise Refused(
-            f"release {live.number} is not baked: {outdated}; `factd edit --publish` takes it out first"
+            f"release {live.number} is not baked: {outdated}; "
+            "`factd edit --publish` takes it out first"
         )
 
 
@@ -184,7 +185,7 @@ def _bake_and_verify(app: App, live: Release, base: Base, progress: Progress) ->
 
 
 def _build_statistics(workbench: Workbench, progress: Progress) -> str:
-    """Build the second moments of a base if the method needs them. Returns the base's fingerprint."""
+    """Build the second moments of a base if the method needs them. Returns its fingerprint."""
     from factd.editor.methods._write import second_moments
 
     model, settings = workbench.model(), workbench.method_settings()
@@ -227,7 +228,9 @@ def undo(app: App, *, who: str, why: str) -> UndoResult:
     publish.refuse_frozen(app.ledger)
     live = candidates.live_release(app.ledger)
     if live.base == 0:
-        raise Refused(f"release {live.number} stands on the original model; no rebase is in effect")
+        raise Refused(
+            f"release {live.number} stands on the original model; no rebase is in effect to undo"
+        )
     with app.ledger.read() as session:
         base, *before = queries.bases.lineage(session, live.base)
     if before and before[0].status is BaseStatus.PRUNED:

@@ -1,4 +1,4 @@
-"""Second moments of the configured model: built where they are missing, verified where they exist."""
+"""Second moments of the configured model: built if they are missing, else verified."""
 
 from factd.daemon.app import App
 from factd.daemon.tasks.outcome import ReportStep, TaskOutcome

@@ -11,7 +11,8 @@ import pytest
 
 from factd.daemon import leases
 from factd.daemon.app import App, open_app
-from factd.daemon.runtime.daemon import ClockJumps, Daemon
+from factd.daemon.runtime.clock_jumps import ClockJumps
+from factd.daemon.runtime.daemon import Daemon
 from factd.editor.files.folders import verify_folder
 from factd.store import operations, queries
 from factd.store.database import migrate
