@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from factd.daemon.editing.candidates import Progress
 from factd.daemon.errors import Refused
+from factd.editor import plugins
+from factd.editor.edits import Edit, EditBatch, read_lines
+from factd.editor.errors import BadEdit
+from factd.editor.settings import settings_from
 
 if TYPE_CHECKING:
     from factd.editor.deltas.delta import Delta
-    from factd.editor.edits import Edit
     from factd.editor.exams.report import CheckReport
     from factd.editor.models.model import EditableModel
     from factd.editor.reports.edit_page import Figures
@@ -41,14 +44,11 @@ def apply_edits(job: ApplyJob, *, progress: Progress) -> dict[str, Any]:
     The checkpoint is loaded again in a fresh process and compared with the delta in memory.
     Raises: Refused: `out` exists. EditorError: the editor refuses the edits.
     """
-    from factd.editor import plugins
-    from factd.editor.deltas.checkpoint import write_checkpoint
+    from factd.editor.deltas.checkpoint import write_checkpoint  # needs torch
     from factd.editor.deltas.reload import verify_reload
-    from factd.editor.edits import EditBatch, read_lines
     from factd.editor.exams.exam import Exam
     from factd.editor.exams.report import run_checks
     from factd.editor.models.model import load_model
-    from factd.editor.settings import settings_from
 
     if job.out.exists():
         raise Refused(f"{job.out} is there already; name a folder that does not exist yet")
@@ -85,7 +85,7 @@ def apply_edits(job: ApplyJob, *, progress: Progress) -> dict[str, Any]:
 
 def table_for(job: ApplyJob, settings: Any) -> dict[str, Any]:
     """The given settings of the method, and for the rest the published preset of the model."""
-    from factd.editor.api import settings_table
+    from factd.editor.api import settings_table  # needs torch
 
     given = dict(job.table)
     if job.method == "memat" and job.languages:
@@ -93,7 +93,7 @@ def table_for(job: ApplyJob, settings: Any) -> dict[str, Any]:
     return settings_table(job.model, settings, given)
 
 
-def edits_to_write(edits: "Sequence[Edit]", job: ApplyJob, *, takes_all: bool) -> "list[Edit]":
+def edits_to_write(edits: Sequence[Edit], job: ApplyJob, *, takes_all: bool) -> list[Edit]:
     """The edits that the method gets.
 
     takes_all: MEMAT takes those of other languages too, because its heads are trained on them.
@@ -107,11 +107,10 @@ def edits_to_write(edits: "Sequence[Edit]", job: ApplyJob, *, takes_all: bool) -
 
 
 def refuse_known_answers(
-    model: "EditableModel", path: Path, lines: "Sequence[tuple[int, Edit]]"
+    model: "EditableModel", path: Path, lines: Sequence[tuple[int, Edit]]
 ) -> None:
     """Raises: BadEdit: the model gives the new answer of a line already."""
-    from factd.editor.errors import BadEdit
-    from factd.editor.scoring.score import greedy_answers, is_right
+    from factd.editor.scoring.score import greedy_answers, is_right  # needs torch
 
     answers = greedy_answers(model, [edit.prompt.format(edit.subject) for _, edit in lines])
     for (number, edit), answer in zip(lines, answers, strict=True):
@@ -122,9 +121,9 @@ def refuse_known_answers(
             )
 
 
-def edit_probes(edits: "Sequence[Edit]", languages: Sequence[str]) -> "tuple[Probe, ...]":
+def edit_probes(edits: Sequence[Edit], languages: Sequence[str]) -> "tuple[Probe, ...]":
     """One probe per edit, also for edits in languages that are not written."""
-    from factd.editor.scoring.score import Probe
+    from factd.editor.scoring.score import Probe  # needs torch
 
     written_in = tuple(languages) or tuple(sorted({e.language for e in edits}))
     return tuple(
@@ -149,7 +148,7 @@ def write_reports(
     data: dict[str, Any],
 ) -> None:
     """Write OUT.report.json and OUT.report.html."""
-    from factd.editor.reports.edit_page import report_page
+    from factd.editor.reports.edit_page import report_page  # needs torch
 
     text = json.dumps(data, ensure_ascii=False, indent=1)
     job.beside(".report.json").write_text(text, encoding="utf-8")
@@ -176,7 +175,7 @@ def figures(
     job: ApplyJob, model: "EditableModel", delta: "Delta", report: "CheckReport"
 ) -> "Figures":
     """The plots of the report, by title."""
-    from factd.editor.heads.corrections import list_corrections
+    from factd.editor.heads.corrections import list_corrections  # needs torch
     from factd.editor.reports.plots import answers_figure, norms_figure, relevance_figure
 
     plots = {

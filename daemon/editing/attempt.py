@@ -158,7 +158,7 @@ def _solve_and_judge(
     why: str,
 ) -> Attempt:
     """Take a new candidate through its statuses to the decision."""
-    from factd.editor.deltas.delta import save_delta
+    from factd.editor.deltas.delta import save_delta  # needs torch
 
     ledger, folder = parts.ledger, parts.paths.candidate(candidate.id)
     _move(ledger, candidate.id, CandidateStatus.PLANNED, CandidateStatus.SOLVING)
@@ -206,7 +206,7 @@ def _examine(
     aside: Sequence[QuarantinedFact],
 ) -> Examination:
     """Examine the candidate and write its report. If it passed, record questions for servers."""
-    from factd.editor.exams.exam import AnswerCache
+    from factd.editor.exams.exam import AnswerCache  # needs torch
 
     folder = parts.paths.candidate(candidate.id)
     examination = candidates.examine(

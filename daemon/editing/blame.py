@@ -29,7 +29,7 @@ class OutOfSolves(Exception):
 
 
 @dataclass
-class Trials:
+class BlameTrials:
     """The trials of one search. No set of facts is tried twice."""
 
     passes: Passes
@@ -53,7 +53,7 @@ def blame(
     ranked: the facts that may be guilty, the most suspect first. direct: facts that were measured
     to be wrong in themselves; they are guilty without a trial of their own.
     """
-    trial = Trials(passes, solves)
+    trial = BlameTrials(passes, solves)
     guilty = list(dict.fromkeys(direct))
     evidence = dict.fromkeys(guilty, "measured on the fact itself")
     rest = [fact for fact in ranked if fact not in guilty]
@@ -79,7 +79,7 @@ def blame(
     )
 
 
-def _next_guilty(trial: Trials, guilty: Sequence[str], rest: Sequence[str]) -> int | None:
+def _next_guilty(trial: BlameTrials, guilty: Sequence[str], rest: Sequence[str]) -> int | None:
     """The place of the next guilty fact in `rest`, or None if leaving out all of `rest` fails too.
 
     It is the last fact of the shortest beginning of `rest` that must be left out as well. The
@@ -103,13 +103,13 @@ def _next_guilty(trial: Trials, guilty: Sequence[str], rest: Sequence[str]) -> i
     return high - 1
 
 
-def _known_to_pass(trial: Trials, guilty: Sequence[str], rest: Sequence[str]) -> bool:
+def _known_to_pass(trial: BlameTrials, guilty: Sequence[str], rest: Sequence[str]) -> bool:
     """Whether a trial that passed left out no more than `guilty` and `rest`."""
     everything = {*guilty, *rest}
     return any(passed and left_out <= everything for left_out, passed in trial.tried.items())
 
 
-def _only_needed(trial: Trials, guilty: Sequence[str], direct: int) -> list[str]:
+def _only_needed(trial: BlameTrials, guilty: Sequence[str], direct: int) -> list[str]:
     """The guilty facts that must be left out for the gates to pass.
 
     A fact with which the gates pass all the same is acquitted, as long as there are solves left.

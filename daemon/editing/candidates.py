@@ -20,6 +20,9 @@ from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.prompts.probes import Ground
 from factd.daemon.tracing import span
 from factd.daemon.workbench import Workbench
+from factd.editor import plugins
+from factd.editor.edits import EditBatch
+from factd.editor.files.folders import write_file
 from factd.store import queries
 from factd.store.model.facts import Fact
 from factd.store.model.releases import Release
@@ -27,7 +30,6 @@ from factd.store.model.releases import Release
 if TYPE_CHECKING:
     from factd.editor.checks import Evidence, Measurement
     from factd.editor.deltas.delta import Delta
-    from factd.editor.edits import EditBatch
     from factd.editor.exams.exam import AnswerCache, Exam, ExamResults
     from factd.editor.exams.influence import ValueShift
 
@@ -43,7 +45,7 @@ class Proposal:
     """A set of facts proposed as a candidate: the batch to write, and the exam it has to pass."""
 
     ground: Ground
-    batch: "EditBatch"
+    batch: EditBatch
     exam: "Exam"  # also taken by the base model and by the live release
     probe_set: int  # version
     live: Release
@@ -109,10 +111,9 @@ def propose(
 
 
 @span("solve")
-def solve(workbench: Workbench, batch: "EditBatch", progress: Progress = quiet) -> "Delta":
+def solve(workbench: Workbench, batch: EditBatch, progress: Progress = quiet) -> "Delta":
     """The delta that writes a batch, with the head corrections that are switched on."""
-    from factd.editor import plugins
-    from factd.editor.heads.corrections import switched_on, with_heads
+    from factd.editor.heads.corrections import switched_on, with_heads  # needs torch
 
     method = plugins.load("factd.editor.methods", workbench.method.name)
     model = workbench.model()
@@ -128,9 +129,9 @@ def solve(workbench: Workbench, batch: "EditBatch", progress: Progress = quiet) 
     return delta
 
 
-def value_shifts_of(workbench: Workbench, batch: "EditBatch") -> "tuple[ValueShift, ...]":
+def value_shifts_of(workbench: Workbench, batch: EditBatch) -> "tuple[ValueShift, ...]":
     """How far each fact's value moves the residual stream; empty if the method writes no values."""
-    from factd.editor.exams.influence import value_shifts
+    from factd.editor.exams.influence import value_shifts  # needs torch
     from factd.editor.methods._write import WriteSettings
 
     settings = workbench.method_settings()
@@ -144,7 +145,7 @@ def live_results(paths: Paths, workbench: Workbench, exam: "Exam", live: Release
 
     Answers that it gave when it was a candidate are read from its folder and not asked again.
     """
-    from factd.editor.deltas.delta import load_delta
+    from factd.editor.deltas.delta import load_delta  # needs torch
     from factd.editor.exams.exam import AnswerCache, take_exam
 
     if live.candidate_id is None or not live.fact_ids:
@@ -177,7 +178,7 @@ def examine(
     exam: a part of the proposal's exam, instead of the whole. memory: answers of this delta that
     were kept. only: the gates that judge, instead of all.
     """
-    from factd.editor.exams.exam import evidence_of, take_exam
+    from factd.editor.exams.exam import evidence_of, take_exam  # needs torch
     from factd.editor.exams.report import report_on
 
     started = time.monotonic()
@@ -215,7 +216,7 @@ def transfer_measurements(
 
     Raises: Refused: the configured method does not solve values per language.
     """
-    from factd.editor.exams.transfer_matrix import transfer_matrix
+    from factd.editor.exams.transfer_matrix import transfer_matrix  # needs torch
     from factd.editor.methods import memit
 
     settings = workbench.method_settings()
@@ -248,7 +249,6 @@ def json_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_report(paths: Paths, candidate: int, report: Mapping[str, Any]) -> None:
     """Write a candidate's report beside its delta."""
-    from factd.editor.files.folders import write_file
 
     text = json.dumps(report, ensure_ascii=False, indent=1)
     write_file(paths.candidate(candidate) / "report.json", text.encode())

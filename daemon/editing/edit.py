@@ -9,7 +9,7 @@ set aside on the way is subtracted from it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from factd.daemon.editing import head_corrections, narrowing
 from factd.daemon.editing.attempt import Attempt, EditResult, begin, finish, log_ids
@@ -20,11 +20,9 @@ from factd.daemon.log import bound, log
 from factd.daemon.planning import recheck
 from factd.daemon.planning.plan import Planned, narrowed
 from factd.daemon.publishing.publish import refuse_frozen
+from factd.editor.errors import EditorError
 from factd.store import queries
 from factd.store.model.evidence import QuarantinedFact
-
-if TYPE_CHECKING:
-    from factd.editor.errors import EditorError
 
 ATTEMPTS = 6  # rejected candidates of one edit, each without what the one before set aside
 
@@ -142,7 +140,6 @@ def _nothing_to_do(run: EditRun) -> str:
 
 def _attempts(run: EditRun) -> EditResult:
     """Candidates until one is accepted, or nothing more can be set aside."""
-    from factd.editor.errors import EditorError
 
     attempt: Attempt | None = None
     for _ in range(ATTEMPTS + len(run.planned.added)):
@@ -179,7 +176,7 @@ def _attempt(run: EditRun) -> Attempt:
     return replace(attempt, result=result)
 
 
-def _leave_out(run: EditRun, error: "EditorError") -> None:
+def _leave_out(run: EditRun, error: EditorError) -> None:
     """Set aside a fact that the editor refuses to write."""
     fact = str(error.group)
     evidence = {fact: {"error": type(error).__name__}}
@@ -217,7 +214,7 @@ def _narrow(run: EditRun, attempt: Attempt) -> bool:
 
 def _switch_heads_off(parts: EditParts, attempt: Attempt) -> None:
     """Switch off head corrections that made a candidate fail; `factd heads on` tries them again."""
-    from factd.editor.heads.corrections import switch, switched_on
+    from factd.editor.heads.corrections import switch, switched_on  # needs torch
 
     ledger, workspace = parts.ledger, parts.workbench.workspace
     base = parts.workbench.model().fingerprint

@@ -34,7 +34,7 @@ def train(
     count: heads to correct. Raises: Refused: only the base model is live, or the configured method
     writes no values. EditorError: too few facts are answered right in the language.
     """
-    from factd.editor.deltas.delta import load_delta
+    from factd.editor.deltas.delta import load_delta  # needs torch
     from factd.editor.heads.corrections import save_corrections, without_heads
     from factd.editor.heads.training import HeadSettings
     from factd.editor.methods._write import WriteSettings
@@ -89,7 +89,7 @@ def differ_from_live(ledger: Ledger, paths: Paths, workbench: Workbench) -> bool
     folder = paths.candidate(live.candidate_id) / "delta"
     if not (workbench.workspace / "heads").exists() or not folder.exists():
         return False
-    from factd.editor.deltas.delta import read_delta_manifest
+    from factd.editor.deltas.delta import read_delta_manifest  # needs torch
     from factd.editor.heads.corrections import switched_on
 
     about = read_delta_manifest(folder)

@@ -100,7 +100,7 @@ def heads_are_the_cause(
 
     This takes no solve: the corrections are a part of the delta and are left out of it.
     """
-    from factd.editor.heads.corrections import without_heads
+    from factd.editor.heads.corrections import without_heads  # needs torch
 
     if not failed.delta.settings.get("head_corrections"):
         return False

@@ -94,7 +94,7 @@ def _deviations(sizes: Mapping[str, float]) -> dict[str, float]:
 
 def _influences(workbench: Workbench, proposal: Proposal, texts: list[str]) -> dict[str, float]:
     """How much each new fact changes the damaged texts; empty if the method writes no values."""
-    from factd.editor.exams.influence import influences
+    from factd.editor.exams.influence import influences  # needs torch
     from factd.editor.methods._write import WriteSettings
 
     settings = workbench.method_settings()

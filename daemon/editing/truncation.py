@@ -19,6 +19,7 @@ from factd.daemon.errors import PublishFailed
 from factd.daemon.log import log
 from factd.daemon.publishers import adapter
 from factd.daemon.tracing import span
+from factd.editor.files.folders import write_file
 
 if TYPE_CHECKING:
     from factd.editor.deltas.delta import Delta
@@ -38,7 +39,7 @@ def truncate_and_measure(
 
     The truncated delta sits the same exam and is judged by the same gates.
     """
-    from factd.editor.deltas.truncation import is_matrix, truncate
+    from factd.editor.deltas.truncation import is_matrix, truncate  # needs torch
 
     if not all(map(is_matrix, delta.parts.values())):
         return  # head corrections: an adapter cannot hold them, truncated or not
@@ -49,9 +50,8 @@ def truncate_and_measure(
 
 
 def _measure(parts: EditParts, proposal: Proposal, folder: Path, cut: "Delta") -> None:
-    from factd.editor.deltas.delta import save_delta
+    from factd.editor.deltas.delta import save_delta  # needs torch
     from factd.editor.exams.exam import AnswerCache
-    from factd.editor.files.folders import write_file
 
     save_delta(cut, folder / "delta")
     memory = AnswerCache.load(folder / "answers.json")
@@ -88,7 +88,7 @@ def accepted_truncation(made: Path, delta: "Delta", rank: int) -> "Delta":
     made: the candidate's folder. Raises: PublishFailed: the truncated delta was not measured, or
     did not pass.
     """
-    from factd.editor.deltas.delta import load_delta
+    from factd.editor.deltas.delta import load_delta  # needs torch
 
     folder = folder_of(made, rank)
     report = _report(folder)

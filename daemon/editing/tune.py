@@ -10,20 +10,21 @@ from factd.daemon.editing.candidates import Progress
 from factd.daemon.errors import Refused
 from factd.daemon.ledger import Ledger
 from factd.daemon.prompts.edits import PromptSettings
+from factd.editor.edits import ANY, Edit
+from factd.editor.settings import settings_from
+from factd.editor.tuning.presets import preset_for, presets
 from factd.store import queries
 from factd.store.model.facts import FactStatus
 
 if TYPE_CHECKING:
-    from factd.editor.edits import Edit
     from factd.editor.tuning.search import Tuned
 
 
-def known_facts_of_store(ledger: Ledger, prompts: PromptSettings, language: str) -> "list[Edit]":
+def known_facts_of_store(ledger: Ledger, prompts: PromptSettings, language: str) -> list[Edit]:
     """The known facts of the store in a language, in every wording of the catalogue.
 
     Raises: Refused: there are none.
     """
-    from factd.editor.edits import ANY, Edit
 
     with ledger.begin() as session:
         known = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
@@ -51,9 +52,8 @@ def known_facts_of_store(ledger: Ledger, prompts: PromptSettings, language: str)
 
 def write_preset(model: Path, out: Path) -> dict[str, Any]:
     """Write the published settings of a model. Raises: Refused: there are none for this model."""
-    from factd.editor.deltas.checkpoint import read_config
+    from factd.editor.deltas.checkpoint import read_config  # needs torch
     from factd.editor.models.model import family_of
-    from factd.editor.tuning.presets import preset_for, presets
 
     family_of(model)
     preset = preset_for(read_config(model))
@@ -74,7 +74,7 @@ def write_preset(model: Path, out: Path) -> dict[str, Any]:
 
 def tune_model(
     model: Path,
-    rows: "Sequence[Edit]",
+    rows: Sequence[Edit],
     out: Path,
     *,
     table: Mapping[str, Any],
@@ -83,9 +83,8 @@ def tune_model(
     progress: Progress,
 ) -> dict[str, Any]:
     """Search settings. Writes OUT (settings), OUT.json (all trials) and OUT.html (the plots)."""
-    from factd.editor.methods._write import WriteSettings
+    from factd.editor.methods._write import WriteSettings  # needs torch
     from factd.editor.models.model import load_model
-    from factd.editor.settings import settings_from
     from factd.editor.tuning.search import known_facts, tune
 
     searched = ("layers", "v_lr", "second_moment_weight")
@@ -116,7 +115,7 @@ def tune_model(
 
 def tuned_page(model: Path, tuned: "Tuned") -> str:
     """The page of a search: causal tracing, curves, and all trials."""
-    from factd.editor.reports.edit_page import table_page
+    from factd.editor.reports.edit_page import table_page  # needs torch
     from factd.editor.reports.plots import trace_figure, tuning_figure
 
     return table_page(

@@ -26,10 +26,11 @@ from factd.daemon.log import log
 from factd.daemon.prompts import probes as probing
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.prompts.probes import Ground
-from factd.daemon.publishing import publish
+from factd.daemon.publishing import publish, verify
 from factd.daemon.tasks.outcome import ReportStep, TaskOutcome
 from factd.daemon.tracing import span
 from factd.daemon.workbench import Workbench
+from factd.editor.errors import EditorError
 from factd.store import queries
 from factd.store.model.evidence import Audit, AuditOutcome
 from factd.store.model.operations import Task
@@ -103,14 +104,12 @@ def audit(app: App) -> Audit:
 
 def damage_of_files(versions: Versions, live: Release) -> str:
     """How the published files differ from their manifest; empty if they do not."""
-    from factd.daemon.publishing.verify import damage
 
-    return damage(versions.folder(live.number), live.number)
+    return verify.damage(versions.folder(live.number), live.number)
 
 
 def examine_if_loadable(app: App, live: Release) -> tuple[str, FilesExamination | None]:
     """Examine the published files, or return why they cannot be loaded, such as NaN weights."""
-    from factd.editor.errors import EditorError
 
     try:
         return "", examine_files(app, live)
@@ -123,7 +122,7 @@ def examine_files(app: App, live: Release, folder: Path | None = None) -> FilesE
 
     folder: a checkpoint that should be the same as the published one, to examine instead of it.
     """
-    from factd.editor.exams.exam import evidence_of
+    from factd.editor.exams.exam import evidence_of  # needs torch
     from factd.editor.exams.report import report_on
 
     exam = audit_exam(app, live)
@@ -166,7 +165,7 @@ def audit_gates(prompts: PromptSettings, gates: Gates) -> tuple[policy.Gate, ...
 
 def audit_exam(app: App, live: Release) -> "Exam":
     """An exam of facts of the release, facts of the base and texts. Each day has another sample."""
-    from factd.editor.exams.exam import Exam
+    from factd.editor.exams.exam import Exam  # needs torch
 
     known = probe_sets.known_facts(app.ledger, app.prompts)
     with app.ledger.read() as session:
@@ -187,7 +186,7 @@ def audit_exam(app: App, live: Release) -> "Exam":
 
 def results_from_files(workbench: Workbench, exam: "Exam", folder: Path) -> "ExamResults":
     """The results in an exam of a checkpoint that is loaded from its files."""
-    from factd.editor.exams.exam import ExamResults, take_exam
+    from factd.editor.exams.exam import ExamResults, take_exam  # needs torch
     from factd.editor.models.model import load_model
     from factd.editor.scoring.drift import text_scores_against
 

@@ -16,7 +16,7 @@ def check(app: App, number: int | None) -> dict[str, Any]:
 
     A release is compared with the base and with the live release, and judged by the present gates.
     """
-    from factd.editor.deltas.delta import load_delta
+    from factd.editor.deltas.delta import load_delta  # needs torch
     from factd.editor.exams.exam import AnswerCache
     from factd.editor.exams.report import run_checks
 

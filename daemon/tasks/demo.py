@@ -118,7 +118,7 @@ def ask(ledger: Ledger, versions: Versions, prompts: PromptSettings, number: int
 
     The version is loaded from its files, as any server does.
     """
-    from factd.editor.models.model import load_model
+    from factd.editor.models.model import load_model  # needs torch
     from factd.editor.scoring.score import greedy_answers
 
     model = load_model(versions.table.path / "versions" / str(number), dtype=None)

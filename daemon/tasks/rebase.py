@@ -39,6 +39,8 @@ from factd.daemon.publishing import bases, publish
 from factd.daemon.tasks import audit
 from factd.daemon.tracing import span
 from factd.daemon.workbench import Workbench
+from factd.editor.errors import EditorError
+from factd.editor.files.folders import verify_folder
 from factd.store import queries
 from factd.store.model.bases import Base, BaseStatus
 from factd.store.model.releases import Release, ReleaseStatus
@@ -127,7 +129,6 @@ def _unpublished_base(ledger: Ledger, live: Release) -> Base | None:
 
 def _make_base(app: App, live: Release, who: str, why: str, progress: Progress) -> Base:
     """Make a verified base of the live release. Raises: Refused: the base was abandoned."""
-    from factd.editor.errors import EditorError
 
     refuse_unfit(app.ledger, live)
     parent = app.workbench.model().fingerprint
@@ -165,9 +166,8 @@ def _bake_and_verify(app: App, live: Release, base: Base, progress: Progress) ->
 
     Raises: EditorError, Refused: its answers differ from those of the release.
     """
-    from factd.editor.deltas.delta import load_delta
+    from factd.editor.deltas.delta import load_delta  # needs torch
     from factd.editor.deltas.reload import verify_reload
-    from factd.editor.files.folders import verify_folder
 
     progress("bake", 0, STEPS)
     folder = bases.write(app.ledger, app.paths, base)
@@ -186,7 +186,7 @@ def _bake_and_verify(app: App, live: Release, base: Base, progress: Progress) ->
 
 def _build_statistics(workbench: Workbench, progress: Progress) -> str:
     """Build the second moments of a base if the method needs them. Returns its fingerprint."""
-    from factd.editor.methods._write import second_moments
+    from factd.editor.methods._write import second_moments  # needs torch
 
     model, settings = workbench.model(), workbench.method_settings()
     if hasattr(settings, "second_moment_tokens"):

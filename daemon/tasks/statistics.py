@@ -7,7 +7,7 @@ from factd.store.model.operations import Task
 
 def run(app: App, task: Task, report_step: ReportStep) -> TaskOutcome:
     """Build or verify the second moments that the configured method needs."""
-    from factd.editor.methods._write import second_moments
+    from factd.editor.methods._write import second_moments  # needs torch
 
     workbench = app.workbench
     settings = workbench.method_settings()
