@@ -249,6 +249,5 @@ def json_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_report(paths: Paths, candidate: int, report: Mapping[str, Any]) -> None:
     """Write a candidate's report beside its delta."""
-
     text = json.dumps(report, ensure_ascii=False, indent=1)
     write_file(paths.candidate(candidate) / "report.json", text.encode())

@@ -140,7 +140,6 @@ def _nothing_to_do(run: EditRun) -> str:
 
 def _attempts(run: EditRun) -> EditResult:
     """Candidates until one is accepted, or nothing more can be set aside."""
-
     attempt: Attempt | None = None
     for _ in range(ATTEMPTS + len(run.planned.added)):
         try:

@@ -25,7 +25,6 @@ def known_facts_of_store(ledger: Ledger, prompts: PromptSettings, language: str)
 
     Raises: Refused: there are none.
     """
-
     with ledger.begin() as session:
         known = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
     rows = []

@@ -104,13 +104,11 @@ def audit(app: App) -> Audit:
 
 def damage_of_files(versions: Versions, live: Release) -> str:
     """How the published files differ from their manifest; empty if they do not."""
-
     return verify.damage(versions.folder(live.number), live.number)
 
 
 def examine_if_loadable(app: App, live: Release) -> tuple[str, FilesExamination | None]:
     """Examine the published files, or return why they cannot be loaded, such as NaN weights."""
-
     try:
         return "", examine_files(app, live)
     except EditorError as error:

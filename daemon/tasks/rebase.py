@@ -129,7 +129,6 @@ def _unpublished_base(ledger: Ledger, live: Release) -> Base | None:
 
 def _make_base(app: App, live: Release, who: str, why: str, progress: Progress) -> Base:
     """Make a verified base of the live release. Raises: Refused: the base was abandoned."""
-
     refuse_unfit(app.ledger, live)
     parent = app.workbench.model().fingerprint
     with app.ledger.changing() as session:
