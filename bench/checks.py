@@ -33,22 +33,22 @@ def run(*, facts: int = 50, known: int = 1000) -> dict[str, Any]:
                 chosen = queries.facts.candidate_set(session)
             app.workbench.model()
             app.workbench.memory = AnswerCache()
-            case = candidates.case_of(
+            case = candidates.propose(
                 app.ledger,
                 app.paths,
                 app.workbench,
                 app.prompts,
                 chosen,
-                candidates.live_of(
+                candidates.live_release(
                     app.ledger,
                 ),
             )
-            delta = candidates.solved(app.workbench, case.batch)
+            delta = candidates.solve(app.workbench, case.batch)
             rows = []
             for title in ("first candidate, base asked too", "base remembered"):
                 inside = ModelTimer(app.workbench.model())
                 with timed() as clock:
-                    found = candidates.examined(
+                    found = candidates.examine(
                         app.paths, app.workbench, app.prompts, app.gates, case, delta
                     )
                 share = inside.closed() / clock.seconds

@@ -183,21 +183,19 @@ def writable_updates(lab: PreparedState) -> list[Update]:
         return [update for update in feed if update["revision"] in held]
     with lab.app() as app:
         ingest_batch(app, feed)
-        live = candidates.live_of(
-            app.ledger,
-        )
+        live = candidates.live_release(app.ledger)
         with app.ledger.begin() as session:
             facts = queries.facts.candidate_set(session)
         compute_values(app, facts)
         for fact in facts:
-            case = candidates.case_of(
+            case = candidates.propose(
                 app.ledger, app.paths, app.workbench, app.prompts, [fact], live
             )
             kinds = ("edit", "paraphrase", "namesake", "neighbourhood")
             probes = tuple(p for p in case.exam.probes if p.kind in kinds)
-            delta = candidates.solved(app.workbench, case.batch)
+            delta = candidates.solve(app.workbench, case.batch)
             exam = replace(case.exam, probes=probes, texts={}, questions={})
-            said = candidates.examined(
+            said = candidates.examine(
                 app.paths, app.workbench, app.prompts, app.gates, case, delta, exam=exam, only=()
             )
             written = [row for row in said.report["facts"] if row["written"]]
@@ -211,11 +209,11 @@ def writable_updates(lab: PreparedState) -> list[Update]:
 
 def revisions_answered_together(app: App, facts: Sequence[Fact], live: Release) -> set[str]:
     """The revisions of facts that are answered in every language if all are written at once."""
-    case = candidates.case_of(app.ledger, app.paths, app.workbench, app.prompts, facts, live)
+    case = candidates.propose(app.ledger, app.paths, app.workbench, app.prompts, facts, live)
     probes = tuple(p for p in case.exam.probes if p.kind in ("edit", "paraphrase"))
     exam = replace(case.exam, probes=probes, texts={}, questions={})
-    delta = candidates.solved(app.workbench, case.batch)
-    rows = candidates.examined(
+    delta = candidates.solve(app.workbench, case.batch)
+    rows = candidates.examine(
         app.paths, app.workbench, app.prompts, app.gates, case, delta, exam=exam, only=()
     ).report["facts"]
     lost = {r["fact"] for r in rows if r["written"] and r["right"] * 2 < r["asked"]}

@@ -192,7 +192,7 @@ def run_task(app: App, worker: WorkerProcess, kind: str) -> None:
     """Ask for one task, run it, and check that it succeeded."""
     with app.ledger.begin() as session:
         asked = operations.tasks.add_task(session, kind, {}, now=app.ledger.now())
-    assert worker._turn()
+    assert worker.run_next_task()
     with app.ledger.read() as session:
         done = operations.tasks.task(session, asked.id)
     good = "is live" in done.detail or "passed" in done.detail

@@ -1,4 +1,4 @@
-"""The benchmarks run, count right and say where they were run; the figures themselves are not asserted."""
+"""The benchmarks run, count correctly and name their machine; the figures are not asserted."""
 
 import json
 import subprocess

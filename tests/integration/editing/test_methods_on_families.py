@@ -1,4 +1,4 @@
-"""Every method on every family, and the documentation's table that says so."""
+"""Every method on every family: the results are those in the documentation's table."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Two workers on Ray, this machine: the same results as one process, and a worker that is killed loses nothing."""
+"""Two Ray workers on this machine: the results are those of one process, and a killed one loses nothing."""
 
 import json
 import os
@@ -62,14 +62,14 @@ def two(model: EditableModel) -> Iterator[EditableModel]:
 
 
 def slow(_: Any, items: list[int], *, seconds: float) -> Iterator[tuple[int, int]]:
-    """A task that takes its time and says which process did it."""
+    """A slow task. Its results say which process did it."""
     for number, item in enumerate(items):
         time.sleep(seconds)
         yield number, item * 1_000_000 + os.getpid() % 1_000_000
 
 
 def deadly(_: Any, items: list[int]) -> Iterator[tuple[int, int]]:
-    """A task that kills whoever does its last item."""
+    """A task that kills the process which does item 7."""
     for number, item in enumerate(items):
         if item == 7:
             os.kill(os.getpid(), signal.SIGKILL)
