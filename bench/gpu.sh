@@ -5,4 +5,5 @@ set -eu
 cd "$(dirname "$0")/.."
 out=${1:-gpu.json}
 [ $# -gt 0 ] && shift
+export PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}"
 exec "${PYTHON:-python3}" -m factd.bench.gpu --json "$out" "$@"
