@@ -65,9 +65,15 @@ def prefer(browser: Chrome, scheme: str) -> None:
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
 
+def log(browser: Chrome, name: str) -> list[dict[str, Any]]:
+    """The lines of one of Chromium's logs since the last call."""
+    driver: Any = browser  # selenium gives get_log no types
+    return list(driver.get_log(name))
+
+
 def requested(browser: Chrome) -> list[str]:
     """What pages asked for since the last call, addresses in order."""
-    events = [json.loads(line["message"])["message"] for line in browser.get_log("performance")]
+    events = [json.loads(line["message"])["message"] for line in log(browser, "performance")]
     sent = [
         e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
     ]
@@ -76,4 +82,4 @@ def requested(browser: Chrome) -> list[str]:
 
 def complaints(browser: Chrome) -> list[dict[str, Any]]:
     """What the console says since the last call."""
-    return list(browser.get_log("browser"))
+    return log(browser, "browser")

@@ -32,7 +32,7 @@ NORMS = {
     for n in (4, 5, 6)
     for name, value in (("weight_norm_ratio", 1.01), ("update_norm_ratio", 0.04), ("leverage_max", 0.3))
 }  # fmt: skip
-FINDING = {
+FINDING: dict[str, Any] = {
     "gate": "reach", "check": "generation", "metric": "right", "language": "en", "verdict": "pass", "against": "value",
     "value": 0.91, "bound": 0.8, "sample_size": 48, "sentence": "generation right in en is 0.910, at least 0.80 is asked",
 }  # fmt: skip

@@ -45,8 +45,9 @@ class Server:
 
     def _start(self) -> None:
         with (self.folder / "log").open("ab") as log:
-            more = {"stdout": log, "stderr": log, "user": self.user, "cwd": "/"}
-            self.process = subprocess.Popen(self.command, **more)
+            self.process = subprocess.Popen(
+                self.command, stdout=log, stderr=log, user=self.user, cwd="/"
+            )
         self._wait_until_it_answers()
 
     def pause(self) -> None:

@@ -38,8 +38,8 @@ class Tiny:
 
     @classmethod
     def load(cls, folder: Path) -> "Tiny":
-        module = AutoModelForCausalLM.from_pretrained(folder).eval()
-        return cls(module, AutoTokenizer.from_pretrained(folder))
+        module: Any = AutoModelForCausalLM.from_pretrained(folder)
+        return cls(module.eval(), AutoTokenizer.from_pretrained(folder))
 
     def reloaded(self, folder: Path) -> "Tiny":
         """The weights of a checkpoint of this kind, as an engine reads them into its model. Raises: Refused: they do not fit.

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from factd.bench import console, gpu
@@ -90,9 +91,9 @@ def test_the_gpu_script_runs_on_the_cpu_at_a_tiny_size(tmp_path: Path) -> None:
 def test_every_shape_of_the_gpu_script_is_a_model_of_its_family() -> None:
     sizes = {}
     for name, (kind, values, layers) in gpu.SHAPES.items():
-        config = gpu.CONFIG_MAPPING[kind](**values)
+        config = CONFIG_MAPPING[kind](**values)
         with torch.device("meta"):
-            model = gpu.AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
         sizes[name] = sum(p.numel() for p in model.parameters()) / 1e9
         assert max(layers) < config.num_hidden_layers
     assert sizes["gptj-6b"] == pytest.approx(6.05, abs=0.05)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from typer.testing import Result
 
 from factd.editor import load_model, plugins
 from factd.editor.scoring.score import greedy

@@ -9,7 +9,8 @@ import pytest
 
 from factd.daemon.app import open_app
 from factd.daemon.metrics.adapters import AdapterCollector
-from factd.editor.files.folders import read_manifest, sha256_file
+from factd.editor.files.folders import sha256_file
+from factd.editor.files.manifests import read_manifest
 from support.terminal import FEED, MODEL, Operator
 
 FILES = ["adapter_config.json", "adapter_model.safetensors"]

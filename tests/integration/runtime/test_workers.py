@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from factd.daemon.app import App, open_app
 from factd.daemon.config.run_tables import WorkerTable
@@ -24,7 +26,9 @@ from factd.daemon.tasks import edit
 from factd.store import operations, queries
 from factd.store.database.session import Store
 from factd.store.errors import Overtaken, StoreError
+from factd.store.model.facts import Fact, FactStatus
 from factd.store.model.operations import Task, TaskStatus
+from factd.store.schema.operations import TaskRow
 from support.terminal import FEED, Operator
 from support.world import NOW, at
 
@@ -182,19 +186,12 @@ def test_a_batch_that_kills_is_halved_until_its_fact_is_alone_and_set_aside(
     assert live.fact_ids == (other,)
 
 
-def _pending(session: object) -> list[object]:
-    from factd.store import queries
-    from factd.store.model.facts import FactStatus
-
-    return list(queries.facts.by_priority(session, FactStatus.PENDING))  # type: ignore[arg-type]
+def _pending(session: Session) -> list[Fact]:
+    return list(queries.facts.by_priority(session, FactStatus.PENDING))
 
 
 def _due_now(app: App, id_: int) -> None:
     """Let a waiting task be due, as after its wait."""
-    from sqlalchemy import update
-
-    from factd.store.schema.operations import TaskRow
-
     with app.ledger.begin() as session:
         session.execute(update(TaskRow).where(TaskRow.id == id_).values(not_before=None))
 
@@ -209,10 +206,10 @@ def test_out_of_memory_ends_the_worker_and_halves_the_batch(operator: Operator, 
 
     id_, real = asked_for(app), edit.KINDS
     try:
-        edit.KINDS = {**real, "edit": hungry}  # type: ignore[misc]
+        edit.KINDS = {**real, "edit": hungry}
         assert one_task(app) == MEMORY
     finally:
-        edit.KINDS = real  # type: ignore[misc]
+        edit.KINDS = real
     found = task(app, id_)
     assert (found.status, found.size) == (TaskStatus.WAITING, 2)
     assert "memory at values 0/2 with 4 facts in hand" in found.detail

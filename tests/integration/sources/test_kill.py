@@ -104,7 +104,7 @@ def run(config: Path, *, kill_after: float | None = None) -> float | None:
 def contents(url: str) -> str:
     """A hash of everything that the store says of facts, names and the source."""
     store = Store(url)
-    found = []
+    found = list[Any]()
     with store.begin() as session:
         for table, apart in (("facts", ()), ("entities", ()), ("bad_lines", ("id", "at"))):
             rows = session.execute(text(f"SELECT * FROM {table}")).mappings()

@@ -50,6 +50,12 @@ def event(number: int, title: str = "Q224", **more: Any) -> bytes:
     return f"event: message\nid: {id_}\ndata: {json.dumps(data)}\n\n".encode()
 
 
+def silence() -> Iterator[bytes]:
+    """An answer whose first part comes after five seconds, and is empty."""
+    time.sleep(5)
+    yield b""
+
+
 class Stream:
     """Each connection gets the next list of parts; then it is silent."""
 
@@ -60,7 +66,7 @@ class Stream:
     def __call__(self, asked: Asked) -> Reply:
         if asked.path != "/stream":
             return self.wiki(asked)
-        found = self.connections.pop(0) if self.connections else (time.sleep(5) or b"" for _ in "x")
+        found = self.connections.pop(0) if self.connections else silence()
         if isinstance(found, Reply):
             return found
         return Reply(parts=found, headers={"Content-Type": "text/event-stream"})

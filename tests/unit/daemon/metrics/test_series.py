@@ -132,7 +132,8 @@ def test_who_accepts_open_metrics_gets_the_run_as_exemplar(told: Metrics) -> Non
     told.run_ended("cycle", RunStatus.DONE, 41.7, 812)
     body, kind = exposition(told.registry, OPEN_METRICS)
     assert kind.startswith("application/openmetrics-text; version=1.0.0")
-    families = {family.name: family for family in open_metrics(body.decode())}
+    parsed = open_metrics(body.decode())  # type: ignore[no-untyped-call]
+    families = {family.name: family for family in parsed}
     marked = [s for s in families["factd_step_seconds"].samples if s.exemplar]
     assert ("60.0", {"run": "812"}) in [(s.labels["le"], s.exemplar.labels) for s in marked]
     assert any(s.exemplar for s in families["factd_runs"].samples)

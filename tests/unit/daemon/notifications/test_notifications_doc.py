@@ -19,7 +19,7 @@ TEXT = (ROOT / "docs" / "notifications.md").read_text()
 
 
 def block(language: str, holds: str) -> str:
-    found = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
     return next(text for text in found if holds in text)
 
 

@@ -66,7 +66,7 @@ def test_the_bits_do_not_depend_on_the_order_or_the_company(model: EditableModel
     [{"suffix_only": False}, {"suffix_only": False, "lower_once": False}, {"answers_only": False}],
 )
 def test_what_is_saved_changes_nothing_but_rounding(
-    model: EditableModel, off: dict[str, bool]
+    model: EditableModel, off: dict[str, Any]
 ) -> None:
     saved, plain = found(model), found(model, **off)
     assert ((saved - plain).norm(dim=1) / plain.norm(dim=1)).max() < 1e-4

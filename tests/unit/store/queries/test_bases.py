@@ -34,8 +34,7 @@ class Ledger:
         receipt = Receipt(file=path.name, retrieved_at=NOW)
         with self.store.begin() as session:
             lines = read_updates(path, self.judge.catalogue)
-            more = {"receipt": receipt, "now": NOW, "known": known}
-            return ingest.ingest(session, lines, self.judge, **more)
+            return ingest.ingest(session, lines, self.judge, receipt=receipt, now=NOW, known=known)
 
     def written(self) -> Release:
         """A release of what holds and the base does not say, on the base in effect."""
@@ -50,8 +49,9 @@ class Ledger:
         with self.store.begin() as session:
             live = queries.releases.live_release(session)
             assert live is not None
-            more = {"parent_fingerprint": "p", "who": "me", "why": "room", "now": NOW}
-            base = queries.bases.add_base(session, live, **more)
+            base = queries.bases.add_base(
+                session, live, parent_fingerprint="p", who="me", why="room", now=NOW
+            )
             preparing, verified = BaseStatus.PREPARING, BaseStatus.VERIFIED
             queries.bases.move_base(session, base.number, preparing, verified, now=NOW)
             self._out(session, None, (), base.number)
@@ -65,9 +65,15 @@ class Ledger:
             self._live(session, found)
 
     def _out(self, session: Session, made: int | None, ids: Sequence[str], base: int) -> Release:
-        more = {"who": "me", "why": "test", "now": NOW, "base": base}
         release = queries.releases.create_release(
-            session, candidate_id=made, delta_id="d", fact_ids=ids, **more
+            session,
+            candidate_id=made,
+            delta_id="d",
+            fact_ids=ids,
+            who="me",
+            why="test",
+            now=NOW,
+            base=base,
         )
         out = (ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
         queries.releases.move_release(session, release.number, *out, now=NOW)
@@ -173,13 +179,12 @@ def test_nobody_withdraws_what_is_baked(ledger: Ledger, store: Store) -> None:
     with store.read() as session:
         (fact,) = [f.id for f in queries.facts.list_facts(session) if f.object.id == "EUR"]
     ledger.rebased()
-    more = {"why": "wrong", "who": "me", "now": NOW}
     with pytest.raises(Baked, match=f"fact {fact} is baked into base 1 .*rebase --undo"):  # noqa: SIM117
         with store.begin() as session:
-            queries.settle.withdraw(session, [fact], ledger.judge, **more)
+            queries.settle.withdraw(session, [fact], ledger.judge, why="wrong", who="me", now=NOW)
     ledger.back_to(1)
     with store.begin() as session:
-        queries.settle.withdraw(session, [fact], ledger.judge, **more)
+        queries.settle.withdraw(session, [fact], ledger.judge, why="wrong", who="me", now=NOW)
     assert ledger.said() == {"HRK": ("known", None), "EUR": ("withdrawn", None)}
 
 
