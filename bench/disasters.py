@@ -32,12 +32,12 @@ from factd.bench.world import WORKSPACE
 from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config
 from factd.daemon.editing import candidates
-from factd.daemon.editing import edit as editing
 from factd.daemon.errors import FactdError, Refused
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.log import log
 from factd.daemon.prompts import edits
 from factd.daemon.publishing import publish
+from factd.daemon.tasks.edit import plan_and_edit
 from factd.daemon.workbench import Workbench
 from factd.editor.edits import EditBatch
 from factd.editor.files.folders import write_folder
@@ -338,7 +338,7 @@ def played(lab: Lab, name: str, plan: Plan) -> Outcome:
     with lab.app(own_values=bool(plan.values or plan.heads), relations=relations) as app:
         if plan.first:
             ingested(app, plan.first)
-            made = editing.edit(app, who="bench", why="first")
+            made = plan_and_edit(app, who="bench", why="first")
             assert made.release is not None, made.decision.reasons
             publish.publish(
                 app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, made.release
@@ -348,7 +348,7 @@ def played(lab: Lab, name: str, plan: Plan) -> Outcome:
         switch_heads_on(app, plan.heads)
         told, solves, held, alarmed = "", 0, frozenset[str](), False
         try:
-            found = editing.edit(app, who="bench", why=name)
+            found = plan_and_edit(app, who="bench", why=name)
             told, solves = "; ".join(found.decision.reasons), found.solves
             held, alarmed = in_release(app, found.release), bool(found.earlier)
         except (Refused, FactdError) as error:

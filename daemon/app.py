@@ -18,6 +18,7 @@ from pathlib import Path
 from factd.daemon import plugins
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.config.load import Config, load_config
+from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import BadConfig
 from factd.daemon.fleet import Fleet
 from factd.daemon.gates.measures import Gates
@@ -101,6 +102,22 @@ class App:
         """What goes into a batch, when, and how much a day may bring."""
         config = self.config
         return PlanningRules(batch=config.planning, limits=config.limits, screen=config.screen)
+
+    @property
+    def edit_parts(self) -> EditParts:
+        """What an edit works with."""
+        return EditParts(
+            ledger=self.ledger,
+            paths=self.paths,
+            versions=self.versions,
+            workbench=self.workbench,
+            prompts=self.prompts,
+            gates=self.gates,
+            planning=self.planning,
+            sources=self.sources,
+            fleet=self.fleet,
+            blame=self.config.blame,
+        )
 
 
 def open_app(path: Path, *, now: Callable[[], datetime] = utc_now) -> App:

@@ -87,12 +87,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def cases_text(cases: dict[tuple[str, ...], set[str]]) -> str:
-    """The table of `docs/source-cases.md`."""
+    """The table of `docs/reference/source-cases.md`."""
     head = [
         "# What each source does when something goes wrong",
         "",
-        "Made by `make docs` from the tests, each of which talks to a real HTTP server on loopback, or to a real database, and",
-        "stores what it takes in SQLite and in PostgreSQL.",
+        "`make source-cases` writes this table from the tests. Each test talks to a real HTTP server on",
+        "loopback or to a real database, and stores what it takes in SQLite and in PostgreSQL.",
         "",
         "| source | case | outcome | test | result |",
         "|---|---|---|---|---|",

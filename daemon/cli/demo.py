@@ -14,13 +14,14 @@ from factd.daemon.app import App, build
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.cli.output import progress, table
 from factd.daemon.config.load import load_config
-from factd.daemon.editing import edit
+from factd.daemon.editing.attempt import Edited
 from factd.daemon.errors import Refused
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.ledger import Ledger
 from factd.daemon.prompts.edits import PromptSettings, first_wording
 from factd.daemon.publishing import publish
 from factd.daemon.tasks import take_back
+from factd.daemon.tasks.edit import plan_and_edit
 from factd.reference import paths
 from factd.store import queries
 from factd.store.database import migrate
@@ -52,7 +53,7 @@ def run_demo(directory: Path, *, quiet: bool) -> dict[str, Any]:
         f"ingested   {figures['ingested']['known']} facts the base model holds, {figures['ingested']['feed']} updates since 1998"
     )
     with progress() as told:
-        found = edit.edit(app, who="demo", why="from 1998 to today", progress=told)
+        found = plan_and_edit(app, who="demo", why="from 1998 to today", progress=told)
     figures["update"] = outcome(found)
     say(f"batch      {found.batch_id[:12]}: {found.facts} facts, {found.edits} edits")
     say(
@@ -132,7 +133,7 @@ def answers(measurements: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def outcome(found: edit.Edited) -> dict[str, Any]:
+def outcome(found: Edited) -> dict[str, Any]:
     """An edit's figures."""
     per_edit = found.seconds["edit"] / max(1, found.edits)
     return {

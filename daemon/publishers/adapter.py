@@ -15,9 +15,12 @@ from factd.daemon.publishers import Outgoing, Publisher, PublisherSettings
 class Settings(PublisherSettings):
     """[publish.adapter]"""
 
-    max_rank: int = Field(default=512, ge=1)  # vLLM takes no more; what its --max-lora-rank allows
+    max_rank: int = Field(default=512, ge=1)
+    """Largest rank; no more than the servers' --max-lora-rank. vLLM takes 512 at most."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    truncate: bool = False  # a higher rank is cut to max_rank and measured as candidates are
+    """Type of the factors in the file."""
+    truncate: bool = False
+    """Cut a higher rank to max_rank, and measure the cut like a candidate."""
 
 
 def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:

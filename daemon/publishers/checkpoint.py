@@ -15,8 +15,10 @@ from factd.editor.files.manifests import REPORT
 class Settings(PublisherSettings):
     """[publish.checkpoint]"""
 
-    share: Literal["hardlink", "copy"] = "hardlink"  # what holds no edited tensor, with the base
-    report: bool = True  # with what was measured and what a server must say: questions and answers about each fact
+    share: Literal["hardlink", "copy"] = "hardlink"
+    """How files without an edited tensor share their bytes with the base."""
+    report: bool = True
+    """Include report.json and proof.json: questions and answers about each fact."""
 
 
 def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:

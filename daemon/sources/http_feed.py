@@ -29,10 +29,15 @@ class Settings(RemoteSettings):
     """[sources.http_feed]"""
 
     url: str = Field(pattern="^https?://")
-    items: str = "updates"  # the object's key that holds the claims
-    next: str = "next"  # the object's key that holds the next page's URL
-    since_parameter: str = ""  # the query parameter that takes a time; empty: none
-    overlap_seconds: int = Field(default=3600, ge=0)  # that are read again
+    """Address of the feed."""
+    items: str = "updates"
+    """Key of the object that holds the claims."""
+    next: str = "next"
+    """Key of the object that holds the URL of the next page."""
+    since_parameter: str = ""
+    """Query parameter that takes a time; empty: none."""
+    overlap_seconds: int = Field(default=3600, ge=0)
+    """Time that is read again."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,15 +43,20 @@ NEEDED = ("id", "updated_at", "subject_id", "relation", "object_id")
 class Settings(SourceSettings):
     """[sources.sql_table]"""
 
-    url: str = ""  # with a role that may only read
-    url_file: Path | None = None  # a file that holds it, where it has a password
+    url: str = ""
+    """URL of the database, with a role that may only read."""
+    url_file: Path | None = None
+    """A file that holds the URL, if it contains a password."""
     table: str = Field(pattern=r"^\w+(\.\w+)?$")
+    """The table or view."""
     overlap_seconds: int = Field(default=600, ge=0)
-    compare_seconds: int = Field(
-        default=86_400, ge=0
-    )  # between two looks for deleted rows; 0: never
+    """Time that is read again, for rows that were committed late."""
+    compare_seconds: int = Field(default=86_400, ge=0)
+    """Time between two searches for deleted rows; 0: never."""
     statement_seconds: int = Field(default=60, ge=1)
-    max_pages: int = Field(default=500, ge=1)  # of one pull
+    """Time for one statement."""
+    max_pages: int = Field(default=500, ge=1)
+    """Pages of one pull, at most."""
 
     @model_validator(mode="after")
     def _has_a_url(self) -> "Settings":

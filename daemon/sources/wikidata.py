@@ -33,13 +33,21 @@ class Settings(RemoteSettings):
     """[sources.wikidata]"""
 
     api: str = Field(default="https://www.wikidata.org/w/api.php", pattern="^https?://")
-    items: tuple[str, ...] = ()  # the watch-list
-    items_file: Path | None = None  # more of it, one id a line
-    maxlag: int = Field(default=5, ge=1)  # seconds that its replicas may lag, or it refuses
+    """Address of the API."""
+    items: tuple[str, ...] = ()
+    """The watch-list."""
+    items_file: Path | None = None
+    """More of the watch-list, one id a line."""
+    maxlag: int = Field(default=5, ge=1)
+    """Wikidata refuses a request if its replicas lag more seconds than this."""
     licence: str = "CC0-1.0"
+    """Licence of its data; kept with each claim."""
     min_references: int = Field(default=1, ge=0)
+    """References that a claim needs."""
     soak_seconds: int = Field(default=86_400, ge=0)
-    risk_api: str = ""  # a revert-risk model (Lift Wing); empty: none is asked
+    """Age, on Wikidata's clock, at which a claim starts to count."""
+    risk_api: str = ""
+    """Address of a model of the risk of a revert (Lift Wing); empty: none."""
 
     @field_validator("items")
     @classmethod

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.app import App
+from factd.daemon.app import App, writing
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.editing import candidates
 from factd.daemon.editing.candidates import decision_json
@@ -25,10 +25,12 @@ from factd.daemon.prompts import probes as probing
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.prompts.probes import Ground
 from factd.daemon.publishing import publish
+from factd.daemon.tasks.outcome import TaskOutcome, Tell
 from factd.daemon.tracing import span
 from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.evidence import Audit, AuditOutcome
+from factd.store.model.operations import Task
 from factd.store.model.releases import Release
 
 if TYPE_CHECKING:
@@ -54,6 +56,18 @@ class Seen:
     lost: tuple[str, ...]  # facts that the delta answers and the files do not
     silent: tuple[str, ...]  # facts that not even the delta answers, in some written language
     report: Mapping[str, Any]
+
+
+def run(app: App, task: Task, tell: Tell) -> TaskOutcome:
+    """Audit the live release as a task."""
+    with writing(app) as own:
+        tell("audit", ())
+        try:
+            made = audit(own)
+        except Refused as error:
+            return TaskOutcome(detail=str(error))
+    detail = f"release {made.release}: {made.outcome.value}; {made.action or 'nothing to do'}"
+    return TaskOutcome(detail=detail, failed=made.outcome.value == "failed")
 
 
 @span("audit")

@@ -112,8 +112,12 @@ def facts_of(session: Session, pairs: Iterable[tuple[str, str]], *where: Any) ->
 
 def pending_pairs(session: Session, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
     """Those of some subjects and relations that have a fact which waits to be written."""
-    waiting = facts_of(session, pairs, FactRow.status == FactStatus.PENDING)
-    return {fact.update.pair for fact in waiting}
+    return {fact.update.pair for fact in pending_of(session, pairs)}
+
+
+def pending_of(session: Session, pairs: Iterable[tuple[str, str]]) -> list[Fact]:
+    """The facts that wait to be written about some subjects and relations."""
+    return facts_of(session, pairs, FactRow.status == FactStatus.PENDING)
 
 
 def list_facts(

@@ -266,11 +266,10 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """What the next batch would hold and why each other fact waits."""
-    from factd.daemon.planning.plan import plan as planned
+    from factd.daemon.tasks.edit import planned_now
 
     with sentences():
-        app = opened()
-        found = planned(app.ledger, app.prompts, app.planning)
+        found = planned_now(opened())
     facts = {fact.id: fact for fact in found.facts}
     lines = [f"live release {found.live}; next: {len(found.facts)} facts"]
     closed = found.closed or found.under_way

@@ -193,11 +193,11 @@ def check(
 ) -> None:
     """Run the checks on a release, or on the base; nothing is changed."""
     from factd.daemon.evaluation.report_page import page_of
-    from factd.daemon.tasks import take_back
+    from factd.daemon.tasks.check import check as checked
 
     with sentences():
         app = opened()
-        report = take_back.check(app, number)
+        report = checked(app, number)
         if html is not None:
             page = page_of(
                 app.ledger, app.paths, app.workbench, app.prompts, report, title=title(number)

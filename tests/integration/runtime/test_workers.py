@@ -22,7 +22,8 @@ from factd.daemon.runtime import worker_deaths
 from factd.daemon.runtime.jobs import Unfinished, Waiting
 from factd.daemon.runtime.supervisor import Supervisor
 from factd.daemon.runtime.worker import MEMORY, Pulse, WorkerProcess
-from factd.daemon.tasks import edit
+from factd.daemon.tasks import kinds
+from factd.daemon.tasks.outcome import TaskOutcome, Tell
 from factd.store import operations, queries
 from factd.store.database.session import Store
 from factd.store.errors import Overtaken, StoreError
@@ -200,16 +201,16 @@ def test_out_of_memory_ends_the_worker_and_halves_the_batch(operator: Operator, 
     operator.ingest(FEED)
     (app.config.root / "edit-fails").touch()
 
-    def hungry(_: App, held: Task, tell: edit.Tell) -> edit.Outcome:
+    def hungry(_: App, held: Task, tell: Tell) -> TaskOutcome:
         tell("values 0/2", ("a", "b", "c", "d"))
         raise MemoryError("4 GiB wanted")
 
-    id_, real = asked_for(app), edit.KINDS
+    id_, real = asked_for(app), kinds.KINDS
     try:
-        edit.KINDS = {**real, "edit": hungry}
+        kinds.KINDS = {**real, "edit": hungry}
         assert one_task(app) == MEMORY
     finally:
-        edit.KINDS = real
+        kinds.KINDS = real
     found = task(app, id_)
     assert (found.status, found.size) == (TaskStatus.WAITING, 2)
     assert "memory at values 0/2 with 4 facts in hand" in found.detail

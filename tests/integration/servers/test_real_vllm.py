@@ -2,7 +2,7 @@
 
     FACTD_TEST_VLLM=/path/to/bin/vllm python -m pytest -m slow tests/integration/servers/test_real_vllm.py
 
-What was seen with which release: docs/engines-tried.md.
+What was seen with which release: docs/reference/serving-engines.md.
 """
 
 import hashlib
