@@ -186,7 +186,8 @@ def test_factd_lives_beside_a_project_whose_import_name_is_daemon(
 def test_the_installed_program_starts_and_makes_a_database(installed: Path, tmp_path: Path) -> None:
     factd = installed.parent / "factd"
     assert run([factd, "version"], tmp_path).strip()
-    assert "rollback" in run([factd, "--help"], tmp_path)
+    commands = run([factd, "--help"], tmp_path)
+    assert "rollback" in commands and "bench" in commands
     run([factd, "init", "here"], tmp_path)
     run([factd, "db", "upgrade"], tmp_path / "here")
     run([factd, "db", "check"], tmp_path / "here")
