@@ -1,4 +1,7 @@
-"""Lives of factd in processes of their own, that end by SIGKILL at a status change that a test names."""
+"""Runs of factd in their own processes, which SIGKILL ends at a status change that a test names.
+
+`run_process` runs one of the functions below, such as `cycle` or `roll_back`, on a configuration.
+"""
 
 import multiprocessing
 import os
@@ -35,7 +38,7 @@ KILLED = -signal.SIGKILL
 
 @dataclass(frozen=True, kw_only=True)
 class Kill:
-    """A status change of a table, and whether the end comes just before or just after it is written for good."""
+    """A status change in a table. The process dies just "before" or just "after" its commit."""
 
     table: str
     before: str
@@ -43,51 +46,58 @@ class Kill:
     when: str
 
     def arm(self) -> None:
-        """From now on this process is killed there."""
+        """From now on, kill this process at the status change."""
         due = threading.Event()
 
-        def look(_: Connection, __: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        def watch(_: Connection, __: Any, statement: str, parameters: Any, *rest: Any) -> None:
             values = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
             changes = statement.startswith(f"UPDATE {self.table} SET") and "status=" in statement
             if changes and self.after in values and self.before in values:
                 due.set()
 
-        def end(_: Any) -> None:
+        def kill(_: Any) -> None:
             if due.is_set():
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        event.listen(Engine, "before_cursor_execute", look)
+        event.listen(Engine, "before_cursor_execute", watch)
         if self.when == "before":
-            event.listen(Engine, "commit", end)
+            event.listen(Engine, "commit", kill)
         else:
-            event.listen(Session, "after_commit", end)
+            event.listen(Session, "after_commit", kill)
 
 
-def lived(
-    life: Callable[[Path], None], config: Path, kill: Kill | None = None, *, ends_after: float = 0
+def run_process(
+    body: Callable[[Path], None],
+    config: Path,
+    kill: Kill | None = None,
+    *,
+    kill_after_seconds: float = 0,
 ) -> int:
-    """The exit code of a life. ends_after: seconds after which it is killed, wherever it is."""
-    process = PROCESSES.Process(target=_live, args=(life, config, kill))
+    """Run `body` on a configuration in a new process; its exit code.
+
+    The process is killed at the status change `kill`, or after `kill_after_seconds` wherever it is.
+    """
+    process = PROCESSES.Process(target=_run, args=(body, config, kill))
     process.start()
-    process.join(timeout=ends_after or SECONDS)
+    process.join(timeout=kill_after_seconds or SECONDS)
     if process.is_alive():
         process.kill()
         process.join(timeout=SECONDS)
-        if ends_after:
+        if kill_after_seconds:
             return KILLED
-        raise TimeoutError(f"{life.__name__} took longer than {SECONDS} s")
+        raise TimeoutError(f"{body.__name__} took longer than {SECONDS} s")
     assert process.exitcode is not None
     return process.exitcode
 
 
-def _live(life: Callable[[Path], None], config: Path, kill: Kill | None) -> None:
+def _run(body: Callable[[Path], None], config: Path, kill: Kill | None) -> None:
     if kill is not None:
         kill.arm()
-    life(config)
+    body(config)
 
 
 def cycle(config: Path) -> None:
-    """A daemon that has the clock, and a worker: one pull, one edit."""
+    """One pull and one edit, by a daemon that holds the clock and a worker."""
     from factd.daemon.app import open_app
     from factd.daemon.runtime.daemon import Daemon
     from factd.daemon.runtime.worker import WorkerProcess
@@ -95,7 +105,7 @@ def cycle(config: Path) -> None:
 
     app = open_app(config)
     daemon, worker, over = Daemon(app, config), WorkerProcess(app), threading.Event()
-    daemon.supervisor.children = []  # the worker is a thread of this process: both die at once
+    daemon.supervisor.children = []  # the worker is a thread of this process, so that both die at once
     daemon.held = app.ledger.lease(operations.leases.CLOCK)
 
     def works() -> None:
@@ -108,7 +118,7 @@ def cycle(config: Path) -> None:
     for name in ("pull", "cycle"):
         daemon.look(daemon.jobs[name])
     until = time.monotonic() + SECONDS
-    while open_tasks(app) and time.monotonic() < until:  # that a worker which died gave back
+    while open_tasks(app) and time.monotonic() < until:  # tasks that a killed worker had
         time.sleep(0.1)
     over.set()
     thread.join(timeout=SECONDS)
@@ -117,7 +127,7 @@ def cycle(config: Path) -> None:
 
 
 def open_tasks(app: Any) -> list[Any]:
-    """What still waits or runs."""
+    """The tasks that wait or run."""
     from factd.store import operations
 
     with app.ledger.begin() as session:
@@ -125,7 +135,7 @@ def open_tasks(app: Any) -> list[Any]:
 
 
 def roll_back(config: Path) -> None:
-    """Back to the base, and from there to the release again."""
+    """Roll back to the base, and from there to the release again."""
     from factd.daemon.app import open_app, writing
     from factd.daemon.publishing import publish
     from factd.store import queries
@@ -142,7 +152,7 @@ def roll_back(config: Path) -> None:
 
 
 def hand_over(config: Path) -> None:
-    """Whoever brings releases to servers does so once."""
+    """One round of hand-overs to the servers."""
     from factd.daemon.app import open_app
     from factd.daemon.rollout import outbox
 
@@ -153,7 +163,7 @@ def hand_over(config: Path) -> None:
 
 
 def roll_back_and_hand_over(config: Path) -> None:
-    """Back to the base and to the release again, before anybody got the first; then whoever hands over does so."""
+    """Roll back and forward before any server has the release; then hand over once."""
     from factd.daemon.app import open_app
     from factd.daemon.rollout import outbox
 
@@ -165,7 +175,7 @@ def roll_back_and_hand_over(config: Path) -> None:
 
 
 def stop_in_the_middle(config: Path) -> None:
-    """A worker that is asked to stop while it edits, and puts its task back."""
+    """A worker that is asked to stop during an edit and puts its task back."""
     from factd.daemon.app import open_app
     from factd.daemon.runtime.worker import Stopping, WorkerProcess
 
@@ -190,7 +200,7 @@ def refuse(config: Path) -> None:
 
 
 def state(folder: Path) -> dict[str, Any]:
-    """Everything that must not depend on whether somebody was killed on the way."""
+    """Everything that must be the same whether or not a process was killed on the way."""
     app = open_app(folder / "factd.toml")
     with app.ledger.begin() as session:
         live = queries.releases.live_release(session)
@@ -215,6 +225,6 @@ def state(folder: Path) -> dict[str, Any]:
 
 
 def copied(template: Path, folder: Path) -> Path:
-    """A state in another place; SQLite files and all."""
+    """Copy a state folder with its SQLite files; the configuration in the copy."""
     shutil.copytree(template, folder, symlinks=True)
     return folder / "factd.toml"

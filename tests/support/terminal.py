@@ -1,4 +1,4 @@
-"""Someone at a terminal, with a small invented world on a tiny real model."""
+"""An operator at a terminal, with a small invented world on a tiny real model."""
 
 import json
 import shutil
@@ -104,12 +104,12 @@ FEED = [update("Zoeshost", "Germany", "2020-01-01"), update("Kagle Clahal", "Chi
 
 
 def run_factd(*words: Any) -> Result:
-    """What a command says."""
+    """Run a command of factd in this process; its exit code and output."""
     return CliRunner().invoke(cli, [str(word) for word in words])
 
 
 class Operator:
-    """Someone at a terminal."""
+    """An operator with a folder: a configuration, two relations, and facts that the model knows."""
 
     def __init__(self, folder: Path, *, edit: float = 0.0, url: str = "") -> None:
         self.folder = folder
@@ -124,22 +124,24 @@ class Operator:
 
     @classmethod
     def copy(cls, made: Path, folder: Path) -> "Operator":
-        """Someone who goes on where another one stopped, whose database is a SQLite file in the folder."""
-        found = cls.__new__(cls)
+        """An operator in a copy of another one's folder, whose database is a SQLite file in it."""
+        operator = cls.__new__(cls)
         shutil.copytree(made, folder, symlinks=True)
-        found.folder, found.runner = folder, CliRunner()
-        return found
+        operator.folder, operator.runner = folder, CliRunner()
+        return operator
 
-    def raw(self, *words: str) -> Any:
+    def invoke(self, *words: str) -> Any:
         return self.runner.invoke(cli, ["--config", str(self.folder / "factd.toml"), *words])
 
     def __call__(self, *words: str) -> Any:
-        done = self.raw(*words, "--json")
+        """The JSON document of a command that succeeds."""
+        done = self.invoke(*words, "--json")
         assert done.exit_code == 0, (words, done.stderr, done.exception)
         return json.loads(done.stdout)
 
     def refused(self, *words: str) -> str:
-        done = self.raw(*words)
+        """The error sentence of a command that fails."""
+        done = self.invoke(*words)
         assert done.exit_code == 1, (words, done.stdout)
         return str(done.stderr.strip().splitlines()[-1])
 
@@ -147,4 +149,5 @@ class Operator:
         return self("ingest", str(jsonl(self.folder / name, list(rows))))
 
     def published(self, version: str = "current") -> str:
+        """The SHA-256 of a published version's weights."""
         return sha256_file(self.folder / "published" / version / "model.safetensors")

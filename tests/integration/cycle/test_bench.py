@@ -17,7 +17,7 @@ from factd.bench.measure import document, operations, short, text_table
 from factd.bench.world import WORKSPACE
 from factd.reference import paths
 from support.paths import ROOT
-from support.shared_artefacts import Kept
+from support.shared_artefacts import SharedArtefacts
 
 
 def bench(*words: str) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def test_probes_are_answered_as_by_the_plain_way() -> None:
 
 
 @pytest.mark.slow
-def test_the_solve_is_resumed_to_the_same_bytes_and_added_to(kept: Kept) -> None:
+def test_the_solve_is_resumed_to_the_same_bytes_and_added_to(kept: SharedArtefacts) -> None:
     kept.moments(WORKSPACE, paths.MODEL, tokens=8000)
     found = bench("solve", "--rows", "100", "--tokens", "8000")
     _, resumed, added, without = found["rows"]

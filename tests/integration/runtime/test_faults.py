@@ -72,10 +72,12 @@ def test_a_full_disk_stops_the_edit_and_not_what_serves(tmp_path: Path) -> None:
                 file.write(b"x" * MIB)
         with filler.open("r+b") as file:
             file.truncate(filler.stat().st_size - ROOM)
-        support.killed_processes.lived(support.killed_processes.cycle, config, ends_after=8)
+        support.killed_processes.run_process(
+            support.killed_processes.cycle, config, kill_after_seconds=8
+        )
         assert not (operator.folder / "published" / "current").exists()
         filler.unlink()
-        assert support.killed_processes.lived(support.killed_processes.cycle, config) == 0
+        assert support.killed_processes.run_process(support.killed_processes.cycle, config) == 0
         assert live(config) == 1
         verify_folder(operator.folder / "published" / "current")
 

@@ -15,7 +15,7 @@ from factd.store.model.handovers import HANDOVER_MOVES
 from factd.store.model.operations import TASK_MOVES
 from factd.store.model.releases import CANDIDATE_MOVES, RELEASE_MOVES, Candidate, CandidateStatus
 from support import killed_processes
-from support.killed_processes import KILLED, Kill, copied, lived, state
+from support.killed_processes import KILLED, Kill, copied, run_process, state
 from support.terminal import FEED, Operator
 from support.world import jsonl
 
@@ -205,7 +205,7 @@ def prepared(
         operator = Operator(folder / "state")
         scenario.prepare(operator)
         whole = copied(folder / "state", folder / "whole")
-        assert lived(scenario.life, whole) == 0
+        assert run_process(scenario.life, whole) == 0
         for name in ("values", "moments", "answers"):
             kept = whole.parent / "state" / "workspace" / name
             if kept.exists():
@@ -229,8 +229,8 @@ def test_killed_at_a_status_change_factd_ends_where_it_would_have(
     config, life = copied(template, tmp_path / "state"), SCENARIOS[number].life
     table, before, after = move
     kill = Kill(table=table, before=before, after=after, when=when)
-    assert lived(life, config, kill) == KILLED
-    assert lived(life, config) == 0
+    assert run_process(life, config, kill) == KILLED
+    assert run_process(life, config) == 0
     if move == ("tasks", "running", "waiting"):
         wanted = {
             **wanted,

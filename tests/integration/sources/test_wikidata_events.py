@@ -14,7 +14,7 @@ from factd.daemon.ingestion.pull import pull
 from factd.store import queries
 from support.fakes.http import Asked, Fake, Reply, serving
 from support.fakes.wikidata import Wikidata
-from support.world import Clock, Maker, said
+from support.world import Clock, Maker, fact_statuses
 
 TABLE = """
 [sources.wikidata_events]
@@ -113,7 +113,7 @@ def test_a_stream_points_at_items_once(app: App, stream: Stream, server: Fake) -
     assert pointers(app) == ["Q224"]
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata").new == 1
     assert pointers(app) == []
-    assert said(app) == {"Q224 Q26360 101": "pending"}
+    assert fact_statuses(app) == {"Q224 Q26360 101": "pending"}
 
 
 @case(
@@ -169,7 +169,7 @@ def test_a_pointer_that_comes_during_a_look_stays(app: App, stream: Stream, cloc
     with app.ledger.begin() as session:
         queries.sources.add_pointers(session, "wikidata", ["Q224"], now=clock())
         looked_at = clock()
-        clock.on(seconds=1)
+        clock.advance(seconds=1)
         queries.sources.add_pointers(session, "wikidata", ["Q224"], now=clock())
         queries.sources.delete_pointers(session, "wikidata", ["Q224"], until=looked_at)
     assert pointers(app) == ["Q224"]

@@ -182,7 +182,7 @@ def test_a_real_rollback_is_one_notice_though_it_freezes(app: App, clock: Clock)
     (only,) = dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
     assert only.kind == "rolled_back"
     assert "anna" in only.text and "wrong answers" in only.text
-    clock.on(days=4)
+    clock.advance(days=4)
     assert dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify) == ()
 
 
