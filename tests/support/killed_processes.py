@@ -1,7 +1,4 @@
-"""Runs of factd in their own processes, which SIGKILL ends at a status change that a test names.
-
-`run_process` runs one of the functions below, such as `cycle` or `roll_back`, on a configuration.
-"""
+"""Programs of factd in processes of their own, killed with SIGKILL at a status change that a test names."""
 
 import multiprocessing
 import os
@@ -37,47 +34,48 @@ KILLED = -signal.SIGKILL
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kill:
-    """A status change in a table. The process dies just "before" or just "after" its commit."""
+class KillPoint:
+    """A status change, and whether the process is killed just before or just after its commit."""
 
     table: str
-    before: str
-    after: str
-    when: str
+    before: str  # status
+    after: str  # status
+    when: str  # "before" or "after"
 
     def arm(self) -> None:
-        """From now on, kill this process at the status change."""
+        """Let this process be killed when it comes to this point."""
         due = threading.Event()
 
-        def watch(_: Connection, __: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        def look(_: Connection, __: Any, statement: str, parameters: Any, *rest: Any) -> None:
             values = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
             changes = statement.startswith(f"UPDATE {self.table} SET") and "status=" in statement
             if changes and self.after in values and self.before in values:
                 due.set()
 
-        def kill(_: Any) -> None:
+        def end(_: Any) -> None:
             if due.is_set():
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        event.listen(Engine, "before_cursor_execute", watch)
+        event.listen(Engine, "before_cursor_execute", look)
         if self.when == "before":
-            event.listen(Engine, "commit", kill)
+            event.listen(Engine, "commit", end)
         else:
-            event.listen(Session, "after_commit", kill)
+            event.listen(Session, "after_commit", end)
 
 
-def run_process(
-    body: Callable[[Path], None],
+def exit_code(
+    program: Callable[[Path], None],
     config: Path,
-    kill: Kill | None = None,
+    kill: KillPoint | None = None,
     *,
     kill_after_seconds: float = 0,
 ) -> int:
-    """Run `body` on a configuration in a new process; its exit code.
+    """Run a program in a process of its own. Returns its exit code.
 
-    The process is killed at the status change `kill`, or after `kill_after_seconds` wherever it is.
+    kill_after_seconds: the time after which it is killed wherever it is; 0: it is a failure if the
+    program takes too long.
     """
-    process = PROCESSES.Process(target=_run, args=(body, config, kill))
+    process = PROCESSES.Process(target=_run, args=(program, config, kill))
     process.start()
     process.join(timeout=kill_after_seconds or SECONDS)
     if process.is_alive():
@@ -85,19 +83,19 @@ def run_process(
         process.join(timeout=SECONDS)
         if kill_after_seconds:
             return KILLED
-        raise TimeoutError(f"{body.__name__} took longer than {SECONDS} s")
+        raise TimeoutError(f"{program.__name__} took longer than {SECONDS} s")
     assert process.exitcode is not None
     return process.exitcode
 
 
-def _run(body: Callable[[Path], None], config: Path, kill: Kill | None) -> None:
+def _run(program: Callable[[Path], None], config: Path, kill: KillPoint | None) -> None:
     if kill is not None:
         kill.arm()
-    body(config)
+    program(config)
 
 
 def cycle(config: Path) -> None:
-    """One pull and one edit, by a daemon that holds the clock and a worker."""
+    """One pull and one edit, by a daemon that has the clock and a worker in the same process."""
     from factd.daemon.app import open_app
     from factd.daemon.runtime.daemon import Daemon
     from factd.daemon.runtime.worker import WorkerProcess
@@ -105,20 +103,20 @@ def cycle(config: Path) -> None:
 
     app = open_app(config)
     daemon, worker, over = Daemon(app, config), WorkerProcess(app), threading.Event()
-    daemon.supervisor.children = []  # the worker is a thread of this process, so that both die at once
+    daemon.supervisor.children = []  # the worker is a thread of this process: both die at once
     daemon.held = app.ledger.lease(operations.leases.CLOCK)
 
-    def works() -> None:
+    def run_worker() -> None:
         while not over.wait(0.02):
-            daemon.supervisor.turn(leads=True)
-            worker._turn()
+            daemon.supervisor.check(leads=True)
+            worker.run_next_task()
 
-    thread = threading.Thread(target=works, daemon=True)
+    thread = threading.Thread(target=run_worker, daemon=True)
     thread.start()
     for name in ("pull", "cycle"):
-        daemon.look(daemon.jobs[name])
+        daemon.run_due(daemon.jobs[name])
     until = time.monotonic() + SECONDS
-    while open_tasks(app) and time.monotonic() < until:  # tasks that a killed worker had
+    while open_tasks(app) and time.monotonic() < until:  # tasks that a dead worker gave back
         time.sleep(0.1)
     over.set()
     thread.join(timeout=SECONDS)
@@ -127,7 +125,7 @@ def cycle(config: Path) -> None:
 
 
 def open_tasks(app: Any) -> list[Any]:
-    """The tasks that wait or run."""
+    """The tasks that still wait or run."""
     from factd.store import operations
 
     with app.ledger.begin() as session:
@@ -135,7 +133,7 @@ def open_tasks(app: Any) -> list[Any]:
 
 
 def roll_back(config: Path) -> None:
-    """Roll back to the base, and from there to the release again."""
+    """Roll back to the base model, then publish release 1 again."""
     from factd.daemon.app import open_app, writing
     from factd.daemon.publishing import publish
     from factd.store import queries
@@ -152,7 +150,7 @@ def roll_back(config: Path) -> None:
 
 
 def hand_over(config: Path) -> None:
-    """One round of hand-overs to the servers."""
+    """Hand over once what is due at the servers."""
     from factd.daemon.app import open_app
     from factd.daemon.rollout import outbox
 
@@ -163,7 +161,7 @@ def hand_over(config: Path) -> None:
 
 
 def roll_back_and_hand_over(config: Path) -> None:
-    """Roll back and forward before any server has the release; then hand over once."""
+    """Roll back and publish again before a server got the first release, then hand over."""
     from factd.daemon.app import open_app
     from factd.daemon.rollout import outbox
 
@@ -175,15 +173,15 @@ def roll_back_and_hand_over(config: Path) -> None:
 
 
 def stop_in_the_middle(config: Path) -> None:
-    """A worker that is asked to stop during an edit and puts its task back."""
+    """A worker that is asked to stop during an edit, and puts its task back."""
     from factd.daemon.app import open_app
-    from factd.daemon.runtime.worker import Stopping, WorkerProcess
+    from factd.daemon.runtime.worker import StopRequested, WorkerProcess
 
     app = open_app(config)
     worker = WorkerProcess(app)
     worker.stopping = True
-    with suppress(Stopping):
-        worker._turn()
+    with suppress(StopRequested):
+        worker.run_next_task()
     app.ledger.store.close()
 
 
@@ -200,7 +198,7 @@ def refuse(config: Path) -> None:
 
 
 def state(folder: Path) -> dict[str, Any]:
-    """Everything that must be the same whether or not a process was killed on the way."""
+    """The state that must be the same whether or not a process was killed on the way."""
     app = open_app(folder / "factd.toml")
     with app.ledger.begin() as session:
         live = queries.releases.live_release(session)
@@ -211,10 +209,10 @@ def state(folder: Path) -> dict[str, Any]:
         states = operations.handovers.server_states(session).values()
     app.ledger.store.close()
     current = folder / "published" / "current"
-    whole = current.exists() and verify_folder(current)
+    is_complete = current.exists() and verify_folder(current)
     return {
         "live": live.fact_ids if live else None,
-        "published": sha256_file(current / "model.safetensors") if whole else None,
+        "published": sha256_file(current / "model.safetensors") if is_complete else None,
         "facts": sorted((f.id, f.status.value) for f in facts),
         "open": [(t.kind, t.status.value) for t in tasks],
         "given": given,
@@ -224,7 +222,7 @@ def state(folder: Path) -> dict[str, Any]:
     }
 
 
-def copied(template: Path, folder: Path) -> Path:
-    """Copy a state folder with its SQLite files; the configuration in the copy."""
+def copy_state(template: Path, folder: Path) -> Path:
+    """Copy a folder of factd with its SQLite file. Returns the path of its configuration."""
     shutil.copytree(template, folder, symlinks=True)
     return folder / "factd.toml"

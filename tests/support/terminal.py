@@ -1,4 +1,4 @@
-"""An operator at a terminal, with a small invented world on a tiny real model."""
+"""An operator at a terminal, with a small invented world and a tiny real model."""
 
 import json
 import shutil
@@ -104,12 +104,15 @@ FEED = [update("Zoeshost", "Germany", "2020-01-01"), update("Kagle Clahal", "Chi
 
 
 def run_factd(*words: Any) -> Result:
-    """Run a command of factd in this process; its exit code and output."""
+    """Run a command of factd in this process."""
     return CliRunner().invoke(cli, [str(word) for word in words])
 
 
 class Operator:
-    """An operator with a folder: a configuration, two relations, and facts that the model knows."""
+    """An operator at a terminal, with a folder, a configuration and a database of its own.
+
+    Calling it runs a command with `--json` and returns the document.
+    """
 
     def __init__(self, folder: Path, *, edit: float = 0.0, url: str = "") -> None:
         self.folder = folder
@@ -124,23 +127,21 @@ class Operator:
 
     @classmethod
     def copy(cls, made: Path, folder: Path) -> "Operator":
-        """An operator in a copy of another one's folder, whose database is a SQLite file in it."""
-        operator = cls.__new__(cls)
+        """An operator who goes on in a copy of a folder, whose database is a SQLite file in it."""
+        found = cls.__new__(cls)
         shutil.copytree(made, folder, symlinks=True)
-        operator.folder, operator.runner = folder, CliRunner()
-        return operator
+        found.folder, found.runner = folder, CliRunner()
+        return found
 
     def invoke(self, *words: str) -> Any:
         return self.runner.invoke(cli, ["--config", str(self.folder / "factd.toml"), *words])
 
     def __call__(self, *words: str) -> Any:
-        """The JSON document of a command that succeeds."""
         done = self.invoke(*words, "--json")
         assert done.exit_code == 0, (words, done.stderr, done.exception)
         return json.loads(done.stdout)
 
     def refused(self, *words: str) -> str:
-        """The error sentence of a command that fails."""
         done = self.invoke(*words)
         assert done.exit_code == 1, (words, done.stdout)
         return str(done.stderr.strip().splitlines()[-1])
@@ -149,5 +150,4 @@ class Operator:
         return self("ingest", str(jsonl(self.folder / name, list(rows))))
 
     def published(self, version: str = "current") -> str:
-        """The SHA-256 of a published version's weights."""
         return sha256_file(self.folder / "published" / version / "model.safetensors")
