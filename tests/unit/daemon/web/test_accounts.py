@@ -105,7 +105,7 @@ def test_after_some_failures_nobody_is_asked_for_a_while(door: Door, clock: Cloc
         door.login("ada", PASSWORD, "elsewhere")
     assert caught.value.retry_seconds > SPAN_SECONDS - 5
     assert door.login("vera", PASSWORD, "here")
-    clock.on(seconds=SPAN_SECONDS + 1)
+    clock.advance(seconds=SPAN_SECONDS + 1)
     assert door.login("ada", PASSWORD, "here")
 
 
@@ -120,15 +120,15 @@ def test_an_address_is_limited_over_all_names(door: Door) -> None:
 
 def test_a_session_ends_when_it_is_idle_or_old(door: Door, clock: Clock) -> None:
     cookie = door.login("ada", PASSWORD, "here")
-    clock.on(minutes=61)
+    clock.advance(minutes=61)
     assert door.of_cookie(cookie) is None
     cookie = door.login("ada", PASSWORD, "here")
     for _ in range(13):
-        clock.on(minutes=55)
+        clock.advance(minutes=55)
         caller = door.of_cookie(cookie)
         assert caller is not None and caller.stale is not None
         caller.stale()
-    clock.on(minutes=10)
+    clock.advance(minutes=10)
     assert door.of_cookie(cookie) is None
 
 
@@ -167,7 +167,7 @@ def test_a_token_is_good_until_it_expires_or_is_revoked(door: Door, clock: Clock
     assert again is not None and again.stale is None
     assert door.of_token(secrets[1]) is None and door.of_token("factd_") is None
     assert secrets[0] not in kept(door.store)
-    clock.on(days=1)
+    clock.advance(days=1)
     assert door.of_token(secrets[0]) is None
 
 
