@@ -28,7 +28,7 @@ from factd.editor.families import Family, name_in
 from factd.editor.files.copying import CopyFile, copy_file
 from factd.editor.files.folders import Sha256, sha256_file, verify_folder, write_file, write_folder
 from factd.editor.files.manifests import METADATA_FILES
-from factd.editor.models.model import family_of, fingerprint, fingerprinted, weight_files
+from factd.editor.models.model import family_of, fingerprint, fingerprint_files, weight_files
 
 INDEX = "model.safetensors.index.json"
 # Smaller files beside the weights are copied, never linked: people edit them in place, and would
@@ -104,7 +104,7 @@ def _refuse_changed(base: Path, folder: Path, sha256: Sha256) -> None:
 
     Raises: DamagedArtefact: a file of the base changed since its checksum was cached.
     """
-    for source in fingerprinted(base):
+    for source in fingerprint_files(base):
         if not source.samefile(folder / source.name) and sha256_file(source) != sha256(source):
             raise DamagedArtefact(
                 source,

@@ -16,7 +16,7 @@ from factd.editor.deltas.delta import Delta, applied
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import write_file
 from factd.editor.models.model import EditableModel
-from factd.editor.models.workers import done, in_order
+from factd.editor.models.workers import in_order, run_task
 from factd.editor.scoring.drift import TextScores, text_scores
 from factd.editor.scoring.rankings import Question, rank_candidates
 from factd.editor.scoring.score import Answer, Probe, answers, is_right
@@ -172,7 +172,7 @@ def answers_with(
 
     Its workers share the probes, if it has any.
     """
-    results = done(model, answers_of_probes, probes, delta=delta, terminator=terminator)
+    results = run_task(model, answers_of_probes, probes, delta=delta, terminator=terminator)
     return tuple(in_order(results, len(probes)))
 
 

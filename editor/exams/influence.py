@@ -16,7 +16,7 @@ from factd.editor.methods._write import WriteSettings, second_moments, templates
 from factd.editor.models.hooks import captured_input
 from factd.editor.models.model import EditableModel
 from factd.editor.models.tokens import padded
-from factd.editor.solving.keys import Keys, Reading, read_keys
+from factd.editor.solving.keys import KeyPrompt, Keys, read_keys
 from factd.editor.values.cache import values_for
 
 TEXTS_PER_BATCH = 64
@@ -102,8 +102,8 @@ def _bare(model: EditableModel, batch: EditBatch, *, layer: int, z_layer: int) -
     return read_keys(model, rows, {}, layer=layer, z_layer=z_layer)
 
 
-def _reading(edit: Edit) -> Reading:
-    return Reading(prompt=edit.prompt, subject=edit.subject, language=edit.language)
+def _reading(edit: Edit) -> KeyPrompt:
+    return KeyPrompt(prompt=edit.prompt, subject=edit.subject, language=edit.language)
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ def continuations(
     """The continuation of every prompt, at most `tokens` tokens long. margin: nats."""
     ids = [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]
     continued: list[Continuation] = [Continuation(text="")] * len(prompts)
-    for batch in batches_by_length(ids, model.sizes.get("probes", BATCH_TOKENS), equal=True):
+    for batch in batches_by_length(ids, model.batch_sizes.get("probes", BATCH_TOKENS), equal=True):
         rows = _of_batch(model, [ids[i] for i in batch], tokens=tokens, margin=margin)
         for i, row in zip(batch, rows, strict=True):
             continued[i] = row

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from factd.editor.models.generation import Read, greedy_after, read
-from factd.editor.models.model import EditableModel, halve
+from factd.editor.models.generation import CachedTexts, greedy_after, read
+from factd.editor.models.model import EditableModel, remember_half
 from factd.editor.models.tokens import padded
 
 NEW_TOKENS = 32  # longest answer
@@ -91,11 +91,11 @@ def answers(
 
     Raises: torch.OutOfMemoryError: the smallest batch does not fit either.
     """
-    size = batch_tokens or model.sizes.get("probes", BATCH_TOKENS)
+    size = batch_tokens or model.batch_sizes.get("probes", BATCH_TOKENS)
     try:
         return _answers(model, probes, terminator, size)
     except torch.OutOfMemoryError:
-        halve(model, "probes", size, least=64)
+        remember_half(model, "probes", size, least=64)
     return answers(model, probes, terminator=terminator)
 
 
@@ -173,7 +173,7 @@ def _score_whole(
 
 @torch.inference_mode()
 def scores_after(
-    model: EditableModel, start: Read, wanted: Sequence[tuple[int, ...] | None]
+    model: EditableModel, start: CachedTexts, wanted: Sequence[tuple[int, ...] | None]
 ) -> list[Score | None]:
     """Teacher-forced scores of tokens that follow texts already read; None for rows without tokens.
 

@@ -17,7 +17,7 @@ from factd.editor.methods._write import second_moments, templates_for
 from factd.editor.models.model import EditableModel
 from factd.editor.scoring.score import Probe, forced_scores
 from factd.editor.solving.keys import read_keys
-from factd.editor.solving.layers import readings
+from factd.editor.solving.rows import key_prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ class Trials:
         settings = self.settings(layers, 1.0, 1.0)
         moments = second_moments(self.model, settings, self.workspace)
         templates = templates_for(self.model, self.batch, settings)
-        rows, _ = readings(self.batch.edits, split=False)
+        rows, _ = key_prompts(self.batch.edits, split=False)
         weights = []
         for layer in layers:
             read = read_keys(self.model, rows, templates, layer=layer, z_layer=layers[-1])

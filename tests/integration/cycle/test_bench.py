@@ -1,4 +1,4 @@
-"""The benchmarks run, count right and say where they were run; the figures themselves are not asserted."""
+"""The benchmarks run, count correctly and name their machine; the figures are not asserted."""
 
 import json
 import subprocess
@@ -10,10 +10,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from factd.bench import console, gpu
 from factd.bench.commands import bench_app
 from factd.bench.measure import count_operations, document, short_text, text_table
-from factd.bench.world import WORKSPACE
+from factd.bench.operations import console
+from factd.bench.quality.world import WORKSPACE
+from factd.bench.speed import gpu
 from factd.reference import paths
 from support.paths import ROOT
 from support.shared_artefacts import Kept

@@ -1,10 +1,10 @@
-"""Every method on every family, and the documentation's table that says so."""
+"""Every method on every family: the results are those in the documentation's table."""
 
 from pathlib import Path
 
 import pytest
 
-from factd.bench import families
+from factd.bench.quality import families
 from factd.editor import plugins
 from factd.reference import tiny
 from support.shared_artefacts import Kept
