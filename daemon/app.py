@@ -21,7 +21,7 @@ from factd.daemon.config.load import Config, load_config
 from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import BadConfig
 from factd.daemon.fleet import Fleet
-from factd.daemon.gates.measures import Gates
+from factd.daemon.gates.configured import Gates
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.planning.limits import PlanningRules

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy import make_url
 
+from factd.daemon.config.gates import GatesTable
 from factd.daemon.config.run_tables import (
     ApprovalsTable,
     LeaseTable,
@@ -44,7 +45,6 @@ from factd.daemon.config.tables import (
     WriteTable,
 )
 from factd.daemon.errors import BadConfig
-from factd.daemon.gates.measures import GatesTable
 
 PREFIX = "FACTD_"
 DEFAULT = Path("factd.toml")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from factd.daemon.errors import Refused
 from factd.daemon.evaluation import probe_sets
 from factd.daemon.gates import policy
-from factd.daemon.gates.measures import Gates
+from factd.daemon.gates.configured import Gates
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.prompts import edits, probes

@@ -9,7 +9,7 @@ from factd.daemon.editing import candidates, suspects
 from factd.daemon.editing.blame import Blamed, blame
 from factd.daemon.editing.candidates import Case, Examined
 from factd.daemon.editing.suspects import Suspects
-from factd.daemon.gates.measures import Gates
+from factd.daemon.gates.configured import Gates
 from factd.daemon.gates.policy import Decision, Gate
 from factd.daemon.ledger import Ledger
 from factd.daemon.log import log

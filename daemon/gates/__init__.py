@@ -1,4 +1,5 @@
 """Gates: what a candidate must reach, the pure policy that judges a report, and replay of old reports.
 
-To add a gate, add it to `measures`. Approvals by people belong to `approvals`.
+The thresholds are configuration: to add a gate, see `config.gates`. Approvals by people belong to
+`approvals`.
 """

@@ -18,7 +18,7 @@ from factd.daemon.editing.candidates import decision_json
 from factd.daemon.errors import FactdError, Refused
 from factd.daemon.evaluation import probe_sets
 from factd.daemon.gates import policy
-from factd.daemon.gates.measures import Gates, gates_from
+from factd.daemon.gates.configured import Gates, gates_from
 from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
 from factd.daemon.prompts import probes as probing

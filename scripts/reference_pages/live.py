@@ -12,8 +12,8 @@ import typer
 
 COMMAND_LINE = "factd.daemon.cli.main:cli"
 CONFIG = "factd.daemon.config.load:Config"
-THRESHOLD = "factd.daemon.gates.measures:Threshold"
-MEASURES = "factd.daemon.gates.measures:MEASURES"
+THRESHOLD = "factd.daemon.config.gates:Threshold"
+MEASURES = "factd.daemon.config.gates:MEASURES"
 METHODS = "factd.editor.methods"
 EXPORTER = "factd.daemon.metrics.exporter"
 OPEN_APP = "factd.daemon.app:open_app"

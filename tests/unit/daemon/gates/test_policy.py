@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from factd.daemon.config.gates import MEASURES, GatesTable
 from factd.daemon.config.tables import ChecksTable
-from factd.daemon.gates.measures import MEASURES, GatesTable, gates_from
+from factd.daemon.gates.configured import gates_from
 from factd.daemon.gates.policy import Decision, Verdict, judge
 
 WRITE, SERVED = ("en",), ("en", "es")
