@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from factd.daemon.artefacts import proof
-from factd.daemon.editing import candidates, truncation
+from factd.daemon.editing import candidates, proof_questions, truncation
 from factd.daemon.editing.candidates import Case, Examined, Progress
 from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import Refused
@@ -217,7 +216,7 @@ def _examined(
     candidates.write_report(parts.paths, candidate.id, examined.report)
     if examined.decision.accepted:
         truncation.prepare(parts, case, candidate.id, delta)
-        proof.record(
+        proof_questions.record(
             parts.ledger,
             parts.paths,
             parts.workbench,

@@ -6,15 +6,14 @@ only where that report says that it passed.
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from factd.daemon.artefacts import proof
+from factd.daemon.artefacts.truncated import folder_of
 from factd.daemon.artefacts.versions import Versions
+from factd.daemon.editing import proof_questions
 from factd.daemon.editing.candidates import Case, examined
 from factd.daemon.editing.parts import EditParts
-from factd.daemon.errors import PublishFailed
 from factd.daemon.log import log
 from factd.daemon.publishers import adapter
 from factd.daemon.tracing import span
@@ -63,7 +62,7 @@ def _measure(parts: EditParts, case: Case, folder: Path, cut: "Delta") -> None:
     write_file(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1).encode())
     reasons, passed = list(found.decision.reasons), found.decision.accepted
     if passed:
-        proof.record(
+        proof_questions.record(
             parts.ledger,
             parts.paths,
             parts.workbench,
@@ -74,42 +73,3 @@ def _measure(parts: EditParts, case: Case, folder: Path, cut: "Delta") -> None:
             folder,
         )
     log.info("adapter truncated", passed=passed, reasons=reasons, **report["truncated"])
-
-
-def measured(made: Path, delta: "Delta", rank: int) -> "Delta":
-    """A release's delta, cut to a rank and accepted by the gates. Raises: PublishFailed: it was not measured, or did not pass."""
-    from factd.editor.deltas.delta import load_delta
-
-    folder = folder_of(made, rank)
-    report = _report(folder)
-    if report is None:
-        raise PublishFailed(
-            f"no adapter cut to rank {rank} was measured when this release was made; raise [publish.adapter] max_rank, or set "
-            "truncate = true there and make the release again (`factd edit --publish`)"
-        )
-    decision = report["decision"]
-    if not decision["accepted"]:
-        raise PublishFailed(
-            f"the adapter cut to rank {rank} did not pass the gates ({'; '.join(decision['reasons'][:2])}); raise "
-            "[publish.adapter] max_rank, publish the checkpoint alone, or start from a new base with `factd rebase`"
-        )
-    found: Delta = load_delta(folder / "delta")
-    if report["delta_id"] != found.id or found.settings["truncated"]["of"] != delta.id:
-        raise PublishFailed(
-            f"{folder} is not what was measured; `factd edit --publish` makes it again"
-        )
-    return found
-
-
-def folder_of(made: Path, rank: int) -> Path:
-    """Where a candidate's delta, cut to a rank, lies with what was measured of it."""
-    return made / "adapter" / str(rank)
-
-
-def _report(folder: Path) -> Mapping[str, Any] | None:
-    """What was measured; None: nothing was."""
-    path = folder / "report.json"
-    if not path.is_file():
-        return None
-    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found

@@ -82,7 +82,7 @@ class Undone:
 @span("rebase")
 def rebase(app: App, *, who: str, why: str, progress: Progress = quiet) -> Rebased:
     """Bake the live release into a new base and bring that out. Raises: Refused: why not, and what still serves."""
-    publish.refuse_frozen(app.ledger)
+    app.ledger.refuse_if_frozen()
     started, live = (time.monotonic(), candidates.live_of(app.ledger))
     with bound(release=live.number):
         base = _ready(app.ledger, live) or _made(app, live, who, why, progress)
@@ -205,7 +205,7 @@ def undo(app: App, *, who: str, why: str) -> Undone:
 
     Raises: Refused: there is no rebase to undo, it cannot be any more, or factd is frozen. PublishFailed.
     """
-    publish.refuse_frozen(app.ledger)
+    app.ledger.refuse_if_frozen()
     live = candidates.live_of(app.ledger)
     if live.base == 0:
         raise Refused(f"release {live.number} stands on the original model; no rebase is in effect")

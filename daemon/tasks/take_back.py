@@ -7,7 +7,7 @@ from factd.daemon.editing.attempt import Edited
 from factd.daemon.editing.candidates import Progress, quiet
 from factd.daemon.errors import Refused
 from factd.daemon.ledger import Ledger
-from factd.daemon.publishing.publish import publish, refuse_frozen
+from factd.daemon.publishing.publish import publish
 from factd.daemon.tasks.edit import plan_and_edit
 from factd.store import queries
 
@@ -16,7 +16,7 @@ def take_back(
     app: App, ids: Sequence[str], *, who: str, why: str, progress: Progress = quiet
 ) -> Edited:
     """Withdraw facts and write the set without them: the weights that would exist had they never been ingested."""
-    refuse_frozen(app.ledger)
+    app.ledger.refuse_if_frozen()
     with app.ledger.begin() as session:
         queries.settle.withdraw(
             session, ids, app.ledger.judge, why=why, who=who, now=app.ledger.now()
