@@ -226,7 +226,7 @@ def spared(report: Mapping[str, Any]) -> bool:
 def render_all(app: App, facts: Sequence[Fact]) -> None:
     """Compute all values at once, which takes less than one by one."""
     with app.ledger.begin() as session:
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     batch = edits.edit_batch(facts, before, app.prompts)
     settings, model = app.workbench.method_settings(), app.workbench.model()
     values_for(
@@ -241,7 +241,7 @@ def tamper(app: App, values: Mapping[str, str]) -> None:
     """Damage the values of some facts on disk, each in its own way."""
     with app.ledger.begin() as session:
         facts = queries.facts.candidate_set(session)
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     batches = {
         fact.update.revision: edits.edit_batch([fact], before, app.prompts) for fact in facts
     }
@@ -381,7 +381,7 @@ def set_aside(app: App) -> dict[str, str]:
     from factd.store import queries
 
     with app.ledger.read() as session:
-        rows = queries.evidence.quarantine(session)
+        rows = queries.evidence.list_quarantine(session)
         facts = {f.id: f for f in queries.facts.facts_by_id(session, [r.fact_id for r in rows])}
     return {facts[row.fact_id].update.revision: row.reason for row in rows}
 

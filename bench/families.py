@@ -14,7 +14,7 @@ from pathlib import Path
 from factd.editor import EditBatch, applied, load_model, plugins, write_checkpoint
 from factd.editor.errors import NotEditable
 from factd.editor.models.model import EditableModel
-from factd.editor.scoring.score import forced
+from factd.editor.scoring.score import forced_scores
 from factd.editor.settings import settings_from
 from factd.reference import paths, tiny
 
@@ -32,9 +32,9 @@ def cell(model: EditableModel, method: str, folder: Path) -> str:
         delta = module.edit(model, batch, settings=settings, workspace=folder / "workspace")
     except NotEditable:
         return "no heads"
-    before = sum(nll for nll, _ in forced(model, asked))
+    before = sum(nll for nll, _ in forced_scores(model, asked))
     with applied(model, delta):
-        after = sum(nll for nll, _ in forced(model, asked))
+        after = sum(nll for nll, _ in forced_scores(model, asked))
     if not after < before:
         return f"no effect ({before:.2f} → {after:.2f})"
     try:

@@ -34,7 +34,7 @@ from factd.store.catalogue.catalogue import Catalogue, load_catalogue
 from factd.store.database import migrate
 from factd.store.database.session import Store
 from factd.store.model.resolution import Rules
-from factd.store.queries.settle import Judge
+from factd.store.queries.resolution import ConflictResolver
 
 
 def utc_now() -> datetime:
@@ -144,7 +144,7 @@ def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> App:
         ledger=Ledger(
             store=Store(config.database),
             now=now,
-            judge=Judge(catalogue=catalogue, rules=rules),
+            resolver=ConflictResolver(catalogue=catalogue, rules=rules),
             lease_seconds=config.lease.seconds,
         ),
         paths=paths,

@@ -12,7 +12,7 @@ from factd.daemon.errors import Refused
 from factd.store import queries
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.database.session import Store
-from factd.store.queries.settle import Judge
+from factd.store.queries.resolution import ConflictResolver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,14 +21,14 @@ class Ledger:
 
     store: Store
     now: Callable[[], datetime]  # timezone-aware
-    judge: Judge  # which of several claims holds
+    resolver: ConflictResolver  # which of several claims holds
     lease_seconds: float  # how long a lease lives without a sign of life
     writer: leases.Held | None = None  # held by the process that changes releases
 
     @property
     def catalogue(self) -> Catalogue:
         """The relation catalogue."""
-        return self.judge.catalogue
+        return self.resolver.catalogue
 
     def begin(self) -> AbstractContextManager[Session]:
         """A transaction that may write. It commits at the end of the block."""

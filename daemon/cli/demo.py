@@ -168,7 +168,7 @@ def share(row: Mapping[str, Any] | None) -> str:
 def ask(ledger: Ledger, versions: Versions, prompts: PromptSettings, number: int) -> dict[str, str]:
     """What the published version says about Croatia's currency, loaded as any server would."""
     from factd.editor.models.model import load_model
-    from factd.editor.scoring.score import greedy
+    from factd.editor.scoring.score import greedy_answers
 
     model = load_model(versions.table.path / "versions" / str(number), dtype=None)
     relation = prompts.catalogue[ASKED[1]]
@@ -178,7 +178,7 @@ def ask(ledger: Ledger, versions: Versions, prompts: PromptSettings, number: int
         language: first_wording(relation, language, subject.labels[language])
         for language in prompts.served
     }
-    return dict(zip(asked.values(), greedy(model, list(asked.values())), strict=True))
+    return dict(zip(asked.values(), greedy_answers(model, list(asked.values())), strict=True))
 
 
 def take_croatia_back(app: App, say: Callable[[str], Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from factd.daemon.ledger import Ledger
 from factd.daemon.log import BATCH_DIGITS, log
 from factd.store import queries
 from factd.store.errors import Overtaken
-from factd.store.model.evidence import SetAside
+from factd.store.model.evidence import QuarantinedFact
 from factd.store.model.facts import Fact
 from factd.store.model.operations import Consent
 from factd.store.model.releases import Candidate, CandidateStatus
@@ -37,7 +37,7 @@ class Edited:
     release: int | None  # number of the accepted release
     seconds: dict[str, float]  # of loading the model, of values and solve, of the checks
     report: Mapping[str, Any]  # of the checks, as JSON
-    set_aside: tuple[SetAside, ...] = ()  # on the way to this candidate
+    set_aside: tuple[QuarantinedFact, ...] = ()  # on the way to this candidate
     solves: int = 0  # that the search for guilty facts took
     earlier: tuple[int, ...] = ()  # candidates that were rejected on the way
 
@@ -98,7 +98,7 @@ def finish(
     parts: EditParts,
     candidate: Candidate,
     case: Case,
-    aside: Sequence[SetAside],
+    aside: Sequence[QuarantinedFact],
     progress: Progress,
     *,
     who: str,
@@ -148,7 +148,7 @@ def _solved(
     parts: EditParts,
     candidate: Candidate,
     case: Case,
-    aside: Sequence[SetAside],
+    aside: Sequence[QuarantinedFact],
     progress: Progress,
     *,
     who: str,
@@ -196,10 +196,10 @@ def _solved(
 
 
 def _examined(
-    parts: EditParts, candidate: Candidate, case: Case, delta: Any, aside: Sequence[SetAside]
+    parts: EditParts, candidate: Candidate, case: Case, delta: Any, aside: Sequence[QuarantinedFact]
 ) -> Examined:
     """The candidate's exam, its report on disk, and what servers are asked if it passed."""
-    from factd.editor.exams.exam import Memory
+    from factd.editor.exams.exam import AnswerCache
 
     folder = parts.paths.candidate(candidate.id)
     examined = candidates.examined(
@@ -209,7 +209,7 @@ def _examined(
         parts.gates,
         case,
         delta,
-        memory=Memory.of(folder / "answers.json"),
+        memory=AnswerCache.load(folder / "answers.json"),
     )
     report = {**examined.report, "set_aside": [one.as_json() for one in aside]}
     examined = replace(examined, report=report)
@@ -262,7 +262,7 @@ def _decided(
                 now=now,
                 base=parts.workbench.base_number,
             )
-            queries.releases.withdraw_overtaken(session, made.number, now=now)
+            queries.releases.withdraw_older_accepted(session, made.number, now=now)
     reasons = list(decision.reasons)
     log.info("candidate judged", candidate=candidate.id, status=after.value, reasons=reasons)
     return made.number if made else None

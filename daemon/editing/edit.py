@@ -20,7 +20,7 @@ from factd.daemon.log import bound, log
 from factd.daemon.planning import recheck
 from factd.daemon.planning.plan import Planned, narrowed
 from factd.store import queries
-from factd.store.model.evidence import SetAside
+from factd.store.model.evidence import QuarantinedFact
 
 if TYPE_CHECKING:
     from factd.editor.errors import EditorError
@@ -39,7 +39,7 @@ class EditRun:
     again: bool  # also write a batch that was rejected before
     progress: Progress
     solves: int  # that the search for guilty facts may still use
-    aside: list[SetAside] = field(default_factory=list)
+    aside: list[QuarantinedFact] = field(default_factory=list)
     rejected: list[int] = field(default_factory=list)  # candidates
     log_ids: dict[str, Any] = field(default_factory=dict)  # of the last candidate
 
@@ -206,7 +206,7 @@ def _narrow(run: EditRun, made: Attempt) -> bool:
         else:
             log.info("nothing set aside", candidate=candidate, why=cause.why_not)
         with parts.ledger.changing() as session:
-            queries.releases.note_narrowed(session, candidate)
+            queries.releases.mark_narrowed(session, candidate)
     return cause.heads or bool(cause.facts)
 
 
@@ -221,5 +221,5 @@ def _switch_heads_off(parts: EditParts, made: Attempt) -> None:
         switch(workspace, base, held.language, "off")
         what = f"heads off {held.language}, for candidate {made.edited.candidate}"
         with ledger.changing() as session:
-            queries.releases.record(session, who="factd", what=what, why=why, now=ledger.now())
+            queries.releases.log_action(session, who="factd", what=what, why=why, now=ledger.now())
         log.error("head corrections switched off", language=held.language, why=why)

@@ -49,7 +49,7 @@ def train(
             )
         held = set(live.fact_ids)
         facts = [f for f in queries.facts.candidate_set(session) if f.id in held]
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
         everything = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
     batch = edits.edit_batch(facts, before, replace(prompts, write=(language,)))
     still = edits.prompts(edits.chosen(everything, STILL, language), language, prompts.catalogue)
@@ -79,9 +79,9 @@ def changed(ledger: Ledger, paths: Paths, workbench: Workbench) -> bool:
     folder = paths.candidate(live.candidate_id) / "delta"
     if not (workbench.workspace / "heads").exists() or not folder.exists():
         return False
-    from factd.editor.deltas.delta import delta_about
+    from factd.editor.deltas.delta import read_delta_manifest
     from factd.editor.heads.corrections import switched_on
 
-    about = delta_about(folder)
+    about = read_delta_manifest(folder)
     wanted = [held.id for held in switched_on(workbench.workspace, about["base_fingerprint"])]
     return wanted != list(about["settings"].get("head_corrections", []))

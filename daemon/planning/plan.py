@@ -21,7 +21,7 @@ from factd.daemon.prompts import edits
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.tracing import span
 from factd.store import queries
-from factd.store.model.facts import Asked, Fact, FactStatus, Ruling
+from factd.store.model.facts import BaseAnswer, Fact, FactStatus, Ruling
 from factd.store.model.names import Names
 from factd.store.model.releases import CandidateStatus, Release, ReleaseStatus
 
@@ -99,8 +99,8 @@ def let_time_pass(ledger: Ledger) -> None:
     """Settle the facts that became valid, have soaked or expired by now, some thousand at a time."""
     for _ in range(DUE_ROUNDS):
         with ledger.begin() as session:
-            due = queries.settle.settle_all(session, ledger.judge, now=ledger.now())
-        if due < queries.settle.DUE:
+            due = queries.resolution.resolve_due(session, ledger.resolver, now=ledger.now())
+        if due < queries.resolution.DUE_LIMIT:
             return
 
 
@@ -127,17 +127,17 @@ def closed_now(ledger: Ledger, planning: PlanningRules) -> str:
 def plan(ledger: Ledger, prompts: PromptSettings, planning: PlanningRules) -> Planned:
     """What the next release would hold, and why each other fact waits."""
     with ledger.begin() as session:
-        live = queries.releases.ensure_base(session, now=ledger.now())
+        live = queries.releases.ensure_release_zero(session, now=ledger.now())
         live = queries.releases.live_release(session) or live
         frozen = queries.sources.frozen_sources(session)
         held = {name: f"its source {name} is frozen: {why}" for name, why in frozen.items()}
         chosen = _chosen(ledger, prompts, planning, session, live, _pending(session), held)
         waits = list(chosen.waits)
         for status in WAITING:
-            facts = queries.facts.waiting(session, status, limit=SHOWN)
+            facts = queries.facts.in_write_order(session, status, limit=SHOWN)
             waits += [Waits(fact, f"{status.value}: {fact.reason}") for fact in facts]
         renamed = queries.names.renamed_subjects(session, limit=SHOWN)
-        queued = {f.id: f.reason for f in queries.facts.archival(session, limit=SHOWN)}
+        queued = {f.id: f.reason for f in queries.facts.list_archival(session, limit=SHOWN)}
         made = Planned(
             facts=(),
             added=(),
@@ -185,7 +185,7 @@ def _queue_of(session: Session, planned: Planned, *, refill: bool) -> list[Fact]
     if refill:
         seen += queries.facts.pending_of(session, [fact.update.pair for fact in seen])
     waiting = {fact.id: fact for fact in seen if fact.status is FactStatus.PENDING}
-    return sorted(waiting.values(), key=lambda fact: (fact.turn, fact.id))
+    return sorted(waiting.values(), key=lambda fact: (fact.write_order, fact.id))
 
 
 def _with(planned: Planned, live: Release, chosen: Chosen) -> Planned:
@@ -198,7 +198,7 @@ def _with(planned: Planned, live: Release, chosen: Chosen) -> Planned:
         added=tuple(fact.id for fact in facts if fact.id not in now_live),
         removed=tuple(sorted(now_live - {fact.id for fact in facts})),
         reserve=tuple(chosen.reserve),
-        insertions=tuple(f.id for f in chosen.added if f.asked is Asked.UNKNOWN_SUBJECT),
+        insertions=tuple(f.id for f in chosen.added if f.base_answer is BaseAnswer.UNKNOWN_SUBJECT),
     )
 
 
@@ -297,7 +297,7 @@ def _pending(session: Session) -> Iterator[Fact]:
 
 def _held_insertion(planning: PlanningRules, session: Session, fact: Fact) -> bool:
     """The base model does not know the subject, and such facts wait for an approval that this one has not."""
-    if fact.asked is not Asked.UNKNOWN_SUBJECT or planning.batch.insertions == "write":
+    if fact.base_answer is not BaseAnswer.UNKNOWN_SUBJECT or planning.batch.insertions == "write":
         return False
     verdict = queries.facts.verdicts(session, *fact.update.pair).get(fact.object.id)
     return verdict is None or verdict.ruling not in (Ruling.APPROVED, Ruling.PINNED)
@@ -343,5 +343,5 @@ def _under_way(session: Session) -> str:
     newest = queries.releases.list_candidates(session, limit=1)
     if newest and newest[0].status in IN_FLIGHT:
         return f"candidate {newest[0].id} is under way ({newest[0].status})"
-    halfway = queries.releases.releases_in(session, ReleaseStatus.PUBLISHING)
+    halfway = queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING)
     return f"release {halfway[0].number} is being published" if halfway else ""

@@ -49,7 +49,7 @@ def screened(
     Facts that an operator approved or pinned are not screened.
     """
     with ledger.read() as session:
-        of_the_base = queries.facts.of_the_base(session, limit=probe_sets.KNOWN)
+        of_the_base = queries.facts.held_by_base(session, limit=probe_sets.KNOWN)
     known = [fact for fact in of_the_base if fact.relation in prompts.catalogue]
     return screening.screen(
         [fact for fact in planned.new if not _approved(ledger, fact)],
@@ -75,13 +75,15 @@ def without_known(
 ) -> Planned:
     """The plan after the base model was asked about each new fact. What it knows is not written."""
     for _ in range(ASKING_ROUNDS):
-        fresh = [fact for fact in planned.new if not fact.asked]
+        fresh = [fact for fact in planned.new if not fact.base_answer]
         if not fresh or not planning.batch.ask_base:
             break
         _forget_another_base(ledger, workbench)
         answers = base_model.ask(workbench, prompts, fresh)
         with ledger.begin() as session:
-            queries.settle.note_answers(session, answers, ledger.judge, now=ledger.now())
+            queries.resolution.save_base_answers(
+                session, answers, ledger.resolver, now=ledger.now()
+            )
         base_model.note_beliefs(ledger, workbench, prompts, planning, fresh)
         log.info("base model asked", facts=len(answers), **_tally(answers))
         planned = narrowed(ledger, prompts, planning, planned)
@@ -92,9 +94,9 @@ def _forget_another_base(ledger: Ledger, workbench: Workbench) -> None:
     """Answers of an earlier base model do not count for this one."""
     fingerprint = workbench.model().fingerprint
     with ledger.begin() as session:
-        if queries.releases.base_asked(session) != fingerprint:
-            queries.settle.forget_answers(session, ledger.judge, now=ledger.now())
-            queries.releases.note_base_asked(session, fingerprint, now=ledger.now())
+        if queries.releases.queried_base(session) != fingerprint:
+            queries.resolution.forget_base_answers(session, ledger.resolver, now=ledger.now())
+            queries.releases.save_queried_base(session, fingerprint, now=ledger.now())
 
 
 def _tally(answers: Mapping[str, str]) -> dict[str, int]:

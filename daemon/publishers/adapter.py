@@ -25,12 +25,12 @@ class Settings(PublisherSettings):
 
 def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """The adapter of a release. Raises: PublishFailed: what its rank was cut to is not good enough; EditorError."""
-    from factd.editor.deltas.lora import fill_adapter, fill_zeros
+    from factd.editor.deltas.lora import fill_adapter, fill_zero_adapter
     from factd.editor.errors import RankTooHigh
 
     told: dict[str, Any] = {"dtype": settings.dtype, "sha256": release.sha256}
     if release.delta is None:
-        return fill_zeros(release.base, folder, **told)
+        return fill_zero_adapter(release.base, folder, **told)
     form = {**told, "max_rank": settings.max_rank}
     try:
         return fill_adapter(release.delta, release.base, folder, **form)
@@ -38,7 +38,7 @@ def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, A
         if not settings.truncate or release.cut is None:
             raise
     kept = release.cut(settings.max_rank, folder)
-    return fill_adapter(release.delta, release.base, folder, kept=kept, **form)
+    return fill_adapter(release.delta, release.base, folder, truncated=kept, **form)
 
 
 _: Publisher = write

@@ -57,8 +57,8 @@ class Pulse:
         try:
             with self.app.ledger.begin() as session:
                 step, in_hand = self.step
-                operations.tasks.beat(session, self.task, step=step, in_hand=in_hand)
-                operations.tasks.seen_worker(session, self.about())
+                operations.tasks.heartbeat(session, self.task, step=step, in_hand=in_hand)
+                operations.tasks.record_worker(session, self.about())
         except Overtaken as error:
             log.error("task was taken from this worker", task=self.task.id, error=str(error))
             os._exit(OVERTAKEN)
@@ -122,7 +122,7 @@ class WorkerProcess:
                 return False
             with self.app.ledger.begin() as session:
                 task = operations.tasks.claim(session, self.name, now=now)
-                operations.tasks.seen_worker(session, self._about(task))
+                operations.tasks.record_worker(session, self._about(task))
             self.shown = time.monotonic()
         except StoreError as error:
             log.warning("no task could be looked for", error=str(error))
@@ -196,7 +196,7 @@ class WorkerProcess:
 
     def _put_back(self, task: Task) -> None:
         with self.app.ledger.begin() as session:
-            operations.tasks.wait_again(
+            operations.tasks.requeue(
                 session,
                 task,
                 size=task.size,

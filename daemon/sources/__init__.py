@@ -18,7 +18,7 @@ from factd.daemon.config.load import secret_text
 from factd.daemon.network.client import Answer, Client, Limits, shown_url
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.ingest.ingest import IngestReport
-from factd.store.ingest.parsing import BadLine, Line
+from factd.store.ingest.parsing import BadLine, ParsedLine
 from factd.store.model.facts import Fact, FactUpdate, Receipt, Terms
 from factd.store.queries.sources import Delivery
 
@@ -122,7 +122,7 @@ class RemoteSettings(SourceSettings):
 class Page:
     """Claims, and everything that is kept in the same transaction."""
 
-    lines: Iterable[Line | BadLine]
+    lines: Iterable[ParsedLine | BadLine]
     cursor: Mapping[str, Any] | None  # None: it stays where it is
     receipt: Receipt
     seen: Mapping[str, str] = field(default_factory=dict)  # items by key, in the state they had

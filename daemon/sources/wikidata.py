@@ -21,7 +21,7 @@ from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools, not
 from factd.daemon.sources import _wikibase as wikibase
 from factd.daemon.sources._wikibase import Item, Statement
 from factd.store.database.chunks import chunks
-from factd.store.ingest.parsing import Line
+from factd.store.ingest.parsing import ParsedLine
 from factd.store.model.facts import Entity, Fact, FactUpdate, Receipt
 
 BATCH = 50  # ids of one request, Wikidata's limit
@@ -184,7 +184,7 @@ class Desk:
             updates += self.gone(id_, f"missing-{asked_at:%Y%m%d}", asked_at)
             seen[f"entity:{id_}"] = "missing"
         receipt = received(answer, asked_at)
-        lines = [Line(number=n, update=update) for n, update in enumerate(updates, start=1)]
+        lines = [ParsedLine(number=n, update=update) for n, update in enumerate(updates, start=1)]
         return Page(lines=lines, cursor=cursor, receipt=receipt, seen=seen, looked_at=looked_at)
 
     @property

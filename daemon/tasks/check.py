@@ -17,7 +17,7 @@ def check(app: App, number: int | None) -> dict[str, Any]:
     A release is compared with the base and with the live one, and judged by the gates as they are now.
     """
     from factd.editor.deltas.delta import load_delta
-    from factd.editor.exams.exam import Memory
+    from factd.editor.exams.exam import AnswerCache
     from factd.editor.exams.report import run_checks
 
     live = candidates.live_of(app.ledger)
@@ -37,7 +37,7 @@ def check(app: App, number: int | None) -> dict[str, Any]:
             model, case.exam, terminator=app.workbench.terminator, base=base
         ).as_json()
     folder = app.paths.candidate(release.candidate_id)
-    memory = Memory.of(folder / "answers.json")
+    memory = AnswerCache.load(folder / "answers.json")
     found = candidates.examined(
         app.paths,
         app.workbench,

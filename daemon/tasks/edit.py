@@ -104,7 +104,7 @@ def accepted_before(ledger: Ledger, planned: Planned) -> Release | None:
     """
     wanted = {fact.id for fact in planned.facts}
     with ledger.read() as session:
-        accepted = queries.releases.releases_in(session, ReleaseStatus.ACCEPTED)
+        accepted = queries.releases.releases_with_status(session, ReleaseStatus.ACCEPTED)
         base = queries.bases.in_effect(session)
     fresh = [r for r in accepted if r.live_at is None and r.base == base]
     fitting = [r for r in fresh if set(r.fact_ids) == wanted]
@@ -117,7 +117,7 @@ def waits_for_approval(ledger: Ledger, approvals: ApprovalsTable) -> str:
     The daemon says so without asking a worker.
     """
     with ledger.read() as session:
-        accepted = queries.releases.releases_in(session, ReleaseStatus.ACCEPTED)
+        accepted = queries.releases.releases_with_status(session, ReleaseStatus.ACCEPTED)
         base = queries.bases.in_effect(session)
     for release in accepted:
         if release.live_at is None and release.base == base:

@@ -18,11 +18,11 @@ def take_back(
     """Withdraw facts and write the set without them: the weights that would exist had they never been ingested."""
     app.ledger.refuse_if_frozen()
     with app.ledger.begin() as session:
-        queries.settle.withdraw(
-            session, ids, app.ledger.judge, why=why, who=who, now=app.ledger.now()
+        queries.resolution.withdraw(
+            session, ids, app.ledger.resolver, why=why, who=who, now=app.ledger.now()
         )
         what = f"rollback --fact {' '.join(ids[:10])}"
-        queries.releases.record(session, who=who, what=what, why=why, now=app.ledger.now())
+        queries.releases.log_action(session, who=who, what=what, why=why, now=app.ledger.now())
     edited = plan_and_edit(app, who=who, why=why, progress=progress)
     if edited.release is not None:
         publish(

@@ -139,7 +139,7 @@ def given(file: Path | None, pairs: list[str]) -> dict[str, Any]:
 def quarantine_list(limit: int = 50, as_json: Json = False) -> None:
     """What was set aside, the newest first; `factd facts approve` or `lift` lets a fact go on."""
     with sentences(), opened().ledger.read() as session:
-        found = queries.evidence.quarantine(session, limit=limit)
+        found = queries.evidence.list_quarantine(session, limit=limit)
     lines = [f"{row.fact_id}  {row.at:%Y-%m-%d %H:%M}  {row.reason}" for row in found]
     show([row.as_json() for row in found], lines or ["nothing was set aside"], as_json=as_json)
 
@@ -151,7 +151,7 @@ def quarantine_show(
     """What speaks against one fact."""
     with sentences(), opened().ledger.read() as session:
         fact = queries.facts.get_fact(session, id_)
-        found = queries.evidence.quarantine(session, fact_id=fact.id)
+        found = queries.evidence.list_quarantine(session, fact_id=fact.id)
     lines = [
         line
         for row in found

@@ -115,5 +115,5 @@ def test_the_daemon_says_what_waits_without_asking_a_worker(operator: Operator) 
     found = app(operator)
     assert "waits" in edit.waits_for_approval(found.ledger, found.config.approvals)
     with found.ledger.begin() as session:
-        assert queries.releases.releases_in(session, ReleaseStatus.PUBLISHING) == []
+        assert queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING) == []
     found.ledger.store.close()

@@ -84,10 +84,10 @@ def test_a_task_is_claimed_by_one_and_taken_from_it_for_good(store: Store) -> No
         held = operations.tasks.claim(session, "one", now=NOW)
         assert held is not None
         assert operations.tasks.claim(session, "two", now=NOW) is None
-        operations.tasks.beat(session, held, step="plan", in_hand=["f"])
-        assert operations.tasks.wait_again(session, held, size=3, not_before=NOW, detail="died")
+        operations.tasks.heartbeat(session, held, step="plan", in_hand=["f"])
+        assert operations.tasks.requeue(session, held, size=3, not_before=NOW, detail="died")
         with pytest.raises(Overtaken):
-            operations.tasks.beat(session, held, step="edit", in_hand=[])
+            operations.tasks.heartbeat(session, held, step="edit", in_hand=[])
         with pytest.raises(Overtaken):
             operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=NOW)
         again = operations.tasks.claim(session, "two", now=NOW)
@@ -165,15 +165,15 @@ def test_a_batch_that_kills_is_halved_until_its_fact_is_alone_and_set_aside(
         sizes.append(held.size)
         in_hand = pending if held.size is None else pending[-held.size :]
         with app.ledger.begin() as session:
-            operations.tasks.beat(session, held, step="values 0/2", in_hand=in_hand)
+            operations.tasks.heartbeat(session, held, step="values 0/2", in_hand=in_hand)
         worker_deaths.bury(app, task(app, id_), "killed", "exit code -9")
         _due_now(app, id_)
         with app.ledger.begin() as session:
-            if queries.evidence.quarantine(session):
+            if queries.evidence.list_quarantine(session):
                 break
     assert sizes == [None, None, 1, 1]
     with app.ledger.begin() as session:
-        (aside,) = queries.evidence.quarantine(session)
+        (aside,) = queries.evidence.list_quarantine(session)
     assert aside.fact_id == killer
     assert "killed its worker 2 times" in aside.reason
     assert one_task(app) == 0
@@ -223,7 +223,7 @@ def test_a_batch_that_was_made_small_grows_again(operator: Operator, app: App) -
     id_ = asked_for(app)
     held = claimed(app)
     with app.ledger.begin() as session:
-        operations.tasks.wait_again(session, held, size=4, not_before=app.ledger.now(), detail="")
+        operations.tasks.requeue(session, held, size=4, not_before=app.ledger.now(), detail="")
     held = claimed(app)
     with app.ledger.begin() as session:
         operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=app.ledger.now())

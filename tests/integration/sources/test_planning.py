@@ -11,7 +11,7 @@ from factd.daemon.planning.plan import Planned
 from factd.daemon.prompts.edits import kept
 from factd.daemon.tasks.edit import planned_now
 from factd.store import queries
-from factd.store.model.facts import Asked, Ruling, Terms
+from factd.store.model.facts import BaseAnswer, Ruling, Terms
 from factd.store.model.releases import ReleaseStatus
 from support.world import Clock, Maker, claim, jsonl
 
@@ -46,7 +46,7 @@ def rule(app: App, planned: Planned, ruling: Ruling) -> None:
     more: Any = {"why": "so", "who": "me", "now": app.ledger.now()}
     with app.ledger.begin() as session:
         ids = [*planned.added, *planned.waiting]
-        queries.settle.rule(session, ids, ruling, app.ledger.judge, **more)
+        queries.resolution.rule(session, ids, ruling, app.ledger.resolver, **more)
 
 
 def test_every_waiting_fact_says_why(make: Maker, rows: Any) -> None:
@@ -68,7 +68,7 @@ def test_every_waiting_fact_says_why(make: Maker, rows: Any) -> None:
     assert found["IT EUR"] == "future: holds from 2031-01-01"
     assert found["FR EUR"].startswith("conflicting: ")
     assert found["ES EUR"] == "no name or wording in any of en"
-    assert found["PT EUR"].startswith("unproven: no word of references, strict needs 1")
+    assert found["PT EUR"].startswith("unproven: no number of references, strict needs 1")
     assert "no new object is known" in found["DE DEM"]
 
 
@@ -124,7 +124,7 @@ def publish(app: App, planned: Planned) -> None:
         accepted, publishing = ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING
         queries.releases.move_release(session, made.number, accepted, publishing, now=now)
         queries.releases.make_live(session, made.number, now=now)
-        queries.settle.mark_live(session, ids, now=now)
+        queries.resolution.mark_live(session, ids, now=now)
 
 
 def test_a_superseded_fact_stays_until_its_successors_turn(make: Maker, rows: Any) -> None:
@@ -154,7 +154,7 @@ def test_a_withdrawn_value_leaves_the_next_release_and_is_not_proposed_again(
     with app.ledger.begin() as session:
         assert queries.facts.counts(session)["active"] == 1
         more: Any = {"why": "wrong", "who": "me", "now": app.ledger.now()}
-        queries.settle.withdraw(session, planned.added, app.ledger.judge, **more)
+        queries.resolution.withdraw(session, planned.added, app.ledger.resolver, **more)
     rows(app, claim("HR", "EUR", revision="another"))
     after = planned_now(app)
     assert (after.added, after.removed) == ((), planned.added)
@@ -169,8 +169,10 @@ def test_an_insertion_is_flagged_and_held_where_the_operator_wants_to_see_it(
         rows(app, claim("HR", "EUR"))
         with app.ledger.begin() as session:
             (fact,) = queries.facts.candidate_set(session)
-            answers = {fact.id: Asked.UNKNOWN_SUBJECT}
-            queries.settle.note_answers(session, answers, app.ledger.judge, now=app.ledger.now())
+            answers = {fact.id: BaseAnswer.UNKNOWN_SUBJECT}
+            queries.resolution.save_base_answers(
+                session, answers, app.ledger.resolver, now=app.ledger.now()
+            )
         assert added(planned_now(app)) == expected
     assert "the base model does not know the subject" in next(
         iter(planned_now(app).waiting.values())
@@ -186,12 +188,17 @@ def test_what_the_base_model_knows_already_is_not_written_until_there_is_another
     rows(app, claim("HR", "EUR"))
     with app.ledger.begin() as session:
         (fact,) = queries.facts.candidate_set(session)
-        queries.settle.note_answers(
-            session, {fact.id: Asked.KNOWN}, app.ledger.judge, now=app.ledger.now()
+        queries.resolution.save_base_answers(
+            session, {fact.id: BaseAnswer.KNOWN}, app.ledger.resolver, now=app.ledger.now()
         )
     assert not planned_now(app).changed
     with app.ledger.begin() as session:
-        assert queries.settle.forget_answers(session, app.ledger.judge, now=app.ledger.now()) == 1
+        assert (
+            queries.resolution.forget_base_answers(
+                session, app.ledger.resolver, now=app.ledger.now()
+            )
+            == 1
+        )
     assert added(planned_now(app)) == ["HR"]
 
 
@@ -223,7 +230,9 @@ def test_an_operator_lifts_what_was_decided(make: Maker, rows: Any) -> None:
     assert (planned.added, list(planned.waiting.values())) == ((), ["rejected: rejected by me: so"])
     with app.ledger.begin() as session:
         ids = list(planned.waiting)
-        queries.settle.lift(session, ids, app.ledger.judge, who="me", now=app.ledger.now())
+        queries.resolution.lift_rulings(
+            session, ids, app.ledger.resolver, who="me", now=app.ledger.now()
+        )
     assert added(planned_now(app)) == ["HR"]
 
 
