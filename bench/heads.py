@@ -121,7 +121,7 @@ def others(world: World, probes: Sequence[Probe], language: str) -> list[str]:
     free = [f for f in facts if f.relation == "P38"] + [f for f in facts if f.relation != "P38"][
         ::8
     ]
-    return edits.prompts(free, language, world.catalogue)
+    return edits.first_edit_prompts(free, language, world.catalogue)
 
 
 def at_level(points: Sequence[Point], language: str, level: float, metric: str = "EM") -> float:

@@ -25,7 +25,7 @@ from factd.daemon.gates.configured import Gates
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.planning.limits import PlanningRules
-from factd.daemon.prompts.edits import PromptSettings, Sizes
+from factd.daemon.prompts.edits import PromptSettings, SampleSizes
 from factd.daemon.publishing import writer
 from factd.daemon.tracing import begin
 from factd.daemon.workbench import Workbench
@@ -78,7 +78,7 @@ class App:
             edit_wordings=write.edit_wordings,
             keep_wordings=write.keep_wordings,
             keep_relations=write.keep_relations,
-            sizes=Sizes(
+            sizes=SampleSizes(
                 known=checks.known_sample,
                 neighbours=checks.neighbours,
                 namesakes=checks.namesakes,

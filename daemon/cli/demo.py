@@ -18,7 +18,7 @@ from factd.daemon.editing.attempt import Edited
 from factd.daemon.errors import Refused
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.ledger import Ledger
-from factd.daemon.prompts.edits import PromptSettings, first_wording
+from factd.daemon.prompts.edits import PromptSettings, first_edit_prompt
 from factd.daemon.publishing import publish
 from factd.daemon.tasks import take_back
 from factd.daemon.tasks.edit import plan_and_edit
@@ -175,7 +175,7 @@ def ask(ledger: Ledger, versions: Versions, prompts: PromptSettings, number: int
     with ledger.begin() as session:
         subject = queries.facts.history(session, *ASKED)[0].subject
     asked = {
-        language: first_wording(relation, language, subject.labels[language])
+        language: first_edit_prompt(relation, language, subject.labels[language])
         for language in prompts.served
     }
     return dict(zip(asked.values(), greedy_answers(model, list(asked.values())), strict=True))

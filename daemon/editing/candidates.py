@@ -14,7 +14,7 @@ from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.prompts import edits, probes
 from factd.daemon.prompts.edits import PromptSettings
-from factd.daemon.prompts.probes import Ground
+from factd.daemon.prompts.probes import FactContext
 from factd.daemon.tracing import span
 from factd.daemon.workbench import Workbench
 from factd.store import queries
@@ -39,7 +39,7 @@ def quiet(stage: str, done: int, total: int) -> None:
 class Case:
     """What a candidate is made of, and what it is asked beside the base model and the live release."""
 
-    ground: Ground
+    context: FactContext
     batch: "EditBatch"
     exam: "Exam"
     probe_set: int  # version
@@ -48,7 +48,7 @@ class Case:
     @property
     def facts(self) -> tuple[Fact, ...]:
         """The whole set, by id."""
-        both = (*self.ground.earlier, *self.ground.new)
+        both = (*self.context.earlier, *self.context.new)
         return tuple(sorted(both, key=lambda fact: fact.id))
 
     @property
@@ -82,17 +82,17 @@ def case_of(
     with ledger.read() as session:
         before = queries.facts.base_counterparts(session, facts)
     there = set(live.fact_ids)
-    ground = Ground(
+    context = FactContext(
         new=tuple(fact for fact in facts if fact.id not in there),
         earlier=tuple(fact for fact in facts if fact.id in there),
         before=before,
         known=known,
     )
     version, held = probe_sets.current(ledger, paths, workbench, prompts, known)
-    asked = probes.batch_probes(ground, prompts)
-    exam = replace(held, probes=(*asked, *probes.of_the_set(held.probes, ground)))
+    asked = probes.batch_probes(context, prompts)
+    exam = replace(held, probes=(*asked, *probes.still_valid_probes(held.probes, context)))
     batch = edits.edit_batch(facts, before, prompts)
-    return Case(ground=ground, batch=batch, exam=exam, probe_set=version.version, live=live)
+    return Case(context=context, batch=batch, exam=exam, probe_set=version.version, live=live)
 
 
 @span("solve")

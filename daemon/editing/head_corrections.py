@@ -52,7 +52,9 @@ def train(
         before = queries.facts.base_counterparts(session, facts)
         everything = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
     batch = edits.edit_batch(facts, before, replace(prompts, write=(language,)))
-    still = edits.prompts(edits.chosen(everything, STILL, language), language, prompts.catalogue)
+    still = edits.first_edit_prompts(
+        edits.stable_sample(everything, STILL, language), language, prompts.catalogue
+    )
     found = train_corrections(
         workbench.model(),
         batch.edits,

@@ -49,7 +49,7 @@ def narrow(
     """The new facts without which a failed candidate passes, by at most `solves` solves."""
     if heads_cause(paths, workbench, prompts, gates, case, found):
         return Narrowed(facts={}, reasons={}, solves=0, heads=True)
-    if not case.ground.new or solves <= 0:
+    if not case.context.new or solves <= 0:
         return Narrowed(facts={}, reasons={}, solves=0, why_not="no new facts to look among")
     suspect = suspects.suspects(workbench, case, found)
     search = blamed(paths, workbench, prompts, gates, case, found, suspect, solves)
@@ -77,7 +77,7 @@ def _doubt(blame: BlameTable, case: Case, search: Blamed) -> str:
     """Why what a search found is not acted on; empty where it is."""
     if not search.complete:
         return f"{search.solves} solves did not find the facts that cause it"
-    count = len(case.ground.new)
+    count = len(case.context.new)
     if len(search.guilty) > max(1, int(blame.most * count)):
         share = f"{len(search.guilty)} of {count} new facts"
         return f"{share} would have to be set aside; look at the settings and the gates"
@@ -152,11 +152,11 @@ def blamed(
 
 def without(prompts: PromptSettings, case: Case, left_out: frozenset[str]) -> Case:
     """The case less some of its new facts."""
-    ground = replace(
-        case.ground, new=tuple(fact for fact in case.ground.new if fact.id not in left_out)
+    context = replace(
+        case.context, new=tuple(fact for fact in case.context.new if fact.id not in left_out)
     )
-    rest = replace(case, ground=ground)
-    batch = edits.edit_batch(rest.facts, ground.before, prompts)
+    rest = replace(case, context=context)
+    batch = edits.edit_batch(rest.facts, context.before, prompts)
     return replace(rest, batch=batch)
 
 

@@ -17,7 +17,7 @@ from factd.daemon.fleet import Fleet
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.prompts import probes
-from factd.daemon.prompts.edits import PromptSettings, writable
+from factd.daemon.prompts.edits import PromptSettings, writable_languages
 from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.facts import Fact
@@ -102,8 +102,8 @@ def _pool(
     gone = set(case.live.fact_ids) - set(case.ids)
     with ledger.read() as session:
         left = queries.facts.facts_by_id(session, sorted(gone))
-    changed = _prompts(prompts, case, (*case.ground.new, *left))
-    stays = _prompts(prompts, case, case.ground.earlier)
+    changed = _prompts(prompts, case, (*case.context.new, *left))
+    stays = _prompts(prompts, case, case.context.earlier)
     known = [(p.prompt, p.language) for p in case.exam.probes if p.kind == "known"]
     sorts = (changed, stays, known)
     found = [one for sort in sorts for one in chosen_prompts(sort, most)]
@@ -116,8 +116,8 @@ def _prompts(prompts: PromptSettings, case: Case, facts: Iterable[Fact]) -> list
         (probe.prompt, language)
         for fact in facts
         for language in plan.served
-        if writable(fact, plan.catalogue[fact.relation], (language,))
-        for probe in probes.said_now(fact, case.ground, language, plan)
+        if writable_languages(fact, plan.catalogue[fact.relation], (language,))
+        for probe in probes.statement_probes(fact, case.context, language, plan)
         if probe.kind == "edit"
     ]
 

@@ -32,7 +32,7 @@ class Suspects:
 
 def suspects(workbench: Workbench, case: Case, found: Examined) -> Suspects:
     """Rank the new facts of a candidate that failed."""
-    new = [fact.id for fact in case.ground.new]
+    new = [fact.id for fact in case.context.new]
     reach = {r.group: r for r in found.reaches}
     direct = _direct(new, reach, found.decision)
     outlying = _deviations({id_: r.size for id_, r in reach.items()})
@@ -88,7 +88,7 @@ def _influences(workbench: Workbench, case: Case, texts: list[str]) -> dict[str,
         return {}
     model = workbench.model()
     found = influences(model, case.batch, settings, workbench.workspace, texts)
-    new = {fact.id for fact in case.ground.new}
+    new = {fact.id for fact in case.context.new}
     return {group: size for group, size in found.items() if group in new}
 
 

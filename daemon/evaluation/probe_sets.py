@@ -69,9 +69,9 @@ def build(
     from factd.editor.exams.exam import Exam
 
     exam = Exam(
-        probes=probes.held_probes(known, prompts),
+        probes=probes.known_fact_probes(known, prompts),
         texts=held_out(workbench, prompts, prompts.sizes.texts, seed=0),
-        questions=probes.questions(known, prompts),
+        questions=probes.ranked_questions(known, prompts),
     )
     content = json.dumps(exam.as_json(), ensure_ascii=False, sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()

@@ -65,7 +65,7 @@ def familiarity(
     from factd.editor.scoring.score import forced_scores
 
     names = {
-        fact.id: [edits.names_in_place(fact, name, prompts) for name in ("", *INVENTED)]
+        fact.id: [edits.names_in_wordings(fact, name, prompts) for name in ("", *INVENTED)]
         for fact in facts
     }
     flat = sorted({pair for rows in names.values() for row in rows for pair in row})

@@ -225,7 +225,7 @@ def _kept(
     facts = queries.facts.facts_by_id(session, live.fact_ids)
     current = [fact for fact in facts if fact.status in CURRENT]
     outgoing = [fact for fact in facts if fact.status is FactStatus.SUPERSEDED]
-    cannot = edits.unwritable(current, prompts)
+    cannot = edits.why_unwritable(current, prompts)
     dropped = [Waits(fact, cannot[fact.id]) for fact in current if fact.id in cannot]
     return [fact for fact in current if fact.id not in cannot], dropped, outgoing
 
@@ -318,7 +318,7 @@ def _unfit(
             "the base model does not know the subject: an insertion, no correction; "
             f"`factd facts approve {fact.id}` lets it pass"
         )
-    return edits.unwritable([fact], prompts).get(fact.id, "")
+    return edits.why_unwritable([fact], prompts).get(fact.id, "")
 
 
 def _renaming(names: Names) -> str:

@@ -6,8 +6,8 @@ broken: copied from another relation, cut off, in another language. Facts would 
 
 from collections.abc import Iterable, Sequence
 
-from factd.daemon.prompts.edits import PromptSettings, chosen, writable
-from factd.daemon.prompts.probes import probe
+from factd.daemon.prompts.edits import PromptSettings, stable_sample, writable_languages
+from factd.daemon.prompts.probes import wording_probe
 from factd.daemon.workbench import Workbench
 from factd.store.catalogue.catalogue import Relation
 from factd.store.model.facts import Fact
@@ -40,8 +40,8 @@ def _broken(
     language: str,
     known: Sequence[Fact],
 ) -> str:
-    can = [fact for fact in known if writable(fact, relation, (language,))]
-    sample = chosen(can, SAMPLE, f"wordings {language}")
+    can = [fact for fact in known if writable_languages(fact, relation, (language,))]
+    sample = stable_sample(can, SAMPLE, f"wordings {language}")
     if len(sample) < FEWEST:
         return ""
     wordings = relation.wordings[language]
@@ -65,6 +65,6 @@ def share(
     language: str,
 ) -> float:
     """The share of some known facts that the base model answers right in a wording."""
-    probes = [probe(fact, wording, language, prompts, kind="known") for fact in facts]
+    probes = [wording_probe(fact, wording, language, prompts, kind="known") for fact in facts]
     answers = workbench.base_answers(probes)
     return sum(answer.right for answer in answers) / len(answers)

@@ -23,7 +23,7 @@ from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
 from factd.daemon.prompts import probes as probing
 from factd.daemon.prompts.edits import PromptSettings
-from factd.daemon.prompts.probes import Ground
+from factd.daemon.prompts.probes import FactContext
 from factd.daemon.publishing import publish
 from factd.daemon.tasks.outcome import TaskOutcome, Tell
 from factd.daemon.tracing import span
@@ -169,11 +169,11 @@ def exam_of(app: App, live: Release) -> "Exam":
     table = app.config.audit
     sizes = replace(app.prompts.sizes, known=table.known_sample, earlier=table.earlier_sample)
     plan = replace(app.prompts, sizes=sizes)
-    ground = Ground(new=(), earlier=tuple(facts), before=before, known=known)
-    held = probing.held_probes(ground.still, plan, salt=day)
+    context = FactContext(new=(), earlier=tuple(facts), before=before, known=known)
+    held = probing.known_fact_probes(context.unchanged, plan, salt=day)
     seed = int(hashlib.sha256(day.encode()).hexdigest()[:6], 16)
     return Exam(
-        probes=(*probing.batch_probes(ground, plan), *held),
+        probes=(*probing.batch_probes(context, plan), *held),
         texts=probe_sets.held_out(app.workbench, app.prompts, sizes.texts, seed=seed),
     )
 
