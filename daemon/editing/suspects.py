@@ -6,7 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from factd.daemon.editing.candidates import Case, Examined
-from factd.daemon.gates.policy import Decision, answered
+from factd.daemon.gates.policy import Decision, share_right
 from factd.daemon.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _wrong(report: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {}
     for row in report["facts"]:
         if row["new"] and row["written"]:
-            share = 1 - answered(row)
+            share = 1 - share_right(row)
             found[row["fact"]] = max(found.get(row["fact"], 0.0), share)
     return found
 

@@ -1,5 +1,5 @@
-"""Gates: what a candidate must reach, the pure policy that judges a report, and replay of old reports.
+"""Gates: the thresholds of a configuration, the pure policy that judges a report, and its replay.
 
-The thresholds are configuration: to add a gate, see `config.gates`. Approvals by people belong to
-`approvals`.
+The thresholds themselves are configuration: to add a gate, see `config.gates`. Approvals by people
+belong to `approvals`.
 """

@@ -82,7 +82,7 @@ def _own_probes(
 def wording_probe(
     fact: Fact, wording: str, language: str, prompts: PromptSettings, **more: Any
 ) -> "Probe":
-    """A question about a fact in one of its relation's wordings. more: other fields of the probe."""
+    """A question about a fact in a wording of its relation. more: other fields of the probe."""
     wordings = prompts.catalogue[fact.relation].wordings[language]
     name = fact.subject.labels[language]
     return prompt_probe(fact, wordings.form_for(wording, name).format(name), language, **more)
@@ -121,7 +121,7 @@ def previous_label(fact: Fact, context: FactContext, language: str) -> str | Non
 def statement_probes(
     fact: Fact, context: FactContext, language: str, prompts: PromptSettings
 ) -> "Iterator[Probe]":
-    """A fact in the wordings it is edited with ("edit") and in those only checks use ("paraphrase")."""
+    """A fact in its edit wordings ("edit") and in the unseen ones of checks ("paraphrase")."""
     relation = prompts.catalogue[fact.relation]
     wordings = relation.wordings[language]
     more = {
@@ -162,7 +162,11 @@ def temporal_probes(
 def consequence_probes(
     fact: Fact, context: FactContext, language: str, prompts: PromptSettings
 ) -> "Iterator[Probe]":
-    """Questions that take two facts: one leads to the subject ("of the country of Zagreb"), or from the object."""
+    """Questions that take two facts to answer.
+
+    Another fact leads to the subject ("the currency of the country of Zagreb"), or a second one
+    leads on from the object.
+    """
     contrast = previous_label(fact, context, language)
     if contrast is None:
         return
@@ -181,7 +185,7 @@ def consequence_probes(
 def _consequences_of_object(
     fact: Fact, context: FactContext, language: str, prompts: PromptSettings
 ) -> "Iterator[Probe]":
-    """What holds of the new object, asked through the subject, where something else held of the old one."""
+    """What holds of the new object, asked through the subject, if it did not hold of the old one."""
     replaced = context.before[fact.id].object.id
     of_old = {f.relation: f for f in context.unchanged_by_subject.get(replaced, ())}
     of_new = context.unchanged_by_subject.get(fact.object.id, ())
@@ -276,7 +280,7 @@ def are_namesakes(name: str, other: str) -> bool:
 def earlier_probes(
     context: FactContext, language: str, prompts: PromptSettings
 ) -> "Iterator[Probe]":
-    """A sample of the facts of earlier releases, in their first edit wording and the first unseen one."""
+    """A sample of the facts of earlier releases, in the first edit wording and the first unseen."""
     for fact in stable_sample(context.earlier, prompts.sizes.earlier, "earlier"):
         relation = prompts.catalogue[fact.relation]
         if writable_languages(fact, relation, (language,)):
@@ -331,7 +335,7 @@ def known_fact_probes(
 def unseen_wording_probe(
     fact: Fact, number: int, language: str, prompts: PromptSettings, *, kind: str
 ) -> "Probe":
-    """A question in a wording that only checks use. The relation's wordings take turns by number."""
+    """A question in a wording that only checks use. The wordings take turns by number."""
     wordings = prompts.catalogue[fact.relation].wordings[language].check
     return wording_probe(fact, wordings[number % len(wordings)], language, prompts, kind=kind)
 

@@ -108,11 +108,11 @@ def policy_test(
     as_json: Json = False,
 ) -> None:
     """Judge stored reports again with other thresholds; nothing is changed."""
-    from factd.daemon.gates.replay import replayed
+    from factd.daemon.gates.replay import replay
 
     with sentences():
         app = opened()
-        found = replayed(app.ledger, app.prompts, app.gates, given(gates, set_ or []), limit=limit)
+        found = replay(app.ledger, app.prompts, app.gates, given(gates, set_ or []), limit=limit)
     lines = [
         f"candidate {row['candidate']:>4}  {row['was']:<9} → {row['now']:<12} {'; '.join(row['reasons'][:3])}"
         for row in found
