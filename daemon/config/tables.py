@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from factd.daemon.config.windows import Days, Window
+from factd.daemon.config.windows import FrozenDays, Window
 from factd.daemon.errors import BadConfig
 from factd.store.model.resolution import RULES
 
@@ -238,7 +238,7 @@ class PlanningTable(Table):
     windows: tuple[str, ...] = ()
     """Times in UTC at which batches may start, like "Mon-Fri 02:00-05:00"; empty: always."""
     freeze_days: tuple[str, ...] = ()
-    """Days without batches, like "2026-12-24/2027-01-02", both included."""
+    """FrozenDays without batches, like "2026-12-24/2027-01-02", both included."""
     ask_base: bool = True
     """Ask the base model first, and do not write what it knows."""
     ask_samples: int = Field(default=2, ge=0)
@@ -257,7 +257,7 @@ class PlanningTable(Table):
     @classmethod
     def _are_days(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
-            Days.parse(text)
+            FrozenDays.parse(text)
         return value
 
 

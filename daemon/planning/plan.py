@@ -13,7 +13,7 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from factd.daemon.config.windows import Days, Window, closed
+from factd.daemon.config.windows import FrozenDays, Window, why_closed
 from factd.daemon.ledger import Ledger
 from factd.daemon.planning import limits
 from factd.daemon.planning.limits import PlanningRules
@@ -336,7 +336,9 @@ def _closed(ledger: Ledger, planning: PlanningRules, session: Session) -> str:
     if spent:
         return spent
     windows = [Window.parse(text) for text in planning.batch.windows]
-    return closed(ledger.now(), windows, [Days.parse(text) for text in planning.batch.freeze_days])
+    return why_closed(
+        ledger.now(), windows, [FrozenDays.parse(text) for text in planning.batch.freeze_days]
+    )
 
 
 def _under_way(session: Session) -> str:

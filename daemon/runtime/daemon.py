@@ -22,7 +22,13 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from factd.daemon import leases
 from factd.daemon.app import App
-from factd.daemon.config.schedule import Schedule, cron_trigger, delay_seconds, due, is_overdue
+from factd.daemon.config.schedule import (
+    Schedule,
+    cron_trigger,
+    delay_seconds,
+    due_ticks,
+    is_overdue,
+)
 from factd.daemon.ingestion.webhooks import hooks
 from factd.daemon.log import bound, log
 from factd.daemon.metrics.exporter import Metrics
@@ -239,7 +245,7 @@ class Daemon:
                 if r.job == job.name
             ]
             last = operations.runs.last_tick(session, job.name, now)
-        found = due(job.schedule, last, now)
+        found = due_ticks(job.schedule, last, now)
         idle = time.monotonic() - self.last_start.get(job.name, time.monotonic())
         if not found and is_overdue(job.schedule, now, idle):
             found = [now]

@@ -143,7 +143,7 @@ def test_channels_are_read_with_their_paths_and_those_switched_off_are_not(tmp_p
     found = channels(load_config(path))
     assert list(found) == ["ops"]
     assert getattr(found["ops"].settings, "secret_file") == tmp_path / "s"  # noqa: B009
-    with pytest.raises(BadConfig, match="must hold the secret"):
+    with pytest.raises(BadConfig, match="write the secret into it"):
         found["ops"].settings.ready()
 
 
