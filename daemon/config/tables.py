@@ -238,7 +238,7 @@ class PlanningTable(Table):
     windows: tuple[str, ...] = ()
     """Times in UTC at which batches may start, like "Mon-Fri 02:00-05:00"; empty: always."""
     freeze_days: tuple[str, ...] = ()
-    """FrozenDays without batches, like "2026-12-24/2027-01-02", both included."""
+    """Days without batches, like "2026-12-24/2027-01-02", both included."""
     ask_base: bool = True
     """Ask the base model first, and do not write what it knows."""
     ask_samples: int = Field(default=2, ge=0)

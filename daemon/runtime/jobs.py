@@ -133,8 +133,8 @@ def prune(app: App) -> str:
 def tell(app: App, stopping: Callable[[], bool]) -> int:
     """Find what people should know, and send what is due; the number of messages that arrived."""
     with app.ledger.read() as session:
-        spent = limits.used(session, app.config.limits, app.ledger.now())
-    reached = limits.reached(app.config.limits, spent)
+        spent = limits.usage_today(session, app.config.limits, app.ledger.now())
+    reached = limits.reached_limit(app.config.limits, spent)
     waiting = approvals.waiting(app.ledger, app.config.approvals)
     return dispatch.dispatch(
         app.ledger,
