@@ -211,7 +211,7 @@ def _chosen(
     queue: Iterable[Fact],
     held: Mapping[str, str],
 ) -> Chosen:
-    """The live release's facts that still hold, and the facts of a queue that fit into the batch."""
+    """The live release's facts that still hold, and the facts of a queue that fit in the batch."""
     kept, dropped, outgoing = _kept(prompts, session, live)
     added, reserve, waits = _added(ledger, prompts, planning, session, kept, queue, held)
     kept += _until_their_successors_turn(session, outgoing, added)
@@ -221,7 +221,7 @@ def _chosen(
 def _kept(
     prompts: PromptSettings, session: Session, live: Release
 ) -> tuple[list[Fact], list[Waits], list[Fact]]:
-    """The live release's facts: those kept, those that cannot be written, and the superseded ones."""
+    """The live release's facts: the kept ones, the unwritable ones, and the superseded ones."""
     facts = queries.facts.facts_by_id(session, live.fact_ids)
     current = [fact for fact in facts if fact.status in CURRENT]
     outgoing = [fact for fact in facts if fact.status is FactStatus.SUPERSEDED]
