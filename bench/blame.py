@@ -1,10 +1,12 @@
-"""Blame: 64 facts of which three are bad. How many solves until they are found, and are the other 61 published?
+"""Blame: of 64 facts three are bad. How many solves find them, and are the other 61 published?
 
     factd bench blame [--json]
 
-With the demo's settings and gates, through the whole edit. (A ranking that knows nothing: tests/unit/daemon/editing/test_blame.py.)
-What is left out of the feed and what is bad are countries that had a currency of their own: where ten of eleven that paid in
-French francs change over, the eleventh is taken along, and the gate refuses the batch rightly, whatever else is in it.
+The batch goes through the whole edit, with the settings and gates of the demo. (For a ranking
+without any evidence see tests/unit/daemon/editing/test_blame.py.) The facts that are left out of
+the feed, and the bad ones, are countries that had a currency of their own. Reason: if ten of the
+eleven countries that paid in French francs change their currency, the eleventh changes with them,
+and the gate rightly refuses the batch, whatever else is in it.
 """
 
 import random
@@ -15,43 +17,52 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from factd.bench.disasters import Lab, in_release, ingested, set_aside, tamper, updates
+from factd.bench.disasters import (
+    PreparedState,
+    damage_values,
+    in_release,
+    ingest_batch,
+    set_aside,
+    updates,
+)
 from factd.bench.measure import document
 from factd.bench.planted import Update
 from factd.daemon.tasks.edit import plan_and_edit
 from factd.reference import paths
 
 COUNT, BAD = 64, 3
-HOW = "times 3"  # the values of the bad facts, against what they should be
+DAMAGE = "times 3"  # the values of the bad facts are three times too long
 
 
 def run() -> dict[str, Any]:
     """The table."""
     with tempfile.TemporaryDirectory() as name:
-        lab = Lab(Path(name), changes=())
+        lab = PreparedState(Path(name), changes=())
         lab.prepare()
         feed = updates(paths.FEED)
-        apart = random.Random(0).sample(alone(feed, updates(paths.FACTS)), len(feed) - COUNT + BAD)
+        apart = random.Random(0).sample(
+            with_unique_old_value(feed, updates(paths.FACTS)), len(feed) - COUNT + BAD
+        )
         bad = {update["revision"] for update in apart[:BAD]}
         batch = [update for update in feed if update not in apart[BAD:]]
-        rows = [as_it_is(lab, batch, bad)]
+        rows = [whole_edit(lab, batch, bad)]
     return document("blame", "cpu", rows, facts=COUNT, bad=BAD)
 
 
-def alone(feed: Sequence[Update], world: Sequence[Update]) -> list[Update]:
-    """The changes of a value that no other subject of the feed had."""
+def with_unique_old_value(feed: Sequence[Update], world: Sequence[Update]) -> list[Update]:
+    """The changes whose old object no other subject of the feed had."""
     held = {(u["subject"]["id"], u["relation"]): u["object"]["id"] for u in world}
     old = [held.get((u["subject"]["id"], u["relation"])) for u in feed]
     counted = Counter(old)
     return [u for u, value in zip(feed, old, strict=True) if value and counted[value] == 1]
 
 
-def as_it_is(lab: Lab, batch: list[Update], bad: set[str]) -> dict[str, Any]:
-    """The whole edit, to the release."""
+def whole_edit(lab: PreparedState, batch: list[Update], bad: set[str]) -> dict[str, Any]:
+    """Run the whole edit of a batch, up to the release. Returns a row of the table."""
     started = time.monotonic()
     with lab.app(own_values=True) as app:
-        ingested(app, batch)
-        tamper(app, dict.fromkeys(bad, HOW))
+        ingest_batch(app, batch)
+        damage_values(app, dict.fromkeys(bad, DAMAGE))
         found = plan_and_edit(app, who="bench", why="blame")
         held = in_release(app, found.release)
         aside = set(set_aside(app))
@@ -61,7 +72,7 @@ def as_it_is(lab: Lab, batch: list[Update], bad: set[str]) -> dict[str, Any]:
 def row(
     name: str, found: set[str], bad: set[str], solves: int, published: int, started: float
 ) -> dict[str, Any]:
-    """A line of the table."""
+    """A row of the table. found, bad: revisions; started: seconds of the monotonic clock."""
     return {
         "way": name,
         "bad facts found": len(found & bad),

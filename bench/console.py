@@ -1,10 +1,11 @@
-"""The console and `factd status` on a full store: a million facts, ten thousand releases with long lists.
+"""The console and `factd status` on a store with a million facts and ten thousand releases.
 
     factd bench console [--facts 1000000] [--releases 10000] [--url postgresql://…] [--json]
 
-The rows are inserted as they are, not ingested, for what is measured is how fast they are found again: every page and every
-list of the API through the real port, and `factd status`, its own work in a fresh process and the whole process with
-Python's start. Each is asked some times; the median counts, the first answer is given beside it.
+The rows are inserted directly and not ingested, because only reading is measured: every page and
+every list of the API through the real port, and `factd status`. Of `factd status`, its own work in
+a fresh process is measured, and the whole process with the start of Python. Each is asked several
+times; the median counts, and the first answer is given beside it.
 """
 
 import os
@@ -46,7 +47,7 @@ FILTERS = (
     "?source=bench",
 )
 TABLE = '[model]\npath = "model"\n[store]\nurl = "{url}"\n'
-TIMES = 15  # each is asked; a process a third as often
+TIMES = 15  # requests of each page; `factd status` is run a third as often
 PASSWORD = "a password for a benchmark"
 OWN_WORK = """
 import sys, time
@@ -62,7 +63,7 @@ print(wall * 1000, processor * 1000, "torch" in sys.modules)
 
 
 def paths(middle: int) -> tuple[str, ...]:
-    """What is asked; middle: a release and candidate among the others."""
+    """The paths that are requested. middle: number of a release and candidate in the middle."""
     return (
         "/",
         *(f"/facts{given}" for given in FILTERS),
@@ -86,7 +87,10 @@ def paths(middle: int) -> tuple[str, ...]:
 def run(
     *, facts: int = 1_000_000, releases: int = 10_000, url: str = "", times: int = TIMES
 ) -> dict[str, Any]:
-    """The table. url: a database, filled where it is empty; SQLite in a temporary folder where none is given."""
+    """Run the benchmark. Returns its document.
+
+    url: of a database, which is filled if it is empty; by default SQLite in a temporary folder.
+    """
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "factd.toml"
         path.write_text(TABLE.format(url=url))
@@ -133,7 +137,7 @@ def _row(name: str, found: list[float], **more: Any) -> dict[str, Any]:
 
 
 def _status(path: Path, times: int) -> list[dict[str, Any]]:
-    """`factd status` in processes of its own: what it does itself, and with Python's start and imports."""
+    """Rows of `factd status` in fresh processes: its own work, and the whole process."""
     own, own_processor = list[float](), list[float]()
     whole, processor = list[float](), list[float]()
     for _ in range(times):
@@ -166,7 +170,7 @@ def _status(path: Path, times: int) -> list[dict[str, Any]]:
 
 
 def _asked(app: App, paths: Sequence[str], times: int) -> list[dict[str, Any]]:
-    """Every page and list, through the daemon's port, by somebody who is logged in."""
+    """Rows of every page and list, requested through the daemon's port by a logged-in user."""
     name = f"bench {time.time_ns()}"
     with app.ledger.begin() as session:
         operations.accounts.add_account(

@@ -1,11 +1,14 @@
-"""Planted disasters: does the gate catch each, are the right facts set aside, and do clean batches pass?
+"""Planted disasters: are they caught, are the right facts set aside, do clean batches pass?
 
     factd bench disasters [--only TEXT] [--clean 40] [--json]
 
-Every scenario is a state of its own on the reference model: the world of 1998, a batch, the real steps. "Clean" changes are
-those of the feed that are clean when written alone (answered in every written language, sparing at least two in three of the
-subjects with which their own shares words: "Canary Islands" takes the currency of other islands along) and that are answered
-when all of them are written at once. The others are what the gates are for, and are counted in the document.
+Every scenario has a state of its own on the reference model: the world of 1998, a batch, and the
+real steps of an edit. A change of the feed is "clean" if two conditions hold:
+- Written alone, it is answered in every written language, and at least two in three of its
+  namesakes keep their answers. (An edit of "Canary Islands" also changes the currency of other
+  islands.)
+- It is answered when all such changes are written at once.
+The gates exist for the other changes; the document counts them.
 """
 
 import hashlib
@@ -27,7 +30,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from factd.bench.measure import document
-from factd.bench.planted import KINDS, Plan, Update, World
+from factd.bench.planted import KINDS, Scenario, ScenarioWorld, Update
 from factd.bench.world import WORKSPACE
 from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config
@@ -59,7 +62,7 @@ CHANGES = (
     ("v_num_grad_steps = 11", "v_num_grad_steps = 25"),
     ("loss_threshold = 0.1", "loss_threshold = 0.05"),
 )
-SMALL_BATCHES = (  # the default gates, and old keys weigh less against few edits
+SMALL_BATCHES = (  # the default gates, and a smaller weight of the old keys for few edits
     ("fact_right = 0.0", "fact_right = 0.25"),
     ("known_kept = {least = 0.90, surely = 0.80, sample = 60}", "known_kept = 0.90"),
     ("known_lost = 0.12", "known_lost = {most = 0.06, surely = 0.14}"),
@@ -72,19 +75,19 @@ SMALL_BATCHES = (  # the default gates, and old keys weigh less against few edit
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one scenario."""
+class ScenarioOutcome:
+    """The result of one scenario."""
 
     name: str
-    caught: bool  # what is guilty is not in the release, and somebody was told
-    right: bool  # just the guilty were set aside
-    published: bool  # all others are in an accepted release
+    caught: bool  # no guilty fact is in the release, and a reason was given
+    right: bool  # exactly the guilty facts were set aside
+    published: bool  # all other facts are in an accepted release
     solves: int
     seconds: float
-    told: str
+    told: str  # the reasons that were given
 
     def as_row(self) -> dict[str, Any]:
-        """A line of the table."""
+        """The row of the table."""
         return {
             "scenario": self.name,
             "caught": self.caught,
@@ -97,15 +100,15 @@ class Outcome:
 
 
 @dataclass
-class Lab:
-    """A prepared state that scenarios copy, and the base model."""
+class PreparedState:
+    """A prepared state with the world of 1998, which every scenario copies, and the base model."""
 
     folder: Path
     changes: tuple[tuple[str, str], ...] = CHANGES + SMALL_BATCHES
     workbench: Workbench | None = None
 
     def config_text(self) -> str:
-        """The reference settings with the languages and strength of this bench."""
+        """The reference settings with the languages and strength of this benchmark."""
         text = paths.SETTINGS.read_text(encoding="utf-8")
         for old, new in self.changes:
             assert old in text, old
@@ -140,7 +143,7 @@ class Lab:
             found.ledger.store.close()
 
     def prepare(self) -> None:
-        """Ingest the world once."""
+        """Ingest the world of 1998 once."""
         SHARED.mkdir(parents=True, exist_ok=True)
         with self.app() as app:
             migrate.upgrade(app.config.database)
@@ -154,12 +157,12 @@ class Lab:
 
 
 def updates(path: Path) -> list[Update]:
-    """The lines of a feed."""
+    """The updates in a JSONL file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def ingested(app: App, batch: Sequence[Update]) -> None:
-    """Take a batch in."""
+def ingest_batch(app: App, batch: Sequence[Update]) -> None:
+    """Ingest a batch of updates."""
     file = app.config.root / "batch.jsonl"
     lines = (json.dumps(update, ensure_ascii=False) for update in batch)
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -167,64 +170,64 @@ def ingested(app: App, batch: Sequence[Update]) -> None:
     assert not report.bad, report.bad
 
 
-def writable(lab: Lab) -> list[Update]:
-    """The changes of the feed that the editor can write: alone, each is right in every written language, and spares others."""
+def writable_updates(lab: PreparedState) -> list[Update]:
+    """The clean changes of the feed (see the module docstring), cached in a file."""
     found = []
     feed = updates(paths.FEED)
-    name = hashlib.sha256(f"{lab.config_text()} {feed} {getsource(writable)}".encode()).hexdigest()
+    name = hashlib.sha256(
+        f"{lab.config_text()} {feed} {getsource(writable_updates)}".encode()
+    ).hexdigest()
     kept = SHARED / f"clean-{name[:16]}.json"
     if kept.exists():
         held = set(json.loads(kept.read_text()))
         return [update for update in feed if update["revision"] in held]
     with lab.app() as app:
-        ingested(app, feed)
-        live = candidates.live_of(
-            app.ledger,
-        )
+        ingest_batch(app, feed)
+        live = candidates.live_release(app.ledger)
         with app.ledger.begin() as session:
             facts = queries.facts.candidate_set(session)
-        render_all(app, facts)
+        compute_values(app, facts)
         for fact in facts:
-            case = candidates.case_of(
+            case = candidates.propose(
                 app.ledger, app.paths, app.workbench, app.prompts, [fact], live
             )
             kinds = ("edit", "paraphrase", "namesake", "neighbourhood")
             probes = tuple(p for p in case.exam.probes if p.kind in kinds)
-            delta = candidates.solved(app.workbench, case.batch)
+            delta = candidates.solve(app.workbench, case.batch)
             exam = replace(case.exam, probes=probes, texts={}, questions={})
-            said = candidates.examined(
+            said = candidates.examine(
                 app.paths, app.workbench, app.prompts, app.gates, case, delta, exam=exam, only=()
             )
             written = [row for row in said.report["facts"] if row["written"]]
             taken = all(row["right"] * 2 >= row["asked"] for row in written)
-            if taken and said.decision.accepted and spared(said.report):
+            if taken and said.decision.accepted and spares_namesakes(said.report):
                 found.append(fact)
-        held = answered_together(app, found, live)
+        held = revisions_answered_together(app, found, live)
     kept.write_text(json.dumps(sorted(held)))
     return [update for update in feed if update["revision"] in held]
 
 
-def answered_together(app: App, facts: Sequence[Fact], live: Release) -> set[str]:
-    """The revisions of those facts that are answered in every written language when all are written at once."""
-    case = candidates.case_of(app.ledger, app.paths, app.workbench, app.prompts, facts, live)
+def revisions_answered_together(app: App, facts: Sequence[Fact], live: Release) -> set[str]:
+    """The revisions of facts that are answered in every language if all are written at once."""
+    case = candidates.propose(app.ledger, app.paths, app.workbench, app.prompts, facts, live)
     probes = tuple(p for p in case.exam.probes if p.kind in ("edit", "paraphrase"))
     exam = replace(case.exam, probes=probes, texts={}, questions={})
-    delta = candidates.solved(app.workbench, case.batch)
-    rows = candidates.examined(
+    delta = candidates.solve(app.workbench, case.batch)
+    rows = candidates.examine(
         app.paths, app.workbench, app.prompts, app.gates, case, delta, exam=exam, only=()
     ).report["facts"]
     lost = {r["fact"] for r in rows if r["written"] and r["right"] * 2 < r["asked"]}
     return {fact.update.revision for fact in facts if fact.id not in lost}
 
 
-def spared(report: Mapping[str, Any]) -> bool:
-    """Other subjects keep their answers, but for one in three of those that have words of the name in common."""
+def spares_namesakes(report: Mapping[str, Any]) -> bool:
+    """Whether at least two in three of the namesakes keep their answers."""
     kept = {(m["check"], m["metric"]): m["value"] for m in report["measurements"]}
     return bool(kept.get(("namesakes", "kept"), 1.0) >= 2 / 3)
 
 
-def render_all(app: App, facts: Sequence[Fact]) -> None:
-    """Compute all values at once, which takes less than one by one."""
+def compute_values(app: App, facts: Sequence[Fact]) -> None:
+    """Compute and cache the values of all facts at once, which is faster than one by one."""
     with app.ledger.begin() as session:
         before = queries.facts.base_counterparts(session, facts)
     batch = edits.edit_batch(facts, before, app.prompts)
@@ -237,8 +240,8 @@ def render_all(app: App, facts: Sequence[Fact]) -> None:
     )
 
 
-def tamper(app: App, values: Mapping[str, str]) -> None:
-    """Damage the values of some facts on disk, each in its own way."""
+def damage_values(app: App, values: Mapping[str, str]) -> None:
+    """Damage the cached values of facts. values: revision -> kind of damage."""
     with app.ledger.begin() as session:
         facts = queries.facts.candidate_set(session)
         before = queries.facts.base_counterparts(session, facts)
@@ -253,7 +256,7 @@ def tamper(app: App, values: Mapping[str, str]) -> None:
     }
     for revision, how in values.items():
         batch = batches[revision]
-        moved = damaged(how, held[revision], batch, held)
+        moved = damaged_value(how, held[revision], batch, held)
         folder = folder_of(model, batch.edits, value_settings(app, batch), app.workbench.workspace)
         if how == "cut":
             file = folder / "values.safetensors"
@@ -267,7 +270,7 @@ def tamper(app: App, values: Mapping[str, str]) -> None:
 
 
 def switch_heads_on(app: App, size: float) -> None:
-    """Corrections of a few heads in the last blocks, `size` long each, as if they had been trained so."""
+    """Switch on corrections of norm `size` for four heads in one of the last blocks."""
     if not size:
         return
     model = app.workbench.model()
@@ -291,13 +294,13 @@ def switch_heads_on(app: App, size: float) -> None:
 
 
 def value_settings(app: App, batch: EditBatch) -> Any:
-    """What the values of a batch are found with."""
+    """The settings that the values of a batch are computed with."""
     settings = app.workbench.method_settings()
     return settings.values(templates_for(app.workbench.model(), batch, settings))
 
 
-def damaged(how: str, z: Tensor, batch: EditBatch, held: Mapping[str, Tensor]) -> Tensor:
-    """A damaged copy of a value (edits, d)."""
+def damaged_value(how: str, z: Tensor, batch: EditBatch, held: Mapping[str, Tensor]) -> Tensor:
+    """A damaged copy of the values z (edits, d). how: a kind of damage, such as "times 8"."""
     kind, _, rest = how.partition(" ")
     moved = z.clone().cpu()
     if kind == "times":
@@ -317,7 +320,10 @@ def damaged(how: str, z: Tensor, batch: EditBatch, held: Mapping[str, Tensor]) -
 
 
 def broken_catalogue(relation: str, folder: Path) -> Path:
-    """A catalogue folder in which the Spanish wordings of a relation are those of another one."""
+    """Write a catalogue in which a relation has the Spanish wordings of another relation.
+
+    Returns its folder.
+    """
     text = (catalogue.PACKAGED / f"{relation}.toml").read_text(encoding="utf-8")
     other = catalogue.load_catalogue()["P38"].wordings["es"]
     for old, new in zip(
@@ -329,22 +335,22 @@ def broken_catalogue(relation: str, folder: Path) -> Path:
     return folder
 
 
-def played(lab: Lab, name: str, plan: Plan) -> Outcome:
-    """One scenario from ingest to the decision."""
+def run_scenario(lab: PreparedState, name: str, plan: Scenario) -> ScenarioOutcome:
+    """Run one scenario from ingest to the decision."""
     started = time.monotonic()
     relations = None
     if plan.broken_relation:
         relations = broken_catalogue(plan.broken_relation, lab.folder / "relations")
     with lab.app(own_values=bool(plan.values or plan.heads), relations=relations) as app:
         if plan.first:
-            ingested(app, plan.first)
+            ingest_batch(app, plan.first)
             made = plan_and_edit(app, who="bench", why="first")
             assert made.release is not None, made.decision.reasons
             publish.publish(
                 app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, made.release
             )
-        ingested(app, plan.updates)
-        tamper(app, plan.values)
+        ingest_batch(app, plan.updates)
+        damage_values(app, plan.values)
         switch_heads_on(app, plan.heads)
         told, solves, held, alarmed = "", 0, frozenset[str](), False
         try:
@@ -355,7 +361,7 @@ def played(lab: Lab, name: str, plan: Plan) -> Outcome:
             told = str(error)
         aside = set_aside(app)
         wanted = {u["revision"] for u in plan.updates} - plan.guilty
-        return Outcome(
+        return ScenarioOutcome(
             name=name,
             caught=not held & plan.guilty and bool(aside or told or alarmed),
             right=frozenset(aside) == plan.guilty,
@@ -377,7 +383,7 @@ def in_release(app: App, number: int | None) -> frozenset[str]:
 
 
 def set_aside(app: App) -> dict[str, str]:
-    """What was set aside: revision -> reason."""
+    """The facts that were set aside: revision -> reason."""
     from factd.store import queries
 
     with app.ledger.read() as session:
@@ -386,36 +392,40 @@ def set_aside(app: App) -> dict[str, str]:
     return {facts[row.fact_id].update.revision: row.reason for row in rows}
 
 
-def scenarios(world: World) -> Iterator[tuple[str, Plan]]:
-    """Every planted disaster, seeded."""
+def scenarios(world: ScenarioWorld) -> Iterator[tuple[str, Scenario]]:
+    """Every planted disaster with its name. Seeded."""
     for name, (kind, times) in KINDS.items():
         for seed in range(times):
             yield f"{name} ({seed + 1})", kind(random.Random(f"{name} {seed}"), world)
 
 
-def clean_batches(world: World, count: int) -> Iterator[tuple[str, Plan]]:
-    """Batches without a fault, of 4 to 24 facts; every fourth comes after another one that is live."""
+def clean_batches(world: ScenarioWorld, count: int) -> Iterator[tuple[str, Scenario]]:
+    """Batches of 4 to 24 facts without a fault. Every fourth follows another batch that is live."""
     for seed in range(count):
         rng = random.Random(f"clean {seed}")
         batch = rng.sample(list(world.clean), rng.randint(4, min(24, len(world.clean))))
         first = batch[: len(batch) // 2] if seed % 4 == 3 else []
         rest = tuple(batch[len(first) :])
-        plan = Plan(updates=rest, guilty=frozenset(), first=tuple(first))
+        plan = Scenario(updates=rest, guilty=frozenset(), first=tuple(first))
         yield f"clean ({seed + 1}, {'second batch' if first else 'first batch'})", plan
 
 
 def run(*, clean: int = 40, only: str = "", part: int = 1, parts: int = 1) -> dict[str, Any]:
-    """The table, and what it adds up to. part: of several processes that share the scenarios."""
+    """Run the benchmark. Returns its document.
+
+    clean: number of clean batches. only: parts of names, separated by |. part, parts: number of
+    this process, and of all that share the scenarios.
+    """
     with tempfile.TemporaryDirectory() as name:
-        lab = Lab(Path(name))
+        lab = PreparedState(Path(name))
         lab.prepare()
-        able = writable(lab)
-        world = World(able, updates(paths.FACTS))
+        able = writable_updates(lab)
+        world = ScenarioWorld(able, updates(paths.FACTS))
         wanted = [*scenarios(world), *clean_batches(world, clean)][part - 1 :: parts]
         rows = []
         for title, plan in wanted:
             if any(word in title for word in only.split("|")):
-                rows.append(played(lab, title, plan))
+                rows.append(run_scenario(lab, title, plan))
                 log.info("scenario", **rows[-1].as_row())
     bad = [row for row in rows if not row.name.startswith("clean")]
     good = [row for row in rows if row.name.startswith("clean")]

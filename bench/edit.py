@@ -1,9 +1,11 @@
-"""The ladder of EDITING §4, rung by rung, against public MEMIT's way; both in one run on the reference model.
+"""The optimisations of the editor, one added at a time, against public MEMIT.
 
     factd bench edit [--edits 100] [--json]
 
-Public settings: 25 evaluations, six templates and the KL row, early stop at 0.05. The first rungs compute the same values; the
-last ones (bfloat16, fewer rows, a larger step) do not, and count only with the quality that stands beside them.
+The ladder is explained in docs/explanation/editing.md §4. All rungs and public MEMIT run on the
+reference model in one process, with public settings: 25 evaluations, six templates and the KL row,
+early stop at 0.05. The first rungs compute the same values as public MEMIT. The last ones
+(bfloat16, fewer rows, a larger step) do not; judge them together with the quality in their row.
 """
 
 import sys
@@ -16,57 +18,64 @@ from torch import Tensor
 
 from factd.bench import public
 from factd.bench.material import groups_of, public_edits, public_settings
-from factd.bench.measure import document, matrix_rate, operations, timed
-from factd.bench.world import WORKSPACE, World, open_world, teacher_forced
+from factd.bench.measure import count_operations, document, matrix_rate, timed
+from factd.bench.world import WORKSPACE, BenchWorld, open_world, teacher_forced
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import Edit, EditBatch
 from factd.editor.methods import memit
 from factd.editor.methods._write import second_moments
 from factd.editor.models.model import EditableModel, load_model
+from factd.editor.models.weights import weights_restored
 from factd.editor.moments.moments import Moments
 from factd.editor.scoring.score import Probe
-from factd.editor.solving.layers import put_back, solve_layers, stored
-from factd.editor.values.optimizer import Economy
+from factd.editor.solving.layers import Solve, delta_part, solve_layers
+from factd.editor.values.optimizer import ComputeOptions
 from factd.editor.values.problem import ValueSettings
 from factd.editor.values.values import values_of_groups
 from factd.reference import paths
 
 WEIGHT = 300.0
-COUNTED = 12  # edits whose operations are counted
+COUNTED = 12  # number of edits whose operations are counted
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One step of the ladder, on top of those before."""
+    """One optimisation, added to those before it."""
 
     name: str
-    economy: Economy
+    compute: ComputeOptions
     dtype: str = "float32"
     prefixes: int = 5
     v_lr: float | None = None
 
 
 RUNGS = (
-    Rung("many facts at once", Economy(lower_once=False, suffix_only=False, answers_only=False)),
-    Rung("+ lower blocks once", Economy(suffix_only=False, answers_only=False)),
-    Rung("+ suffix only", Economy(answers_only=False)),
-    Rung("+ logits where asked", Economy()),
-    Rung("+ bfloat16", Economy(), "bfloat16"),
-    Rung("+ 3 rows, step x 1.5", Economy(), "bfloat16", prefixes=2, v_lr=1.5),
+    Rung(
+        "many facts at once",
+        ComputeOptions(lower_once=False, suffix_only=False, answers_only=False),
+    ),
+    Rung("+ lower blocks once", ComputeOptions(suffix_only=False, answers_only=False)),
+    Rung("+ suffix only", ComputeOptions(answers_only=False)),
+    Rung("+ logits where asked", ComputeOptions()),
+    Rung("+ bfloat16", ComputeOptions(), "bfloat16"),
+    Rung("+ 3 rows, step x 1.5", ComputeOptions(), "bfloat16", prefixes=2, v_lr=1.5),
 )
 
 
 @dataclass(frozen=True)
-class Ladder:
-    """What is measured on."""
+class LadderSetup:
+    """The model, edits and probes that all rungs are measured with."""
 
-    world: World
+    world: BenchWorld
     edits: tuple[Edit, ...]
     probes: tuple[Probe, ...]
     moments: Moments
 
     def quality(self, parts: dict[str, Any]) -> dict[str, float]:
-        """Accuracy of the edits and of other wordings, success of neighbours, means over the two languages."""
+        """Accuracy of the edits and of other wordings, and success of neighbours.
+
+        Means over the two languages.
+        """
         delta = Delta(
             parts=parts, base_fingerprint=self.world.model.fingerprint, batch_id="", method="memit"
         )
@@ -76,8 +85,8 @@ class Ladder:
         return {k: sum(row[v] for row in found) / len(found) for k, v in names.items()}
 
 
-def baseline(ladder: Ladder, settings: ValueSettings) -> tuple[dict[str, Any], Tensor]:
-    """One fact at a time, and the values."""
+def baseline(ladder: LadderSetup, settings: ValueSettings) -> tuple[dict[str, Any], Tensor]:
+    """Public MEMIT, one fact at a time: its row of the table, and its values (edits, d)."""
     model, tokenizer = ladder.world.model.model, ladder.world.model.tokenizer
     own = {e: _public_settings(e, settings, ladder.world.model) for e in ladder.edits}
     requests = {e: vars(e) for e in ladder.edits}
@@ -86,7 +95,7 @@ def baseline(ladder: Ladder, settings: ValueSettings) -> tuple[dict[str, Any], T
     z = torch.stack([value for value, _ in found])
     with timed() as solve:
         parts = _public_solve(ladder, z, own, requests)
-    count = operations(
+    count = count_operations(
         lambda: [
             public.value(model, tokenizer, requests[e], own[e]) for e in ladder.edits[:COUNTED]
         ]
@@ -96,8 +105,10 @@ def baseline(ladder: Ladder, settings: ValueSettings) -> tuple[dict[str, Any], T
     return row | {"evaluations": evaluations} | ladder.quality(parts), z
 
 
-def _public_settings(edit: Edit, settings: ValueSettings, model: EditableModel) -> public.Public:
-    return public.Public(
+def _public_settings(
+    edit: Edit, settings: ValueSettings, model: EditableModel
+) -> public.PublicSettings:
+    return public.PublicSettings(
         block=f"{model.family.blocks}.{settings.z_layer}",
         context_templates=(("{}",), tuple(f"{t}. {{}}" for t in settings.templates[edit.language])),
         kl_prompt=settings.essence[edit.language],
@@ -111,12 +122,15 @@ def _public_settings(edit: Edit, settings: ValueSettings, model: EditableModel) 
 
 
 def _public_solve(
-    ladder: Ladder, z: Tensor, own: dict[Edit, public.Public], requests: dict[Edit, Any]
+    ladder: LadderSetup,
+    z: Tensor,
+    own: dict[Edit, public.PublicSettings],
+    requests: dict[Edit, Any],
 ) -> dict[str, Any]:
-    """Keys fact by fact through the whole model, one dense solve per layer."""
+    """Public MEMIT's solve: keys fact by fact through the whole model, a dense solve per layer."""
     model, parts = ladder.world.model, {}
     layers = sorted(ladder.moments.layers)
-    with put_back([model.weight(layer) for layer in layers]):
+    with weights_restored([model.weight(layer) for layer in layers]):
         for number, layer in enumerate(layers):
             module = model.family.mlp_out.format(layer)
             read = [
@@ -129,32 +143,39 @@ def _public_solve(
             gram = WEIGHT * ladder.moments.layers[layer].double() + keys @ keys.T
             update = torch.linalg.solve(gram, keys @ residuals.T).T
             model.weight(layer).data.add_(update.float())
-            parts[model.parameter(layer)] = stored(model, update)
+            parts[model.parameter(layer)] = delta_part(model, update)
     return parts
 
 
 def rung(
-    ladder: Ladder, step: Rung, model: EditableModel, settings: ValueSettings, expected: Tensor
+    ladder: LadderSetup, step: Rung, model: EditableModel, settings: ValueSettings, expected: Tensor
 ) -> dict[str, Any]:
-    """A row of the table."""
+    """The row of a rung. expected: public MEMIT's values (edits, d)."""
     templates = {k: v[: step.prefixes] for k, v in settings.templates.items()}
     own = replace(settings, templates=templates, v_lr=settings.v_lr * (step.v_lr or 1.0))
     find: Callable[[Sequence[Edit]], dict[int, Tensor]] = lambda edits: dict(  # noqa: E731
-        values_of_groups(model, groups_of(edits), own, step.economy)
+        values_of_groups(model, groups_of(edits), own, step.compute)
     )
     with timed() as clock:
         found = find(ladder.edits)
     z = torch.cat([found[n] for n in range(len(ladder.edits))])
     with timed() as solve:
         parts = solve_layers(
-            model, ladder.edits, z, ladder.moments, settings.templates, memit.solver(WEIGHT)
+            model,
+            Solve(
+                edits=ladder.edits,
+                values=z,
+                moments=ladder.moments,
+                templates=settings.templates,
+                solver=memit.solver(WEIGHT),
+            ),
         ).parts
     row = _row(
         step.name,
         ladder,
         clock.seconds,
         solve.seconds,
-        operations(lambda: find(ladder.edits[:COUNTED])),
+        count_operations(lambda: find(ladder.edits[:COUNTED])),
     )
     exact = step.dtype == "float32" and step.prefixes == 5
     error = (z - expected).norm(dim=1) / expected.norm(dim=1) if exact else None
@@ -163,7 +184,7 @@ def rung(
     return row | ladder.quality(parts)
 
 
-def _row(name: str, ladder: Ladder, values: float, solve: float, count: int) -> dict[str, Any]:
+def _row(name: str, ladder: LadderSetup, values: float, solve: float, count: int) -> dict[str, Any]:
     edits = len(ladder.edits)
     return {
         "rung": name,
@@ -179,20 +200,22 @@ def _row(name: str, ladder: Ladder, values: float, solve: float, count: int) -> 
 
 
 def run(*, edits: int = 100) -> dict[str, Any]:
-    """The table, with the speedup of the float32 rungs and of all of them."""
+    """Run the benchmark. Returns its document, with the speedup of the float32 rungs and of all."""
     world = open_world()
     chosen = EditBatch.of(public_edits(world, edits)).edits
     probes = world.probes()
     asked = tuple(p for p in probes if p.language in ("en", "es"))
     settings = public_settings(world)
-    ladder = Ladder(world, chosen, asked, second_moments(world.model, world.settings, WORKSPACE))
+    ladder = LadderSetup(
+        world, chosen, asked, second_moments(world.model, world.settings, WORKSPACE)
+    )
     models = {"float32": world.model, "bfloat16": load_model(paths.MODEL, dtype="bfloat16")}
     first, z = baseline(ladder, settings)
     rows = [first | {"faster": 1.0}]
     for step in RUNGS:
         row = rung(ladder, step, models[step.dtype], settings, z)
         rows.append(row | {"faster": first["total s"] / row["total s"]})
-        tell(rows[-1])
+        report_progress(rows[-1])
     rates = {k: matrix_rate("cpu", getattr(torch, k)) for k in models}
     for row, dtype in zip(rows, ["float32", *(step.dtype for step in RUNGS)], strict=True):
         row["share of the attainable"] = row["GFLOP"] * 1e9 / row["values s"] / rates[dtype]
@@ -207,8 +230,8 @@ def run(*, edits: int = 100) -> dict[str, Any]:
     )
 
 
-def tell(row: dict[str, Any]) -> None:
-    """A line on the terminal's error stream: the run takes minutes."""
+def report_progress(row: dict[str, Any]) -> None:
+    """Print one line on stderr, because the run takes minutes."""
     print(
         f"{row['rung']}: {row['total s']:.3f} s an edit, x {row['faster']:.1f}",
         file=sys.stderr,

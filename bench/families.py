@@ -1,9 +1,10 @@
-"""Which method runs on which family: tried on a tiny model of each, written into a page of the documentation between its markers.
+"""Tries every method on a tiny model of every family, and writes the table into the documentation.
 
     python -m factd.bench.families [--write]
 
-"yes": the edit raises the targets' probability, every bit is put back, the checkpoint is written. "in memory": it runs, but no
-checkpoint of the class carries it. Else the reason of the refusal.
+"yes": the edit raises the probability of the targets, every bit is put back, and the checkpoint is
+written. "in memory": the edit runs, but no checkpoint of this class can carry it. Otherwise the
+cell says why the edit was refused.
 """
 
 import argparse
@@ -23,7 +24,7 @@ MARKS = ("<!-- families: python -m factd.bench.families --write -->", "<!-- end 
 
 
 def cell(model: EditableModel, method: str, folder: Path) -> str:
-    """What a method does on a model."""
+    """The cell of a method and a model."""
     module = plugins.load("factd.editor.methods", method)
     settings = settings_from(module.Settings, tiny.SETTINGS[method])
     batch = EditBatch.of(tiny.EDITS)
@@ -45,13 +46,13 @@ def cell(model: EditableModel, method: str, folder: Path) -> str:
 
 
 def row(base: Path, folder: Path) -> dict[str, str]:
-    """What each method does on a checkpoint; what they make goes into a folder."""
+    """The cells of every method on a checkpoint. folder: for their files."""
     model = load_model(base)
     return {method: cell(model, method, folder) for method in plugins.names("factd.editor.methods")}
 
 
 def rows() -> Iterator[dict[str, str]]:
-    """A row per family, printed."""
+    """The row of every family; each is printed when it is ready."""
     for family in plugins.names("factd.editor.families"):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -61,14 +62,16 @@ def rows() -> Iterator[dict[str, str]]:
 
 
 def main() -> None:
-    """Try, print, write."""
+    """Try all, print the table, and write it into the documentation if asked to."""
     from factd.bench.world import table
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--write", action="store_true", help="into docs/reference/methods-and-families.md"
+        "--write",
+        action="store_true",
+        help="write the table into docs/reference/methods-and-families.md",
     )
     options = parser.parse_args()
     text = table(list(rows()))

@@ -1,4 +1,7 @@
-"""A full store, inserted as it is and not ingested: a million facts, ten thousand releases with long lists."""
+"""Fills a store with a million facts and ten thousand releases with long lists.
+
+The rows are inserted directly, not ingested.
+"""
 
 import random
 from collections.abc import Iterator
@@ -18,9 +21,9 @@ from factd.store.schema.releases import AuditLogRow, CandidateRow, ReleaseRow, R
 LANGUAGES = ("en", "es", "fr")
 RELATIONS = ("P35", "P36", "P38", "P169", "P54", "P26")
 START = datetime(2026, 1, 1, tzinfo=UTC)
-ROWS = 20_000  # in one insert
-HELD = 1000  # facts of a release
-STATUSES = {  # share of the facts, the rest superseded
+ROWS = 20_000  # per insert
+HELD = 1000  # facts of every release
+STATUSES = {  # status -> share of the facts; the others are superseded
     FactStatus.KNOWN: 0.3,
     FactStatus.PENDING: 0.1,
     FactStatus.ACTIVE: 0.001,
@@ -31,7 +34,7 @@ STATUSES = {  # share of the facts, the rest superseded
 
 
 def fill(store: Store, *, facts: int, releases: int) -> None:
-    """A store as it is after years."""
+    """Fill a store as it would be after years of use."""
     _insert(store, FactRow, _facts(facts))
     things = [f"S{number}" for number in range(facts // 2)] + [f"O{n}" for n in range(5000)]
     _insert(store, EntityRow, (_entity_row(id_) for id_ in things))

@@ -1,10 +1,11 @@
-"""The correct form of head corrections against what the released code computes, in every metric of the field.
+"""Compares the correct form of head corrections with that of the released code, in every metric.
 
     python -m factd.bench.forms [--json FILE]
 
-English is written. Corrections are trained on a first release with half of the facts and used again, as they are, on a second
-one with all of them, which is what is measured: retention is of the facts of the first release. One column per form, one table
-per language.
+Only English is written. Corrections are trained on a first release with half of the facts. They are
+used again without change on a second release with all facts, and this one is measured. Retention is
+measured on the facts of the first release. There is one table per language, with one column per
+form.
 """
 
 import argparse
@@ -14,8 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from factd.bench.heads import WRITTEN, others
-from factd.bench.world import WORKSPACE, World, held_out, open_world, save, table, teacher_forced
+from factd.bench.heads import WRITTEN, unrelated_prompts
+from factd.bench.world import (
+    WORKSPACE,
+    BenchWorld,
+    held_out,
+    open_world,
+    save,
+    table,
+    teacher_forced,
+)
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import EditBatch
 from factd.editor.exams.exam import Exam, ExamResults, take_exam
@@ -41,16 +50,20 @@ FORMS: dict[str, HeadSettings | None] = {
 CANDIDATES = 12  # per question of RankC
 
 
-def written(world: World, facts: Sequence[Fact]) -> Delta:
-    """Some facts, in English, by MEMIT."""
+def english_delta(world: BenchWorld, facts: Sequence[Fact]) -> Delta:
+    """The delta of MEMIT that writes some facts in English."""
     ids = {fact.id for fact in facts}
     batch = EditBatch.of(e for e in world.batch(WRITTEN).edits if e.group in ids)
     settings = replace(world.settings, second_moment_weight=WEIGHT)
     return memit.edit(world.model, batch, settings=settings, workspace=WORKSPACE)
 
 
-def questions(world: World) -> dict[str, list[Question]]:
-    """Per language, the edited facts with the same candidates: objects of the relation, the new one among them."""
+def questions(world: BenchWorld) -> dict[str, list[Question]]:
+    """A ranking question per edited fact, by language.
+
+    The candidates are objects of the relation, the new one among them; they are the same in every
+    language.
+    """
     found: dict[str, list[Question]] = defaultdict(list)
     for number, fact in enumerate(world.facts):
         pool = {k.object.id: k.object for k in world.known if k.relation == fact.relation}
@@ -63,14 +76,17 @@ def questions(world: World) -> dict[str, list[Question]]:
     return found
 
 
-def measured(
-    world: World,
+def measure(
+    world: BenchWorld,
     delta: Delta,
     probes: Sequence[Probe],
     base: ExamResults,
     first: set[str],
 ) -> dict[str, dict[str, float]]:
-    """Every metric, by language."""
+    """Every metric of an edited model, by language.
+
+    first: ids of the facts of the first release.
+    """
     model = world.model
     exam = Exam(probes=tuple(probes))
     report = run_checks(model, exam, delta=delta, terminator=world.settings.terminator, base=base)
@@ -119,7 +135,7 @@ def main() -> None:
     probes = world.probes()
     base = take_exam(world.model, Exam(probes=probes), terminator=world.settings.terminator)
     half = world.facts[: len(world.facts) // 2]
-    one, two = written(world, half), written(world, world.facts)
+    one, two = english_delta(world, half), english_delta(world, world.facts)
     ids = {fact.id for fact in half}
     trained_on = EditBatch.of(e for e in world.batch(WRITTEN).edits if e.group in ids)
     found: dict[str, dict[str, dict[str, float]]] = {}
@@ -134,10 +150,10 @@ def main() -> None:
                 heads=settings,
                 settings=world.settings,
                 templates_of=(WRITTEN,),
-                still=others(world, probes, WRITTEN),
+                still=unrelated_prompts(world, probes, WRITTEN),
             )
             delta = with_heads(world.model, two, [corrections])
-        found[form] = measured(world, delta, probes, base, ids)
+        found[form] = measure(world, delta, probes, base, ids)
         print(form, {k: round(v, 3) for k, v in found[form]["es"].items()}, flush=True)
     save(options.json, found)
     for k in SERVED:

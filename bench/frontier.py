@@ -1,9 +1,10 @@
-"""The trade-off between what an edit writes and what it spares, on the reference world.
+"""The trade-off between new facts learned and known facts kept, on the reference world.
 
     python -m factd.bench.frontier [--weights 300 1000 3000] [--public 1000] [--json FILE] [--plot FILE]
 
-One line per setting: the ledger form with the settings of reference/settings.toml at several second-moment weights,
-and public MEMIT's way (one wording, six templates, batches of ten facts one after the other) on the same model.
+One row per setting. The ledger form is measured with the settings of reference/settings.toml at
+several second-moment weights. Public MEMIT is measured on the same model: one wording, six
+templates, batches of ten facts one after the other.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from factd.bench.world import WORKSPACE, World, open_world, save
+from factd.bench.world import WORKSPACE, BenchWorld, open_world, save
 from factd.daemon.prompts import edits
 from factd.editor.deltas.delta import Delta
 from factd.editor.edits import EditBatch
@@ -31,24 +32,26 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Bench:
-    """The reference world with what is asked of it."""
+class FrontierSetup:
+    """The reference world, its exam, and the base model's results."""
 
-    world: World
+    world: BenchWorld
     exam: Exam
     base: ExamResults
 
 
-def prepare() -> Bench:
-    """Open the world, ask the base model."""
+def prepare() -> FrontierSetup:
+    """Open the world, and put the exam to the base model."""
     world = open_world()
     probes = world.probes()
     exam = Exam(probes=probes)
-    return Bench(world, exam, take_exam(world.model, exam, terminator=world.settings.terminator))
+    return FrontierSetup(
+        world, exam, take_exam(world.model, exam, terminator=world.settings.terminator)
+    )
 
 
-def row(bench: Bench, name: str, delta: Delta) -> dict[str, Any]:
-    """One line of the table, per language."""
+def row(bench: FrontierSetup, name: str, delta: Delta) -> dict[str, Any]:
+    """The row of a delta, with its numbers by language. It is printed too."""
     report = run_checks(
         bench.world.model,
         bench.exam,
@@ -64,7 +67,7 @@ def row(bench: Bench, name: str, delta: Delta) -> dict[str, Any]:
 
 
 def figures(report: CheckReport, language: str) -> dict[str, float]:
-    """The columns in one language."""
+    """The columns of a row in one language."""
     found = {name: value(report, check, metric, language) for name, check, metric in COLUMNS}
     parts = [
         value(report, check, "success", language)
@@ -74,20 +77,23 @@ def figures(report: CheckReport, language: str) -> dict[str, float]:
 
 
 def value(report: CheckReport, check: str, metric: str, language: str) -> float:
-    """One measurement, nan where it was not made."""
+    """The value of one measurement; nan if it was not made."""
     found = report.value(check, metric, language)
     return found.value if found else float("nan")
 
 
-def ledger(bench: Bench, weight: float) -> Delta:
-    """One solve over all facts."""
+def ledger(bench: FrontierSetup, weight: float) -> Delta:
+    """The delta of the ledger form: one solve over all facts. weight: of the second moment."""
     batch = edits.edit_batch(bench.world.facts, bench.world.old, bench.world.plan)
     settings = replace(bench.world.settings, second_moment_weight=weight)
     return memit.edit(bench.world.model, batch, settings=settings, workspace=WORKSPACE)
 
 
-def public(bench: Bench, weight: float, size: int = 10) -> Delta:
-    """One wording, six templates, batches of ten facts one after the other, nothing kept beside the essence row."""
+def public(bench: FrontierSetup, weight: float, size: int = 10) -> Delta:
+    """The delta of public MEMIT: one wording, six templates, batches one after the other.
+
+    Only the essence row is kept. weight: of the second moment.
+    """
     plan = replace(bench.world.plan, edit_wordings=1, keep_wordings=0)
     parts = [bench.world.facts[i : i + size] for i in range(0, len(bench.world.facts), size)]
     batches = [
@@ -112,7 +118,7 @@ def public(bench: Bench, weight: float, size: int = 10) -> Delta:
 
 
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Unseen wordings against known facts kept: up and to the right is better."""
+    """Plot right answers to unseen wordings against known facts kept; top right is better."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,9 +1,10 @@
-"""The editor on models of real shapes, on a GPU: values, keys, solve, second moments and probes.
+"""The speed of the editor on a GPU, on models of real shapes with random weights.
 
     python -m factd.bench.gpu [--shapes gptj-6b llama-3-8b] [--edits 1000 10000] [--json FILE]
 
-Weights are random and never leave the device, so nothing converges: every value takes all of its evaluations, the worst case.
-Needs torch, transformers and this folder only. `--shapes tiny --device cpu --edits 8` is what the tests run.
+Weights are random and never leave the device. With random weights nothing converges, so every value
+takes all of its evaluations: the worst case. Needs only torch, transformers and this repository.
+The tests run `--shapes tiny --device cpu --edits 2`.
 """
 
 import argparse
@@ -16,7 +17,14 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer
 
-from factd.bench.measure import document, matrix_rate, operations, peak_mib, printed, timed
+from factd.bench.measure import (
+    count_operations,
+    document,
+    matrix_rate,
+    peak_mib,
+    print_document,
+    timed,
+)
 from factd.editor import plugins
 from factd.editor.edits import Edit
 from factd.editor.methods import memit
@@ -24,9 +32,10 @@ from factd.editor.models.model import EditableModel, dry_run
 from factd.editor.moments.corpus import SelfGenerated
 from factd.editor.moments.moments import build_moments
 from factd.editor.scoring.score import Probe, answers
-from factd.editor.solving.chunks import Columns
+from factd.editor.solving.chunks import KeyChunks
 from factd.editor.solving.keys import read_keys
-from factd.editor.solving.layers import System, readings
+from factd.editor.solving.layers import LayerSystem
+from factd.editor.solving.rows import key_prompts
 from factd.editor.values.problem import ValueSettings
 from factd.editor.values.values import values_of_groups
 
@@ -63,17 +72,17 @@ SHAPES: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {  # model type
 
 
 @dataclass(frozen=True)
-class Bench:
-    """A model and what is timed on it."""
+class TimedModel:
+    """A model with random weights, and what its timings need."""
 
     shape: str
     model: EditableModel
     layers: tuple[int, ...]
     settings: ValueSettings
-    rate: float  # FLOP/s of a matrix product
+    rate: float  # FLOP/s of a matrix product on the device
 
     def row(self, stage: str, count: int, seconds: float, flop: float | None) -> dict[str, Any]:
-        """A line of the table. flop: of the whole stage."""
+        """A row of the table. count: items; flop: operations of the whole stage."""
         share = flop / seconds / self.rate if flop else None
         return {
             "shape": self.shape,
@@ -87,7 +96,7 @@ class Bench:
         }
 
 
-def made(shape: str, device: str) -> Bench:
+def random_model(shape: str, device: str) -> TimedModel:
     """A model of a shape with random weights, in bfloat16, on the device."""
     kind, values, layers = SHAPES[shape]
     config = CONFIG_MAPPING[kind](**{**values, "bos_token_id": 0, "eos_token_id": 0})
@@ -102,10 +111,10 @@ def made(shape: str, device: str) -> Bench:
     found = EditableModel(
         model=model, tokenizer=tokenizer, family=family, path=ROOT, fingerprint=f"random-{shape}"
     )
-    if shape == "tiny":  # a large one differs by more than the check allows, in bfloat16
+    if shape == "tiny":  # in bfloat16 a large model differs by more than the check allows
         dry_run(found)
     settings = ValueSettings(z_layer=layers[-1], loss_threshold=0.0, templates={"en": PREFIXES})
-    return Bench(
+    return TimedModel(
         shape,
         found,
         layers,
@@ -115,7 +124,7 @@ def made(shape: str, device: str) -> Bench:
 
 
 def edits_of(count: int) -> list[Edit]:
-    """Different facts of common lengths."""
+    """Different facts of usual lengths."""
     places = ("Croatia", "New Zealand", "Bosnia and Herzegovina", "Lake Victoria", "Estonia")
     asked = ("The currency of {} is the", "The capital of {} is", "{} is a member of the")
     targets = ("euro", "dollar", "European Union", "pound")
@@ -130,16 +139,16 @@ def edits_of(count: int) -> list[Edit]:
     ]
 
 
-def stages(bench: Bench, count: int) -> Iterator[dict[str, Any]]:
-    """Values, keys, solve and probes for a number of facts."""
+def stages(bench: TimedModel, count: int) -> Iterator[dict[str, Any]]:
+    """The rows of values, keys, solve and probes for a number of facts."""
     model, settings, edits = bench.model, bench.settings, edits_of(count)
     few = edits[: min(64, count)]
     groups = [[edit] for edit in edits]
-    flop = operations(lambda: list(values_of_groups(model, [[e] for e in few], settings)))
+    flop = count_operations(lambda: list(values_of_groups(model, [[e] for e in few], settings)))
     with timed(model.device) as clock:
         found = dict(values_of_groups(model, groups, settings))
     yield bench.row("values, 25 evaluations", count, clock.seconds, flop / len(few) * count)
-    rows, _ = readings(edits, split=False)
+    rows, _ = key_prompts(edits, split=False)
     with timed(model.device) as clock:
         now = read_keys(
             model, rows, settings.templates, layer=bench.layers[0], z_layer=settings.z_layer
@@ -148,8 +157,8 @@ def stages(bench: Bench, count: int) -> Iterator[dict[str, Any]]:
     z = torch.cat([found[n] for n in range(count)])
     width = now.keys.shape[1]
     eye = torch.eye(width, device=model.device).double()
-    columns = Columns.of(now.keys.T, (z - now.stream).T)
-    system = System(columns=columns, second_moment=eye, still=eye[:, :0])
+    chunks = KeyChunks.of(now.keys.T, (z - now.stream).T)
+    system = LayerSystem(chunks=chunks, second_moment=eye, fixed_keys=eye[:, :0])
     with timed(model.device) as clock:
         memit.solver(15000.0)(system)
     yield bench.row("solve of a layer, float64", count, clock.seconds, None)
@@ -163,8 +172,8 @@ def stages(bench: Bench, count: int) -> Iterator[dict[str, Any]]:
     yield bench.row("probes, 32 new tokens", count, clock.seconds, None)
 
 
-def moments(bench: Bench, tokens: int) -> dict[str, Any]:
-    """Second moments of all edited layers."""
+def moments(bench: TimedModel, tokens: int) -> dict[str, Any]:
+    """The row of the second moments of all edited layers."""
     with timed(bench.model.device) as clock:
         build_moments(bench.model, bench.layers, tokens=tokens, source=SelfGenerated())
     return bench.row("second moments, a token", tokens, clock.seconds, None)
@@ -192,16 +201,16 @@ def main() -> None:
         return found
 
     for shape in options.shapes:
-        bench = made(shape, options.device)
+        bench = random_model(shape, options.device)
         for count in options.edits:
             for row in stages(bench, count):
                 rows.append(row | {"matrix TFLOP/s": bench.rate / 1e12})
-                written()  # what was measured is kept, should the time run out
+                written()  # keeps the measurements if the machine's time runs out
         rows.append(moments(bench, options.tokens) | {"matrix TFLOP/s": bench.rate / 1e12})
         del bench
         if options.device != "cpu":
             torch.cuda.empty_cache()
-    printed(written(), as_json=False)
+    print_document(written(), as_json=False)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""What head corrections buy on the reference world, at equal neighbourhood success.
+"""The gain of head corrections on the reference world, at equal neighbourhood success.
 
     python -m factd.bench.heads [--language en] [--json FILE] [--plot FILE] [--relevance FILE]
 
-English is written. MEMIT is swept over its second-moment weight and its step size; every arm of MEMAT (heads by probes, at
-random, as released, ITI's center-of-mass directions; several K) over the length of its corrections, on top of two of the
-weights. Teacher forced: magnitude of the edit prompts (EM), of other wordings (PM), neighbourhood success (NS), in the written
-language, and in languages that were neither written nor used for the heads. The last table compares every arm's best point
-within a point of MEMIT's NS. Arms that the JSON file holds already are not measured again: an interrupted run goes on.
+Only English is written. MEMIT is measured at several second-moment weights and step sizes. Every
+arm of MEMAT (heads chosen by probes, at random, as released, ITI's center-of-mass directions;
+several K) is measured at several lengths of its corrections, on top of two of the weights. All
+scores are teacher forced: magnitude of the edit prompts (EM), of other wordings (PM), and
+neighbourhood success (NS), in the written language and in languages that were neither written nor
+used for the heads. The last table compares the best point of every arm whose NS is at most 0.01
+below MEMIT's. Arms that are in the JSON file already are not measured again, so an interrupted run
+can be resumed.
 """
 
 import argparse
@@ -16,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from factd.bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
+from factd.bench.world import WORKSPACE, BenchWorld, open_world, save, table, teacher_forced
 from factd.daemon.prompts import edits
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.heads.corrections import HeadCorrections, with_heads
@@ -29,48 +32,50 @@ WRITTEN = "en"
 MEMIT = "memit"
 SERVED = ("en", "es", "fr")
 WEIGHTS = (4.0, 60.0, 300.0, 1200.0, 4000.0)
-LENGTHS = (0.5, 1.0, 1.5, 2.0)  # times the trained corrections
+LENGTHS = (0.5, 1.0, 1.5, 2.0)  # in units of the trained corrections
 
 
 @dataclass(frozen=True)
-class Point:
-    """One setting of one arm, measured."""
+class ArmResult:
+    """The scores of one setting of one arm."""
 
     arm: str
     strength: str
     scores: dict[str, dict[str, float]]  # language -> metric -> value
 
 
-def measured(world: World, probes: Sequence[Probe], arm: str, strength: str, delta: Delta) -> Point:
-    """One point, printed."""
+def measure(
+    world: BenchWorld, probes: Sequence[Probe], arm: str, strength: str, delta: Delta
+) -> ArmResult:
+    """The scores of a delta; they are printed too."""
     with applied(world.model, delta):
         scores = teacher_forced(world.model, probes, world.settings.terminator)
     said = "  ".join(
         f"{k} EM {s['EM']:+.3f} PM {s['PM']:+.3f} NS {s['NS']:.3f}" for k, s in scores.items()
     )
     print(f"{arm:<22} {strength:<26} {said}", flush=True)
-    return Point(arm, strength, scores)
+    return ArmResult(arm, strength, scores)
 
 
-def memit_curve(world: World, probes: Sequence[Probe]) -> list[Point]:
-    """MEMIT over weights, with the tuned step and with a larger one."""
+def memit_curve(world: BenchWorld, probes: Sequence[Probe]) -> list[ArmResult]:
+    """MEMIT at several second-moment weights, with the tuned step size and with a larger one."""
     found = []
     for factor in (1.0, 1.5):
         for weight in WEIGHTS if factor == 1.0 else WEIGHTS[:3]:
             delta = memit_delta(world, weight, factor)
-            found.append(measured(world, probes, MEMIT, f"λ {weight:g}, lr ×{factor:g}", delta))
+            found.append(measure(world, probes, MEMIT, f"λ {weight:g}, lr ×{factor:g}", delta))
     return found
 
 
-def memit_delta(world: World, weight: float, factor: float = 1.0) -> Delta:
-    """English written by MEMIT."""
+def memit_delta(world: BenchWorld, weight: float, factor: float = 1.0) -> Delta:
+    """The delta of MEMIT in English. weight: of the second moment; factor: of the step size."""
     lr = world.settings.v_lr * factor
     settings = replace(world.settings, second_moment_weight=weight, v_lr=lr)
     return memit.edit(world.model, world.batch(WRITTEN), settings=settings, workspace=WORKSPACE)
 
 
 def arms(language: str) -> dict[str, HeadSettings]:
-    """The arms of MEMAT."""
+    """The arms of MEMAT by name. language: of the head corrections."""
     plain = HeadSettings(lr=0.03, epochs=2)
     found = {f"probes K={k}": replace(plain, count=k) for k in (16, 8, 32, 48)}
     found |= {f"gradient K={k}": replace(plain, count=k, choice="gradient") for k in (8, 4, 2)}
@@ -85,23 +90,30 @@ def arms(language: str) -> dict[str, HeadSettings]:
 
 
 def memat_curve(
-    world: World, probes: Sequence[Probe], arm: str, deltas: Mapping[float, Delta], language: str
-) -> list[Point]:
-    """One arm on MEMIT's deltas of some weights, over the length of the corrections (trained on the last delta)."""
+    world: BenchWorld,
+    probes: Sequence[Probe],
+    arm: str,
+    deltas: Mapping[float, Delta],
+    language: str,
+) -> list[ArmResult]:
+    """An arm at several lengths of its corrections, on top of MEMIT's deltas.
+
+    deltas: by second-moment weight; the corrections are trained on the last one.
+    """
     corrections = train(world, probes, arm, deltas[max(deltas)], language)
     found = []
     for weight, delta in deltas.items():
         for length in LENGTHS:
             scaled = replace(corrections, vectors=corrections.vectors * length)
             both = with_heads(world.model, delta, [scaled])
-            found.append(measured(world, probes, arm, f"λ {weight:g}, length ×{length:g}", both))
+            found.append(measure(world, probes, arm, f"λ {weight:g}, length ×{length:g}", both))
     return found
 
 
 def train(
-    world: World, probes: Sequence[Probe], arm: str, delta: Delta, language: str
+    world: BenchWorld, probes: Sequence[Probe], arm: str, delta: Delta, language: str
 ) -> HeadCorrections:
-    """The corrections of an arm."""
+    """Train the head corrections of an arm."""
     return memat.train_corrections(
         world.model,
         world.batch(language).edits,
@@ -110,12 +122,15 @@ def train(
         heads=arms(language)[arm],
         settings=world.settings,
         templates_of=(WRITTEN,),
-        still=others(world, probes, language),
+        still=unrelated_prompts(world, probes, language),
     )
 
 
-def others(world: World, probes: Sequence[Probe], language: str) -> list[str]:
-    """Prompts about known facts whose subjects no probe asks about: what the corrections are to leave alone."""
+def unrelated_prompts(world: BenchWorld, probes: Sequence[Probe], language: str) -> list[str]:
+    """Prompts about known facts that no probe asks about.
+
+    The corrections must not change their answers.
+    """
     asked = {probe.fact for probe in probes}
     facts = [f for f in world.known if f.id not in asked and language in f.subject.labels]
     free = [f for f in facts if f.relation == "P38"] + [f for f in facts if f.relation != "P38"][
@@ -124,15 +139,23 @@ def others(world: World, probes: Sequence[Probe], language: str) -> list[str]:
     return edits.first_edit_prompts(free, language, world.catalogue)
 
 
-def at_level(points: Sequence[Point], language: str, level: float, metric: str = "EM") -> float:
-    """The highest magnitude in a language among points whose neighbourhood success there is at least a level."""
+def best_at_level(
+    points: Sequence[ArmResult], language: str, level: float, metric: str = "EM"
+) -> float:
+    """The highest magnitude in a language where neighbourhood success is at least the level.
+
+    nan if no point reaches it.
+    """
     allowed = [p.scores[language][metric] for p in points if p.scores[language]["NS"] >= level]
     return max(allowed, default=float("nan"))
 
 
-def compared(points: Sequence[Point], languages: Sequence[str]) -> list[dict[str, Any]]:
-    """Every arm's best magnitude within a point of the neighbourhood success at which MEMIT has its own best."""
-    curves: dict[str, list[Point]] = {}
+def compare_arms(points: Sequence[ArmResult], languages: Sequence[str]) -> list[dict[str, Any]]:
+    """The best magnitude of every arm, at no less than MEMIT's neighbourhood success minus 0.01.
+
+    MEMIT's neighbourhood success is taken where MEMIT has its highest magnitude.
+    """
+    curves: dict[str, list[ArmResult]] = {}
     for point in points:
         curves.setdefault(point.arm, []).append(point)
     rows = []
@@ -140,14 +163,14 @@ def compared(points: Sequence[Point], languages: Sequence[str]) -> list[dict[str
         row: dict[str, Any] = {"arm": arm}
         for k in languages:
             best = max(curves[MEMIT], key=lambda p: p.scores[k]["EM"])
-            row[f"EM {k}"] = at_level(curve, k, best.scores[k]["NS"] - 0.01)
+            row[f"EM {k}"] = best_at_level(curve, k, best.scores[k]["NS"] - 0.01)
             row[f"gain {k}"] = row[f"EM {k}"] - best.scores[k]["EM"]
         rows.append(row)
     return rows
 
 
-def plot(points: Sequence[Point], languages: Sequence[str], path: Path) -> None:
-    """Magnitude against neighbourhood success, a panel per language."""
+def plot(points: Sequence[ArmResult], languages: Sequence[str], path: Path) -> None:
+    """Plot magnitude against neighbourhood success, one plot per language."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
@@ -184,7 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--language", default=WRITTEN, help="of the head corrections")
+    parser.add_argument("--language", default=WRITTEN, help="language of the head corrections")
     parser.add_argument("--weights", type=float, nargs="*", default=[4.0, 60.0])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
@@ -195,7 +218,7 @@ def main() -> None:
     world = replace(world, plan=replace(world.plan, served=served))
     every = world.probes()
     probes = [p for p in every if p.kind != "known"]
-    points = resumed(options.json)
+    points = earlier_points(options.json)
     done = {point.arm for point in points}
     deltas = {weight: memit_delta(world, weight) for weight in options.weights}
     for arm in (MEMIT, *arms(options.language)):
@@ -206,7 +229,7 @@ def main() -> None:
         else:
             points += memat_curve(world, probes, arm, deltas, options.language)
         save(options.json, {"points": [asdict(p) for p in points]})
-    rows = compared(points, served)
+    rows = compare_arms(points, served)
     save(options.json, {"points": [asdict(p) for p in points], "compared": rows})
     if options.plot:
         plot(points, served, options.plot)
@@ -218,12 +241,12 @@ def main() -> None:
     print(table(rows))
 
 
-def resumed(path: Path | None) -> list[Point]:
-    """The points of an earlier run."""
+def earlier_points(path: Path | None) -> list[ArmResult]:
+    """The points of an earlier run in a JSON file."""
     if path is None or not path.exists():
         return []
     held = json.loads(path.read_text(encoding="utf-8"))["points"]
-    return [Point(p["arm"], p["strength"], p["scores"]) for p in held]
+    return [ArmResult(p["arm"], p["strength"], p["scores"]) for p in held]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Edits for benchmarks: the reference world's known facts get another fact's object, as many as are asked for."""
+"""Edits for benchmarks: known facts of the reference world get the object of another fact."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from factd.bench.world import World
+from factd.bench.world import BenchWorld
 from factd.editor.edits import ANY, Edit
 from factd.editor.tuning.search import known_facts
 from factd.editor.values.problem import ValueSettings
@@ -12,8 +12,8 @@ from factd.editor.values.problem import ValueSettings
 LANGUAGES = ("en", "es", "ca", "fr")
 
 
-def public_edits(world: World, count: int) -> list[Edit]:
-    """The feed in one wording each, nothing kept beside the essence row: what public MEMIT would be given."""
+def public_edits(world: BenchWorld, count: int) -> list[Edit]:
+    """The edits of public MEMIT: the feed in one wording per fact, only the essence row kept."""
     found: dict[tuple[str, str, str], Edit] = {}
     for edit in world.batch("en", "es").edits:
         key = (edit.subject, edit.language, edit.group)
@@ -21,10 +21,10 @@ def public_edits(world: World, count: int) -> list[Edit]:
     return list(islice(found.values(), count))
 
 
-def many_edits(world: World, count: int) -> list[Edit]:
-    """Facts that the model knows, in several wordings and languages, each with another fact's object as its target.
+def many_edits(world: BenchWorld, count: int) -> list[Edit]:
+    """Known facts in several wordings and languages, each with the object of another fact.
 
-    Raises: ValueError: the world has not so many.
+    Raises: ValueError: the reference world has fewer of them.
     """
     found: list[Edit] = []
     for language in LANGUAGES:
@@ -49,8 +49,11 @@ def many_edits(world: World, count: int) -> list[Edit]:
     raise ValueError(f"the reference world gives {len(found)} edits, not {count}")
 
 
-def public_settings(world: World, *, prefixes: int = 5) -> ValueSettings:
-    """Public MEMIT's: 25 evaluations, six templates, the KL row, early stop at 0.05; the step is the one tuned for this model."""
+def public_settings(world: BenchWorld, *, prefixes: int = 5) -> ValueSettings:
+    """The settings of public MEMIT: 25 evaluations, six templates, the KL row, early stop at 0.05.
+
+    The step size is the one tuned for this model.
+    """
     settings = replace(
         world.settings,
         v_num_grad_steps=25,
@@ -65,5 +68,5 @@ def public_settings(world: World, *, prefixes: int = 5) -> ValueSettings:
 
 
 def groups_of(edits: Sequence[Edit]) -> list[list[Edit]]:
-    """Each edit alone."""
+    """Groups of one edit each."""
     return [[edit] for edit in edits]

@@ -1,16 +1,17 @@
-"""Checks: what asking thousands of probes costs, and how much of it is the model's.
+"""The cost of asking thousands of probes, and the model's share of it.
 
     factd bench probes [--probes 4000] [--json]
 
-Against the plain way: every prompt read three times (target, contrast, greedy answer), a batch running until its last row ends.
+Compared with the plain way: every prompt is read three times (target, contrast, greedy answer), and
+a batch runs until its last row ends.
 """
 
 from typing import Any
 
 import torch
 
-from factd.bench.measure import Inside, document, matrix_rate, operations, timed
-from factd.bench.world import World, open_world
+from factd.bench.measure import ModelTimer, count_operations, document, matrix_rate, timed
+from factd.bench.world import BenchWorld, open_world
 from factd.editor.models.generation import read
 from factd.editor.models.model import EditableModel, load_model
 from factd.editor.scoring import score
@@ -18,8 +19,8 @@ from factd.editor.scoring.score import Probe, answers, batches_by_length, forced
 from factd.reference import paths
 
 
-def plain(model: EditableModel, probes: list[Probe]) -> list[str]:
-    """The plain way; the greedy answers' texts."""
+def three_readings(model: EditableModel, probes: list[Probe]) -> list[str]:
+    """Ask probes the plain way. Returns the texts of the greedy answers."""
     forced_scores(model, [(p.prompt, p.target + ".") for p in probes])
     forced_scores(model, [(p.prompt, f"{p.contrast}.") for p in probes if p.contrast])
     rows = [tuple(model.tokenizer(p.prompt)["input_ids"]) for p in probes]
@@ -37,32 +38,33 @@ def plain(model: EditableModel, probes: list[Probe]) -> list[str]:
     return found
 
 
-def asked(world: World, count: int) -> list[Probe]:
-    """Probes of every kind and language."""
-    found = list(world.probes())
-    return (found * -(-count // len(found)))[:count]
+def sample_probes(world: BenchWorld, count: int) -> list[Probe]:
+    """`count` probes of every kind and language, repeated if there are fewer."""
+    probes = list(world.probes())
+    return (probes * -(-count // len(probes)))[:count]
 
 
 def run(*, probes: int = 4000) -> dict[str, Any]:
     """The table."""
     world = open_world(neighbours=2, known_sample=400)
-    chosen = asked(world, probes)
+    chosen = sample_probes(world, probes)
     rows = []
     with timed() as clock:
-        before = plain(world.model, chosen)
+        before = three_readings(world.model, chosen)
     first = clock.seconds
-    rows.append(line("three readings", first, first, chosen, "float32", None))
+    rows.append(table_row("three readings", first, first, chosen, "float32", None))
     for dtype in ("float32", "bfloat16"):
         model = world.model if dtype == "float32" else load_model(paths.MODEL, dtype=dtype)
-        inside = Inside(model)
+        inside = ModelTimer(model)
         with timed() as clock:
             found = answers(model, chosen, terminator=".")
         share = inside.closed() / clock.seconds
         same = sum(a.text == b for a, b in zip(found, before, strict=True)) / len(chosen)
         rows.append(
-            line("one reading", clock.seconds, first, chosen, dtype, same) | {"in the model": share}
+            table_row("one reading", clock.seconds, first, chosen, dtype, same)
+            | {"in the model": share}
         )
-    count = operations(lambda: answers(world.model, chosen[:200], terminator="."))
+    count = count_operations(lambda: answers(world.model, chosen[:200], terminator="."))
     return document(
         "probes",
         "cpu",
@@ -72,7 +74,7 @@ def run(*, probes: int = 4000) -> dict[str, Any]:
     )
 
 
-def line(
+def table_row(
     name: str, seconds: float, first: float, probes: list[Probe], dtype: str, same: float | None
 ) -> dict[str, Any]:
     """A row of the table."""

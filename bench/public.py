@@ -1,6 +1,7 @@
-"""MEMIT in the manner of the public code: one fact at a time, the whole model at every step, logits of every position, hooks.
+"""MEMIT as in its public code: one fact at a time, the whole model and all logits every step.
 
-The baseline of the speed benchmark and the oracle of the golden tests. Shares nothing with `editor` but the loaded model.
+It is the baseline of the speed benchmark and the oracle of the golden tests. It shares only the
+loaded model with `editor`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +14,11 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Public:
-    """Public MEMIT's settings, by its own names."""
+class PublicSettings:
+    """The settings of public MEMIT, under its own names."""
 
-    block: str  # name of the z layer's module
-    context_templates: tuple[tuple[str, ...], ...]  # by type: the bare one, the prefixed ones
+    block: str  # name of the module of the z layer
+    context_templates: tuple[tuple[str, ...], ...]  # by type: without prefix, with prefixes
     kl_prompt: str = "{} is a"
     v_lr: float = 0.5
     v_num_grad_steps: int = 25
@@ -31,7 +32,10 @@ Request = Mapping[str, Any]  # prompt with "{}", subject, target_new
 
 
 def tokenised(tokenizer: Any, texts: Sequence[tuple[str, int]]) -> tuple[Tensor, list[int], Tensor]:
-    """Right-padded ids (rows, longest), true lengths, and the position of the token that ends at a character of each text."""
+    """Right-padded token ids (rows, longest), lengths, and a position in each row (rows,).
+
+    texts: (text, character); the position is that of the token that ends at the character.
+    """
     found = [tokenizer(text, return_offsets_mapping=True) for text, _ in texts]
     at = [
         max(i for i, (a, b) in enumerate(one["offset_mapping"]) if b > a and a < end)
@@ -43,14 +47,17 @@ def tokenised(tokenizer: Any, texts: Sequence[tuple[str, int]]) -> tuple[Tensor,
 
 
 def rendered(request: Request, template: str) -> tuple[str, int]:
-    """A template around a prompt with its subject, and where the subject ends."""
+    """A prompt in a template with its subject, and the character at which the subject ends."""
     prompt = template.format(request["prompt"])
     return prompt.format(request["subject"]), prompt.index("{}") + len(request["subject"])
 
 
 @contextmanager
-def added(module: Any, at: Tensor, delta: Tensor | None) -> Iterator[dict[str, Tensor]]:
-    """Adds δ (d,) to a block's output at a position of each row, and notes what stands there."""
+def added_delta(module: Any, at: Tensor, delta: Tensor | None) -> Iterator[dict[str, Tensor]]:
+    """Add δ (d,) to a block's output at one position of each row.
+
+    Yields a dictionary; "stream" in it is the output at these positions, (rows, d).
+    """
     seen: dict[str, Tensor] = {}
     rows = torch.arange(len(at))
 
@@ -69,7 +76,9 @@ def added(module: Any, at: Tensor, delta: Tensor | None) -> Iterator[dict[str, T
         handle.remove()
 
 
-def value(model: Any, tokenizer: Any, request: Request, settings: Public) -> tuple[Tensor, int]:
+def value(
+    model: Any, tokenizer: Any, request: Request, settings: PublicSettings
+) -> tuple[Tensor, int]:
     """z of one request (d,), and how many evaluations it took."""
     templates = [t for kind in settings.context_templates for t in kind]
     answer = " " + request["target_new"]
@@ -82,12 +91,12 @@ def value(model: Any, tokenizer: Any, request: Request, settings: Public) -> tup
     optimizer: Any = None
     for step in range(settings.v_num_grad_steps):
         if delta is None:
-            with torch.no_grad(), added(block, at, None) as seen:
+            with torch.no_grad(), added_delta(block, at, None) as seen:
                 model(input_ids=ids)
             start = seen["stream"][0].clone()
             delta = torch.zeros_like(start, requires_grad=True)
             optimizer = torch.optim.Adam([delta], lr=settings.v_lr)
-        with added(block, at, delta):
+        with added_delta(block, at, delta):
             log = model(input_ids=ids).logits.log_softmax(-1)
         losses = [
             -log[n, begin - 1 : end - 1].gather(1, ids[n, begin:end, None]).mean()
@@ -113,16 +122,16 @@ def value(model: Any, tokenizer: Any, request: Request, settings: Public) -> tup
 
 @torch.no_grad()
 def key_and_stream(
-    model: Any, tokenizer: Any, request: Request, settings: Public, module: str
+    model: Any, tokenizer: Any, request: Request, settings: PublicSettings, module: str
 ) -> tuple[Tensor, Tensor]:
-    """Key (d_in,) as a mean over template types, and the stream of the bare prompt (d,)."""
+    """The key (d_in,), averaged over template types, and the bare prompt's stream (d,)."""
     means, bare = [], None
     for kind in settings.context_templates:
         ids, _, at = tokenised(tokenizer, [rendered(request, template) for template in kind])
         keys: list[Tensor] = []
         keep = lambda _, args, keys=keys: keys.append(args[0])  # noqa: E731
         handle = model.get_submodule(module).register_forward_pre_hook(keep)
-        with added(model.get_submodule(settings.block), at, None) as seen:
+        with added_delta(model.get_submodule(settings.block), at, None) as seen:
             model(input_ids=ids)
         handle.remove()
         means.append(keys[0][torch.arange(len(at)), at].mean(0))

@@ -1,8 +1,11 @@
-"""Does an edit cost the same among thousands? Values, keys and solve from 100 edits to 2,000.
+"""Does an edit cost the same in a batch of thousands?
+
+Values, keys and solve from 100 to 2,000 edits.
 
     factd bench scale [--edits 2000] [--json]
 
-Everything on (bfloat16, three rows, the larger step); known facts of the reference world get another fact's object.
+All optimisations are on (bfloat16, three rows, the larger step). Known facts of the reference world
+get the object of another fact.
 """
 
 from dataclasses import replace
@@ -17,7 +20,7 @@ from factd.editor.edits import EditBatch
 from factd.editor.methods import memit
 from factd.editor.methods._write import second_moments
 from factd.editor.models.model import load_model
-from factd.editor.solving.layers import solve_layers
+from factd.editor.solving.layers import Solve, solve_layers
 from factd.editor.values.values import values_of_groups
 from factd.reference import paths
 
@@ -26,7 +29,10 @@ BOUND_GIB = 1.0
 
 
 def run(*, edits: int = 2000) -> dict[str, Any]:
-    """The table. Every size takes an even sample of the same edits, so that all of them are alike."""
+    """Run the benchmark. Returns its document.
+
+    Every batch is an even sample of the same edits, so that batches of all sizes are alike.
+    """
     world = open_world()
     model = load_model(paths.MODEL, dtype="bfloat16")
     every = many_edits(world, edits)
@@ -42,9 +48,17 @@ def run(*, edits: int = 2000) -> dict[str, Any]:
         z = torch.cat([found[n] for n in range(len(batch))])
         with timed() as solve:
             solve_layers(
-                world.model, batch.edits, z, moments, settings.templates, memit.solver(1200.0),
-                memory_gib=BOUND_GIB, unfinished=WORKSPACE / "scale",
-            )  # fmt: skip
+                world.model,
+                Solve(
+                    edits=batch.edits,
+                    values=z,
+                    moments=moments,
+                    templates=settings.templates,
+                    solver=memit.solver(1200.0),
+                    memory_gib=BOUND_GIB,
+                    unfinished=WORKSPACE / "scale",
+                ),
+            )
         total = values.seconds + solve.seconds
         rows.append(
             {

@@ -1,11 +1,14 @@
-"""Twenty batches one after the other: what is left of the first one, of everything, and of the facts nobody edited.
+"""Twenty batches one after the other: what is left of the first, of all, and of other facts?
 
     python -m factd.bench.sequence [--batches 20] [--size 10] [--json FILE] [--plot FILE]
 
-Known facts of the reference world, in English, get another fact's object (as CounterFact does). After every batch: score
-(harmonic mean of ES, PS, NS over all edits so far), retention (the first batch, asked freely), known facts kept (a sample that
-was never edited, asked freely) and the norm of the weights. The ledger form solves all edits so far at once from the base; the
-others edit what the last batch left.
+Known facts of the reference world, in English, get the object of another fact (as in CounterFact).
+Measured after every batch:
+- score: harmonic mean of ES, PS and NS over all edits so far
+- retention: greedy answers to the first batch
+- kept: greedy answers to a sample of known facts that were never edited
+- the norm of the edited weights The ledger form solves all edits so far at once, from the base. The
+  other methods edit the weights that the last batch left.
 """
 
 import argparse
@@ -16,15 +19,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from factd.bench.world import WORKSPACE, World, open_world, save, table, teacher_forced
+from factd.bench.world import WORKSPACE, BenchWorld, open_world, save, table, teacher_forced
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import ANY, Edit, EditBatch
 from factd.editor.methods import alphaedit, fine_tuning, memit
 from factd.editor.methods._write import language_templates
 from factd.editor.models.model import EditableModel
+from factd.editor.models.weights import weights_restored
 from factd.editor.scoring.score import Probe, greedy_answers, is_right
 from factd.editor.settings import settings_from
-from factd.editor.solving.layers import put_back, stored
+from factd.editor.solving.layers import delta_part
 from factd.editor.tuning.search import known_facts
 from factd.editor.tuning.trials import KnownFact, contrast_probe
 
@@ -33,8 +37,8 @@ WEIGHT = 300.0
 
 
 @dataclass(frozen=True)
-class After:
-    """What was measured after a batch."""
+class BatchResult:
+    """The measurements after a batch."""
 
     method: str
     batch: int
@@ -45,17 +49,17 @@ class After:
 
 
 @dataclass(frozen=True)
-class Task:
-    """Batches, and what is asked."""
+class EditSequence:
+    """The batches, and the facts and probes that are asked after each."""
 
     batches: tuple[EditBatch, ...]
     facts: tuple[KnownFact, ...]  # edited, in the order of the batches
     neighbours: tuple[Probe, ...]
-    kept: tuple[Edit, ...]
+    kept: tuple[Edit, ...]  # known facts that are never edited
 
 
-def make_task(world: World, *, batches: int, size: int) -> Task:
-    """Facts that the model knows, spread over the relations."""
+def edit_sequence(world: BenchWorld, *, batches: int, size: int) -> EditSequence:
+    """A sequence of batches of facts that the model knows, spread over the relations."""
     rows = [
         Edit(
             prompt=prompt,
@@ -84,7 +88,7 @@ def make_task(world: World, *, batches: int, size: int) -> Task:
         for k in rest
         if new.get(k.edit.prompt) not in (None, k.edit.target_true)
     ]
-    return Task(
+    return EditSequence(
         tuple(EditBatch.of(k.edit for k in part) for part in parts),
         tuple(edited),
         tuple(neighbours[:KEPT]),
@@ -92,8 +96,13 @@ def make_task(world: World, *, batches: int, size: int) -> Task:
     )
 
 
-def measured(world: World, task: Task, method: str, number: int, delta: Delta, size: int) -> After:
-    """One row, printed."""
+def measure(
+    world: BenchWorld, task: EditSequence, method: str, number: int, delta: Delta, size: int
+) -> BatchResult:
+    """The row after a batch; it is printed too.
+
+    number: of batches so far; size: edits per batch.
+    """
     done = task.facts[: number * size]
     probes = list(task.neighbours)
     for known in done:
@@ -108,7 +117,7 @@ def measured(world: World, task: Task, method: str, number: int, delta: Delta, s
         )
     right = [is_right(t, (e.target_new,)) for t, e in zip(said, first, strict=False)]
     kept = [is_right(t, (str(e.target_true),)) for t, e in zip(said[size:], task.kept, strict=True)]
-    found = After(
+    found = BatchResult(
         method, number, scores["score"], fmean(right), fmean(kept), norm_of(world.model, delta)
     )
     print(
@@ -120,13 +129,13 @@ def measured(world: World, task: Task, method: str, number: int, delta: Delta, s
 
 
 def norm_of(model: EditableModel, delta: Delta) -> float:
-    """Highest ‖W + ΔW‖ / ‖W‖ over the changed weights."""
+    """The highest ‖W + ΔW‖ / ‖W‖ of the changed weights."""
     weights = {name: model.model.get_parameter(name).detach() for name in delta.parts}
     return max(float((w + delta.parts[n].matrix()).norm() / w.norm()) for n, w in weights.items())
 
 
-def ledger(world: World, task: Task) -> list[Delta]:
-    """One solve over all edits so far, from the base."""
+def ledger(world: BenchWorld, task: EditSequence) -> list[Delta]:
+    """The ledger form: after every batch one solve over all edits so far, from the base."""
     return [
         memit.edit(
             world.model,
@@ -138,16 +147,19 @@ def ledger(world: World, task: Task) -> list[Delta]:
     ]
 
 
-def sequential(world: World, task: Task) -> list[Delta]:
-    """MEMIT on what the last batch left, nothing of earlier batches in the solve: what public code does."""
+def sequential(world: BenchWorld, task: EditSequence) -> list[Delta]:
+    """Public MEMIT: every batch edits the weights that the last one left.
+
+    Earlier batches are not in the solve.
+    """
     settings = replace(world.settings, second_moment_weight=WEIGHT)
     return memit.sequential(
         world.model, task.batches, settings=settings, workspace=WORKSPACE, history=False
     )
 
 
-def null_space(world: World, task: Task) -> list[Delta]:
-    """AlphaEdit with its history."""
+def null_space(world: BenchWorld, task: EditSequence) -> list[Delta]:
+    """AlphaEdit (arXiv:2410.02355) with its history of earlier keys."""
     held = {
         k: v
         for k, v in vars(world.settings).items()
@@ -168,8 +180,8 @@ THRESHOLD, RIDGE = (
 LR, EPOCHS, FT_LAYER = 3e-3, 20, 2  # at 3e-4, 10 epochs write nothing; at 3e-3 a tenth of a batch
 
 
-def tuned(world: World, task: Task) -> list[Delta]:
-    """One MLP matrix fine-tuned on every batch, breadth first within it."""
+def fine_tuned(world: BenchWorld, task: EditSequence) -> list[Delta]:
+    """One MLP matrix, fine-tuned on every batch; each epoch covers the whole batch."""
     model = world.model
     settings = fine_tuning.Settings(
         layers=(FT_LAYER,),
@@ -181,10 +193,10 @@ def tuned(world: World, task: Task) -> list[Delta]:
     templates = language_templates(model, {"en"}, settings.templates, seed=0)
     weight, found = model.weight(FT_LAYER), []
     before = weight.detach().clone()
-    with put_back([weight]):
+    with weights_restored([weight]):
         for batch in task.batches:
             fine_tuning.train(model, batch.edits, settings, templates)
-            parts = {model.parameter(FT_LAYER): stored(model, weight.detach() - before)}
+            parts = {model.parameter(FT_LAYER): delta_part(model, weight.detach() - before)}
             found.append(
                 Delta(
                     parts=parts,
@@ -196,16 +208,16 @@ def tuned(world: World, task: Task) -> list[Delta]:
     return found
 
 
-METHODS: dict[str, Callable[[World, Task], list[Delta]]] = {
+METHODS: dict[str, Callable[[BenchWorld, EditSequence], list[Delta]]] = {
     "MEMIT, ledger": ledger,
     "MEMIT, sequential": sequential,
     "AlphaEdit, sequential": null_space,
-    "fine-tuning": tuned,
+    "fine-tuning": fine_tuned,
 }
 
 
-def plot(rows: Sequence[After], path: Path) -> None:
-    """The four measures over the batches."""
+def plot(rows: Sequence[BatchResult], path: Path) -> None:
+    """Plot the four measures over the batches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6))
@@ -222,11 +234,11 @@ def plot(rows: Sequence[After], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def resumed(path: Path | None) -> list[After]:
-    """The rows of an earlier run; its methods are not measured again."""
+def earlier_rows(path: Path | None) -> list[BatchResult]:
+    """The rows of an earlier run in a JSON file. Its methods are not measured again."""
     if path is None or not path.exists():
         return []
-    return [After(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+    return [BatchResult(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def main() -> None:
@@ -242,14 +254,14 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     world = open_world()
-    task = make_task(world, batches=options.batches, size=options.size)
-    rows = resumed(options.json)
+    task = edit_sequence(world, batches=options.batches, size=options.size)
+    rows = earlier_rows(options.json)
     for name in options.methods:
         if name in {row.method for row in rows}:
             continue
         for number, delta in enumerate(METHODS[name](world, task), start=1):
             if number % options.every == 0:
-                rows.append(measured(world, task, name, number, delta, options.size))
+                rows.append(measure(world, task, name, number, delta, options.size))
         save(options.json, [asdict(row) for row in rows])
     if options.plot:
         plot(rows, options.plot)

@@ -1,9 +1,11 @@
-"""Writing a version of a 40-shard checkpoint by the number of shards that an edit touches, against copying all of it.
+"""The time to write a version of a 40-shard checkpoint, by the shards that an edit touches.
 
     factd bench shards [--gib 2.0] [--json]
 
-The base is made of random numbers beside the workspace and deleted afterwards; its sums are known, as after the first
-version of a base (`first version s` reads it all). Written files are fsynced; what is read comes from the page cache.
+Compared with copying the whole checkpoint. The base is made of random numbers in the benchmarks'
+workspace, and deleted afterwards. Its checksums are cached, as they are after the first version of
+a base (`first_version_seconds` includes reading all of it). Written files are fsynced; reads come
+from the page cache.
 """
 
 import json
@@ -39,12 +41,18 @@ NAME = "model.layers.{}.mlp.{}.weight"
 
 
 def run(*, gib: float = 2.0) -> dict[str, Any]:
-    """The table: the fastest of three, for what else the machine does only adds."""
-    with base_of(gib) as base:
+    """Run the benchmark. Returns its document.
+
+    The fastest of three tries counts, because other work of the machine can only add time.
+    """
+    with random_base(gib) as base:
         sums = ChecksumCache(clock=lambda: 1 << 62)
         with timed() as first:
             out = write(
-                base, delta_of(base, 1, fingerprint(base, sums.sha256)), HardLinks(), sums.sha256
+                base,
+                delta_touching(base, 1, fingerprint(base, sums.sha256)),
+                HardLinks(),
+                sums.sha256,
             )
         shutil.rmtree(out)
         rows = [row(base, touched, sums) for touched in TOUCHED]
@@ -58,8 +66,8 @@ def run(*, gib: float = 2.0) -> dict[str, Any]:
 
 
 def row(base: Path, touched: int, sums: ChecksumCache) -> dict[str, Any]:
-    """Seconds of each way for an edit that touches so many shards."""
-    delta = delta_of(base, touched, fingerprint(base, sums.sha256))
+    """The seconds of each way, for an edit that touches so many shards."""
+    delta = delta_touching(base, touched, fingerprint(base, sums.sha256))
     linked, whole, checked = [], [], []
     for _ in range(TIMES):
         with timed() as clock:
@@ -86,7 +94,10 @@ def row(base: Path, touched: int, sums: ChecksumCache) -> dict[str, Any]:
 
 
 def write(base: Path, delta: Delta, bring: CopyFile, sha256: Sha256) -> Path:
-    """A version as the daemon writes it; copied whole, without known sums, as a factd of before did."""
+    """Write a version as the daemon does. Returns its folder.
+
+    With bring = copy_file and sha256 = sha256_file, it is written as by older versions of factd.
+    """
 
     def fill(folder: Path) -> Mapping[str, Any]:
         return fill_checkpoint(base, delta, folder, bring=bring, sha256=sha256)
@@ -94,8 +105,8 @@ def write(base: Path, delta: Delta, bring: CopyFile, sha256: Sha256) -> Path:
     return write_sealed_folder(base.with_name("out"), fill, {}, sha256=sha256)
 
 
-def delta_of(base: Path, touched: int, identity: str) -> Delta:
-    """An edit of a matrix in each of so many shards."""
+def delta_touching(base: Path, touched: int, identity: str) -> Delta:
+    """The delta of an edit of one matrix in each of so many shards. identity: of the base."""
     draw = partial(torch.randn, generator=torch.Generator().manual_seed(touched))
     rows = json.loads((base / "config.json").read_text())["intermediate_size"]
     parts = {
@@ -106,8 +117,8 @@ def delta_of(base: Path, touched: int, identity: str) -> Delta:
 
 
 @contextmanager
-def base_of(gib: float) -> Iterator[Path]:
-    """A Llama's MLP matrices in bfloat16, a layer a shard; deleted at the end."""
+def random_base(gib: float) -> Iterator[Path]:
+    """A checkpoint of a Llama's MLP matrices in bfloat16, one layer per shard; deleted later."""
     rows = int(gib * 2**30 / (SHARDS * 3 * WIDTH * 2))
     WORKSPACE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="shards-", dir=WORKSPACE) as name:

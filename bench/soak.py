@@ -1,9 +1,11 @@
-"""Does anything grow? Cycles of ingest, edit, check, publish, audit and prune in one process that is never started afresh.
+"""Do memory, open files or disk use grow over many cycles in one process?
 
     factd bench soak [--cycles 500] [--json]
 
-A tiny model with random weights, twenty subjects whose one fact changes again and again. Every ten cycles: resident memory, open
-files, threads, bytes on disk. A real worker makes room for a fresh one after [worker] tasks; this one never does.
+A cycle is ingest, edit, check, publish, audit and prune. The model is tiny and has random weights.
+Twenty subjects have one fact each, which changes again and again. Resident memory, open files,
+threads and bytes on disk are measured every ten cycles. A real worker is replaced by a fresh
+process after [worker] tasks; this one never is.
 """
 
 import json
@@ -79,11 +81,14 @@ check = ["{} has its seat in", "{} is at home in"]
 
 
 def run(*, cycles: int = 500) -> dict[str, Any]:
-    """The table, and the bands that memory and open files stayed in after warm-up."""
+    """Run the benchmark.
+
+    Returns its document, with the bands of memory, open files and disk after warm-up.
+    """
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         prepare(home)
-        rows = soaked(home, cycles)
+        rows = run_cycles(home, cycles)
     settled = rows[int(len(rows) * WARM_SHARE) :]
     return document(
         "soak",
@@ -98,7 +103,10 @@ def run(*, cycles: int = 500) -> dict[str, Any]:
 
 
 def band(values: Sequence[float]) -> dict[str, float]:
-    """How far values lie from their median, as shares; and between the medians of their two halves."""
+    """How far values lie from their median, as shares of it.
+
+    drift: from the median of the first half to that of the second.
+    """
     middle = median(values)
     half = len(values) // 2
     drift = median(values[half:]) / median(values[:half]) - 1 if half else 0.0
@@ -111,7 +119,7 @@ def band(values: Sequence[float]) -> dict[str, float]:
 
 
 def prepare(home: Path) -> None:
-    """A configuration, a relation, a tiny model with the reference model's tokenizer, the world as it begins."""
+    """Write a configuration, a relation, and a tiny model with the reference model's tokenizer."""
     gates = "fact_right = 0.0\n" + "\n".join(f"{measure} = false" for measure in MEASURES)
     (home / "factd.toml").write_text(CONFIG.format(gates=gates), encoding="utf-8")
     (home / "relations").mkdir()
@@ -135,7 +143,10 @@ def prepare(home: Path) -> None:
 
 
 def update(number: int) -> dict[str, Any]:
-    """The n-th change: each subject's turn comes every twenty times, with another place and a later day."""
+    """The n-th update.
+
+    Each subject gets every twentieth one, with another place and a later day.
+    """
     subject, round_ = number % SUBJECTS, number // SUBJECTS
     place = PLACES[(subject + round_) % len(PLACES)]
     day = (datetime(2000, 1, 1, tzinfo=UTC) + timedelta(days=round_)).date().isoformat()
@@ -150,8 +161,8 @@ def update(number: int) -> dict[str, Any]:
     }
 
 
-def soaked(home: Path, cycles: int) -> list[dict[str, Any]]:
-    """One line for every ten cycles."""
+def run_cycles(home: Path, cycles: int) -> list[dict[str, Any]]:
+    """Run the cycles. Returns one row for every ten of them."""
     app = build(load_config(home / "factd.toml"))
     migrate.upgrade(app.config.database)
     inbox = home / "inbox"
@@ -165,29 +176,31 @@ def soaked(home: Path, cycles: int) -> list[dict[str, Any]]:
         moment = begun + timedelta(seconds=number)
         daemon.tick(daemon.jobs["pull"], moment, epoch=1)
         for kind in ("edit", "audit"):
-            worked(app, worker, kind)
+            run_task(app, worker, kind)
         if (number + 1) % EVERY == 0:
             shutil.rmtree(inbox / "done", ignore_errors=True)  # the operator's own, kept for ever
             retention.prune(app)
-            rows.append(line(home, app, number + 1, (time.monotonic() - started) / EVERY))
+            rows.append(
+                measure_process(home, app, number + 1, (time.monotonic() - started) / EVERY)
+            )
             started = time.monotonic()
     app.ledger.store.close()
     return rows
 
 
-def worked(app: App, worker: WorkerProcess, kind: str) -> None:
-    """One task, from asking for it to its end, which must be good."""
+def run_task(app: App, worker: WorkerProcess, kind: str) -> None:
+    """Ask for one task, run it, and check that it succeeded."""
     with app.ledger.begin() as session:
         asked = operations.tasks.add_task(session, kind, {}, now=app.ledger.now())
-    assert worker._turn()
+    assert worker.run_next_task()
     with app.ledger.read() as session:
         done = operations.tasks.task(session, asked.id)
     good = "is live" in done.detail or "passed" in done.detail
     assert good, done.detail
 
 
-def line(home: Path, app: App, cycles: int, seconds: float) -> dict[str, Any]:
-    """What this process and the folder hold now."""
+def measure_process(home: Path, app: App, cycles: int, seconds: float) -> dict[str, Any]:
+    """The row of this moment: memory, files and threads of the process, size of the folder."""
     process = psutil.Process()
     with app.ledger.read() as session:
         live = queries.releases.live_release(session)

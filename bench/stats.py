@@ -1,9 +1,10 @@
-"""Second moments from fewer tokens: the same edit?
+"""Does an edit stay the same if its second moments come from fewer tokens?
 
     factd bench stats [--edits 276] [--json]
 
-The batch of the demo is solved with second moments of 100, 20, 10, 5 and 2 tokens per dimension of the model's own text; the
-values are the same. Accuracy and neighbours are means over the languages.
+The batch of the demo is solved with second moments of the model's own text, of 100, 20, 10, 5 and 2
+tokens per dimension. The values are the same for all. Accuracy and neighbourhood success are means
+over the languages.
 """
 
 from typing import Any
@@ -16,7 +17,7 @@ from factd.editor.edits import EditBatch
 from factd.editor.methods import memit
 from factd.editor.moments.corpus import SelfGenerated
 from factd.editor.moments.moments import build_moments
-from factd.editor.solving.layers import solve_layers
+from factd.editor.solving.layers import Solve, solve_layers
 from factd.editor.values.cache import values_for
 
 PER_DIMENSION = (100, 20, 10, 5, 2)
@@ -37,15 +38,15 @@ def run(*, edits: int = 600) -> dict[str, Any]:
                 model, settings.layers, tokens=per * d_in, source=SelfGenerated()
             )
         solver = memit.solver(settings.second_moment_weight)
-        solution = solve_layers(
-            model,
-            batch.edits,
-            z,
-            moments,
-            settings.templates,
-            solver,
-            split=settings.split_openings,
+        solve = Solve(
+            edits=batch.edits,
+            values=z,
+            moments=moments,
+            templates=settings.templates,
+            solver=solver,
+            split_openings=settings.split_openings,
         )
+        solution = solve_layers(model, solve)
         delta = Delta(
             parts=solution.parts,
             base_fingerprint=model.fingerprint,

@@ -1,9 +1,10 @@
-"""The fact store: how fast updates come in, what memory that takes, and how fast it answers when it is full.
+"""The speed and memory of ingest into the fact store, and the speed of queries when it is full.
 
     factd bench store [--facts 1000000] [--url postgresql://…] [--json]
 
-Claims of three languages, an eighth of them corrections of earlier ones, are ingested from a JSONL file of so many
-lines into an empty database, by the same code as `factd ingest`. Then each query is asked some times; the median counts.
+A JSONL file of claims in three languages, one claim a line, is ingested into an empty database by
+the code of `factd ingest`. One claim in eight corrects an earlier one. Then each query is run
+several times; the median counts.
 """
 
 import json
@@ -38,7 +39,10 @@ SAMPLES = 10  # of memory, in the document
 
 
 def run(*, facts: int = 1_000_000, url: str = "") -> dict[str, Any]:
-    """The table. url: an empty database; SQLite in a temporary folder where none is given."""
+    """Run the benchmark. Returns its document.
+
+    url: of an empty database; by default SQLite in a temporary folder.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         app = _fresh(folder, url)
@@ -69,7 +73,7 @@ def _fresh(folder: Path, url: str) -> App:
 
 
 def claims(count: int) -> Iterator[dict[str, Any]]:
-    """Claims as a source makes them; every eighth corrects the one before it."""
+    """Claims as a source gives them; every eighth corrects the one before it."""
     rng = random.Random(1)
     who, relation = "", ""
     for number in range(count):
@@ -89,11 +93,11 @@ def claims(count: int) -> Iterator[dict[str, Any]]:
 
 
 def _ingested(app: App, folder: Path, count: int) -> tuple[dict[str, Any], list[float]]:
-    """Seconds and peak, and the memory while the file is taken."""
+    """Ingest the claims. Returns seconds, file size and peak memory, and memory samples in MiB."""
     path = folder / "claims.jsonl"
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in claims(count))
-    with sampled() as memory, timed() as clock:
+    with sampled_memory() as memory, timed() as clock:
         report = ingest_file(app.ledger, app.prompts, path)
     assert report.malformed == 0
     found = {"seconds": round(clock.seconds, 1), "file MiB": round(path.stat().st_size / 2**20)}
@@ -103,8 +107,8 @@ def _ingested(app: App, folder: Path, count: int) -> tuple[dict[str, Any], list[
 
 
 @contextmanager
-def sampled() -> Iterator[list[float]]:
-    """This process's resident memory in MiB, twice a second."""
+def sampled_memory() -> Iterator[list[float]]:
+    """Samples of this process's resident memory in MiB, taken twice a second."""
     found, over = [resident_mib()], threading.Event()
 
     def watch() -> None:
@@ -121,12 +125,12 @@ def sampled() -> Iterator[list[float]]:
 
 
 def resident_mib() -> float:
-    """Memory that this process holds now, MiB."""
+    """This process's resident memory now, MiB."""
     return round(psutil.Process().memory_info().rss / 2**20, 1)
 
 
 def _queries(app: App) -> dict[str, Callable[[int], Any]]:
-    """What an operator asks, by name; the number varies what is asked for."""
+    """The queries of an operator by name. Each takes a number that varies what is asked."""
     with app.ledger.read() as session:
         some = queries.facts.list_facts(session, status=(FactStatus.SUPERSEDED,), limit=TIMES)
 

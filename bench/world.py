@@ -1,4 +1,4 @@
-"""What the benchmarks measure on: the reference world in a store, the base model, and probes of every kind."""
+"""What the benchmarks measure with: the reference world, the base model, probes."""
 
 import json
 import math
@@ -34,13 +34,13 @@ WORKSPACE = paths.ROOT.parent / "run" / "bench"
 
 
 @dataclass(frozen=True)
-class World:
-    """The reference world, its model, and how facts are written and asked."""
+class BenchWorld:
+    """The reference world, its model, and the settings for writing and asking facts."""
 
     model: EditableModel
     catalogue: Catalogue
-    facts: tuple[Fact, ...]  # the feed: what is to be written
-    old: dict[str, Fact]  # what the base says instead, by fact id
+    facts: tuple[Fact, ...]  # the feed: the facts to write
+    old: dict[str, Fact]  # fact id -> the fact that the base knows instead
     known: tuple[Fact, ...]
     plan: edits.PromptSettings
     settings: memit.Settings
@@ -51,7 +51,7 @@ class World:
         return EditBatch.of(e for e in found.edits if e.language in languages)
 
     def probes(self) -> tuple[Probe, ...]:
-        """What is asked of the base and of an edited model: about the feed, and about facts that must not change."""
+        """Probes about the feed, and about facts that must not change."""
         context = probing.FactContext(new=self.facts, before=self.old, known=self.known)
         return (
             *probing.batch_probes(context, self.plan),
@@ -59,8 +59,11 @@ class World:
         )
 
 
-def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> World:
-    """Ingest the world and the feed, load the model."""
+def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> BenchWorld:
+    """Ingest the world and the feed, and load the model.
+
+    neighbours: probes per fact; known_sample: facts per language that must not change.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "factd.toml").write_text(
@@ -83,14 +86,17 @@ def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> World
     table = tomllib.loads(paths.SETTINGS.read_text())["method"]["memit"]
     settings = settings_from(memit.Settings, table)
     model = load_model(paths.MODEL)
-    return World(model, catalogue, facts, old, known_facts, plan, settings)
+    return BenchWorld(model, catalogue, facts, old, known_facts, plan, settings)
 
 
 def teacher_forced(
     model: EditableModel, probes: Sequence[Probe], terminator: str
 ) -> dict[str, dict[str, float]]:
-    """Per language: success, accuracy and magnitude of the edit prompts (ES, EA, EM), of paraphrases (PS, PA, PM) and of
-    neighbours (NS, NA, NM), and the score (EDITING §5). Quick: nothing is generated."""
+    """Teacher-forced measures by language. They are quick, because nothing is generated.
+
+    Success, accuracy and magnitude of the edit prompts (ES, EA, EM), of paraphrases (PS, PA, PM)
+    and of neighbours (NS, NA, NM), and the score (docs/explanation/editing.md §5).
+    """
     asked = [p for p in probes if p.contrast and p.kind in ("edit", "paraphrase", "neighbourhood")]
     target = forced_scores(model, [(p.prompt, p.target + terminator) for p in asked])
     rival = forced_scores(model, [(p.prompt, f"{p.contrast}{terminator}") for p in asked])
@@ -104,8 +110,8 @@ def teacher_forced(
     return {k: m | {"score": harmonic_mean([m["ES"], m["PS"], m["NS"]])} for k, m in means.items()}
 
 
-def at_equal(curve: Sequence[tuple[float, float]], x: float) -> float:
-    """The height of a curve of (x, y) points at x, linear between its points; nan outside of them."""
+def interpolate(curve: Sequence[tuple[float, float]], x: float) -> float:
+    """The y of a curve of (x, y) points at x, linear between the points; nan outside of them."""
     points = sorted(curve)
     for (x0, y0), (x1, y1) in pairwise(points):
         if x0 <= x <= x1:
@@ -114,7 +120,7 @@ def at_equal(curve: Sequence[tuple[float, float]], x: float) -> float:
 
 
 def held_out() -> dict[str, list[str]]:
-    """Text that the model was never trained on, per language."""
+    """Texts that the model was not trained on, by language."""
     return {
         file.stem: file.read_text(encoding="utf-8").splitlines()
         for file in sorted(paths.HELD_OUT.glob("*.txt"))
@@ -122,14 +128,14 @@ def held_out() -> dict[str, list[str]]:
 
 
 def save(path: Path | None, data: Any) -> None:
-    """Figures as JSON."""
+    """Write data as JSON; do nothing if path is None."""
     if path is not None:
         path.write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as a Markdown table; numbers with three decimals."""
+    """Rows as a Markdown table. Numbers have three decimals."""
     head = list(rows[0])
-    said = [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
-    lines = [head, ["---"] * len(head), *said]
+    cells = [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+    lines = [head, ["---"] * len(head), *cells]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

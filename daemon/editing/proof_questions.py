@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factd.daemon.artefacts.proof import FILE, TOKENS, Proof, Question, Said, dumped
-from factd.daemon.editing.candidates import Case
+from factd.daemon.editing.candidates import Proposal
 from factd.daemon.fleet import Fleet
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
@@ -35,7 +35,7 @@ def record(
     workbench: Workbench,
     prompts: PromptSettings,
     fleet: Fleet,
-    case: Case,
+    case: Proposal,
     delta: "Delta",
     folder: Path,
 ) -> Proof:
@@ -95,7 +95,7 @@ def _worth(question: Question) -> tuple[bool, bool, float]:
 
 
 def _pool(
-    ledger: Ledger, prompts: PromptSettings, fleet: Fleet, case: Case
+    ledger: Ledger, prompts: PromptSettings, fleet: Fleet, case: Proposal
 ) -> list[tuple[str, str]]:
     """Prompts and their languages: about facts that come or go, about those that stay, about what the base knows."""
     most = POOL * fleet.table.probes
@@ -110,7 +110,9 @@ def _pool(
     return list(dict.fromkeys(found))
 
 
-def _prompts(prompts: PromptSettings, case: Case, facts: Iterable[Fact]) -> list[tuple[str, str]]:
+def _prompts(
+    prompts: PromptSettings, case: Proposal, facts: Iterable[Fact]
+) -> list[tuple[str, str]]:
     plan = prompts
     return [
         (probe.prompt, language)

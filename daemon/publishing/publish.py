@@ -132,7 +132,7 @@ def outgoing_of(
 
 def _measured_cut(made: Path, delta: "Delta", rank: int, folder: Path) -> "Delta":
     """A candidate's delta, cut to a rank and accepted by the gates; its proof comes into the folder."""
-    measured = truncated.measured(made, delta, rank)
+    measured = truncated.accepted_truncation(made, delta, rank)
     proof.place(truncated.folder_of(made, rank), folder)
     return measured
 

@@ -76,11 +76,11 @@ def probes_show(version: int, limit: int = 20, as_json: Json = False) -> None:
 @policy_app.command("show")
 def policy_show(as_json: Json = False) -> None:
     """Every gate that is on, with its bounds."""
-    from factd.daemon.editing.candidates import plain
+    from factd.daemon.editing.candidates import json_row
 
     with sentences():
         app = opened()
-    rows = [plain(vars(gate)) for gate in app.gates.gates]
+    rows = [json_row(vars(gate)) for gate in app.gates.gates]
     lines = [gate_line(row) for row in rows]
     lines += [f"fact_right             at least {app.config.gates.fact_right:g} of each new fact"]
     show(rows, lines, as_json=as_json)
