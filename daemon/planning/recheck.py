@@ -49,7 +49,7 @@ def screened(
     Facts that an operator approved or pinned are not screened.
     """
     with ledger.read() as session:
-        of_the_base = queries.facts.held_by_base(session, limit=probe_sets.KNOWN)
+        of_the_base = queries.facts.held_by_base(session, limit=probe_sets.MAX_KNOWN_FACTS)
     known = [fact for fact in of_the_base if fact.relation in prompts.catalogue]
     return screening.screen(
         [fact for fact in planned.new if not _approved(ledger, fact)],

@@ -178,7 +178,7 @@ def audit_exam(app: App, live: Release) -> "Exam":
     seed = int(hashlib.sha256(day.encode()).hexdigest()[:6], 16)
     return Exam(
         probes=(*probing.batch_probes(context, prompts), *held),
-        texts=probe_sets.held_out(app.workbench, app.prompts, sizes.texts, seed=seed),
+        texts=probe_sets.held_out_texts(app.workbench, app.prompts, sizes.texts, seed=seed),
     )
 
 

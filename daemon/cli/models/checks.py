@@ -192,14 +192,14 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Run the checks on a release, or on the base; nothing is changed."""
-    from factd.daemon.evaluation.report_page import page_of
+    from factd.daemon.evaluation.report_page import report_html
     from factd.daemon.tasks.check import check as checked
 
     with sentences():
         app = opened()
         report = checked(app, number)
         if html is not None:
-            page = page_of(
+            page = report_html(
                 app.ledger, app.paths, app.workbench, app.prompts, report, title=title(number)
             )
             html.write_text(page, encoding="utf-8")
