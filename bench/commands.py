@@ -27,7 +27,7 @@ def show(document: dict[str, Any], as_json: bool) -> None:
 def edit(edits: Annotated[int, typer.Option(min=2)] = 100, as_json: Json = False) -> None:
     """Compare every optimisation of the editor with public MEMIT, one fact at a time (minutes)."""
     with sentences():
-        from factd.bench import edit as bench
+        from factd.bench.speed import edit as bench
 
         show(bench.run(edits=edits), as_json)
 
@@ -42,7 +42,7 @@ def solve(
 ) -> None:
     """Measure the ledger solve of many facts: time, memory, resuming it, adding facts to it."""
     with sentences():
-        from factd.bench import solve as bench
+        from factd.bench.speed import solve as bench
 
         show(bench.run(rows=rows, tokens=tokens), as_json)
 
@@ -51,7 +51,7 @@ def solve(
 def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = False) -> None:
     """Run cycles of ingest, edit, check, publish and audit: does resource use grow? (half an hour)"""
     with sentences():
-        from factd.bench import soak as bench
+        from factd.bench.operations import soak as bench
 
         show(bench.run(cycles=cycles), as_json)
 
@@ -60,7 +60,7 @@ def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = Fal
 def stats(edits: Annotated[int, typer.Option(min=2)] = 600, as_json: Json = False) -> None:
     """Compare edits whose second moments come from fewer and fewer tokens."""
     with sentences():
-        from factd.bench import stats as bench
+        from factd.bench.speed import stats as bench
 
         show(bench.run(edits=edits), as_json)
 
@@ -69,7 +69,7 @@ def stats(edits: Annotated[int, typer.Option(min=2)] = 600, as_json: Json = Fals
 def probes(probes: Annotated[int, typer.Option(min=10)] = 4000, as_json: Json = False) -> None:
     """Measure the cost of asking many probes."""
     with sentences():
-        from factd.bench import probes as bench
+        from factd.bench.speed import probes as bench
 
         show(bench.run(probes=probes), as_json)
 
@@ -80,7 +80,7 @@ def scale(
 ) -> None:
     """Measure the time per edit, from 100 edits up to --edits."""
     with sentences():
-        from factd.bench import scale as bench
+        from factd.bench.speed import scale as bench
 
         show(bench.run(edits=edits), as_json)
 
@@ -101,7 +101,7 @@ def disasters(
 ) -> None:
     """Edit planted disasters and clean batches, and count what the gates catch (half an hour)."""
     with sentences():
-        from factd.bench import disasters as bench
+        from factd.bench.gates import disasters as bench
 
         show(bench.run(clean=clean, only=only, part=part, parts=parts), as_json)
 
@@ -110,7 +110,7 @@ def disasters(
 def blame(as_json: Json = False) -> None:
     """Count the solves that find three bad facts among 64 (minutes)."""
     with sentences():
-        from factd.bench import blame as bench
+        from factd.bench.gates import blame as bench
 
         show(bench.run(), as_json)
 
@@ -125,7 +125,7 @@ def checks(
 ) -> None:
     """Measure the time of all checks of a batch, and the model's share of it."""
     with sentences():
-        from factd.bench import checks as bench
+        from factd.bench.gates import checks as bench
 
         show(bench.run(facts=facts, known=known), as_json)
 
@@ -140,7 +140,7 @@ def store(
 ) -> None:
     """Measure ingest into the fact store, and queries when it is full (minutes)."""
     with sentences():
-        from factd.bench import store as bench
+        from factd.bench.operations import store as bench
 
         show(bench.run(facts=facts, url=url), as_json)
 
@@ -157,7 +157,7 @@ def console(
 ) -> None:
     """Measure the console and `factd status` on a full store (minutes)."""
     with sentences():
-        from factd.bench import console as bench
+        from factd.bench.operations import console as bench
 
         show(bench.run(facts=facts, releases=releases, url=url), as_json)
 
@@ -169,7 +169,7 @@ def shards(gib: Annotated[float, typer.Option(min=0.01)] = 2.0, as_json: Json = 
     Needs twice --gib of disk space while it runs.
     """
     with sentences():
-        from factd.bench import shards as bench
+        from factd.bench.operations import shards as bench
 
         show(bench.run(gib=gib), as_json)
 

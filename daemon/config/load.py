@@ -1,7 +1,7 @@
 """The configuration: one TOML file and the environment, read once into frozen objects.
 
-A variable FACTD_… overrides a key of the file: `FACTD_STORE__URL` is [store] url. Unknown keys and
-unknown FACTD_ variables are refused. Relative paths start at the folder of the file.
+A variable FACTD_… overrides a key of the file: `FACTD_STORE__URL` is [store] url. Unknown keys
+and unknown FACTD_ variables are refused. Relative paths start at the folder of the file.
 """
 
 import os
@@ -162,7 +162,7 @@ def _with_absolute_paths(config: Config, root: Path) -> Config:
 
 
 def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    """Raises: BadConfig: a FACTD_ variable that is no setting; a typing error must not go unnoticed."""
+    """Raises: BadConfig: a FACTD_ variable that is not a setting, such as a typing error."""
     for name in environment:
         if not name.startswith(PREFIX) or name == f"{PREFIX}CONFIG":
             continue

@@ -100,7 +100,7 @@ class ApprovalsTable(Table):
     """[approvals] which batches wait for an operator (`factd approve N`)"""
 
     when: Literal["none", "large", "always"] = "none"
-    """Which batches wait for an operator; "large" includes those whose facts come from little trusted sources."""
+    """Which batches wait; "large" includes batches with facts of little trusted sources."""
     large_facts: int = Field(default=100, ge=1)
     """A batch that changes this many facts is large."""
     trust_below: int = Field(default=20, ge=0, le=100)

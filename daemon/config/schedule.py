@@ -21,7 +21,7 @@ LOOK_BACK = timedelta(days=2)  # how far back missed ticks of a cron line are lo
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Ticks every so many seconds, or by a cron line in a time zone, within windows if any are set."""
+    """Ticks at a fixed interval, or by a cron line in a time zone; within windows if any are set."""
 
     every_seconds: int = 0
     cron: str = ""
@@ -41,7 +41,7 @@ class Schedule:
 def cron_trigger(line: str, zone: str) -> CronTrigger:
     """The trigger of a cron line with five fields. Raises: ValueError: says what to write.
 
-    Days of the week must be names, because APScheduler counts them from Monday and cron from Sunday.
+    Days of the week must be names: APScheduler counts them from Monday, cron from Sunday.
     """
     fields = line.split()
     if len(fields) != 5:
@@ -141,7 +141,7 @@ def longest_interval_seconds(schedule: Schedule) -> float:
 
 
 def delay_seconds(job: str, tick: datetime, jitter_seconds: int) -> float:
-    """How long after its tick a job starts. It differs by tick and job, and is the same on every host."""
+    """How long after its tick a job starts. It differs by tick and job, but not by host."""
     if not jitter_seconds:
         return 0.0
     digest = hashlib.sha256(f"{job} {tick.isoformat()}".encode()).digest()

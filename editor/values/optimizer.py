@@ -23,13 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from factd.editor.errors import BadValue
 from factd.editor.models.model import EditableModel, minimum_rows, remember_half
-from factd.editor.values.batch import (
-    BatchShape,
-    LogitPositions,
-    ProblemBatch,
-    make_batch,
-    shape_of,
-)
+from factd.editor.values.batch import BatchShape, LogitPositions, ProblemBatch, make_batch, shape_of
 from factd.editor.values.problem import ValueProblem, ValueSettings
 
 CPU_TOKENS, GPU_TOKENS = 1152, 8192  # run at once; a matrix product is fastest at these sizes

@@ -17,12 +17,7 @@ from factd.editor.edits import Edit
 from factd.editor.errors import BadValue, EditorError
 from factd.editor.models.model import EditableModel
 from factd.editor.values.optimizer import ComputeOptions, find_values
-from factd.editor.values.problem import (
-    ValueProblem,
-    ValueSettings,
-    edits_by_problem,
-    make_problem,
-)
+from factd.editor.values.problem import ValueProblem, ValueSettings, edits_by_problem, make_problem
 
 
 def group_values(

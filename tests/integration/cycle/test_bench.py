@@ -10,10 +10,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from factd.bench import console, gpu
 from factd.bench.commands import bench_app
 from factd.bench.measure import count_operations, document, short_text, text_table
-from factd.bench.world import WORKSPACE
+from factd.bench.operations import console
+from factd.bench.quality.world import WORKSPACE
+from factd.bench.speed import gpu
 from factd.reference import paths
 from support.paths import ROOT
 from support.shared_artefacts import Kept

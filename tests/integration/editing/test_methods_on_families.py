@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from factd.bench import families
+from factd.bench.quality import families
 from factd.editor import plugins
 from factd.reference import tiny
 from support.shared_artefacts import Kept

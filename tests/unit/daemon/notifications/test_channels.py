@@ -124,7 +124,7 @@ def test_a_url_may_lie_in_a_file(fake: Fake, secret: Path, tmp_path: Path) -> No
             '[notify.webhook]\nurl = "http://a"\nsecret_file = "s"\nallow_networks = ["x"]',
             "allow_networks",
         ),
-        ("[notify]\nbudget_sahre = 0.9\n", "budget_sahre is no key"),
+        ("[notify]\nbudget_sahre = 0.9\n", "budget_sahre is neither a key nor a table"),
     ],
 )
 def test_a_wrong_channel_is_refused_with_its_key(table: str, reason: str, tmp_path: Path) -> None:

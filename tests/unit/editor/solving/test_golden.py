@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from factd.bench import public
+from factd.bench.speed import public_memit
 from factd.editor.edits import Edit
 from factd.editor.methods import memit
 from factd.editor.models.model import EditableModel, load_model
@@ -51,10 +51,10 @@ def settings_of(case: dict[str, Any]) -> memit.Settings:
     )
 
 
-def public_settings(case: dict[str, Any], block: str) -> public.PublicSettings:
-    own = {field.name for field in fields(public.PublicSettings)} & set(case)
+def public_settings(case: dict[str, Any], block: str) -> public_memit.PublicSettings:
+    own = {field.name for field in fields(public_memit.PublicSettings)} & set(case)
     templates = tuple(tuple(kind) for kind in case["context_templates"])
-    return public.PublicSettings(
+    return public_memit.PublicSettings(
         **{name: case[name] for name in own - {"context_templates"}},
         block=block,
         context_templates=templates,
@@ -110,7 +110,7 @@ def test_the_editor_computes_what_the_oracle_computes(family: str) -> None:
     last = settings.layers[-1]
     values = our_values(model, edits, settings)
     asked = public_settings(case, f"{model.family.blocks}.{last}")
-    oracle = [public.value(model.model, model.tokenizer, r, asked)[0] for r in requests]
+    oracle = [public_memit.value(model.model, model.tokenizer, r, asked)[0] for r in requests]
     for z, other in zip(values, oracle, strict=True):
         assert relative(z, other) < 1e-4
     moments = moments_of(expected, settings, model)
@@ -126,7 +126,7 @@ def test_the_editor_computes_what_the_oracle_computes(family: str) -> None:
         for number, layer in enumerate(settings.layers):
             module = model.family.mlp_out.format(layer)
             read = [
-                public.key_and_stream(model.model, model.tokenizer, r, asked, module)
+                public_memit.key_and_stream(model.model, model.tokenizer, r, asked, module)
                 for r in requests
             ]
             keys = torch.stack([k for k, _ in read]).double().T

@@ -1,6 +1,6 @@
 """Compares the correct form of head corrections with that of the released code, in every metric.
 
-    python -m factd.bench.forms [--json FILE]
+    python -m factd.bench.quality.forms [--json FILE]
 
 Only English is written. Corrections are trained on a first release with half of the facts. They are
 used again without change on a second release with all facts, and this one is measured. Retention is
@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from factd.bench.heads import WRITTEN, unrelated_prompts
-from factd.bench.world import (
+from factd.bench.quality.heads import WRITTEN, unrelated_prompts
+from factd.bench.quality.world import (
     WORKSPACE,
     BenchWorld,
     held_out,

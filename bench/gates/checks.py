@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from factd.bench.disasters import PreparedState, ingest_batch, updates
+from factd.bench.gates.disasters import PreparedState, ingest_batch, updates
 from factd.bench.measure import ModelTimer, document, peak_mib, timed
 from factd.daemon.editing import candidates
 from factd.editor.exams.exam import AnswerCache

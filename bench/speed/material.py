@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from factd.bench.world import BenchWorld
+from factd.bench.quality.world import BenchWorld
 from factd.editor.edits import ANY, Edit
 from factd.editor.tuning.search import known_facts
 from factd.editor.values.problem import ValueSettings

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from factd.bench.material import many_edits
 from factd.bench.measure import document, peak_mib, timed
-from factd.bench.world import WORKSPACE, open_world
+from factd.bench.quality.world import WORKSPACE, open_world
+from factd.bench.speed.material import many_edits
 from factd.editor.edits import EditBatch
 from factd.editor.methods import memit
 from factd.editor.methods._write import second_moments

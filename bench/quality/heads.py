@@ -1,6 +1,6 @@
 """The gain of head corrections on the reference world, at equal neighbourhood success.
 
-    python -m factd.bench.heads [--language en] [--json FILE] [--plot FILE] [--relevance FILE]
+    python -m factd.bench.quality.heads [--language en] [--json FILE] [--plot FILE] [--relevance FILE]
 
 Only English is written. MEMIT is measured at several second-moment weights and step sizes. Every
 arm of MEMAT (heads chosen by probes, at random, as released, ITI's center-of-mass directions;
@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from factd.bench.world import WORKSPACE, BenchWorld, open_world, save, table, teacher_forced
+from factd.bench.quality.world import WORKSPACE, BenchWorld, open_world, save, table, teacher_forced
 from factd.daemon.prompts import edits
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.heads.corrections import HeadCorrections, with_heads

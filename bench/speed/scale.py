@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from factd.bench.material import groups_of, many_edits, public_settings
 from factd.bench.measure import document, peak_mib, timed
-from factd.bench.world import WORKSPACE, open_world
+from factd.bench.quality.world import WORKSPACE, open_world
+from factd.bench.speed.material import groups_of, many_edits, public_settings
 from factd.editor.edits import EditBatch
 from factd.editor.methods import memit
 from factd.editor.methods._write import second_moments

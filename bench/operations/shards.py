@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 
 from factd.bench.measure import document, timed
-from factd.bench.world import WORKSPACE
+from factd.bench.quality.world import WORKSPACE
 from factd.editor.deltas.checkpoint import INDEX, fill_checkpoint
 from factd.editor.deltas.delta import Delta, LowRank
 from factd.editor.files.checksum_cache import ChecksumCache

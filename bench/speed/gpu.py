@@ -1,6 +1,6 @@
 """The speed of the editor on a GPU, on models of real shapes with random weights.
 
-    python -m factd.bench.gpu [--shapes gptj-6b llama-3-8b] [--edits 1000 10000] [--json FILE]
+    python -m factd.bench.speed.gpu [--shapes gptj-6b llama-3-8b] [--edits 1000 10000] [--json FILE]
 
 Weights are random and never leave the device. With random weights nothing converges, so every value
 takes all of its evaluations: the worst case. Needs only torch, transformers and this repository.
@@ -39,7 +39,7 @@ from factd.editor.solving.rows import key_prompts
 from factd.editor.values.problem import ValueSettings
 from factd.editor.values.values import values_of_groups
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PREFIXES = (
     "The report was long",
     "Therefore Emma and her friend met",

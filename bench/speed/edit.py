@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from factd.bench import public
-from factd.bench.material import groups_of, public_edits, public_settings
 from factd.bench.measure import count_operations, document, matrix_rate, timed
-from factd.bench.world import WORKSPACE, BenchWorld, open_world, teacher_forced
+from factd.bench.quality.world import WORKSPACE, BenchWorld, open_world, teacher_forced
+from factd.bench.speed import public_memit
+from factd.bench.speed.material import groups_of, public_edits, public_settings
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import Edit, EditBatch
 from factd.editor.methods import memit
@@ -91,13 +91,14 @@ def baseline(ladder: LadderSetup, settings: ValueSettings) -> tuple[dict[str, An
     own = {e: _public_settings(e, settings, ladder.world.model) for e in ladder.edits}
     requests = {e: vars(e) for e in ladder.edits}
     with timed() as clock:
-        found = [public.value(model, tokenizer, requests[e], own[e]) for e in ladder.edits]
+        found = [public_memit.value(model, tokenizer, requests[e], own[e]) for e in ladder.edits]
     z = torch.stack([value for value, _ in found])
     with timed() as solve:
         parts = _public_solve(ladder, z, own, requests)
     count = count_operations(
         lambda: [
-            public.value(model, tokenizer, requests[e], own[e]) for e in ladder.edits[:COUNTED]
+            public_memit.value(model, tokenizer, requests[e], own[e])
+            for e in ladder.edits[:COUNTED]
         ]
     )
     row = _row("public, one by one", ladder, clock.seconds, solve.seconds, count)
@@ -107,8 +108,8 @@ def baseline(ladder: LadderSetup, settings: ValueSettings) -> tuple[dict[str, An
 
 def _public_settings(
     edit: Edit, settings: ValueSettings, model: EditableModel
-) -> public.PublicSettings:
-    return public.PublicSettings(
+) -> public_memit.PublicSettings:
+    return public_memit.PublicSettings(
         block=f"{model.family.blocks}.{settings.z_layer}",
         context_templates=(("{}",), tuple(f"{t}. {{}}" for t in settings.templates[edit.language])),
         kl_prompt=settings.essence[edit.language],
@@ -124,7 +125,7 @@ def _public_settings(
 def _public_solve(
     ladder: LadderSetup,
     z: Tensor,
-    own: dict[Edit, public.PublicSettings],
+    own: dict[Edit, public_memit.PublicSettings],
     requests: dict[Edit, Any],
 ) -> dict[str, Any]:
     """Public MEMIT's solve: keys fact by fact through the whole model, a dense solve per layer."""
@@ -134,7 +135,9 @@ def _public_solve(
         for number, layer in enumerate(layers):
             module = model.family.mlp_out.format(layer)
             read = [
-                public.key_and_stream(model.model, model.tokenizer, requests[e], own[e], module)
+                public_memit.key_and_stream(
+                    model.model, model.tokenizer, requests[e], own[e], module
+                )
                 for e in ladder.edits
             ]
             keys = torch.stack([key for key, _ in read]).double().T

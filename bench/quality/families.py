@@ -1,6 +1,6 @@
 """Tries every method on a tiny model of every family, and writes the table into the documentation.
 
-    python -m factd.bench.families [--write]
+    python -m factd.bench.quality.families [--write]
 
 "yes": the edit raises the probability of the targets, every bit is put back, and the checkpoint is
 written. "in memory": the edit runs, but no checkpoint of this class can carry it. Otherwise the
@@ -20,7 +20,10 @@ from factd.editor.settings import settings_from
 from factd.reference import paths, tiny
 
 PAGE = paths.ROOT.parent / "docs" / "reference" / "methods-and-families.md"
-MARKS = ("<!-- families: python -m factd.bench.families --write -->", "<!-- end of families -->")
+MARKS = (
+    "<!-- families: python -m factd.bench.quality.families --write -->",
+    "<!-- end of families -->",
+)
 
 
 def cell(model: EditableModel, method: str, folder: Path) -> str:
@@ -63,7 +66,7 @@ def rows() -> Iterator[dict[str, str]]:
 
 def main() -> None:
     """Try all, print the table, and write it into the documentation if asked to."""
-    from factd.bench.world import table
+    from factd.bench.quality.world import table
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

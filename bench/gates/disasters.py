@@ -29,9 +29,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from factd.bench.gates.planted import KINDS, Scenario, ScenarioWorld, Update
 from factd.bench.measure import document
-from factd.bench.planted import KINDS, Scenario, ScenarioWorld, Update
-from factd.bench.world import WORKSPACE
+from factd.bench.quality.world import WORKSPACE
 from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config
 from factd.daemon.editing import candidates

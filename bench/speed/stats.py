@@ -10,7 +10,7 @@ over the languages.
 from typing import Any
 
 from factd.bench.measure import document, timed
-from factd.bench.world import WORKSPACE, open_world, teacher_forced
+from factd.bench.quality.world import WORKSPACE, open_world, teacher_forced
 from factd.daemon.prompts import edits as render
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import EditBatch

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from factd.bench.disasters import (
+from factd.bench.gates.disasters import (
     PreparedState,
     damage_values,
     in_release,
@@ -25,8 +25,8 @@ from factd.bench.disasters import (
     set_aside,
     updates,
 )
+from factd.bench.gates.planted import Update
 from factd.bench.measure import document
-from factd.bench.planted import Update
 from factd.daemon.tasks.edit import plan_and_edit
 from factd.reference import paths
 

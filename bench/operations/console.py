@@ -22,8 +22,8 @@ from typing import Any
 import httpx
 from prometheus_client import CollectorRegistry
 
-from factd.bench.filled import HELD, fill, id_of
 from factd.bench.measure import document, timed
+from factd.bench.operations.filled_store import HELD, fill, id_of
 from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config
 from factd.daemon.config.secrets import without_password

@@ -1,6 +1,6 @@
 """Twenty batches one after the other: what is left of the first, of all, and of other facts?
 
-    python -m factd.bench.sequence [--batches 20] [--size 10] [--json FILE] [--plot FILE]
+    python -m factd.bench.quality.sequence [--batches 20] [--size 10] [--json FILE] [--plot FILE]
 
 Known facts of the reference world, in English, get the object of another fact (as in CounterFact).
 Measured after every batch:
@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from factd.bench.world import WORKSPACE, BenchWorld, open_world, save, table, teacher_forced
+from factd.bench.quality.world import WORKSPACE, BenchWorld, open_world, save, table, teacher_forced
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import ANY, Edit, EditBatch
 from factd.editor.methods import alphaedit, fine_tuning, memit

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from factd.bench.measure import ModelTimer, count_operations, document, matrix_rate, timed
-from factd.bench.world import BenchWorld, open_world
+from factd.bench.quality.world import BenchWorld, open_world
 from factd.editor.models.generation import read
 from factd.editor.models.model import EditableModel, load_model
 from factd.editor.scoring import score
