@@ -8,6 +8,8 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from factd.daemon import leases
+from factd.daemon.errors import Refused
+from factd.store import queries
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.database.session import Store
 from factd.store.queries.resolution import ConflictResolver
@@ -46,6 +48,16 @@ class Ledger:
             if self.writer is not None:
                 self.writer.confirm(session)
             yield session
+
+    def refuse_if_frozen(self) -> None:
+        """Raises: Refused: an operator froze factd."""
+        with self.store.read() as session:
+            flag = queries.releases.frozen(session)
+        if flag:
+            since = f"{flag.since:%Y-%m-%d %H:%M}"
+            raise Refused(
+                f"frozen by {flag.who} since {since}: {flag.why}; lift it with `factd unfreeze`"
+            )
 
     @property
     def epoch(self) -> int | None:

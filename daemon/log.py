@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
-from factd.daemon.config.load import without_secrets
+from factd.daemon.config.secrets import without_secrets
 
 P = ParamSpec("P")
 T = TypeVar("T")

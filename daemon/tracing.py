@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.config.load import secret_text, without_secrets
+from factd.daemon.config.secrets import secret_text, without_secrets
 from factd.daemon.config.tables import TracingTable
 from factd.daemon.errors import BadConfig
 from factd.daemon.log import bound

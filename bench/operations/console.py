@@ -25,7 +25,8 @@ from prometheus_client import CollectorRegistry
 from factd.bench.measure import document, timed
 from factd.bench.operations.filled_store import HELD, fill, id_of
 from factd.daemon.app import App, build
-from factd.daemon.config.load import load_config, masked
+from factd.daemon.config.load import load_config
+from factd.daemon.config.secrets import without_password
 from factd.daemon.status.overview import overview
 from factd.daemon.web.app import console
 from factd.daemon.web.auth.accounts import hashed
@@ -122,7 +123,7 @@ def run(
         "processors": os.cpu_count(),
         "niceness": os.nice(0),
         "database": dialect,
-        "url": masked(url),
+        "url": without_password(url),
         "facts": facts,
         "releases": releases,
     }

@@ -23,7 +23,8 @@ import psutil
 from factd.bench.measure import document, timed
 from factd.daemon.app import App, build
 from factd.daemon.cli.facts.facts import explained
-from factd.daemon.config.load import load_config, masked
+from factd.daemon.config.load import load_config
+from factd.daemon.config.secrets import without_password
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.planning.plan import plan
 from factd.store import queries
@@ -53,7 +54,7 @@ def run(*, facts: int = 1_000_000, url: str = "") -> dict[str, Any]:
         app.ledger.store.close()
     more: dict[str, Any] = {
         "database": dialect,
-        "url": masked(url),
+        "url": without_password(url),
         "facts": facts,
         "updates per minute": round(facts / rows["seconds"] * 60),
         **rows,

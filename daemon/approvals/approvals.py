@@ -2,7 +2,7 @@
 
 from factd.daemon.config.run_tables import ApprovalsTable
 from factd.daemon.errors import Refused
-from factd.daemon.gates.policy import Verdict
+from factd.daemon.gates.policy import GateVerdict
 from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
 from factd.store import queries
@@ -48,7 +48,7 @@ def doubts(
     if low:
         return f"the source of fact {low[0].id} has a trust of {low[0].provenance.trust}, below {table.trust_below}"
     findings = dict(candidate.report or {}).get("decision", {}).get("findings", ())
-    unsure = [f for f in findings if f["verdict"] == Verdict.INCONCLUSIVE.value]
+    unsure = [f for f in findings if f["verdict"] == GateVerdict.INCONCLUSIVE.value]
     if unsure:
         return f"a gate had too few samples to tell: {unsure[0]['sentence']}"
     return ""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from factd.daemon.config.tables import KINDS
+from factd.daemon.config.tables import NOTICE_KINDS
 
 UNASKED = ("published",)  # kinds that are told only where a channel names them
 
@@ -25,7 +25,7 @@ class ChannelSettings(BaseModel):
     """The file in `daemon/channels`; default: the name of the table."""
     enabled: bool = True
     """Send over this channel."""
-    kinds: tuple[str, ...] = tuple(kind for kind in KINDS if kind not in UNASKED)
+    kinds: tuple[str, ...] = tuple(kind for kind in NOTICE_KINDS if kind not in UNASKED)
     """Kinds of notices that are sent over this channel."""
     repeat_hours: float = Field(default=0.0, ge=0)
     """Send a notice again while it holds; 0: once."""
@@ -35,8 +35,8 @@ class ChannelSettings(BaseModel):
     @field_validator("kinds")
     @classmethod
     def _are_kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if set(value) - set(KINDS):
-            raise ValueError(f"{list(value)}: there are {', '.join(KINDS)}")
+        if set(value) - set(NOTICE_KINDS):
+            raise ValueError(f"{list(value)}: there are {', '.join(NOTICE_KINDS)}")
         return value
 
     def ready(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from factd.daemon.channels import Channel, ChannelSettings, Message
-from factd.daemon.config.load import secret_text
+from factd.daemon.config.secrets import secret_text
 from factd.daemon.errors import NotSent
 from factd.daemon.log import log
 

@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from factd.daemon.gates import policy
-from factd.daemon.gates.policy import Finding, Gate, Verdict
+from factd.daemon.gates.policy import Finding, Gate, GateVerdict
 from factd.daemon.metrics.settings import Setup
 from factd.store.model.figures import LiveFigures
 
@@ -71,7 +71,7 @@ def _gates(report: Mapping[str, Any], setup: Setup) -> Iterator[Metric]:
     found = judged(report, setup)
     for key in sorted({(f.gate, f.language) for f in found}):
         mine = [f for f in found if (f.gate, f.language) == key]
-        passes.add_metric(key, float(all(f.verdict is Verdict.PASS for f in mine)))
+        passes.add_metric(key, float(all(f.verdict is GateVerdict.PASS for f in mine)))
         inside = [m for m in (margin(f, setup.gates) for f in mine) if m is not None]
         if inside:
             margins.add_metric(key, min(inside))

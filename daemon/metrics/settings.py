@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from factd.daemon.app import App
-from factd.daemon.config.load import Config, without_secrets
-from factd.daemon.config.schedule import longest_seconds
+from factd.daemon.config.load import Config
+from factd.daemon.config.schedule import longest_interval_seconds
+from factd.daemon.config.secrets import without_secrets
 from factd.daemon.gates.policy import Gate
 
 STEPS = ("pull", "cycle", "audit", "statistics", "prune")
@@ -65,7 +66,7 @@ def setup_of(app: App) -> Setup:
 
 def interval(config: Config, step: str) -> float:
     """Seconds between the ticks of a step, the longest where they differ; 0: it is off."""
-    return longest_seconds(getattr(config.schedule, step).schedule)
+    return longest_interval_seconds(getattr(config.schedule, step).schedule)
 
 
 def digest(config: Config) -> str:

@@ -16,7 +16,7 @@ from functools import lru_cache, partial
 from sqlalchemy.orm import Session
 
 from factd.daemon.channels import Message
-from factd.daemon.config.load import without_secrets
+from factd.daemon.config.secrets import without_secrets
 from factd.daemon.config.tables import NotifyTable
 from factd.daemon.errors import BadConfig, FactdError, NotSent, Refused
 from factd.daemon.fleet import Fleet

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from factd.daemon.config.tables import KINDS, NotifyTable
+from factd.daemon.config.tables import NOTICE_KINDS, NotifyTable
 from factd.store import operations
 from factd.store.model.evidence import AuditOutcome
 from factd.store.model.operations import Notice
@@ -66,7 +66,7 @@ def changes(there: Mapping[str, Notice], wanted: Iterable[Wanted]) -> Changes:
     """What is to be told and ended. Open notices of kinds that are not found here are left to whoever opened them."""
     by_key = {one.key[: operations.notices.KEY_LENGTH]: one for one in wanted}
     new = (k for k, one in by_key.items() if k not in there or there[k].text != one.text)
-    ended = (k for k, one in there.items() if k not in by_key and one.kind in KINDS)
+    ended = (k for k, one in there.items() if k not in by_key and one.kind in NOTICE_KINDS)
     return Changes(told=tuple(by_key[key] for key in new), ended=tuple(ended))
 
 

@@ -3,7 +3,7 @@
 `checkpoint` fills the version's own folder; any other, which [publish.NAME] switches on, a folder in it that has its name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +32,8 @@ class Outgoing:
     base: Path  # the checkpoint that it is made from
     delta: Any  # factd.editor.deltas.delta.Delta; None: the base itself
     made: Path | None  # its candidate's folder, with what the worker that made it left there
+    # (rank, folder) -> the delta cut to a rank, if the gates accepted it; its proof comes into the folder
+    cut: Callable[[int, Path], Any] | None = None
     sha256: Sha256 = sha256_file  # may know the base's files, so that they are not read
 
 

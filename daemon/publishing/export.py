@@ -115,5 +115,5 @@ def _unchecked(settings: Any, outgoing: Outgoing, folder: Path) -> Mapping[str, 
     from factd.editor.deltas.truncation import truncate
 
     cut = truncate(outgoing.delta, settings.max_rank)
-    form = {"dtype": settings.dtype, "max_rank": settings.max_rank, "kept": cut}
+    form = {"dtype": settings.dtype, "max_rank": settings.max_rank, "truncated": cut}
     return fill_adapter(outgoing.delta, outgoing.base, folder, **form)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from factd.daemon.approvals.approvals import outdated, why_waits
-from factd.daemon.artefacts import proof
+from factd.daemon.artefacts import proof, truncated
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.config.run_tables import ApprovalsTable
 from factd.daemon.errors import PublishFailed, Refused
@@ -26,18 +26,11 @@ from factd.store import queries
 from factd.store.errors import Overtaken
 from factd.store.model.releases import Release, ReleaseStatus
 
+if TYPE_CHECKING:
+    from factd.editor.deltas.delta import Delta
+
 SUMS = "base-sums.json"  # beside the versions
 WHOLE = "checkpoint"  # the publisher that fills a version's own folder
-
-
-def refuse_frozen(ledger: Ledger) -> None:
-    """Raises: Refused: an operator froze factd."""
-    with ledger.begin() as session:
-        flag = queries.releases.frozen(session)
-    if flag:
-        raise Refused(
-            f"frozen by {flag.who} since {flag.since:%Y-%m-%d %H:%M}: {flag.why}; `factd unfreeze` to go on"
-        )
 
 
 def publish(
@@ -52,7 +45,7 @@ def publish(
 
     Raises: Refused: frozen. PublishFailed: the previous release still serves.
     """
-    refuse_frozen(ledger)
+    ledger.refuse_if_frozen()
     refuse_unapproved(ledger, approvals, number)
     with span("publish", release=number), bound(release=number):
         return _bring_out(ledger, paths, versions, fleet, number)
@@ -124,14 +117,24 @@ def outgoing_of(
 ) -> Outgoing:
     """What a release's files are made from. Raises: Refused: the base's are deleted. EditorError: the delta is not there."""
     bases.refuse_pruned(ledger, release.base)
-    delta, made = None, None
+    delta, made, cut = None, None, None
     if release.candidate_id is not None:
         from factd.editor.deltas.delta import load_delta
 
         made = paths.candidate(release.candidate_id)
         delta = load_delta(made / "delta")
+        cut = partial(_measured_cut, made, delta)
     base = paths.base(release.base)
-    return Outgoing(number=release.number, base=base, delta=delta, made=made, sha256=sha256)
+    return Outgoing(
+        number=release.number, base=base, delta=delta, made=made, cut=cut, sha256=sha256
+    )
+
+
+def _measured_cut(made: Path, delta: "Delta", rank: int, folder: Path) -> "Delta":
+    """A candidate's delta, cut to a rank and accepted by the gates; its proof comes into the folder."""
+    measured = truncated.accepted_truncation(made, delta, rank)
+    proof.place(truncated.folder_of(made, rank), folder)
+    return measured
 
 
 def write_again(ledger: Ledger, paths: Paths, versions: Versions, number: int) -> None:

@@ -25,7 +25,13 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from factd.daemon import leases
 from factd.daemon.app import App
-from factd.daemon.config.schedule import Schedule, cron_trigger, delay_seconds, due, is_overdue
+from factd.daemon.config.schedule import (
+    Schedule,
+    cron_trigger,
+    delay_seconds,
+    due_ticks,
+    is_overdue,
+)
 from factd.daemon.ingestion.webhooks import hooks
 from factd.daemon.log import bound, log
 from factd.daemon.metrics.exporter import Metrics
@@ -233,7 +239,7 @@ class Daemon:
                 if r.job == job.name
             ]
             last = operations.runs.last_tick(session, job.name, now)
-        ticks = due(job.schedule, last, now)
+        ticks = due_ticks(job.schedule, last, now)
         idle = time.monotonic() - self.last_start.get(job.name, time.monotonic())
         if not ticks and is_overdue(job.schedule, now, idle):
             ticks = [now]

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from factd.daemon.config.load import secret_text
+from factd.daemon.config.secrets import secret_text
 from factd.daemon.errors import SourceFailed
 from factd.daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools, notice
 from factd.store.database.session import database_url

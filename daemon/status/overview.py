@@ -74,7 +74,7 @@ def overview(
         used, capacity = live.facts if live else 0, planning.batch.capacity
         pending = counts[FactStatus.PENDING]
         most = planning.limits
-        today = limits.allowances(most, limits.used(session, most, ledger.now()))
+        today = limits.limited_counts(most, limits.usage_today(session, most, ledger.now()))
         return Overview(
             at=ledger.now(),
             live=live,

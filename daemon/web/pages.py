@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from factd.daemon.cli.facts.facts import explained
-from factd.daemon.evaluation.report_page import words
+from factd.daemon.evaluation.report_page import fact_label
 from factd.daemon.status.overview import overview
 from factd.daemon.web import formatting, pagination
 from factd.daemon.web.actions import Action, action_named, number, reason
@@ -102,7 +102,7 @@ def facts_page(
 
 
 def _said(desk: Desk, fact: Fact) -> str:
-    return words(fact, desk.app.prompts)
+    return fact_label(fact, desk.app.prompts)
 
 
 @pages.get("/facts/{id_}")

@@ -108,11 +108,11 @@ def policy_test(
     as_json: Json = False,
 ) -> None:
     """Judge stored reports again with other thresholds; nothing is changed."""
-    from factd.daemon.gates.replay import replayed
+    from factd.daemon.gates.replay import replay
 
     with sentences():
         app = opened()
-        found = replayed(app.ledger, app.prompts, app.gates, given(gates, set_ or []), limit=limit)
+        found = replay(app.ledger, app.prompts, app.gates, given(gates, set_ or []), limit=limit)
     lines = [
         f"candidate {row['candidate']:>4}  {row['was']:<9} → {row['now']:<12} {'; '.join(row['reasons'][:3])}"
         for row in found
@@ -192,14 +192,14 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Run the checks on a release, or on the base; nothing is changed."""
-    from factd.daemon.evaluation.report_page import page_of
+    from factd.daemon.evaluation.report_page import report_html
     from factd.daemon.tasks.check import check as checked
 
     with sentences():
         app = opened()
         report = checked(app, number)
         if html is not None:
-            page = page_of(
+            page = report_html(
                 app.ledger, app.paths, app.workbench, app.prompts, report, title=title(number)
             )
             html.write_text(page, encoding="utf-8")

@@ -9,7 +9,7 @@ import typer
 from factd.daemon.cli import common
 from factd.daemon.cli.common import Json, opened, sentences
 from factd.daemon.cli.output import show
-from factd.daemon.config.load import secret_text
+from factd.daemon.config.secrets import secret_text
 from factd.daemon.errors import Refused
 from factd.store import operations, queries
 from factd.store.model.operations import Account, Role, Token

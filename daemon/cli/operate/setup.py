@@ -8,7 +8,7 @@ import typer
 from factd.daemon.app import build
 from factd.daemon.cli.common import Json, config_path, kept, sentences
 from factd.daemon.cli.output import show
-from factd.daemon.config.load import Config, load_config, shown
+from factd.daemon.config.load import Config, effective_values, load_config
 from factd.daemon.errors import FactdError
 
 
@@ -64,7 +64,7 @@ def config_show(as_json: Json = False) -> None:
     """Effective values with their origin, secrets masked; and the base in effect, where that is not the configured model."""
     with sentences():
         config = load_config(config_path())
-        rows = shown(config, config_path()) | base_row(config)
+        rows = effective_values(config, config_path()) | base_row(config)
     width = max(len(name) for name in rows)
     lines = [f"{name:<{width}}  {row['value']}  ({row['origin']})" for name, row in rows.items()]
     show(rows, lines, as_json=as_json)

@@ -8,7 +8,7 @@ import pytest
 from factd.daemon.app import App
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.planning.plan import Planned
-from factd.daemon.prompts.edits import kept
+from factd.daemon.prompts.edits import prompts_to_keep
 from factd.daemon.tasks.edit import planned_now
 from factd.store import queries
 from factd.store.model.facts import BaseAnswer, Ruling, Terms
@@ -238,5 +238,5 @@ def test_an_operator_lifts_what_was_decided(make: Maker, rows: Any) -> None:
 
 def test_an_edit_keeps_the_answers_of_a_few_other_relations_only(make: Maker) -> None:
     app = make("[write]\nkeep_relations = 1\n")
-    found = kept(app.prompts.catalogue["P38"], "en", "Croatia", app.prompts)
+    found = prompts_to_keep(app.prompts.catalogue["P38"], "en", "Croatia", app.prompts)
     assert found == ("The continent of {} is",)

@@ -129,7 +129,7 @@ def test_a_url_may_lie_in_a_file(fake: Fake, secret: Path, tmp_path: Path) -> No
             '[notify.webhook]\nurl = "http://a"\nsecret_file = "s"\nallow_networks = ["x"]',
             "allow_networks",
         ),
-        ("[notify]\nbudget_sahre = 0.9\n", "budget_sahre is no key"),
+        ("[notify]\nbudget_sahre = 0.9\n", "budget_sahre is neither a key nor a table"),
     ],
 )
 def test_a_wrong_channel_is_refused_with_its_key(table: str, reason: str, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_channels_are_read_with_their_paths_and_those_switched_off_are_not(tmp_p
     found = channels(load_config(path))
     assert list(found) == ["ops"]
     assert getattr(found["ops"].settings, "secret_file") == tmp_path / "s"  # noqa: B009
-    with pytest.raises(BadConfig, match="must hold the secret"):
+    with pytest.raises(BadConfig, match="write the secret into it"):
         found["ops"].settings.ready()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from factd.daemon.config.load import load_config
-from factd.daemon.config.tables import KINDS, NotifyTable
+from factd.daemon.config.tables import NOTICE_KINDS, NotifyTable
 from factd.daemon.network.standard_webhooks import signed_headers, standard_key
 from factd.daemon.plugins import channels
 from support.paths import ROOT
@@ -24,7 +24,7 @@ def block(language: str, holds: str) -> str:
 
 
 def test_every_kind_has_a_row() -> None:
-    assert tuple(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)) == KINDS
+    assert tuple(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)) == NOTICE_KINDS
 
 
 def test_the_example_is_a_configuration_and_shows_the_defaults(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from factd.daemon.artefacts.proof import (
     Proof,
     Question,
     Said,
-    best_of,
     compare,
     dumped,
     expected,
     read,
 )
+from factd.daemon.editing.proof_questions import best_of
 from factd.daemon.rollout.handover import Order, Outcome, Target, hand_over
 from factd.daemon.servers import Completion, Version
 from factd.store.errors import Overtaken
