@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from factd.daemon.cli.common import Json, sentences
+from factd.daemon.cli.common import Json, reported_errors
 
 bench_app = typer.Typer(
     no_args_is_help=True, help="Benchmarks: the editor on the reference model, the store."
@@ -21,7 +21,7 @@ def shown(found: dict[str, Any], as_json: bool) -> None:
 @bench_app.command()
 def edit(edits: Annotated[int, typer.Option(min=2)] = 100, as_json: Json = False) -> None:
     """Every rung of the ladder against public MEMIT's way, one fact at a time (minutes)."""
-    with sentences():
+    with reported_errors():
         from factd.bench import edit as bench
 
         shown(bench.run(edits=edits), as_json)
@@ -34,7 +34,7 @@ def solve(
     as_json: Json = False,
 ) -> None:
     """The ledger solve of many facts: time, memory, resumption, adding to it."""
-    with sentences():
+    with reported_errors():
         from factd.bench import solve as bench
 
         shown(bench.run(rows=rows, tokens=tokens), as_json)
@@ -43,7 +43,7 @@ def solve(
 @bench_app.command()
 def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = False) -> None:
     """Cycles of ingest, edit, check, publish, audit: does memory, disk or the number of open files grow? (half an hour)"""
-    with sentences():
+    with reported_errors():
         from factd.bench import soak as bench
 
         shown(bench.run(cycles=cycles), as_json)
@@ -52,7 +52,7 @@ def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = Fal
 @bench_app.command()
 def stats(edits: Annotated[int, typer.Option(min=2)] = 600, as_json: Json = False) -> None:
     """Second moments from fewer tokens: the same edit?"""
-    with sentences():
+    with reported_errors():
         from factd.bench import stats as bench
 
         shown(bench.run(edits=edits), as_json)
@@ -61,7 +61,7 @@ def stats(edits: Annotated[int, typer.Option(min=2)] = 600, as_json: Json = Fals
 @bench_app.command()
 def probes(probes: Annotated[int, typer.Option(min=10)] = 4000, as_json: Json = False) -> None:
     """What the checks cost."""
-    with sentences():
+    with reported_errors():
         from factd.bench import probes as bench
 
         shown(bench.run(probes=probes), as_json)
@@ -72,7 +72,7 @@ def scale(
     edits: Annotated[int, typer.Option(min=100, max=8000)] = 2000, as_json: Json = False
 ) -> None:
     """Time per edit from 100 edits on."""
-    with sentences():
+    with reported_errors():
         from factd.bench import scale as bench
 
         shown(bench.run(edits=edits), as_json)
@@ -87,7 +87,7 @@ def disasters(
     as_json: Json = False,
 ) -> None:
     """Planted disasters and clean batches through the whole edit: caught, and the right facts set aside? (half an hour)"""
-    with sentences():
+    with reported_errors():
         from factd.bench import disasters as bench
 
         shown(bench.run(clean=clean, only=only, part=part, parts=parts), as_json)
@@ -96,7 +96,7 @@ def disasters(
 @bench_app.command()
 def blame(as_json: Json = False) -> None:
     """64 facts, three of them bad: solves until they are found (minutes)."""
-    with sentences():
+    with reported_errors():
         from factd.bench import blame as bench
 
         shown(bench.run(), as_json)
@@ -109,7 +109,7 @@ def checks(
     as_json: Json = False,
 ) -> None:
     """What all checks of a batch cost, and how much of it is the model's."""
-    with sentences():
+    with reported_errors():
         from factd.bench import checks as bench
 
         shown(bench.run(facts=facts, known=known), as_json)
@@ -122,7 +122,7 @@ def store(
     as_json: Json = False,
 ) -> None:
     """Ingest and queries of a full fact store (minutes)."""
-    with sentences():
+    with reported_errors():
         from factd.bench import store as bench
 
         shown(bench.run(facts=facts, url=url), as_json)
@@ -136,7 +136,7 @@ def console(
     as_json: Json = False,
 ) -> None:
     """The console and `factd status` on a full store (minutes)."""
-    with sentences():
+    with reported_errors():
         from factd.bench import console as bench
 
         shown(bench.run(facts=facts, releases=releases, url=url), as_json)
@@ -145,7 +145,7 @@ def console(
 @bench_app.command()
 def shards(gib: Annotated[float, typer.Option(min=0.01)] = 2.0, as_json: Json = False) -> None:
     """Writing a version of a 40-shard checkpoint by the shards that it touches; needs twice --gib on disk for a while."""
-    with sentences():
+    with reported_errors():
         from factd.bench import shards as bench
 
         shown(bench.run(gib=gib), as_json)

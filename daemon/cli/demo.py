@@ -1,6 +1,8 @@
-"""`factd demo`: the model of 1998 learns what happened since, through the real store, editor, checks and publisher.
+"""`factd demo`: a model of the year 1998 learns what happened since, with the real store, editor,
+checks and publisher.
 
-Ingest the world as known facts, ingest the feed, edit, check, publish, take one fact back, roll back, go on.
+The demo ingests the world of 1998 as known facts and the feed of updates, edits, checks and
+publishes, takes one fact back, goes back to the first release, and lifts the freeze.
 """
 
 import shutil
@@ -12,7 +14,7 @@ from typing import Any
 
 from factd.daemon.app import App, build
 from factd.daemon.artefacts.versions import Versions
-from factd.daemon.cli.output import progress, table
+from factd.daemon.cli.output import progress, show_table
 from factd.daemon.config.load import load_config
 from factd.daemon.editing import edit
 from factd.daemon.errors import Refused
@@ -24,6 +26,9 @@ from factd.daemon.tasks import take_back
 from factd.reference import paths
 from factd.store import queries
 from factd.store.database import migrate
+from factd.store.model.releases import Release
+
+Say = Callable[[str], None]
 
 CONFIG = """\
 # Written by `factd demo`; the settings below the line are reference/settings.toml.
@@ -36,40 +41,24 @@ path = "{model}"
 # ---
 {settings}
 """
-ASKED = ("HR", "P38")  # whose fact is taken back: Croatia's currency
-MARK = ".factd-demo"
+TAKEN_BACK = ("HR", "P38")  # subject and relation of the fact to take back: Croatia's currency
+MARK = ".factd-demo"  # the file by which an earlier demo's folder is known
 
 
 def run_demo(directory: Path, *, quiet: bool) -> dict[str, Any]:
-    """The whole cycle in a folder; the figures that are printed, as JSON. Raises: Refused: the folder is no demo's."""
+    """Run the whole cycle in a folder and return the printed figures as JSON.
+
+    Raises: Refused: the folder holds something else, or a gate refused the update.
+    """
     started = time.monotonic()
-    say: Callable[[str], Any] = (
-        (lambda _: None) if quiet else (lambda line: sys.stdout.write(line + "\n"))
-    )
+    say = _silent if quiet else _print_line
     app = prepare(directory)
-    figures: dict[str, Any] = {"ingested": ingest_world(app.ledger, app.prompts)}
+    ingested = ingest_world(app.ledger, app.prompts)
+    figures: dict[str, Any] = {"ingested": ingested}
     say(
-        f"ingested   {figures['ingested']['known']} facts the base model holds, {figures['ingested']['feed']} updates since 1998"
+        f"ingested   {ingested['known']} facts that the base model holds, {ingested['feed']} updates since 1998"
     )
-    with progress() as told:
-        found = edit.edit(app, who="demo", why="from 1998 to today", progress=told)
-    figures["update"] = outcome(found)
-    say(f"batch      {found.batch_id[:12]}: {found.facts} facts, {found.edits} edits")
-    say(
-        f"edited     {found.seconds['edit']:.1f} s, {found.seconds['edit'] / max(1, found.edits):.2f} s per edit"
-    )
-    if not quiet:
-        show_answers(figures["update"]["answers"])
-    say(
-        f"gate       {'accepted' if found.decision.accepted else 'rejected: ' + '; '.join(found.decision.reasons)}"
-    )
-    if found.release is None:
-        raise Refused(f"the gate refused the update: {'; '.join(found.decision.reasons)}")
-    live = publish.publish(
-        app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, found.release
-    )
-    figures["release"] = live.as_json()
-    say(f"release    {live.number} is live in {app.config.publish.path / 'current'}")
+    live = edit_and_publish(app, figures, say, quiet=quiet)
     figures["rollback_fact"] = take_croatia_back(app, say)
     figures["rollback_to"] = switch_back(app, live.number, say)
     figures["seconds"] = round(time.monotonic() - started, 1)
@@ -77,14 +66,47 @@ def run_demo(directory: Path, *, quiet: bool) -> dict[str, Any]:
     return figures
 
 
+def _print_line(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def _silent(_: str) -> None:
+    """Print nothing."""
+
+
+def edit_and_publish(app: App, figures: dict[str, Any], say: Say, *, quiet: bool) -> Release:
+    """Edit the model, print what was measured, and publish the release. Raises: Refused."""
+    with progress() as report_progress:
+        edited = edit.edit(app, who="demo", why="from 1998 to today", progress=report_progress)
+    figures["update"] = edit_figures(edited)
+    decision, seconds = edited.decision, edited.seconds["edit"]
+    say(f"batch      {edited.batch_id[:12]}: {edited.facts} facts, {edited.edits} edits")
+    say(f"edited     {seconds:.1f} s, {seconds / max(1, edited.edits):.2f} s per edit")
+    if not quiet:
+        show_answers(figures["update"]["answers"])
+    say(
+        f"gate       {'accepted' if decision.accepted else 'rejected: ' + '; '.join(decision.reasons)}"
+    )
+    if edited.release is None:
+        raise Refused(f"the gate refused the update: {'; '.join(decision.reasons)}")
+    parts = (app.ledger, app.paths, app.versions, app.fleet)
+    live = publish.publish(*parts, app.config.approvals, edited.release)
+    figures["release"] = live.as_json()
+    say(f"release    {live.number} is live in {app.config.publish.path / 'current'}")
+    return live
+
+
 def prepare(directory: Path) -> App:
-    """A fresh folder with configuration and database."""
+    """A fresh folder with configuration and database.
+
+    Raises: Refused: the folder holds something else.
+    """
     if not (paths.MODEL / "config.json").is_file():
         raise Refused(f"the reference model is not in {paths.MODEL}; `make model` trains it")
     if directory.exists() and any(directory.iterdir()):
         if not (directory / MARK).exists():
             raise Refused(
-                f"{directory} is not empty and no earlier demo's; name another folder with --dir"
+                f"{directory} is not empty and was not made by an earlier demo; name another folder with --dir"
             )
         shutil.rmtree(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -101,25 +123,25 @@ def prepare(directory: Path) -> App:
 
 
 def ingest_world(ledger: Ledger, prompts: PromptSettings) -> dict[str, int]:
-    """The world of 1998 as what the base model holds, then the feed."""
-    found = {}
+    """Ingest the world of 1998 as known facts, then the feed; the number of new facts of each."""
+    counts = {}
     for name, path, known in (("known", paths.FACTS, True), ("feed", paths.FEED, False)):
         report = ingest_file(ledger, prompts, path, known=known)
-        found[name] = report.new
-        found["bad"] = found.get("bad", 0) + len(report.bad)
-    return found
+        counts[name] = report.new
+        counts["bad"] = counts.get("bad", 0) + len(report.bad)
+    return counts
 
 
 def answers(measurements: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Per language, the shares of right answers before and after."""
-    chosen = {
+    """By language, the shares of right answers before and after the edit."""
+    shown = {
         "edit": ("efficacy", "generation"),
         "unseen": ("paraphrase", "generation"),
         "known_kept": ("known_facts", "kept"),
     }
-    found: dict[str, dict[str, Any]] = {}
+    by_language: dict[str, dict[str, Any]] = {}
     for m in measurements:
-        for name, (check, metric) in chosen.items():
+        for name, (check, metric) in shown.items():
             if (m["check"], m["metric"]) == (check, metric):
                 values = {
                     "before": m["before"],
@@ -128,28 +150,28 @@ def answers(measurements: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
                     "high": m["high"],
                     "n": m["sample_size"],
                 }
-                found.setdefault(m["language"], {})[name] = values
-    return found
+                by_language.setdefault(m["language"], {})[name] = values
+    return by_language
 
 
-def outcome(found: edit.Edited) -> dict[str, Any]:
-    """An edit's figures."""
-    per_edit = found.seconds["edit"] / max(1, found.edits)
+def edit_figures(edited: edit.Edited) -> dict[str, Any]:
+    """The figures of an edit, with the shares of right answers."""
+    per_edit = edited.seconds["edit"] / max(1, edited.edits)
     return {
-        **found.as_json(),
+        **edited.as_json(),
         "seconds_per_edit": round(per_edit, 4),
-        "answers": answers(found.report["measurements"]),
+        "answers": answers(edited.report["measurements"]),
     }
 
 
-def show_answers(found: Mapping[str, Mapping[str, Any]]) -> None:
-    """The table of the first minute."""
+def show_answers(by_language: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print the table of right answers by language."""
     columns = ("edit", "unseen", "known_kept")
     rows = [
         [language, *(share(row.get(name)) for name in columns)]
-        for language, row in sorted(found.items())
+        for language, row in sorted(by_language.items())
     ]
-    table(
+    show_table(
         "right answers, greedy",
         ("language", "edit wordings", "unseen wordings", "known facts kept"),
         rows,
@@ -157,7 +179,7 @@ def show_answers(found: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def share(row: Mapping[str, Any] | None) -> str:
-    """A share before and after, for people."""
+    """A share before and after the edit, and the number of questions."""
     if row is None:
         return "not asked"
     before = f"{row['before']:.2f} → " if row["before"] is not None else ""
@@ -165,48 +187,52 @@ def share(row: Mapping[str, Any] | None) -> str:
 
 
 def ask(ledger: Ledger, versions: Versions, prompts: PromptSettings, number: int) -> dict[str, str]:
-    """What the published version says about Croatia's currency, loaded as any server would."""
-    from factd.editor.models.model import load_model
+    """A published version's answers about Croatia's currency, loaded from its files like a server."""
+    from factd.editor.models.model import load_model  # imports torch
     from factd.editor.scoring.score import greedy
 
     model = load_model(versions.table.path / "versions" / str(number), dtype=None)
-    relation = prompts.catalogue[ASKED[1]]
+    relation = prompts.catalogue[TAKEN_BACK[1]]
     with ledger.begin() as session:
-        subject = queries.facts.history(session, *ASKED)[0].subject
-    asked = {
+        subject = queries.facts.history(session, *TAKEN_BACK)[0].subject
+    prompts_by_language = {
         language: first_wording(relation, language, subject.labels[language])
         for language in prompts.served
     }
-    return dict(zip(asked.values(), greedy(model, list(asked.values())), strict=True))
+    questions = list(prompts_by_language.values())
+    return dict(zip(questions, greedy(model, questions), strict=True))
 
 
-def take_croatia_back(app: App, say: Callable[[str], Any]) -> dict[str, Any]:
-    """Withdraw one fact: a new release that is what would exist had it never been written."""
+def take_croatia_back(app: App, say: Say) -> dict[str, Any]:
+    """Withdraw one fact.
+
+    The new release has the weights that would exist had the fact never been written.
+    """
     with app.ledger.begin() as session:
-        held = queries.releases.live_release(session)
+        live = queries.releases.live_release(session)
         fact = next(
-            f for f in queries.facts.history(session, *ASKED) if held and f.id in held.fact_ids
+            f for f in queries.facts.history(session, *TAKEN_BACK) if live and f.id in live.fact_ids
         )
-    before = ask(app.ledger, app.versions, app.prompts, held.number if held else 0)
-    with progress() as told:
-        found = take_back.take_back(
-            app, [fact.id], who="demo", why="show that it works", progress=told
+    before = ask(app.ledger, app.versions, app.prompts, live.number if live else 0)
+    with progress() as report_progress:
+        edited = take_back.take_back(
+            app, [fact.id], who="demo", why="show that it works", progress=report_progress
         )
-    if found.release is None:
+    if edited.release is None:
         raise Refused(
-            f"the gate refused the set without {fact.id}: {'; '.join(found.decision.reasons)}"
+            f"the gate refused the release without {fact.id}: {'; '.join(edited.decision.reasons)}"
         )
-    after = ask(app.ledger, app.versions, app.prompts, found.release)
+    after = ask(app.ledger, app.versions, app.prompts, edited.release)
     say(
-        f"rollback   of one fact, {fact.id} (Croatia: euro): release {found.release}, {found.seconds['edit']:.1f} s"
+        f"rollback   of one fact, {fact.id} (Croatia: euro): release {edited.release}, {edited.seconds['edit']:.1f} s"
     )
     for prompt in before:
         say(f"           {prompt} … {before[prompt]}  →  {after[prompt]}")
-    return {"fact": fact.id, **outcome(found), "said_before": before, "said_after": after}
+    return {"fact": fact.id, **edit_figures(edited), "said_before": before, "said_after": after}
 
 
-def switch_back(app: App, number: int, say: Callable[[str], Any]) -> dict[str, Any]:
-    """Go back to a release by swapping a link, then go on."""
+def switch_back(app: App, number: int, say: Say) -> dict[str, Any]:
+    """Go back to a release by swapping a link, then lift the freeze."""
     started = time.monotonic()
     publish.roll_back_to(
         app.ledger,

@@ -200,7 +200,7 @@ def message_of(one: Dispatch) -> Message:
     )
 
 
-def try_out(ledger: Ledger, channels: Mapping[str, Told], name: str) -> Message:
+def send_test_message(ledger: Ledger, channels: Mapping[str, Told], name: str) -> Message:
     """Send a message over a channel now, to see that it arrives. Raises: Refused: no such channel. NotSent, BadConfig."""
     told = channels.get(name)
     if told is None:

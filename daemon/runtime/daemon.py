@@ -31,7 +31,7 @@ from factd.daemon.runtime.chores import Chores
 from factd.daemon.runtime.supervisor import Supervisor
 from factd.daemon.tracing import span
 from factd.daemon.web.app import console
-from factd.daemon.web.http import Health
+from factd.daemon.web.http import DaemonHttp
 from factd.store import operations
 from factd.store.database import migrate
 from factd.store.errors import StaleState, StoreError
@@ -85,7 +85,7 @@ class Daemon:
         self.last_start: dict[str, float] = {}  # of each job, monotonic
         self.supervisor = Supervisor(app, config_path, self.metrics.restarts)
         http = app.config.http
-        self.health = Health(
+        self.health = DaemonHttp(
             http.host,
             http.port,
             self.metrics.registry,

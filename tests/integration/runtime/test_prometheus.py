@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from factd.daemon.metrics.exporter import Metrics
-from factd.daemon.web.http import Health
+from factd.daemon.web.http import DaemonHttp
 from factd.store.model.releases import RunStatus
 from support.paths import ROOT
 from support.populated import observed
@@ -100,7 +100,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     metrics = Metrics(app)
     metrics.run_ended("cycle", RunStatus.DONE, 41.7, 812)
     metrics.leading.set(1)
-    health = Health(
+    health = DaemonHttp(
         "127.0.0.1", 0, metrics.registry, live=lambda: None, ready=lambda: None, hooks={}
     )
     health.start()
