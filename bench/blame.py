@@ -18,7 +18,7 @@ from typing import Any
 from factd.bench.disasters import Lab, in_release, ingested, set_aside, tamper, updates
 from factd.bench.measure import document
 from factd.bench.planted import Update
-from factd.daemon.editing import edit
+from factd.daemon.tasks.edit import plan_and_edit
 from factd.reference import paths
 
 COUNT, BAD = 64, 3
@@ -52,7 +52,7 @@ def as_it_is(lab: Lab, batch: list[Update], bad: set[str]) -> dict[str, Any]:
     with lab.app(own_values=True) as app:
         ingested(app, batch)
         tamper(app, dict.fromkeys(bad, HOW))
-        found = edit.edit(app, who="bench", why="blame")
+        found = plan_and_edit(app, who="bench", why="blame")
         held = in_release(app, found.release)
         aside = set(set_aside(app))
     return row("ranked by evidence", aside, bad, found.solves, len(held - bad), started)

@@ -13,7 +13,7 @@ from typing import Any
 from factd.bench.disasters import Lab, ingested, updates
 from factd.bench.measure import Inside, document, peak_mib, timed
 from factd.daemon.editing import candidates
-from factd.editor.exams.exam import Memory
+from factd.editor.exams.exam import AnswerCache
 from factd.reference import paths
 from factd.store import queries
 
@@ -30,7 +30,7 @@ def run(*, facts: int = 50, known: int = 1000) -> dict[str, Any]:
             with app.ledger.begin() as session:
                 chosen = queries.facts.candidate_set(session)
             app.workbench.model()
-            app.workbench.memory = Memory()
+            app.workbench.memory = AnswerCache()
             case = candidates.case_of(
                 app.ledger,
                 app.paths,

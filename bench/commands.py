@@ -1,4 +1,8 @@
-"""`factd bench`: what the editor and the store cost on this machine."""
+"""`factd bench`: what the editor and the store cost on this machine.
+
+The command line finds this file through the entry point `factd.commands` in pyproject.toml. Each
+command imports its benchmark when it runs, because most of them need torch.
+"""
 
 from typing import Annotated, Any
 
@@ -152,5 +156,5 @@ def shards(gib: Annotated[float, typer.Option(min=0.01)] = 2.0, as_json: Json = 
 
 
 def add(cli: typer.Typer) -> None:
-    """The commands of this file."""
+    """Add `factd bench` to the command line."""
     cli.add_typer(bench_app, name="bench")

@@ -53,7 +53,8 @@ from pathlib import Path
 from factd.daemon.app import open_app
 from factd.daemon.status.overview import overview
 started, before = time.perf_counter(), time.process_time()
-overview(open_app(Path(sys.argv[1])))
+app = open_app(Path(sys.argv[1]))
+overview(app.ledger, app.versions, app.planning, app.fleet, app.config.approvals)
 wall, processor = time.perf_counter() - started, time.process_time() - before
 print(wall * 1000, processor * 1000, "torch" in sys.modules)
 """

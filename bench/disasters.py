@@ -32,12 +32,12 @@ from factd.bench.world import WORKSPACE
 from factd.daemon.app import App, build
 from factd.daemon.config.load import load_config
 from factd.daemon.editing import candidates
-from factd.daemon.editing import edit as editing
 from factd.daemon.errors import FactdError, Refused
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.log import log
 from factd.daemon.prompts import edits
 from factd.daemon.publishing import publish
+from factd.daemon.tasks.edit import plan_and_edit
 from factd.daemon.workbench import Workbench
 from factd.editor.edits import EditBatch
 from factd.editor.files.folders import write_folder
@@ -226,7 +226,7 @@ def spared(report: Mapping[str, Any]) -> bool:
 def render_all(app: App, facts: Sequence[Fact]) -> None:
     """Compute all values at once, which takes less than one by one."""
     with app.ledger.begin() as session:
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     batch = edits.edit_batch(facts, before, app.prompts)
     settings, model = app.workbench.method_settings(), app.workbench.model()
     values_for(
@@ -241,7 +241,7 @@ def tamper(app: App, values: Mapping[str, str]) -> None:
     """Damage the values of some facts on disk, each in its own way."""
     with app.ledger.begin() as session:
         facts = queries.facts.candidate_set(session)
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     batches = {
         fact.update.revision: edits.edit_batch([fact], before, app.prompts) for fact in facts
     }
@@ -338,7 +338,7 @@ def played(lab: Lab, name: str, plan: Plan) -> Outcome:
     with lab.app(own_values=bool(plan.values or plan.heads), relations=relations) as app:
         if plan.first:
             ingested(app, plan.first)
-            made = editing.edit(app, who="bench", why="first")
+            made = plan_and_edit(app, who="bench", why="first")
             assert made.release is not None, made.decision.reasons
             publish.publish(
                 app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, made.release
@@ -348,7 +348,7 @@ def played(lab: Lab, name: str, plan: Plan) -> Outcome:
         switch_heads_on(app, plan.heads)
         told, solves, held, alarmed = "", 0, frozenset[str](), False
         try:
-            found = editing.edit(app, who="bench", why=name)
+            found = plan_and_edit(app, who="bench", why=name)
             told, solves = "; ".join(found.decision.reasons), found.solves
             held, alarmed = in_release(app, found.release), bool(found.earlier)
         except (Refused, FactdError) as error:
@@ -381,7 +381,7 @@ def set_aside(app: App) -> dict[str, str]:
     from factd.store import queries
 
     with app.ledger.read() as session:
-        rows = queries.evidence.quarantine(session)
+        rows = queries.evidence.list_quarantine(session)
         facts = {f.id: f for f in queries.facts.facts_by_id(session, [r.fact_id for r in rows])}
     return {facts[row.fact_id].update.revision: row.reason for row in rows}
 

@@ -1,4 +1,4 @@
-"""Which method runs on which family: tried on a tiny model of each, written into the README between its markers.
+"""Which method runs on which family: tried on a tiny model of each, written into a page of the documentation between its markers.
 
     python -m factd.bench.families [--write]
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from factd.editor import EditBatch, applied, load_model, plugins, write_checkpoint
 from factd.editor.errors import NotEditable
 from factd.editor.models.model import EditableModel
-from factd.editor.scoring.score import forced
+from factd.editor.scoring.score import forced_scores
 from factd.editor.settings import settings_from
 from factd.reference import paths, tiny
 
-README = paths.ROOT.parent / "README.md"
+PAGE = paths.ROOT.parent / "docs" / "reference" / "methods-and-families.md"
 MARKS = ("<!-- families: python -m factd.bench.families --write -->", "<!-- end of families -->")
 
 
@@ -32,9 +32,9 @@ def cell(model: EditableModel, method: str, folder: Path) -> str:
         delta = module.edit(model, batch, settings=settings, workspace=folder / "workspace")
     except NotEditable:
         return "no heads"
-    before = sum(nll for nll, _ in forced(model, asked))
+    before = sum(nll for nll, _ in forced_scores(model, asked))
     with applied(model, delta):
-        after = sum(nll for nll, _ in forced(model, asked))
+        after = sum(nll for nll, _ in forced_scores(model, asked))
     if not after < before:
         return f"no effect ({before:.2f} → {after:.2f})"
     try:
@@ -67,14 +67,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--write", action="store_true", help="into the README")
+    parser.add_argument(
+        "--write", action="store_true", help="into docs/reference/methods-and-families.md"
+    )
     options = parser.parse_args()
     text = table(list(rows()))
     print(text)
     if options.write:
-        readme = README.read_text(encoding="utf-8")
-        start, end = readme.index(MARKS[0]) + len(MARKS[0]), readme.index(MARKS[1])
-        README.write_text(f"{readme[:start]}\n\n{text}\n\n{readme[end:]}", encoding="utf-8")
+        page = PAGE.read_text(encoding="utf-8")
+        start, end = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
+        PAGE.write_text(f"{page[:start]}\n\n{text}\n\n{page[end:]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from factd.store.database.session import Store
 from factd.store.model.facts import FactStatus
 from factd.store.model.names import folded
 from factd.store.model.releases import CandidateStatus, ReleaseStatus, RunStatus
-from factd.store.schema.facts import Base, EntityRow, FactRow, NameRow
-from factd.store.schema.releases import AuditRow, CandidateRow, ReleaseRow, RunRow
+from factd.store.schema.facts import EntityRow, FactRow, NameRow, RowBase
+from factd.store.schema.releases import AuditLogRow, CandidateRow, ReleaseRow, RunRow
 
 LANGUAGES = ("en", "es", "fr")
 RELATIONS = ("P35", "P36", "P38", "P169", "P54", "P26")
@@ -41,13 +41,13 @@ def fill(store: Store, *, facts: int, releases: int) -> None:
     _insert(store, CandidateRow, (_candidate(number, held) for number in range(1, releases + 1)))
     _insert(store, ReleaseRow, (_release(number, held, releases) for number in range(releases + 1)))
     _insert(store, RunRow, (_run(number) for number in range(facts // 50)))
-    _insert(store, AuditRow, (_audit(number) for number in range(facts // 50)))
+    _insert(store, AuditLogRow, (_audit(number) for number in range(facts // 50)))
     with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         vacuum = store.engine.dialect.name == "postgresql"
         connection.execute(text("VACUUM ANALYZE" if vacuum else "ANALYZE"))
 
 
-def _insert(store: Store, table: type[Base], rows: Iterator[dict[str, Any]]) -> None:
+def _insert(store: Store, table: type[RowBase], rows: Iterator[dict[str, Any]]) -> None:
     for part in chunks(rows, ROWS):
         with store.begin() as session:
             session.execute(insert(table), part)

@@ -18,13 +18,13 @@ from factd.bench.heads import WRITTEN, others
 from factd.bench.world import WORKSPACE, World, held_out, open_world, save, table, teacher_forced
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import EditBatch
-from factd.editor.exams.exam import Exam, Results, sit
+from factd.editor.exams.exam import Exam, ExamResults, take_exam
 from factd.editor.exams.report import run_checks
 from factd.editor.heads.corrections import with_heads
 from factd.editor.heads.training import HeadSettings
 from factd.editor.methods import memat, memit
 from factd.editor.scoring.drift import drift
-from factd.editor.scoring.rankings import Question, language_pairs, rankings
+from factd.editor.scoring.rankings import Question, consistency_by_pair, rank_candidates
 from factd.editor.scoring.score import Probe, answers
 from factd.store.model.facts import Fact
 
@@ -67,7 +67,7 @@ def measured(
     world: World,
     delta: Delta,
     probes: Sequence[Probe],
-    base: Results,
+    base: ExamResults,
     first: set[str],
 ) -> dict[str, dict[str, float]]:
     """Every metric, by language."""
@@ -78,8 +78,8 @@ def measured(
         found = teacher_forced(model, probes, world.settings.terminator)
         kept = [p for p in probes if p.kind == "edit" and p.fact in first]
         again = answers(model, kept, terminator=world.settings.terminator)
-        ranked = {k: rankings(model, asked) for k, asked in questions(world).items()}
-    pairs = language_pairs(ranked)
+        ranked = {k: rank_candidates(model, asked) for k, asked in questions(world).items()}
+    pairs = consistency_by_pair(ranked)
     moved = {row.language: row for row in drift(model, delta, held_out())}
     for k in SERVED:
         row = found[k]
@@ -117,7 +117,7 @@ def main() -> None:
     world = open_world(neighbours=3)
     world = replace(world, plan=replace(world.plan, served=SERVED, write=(WRITTEN,)))
     probes = world.probes()
-    base = sit(world.model, Exam(probes=probes), terminator=world.settings.terminator)
+    base = take_exam(world.model, Exam(probes=probes), terminator=world.settings.terminator)
     half = world.facts[: len(world.facts) // 2]
     one, two = written(world, half), written(world, world.facts)
     ids = {fact.id for fact in half}

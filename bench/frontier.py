@@ -16,7 +16,7 @@ from factd.bench.world import WORKSPACE, World, open_world, save
 from factd.daemon.prompts import edits
 from factd.editor.deltas.delta import Delta
 from factd.editor.edits import EditBatch
-from factd.editor.exams.exam import Exam, Results, sit
+from factd.editor.exams.exam import Exam, ExamResults, take_exam
 from factd.editor.exams.report import CheckReport, run_checks
 from factd.editor.methods import memit
 from factd.editor.scoring.intervals import harmonic_mean
@@ -36,7 +36,7 @@ class Bench:
 
     world: World
     exam: Exam
-    base: Results
+    base: ExamResults
 
 
 def prepare() -> Bench:
@@ -44,7 +44,7 @@ def prepare() -> Bench:
     world = open_world()
     probes = world.probes()
     exam = Exam(probes=probes)
-    return Bench(world, exam, sit(world.model, exam, terminator=world.settings.terminator))
+    return Bench(world, exam, take_exam(world.model, exam, terminator=world.settings.terminator))
 
 
 def row(bench: Bench, name: str, delta: Delta) -> dict[str, Any]:

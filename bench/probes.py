@@ -14,18 +14,18 @@ from factd.bench.world import World, open_world
 from factd.editor.models.generation import read
 from factd.editor.models.model import EditableModel, load_model
 from factd.editor.scoring import score
-from factd.editor.scoring.score import Probe, answers, by_length, forced
+from factd.editor.scoring.score import Probe, answers, batches_by_length, forced_scores
 from factd.reference import paths
 
 
 def plain(model: EditableModel, probes: list[Probe]) -> list[str]:
     """The plain way; the greedy answers' texts."""
-    forced(model, [(p.prompt, p.target + ".") for p in probes])
-    forced(model, [(p.prompt, f"{p.contrast}.") for p in probes if p.contrast])
+    forced_scores(model, [(p.prompt, p.target + ".") for p in probes])
+    forced_scores(model, [(p.prompt, f"{p.contrast}.") for p in probes if p.contrast])
     rows = [tuple(model.tokenizer(p.prompt)["input_ids"]) for p in probes]
     found = [""] * len(probes)
     stops = score._stops(model)
-    for batch in by_length(rows, score.BATCH_TOKENS, equal=True):
+    for batch in batches_by_length(rows, score.BATCH_TOKENS, equal=True):
         at = read(model, torch.tensor([rows[i] for i in batch]))
         new = at.logits.argmax(-1)[:, None]
         while new.shape[1] < score.NEW_TOKENS and not torch.isin(new, stops).any(-1).all():

@@ -22,11 +22,11 @@ from factd.editor.edits import ANY, Edit, EditBatch
 from factd.editor.methods import alphaedit, fine_tuning, memit
 from factd.editor.methods._write import language_templates
 from factd.editor.models.model import EditableModel
-from factd.editor.scoring.score import Probe, greedy, is_right
+from factd.editor.scoring.score import Probe, greedy_answers, is_right
 from factd.editor.settings import settings_from
 from factd.editor.solving.layers import put_back, stored
 from factd.editor.tuning.search import known_facts
-from factd.editor.tuning.trials import Known, contrast_probe
+from factd.editor.tuning.trials import KnownFact, contrast_probe
 
 KEPT = 120
 WEIGHT = 300.0
@@ -49,7 +49,7 @@ class Task:
     """Batches, and what is asked."""
 
     batches: tuple[EditBatch, ...]
-    facts: tuple[Known, ...]  # edited, in the order of the batches
+    facts: tuple[KnownFact, ...]  # edited, in the order of the batches
     neighbours: tuple[Probe, ...]
     kept: tuple[Edit, ...]
 
@@ -70,7 +70,7 @@ def make_task(world: World, *, batches: int, size: int) -> Task:
         )
     ]
     facts = known_facts(rows)
-    said = greedy(world.model, [k.edit.prompt.format(k.edit.subject) for k in facts])
+    said = greedy_answers(world.model, [k.edit.prompt.format(k.edit.subject) for k in facts])
     sure = [
         k for k, text in zip(facts, said, strict=True) if is_right(text, (str(k.edit.target_true),))
     ]
@@ -103,7 +103,9 @@ def measured(world: World, task: Task, method: str, number: int, delta: Delta, s
     first = [k.edit for k in task.facts[:size]]
     with applied(world.model, delta):
         scores = teacher_forced(world.model, probes, world.settings.terminator)["en"]
-        said = greedy(world.model, [e.prompt.format(e.subject) for e in (*first, *task.kept)])
+        said = greedy_answers(
+            world.model, [e.prompt.format(e.subject) for e in (*first, *task.kept)]
+        )
     right = [is_right(t, (e.target_new,)) for t, e in zip(said, first, strict=False)]
     kept = [is_right(t, (str(e.target_true),)) for t, e in zip(said[size:], task.kept, strict=True)]
     found = After(

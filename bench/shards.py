@@ -22,8 +22,8 @@ from factd.bench.measure import document, timed
 from factd.bench.world import WORKSPACE
 from factd.editor.deltas.checkpoint import INDEX, fill_checkpoint
 from factd.editor.deltas.delta import Delta, LowRank
-from factd.editor.files.checksum_cache import Sums
-from factd.editor.files.copying import Bring, Links, copied
+from factd.editor.files.checksum_cache import ChecksumCache
+from factd.editor.files.copying import CopyFile, HardLinks, copy_file
 from factd.editor.files.folders import (
     Sha256,
     sha256_file,
@@ -41,9 +41,11 @@ NAME = "model.layers.{}.mlp.{}.weight"
 def run(*, gib: float = 2.0) -> dict[str, Any]:
     """The table: the fastest of three, for what else the machine does only adds."""
     with base_of(gib) as base:
-        sums = Sums(clock=lambda: 1 << 62)
+        sums = ChecksumCache(clock=lambda: 1 << 62)
         with timed() as first:
-            out = write(base, delta_of(base, 1, fingerprint(base, sums.of)), Links(), sums.of)
+            out = write(
+                base, delta_of(base, 1, fingerprint(base, sums.sha256)), HardLinks(), sums.sha256
+            )
         shutil.rmtree(out)
         rows = [row(base, touched, sums) for touched in TOUCHED]
         size = sum(path.stat().st_size for path in weight_files(base))
@@ -55,13 +57,13 @@ def run(*, gib: float = 2.0) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def row(base: Path, touched: int, sums: Sums) -> dict[str, Any]:
+def row(base: Path, touched: int, sums: ChecksumCache) -> dict[str, Any]:
     """Seconds of each way for an edit that touches so many shards."""
-    delta = delta_of(base, touched, fingerprint(base, sums.of))
+    delta = delta_of(base, touched, fingerprint(base, sums.sha256))
     linked, whole, checked = [], [], []
     for _ in range(TIMES):
         with timed() as clock:
-            out = write(base, delta, Links(), sums.of)
+            out = write(base, delta, HardLinks(), sums.sha256)
         linked.append(clock.seconds)
         sizes = [path.stat().st_size for path in weight_files(out) if path.stat().st_nlink == 1]
         with timed() as clock:
@@ -69,7 +71,7 @@ def row(base: Path, touched: int, sums: Sums) -> dict[str, Any]:
         checked.append(clock.seconds)
         shutil.rmtree(out)
         with timed() as clock:
-            write(base, delta, copied, sha256_file)
+            write(base, delta, copy_file, sha256_file)
         whole.append(clock.seconds)
         shutil.rmtree(out)
     return {
@@ -83,7 +85,7 @@ def row(base: Path, touched: int, sums: Sums) -> dict[str, Any]:
     }
 
 
-def write(base: Path, delta: Delta, bring: Bring, sha256: Sha256) -> Path:
+def write(base: Path, delta: Delta, bring: CopyFile, sha256: Sha256) -> Path:
     """A version as the daemon writes it; copied whole, without known sums, as a factd of before did."""
 
     def fill(folder: Path) -> Mapping[str, Any]:

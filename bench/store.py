@@ -135,7 +135,7 @@ def _queries(app: App) -> dict[str, Callable[[int], Any]]:
 
     def waiting() -> Any:
         with app.ledger.read() as session:
-            return queries.facts.waiting(session, FactStatus.PENDING, limit=50)
+            return queries.facts.in_write_order(session, FactStatus.PENDING, limit=50)
 
     return {
         "facts list": lambda _: listed(),

@@ -22,7 +22,7 @@ from factd.editor.edits import EditBatch
 from factd.editor.methods import memit
 from factd.editor.models.model import EditableModel, load_model
 from factd.editor.scoring.intervals import harmonic_mean
-from factd.editor.scoring.score import Probe, forced
+from factd.editor.scoring.score import Probe, forced_scores
 from factd.editor.settings import settings_from
 from factd.reference import paths
 from factd.store import queries
@@ -74,7 +74,7 @@ def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> World
             ingest_file(app.ledger, app.prompts, path, known=known)
         with store.begin() as session:
             facts = tuple(queries.facts.candidate_set(session))
-            old = queries.facts.previous(session, facts)
+            old = queries.facts.base_counterparts(session, facts)
             known_facts = tuple(queries.facts.list_facts(session, status=(FactStatus.KNOWN,)))
         store.close()
     known_sample = known_sample or config.checks.known_sample
@@ -92,8 +92,8 @@ def teacher_forced(
     """Per language: success, accuracy and magnitude of the edit prompts (ES, EA, EM), of paraphrases (PS, PA, PM) and of
     neighbours (NS, NA, NM), and the score (EDITING §5). Quick: nothing is generated."""
     asked = [p for p in probes if p.contrast and p.kind in ("edit", "paraphrase", "neighbourhood")]
-    target = forced(model, [(p.prompt, p.target + terminator) for p in asked])
-    rival = forced(model, [(p.prompt, f"{p.contrast}{terminator}") for p in asked])
+    target = forced_scores(model, [(p.prompt, p.target + terminator) for p in asked])
+    rival = forced_scores(model, [(p.prompt, f"{p.contrast}{terminator}") for p in asked])
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for probe, (nll, hit), (other, _) in zip(asked, target, rival, strict=True):
         row, kind = found[probe.language], probe.kind[0].upper()

@@ -14,7 +14,7 @@ from factd.store.model.releases import Candidate, Release, ReleaseStatus
 def waiting(ledger: Ledger, approvals: ApprovalsTable) -> tuple[Release, ...]:
     """Accepted releases that are not published before somebody approves them, the newest first."""
     with ledger.read() as session:
-        found = queries.releases.releases_in(session, ReleaseStatus.ACCEPTED)
+        found = queries.releases.releases_with_status(session, ReleaseStatus.ACCEPTED)
     return tuple(release for release in found if why_waits(ledger, approvals, release))
 
 
@@ -73,12 +73,12 @@ def _say(ledger: Ledger, number: int, consent: Consent, *, who: str, why: str) -
                 f"release {number} is {release.status}, only accepted ones that were never live wait for an approval"
             )
         batch = queries.releases.candidate(session, release.candidate_id).batch_id
-        queries.approvals.note_approval(session, batch, consent, who=who, why=why, now=ledger.now())
+        queries.approvals.save_approval(session, batch, consent, who=who, why=why, now=ledger.now())
         if consent is Consent.REFUSED:
             back = (ReleaseStatus.ACCEPTED, ReleaseStatus.WITHDRAWN)
             queries.releases.move_release(session, number, *back, now=ledger.now())
         what = f"{verb} {number} (batch {batch[:12]})"
-        queries.releases.record(session, who=who, what=what, why=why, now=ledger.now())
+        queries.releases.log_action(session, who=who, what=what, why=why, now=ledger.now())
         found = queries.releases.release(session, number)
     log.info("batch " + consent.value, release=number, batch=batch[:12], who=who)
     return found

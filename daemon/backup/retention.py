@@ -73,9 +73,9 @@ def prune(app: App) -> Pruned:
             session, old
         )
         rows += queries.evidence.forget_reports(session, old, kept)
-        rows += operations.handovers.forget(session, old, servers=app.fleet.servers)
-        operations.handovers.keep_only(session, app.fleet.servers)
-    app.ledger.store.tidy()
+        rows += operations.handovers.delete_closed(session, old, servers=app.fleet.servers)
+        operations.handovers.forget_other_servers(session, app.fleet.servers)
+    app.ledger.store.truncate_wal()
     found = Pruned(
         candidates=len(candidates), values=len(values), rows=rows, bytes=freed, bases=old_bases
     )
@@ -87,10 +87,10 @@ def kept_candidates(ledger: Ledger, versions: Versions) -> set[int]:
     """Candidates whose delta may be needed: of the live release, of those that wait, of versions on disk, and the newest."""
     statuses = (ReleaseStatus.LIVE, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
     with ledger.read() as session:
-        needed = [r.candidate_id for r in queries.releases.releases_in(session, *statuses)]
-        needed += queries.releases.candidates_of(session, versions.numbers())
+        needed = [r.candidate_id for r in queries.releases.releases_with_status(session, *statuses)]
+        needed += queries.releases.candidates_of_releases(session, versions.numbers())
         baked = [base.release for base in queries.bases.list_bases(session) if base.fingerprint]
-        needed += queries.releases.candidates_of(session, baked)
+        needed += queries.releases.candidates_of_releases(session, baked)
         newest = queries.releases.list_candidates(session, limit=1)
     return {id_ for id_ in needed if id_ is not None} | {found.id for found in newest}
 

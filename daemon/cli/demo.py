@@ -16,13 +16,14 @@ from factd.daemon.app import App, build
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.cli.output import progress, show_table
 from factd.daemon.config.load import load_config
-from factd.daemon.editing import edit
+from factd.daemon.editing.attempt import Edited
 from factd.daemon.errors import Refused
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.ledger import Ledger
 from factd.daemon.prompts.edits import PromptSettings, first_wording
 from factd.daemon.publishing import publish
 from factd.daemon.tasks import take_back
+from factd.daemon.tasks.edit import plan_and_edit
 from factd.reference import paths
 from factd.store import queries
 from factd.store.database import migrate
@@ -77,7 +78,7 @@ def _silent(_: str) -> None:
 def edit_and_publish(app: App, figures: dict[str, Any], say: Say, *, quiet: bool) -> Release:
     """Edit the model, print what was measured, and publish the release. Raises: Refused."""
     with progress() as report_progress:
-        edited = edit.edit(app, who="demo", why="from 1998 to today", progress=report_progress)
+        edited = plan_and_edit(app, who="demo", why="from 1998 to today", progress=report_progress)
     figures["update"] = edit_figures(edited)
     decision, seconds = edited.decision, edited.seconds["edit"]
     say(f"batch      {edited.batch_id[:12]}: {edited.facts} facts, {edited.edits} edits")
@@ -154,7 +155,7 @@ def answers(measurements: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return by_language
 
 
-def edit_figures(edited: edit.Edited) -> dict[str, Any]:
+def edit_figures(edited: Edited) -> dict[str, Any]:
     """The figures of an edit, with the shares of right answers."""
     per_edit = edited.seconds["edit"] / max(1, edited.edits)
     return {
@@ -189,7 +190,7 @@ def share(row: Mapping[str, Any] | None) -> str:
 def ask(ledger: Ledger, versions: Versions, prompts: PromptSettings, number: int) -> dict[str, str]:
     """A published version's answers about Croatia's currency, loaded from its files like a server."""
     from factd.editor.models.model import load_model  # imports torch
-    from factd.editor.scoring.score import greedy
+    from factd.editor.scoring.score import greedy_answers
 
     model = load_model(versions.table.path / "versions" / str(number), dtype=None)
     relation = prompts.catalogue[TAKEN_BACK[1]]
@@ -200,7 +201,7 @@ def ask(ledger: Ledger, versions: Versions, prompts: PromptSettings, number: int
         for language in prompts.served
     }
     questions = list(prompts_by_language.values())
-    return dict(zip(questions, greedy(model, questions), strict=True))
+    return dict(zip(questions, greedy_answers(model, questions), strict=True))
 
 
 def take_croatia_back(app: App, say: Say) -> dict[str, Any]:

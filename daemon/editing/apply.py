@@ -111,9 +111,9 @@ def refuse_present_answers(
 ) -> None:
     """Raises: BadEdit: a line asks for what the model says already."""
     from factd.editor.errors import BadEdit
-    from factd.editor.scoring.score import greedy, is_right
+    from factd.editor.scoring.score import greedy_answers, is_right
 
-    said = greedy(model, [edit.prompt.format(edit.subject) for _, edit in lines])
+    said = greedy_answers(model, [edit.prompt.format(edit.subject) for _, edit in lines])
     for (number, edit), text in zip(lines, said, strict=True):
         if is_right(text, (edit.target_new,)):
             raise BadEdit(

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from factd.editor.checks import Evidence, Measurement
     from factd.editor.deltas.delta import Delta
     from factd.editor.edits import EditBatch
-    from factd.editor.exams.exam import Exam, Memory, Results
-    from factd.editor.exams.influence import Reach
+    from factd.editor.exams.exam import AnswerCache, Exam, ExamResults
+    from factd.editor.exams.influence import ValueShift
 
 Progress = Callable[[str, int, int], None]
 
@@ -65,7 +65,7 @@ class Examined:
     evidence: "Evidence"
     report: Mapping[str, Any]  # as JSON, with the decision
     decision: policy.Decision
-    reaches: "tuple[Reach, ...]"
+    reaches: "tuple[ValueShift, ...]"
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -80,7 +80,7 @@ def case_of(
     """The case of a set of facts. Raises: BadEdit: two of them cannot be told apart."""
     known = probe_sets.known_facts(ledger, prompts)
     with ledger.read() as session:
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     there = set(live.fact_ids)
     ground = Ground(
         new=tuple(fact for fact in facts if fact.id not in there),
@@ -115,31 +115,31 @@ def solved(workbench: Workbench, batch: "EditBatch", progress: Progress = quiet)
     return found
 
 
-def reaches_of(workbench: Workbench, batch: "EditBatch") -> "tuple[Reach, ...]":
+def reaches_of(workbench: Workbench, batch: "EditBatch") -> "tuple[ValueShift, ...]":
     """How far each fact is to move the stream; nothing of a method that writes no values."""
-    from factd.editor.exams.influence import reaches
+    from factd.editor.exams.influence import value_shifts
     from factd.editor.methods._write import WriteSettings
 
     settings = workbench.method_settings()
     if not isinstance(settings, WriteSettings):
         return ()
-    return reaches(workbench.model(), batch, settings, workbench.workspace)
+    return value_shifts(workbench.model(), batch, settings, workbench.workspace)
 
 
-def live_results(paths: Paths, workbench: Workbench, exam: "Exam", live: Release) -> "Results":
+def live_results(paths: Paths, workbench: Workbench, exam: "Exam", live: Release) -> "ExamResults":
     """What the live release makes of an exam; what it was asked as a candidate is not asked again."""
     from factd.editor.deltas.delta import load_delta
-    from factd.editor.exams.exam import Memory, sit
+    from factd.editor.exams.exam import AnswerCache, take_exam
 
     if live.candidate_id is None or not live.fact_ids:
         return workbench.base(exam)
     folder = paths.candidate(live.candidate_id)
-    return sit(
+    return take_exam(
         workbench.model(),
         exam,
         delta=load_delta(folder / "delta"),
         terminator=workbench.terminator,
-        memory=Memory.of(folder / "answers.json"),
+        cache=AnswerCache.load(folder / "answers.json"),
     )
 
 
@@ -153,21 +153,21 @@ def examined(
     delta: "Delta",
     *,
     exam: "Exam | None" = None,
-    memory: "Memory | None" = None,
+    memory: "AnswerCache | None" = None,
     only: Sequence[policy.Gate] | None = None,
 ) -> Examined:
     """A delta measured beside the base and the live release, and judged.
 
     exam: a part of the case's exam. only: some of the gates. memory: the delta's kept answers.
     """
-    from factd.editor.exams.exam import evidence_of, sit
+    from factd.editor.exams.exam import evidence_of, take_exam
     from factd.editor.exams.report import report_on
 
     started = time.monotonic()
     asked, model = case.exam if exam is None else exam, workbench.model()
     base = workbench.base(asked)
     live = live_results(paths, workbench, asked, case.live)
-    now = sit(model, asked, delta=delta, terminator=workbench.terminator, memory=memory)
+    now = take_exam(model, asked, delta=delta, terminator=workbench.terminator, cache=memory)
     reach = reaches_of(workbench, case.batch)
     furthest = {"value_reach_max": max(r.ratio for r in reach)} if reach else {}
     evidence = evidence_of(asked, base, now, live, {**delta.diagnostics, **furthest})
@@ -191,7 +191,7 @@ def examined(
     )
 
 
-def transfer(workbench: Workbench, case: Case, base: "Results") -> "tuple[Measurement, ...]":
+def transfer(workbench: Workbench, case: Case, base: "ExamResults") -> "tuple[Measurement, ...]":
     """The whole transfer matrix of a case's facts. Raises: Refused: the method has no values to solve by language."""
     from factd.editor.exams.transfer_matrix import transfer_matrix
     from factd.editor.methods import memit
@@ -235,5 +235,5 @@ def write_report(paths: Paths, candidate: int, report: Mapping[str, Any]) -> Non
 def live_of(ledger: Ledger) -> Release:
     """The live release; the base where there is none."""
     with ledger.begin() as session:
-        base = queries.releases.ensure_base(session, now=ledger.now())
+        base = queries.releases.ensure_release_zero(session, now=ledger.now())
         return queries.releases.live_release(session) or base

@@ -49,7 +49,7 @@ def train(
             )
         held = set(live.fact_ids)
         facts = [f for f in queries.facts.candidate_set(session) if f.id in held]
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
         everything = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
     batch = edits.edit_batch(facts, before, replace(prompts, write=(language,)))
     still = edits.prompts(edits.chosen(everything, STILL, language), language, prompts.catalogue)
@@ -65,3 +65,23 @@ def train(
     )
     save_corrections(found, workbench.workspace)
     return {"language": language, "id": found.id, "heads": len(found.heads), "facts": found.facts}
+
+
+def changed(ledger: Ledger, paths: Paths, workbench: Workbench) -> bool:
+    """Other head corrections are switched on than the live release has. Loads no model.
+
+    A release of the base alone gets no head corrections, and so never counts as changed.
+    """
+    with ledger.begin() as session:
+        live = queries.releases.live_release(session)
+    if live is None or live.candidate_id is None or not live.fact_ids:
+        return False
+    folder = paths.candidate(live.candidate_id) / "delta"
+    if not (workbench.workspace / "heads").exists() or not folder.exists():
+        return False
+    from factd.editor.deltas.delta import read_delta_manifest
+    from factd.editor.heads.corrections import switched_on
+
+    about = read_delta_manifest(folder)
+    wanted = [held.id for held in switched_on(workbench.workspace, about["base_fingerprint"])]
+    return wanted != list(about["settings"].get("head_corrections", []))

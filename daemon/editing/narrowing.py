@@ -18,7 +18,7 @@ from factd.daemon.prompts import edits
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.workbench import Workbench
 from factd.store import queries
-from factd.store.model.evidence import SetAside
+from factd.store.model.evidence import QuarantinedFact
 from factd.store.model.facts import Ruling
 
 WHO = "factd"
@@ -165,10 +165,10 @@ def set_aside(
     reasons: Mapping[str, str],
     evidence: Mapping[str, Mapping[str, Any]],
     candidate: int | None,
-) -> Sequence[SetAside]:
+) -> Sequence[QuarantinedFact]:
     """Reject the values of some facts, with the reason and the evidence; `factd facts approve` or `lift` undoes it."""
     found = [
-        SetAside(
+        QuarantinedFact(
             fact_id=id_,
             candidate_id=candidate,
             reason=reason,
@@ -179,15 +179,15 @@ def set_aside(
     ]
     with ledger.changing() as session:
         for one in found:
-            queries.settle.rule(
+            queries.resolution.rule(
                 session,
                 [one.fact_id],
                 Ruling.REJECTED,
-                ledger.judge,
+                ledger.resolver,
                 why=one.reason,
                 who=WHO,
                 now=ledger.now(),
             )
-            queries.evidence.set_aside(session, one)
+            queries.evidence.add_to_quarantine(session, one)
     log.info("facts set aside", facts=[one.fact_id for one in found], candidate=candidate)
     return found

@@ -10,27 +10,13 @@ from factd.daemon.gates.policy import Decision, answered
 from factd.daemon.workbench import Workbench
 
 if TYPE_CHECKING:
-    from factd.editor.checks import Asked, Evidence
+    from factd.editor.checks import Evidence, ProbeAnswers
     from factd.editor.exams.exam import Exam
-    from factd.editor.exams.influence import Reach
+    from factd.editor.exams.influence import ValueShift
 
 OUTLIER = 6.0  # robust deviations of a reach from the batch's median
 REACHED = 1.05  # ‖z - z0‖ over what the settings allow, with room for rounding
 DAMAGED = 96  # texts that influences are taken on, at most
-KINDS: Mapping[str, tuple[str, ...]] = {  # what a check asks
-    "efficacy": ("edit",),
-    "paraphrase": ("paraphrase",),
-    "generation": ("edit", "paraphrase"),
-    "facts": ("edit", "paraphrase"),
-    "neighbourhood": ("neighbourhood",),
-    "namesakes": ("namesake",),
-    "known_facts": ("known",),
-    "retention": ("earlier",),
-    "temporal": ("temporal",),
-    "portability": ("alias", "consequence"),
-    "fidelity": ("edit", "paraphrase", "earlier", "known"),
-    "transfer": ("edit",),
-}
 OF_ANSWERS = ("facts", "efficacy", "paraphrase", "generation")  # of what is written itself
 WRITTEN = ("edit", "paraphrase")
 
@@ -72,7 +58,7 @@ def suspects(workbench: Workbench, case: Case, found: Examined) -> Suspects:
     return Suspects(ranked=tuple(ranked), direct=own, evidence=rows)
 
 
-def _direct(new: Sequence[str], reach: "Mapping[str, Reach]", decision: Decision) -> set[str]:
+def _direct(new: Sequence[str], reach: "Mapping[str, ValueShift]", decision: Decision) -> set[str]:
     """Facts that are wrong in themselves: a value that cannot be, or else, where nothing but answers failed, none of its own.
 
     Where other facts suffer too, a fact that does not answer may be a victim.
@@ -126,11 +112,11 @@ def hurt(found: Examined, case: Case) -> list[str]:
 def damaged(evidence: "Evidence") -> list[str]:
     """Prompts that were answered right before and are not now."""
     kinds = {p.kind for p in evidence.probes} - {*WRITTEN, "consequence", "alias"}
-    prompts = [row.probe.prompt for row in evidence.of(*sorted(kinds)) if _was_right(row)]
+    prompts = [row.probe.prompt for row in evidence.answers_to(*sorted(kinds)) if _was_right(row)]
     return list(dict.fromkeys(prompts))[:DAMAGED]
 
 
-def _was_right(row: "Asked") -> bool:
+def _was_right(row: "ProbeAnswers") -> bool:
     then = row.live if row.live is not None else row.before
     return (then.right or row.before.right) and not row.after.right
 
@@ -147,10 +133,13 @@ def drifted(evidence: "Evidence", exam: "Exam", count: int = 16) -> list[str]:
 
 def exam_of(decision: Decision, exam: "Exam") -> "Exam":
     """The part of an exam that the gates which failed look at."""
+    from factd.editor.exams.report import probe_kinds  # needs torch
+
+    kinds_of = {**probe_kinds(), "facts": WRITTEN}
     checks = {finding.check for finding in decision.failed}
     if any(f.gate == "numbers" for f in decision.failed):
-        checks |= set(KINDS)
-    kinds = {kind for check in checks for kind in KINDS.get(check, ())}
+        checks |= set(kinds_of)
+    kinds = {kind for check in checks for kind in kinds_of.get(check, ())}
     return replace(
         exam,
         probes=tuple(p for p in exam.probes if p.kind in kinds),

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.app import App
 from factd.daemon.artefacts import proof
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.editing.candidates import Case, examined
+from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import PublishFailed
 from factd.daemon.log import log
 from factd.daemon.publishers import adapter
@@ -30,34 +30,48 @@ def ranks(versions: Versions) -> list[int]:
 
 
 @span("truncate")
-def prepare(app: App, case: Case, candidate: int, delta: "Delta") -> None:
+def prepare(parts: EditParts, case: Case, candidate: int, delta: "Delta") -> None:
     """Cut a candidate that passed to each rank that it exceeds, and measure what is left of it with the same exam and gates."""
-    from factd.editor.deltas.truncation import is_matrix, truncated
+    from factd.editor.deltas.truncation import is_matrix, truncate
 
     if not all(map(is_matrix, delta.parts.values())):
         return  # head corrections: no adapter holds them, cut or not
-    for rank in ranks(app.versions):
-        cut = truncated(delta, rank)
+    for rank in ranks(parts.versions):
+        cut = truncate(delta, rank)
         if cut is not None:
-            _measure(app, case, folder_of(app.paths.candidate(candidate), rank), cut)
+            _measure(parts, case, folder_of(parts.paths.candidate(candidate), rank), cut)
 
 
-def _measure(app: App, case: Case, folder: Path, cut: "Delta") -> None:
+def _measure(parts: EditParts, case: Case, folder: Path, cut: "Delta") -> None:
     from factd.editor.deltas.delta import save_delta
-    from factd.editor.exams.exam import Memory
+    from factd.editor.exams.exam import AnswerCache
     from factd.editor.files.folders import write_file
 
     save_delta(cut, folder / "delta")
-    memory = Memory.of(folder / "answers.json")
+    memory = AnswerCache.load(folder / "answers.json")
     found = examined(
-        app.paths, app.workbench, app.prompts, app.gates, case, cut, exam=case.exam, memory=memory
+        parts.paths,
+        parts.workbench,
+        parts.prompts,
+        parts.gates,
+        case,
+        cut,
+        exam=case.exam,
+        memory=memory,
     )  # without the transfer matrix
     report = {**found.report, "truncated": dict(cut.settings["truncated"])}
     write_file(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1).encode())
     reasons, passed = list(found.decision.reasons), found.decision.accepted
     if passed:
         proof.record(
-            app.ledger, app.paths, app.workbench, app.prompts, app.fleet, case, cut, folder
+            parts.ledger,
+            parts.paths,
+            parts.workbench,
+            parts.prompts,
+            parts.fleet,
+            case,
+            cut,
+            folder,
         )
     log.info("adapter truncated", passed=passed, reasons=reasons, **report["truncated"])
 

@@ -28,7 +28,7 @@ from factd.store.database.chunks import chunks
 from factd.store.errors import StoreError
 from factd.store.ingest import ingest
 from factd.store.ingest.ingest import IngestReport
-from factd.store.ingest.parsing import BadLine, Line, read_updates
+from factd.store.ingest.parsing import BadLine, ParsedLine, read_updates
 from factd.store.model.facts import Receipt, Terms
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def ingest_file(
     for part in chunks(read_updates(path, prompts.catalogue), LINES):
         with ledger.begin() as session:
             found += ingest.ingest(
-                session, part, ledger.judge, receipt=receipt, now=now, terms=terms, known=known
+                session, part, ledger.resolver, receipt=receipt, now=now, terms=terms, known=known
             )
     _warn_of_baked(found)
     return found
@@ -120,7 +120,7 @@ def pull_all(
         found = list(pool.map(carried(pulled), names))
     with ledger.begin() as session:
         before = ledger.now() - timedelta(days=IDS_KEPT_DAYS)
-        queries.sources.forget_old(session, before=before)
+        queries.sources.delete_old_keys(session, before=before)
     return found
 
 
@@ -166,17 +166,17 @@ def _store(ledger: Ledger, source: Configured, page: Page) -> IngestReport | Non
         with ledger.begin() as session:
             terms = settings.terms(name)
             report = ingest.ingest(
-                session, lines, ledger.judge, receipt=page.receipt, now=now, terms=terms
+                session, lines, ledger.resolver, receipt=page.receipt, now=now, terms=terms
             )
             queries.sources.count_claims(session, name, now.date(), report.new)
             if why := too_many(session, source, now):
                 raise _Flood(why)
-            queries.sources.note_seen(session, name, page.seen, now=now)
+            queries.sources.mark_seen(session, name, page.seen, now=now)
             for other, keys in page.points.items():
                 queries.sources.add_pointers(session, other, keys, now=now)
             until = page.receipt.retrieved_at
-            queries.sources.drop_pointers(session, name, page.looked_at, until=until)
-            queries.sources.take_deliveries(session, page.deliveries)
+            queries.sources.delete_pointers(session, name, page.looked_at, until=until)
+            queries.sources.clear_delivery_bodies(session, page.deliveries)
             if page.cursor is not None:
                 queries.sources.save_state(session, name, cursor=dict(page.cursor))
     except _Flood as flood:
@@ -188,7 +188,7 @@ def _store(ledger: Ledger, source: Configured, page: Page) -> IngestReport | Non
     return report
 
 
-def _spoken_for(line: Line | BadLine, names: Sequence[str]) -> Line | BadLine:
+def _spoken_for(line: ParsedLine | BadLine, names: Sequence[str]) -> ParsedLine | BadLine:
     if not names or isinstance(line, BadLine) or line.update.source in names:
         return line
     reason = f"source {line.update.source!r} is not one that this channel speaks for"
@@ -259,12 +259,14 @@ def tools(ledger: Ledger, prompts: PromptSettings, source: Configured, stack: Ex
         catalogue=prompts.catalogue,
         languages=tuple(dict.fromkeys((*prompts.write, *prompts.served))),
         client=client,
-        seen=asking(lambda session, keys: queries.sources.seen(session, name, keys)),
-        seen_all=asking(lambda session, prefix: queries.sources.seen_all(session, name, prefix)),
+        seen=asking(lambda session, keys: queries.sources.seen_items(session, name, keys)),
+        seen_all=asking(
+            lambda session, prefix: queries.sources.seen_with_prefix(session, name, prefix)
+        ),
         pointers=asking(
             lambda session, limit: queries.sources.pointers(session, name, limit=limit)
         ),
-        claimed=asking(queries.facts.claimed),
+        claimed=asking(queries.facts.claims_of_source),
         facts=asking(queries.facts.facts_by_id),
         deliveries=asking(
             lambda session, after, limit: queries.sources.deliveries(

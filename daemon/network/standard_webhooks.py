@@ -44,8 +44,11 @@ class Receiver(BaseModel):
     """Where signed messages go, as a table says it."""
 
     url: str = Field(default="", pattern=r"^(https?://\S+)?$")
-    url_file: Path | None = None  # a file that holds it, where its path is a secret
-    secret_file: Path  # `whsec_` and base64, shared with the receiver
+    """Where the POST goes."""
+    url_file: Path | None = None
+    """A file that holds the URL, if its path is a secret."""
+    secret_file: Path
+    """A file that holds `whsec_` and base64, shared with the receiver."""
 
     @model_validator(mode="after")
     def _has_one_url(self) -> "Receiver":

@@ -18,8 +18,10 @@ class PublisherSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str  # the file in daemon/publishers; the table's own name where it is not given
+    kind: str
+    """The file in `daemon/publishers`; default: the name of the table."""
     enabled: bool = True
+    """Write this form."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,19 +15,22 @@ from factd.daemon.publishers import Outgoing, Publisher, PublisherSettings
 class Settings(PublisherSettings):
     """[publish.adapter]"""
 
-    max_rank: int = Field(default=512, ge=1)  # vLLM takes no more; what its --max-lora-rank allows
+    max_rank: int = Field(default=512, ge=1)
+    """Largest rank; no more than the servers' --max-lora-rank. vLLM takes 512 at most."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    truncate: bool = False  # a higher rank is cut to max_rank and measured as candidates are
+    """Type of the factors in the file."""
+    truncate: bool = False
+    """Cut a higher rank to max_rank, and measure the cut like a candidate."""
 
 
 def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """The adapter of a release. Raises: PublishFailed: what its rank was cut to is not good enough; EditorError."""
-    from factd.editor.deltas.lora import fill_adapter, fill_zeros
+    from factd.editor.deltas.lora import fill_adapter, fill_zero_adapter
     from factd.editor.errors import RankTooHigh
 
     told: dict[str, Any] = {"dtype": settings.dtype, "sha256": release.sha256}
     if release.delta is None:
-        return fill_zeros(release.base, folder, **told)
+        return fill_zero_adapter(release.base, folder, **told)
     form = {**told, "max_rank": settings.max_rank}
     try:
         return fill_adapter(release.delta, release.base, folder, **form)
@@ -39,7 +42,7 @@ def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, A
 
     kept = truncation.measured(release.made, release.delta, settings.max_rank)
     proof.place(truncation.folder_of(release.made, settings.max_rank), folder)
-    return fill_adapter(release.delta, release.base, folder, kept=kept, **form)
+    return fill_adapter(release.delta, release.base, folder, truncated=kept, **form)
 
 
 _: Publisher = write

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from factd.daemon.log import log
 from factd.daemon.publishers import Outgoing, Publisher, PublisherSettings
-from factd.editor.files.copying import Links, copied
+from factd.editor.files.copying import HardLinks, copy_file
 from factd.editor.files.folders import sha256_file
 from factd.editor.files.manifests import REPORT
 
@@ -15,16 +15,18 @@ from factd.editor.files.manifests import REPORT
 class Settings(PublisherSettings):
     """[publish.checkpoint]"""
 
-    share: Literal["hardlink", "copy"] = "hardlink"  # what holds no edited tensor, with the base
-    report: bool = True  # with what was measured and what a server must say: questions and answers about each fact
+    share: Literal["hardlink", "copy"] = "hardlink"
+    """How files without an edited tensor share their bytes with the base."""
+    report: bool = True
+    """Include report.json and proof.json: questions and answers about each fact."""
 
 
 def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """Base and delta, summed and rounded once; the candidate's report beside them. Raises: EditorError."""
     from factd.editor.deltas.checkpoint import fill_checkpoint
 
-    links = Links()
-    bring = links if settings.share == "hardlink" else copied
+    links = HardLinks()
+    bring = links if settings.share == "hardlink" else copy_file
     told = fill_checkpoint(release.base, release.delta, folder, bring=bring, sha256=release.sha256)
     tell_copied(links)
     warn_unreadable(folder)
@@ -40,7 +42,7 @@ def with_report(release: Outgoing, folder: Path) -> dict[str, str] | None:
     return {"path": REPORT, "sha256": sha256_file(folder / REPORT)}
 
 
-def tell_copied(links: Links) -> None:
+def tell_copied(links: HardLinks) -> None:
     """Where files could not be linked a version takes the disk and the time of a copy: say it, and why."""
     if links.refused:
         file, why = next(iter(links.refused.items()))

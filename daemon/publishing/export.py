@@ -112,8 +112,8 @@ def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
 def _unchecked(settings: Any, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
     """An adapter cut to its rank that nothing was asked."""
     from factd.editor.deltas.lora import fill_adapter
-    from factd.editor.deltas.truncation import truncated
+    from factd.editor.deltas.truncation import truncate
 
-    cut = truncated(outgoing.delta, settings.max_rank)
+    cut = truncate(outgoing.delta, settings.max_rank)
     form = {"dtype": settings.dtype, "max_rank": settings.max_rank, "kept": cut}
     return fill_adapter(outgoing.delta, outgoing.base, folder, **form)

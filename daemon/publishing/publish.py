@@ -20,7 +20,7 @@ from factd.daemon.publishing import bases, signing, verify
 from factd.daemon.rollout import outbox
 from factd.daemon.rollout.targets import held_versions
 from factd.daemon.tracing import span
-from factd.editor.files.checksum_cache import Sums
+from factd.editor.files.checksum_cache import ChecksumCache
 from factd.editor.files.folders import Sha256, sha256_file
 from factd.store import queries
 from factd.store.errors import Overtaken
@@ -110,13 +110,13 @@ def _bring_out(
 
 def write_version(ledger: Ledger, paths: Paths, versions: Versions, release: Release) -> None:
     """Write a release's files from its base and its delta; what lay there is replaced. Raises: PublishFailed, EditorError."""
-    sums, sign = Sums(versions.root / SUMS), signing.signer(versions.table)
-    outgoing = outgoing_of(ledger, paths, release, sums.of)
+    sums, sign = ChecksumCache(versions.root / SUMS), signing.signer(versions.table)
+    outgoing = outgoing_of(ledger, paths, release, sums.sha256)
     about: dict[str, Any] = {"facts": list(release.fact_ids), "base": release.base}
     about |= {"who": release.who, "why": release.why}
     fill = partial(_fill, ledger, paths, versions, outgoing)
-    versions.write(release.number, fill, about, sha256=sums.of, sign=sign)
-    sums.keep()
+    versions.write(release.number, fill, about, sha256=sums.sha256, sign=sign)
+    sums.save()
 
 
 def outgoing_of(
@@ -162,7 +162,7 @@ def _made_live(ledger: Ledger, versions: Versions, fleet: Fleet, release: Releas
         before = queries.bases.in_effect(session)
         queries.releases.make_live(session, release.number, now=ledger.now())
         bases.take_effect(ledger, session, release, before)
-        queries.settle.mark_live(session, release.fact_ids, now=ledger.now())
+        queries.resolution.mark_live(session, release.fact_ids, now=ledger.now())
         outbox.arrange(ledger, versions, fleet, session)
         found = queries.releases.release(session, release.number)
     log.info("release live", release=release.number, facts=len(release.fact_ids))
@@ -175,9 +175,9 @@ def recover(ledger: Ledger, paths: Paths, versions: Versions, fleet: Fleet) -> l
     if ledger.epoch is not None:
         versions.fence(ledger.epoch)
     with ledger.changing() as session:
-        queries.releases.ensure_base(session, now=ledger.now())
+        queries.releases.ensure_release_zero(session, now=ledger.now())
         abandoned = queries.releases.abandon_unfinished(session, now=ledger.now())
-        halfway = queries.releases.releases_in(session, ReleaseStatus.PUBLISHING)
+        halfway = queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING)
     if abandoned:
         done.append(f"{abandoned} unfinished candidates abandoned")
     for release in halfway:
@@ -207,7 +207,7 @@ def roll_back_to(
     """Make an earlier release the live one: a link is swapped, no model is loaded. Freezes, so that nothing undoes it."""
     with ledger.changing() as session:
         queries.releases.release(session, number)
-        queries.releases.record(
+        queries.releases.log_action(
             session, who=who, what=f"rollback --to {number}", why=why, now=ledger.now()
         )
         reason = f"rolled back to release {number}: {why}"
@@ -226,4 +226,6 @@ def roll_back_to(
 def replace_base(ledger: Ledger) -> Release:
     """Release 0, the base model."""
     with ledger.begin() as session:
-        return replace(queries.releases.ensure_base(session, now=ledger.now()), candidate_id=None)
+        return replace(
+            queries.releases.ensure_release_zero(session, now=ledger.now()), candidate_id=None
+        )

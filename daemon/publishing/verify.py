@@ -12,7 +12,7 @@ from factd.daemon.errors import PublishFailed
 from factd.daemon.publishing.signing import PublicKey, expected_key, signed_by
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import verify_folder, verify_sealed_folder, verify_sizes
-from factd.editor.files.manifests import MANIFEST, is_of_before, read_manifest, read_sealed
+from factd.editor.files.manifests import MANIFEST, predates_seals, read_manifest, read_sealed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def verify(folder: Path, number: int, key: PublicKey | None) -> Verified:
 
     Raises: DamagedArtefact: names the first file that differs, is missing, is not listed or does not fit.
     """
-    if is_of_before(read_manifest(folder)):
+    if predates_seals(read_manifest(folder)):
         raise DamagedArtefact(
             folder / MANIFEST,
             f"an earlier factd wrote it, without a seal; `factd releases write {number}` writes the version again",
@@ -89,7 +89,7 @@ def verify_version(versions: Versions, number: int, *, whole: bool = True) -> No
 def damage(folder: Path, number: int) -> str:
     """Why a version's files are not what its manifest says; empty where they are, also where an earlier factd wrote them."""
     try:
-        if is_of_before(read_manifest(folder)):
+        if predates_seals(read_manifest(folder)):
             verify_folder(folder)
         else:
             verify(folder, number, None)

@@ -43,8 +43,8 @@ def look_at_all(
 ) -> int:
     """Look at every server that nothing is being handed to; the number of those that do not serve what they should."""
     with ledger.read() as session:
-        busy = {one.server for one in operations.handovers.open_handovers(session)}
-        states = operations.handovers.states(session)
+        busy = {one.server for one in operations.handovers.list_open(session)}
+        states = operations.handovers.server_states(session)
     idle = [served for name, served in fleet.servers.items() if name in states.keys() - busy]
     if not idle or stopping():
         return 0
@@ -77,7 +77,7 @@ def _wrong(
     ledger: Ledger, paths: Paths, versions: Versions, served: "Served", server: Server
 ) -> str:
     with ledger.read() as session:
-        state = operations.handovers.states(session).get(served.name)
+        state = operations.handovers.server_states(session).get(served.name)
         live = queries.releases.live_release(session)
     if state is None or state.release is None or live is None:
         return ""
@@ -91,14 +91,14 @@ def _wrong(
 def keep(ledger: Ledger, name: str, look: Look) -> bool:
     """Record a look, unless something was handed over meanwhile; True where the server does not serve what it should."""
     with ledger.begin() as session:
-        old = operations.handovers.states(session).get(name)
+        old = operations.handovers.server_states(session).get(name)
         newest = operations.handovers.newest(session, name)
         if old is None or (newest is not None and newest.is_open):
             return False
         found = after(old, look)
         if look.report is not None:
             found = replace(found, seen_at=ledger.now())
-        operations.handovers.save_state(session, found)
+        operations.handovers.save_server_state(session, found)
     strayed = found.version != old.version
     if strayed:
         serves = found.version or "something else"

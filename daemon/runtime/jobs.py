@@ -106,13 +106,14 @@ def pull(app: App, metrics: Metrics) -> str:
 
 def cycle(app: App, waiting: Waiting) -> str:
     """Edit, check and publish, where there is something to do."""
-    planned = plan.plan(app.ledger, app.prompts, app.planning)
-    if not planned.changed:
+    plan.let_time_pass(app.ledger)
+    if not plan.has_work(app.ledger):
         return "nothing to do"
-    if planned.closed:
-        return f"waits: {planned.closed}"
-    ready = edit.waits_for_approval(app.ledger, app.config.approvals, planned)
-    return ready or waiting.done("edit")
+    closed = plan.closed_now(app.ledger, app.planning)
+    if closed:
+        return f"waits: {closed}"
+    awaited = edit.waits_for_approval(app.ledger, app.config.approvals)
+    return awaited or waiting.done("edit")
 
 
 def audit(app: App, waiting: Waiting) -> str:

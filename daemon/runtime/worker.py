@@ -20,8 +20,8 @@ from factd.daemon import leases
 from factd.daemon.app import App, based
 from factd.daemon.log import bound, log
 from factd.daemon.runtime import worker_deaths
-from factd.daemon.tasks import edit
-from factd.daemon.tasks.edit import Outcome
+from factd.daemon.tasks import kinds
+from factd.daemon.tasks.outcome import TaskOutcome
 from factd.daemon.tracing import span
 from factd.store import operations
 from factd.store.errors import Overtaken, StoreError
@@ -57,8 +57,8 @@ class Pulse:
         try:
             with self.app.ledger.begin() as session:
                 step, in_hand = self.step
-                operations.tasks.beat(session, self.task, step=step, in_hand=in_hand)
-                operations.tasks.seen_worker(session, self.about())
+                operations.tasks.heartbeat(session, self.task, step=step, in_hand=in_hand)
+                operations.tasks.record_worker(session, self.about())
         except Overtaken as error:
             log.error("task was taken from this worker", task=self.task.id, error=str(error))
             os._exit(OVERTAKEN)
@@ -122,7 +122,7 @@ class WorkerProcess:
                 return False
             with self.app.ledger.begin() as session:
                 task = operations.tasks.claim(session, self.name, now=now)
-                operations.tasks.seen_worker(session, self._about(task))
+                operations.tasks.record_worker(session, self._about(task))
             self.shown = time.monotonic()
         except StoreError as error:
             log.warning("no task could be looked for", error=str(error))
@@ -160,7 +160,7 @@ class WorkerProcess:
         try:
             run, parent = task.arguments.get("run"), str(task.arguments.get("traceparent") or "")
             with bound(task=task.id, run=run), span("task", parent=parent, kind=task.kind):
-                found = edit.KINDS[task.kind](self.app, task, tell)
+                found = kinds.KINDS[task.kind](self.app, task, tell)
         except Stopping:
             pulse.stop()
             self._put_back(task)
@@ -171,11 +171,11 @@ class WorkerProcess:
             pulse.stop()
             if _is_memory(error):
                 self._out_of_memory(pulse, error)
-            found = Outcome(detail=str(error) or type(error).__name__, failed=True)
+            found = TaskOutcome(detail=str(error) or type(error).__name__, failed=True)
         pulse.stop()
         self._ended(task, found)
 
-    def _ended(self, task: Task, found: Outcome) -> None:
+    def _ended(self, task: Task, found: TaskOutcome) -> None:
         status = TaskStatus.FAILED if found.failed else TaskStatus.DONE
         until = time.monotonic() + self.app.config.worker.stale_seconds
         while True:
@@ -196,7 +196,7 @@ class WorkerProcess:
 
     def _put_back(self, task: Task) -> None:
         with self.app.ledger.begin() as session:
-            operations.tasks.wait_again(
+            operations.tasks.requeue(
                 session,
                 task,
                 size=task.size,

@@ -52,14 +52,14 @@ def bury(app: App, task: Task, cause: str, detail: str) -> None:
         current = operations.tasks.task(session, task.id)
         if (current.status, current.attempt) != (task.status, task.attempt):
             return  # somebody else saw to it
-        operations.tasks.note_death(session, task, cause, detail, now=now)
+        operations.tasks.record_death(session, task, cause, detail, now=now)
         if follows.gives_up:
             operations.tasks.give_up(
                 session, task, f"given up after {task.attempt} attempts; {said}", now=now
             )
         else:
             later = _later(now, follows.wait_seconds)
-            operations.tasks.wait_again(
+            operations.tasks.requeue(
                 session, task, size=follows.size, not_before=later, detail=said
             )
     log.error("worker died over a task", task=task.id, kind=task.kind, cause=cause, detail=detail)
@@ -74,7 +74,7 @@ def _later(now: datetime, seconds: float) -> datetime:
 def _set_aside(app: App, task: Task, cause: str) -> None:
     fact = task.in_hand[0]
     with app.ledger.read() as session:
-        deaths = operations.tasks.deaths_with(session, fact)
+        deaths = operations.tasks.deaths_holding_only(session, fact)
     if deaths >= TWICE:
         reason = (
             f"killed its worker {deaths} times, alone in its batch (last: {cause} at {task.step})"

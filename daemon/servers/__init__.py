@@ -24,13 +24,20 @@ class ServerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str  # the file in daemon/servers; the table's own name where it is not given
+    kind: str
+    """The file in `daemon/servers`; default: the name of the table."""
     enabled: bool = True
-    canary: bool = False  # is among the first that get a release
-    root: PurePosixPath | None = None  # where the server finds [publish] path; none: where we do
-    load_seconds: float = Field(default=600.0, gt=0)  # for taking up a version
-    tolerance: float = Field(default=0.1, gt=0)  # of the logprob of an answer's tokens, mean, nats
-    answer_seconds: float = Field(default=30.0, gt=0)  # for anything else that it is asked
+    """Hand releases to this server."""
+    canary: bool = False
+    """This server is among the first that get a release."""
+    root: PurePosixPath | None = None
+    """Where the server finds the folder of [publish] path; default: the same path as for factd."""
+    load_seconds: float = Field(default=600.0, gt=0)
+    """Time to load a version."""
+    tolerance: float = Field(default=0.1, gt=0)
+    """Allowed mean difference of the log probabilities of an answer's tokens, in nats."""
+    answer_seconds: float = Field(default=30.0, gt=0)
+    """Time for every other request."""
 
     @property
     def takes_adapters(self) -> bool:

@@ -46,10 +46,14 @@ def completion(api: Api, answer: Answer) -> Completion:
 class AskedSettings(ServerSettings):
     """What a server's table has where what takes a version up, and what answers, are not the same."""
 
-    completions_url: str = Field(default="", pattern=r"^(https?://\S+)?$")  # whole, with its path
-    model: str = ""  # that users ask for
-    api_key_file: Path | None = None  # of the completions
-    unasked: bool = False  # nobody asks it: nothing notices wrong weights
+    completions_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """The whole URL of the completion API at which factd asks what is served."""
+    model: str = ""
+    """The name of the model in that API."""
+    api_key_file: Path | None = None
+    """A file that holds the key of that API."""
+    unasked: bool = False
+    """Nothing asks this server, so nothing would notice wrong weights."""
 
     @model_validator(mode="after")
     def _is_asked_or_not(self) -> "AskedSettings":

@@ -24,8 +24,10 @@ MAX_REASON = 200  # characters of a server's own words
 class EngineSettings(ServerSettings):
     """What every engine's table has."""
 
-    url: str = Field(pattern=r"^https?://\S+$")  # of one process, without /v1
-    api_key_file: Path | None = None  # holds the key that its requests carry as a Bearer token
+    url: str = Field(pattern=r"^https?://\S+$")
+    """The address of one process, without /v1."""
+    api_key_file: Path | None = None
+    """A file that holds the key that requests carry as a Bearer token."""
 
     @field_validator("url")
     @classmethod

@@ -26,8 +26,10 @@ GRACE_SECONDS = 5.0  # between being told to end and being ended
 class Settings(AskedSettings):
     """A [servers.NAME] of this kind"""
 
-    command: tuple[str, ...] = Field(min_length=1)  # the program and its arguments
-    keep: tuple[str, ...] = ("PATH", "HOME", "LANG", "TZ")  # variables of factd's environment
+    command: tuple[str, ...] = Field(min_length=1)
+    """The program and its arguments."""
+    keep: tuple[str, ...] = ("PATH", "HOME", "LANG", "TZ")
+    """Variables of factd's environment that the program gets."""
 
     def ready(self) -> None:
         """Raises: BadConfig: there is no such program, or the key cannot be read."""

@@ -27,13 +27,20 @@ KEPT = (".gitattributes", "README.md")  # of the repository, where the version h
 class Settings(ServerSettings):
     """A [servers.NAME] of this kind"""
 
-    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")  # "organisation/model"
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    """The repository, "organisation/model"."""
     branch: str = Field(default="main", min_length=1)
-    token_file: Path  # holds a token that may write there
-    form: Literal["checkpoint", "adapter"] = "checkpoint"  # what the branch holds
-    create: bool = False  # the repository and the branch, where they are not there
-    private: bool = True  # a repository that is created
+    """The branch that holds the version."""
+    token_file: Path
+    """A file that holds a token with the right to write there."""
+    form: Literal["checkpoint", "adapter"] = "checkpoint"
+    """What the branch holds."""
+    create: bool = False
+    """Make the repository and the branch if they do not exist."""
+    private: bool = True
+    """A repository that factd makes is private."""
     endpoint: str = Field(default="https://huggingface.co", pattern=r"^https?://\S+$")
+    """Address of the Hub, or of another server with its API."""
 
     @field_validator("root")
     @classmethod

@@ -25,13 +25,16 @@ NO_ALIAS = "INVALID_PARAMETER_VALUE"  # its databases' name for an alias that is
 class Settings(ServerSettings):
     """A [servers.NAME] of this kind"""
 
-    registry: str = Field(
-        pattern=r"^[a-z][a-z0-9+-]*:\S+$"
-    )  # its URI, "https://…" or "sqlite:///…"
-    model: str = Field(min_length=1, pattern=r"^[^/:'\"]+$")  # the registered model
+    registry: str = Field(pattern=r"^[a-z][a-z0-9+-]*:\S+$")
+    """URI of the registry, "https://…" or "sqlite:///…"."""
+    model: str = Field(min_length=1, pattern=r"^[^/:'\"]+$")
+    """The registered model."""
     alias: str = Field(default="production", min_length=1)
-    form: Literal["checkpoint", "adapter"] = "checkpoint"  # where a version's source points to
-    create: bool = False  # the registered model, where it is not there
+    """The alias that points to the version."""
+    form: Literal["checkpoint", "adapter"] = "checkpoint"
+    """What the source of a version points to."""
+    create: bool = False
+    """Make the registered model if it does not exist."""
 
     @property
     def takes_adapters(self) -> bool:

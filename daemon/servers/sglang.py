@@ -22,9 +22,13 @@ class Settings(AdapterSettings):
     """A [servers.NAME] of this kind"""
 
     mode: Literal["weights", "adapter"] = "weights"
-    model: str  # --served-model-name; users ask for it, or for "model:name" with adapters
-    admin_key_file: Path | None = None  # where it is started with --admin-api-key
-    abort_requests: bool = False  # who is being answered is cut off instead of waited for
+    """What is loaded. "weights": whole checkpoints; "adapter": adapters."""
+    model: str
+    """Its --served-model-name. Users ask for it, or for "model:name" with adapters."""
+    admin_key_file: Path | None = None
+    """A file that holds its --admin-api-key, if it has one."""
+    abort_requests: bool = False
+    """Cut off running requests instead of waiting for them."""
 
     @property
     def takes_adapters(self) -> bool:

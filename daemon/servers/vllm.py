@@ -22,9 +22,12 @@ from factd.daemon.servers._lora import Adapters, AdapterSettings, Routes, listed
 class Settings(AdapterSettings):
     """A [servers.NAME] of this kind"""
 
-    mode: Literal["adapter", "reload"] = "adapter"  # reload: experimental
-    switch: Literal["in_place", "unload"] = "in_place"  # unload: a moment without the name
-    model: str = ""  # that users ask for; only with mode = "reload"
+    mode: Literal["adapter", "reload"] = "adapter"
+    """What is loaded. "adapter": adapters; "reload": whole checkpoints, experimental."""
+    switch: Literal["in_place", "unload"] = "in_place"
+    """How a version is replaced. "unload": unload and load; for a moment the name does not exist."""
+    model: str = ""
+    """The name that users ask for; only with mode = "reload"."""
 
     @property
     def takes_adapters(self) -> bool:
@@ -65,8 +68,9 @@ class Reload(Single):
     def load(self, version: Version) -> None:
         """Wait for who is being answered, read the weights, forget what was cached, go on. Raises: HandoverFailed.
 
-        After a read that failed vLLM has no weights at all, and the next question would end it (docs/engines-tried.md, 0.32):
-        it gets those that it was started with, until the version before is back.
+        After a read that failed vLLM has no weights at all, and the next question would end it
+        (docs/reference/serving-engines.md, 0.32): it gets those that it was started with, until the version
+        before is back.
         """
         seconds = self.settings.load_seconds
         self._if_there("/pause?mode=wait", {}, seconds)

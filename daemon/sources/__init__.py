@@ -18,7 +18,7 @@ from factd.daemon.config.load import secret_text
 from factd.daemon.network.client import Answer, Client, Limits, shown_url
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.ingest.ingest import IngestReport
-from factd.store.ingest.parsing import BadLine, Line
+from factd.store.ingest.parsing import BadLine, ParsedLine
 from factd.store.model.facts import Fact, FactUpdate, Receipt, Terms
 from factd.store.queries.sources import Delivery
 
@@ -30,19 +30,32 @@ class SourceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str  # the file in daemon/sources; the table's own name where it is not given
+    kind: str
+    """The file in `daemon/sources`; default: the name of the table."""
     enabled: bool = True
+    """Read this source."""
     trust: int = Field(default=50, ge=0, le=100)
+    """How much its claims are trusted when sources differ."""
     licence: str = ""
-    speaks_for: tuple[str, ...] = ()  # the `source` that its claims may name; empty: any
-    soak_seconds: int = Field(default=0, ge=0)  # on the source's clock, before a claim counts
+    """Licence of its data; kept with each claim."""
+    speaks_for: tuple[str, ...] = ()
+    """The `source` names that its claims may carry; empty: any."""
+    soak_seconds: int = Field(default=0, ge=0)
+    """Age, on the source's clock, at which a claim starts to count."""
     min_references: int = Field(default=0, ge=0)
-    needs_sources: int = Field(default=1, ge=1)  # that say the same
+    """References that a claim needs."""
+    needs_sources: int = Field(default=1, ge=1)
+    """Sources that must say the same."""
     max_risk: float = Field(default=1.0, ge=0, le=1)
-    priority_days: float = 0.0  # how much earlier than its age a claim is written
-    volume_factor: float = Field(default=100.0, ge=0)  # times its usual day freezes it; 0: never
-    volume_floor: int = Field(default=100, ge=1)  # claims of a day that are never too many
-    max_claims_per_day: int = Field(default=0, ge=0)  # more freeze it; 0: any number
+    """Claims with a higher risk of a revert wait for an approval."""
+    priority_days: float = 0.0
+    """A claim is written as if it were so many days older."""
+    volume_factor: float = Field(default=100.0, ge=0)
+    """So many times its usual day freezes the source; 0: never."""
+    volume_floor: int = Field(default=100, ge=1)
+    """So many claims a day are never too many."""
+    max_claims_per_day: int = Field(default=0, ge=0)
+    """More claims a day freeze the source; 0: any number."""
 
     def ready(self) -> None:
         """Raises: BadConfig: a file that it names cannot be read."""
@@ -64,16 +77,26 @@ class SourceSettings(BaseModel):
 class RemoteSettings(SourceSettings):
     """What every source has that is asked over HTTP."""
 
-    contact: str = ""  # of you, for the user agent: a mail address or URL
-    timeout_seconds: float = Field(default=30.0, gt=0)  # of a whole request
-    max_bytes: int = Field(default=32 * 1024 * 1024, ge=1)  # of one answer
-    max_pages: int = Field(default=100, ge=1)  # of one pull
+    contact: str = ""
+    """Your mail address or URL, for the user agent."""
+    timeout_seconds: float = Field(default=30.0, gt=0)
+    """Time for a whole request."""
+    max_bytes: int = Field(default=32 * 1024 * 1024, ge=1)
+    """Largest answer."""
+    max_pages: int = Field(default=100, ge=1)
+    """Pages of one pull, at most."""
     attempts: int = Field(default=3, ge=1, le=10)
+    """Attempts at one request."""
     retry_wait_seconds: float = Field(default=1.0, gt=0)
-    retry_after_seconds: float = Field(default=60.0, ge=0)  # a longer wish ends the pull
+    """Wait before the second attempt; it grows."""
+    retry_after_seconds: float = Field(default=60.0, ge=0)
+    """A longer Retry-After ends the pull."""
     requests_per_minute: float = Field(default=120.0, gt=0)
-    allow_networks: tuple[str, ...] = ()  # private networks, as "10.1.0.0/16"
-    token_file: Path | None = None  # a Bearer token
+    """Requests a minute, at most."""
+    allow_networks: tuple[str, ...] = ()
+    """Private networks that may be reached, like "10.1.0.0/16"."""
+    token_file: Path | None = None
+    """A file that holds a Bearer token."""
 
     def ready(self) -> None:
         """Raises: BadConfig: the token's file cannot be read."""
@@ -99,7 +122,7 @@ class RemoteSettings(SourceSettings):
 class Page:
     """Claims, and everything that is kept in the same transaction."""
 
-    lines: Iterable[Line | BadLine]
+    lines: Iterable[ParsedLine | BadLine]
     cursor: Mapping[str, Any] | None  # None: it stays where it is
     receipt: Receipt
     seen: Mapping[str, str] = field(default_factory=dict)  # items by key, in the state they had

@@ -21,6 +21,7 @@ class Settings(SourceSettings):
     """[sources.drop_folder]"""
 
     path: Path = Path("inbox")
+    """The folder into which files are renamed."""
 
 
 def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:

@@ -18,8 +18,11 @@ class Settings(RemoteSettings):
     """[sources.feed]"""
 
     url: str = Field(pattern="^https?://")
-    points_to: str = "wikidata"  # the source that looks at the items
-    pattern: str = r"\b(Q[1-9]\d*)\b"  # an item's id in a link, title or id; one group
+    """Address of the feed."""
+    points_to: str = "wikidata"
+    """The source that reads the items."""
+    pattern: str = r"\b(Q[1-9]\d*)\b"
+    """Finds an item's id in a link, title or id; one group."""
 
     @field_validator("pattern")
     @classmethod

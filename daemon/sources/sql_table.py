@@ -34,7 +34,7 @@ from factd.daemon.config.load import secret_text
 from factd.daemon.errors import SourceFailed
 from factd.daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools, notice
 from factd.store.database.session import database_url
-from factd.store.ingest.parsing import BadLine, Line, read_item
+from factd.store.ingest.parsing import BadLine, ParsedLine, read_item
 from factd.store.model.facts import FactUpdate, Receipt
 
 NEEDED = ("id", "updated_at", "subject_id", "relation", "object_id")
@@ -43,15 +43,20 @@ NEEDED = ("id", "updated_at", "subject_id", "relation", "object_id")
 class Settings(SourceSettings):
     """[sources.sql_table]"""
 
-    url: str = ""  # with a role that may only read
-    url_file: Path | None = None  # a file that holds it, where it has a password
+    url: str = ""
+    """URL of the database, with a role that may only read."""
+    url_file: Path | None = None
+    """A file that holds the URL, if it contains a password."""
     table: str = Field(pattern=r"^\w+(\.\w+)?$")
+    """The table or view."""
     overlap_seconds: int = Field(default=600, ge=0)
-    compare_seconds: int = Field(
-        default=86_400, ge=0
-    )  # between two looks for deleted rows; 0: never
+    """Time that is read again, for rows that were committed late."""
+    compare_seconds: int = Field(default=86_400, ge=0)
+    """Time between two searches for deleted rows; 0: never."""
     statement_seconds: int = Field(default=60, ge=1)
-    max_pages: int = Field(default=500, ge=1)  # of one pull
+    """Time for one statement."""
+    max_pages: int = Field(default=500, ge=1)
+    """Pages of one pull, at most."""
 
     @model_validator(mode="after")
     def _has_a_url(self) -> "Settings":
@@ -147,7 +152,7 @@ def _changed(look: Look, cursor: dict[str, Any]) -> Pages:
         cursor |= {"at": newest.isoformat(), "id": last}
         lines = [_line(number, row, look.tools) for number, row in enumerate(rows, start=1)]
         pairs = zip(rows, lines, strict=True)
-        seen = {f"row:{r.id}": line.update.id for r, line in pairs if isinstance(line, Line)}
+        seen = {f"row:{r.id}": line.update.id for r, line in pairs if isinstance(line, ParsedLine)}
         back = _said_before(seen, lines, look.tools)
         yield Page(lines=[*back, *lines], cursor=dict(cursor), receipt=look.receipt, seen=seen)
     else:
@@ -170,14 +175,14 @@ def _start(settings: Settings, table: Table, cursor: Mapping[str, Any]) -> tuple
 
 
 def _said_before(
-    seen: Mapping[str, str], lines: Sequence[Line | BadLine], tools: Tools
-) -> list[Line]:
+    seen: Mapping[str, str], lines: Sequence[ParsedLine | BadLine], tools: Tools
+) -> list[ParsedLine]:
     """What these rows said before and do not say any more, taken back."""
     before = tools.seen(seen)
     changed = {before[key]: id_ for key, id_ in seen.items() if before.get(key, id_) != id_}
-    now = {line.update.id: line.update for line in lines if isinstance(line, Line)}
+    now = {line.update.id: line.update for line in lines if isinstance(line, ParsedLine)}
     return [
-        Line(number=0, update=notice(fact, said.revision, said.event_time))
+        ParsedLine(number=0, update=notice(fact, said.revision, said.event_time))
         for fact in tools.facts(changed)
         if _says(fact.update) != _says(said := now[changed[fact.id]])
     ]
@@ -209,7 +214,7 @@ def _as(column: Column[Any], at: datetime) -> Any:
     return at if column.type.timezone else at.astimezone(UTC).replace(tzinfo=None)
 
 
-def _line(number: int, row: Row[Any], tools: Tools) -> Line | BadLine:
+def _line(number: int, row: Row[Any], tools: Tools) -> ParsedLine | BadLine:
     data = dict(row._mapping)
     moment = _moment(data["updated_at"]).isoformat()
     found: dict[str, Any] = {
@@ -258,7 +263,7 @@ def _deleted(look: Look, cursor: dict[str, Any]) -> Pages:
         part = gone[start : start + LINES]
         facts = tools.facts(rows[key] for key in part)
         lines = [
-            Line(number=n, update=notice(fact, f"{fact.update.revision}-deleted", now))
+            ParsedLine(number=n, update=notice(fact, f"{fact.update.revision}-deleted", now))
             for n, fact in enumerate(facts, start=1)
         ]
         whole = start + LINES >= len(gone)

@@ -27,10 +27,14 @@ class Settings(RemoteSettings):
     """[sources.wikidata_events]"""
 
     url: str = Field(default="https://stream.wikimedia.org/v2/stream/recentchange", pattern="^https?://")  # fmt: skip
-    points_to: str = "wikidata"  # the source that looks at the items
+    points_to: str = "wikidata"
+    """The source that reads the items."""
     wiki: str = "wikidatawiki"
-    items: tuple[str, ...] = ()  # only these; empty: every item, and the watch-list decides
-    listen_seconds: float = Field(default=20.0, gt=0)  # of a pull
+    """The wiki whose events count."""
+    items: tuple[str, ...] = ()
+    """Only these items; empty: every item, and the watch-list decides."""
+    listen_seconds: float = Field(default=20.0, gt=0)
+    """Time that one pull listens."""
 
 
 def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:

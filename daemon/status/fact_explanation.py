@@ -10,7 +10,7 @@ from typing import Any
 from factd.daemon.ledger import Ledger
 from factd.store import queries
 from factd.store.model.bases import Base
-from factd.store.model.evidence import Belief, SetAside
+from factd.store.model.evidence import Belief, QuarantinedFact
 from factd.store.model.facts import Fact, Verdict
 from factd.store.model.names import Names
 from factd.store.model.releases import ReleaseStatus
@@ -26,7 +26,7 @@ class FactExplanation:
     names: Names  # of the subject
     releases: Mapping[int, ReleaseStatus]  # the releases that carry the fact
     beliefs: Sequence[Belief]  # what the base model answered before the fact was written
-    set_aside: Sequence[SetAside]
+    set_aside: Sequence[QuarantinedFact]
     base: Base | None = None  # the base that the fact is baked into
 
     def as_json(self) -> dict[str, Any]:
@@ -70,9 +70,9 @@ def explain_fact(ledger: Ledger, id_: str, *, newest: int | None = None) -> Fact
             versions=tuple(queries.facts.history(session, *fact.update.pair)),
             verdicts=queries.facts.verdicts(session, *fact.update.pair),
             names=queries.names.names_of(session, fact.subject.id),
-            releases=queries.releases.carrying(session, fact.id, newest=newest),
+            releases=queries.releases.releases_with_fact(session, fact.id, newest=newest),
             beliefs=queries.evidence.beliefs(session, [fact.id]).get(fact.id, []),
-            set_aside=queries.evidence.quarantine(session, fact_id=fact.id),
+            set_aside=queries.evidence.list_quarantine(session, fact_id=fact.id),
             base=queries.bases.base(session, fact.baked_in) if fact.baked_in else None,
         )
 
@@ -134,7 +134,7 @@ def provenance_lines(fact: Fact) -> list[str]:
     ]
     lines += [f"payload   sha256 {how.payload_hash}"] if how.payload_hash else []
     lines += [f"change    {fact.change.value}"] if fact.change.value != "none" else []
-    lines += [f"base said {fact.asked}"] if fact.asked else []
+    lines += [f"base said {fact.base_answer}"] if fact.base_answer else []
     return lines
 
 

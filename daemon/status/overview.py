@@ -134,7 +134,7 @@ def overview_lines(overview: Overview) -> list[str]:
     lines = [f"live      {release}", f"published version {published}", f"facts     {counts}"]
     lines += [f"budget    {budget.left} of {budget.capacity} facts left"]
     lines += [f"today     {used} of {most} {name}" for name, (used, most) in budget.today.items()]
-    lines += [f"base      {overview.base.said()}"] if overview.base else []
+    lines += [f"base      {overview.base.describe()}"] if overview.base else []
     lines += [f"frozen    {overview.frozen.why}"] if overview.frozen else []
     lines += [f"waits     release {r.number}: `factd approve {r.number}`" for r in overview.waiting]
     if newest:

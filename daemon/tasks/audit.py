@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.app import App
+from factd.daemon.app import App, writing
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.editing import candidates
 from factd.daemon.editing.candidates import decision_json
@@ -25,14 +25,16 @@ from factd.daemon.prompts import probes as probing
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.prompts.probes import Ground
 from factd.daemon.publishing import publish
+from factd.daemon.tasks.outcome import TaskOutcome, Tell
 from factd.daemon.tracing import span
 from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.evidence import Audit, AuditOutcome
+from factd.store.model.operations import Task
 from factd.store.model.releases import Release
 
 if TYPE_CHECKING:
-    from factd.editor.exams.exam import Exam, Results
+    from factd.editor.exams.exam import Exam, ExamResults
 
 WHO = "factd (audit)"
 GATES = (
@@ -54,6 +56,18 @@ class Seen:
     lost: tuple[str, ...]  # facts that the delta answers and the files do not
     silent: tuple[str, ...]  # facts that not even the delta answers, in some written language
     report: Mapping[str, Any]
+
+
+def run(app: App, task: Task, tell: Tell) -> TaskOutcome:
+    """Audit the live release as a task."""
+    with writing(app) as own:
+        tell("audit", ())
+        try:
+            made = audit(own)
+        except Refused as error:
+            return TaskOutcome(detail=str(error))
+    detail = f"release {made.release}: {made.outcome.value}; {made.action or 'nothing to do'}"
+    return TaskOutcome(detail=detail, failed=made.outcome.value == "failed")
 
 
 @span("audit")
@@ -150,7 +164,7 @@ def exam_of(app: App, live: Release) -> "Exam":
     known = probe_sets.known_facts(app.ledger, app.prompts)
     with app.ledger.read() as session:
         facts = queries.facts.facts_by_id(session, live.fact_ids)
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     day = app.ledger.now().date().isoformat()
     table = app.config.audit
     sizes = replace(app.prompts.sizes, known=table.known_sample, earlier=table.earlier_sample)
@@ -164,18 +178,18 @@ def exam_of(app: App, live: Release) -> "Exam":
     )
 
 
-def results_of(workbench: Workbench, exam: "Exam", folder: Path) -> "Results":
+def results_of(workbench: Workbench, exam: "Exam", folder: Path) -> "ExamResults":
     """What a checkpoint answers, loaded from its files."""
-    from factd.editor.exams.exam import Results, sit
+    from factd.editor.exams.exam import ExamResults, take_exam
     from factd.editor.models.model import load_model
-    from factd.editor.scoring.drift import text_scores_of
+    from factd.editor.scoring.drift import text_scores_against
 
     table = workbench.table
     model = load_model(folder, device=table.device, dtype=table.dtype)
     probes = replace(exam, texts={}, questions={})
-    said = sit(model, probes, terminator=workbench.terminator)
-    texts = text_scores_of(workbench.model(), model, exam.texts)
-    return Results(answers=said.answers, texts=texts, rankings={})
+    said = take_exam(model, probes, terminator=workbench.terminator)
+    texts = text_scores_against(workbench.model(), model, exam.texts)
+    return ExamResults(answers=said.answers, texts=texts, rankings={})
 
 
 def _rolled_back(app: App, live: Release, seen: Seen) -> str:
@@ -215,6 +229,6 @@ def _kept(
     with ledger.begin() as session:
         queries.evidence.add_audit(session, found)
         what = f"audit of release {live.number}: {outcome.value}"
-        queries.releases.record(session, who=WHO, what=what, why=action, now=ledger.now())
+        queries.releases.log_action(session, who=WHO, what=what, why=action, now=ledger.now())
     log.info("release audited", release=live.number, outcome=outcome.value, action=action)
     return found

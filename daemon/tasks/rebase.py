@@ -88,7 +88,7 @@ def rebase(app: App, *, who: str, why: str, progress: Progress = quiet) -> Rebas
         base = _ready(app.ledger, live) or _made(app, live, who, why, progress)
         progress("publish", 4, STEPS)
         with app.ledger.read() as session:
-            number = queries.bases.release_of(session, base.number)
+            number = queries.bases.release_of_base(session, base.number)
         publish.publish(
             app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, number
         )
@@ -105,7 +105,9 @@ def rebase(app: App, *, who: str, why: str, progress: Progress = quiet) -> Rebas
 def _ready(ledger: Ledger, live: Release) -> Base | None:
     """A base that an earlier process made of this release, and whose own release was not published any more."""
     with ledger.read() as session:
-        waiting = {r.base for r in queries.releases.releases_in(session, ReleaseStatus.ACCEPTED)}
+        waiting = {
+            r.base for r in queries.releases.releases_with_status(session, ReleaseStatus.ACCEPTED)
+        }
         verified = queries.bases.list_bases(session, BaseStatus.VERIFIED)
     mine = (base for base in verified if base.release == live.number and base.number in waiting)
     return next(mine, None)
@@ -188,13 +190,13 @@ def _accepted(ledger: Ledger, live: Release, base: Base, fingerprint: str) -> Ba
             delta_id=None,
             fact_ids=(),
             who=base.who,
-            why=f"{base.said()}: {base.why}",
+            why=f"{base.describe()}: {base.why}",
             now=now,
             base=base.number,
         )
-        queries.releases.withdraw_overtaken(session, made.number, now=now)
+        queries.releases.withdraw_older_accepted(session, made.number, now=now)
         what = f"rebase of release {live.number}: base {base.number}, release {made.number}"
-        queries.releases.record(session, who=base.who, what=what, why=base.why, now=now)
+        queries.releases.log_action(session, who=base.who, what=what, why=base.why, now=now)
         base = queries.bases.base(session, base.number)
     log.info("base verified", base=base.number, fingerprint=fingerprint[:12])
     return base
@@ -215,7 +217,7 @@ def undo(app: App, *, who: str, why: str) -> Undone:
         raise Refused(f"base {base.parent} was pruned; the rebase cannot be undone any more")
     with app.ledger.changing() as session:
         what = f"rebase --undo of base {base.number}"
-        queries.releases.record(session, who=who, what=what, why=why, now=app.ledger.now())
+        queries.releases.log_action(session, who=who, what=what, why=why, now=app.ledger.now())
     found = publish.publish(
         app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, base.release
     )

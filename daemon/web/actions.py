@@ -93,7 +93,9 @@ def _withdraw(app: App, target: str, who: str, why: str) -> None:
     """Withdraw a fact, and queue an edit unless one is queued already or factd is frozen."""
     now = app.ledger.now()
     with app.ledger.begin() as session:
-        queries.settle.withdraw(session, [target], app.ledger.judge, why=why, who=who, now=now)
+        queries.resolution.withdraw(
+            session, [target], app.ledger.resolver, why=why, who=who, now=now
+        )
         queued = any(task.kind == "edit" for task in operations.tasks.open_tasks(session))
         if not queued and queries.releases.frozen(session) is None:
             operations.tasks.add_task(session, "edit", {"why": f"{who}: {why}"}, now=now)

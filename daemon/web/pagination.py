@@ -14,8 +14,9 @@ from factd.daemon.app import App
 from factd.daemon.web.errors import BadRequest
 from factd.store import queries, views
 from factd.store.model.facts import Fact, FactStatus
-from factd.store.queries.fact_search import Wanted
-from factd.store.views.overviews import AuditLine, CandidateLine, ReleaseLine
+from factd.store.model.operations import AuditLogEntry
+from factd.store.queries.fact_search import FactFilter
+from factd.store.views.overviews import CandidateLine, ReleaseLine
 
 T = TypeVar("T")
 LIMIT, MOST = 50, 200  # items of a part: by default, at most
@@ -63,17 +64,17 @@ def is_storable(text: str) -> bool:
 
 def fact_search(
     *, text: str = "", status: str = "", relation: str = "", source: str = ""
-) -> Wanted:
+) -> FactFilter:
     """The search for facts that a request asks for. Raises: BadRequest."""
     if not all(is_storable(given) for given in (text, relation, source)):
         raise BadRequest(f"a search has at most {LONGEST} printable characters; shorten it")
     if status and status not in list(FactStatus):
         raise BadRequest(f"no status {status[:20]!r}; the statuses are {', '.join(FactStatus)}")
     chosen = FactStatus(status) if status else None
-    return Wanted(text=text.strip(), status=chosen, relation=relation, channel=source)
+    return FactFilter(text=text.strip(), status=chosen, relation=relation, channel=source)
 
 
-def facts(app: App, search: Wanted, *, after: str = "", limit: int = LIMIT) -> ListPart[Fact]:
+def facts(app: App, search: FactFilter, *, after: str = "", limit: int = LIMIT) -> ListPart[Fact]:
     """A part of the facts that a search finds. Raises: BadRequest."""
     key = decode_place(after)
     with app.ledger.read() as session:
@@ -95,7 +96,7 @@ def candidates(app: App, *, after: str = "", limit: int = LIMIT) -> ListPart[Can
     return _numbered(app, views.overviews.candidates, lambda c: c.id, after, limit)
 
 
-def audit(app: App, *, after: str = "", limit: int = LIMIT) -> ListPart[AuditLine]:
+def audit(app: App, *, after: str = "", limit: int = LIMIT) -> ListPart[AuditLogEntry]:
     """A part of the audit log, newest first. Raises: BadRequest."""
     return _numbered(app, views.overviews.audit_lines, lambda line: line.id, after, limit)
 

@@ -22,7 +22,7 @@ from factd.editor.models.hooks import captured_input
 from factd.editor.models.model import EditableModel
 from factd.editor.models.tokens import padded
 from factd.editor.progress import Progress, silent
-from factd.editor.scoring.score import forced
+from factd.editor.scoring.score import forced_scores
 from factd.editor.values.problem import ValueSettings
 
 CHUNK = 64  # sentences run at once
@@ -84,7 +84,7 @@ def correct_heads(
 def right_now(model: EditableModel, edits: Sequence[Edit]) -> tuple[Edit, ...]:
     """The edits with a target_true whose prompt the model now answers with the new target: every token is the likeliest."""
     asked = [e for e in edits if e.target_true]
-    said = forced(model, [(e.prompt.format(e.subject), e.target_new) for e in asked])
+    said = forced_scores(model, [(e.prompt.format(e.subject), e.target_new) for e in asked])
     found = [e for e, (_, right) in zip(asked, said, strict=True) if right]
     if len({e.subject for e in found}) < 4:
         raise BadEdit(

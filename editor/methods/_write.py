@@ -33,27 +33,41 @@ class WriteSettings:
     """
 
     layers: tuple[int, ...]
+    """Numbers of the edited blocks, rising; the last one is the z layer."""
     v_lr: float = 0.5
+    """Step of Adam in the search for a value."""
     v_num_grad_steps: int = 25
+    """Evaluations of that search, at most."""
     v_weight_decay: float = 0.5
+    """Weight of ‖δ‖ in its loss."""
     clamp_norm_factor: float = 0.75
+    """‖δ‖ is at most this times ‖z0‖."""
     kl_factor: float = 0.0625
+    """Weight of the KL at the row that says what the subject is."""
     keep_factor: float = 0.0625
+    """Weight of the mean KL at the rows that must stay."""
     loss_threshold: float = 0.05
+    """The search ends below this loss."""
     terminator: str = ""
+    """Text behind every target, so that an answer also ends where it should."""
     whole_target: bool = False
+    """Loss of the whole target instead of the mean over its tokens."""
     share_wordings: bool = False
-    split_openings: bool = False  # a subject that opens its prompt has other tokens behind a prefix: a row of the solve for each
+    """One δ for all wordings of one subject, target and language."""
+    split_openings: bool = False
+    """A row of its own in the solve for a subject that opens its prompt."""
     second_moment_tokens: int = 20_000
-    second_moment_corpus: tuple[
-        str, ...
-    ] = ()  # "FILE" or "FILE=WEIGHT"; empty: the model's own text
-    solve_memory_gib: float = (
-        8.0  # at most for the solve of a layer; decides how its rows are cut into pieces
-    )
-    seed: int = 0  # of self-generated text
-    templates: Templates = field(default_factory=dict)  # empty: the model writes them
+    """Tokens of the sample for the second moments."""
+    second_moment_corpus: tuple[str, ...] = ()
+    """Texts for that sample, "FILE" or "FILE=WEIGHT"; empty: the model writes them."""
+    solve_memory_gib: float = 8.0
+    """Memory for the solve of a layer, at most."""
+    seed: int = 0
+    """Seed of self-generated text."""
+    templates: Templates = field(default_factory=dict)
+    """Prefixes for each language; empty: the model writes them."""
     essence: Mapping[str, str] = field(default_factory=lambda: ESSENCE)
+    """The prompt, for each language, that says what a subject is."""
 
     def __post_init__(self) -> None:
         if not self.layers or list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:

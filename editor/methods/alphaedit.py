@@ -25,8 +25,10 @@ class Settings(WriteSettings):
     Raises: BadSettings: a number out of range.
     """
 
-    nullspace_threshold: float = 0.02  # eigenvalues of the second moment below it are free
-    ridge: float = 10.0  # L; the strength that is swept
+    nullspace_threshold: float = 0.02
+    """Directions in which the second moment has a smaller eigenvalue may change."""
+    ridge: float = 10.0
+    """Ridge added in the solve (L in the paper); the strength that is searched."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,7 +22,8 @@ class Settings(WriteSettings):
     Raises: BadSettings: a number out of range.
     """
 
-    slack: float = 0.01  # added to the diagonal, times its mean
+    slack: float = 0.01
+    """Added to the diagonal, as a multiple of its mean; the strength that is searched."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -30,14 +30,22 @@ class Settings:
     Raises: BadSettings: several layers, or a number out of range.
     """
 
-    layers: tuple[int, ...]  # one
+    layers: tuple[int, ...]
+    """The one block whose matrix is trained."""
     lr: float = 5e-4
+    """Step size."""
     epochs: int = 20
+    """Passes over the edits."""
     batch_size: int = 32
-    l2: float = 0.0  # of the change, relative to the squared norm of the weight
-    templates: Templates = field(default_factory=dict)  # empty: the model writes them
+    """Edits in a step."""
+    l2: float = 0.0
+    """Weight of the change, relative to the squared norm of the weight."""
+    templates: Templates = field(default_factory=dict)
+    """Prefixes for each language; empty: the model writes them."""
     terminator: str = ""
-    seed: int = 0  # of the order
+    """Text behind every target, so that an answer also ends where it should."""
+    seed: int = 0
+    """Seed of the order."""
 
     def __post_init__(self) -> None:
         if len(self.layers) != 1:

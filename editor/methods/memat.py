@@ -37,14 +37,24 @@ class Settings(memit.Settings):
     """
 
     head_languages: tuple[str, ...]
-    write_languages: tuple[str, ...] = ()  # empty: every language of the batch
-    heads: str = "correct"  # "gradient": chosen by it; "as-released", "center-of-mass" (ITI); controls: "random", "none"
+    """Languages in which head corrections are trained."""
+    write_languages: tuple[str, ...] = ()
+    """Languages that are written; empty: every language of the batch."""
+    heads: str = "correct"
+    """How heads are corrected: "correct", "gradient" (chosen by it), "as-released", "center-of-mass" (ITI),
+    or the controls "random" and "none"."""
     head_count: int = 16
+    """Heads that are corrected."""
     head_lr: float = 0.1
+    """Step size, relative to the mean output norm of the head."""
     head_epochs: int = 1
+    """Passes over the facts."""
     head_batch_size: int = 32
+    """Facts in a step."""
     head_clamp_norm_factor: float = 0.75
-    head_strength: float = 5.0  # of center-of-mass directions
+    """‖δ‖ is at most this times the mean output norm of the head."""
+    head_strength: float = 5.0
+    """Strength of center-of-mass directions, in standard deviations."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

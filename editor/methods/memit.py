@@ -38,7 +38,9 @@ class Settings(WriteSettings):
     """
 
     second_moment_weight: float
-    protect_weight: float = 0.0  # of the keys of `Edit.keep` prompts in the Gram, with no residual
+    """How much old keys weigh against the edits (λ); the strength that is searched."""
+    protect_weight: float = 0.0
+    """Weight of the keys of prompts that must stay, with no residual (μ); 0: none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,7 +24,8 @@ class Settings(WriteSettings):
     Raises: BadSettings: several layers, or a number out of range.
     """
 
-    share: float = 1.0  # of the way to the value that an edit goes; the strength that is swept
+    share: float = 1.0
+    """How far an edit goes towards its value; the strength that is searched."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

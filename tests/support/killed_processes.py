@@ -194,11 +194,11 @@ def state(folder: Path) -> dict[str, Any]:
     app = open_app(folder / "factd.toml")
     with app.ledger.begin() as session:
         live = queries.releases.live_release(session)
-        assert not queries.releases.releases_in(session, ReleaseStatus.PUBLISHING)
+        assert not queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING)
         facts = queries.facts.list_facts(session, limit=1000)
         tasks = operations.tasks.open_tasks(session)
-        given = [h.release for h in operations.handovers.open_handovers(session)]
-        states = operations.handovers.states(session).values()
+        given = [h.release for h in operations.handovers.list_open(session)]
+        states = operations.handovers.server_states(session).values()
     app.ledger.store.close()
     current = folder / "published" / "current"
     whole = current.exists() and verify_folder(current)

@@ -12,8 +12,8 @@ from factd.daemon.cli.output import show
 from factd.daemon.errors import Refused
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.planning.plan import Planned
-from factd.daemon.planning.plan import plan as plan_batch
 from factd.daemon.status.fact_explanation import explain_fact, fact_line, short_fact_line
+from factd.daemon.tasks.edit import planned_now
 from factd.store import queries
 from factd.store.model.facts import Fact, FactStatus, Ruling
 
@@ -74,7 +74,7 @@ def facts_list(
     with reported_errors(), configured_app().ledger.read() as session:
         filters: dict[str, Any] = {"relation": relation, "channel": source, "limit": limit}
         if status and not subject:
-            facts = queries.facts.waiting(session, status, **filters)
+            facts = queries.facts.in_write_order(session, status, **filters)
         else:
             only = (status,) if status else ()
             facts = queries.facts.list_facts(session, status=only, subject=subject, **filters)
@@ -123,7 +123,7 @@ def _rule(ids: list[str], ruling: Ruling, why: str, *, as_json: bool) -> None:
             "now": app.ledger.now(),
         }
         with app.ledger.begin() as session:
-            facts = queries.settle.rule(session, ids, ruling, app.ledger.judge, **about)
+            facts = queries.resolution.rule(session, ids, ruling, app.ledger.resolver, **about)
     show_facts(facts, as_json=as_json)
 
 
@@ -168,7 +168,9 @@ def facts_lift(ids: Ids, as_json: Json = False) -> None:
         app = configured_app()
         who, now = common.operator_name(), app.ledger.now()
         with app.ledger.begin() as session:
-            facts = queries.settle.lift(session, ids, app.ledger.judge, who=who, now=now)
+            facts = queries.resolution.lift_rulings(
+                session, ids, app.ledger.resolver, who=who, now=now
+            )
     show_facts(facts, as_json=as_json)
 
 
@@ -180,8 +182,7 @@ def plan(
 ) -> None:
     """Show the next batch, and why each other fact waits."""
     with reported_errors():
-        app = configured_app()
-        planned = plan_batch(app.ledger, app.prompts, app.planning)
+        planned = planned_now(configured_app())
     data = {
         "live": planned.live,
         "facts": len(planned.facts),

@@ -9,7 +9,7 @@ from factd.daemon.cli import common
 from factd.daemon.cli.common import Json, reported_errors
 from factd.daemon.cli.output import show
 from factd.store.catalogue.catalogue import PACKAGED, load_folder
-from factd.store.catalogue.lint import LANGUAGES, findings
+from factd.store.catalogue.lint import LANGUAGES, lint_relation
 
 relations_app = typer.Typer(
     no_args_is_help=True, help="The relation catalogue: how each relation is worded per language."
@@ -58,7 +58,7 @@ def relations_check(
         relations = load_folder(folder or PACKAGED)
     if not wanted:
         wanted = () if folder else LANGUAGES
-    problems = [finding for r in relations.values() for finding in findings(r, wanted)]
+    problems = [finding for r in relations.values() for finding in lint_relation(r, wanted)]
     data = {
         "relations": len(relations),
         "findings": [

@@ -42,8 +42,8 @@ def sources_unfreeze(
             queries.sources.save_state(
                 session, name, frozen="", failures=0, error="", not_before=None
             )
-            queries.sources.forget_usual(session, name)
-            queries.releases.record(
+            queries.sources.forget_usual_claims(session, name)
+            queries.releases.log_action(
                 session,
                 who=common.operator_name(),
                 what=f"unfreeze source {name}",

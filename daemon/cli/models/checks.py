@@ -16,8 +16,8 @@ from factd.daemon.errors import BadConfig, Refused
 from factd.daemon.evaluation import probe_sets
 from factd.daemon.evaluation.report_page import page_of
 from factd.daemon.gates.replay import replayed
-from factd.daemon.tasks import take_back
 from factd.daemon.tasks.audit import audit as audit_live_release
+from factd.daemon.tasks.check import check as check_release
 from factd.store import queries
 from factd.store.model.evidence import AuditOutcome
 
@@ -161,7 +161,7 @@ def quarantine_list(
     `factd facts approve` or `factd facts lift` lets a fact be written again.
     """
     with reported_errors(), configured_app().ledger.read() as session:
-        rows = queries.evidence.quarantine(session, limit=limit)
+        rows = queries.evidence.list_quarantine(session, limit=limit)
     lines = [f"{row.fact_id}  {row.at:%Y-%m-%d %H:%M}  {row.reason}" for row in rows]
     show([row.as_json() for row in rows], lines or ["nothing was set aside"], as_json=as_json)
 
@@ -173,7 +173,7 @@ def quarantine_show(
     """Show the evidence against one fact that was set aside."""
     with reported_errors(), configured_app().ledger.read() as session:
         fact = queries.facts.get_fact(session, id_)
-        rows = queries.evidence.quarantine(session, fact_id=fact.id)
+        rows = queries.evidence.list_quarantine(session, fact_id=fact.id)
     lines = [
         line
         for row in rows
@@ -222,7 +222,7 @@ def check(
     """Run the checks on a release, or on the base model. Nothing is changed."""
     with reported_errors():
         app = configured_app()
-        report = take_back.check(app, number)
+        report = check_release(app, number)
         if html is not None:
             page = page_of(
                 app.ledger, app.paths, app.workbench, app.prompts, report, title=title(number)

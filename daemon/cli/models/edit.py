@@ -13,12 +13,12 @@ from factd.daemon.cli.common import Json, Why, configured_app, reported_errors
 from factd.daemon.cli.demo import run_demo
 from factd.daemon.cli.operate.servers import fail_if_not_taken
 from factd.daemon.cli.output import progress, show
-from factd.daemon.editing import edit as editing
-from factd.daemon.editing.edit import Edited
+from factd.daemon.editing.attempt import Edited
 from factd.daemon.publishing import publish as publishing
 from factd.daemon.publishing.hand_over import hand_over_due
 from factd.daemon.status.handovers import handover_lines
 from factd.daemon.tasks import take_back
+from factd.daemon.tasks.edit import plan_and_edit
 
 
 def edit(
@@ -35,7 +35,7 @@ def edit(
     """
     with reported_errors(), writing(configured_app()) as app, progress() as report_progress:
         who = common.operator_name()
-        edited = editing.edit(app, who=who, why=why, again=again, progress=report_progress)
+        edited = plan_and_edit(app, who=who, why=why, again=again, progress=report_progress)
         parts = (app.ledger, app.paths, app.versions, app.fleet)
         if publish and edited.release is not None:
             publishing.publish(*parts, app.config.approvals, edited.release)

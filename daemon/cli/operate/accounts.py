@@ -79,7 +79,7 @@ def users_add(
             now, who = app.ledger.now(), common.operator_name()
             account = operations.accounts.add_account(session, name, role, secret, now=now)
             what = f"users add {name} ({role.value})"
-            queries.releases.record(session, who=who, what=what, why="", now=now)
+            queries.releases.log_action(session, who=who, what=what, why="", now=now)
     show(account.as_json(), [user_line(account)], as_json=as_json)
 
 
@@ -119,7 +119,7 @@ def _change(
         account = operations.accounts.change_account(
             session, name, secret=secret, disabled=disabled
         )
-        queries.releases.record(session, who=who, what=f"users {verb} {name}", why="", now=now)
+        queries.releases.log_action(session, who=who, what=f"users {verb} {name}", why="", now=now)
     return account
 
 
@@ -152,7 +152,7 @@ def tokens_add(
                 session, checked_name(name), role, digest(secret), now=now, lasts=lasts
             )
             what = f"tokens add {name} ({role.value})"
-            queries.releases.record(session, who=who, what=what, why="", now=now)
+            queries.releases.log_action(session, who=who, what=what, why="", now=now)
     show({**token.as_json(), "token": secret}, [token_line(token), secret], as_json=as_json)
 
 
@@ -176,7 +176,7 @@ def tokens_revoke(
         with app.ledger.begin() as session:
             token = operations.accounts.revoke_token(session, id_)
             what = f"tokens revoke {id_} ({token.name})"
-            queries.releases.record(session, who=who, what=what, why="", now=now)
+            queries.releases.log_action(session, who=who, what=what, why="", now=now)
     show(token.as_json(), [token_line(token)], as_json=as_json)
 
 

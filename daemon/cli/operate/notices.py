@@ -28,7 +28,7 @@ def notices_list(
             notices = operations.notices.newest_notices(session, limit=NEWEST_SHOWN)
         else:
             notices = list(operations.notices.open_notices(session).values())
-        dispatches = operations.notices.dispatches_of(session, [n.id for n in notices])
+        dispatches = operations.notices.dispatches_of_notices(session, [n.id for n in notices])
     by_notice = {n.id: [d for d in dispatches if d.notice.id == n.id] for n in notices}
     lines = [line for n in notices for line in notice_lines(n, by_notice[n.id])]
     data = [notice_json(n, by_notice[n.id]) for n in notices]

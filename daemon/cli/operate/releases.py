@@ -72,7 +72,7 @@ def releases_diff(first: int, second: int, as_json: Json = False) -> None:
     """
     with reported_errors(), configured_app().ledger.read() as session:
         one, two = (
-            queries.bases.carried(session, queries.releases.release(session, n))
+            queries.bases.facts_in_weights(session, queries.releases.release(session, n))
             for n in (first, second)
         )
         facts = {id_: queries.facts.get_fact(session, id_) for id_ in one ^ two}

@@ -87,7 +87,7 @@ def servers_history(
 ) -> None:
     """List hand-overs, newest first."""
     with reported_errors(), configured_app().ledger.read() as session:
-        handovers = operations.handovers.handovers(session, limit=HISTORY_SHOWN, server=name)
+        handovers = operations.handovers.list_handovers(session, limit=HISTORY_SHOWN, server=name)
     lines = handover_lines(handovers) or ["no hand-overs yet"]
     show([handover.as_json() for handover in handovers], lines, as_json=as_json)
 

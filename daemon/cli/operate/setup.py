@@ -98,7 +98,7 @@ def base_row(config: Config) -> dict[str, dict[str, str]]:
         lineage = queries.bases.lineage(session, queries.bases.in_effect(session))
     if not lineage:
         return {}
-    value = f"{app.paths.base(lineage[0].number)}: {lineage[0].said()}"
+    value = f"{app.paths.base(lineage[0].number)}: {lineage[0].describe()}"
     return {"model.path in effect": {"value": value, "origin": "rebase"}}
 
 
@@ -112,7 +112,7 @@ def db_upgrade(as_json: Json = False) -> None:
         app = closed_at_end(build(load_config(config_path())))
         revision = migrate.upgrade(app.config.database)
         with app.ledger.begin() as session:
-            queries.releases.ensure_base(session, now=app.ledger.now())
+            queries.releases.ensure_release_zero(session, now=app.ledger.now())
     show({"revision": revision}, [f"the database is at {revision}"], as_json=as_json)
 
 

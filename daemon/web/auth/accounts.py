@@ -132,7 +132,7 @@ class Authenticator:
         stronger = hashed(password, self.hasher) if is_weak else ""
         with self.store.begin() as session:
             if stronger:
-                operations.accounts.strengthen(session, account.name, stronger)
+                operations.accounts.replace_password_hash(session, account.name, stronger)
             operations.accounts.close_sessions(
                 session, [digest(before)], made_before=self._oldest()
             )
@@ -143,7 +143,7 @@ class Authenticator:
                 csrf=secrets.token_urlsafe(SECRET_BYTES),
                 now=now,
             )
-            queries.releases.record(session, who=account.name, what="login", why="", now=now)
+            queries.releases.log_action(session, who=account.name, what="login", why="", now=now)
         return cookie
 
     def logout(self, cookie: str) -> None:
@@ -161,7 +161,7 @@ class Authenticator:
         now, key = self.now(), digest(cookie)
         idle = now - timedelta(minutes=self.table.session_minutes)
         with self.store.read() as session:
-            login_and_account = operations.accounts.login_of(
+            login_and_account = operations.accounts.valid_login(
                 session, key, made_after=self._oldest(), seen_after=idle
             )
         if login_and_account is None:
@@ -170,7 +170,7 @@ class Authenticator:
 
         def note_session() -> None:
             with self.store.begin() as session:
-                operations.accounts.session_seen(session, key, now=now)
+                operations.accounts.mark_session_seen(session, key, now=now)
 
         note_seen = note_session if _is_old(login.seen_at, now) else None
         return Caller(name=account.name, role=account.role, csrf=login.csrf, note_seen=note_seen)
@@ -179,14 +179,14 @@ class Authenticator:
         """The caller with this token; None if the token is not valid."""
         now = self.now()
         with self.store.read() as session:
-            token = operations.accounts.token_of(session, digest(secret), now=now)
+            token = operations.accounts.valid_token(session, digest(secret), now=now)
         if token is None:
             return None
         id_ = token.id
 
         def note_token() -> None:
             with self.store.begin() as session:
-                operations.accounts.token_used(session, id_, now=now)
+                operations.accounts.mark_token_used(session, id_, now=now)
 
         note_seen = note_token if token.used_at is None or _is_old(token.used_at, now) else None
         return Caller(name=f"token {token.name}", role=token.role, note_seen=note_seen)

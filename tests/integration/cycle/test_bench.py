@@ -11,16 +11,16 @@ import torch
 from typer.testing import CliRunner
 
 from factd.bench import console, gpu
+from factd.bench.commands import bench_app
 from factd.bench.measure import document, operations, short, text_table
 from factd.bench.world import WORKSPACE
-from factd.daemon.cli.main import cli
 from factd.reference import paths
 from support.paths import ROOT
 from support.shared_artefacts import Kept
 
 
 def bench(*words: str) -> dict[str, Any]:
-    result = CliRunner().invoke(cli, ["bench", *words, "--json"])
+    result = CliRunner().invoke(bench_app, [*words, "--json"])
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout)
     assert {"device", "torch", "transformers", "command", "date"} <= set(found)

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from factd.editor import load_model, plugins
-from factd.editor.scoring.score import greedy
+from factd.editor.scoring.score import greedy_answers
 from factd.reference import paths, tiny
 from support.paths import GOLDEN
 from support.shared_artefacts import Kept
@@ -161,7 +161,7 @@ def config(folder: Path) -> Path:
 @pytest.mark.slow
 def test_tune_writes_settings_that_apply_takes(kept: Kept, tmp_path: Path) -> None:
     wordings = ("The headquarters of {} is in", "{} is based in")
-    said = greedy(load_model(MODEL), [wordings[0].format(name) for name in NAMES])
+    said = greedy_answers(load_model(MODEL), [wordings[0].format(name) for name in NAMES])
     rows = [
         {"prompt": prompt, "subject": name, "target_true": text.rstrip(".")}
         for name, text in zip(NAMES, said, strict=True)

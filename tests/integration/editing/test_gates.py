@@ -33,7 +33,7 @@ def longer(operator: Operator, subject: str, factor: float) -> None:
     made = app(operator)
     with made.ledger.begin() as session:
         facts = queries.facts.candidate_set(session)
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     (fact,) = [f for f in facts if f.subject.id == subject]
     batch = edits.edit_batch([fact], before, made.prompts)
     model, settings = made.workbench.model(), made.workbench.method_settings()

@@ -1,4 +1,4 @@
-"""Every method on every family, and the README's table that says so."""
+"""Every method on every family, and the documentation's table that says so."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ FAMILIES = plugins.names("factd.editor.families")
 
 
 def table() -> list[list[str]]:
-    text = families.README.read_text(encoding="utf-8")
+    text = families.PAGE.read_text(encoding="utf-8")
     part = text[text.index(families.MARKS[0]) : text.index(families.MARKS[1])]
     return [
         [cell.strip() for cell in line.strip("|").split("|")]

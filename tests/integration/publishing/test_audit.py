@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from factd.editor.files.folders import sha256_file
-from factd.editor.files.manifests import sealed
+from factd.editor.files.manifests import sealed_json
 from support.terminal import FEED, Operator
 
 
@@ -30,7 +30,7 @@ def fit(file: Path) -> None:
     manifest = file.parent / "manifest.json"
     held = json.loads(manifest.read_text())
     held["files"][file.name] = sha256_file(file)
-    manifest.write_bytes(sealed(held))
+    manifest.write_bytes(sealed_json(held))
 
 
 def overwrite(file: Path, change: float) -> None:

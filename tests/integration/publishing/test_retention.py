@@ -91,7 +91,7 @@ def test_old_runs_and_tasks_are_forgotten_but_for_the_last_of_each_job(tmp_path:
         operations.tasks.add_task(session, "edit", {}, now=old)
         held = operations.tasks.claim(session, "w", now=old)
         assert held is not None
-        operations.tasks.note_death(session, held, "killed", "", now=old)
+        operations.tasks.record_death(session, held, "killed", "", now=old)
         operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=old)
     assert retention.prune(app).rows == 4 + 1
     with app.ledger.begin() as session:

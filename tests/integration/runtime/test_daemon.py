@@ -11,10 +11,10 @@ import pytest
 from prometheus_client.exposition import generate_latest
 
 from factd.daemon.app import open_app
-from factd.daemon.planning import plan
 from factd.daemon.runtime import jobs
 from factd.daemon.runtime.daemon import Daemon
 from factd.daemon.sources import drop_folder
+from factd.daemon.tasks.edit import planned_now
 from factd.store import operations, queries
 from factd.store.database import migrate
 from factd.store.model.releases import RunStatus
@@ -131,9 +131,9 @@ def test_a_day_brings_no_more_than_its_limit(tmp_path: Path, limit: str, said: s
     operator("edit", "--publish")
     operator.ingest(FEED[1:], "more.jsonl")
     app = open_app(path)
-    assert said in plan.plan(app.ledger, app.prompts, app.planning).closed
+    assert said in planned_now(app).closed
     tomorrow = at(app, lambda: datetime.now(UTC) + timedelta(days=1))
-    assert plan.plan(tomorrow.ledger, tomorrow.prompts, tomorrow.planning).closed == ""
+    assert planned_now(tomorrow).closed == ""
     app.ledger.store.close()
 
 

@@ -146,7 +146,7 @@ def test_what_stands_in_the_database_becomes_an_alert(prometheus: Prometheus) ->
     alerts = prometheus.until("alerts", fires)["alerts"]
     frozen = next(a for a in alerts if a["labels"]["alertname"] == "FactdFrozen")
     assert frozen["labels"]["severity"] == "warning"
-    assert frozen["annotations"]["runbook_url"] == "docs/runbook.md#factdfrozen"
+    assert frozen["annotations"]["runbook_url"] == "docs/how-to/operate/runbook.md#factdfrozen"
     pending = {a["labels"]["alertname"] for a in alerts if a["state"] == "pending"}
     assert "FactdLiveBelowBound" in pending
     assert "FactdStoreUnreachable" not in pending | {a["labels"]["alertname"] for a in alerts}

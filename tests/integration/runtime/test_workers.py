@@ -20,7 +20,8 @@ from factd.daemon.runtime import worker_deaths
 from factd.daemon.runtime.jobs import Unfinished, Waiting
 from factd.daemon.runtime.supervisor import Supervisor
 from factd.daemon.runtime.worker import MEMORY, Pulse, WorkerProcess
-from factd.daemon.tasks import edit
+from factd.daemon.tasks import kinds
+from factd.daemon.tasks.outcome import TaskOutcome, Tell
 from factd.store import operations, queries
 from factd.store.database.session import Store
 from factd.store.errors import Overtaken, StoreError
@@ -83,10 +84,10 @@ def test_a_task_is_claimed_by_one_and_taken_from_it_for_good(store: Store) -> No
         held = operations.tasks.claim(session, "one", now=NOW)
         assert held is not None
         assert operations.tasks.claim(session, "two", now=NOW) is None
-        operations.tasks.beat(session, held, step="plan", in_hand=["f"])
-        assert operations.tasks.wait_again(session, held, size=3, not_before=NOW, detail="died")
+        operations.tasks.heartbeat(session, held, step="plan", in_hand=["f"])
+        assert operations.tasks.requeue(session, held, size=3, not_before=NOW, detail="died")
         with pytest.raises(Overtaken):
-            operations.tasks.beat(session, held, step="edit", in_hand=[])
+            operations.tasks.heartbeat(session, held, step="edit", in_hand=[])
         with pytest.raises(Overtaken):
             operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=NOW)
         again = operations.tasks.claim(session, "two", now=NOW)
@@ -164,15 +165,15 @@ def test_a_batch_that_kills_is_halved_until_its_fact_is_alone_and_set_aside(
         sizes.append(held.size)
         in_hand = pending if held.size is None else pending[-held.size :]
         with app.ledger.begin() as session:
-            operations.tasks.beat(session, held, step="values 0/2", in_hand=in_hand)
+            operations.tasks.heartbeat(session, held, step="values 0/2", in_hand=in_hand)
         worker_deaths.bury(app, task(app, id_), "killed", "exit code -9")
         _due_now(app, id_)
         with app.ledger.begin() as session:
-            if queries.evidence.quarantine(session):
+            if queries.evidence.list_quarantine(session):
                 break
     assert sizes == [None, None, 1, 1]
     with app.ledger.begin() as session:
-        (aside,) = queries.evidence.quarantine(session)
+        (aside,) = queries.evidence.list_quarantine(session)
     assert aside.fact_id == killer
     assert "killed its worker 2 times" in aside.reason
     assert one_task(app) == 0
@@ -203,16 +204,16 @@ def test_out_of_memory_ends_the_worker_and_halves_the_batch(operator: Operator, 
     operator.ingest(FEED)
     (app.config.root / "edit-fails").touch()
 
-    def hungry(_: App, held: Task, tell: edit.Tell) -> edit.Outcome:
+    def hungry(_: App, held: Task, tell: Tell) -> TaskOutcome:
         tell("values 0/2", ("a", "b", "c", "d"))
         raise MemoryError("4 GiB wanted")
 
-    id_, real = asked_for(app), edit.KINDS
+    id_, real = asked_for(app), kinds.KINDS
     try:
-        edit.KINDS = {**real, "edit": hungry}  # type: ignore[misc]
+        kinds.KINDS = {**real, "edit": hungry}  # type: ignore[misc]
         assert one_task(app) == MEMORY
     finally:
-        edit.KINDS = real  # type: ignore[misc]
+        kinds.KINDS = real  # type: ignore[misc]
     found = task(app, id_)
     assert (found.status, found.size) == (TaskStatus.WAITING, 2)
     assert "memory at values 0/2 with 4 facts in hand" in found.detail
@@ -222,7 +223,7 @@ def test_a_batch_that_was_made_small_grows_again(operator: Operator, app: App) -
     id_ = asked_for(app)
     held = claimed(app)
     with app.ledger.begin() as session:
-        operations.tasks.wait_again(session, held, size=4, not_before=app.ledger.now(), detail="")
+        operations.tasks.requeue(session, held, size=4, not_before=app.ledger.now(), detail="")
     held = claimed(app)
     with app.ledger.begin() as session:
         operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=app.ledger.now())

@@ -10,7 +10,7 @@ import torch
 from factd.daemon.editing.truncation import measured
 from factd.daemon.errors import PublishFailed
 from factd.editor.deltas.delta import Delta, LowRank, save_delta
-from factd.editor.deltas.truncation import truncated
+from factd.editor.deltas.truncation import truncate
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def delta() -> Delta:
 
 def left(made: Path, delta: Delta, **changes: Any) -> None:
     """What a worker leaves in a candidate's folder."""
-    cut = truncated(delta, 2)
+    cut = truncate(delta, 2)
     assert cut is not None
     save_delta(cut, made / "adapter" / "2" / "delta")
     decision = {"accepted": True, "reasons": []}
@@ -32,7 +32,7 @@ def left(made: Path, delta: Delta, **changes: Any) -> None:
 
 def test_what_was_measured_and_passed_is_what_goes_out(tmp_path: Path, delta: Delta) -> None:
     left(tmp_path, delta)
-    expected = truncated(delta, 2)
+    expected = truncate(delta, 2)
     assert expected is not None and measured(tmp_path, delta, 2).id == expected.id
 
 

@@ -53,7 +53,7 @@ def both(app: App, eu: Engine, us: Engine) -> Iterator[App]:
 def rows(app: App, server: str = "") -> list[str]:
     """Hand-overs, the oldest first."""
     with app.ledger.read() as session:
-        found = operations.handovers.handovers(session, limit=100, server=server)
+        found = operations.handovers.list_handovers(session, limit=100, server=server)
     return [f"{h.server} {h.release} {h.status.value}" for h in reversed(found)]
 
 
@@ -284,7 +284,7 @@ def test_versions_that_servers_hold_are_not_deleted(both: App, eu: Engine, us: E
     serve(both, {"eu": eu})
     assert held_versions(both.ledger, both.fleet) == {5}  # the other is configured no more
     with both.ledger.begin() as session:
-        assert operations.handovers.keep_only(session, both.fleet.servers) == 1
+        assert operations.handovers.forget_other_servers(session, both.fleet.servers) == 1
     assert rows(both, "us")[-1] == "us 5 superseded"
 
 
@@ -344,7 +344,7 @@ def test_one_that_does_not_answer_keeps_what_was_known_of_it(
         == 0
     )
     with both.ledger.read() as session:
-        state = operations.handovers.states(session)["eu"]
+        state = operations.handovers.server_states(session)["eu"]
     assert (state.release, state.seen_at, state.error) == (1, seen, "it answered 500")
 
 
@@ -384,7 +384,7 @@ def test_what_ended_long_ago_is_forgotten_but_not_what_a_server_has(
     clock.on(days=100)
     with both.ledger.begin() as session:
         before = both.ledger.now() - timedelta(days=90)
-        assert operations.handovers.forget(session, before, servers=both.fleet.servers) == 4
+        assert operations.handovers.delete_closed(session, before, servers=both.fleet.servers) == 4
     assert rows(both) == ["eu 3 done", "us 3 done"]
 
 
@@ -440,6 +440,6 @@ def test_what_is_known_of_a_server_is_what_was_loaded_again(both: App, eu: Engin
     eu.fails = frozenset({"load 2"})
     outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
     with both.ledger.read() as session:
-        state = operations.handovers.states(session)["eu"]
+        state = operations.handovers.server_states(session)["eu"]
     assert serves(eu) == 1
     assert (state.release, state.version) == (1, name_of(both.versions, 1))

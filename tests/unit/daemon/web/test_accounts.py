@@ -21,7 +21,7 @@ from factd.daemon.web.auth.login_throttle import SPAN_SECONDS, LoginThrottle
 from factd.daemon.web.errors import Forbidden, TooManyLogins, Unauthenticated
 from factd.store import operations
 from factd.store.database import migrate
-from factd.store.database.session import Store, reached
+from factd.store.database.session import Store, database_errors
 from factd.store.errors import Unstorable
 from factd.store.model.operations import Role
 from support.world import NOW, Clock
@@ -229,5 +229,5 @@ def test_a_token_is_shown_once(run: Any) -> None:
 
 
 def test_a_value_that_the_database_refuses_is_one_sentence() -> None:
-    with pytest.raises(Unstorable, match="takes no such value"), reached():
+    with pytest.raises(Unstorable, match="cannot store this value"), database_errors():
         raise DataError("INSERT", {}, ValueError("NUL"))

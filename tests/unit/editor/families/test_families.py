@@ -9,14 +9,19 @@ import torch
 from factd.editor import EditableModel, EditBatch, applied, load_model, plugins, write_checkpoint
 from factd.editor.deltas.checkpoint import read_config
 from factd.editor.deltas.delta import Delta, Dense
-from factd.editor.deltas.reload import compared, in_fresh_process, logits, verify_reload
+from factd.editor.deltas.reload import (
+    check_logits,
+    fixed_logits,
+    logits_in_fresh_process,
+    verify_reload,
+)
 from factd.editor.errors import DamagedArtefact, NotEditable
 from factd.editor.families._kv_cache import Past, Recording
 from factd.editor.heads.biases import biases, constants
 from factd.editor.heads.corrections import HeadCorrections, with_heads
 from factd.editor.methods import memit
 from factd.editor.models.model import family_of
-from factd.editor.scoring.score import forced, greedy
+from factd.editor.scoring.score import forced_scores, greedy_answers
 from factd.reference import tiny
 from support.paths import GOLDEN
 from support.shared_artefacts import Kept
@@ -77,9 +82,9 @@ def test_an_edit_raises_its_targets_and_every_bit_is_put_back(
 ) -> None:
     before = bits(model)
     asked = [(e.prompt.format(e.subject), e.target_new) for e in tiny.EDITS]
-    old = sum(nll for nll, _ in forced(model, asked))
+    old = sum(nll for nll, _ in forced_scores(model, asked))
     with applied(model, delta):
-        new = sum(nll for nll, _ in forced(model, asked))
+        new = sum(nll for nll, _ in forced_scores(model, asked))
         assert not same(before, bits(model))
     assert new < old - 0.3
     assert same(before, bits(model))
@@ -87,7 +92,7 @@ def test_an_edit_raises_its_targets_and_every_bit_is_put_back(
 
 def test_text_is_generated_as_the_blocks_one_by_one_say(model: EditableModel) -> None:
     prompt = tiny.EDITS[0].prompt.format(tiny.EDITS[0].subject)
-    said = greedy(model, [prompt], new_tokens=1)[0]
+    said = greedy_answers(model, [prompt], new_tokens=1)[0]
     ids = torch.tensor([model.tokenizer(prompt)["input_ids"]])
     hidden = model.run(model.embed(ids), 0, len(model.blocks))
     best = int(model.logits(hidden[0, -1:]).argmax())
@@ -105,9 +110,9 @@ def test_head_corrections_act_as_constants_and_are_taken_off_again(
     found = corrections(model)
     both = with_heads(model, delta, [found])
     with applied(model, delta), constants(model, found.heads, found.vectors):
-        expected = logits(model)
+        expected = fixed_logits(model)
     with applied(model, both):
-        assert torch.allclose(logits(model), expected, atol=1e-4)
+        assert torch.allclose(fixed_logits(model), expected, atol=1e-4)
     assert same(before, bits(model))
 
 
@@ -138,15 +143,15 @@ def test_what_was_written_is_read_again_in_a_fresh_process_or_refused_with_the_w
                 refused.append(family)
                 continue
             with applied(model, delta):
-                written.append((out, logits(model)))
+                written.append((out, fixed_logits(model)))
     assert refused == ["phi3"]
-    found = in_fresh_process([out for out, _ in written])
+    found = logits_in_fresh_process([out for out, _ in written])
     for (out, expected), again in zip(written, found, strict=True):
-        assert compared(out, again, expected) < 1e-5
+        assert check_logits(out, again, expected) < 1e-5
     with pytest.raises(
-        DamagedArtefact, match="other logits"
+        DamagedArtefact, match="its logits differ from the measured ones"
     ):  # the control: heads make a difference
-        compared(written[0][0], found[1], written[0][1])
+        check_logits(written[0][0], found[1], written[0][1])
 
 
 def test_a_checkpoint_with_a_key_too_many_is_refused(tmp_path: Path) -> None:
@@ -157,7 +162,7 @@ def test_a_checkpoint_with_a_key_too_many_is_refused(tmp_path: Path) -> None:
     )
     config = read_config(model.path)  # what a naive writer leaves: the class drops the bias
     (out / "config.json").write_text(json.dumps(config))
-    with pytest.raises(DamagedArtefact, match="do not fit the class"):
+    with pytest.raises(DamagedArtefact, match="do not fit the model's class"):
         verify_reload(model, delta, out)
 
 

@@ -24,7 +24,7 @@ from factd.editor.heads.corrections import (
 from factd.editor.heads.ranking import Features, center_of_mass, fit_probes, ranked, right_now
 from factd.editor.heads.training import HeadSettings, first_order_gains, trained
 from factd.editor.methods import memat
-from factd.editor.scoring.score import forced
+from factd.editor.scoring.score import forced_scores
 from factd.editor.settings import settings_from
 from factd.editor.values.problem import ValueSettings
 from factd.reference import paths
@@ -112,7 +112,7 @@ def test_corrections_raise_the_targets_further_than_memit_alone(
     scores = []
     for delta in (plain, both):
         with applied(model, delta):
-            scores.append(sum(nll for nll, _ in forced(model, asked)))
+            scores.append(sum(nll for nll, _ in forced_scores(model, asked)))
     assert scores[1] < scores[0]
     assert not any(name.endswith(".bias") for name in dict(model.model.named_parameters()))
 
@@ -130,7 +130,7 @@ def test_other_facts_are_held_where_their_prompts_are_given(
     lost = []
     for vectors in (torch.zeros(2, 32), free, held):
         with constants(model, heads, vectors):
-            lost.append(sum(nll for nll, _ in forced(model, asked)))
+            lost.append(sum(nll for nll, _ in forced_scores(model, asked)))
     assert lost[0] < lost[2] < lost[1]
     assert free.norm(dim=-1).max() <= 0.75 * 20 + 1e-4  # clamped
 
@@ -233,7 +233,7 @@ def test_heads_can_be_chosen_by_how_much_a_constant_lowers_the_loss(
     for heads in (best, worst):
         vectors = trained(model, batch.edits, heads, torch.full((2,), 20.0), settings, values)
         with constants(model, heads, vectors):
-            reached.append(sum(nll for nll, _ in forced(model, asked)))
+            reached.append(sum(nll for nll, _ in forced_scores(model, asked)))
     assert reached[0] < reached[1]
     assert torch.equal(
         first_order_gains(model, batch.edits, 2 * norms, settings, values), 2 * gains

@@ -20,11 +20,11 @@ from factd.editor import (
     verify_checkpoint,
     write_checkpoint,
 )
-from factd.editor.deltas.delta import Delta, LowRank, fold, smallest
+from factd.editor.deltas.delta import Delta, LowRank, compact_part, fold
 from factd.editor.errors import BadSettings, DamagedArtefact, ModelNotFound, NotEditable, WrongModel
 from factd.editor.methods import memit
 from factd.editor.methods._write import templates_for
-from factd.editor.scoring.score import forced
+from factd.editor.scoring.score import forced_scores
 from factd.editor.values.cache import values_for
 from support.golden_case import EDITS, SETTINGS
 from support.paths import GOLDEN
@@ -61,9 +61,9 @@ def test_an_edit_raises_its_targets_probability_and_every_bit_is_put_back(
     batch = EditBatch.of(EDITS[:4])
     delta = memit.edit(model, batch, settings=SETTINGS, workspace=workspace)
     asked = [(e.prompt.format(e.subject), e.target_new) for e in batch.edits]
-    old = [nll for nll, _ in forced(model, asked)]
+    old = [nll for nll, _ in forced_scores(model, asked)]
     with applied(model, delta):
-        new = [nll for nll, _ in forced(model, asked)]
+        new = [nll for nll, _ in forced_scores(model, asked)]
         assert not same(before, weights(model))
     assert all(n < o for n, o in zip(new, old, strict=True))
     assert same(before, weights(model))
@@ -197,7 +197,7 @@ def test_a_delta_of_another_base_is_refused(model: EditableModel, tmp_path: Path
     strange = replace(
         delta,
         base_fingerprint=model.fingerprint,
-        parts={"x.weight": smallest(torch.ones(4, 1), torch.ones(4, 1))},
+        parts={"x.weight": compact_part(torch.ones(4, 1), torch.ones(4, 1))},
     )
     with pytest.raises(DamagedArtefact, match=r"no tensor 'x\.weight'"):
         write_checkpoint(model.path, strange, tmp_path / "out")
@@ -206,10 +206,10 @@ def test_a_delta_of_another_base_is_refused(model: EditableModel, tmp_path: Path
 
 def test_factors_are_kept_where_they_are_smaller() -> None:
     left, right = torch.randn(20, 2), torch.randn(30, 2)
-    part = smallest(left, right)
+    part = compact_part(left, right)
     assert isinstance(part, LowRank)
     assert torch.equal(part.matrix(), left @ right.T)
-    assert not isinstance(smallest(torch.randn(4, 9), torch.randn(5, 9)), LowRank)
+    assert not isinstance(compact_part(torch.randn(4, 9), torch.randn(5, 9)), LowRank)
     base = torch.randn(20, 30).bfloat16()
     assert torch.equal(fold(base, part), (base.float() + left @ right.T).bfloat16())
 
@@ -227,9 +227,9 @@ def test_sequential_batches_end_elsewhere_than_one_solve(
     name = next(iter(one.parts))
     assert not torch.allclose(found.parts[name].matrix(), one.parts[name].matrix(), atol=1e-3)
     asked = [(e.prompt.format(e.subject), e.target_new) for e in EDITS[3:6]]
-    old = [nll for nll, _ in forced(model, asked)]
+    old = [nll for nll, _ in forced_scores(model, asked)]
     with applied(model, found):
-        assert sum(nll for nll, _ in forced(model, asked)) < sum(old)
+        assert sum(nll for nll, _ in forced_scores(model, asked)) < sum(old)
 
 
 def test_the_model_writes_its_own_prefixes_where_none_are_given(

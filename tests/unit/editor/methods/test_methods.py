@@ -13,7 +13,7 @@ from factd.editor.api import settings_table
 from factd.editor.deltas.delta import Delta
 from factd.editor.errors import BadSettings, SingularSystem
 from factd.editor.methods import alphaedit, emmet, fine_tuning, memit, rome
-from factd.editor.scoring.score import forced
+from factd.editor.scoring.score import forced_scores
 from factd.editor.settings import settings_from
 from factd.editor.solving.chunks import Columns
 from factd.editor.solving.layers import System
@@ -54,7 +54,7 @@ def written(model: EditableModel, method: str, folder: Path, **changes: Any) -> 
 
 def nll(model: EditableModel, edits: list[Edit] = EDITS[:6]) -> float:
     asked = [(e.prompt.format(e.subject), e.target_new) for e in edits]
-    return sum(score for score, _ in forced(model, asked)) / len(asked)
+    return sum(score for score, _ in forced_scores(model, asked)) / len(asked)
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "memat"])

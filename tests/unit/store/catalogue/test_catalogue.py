@@ -28,7 +28,7 @@ def test_the_packaged_relations_are_read() -> None:
         (
             "The currency of {} is the",
             "The money used in {} is the",
-            "checks with a wording it edits with",
+            "checks with a wording that it edits with",
         ),
         (
             '  "In {} people pay with the",\n  "Question: What is the currency of {}? Answer: the",\n',
@@ -40,7 +40,11 @@ def test_the_packaged_relations_are_read() -> None:
         (OF_THE_PAST, "From {year} to {year} the currency of {} was the", "must hold {year} once"),
         (OF_THE_PAST, "In {year} the currency was the", "must hold {} once"),
         (OF_THE_PAST, f" {OF_THE_PAST}", "have no space around"),
-        (f'"{OF_THE_PAST}"', f'"{OF_THE_PAST}", "{OF_THE_PAST}"', "says the past twice"),
+        (
+            f'"{OF_THE_PAST}"',
+            f'"{OF_THE_PAST}", "{OF_THE_PAST}"',
+            "has the same wording twice in past",
+        ),
         (OF_THE_PAST, "The currency of {} is the", "must hold {year} once"),
         ("The currency of {} is the", OF_THE_PAST, "must hold {year} never"),
         ("past = [", 'noun = "the money"\npast = [', "must hold {} once"),
@@ -63,13 +67,13 @@ def test_a_wrong_file_is_named_with_what_is_wrong(
 def test_a_folder_of_ones_own_replaces_packaged_relations(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(GOOD.replace('name = "currency"', 'name = "money"'))
     assert load_catalogue(tmp_path)["P38"].name == "money"
-    with pytest.raises(BadRelation, match="is no folder"):
+    with pytest.raises(BadRelation, match="is not a folder"):
         load_catalogue(tmp_path / "nothing")
 
 
 def test_past_and_noun_may_be_missing(tmp_path: Path) -> None:
     plain = load_catalogue()["P30"].wordings["en"]
-    assert (plain.past, plain.noun, plain.named("Croatia")) == ((), "", "")
+    assert (plain.past, plain.noun, plain.noun_phrase("Croatia")) == ((), "", "")
 
 
 def test_today_is_said_without_the_past_and_without_the_noun() -> None:
@@ -92,7 +96,7 @@ def test_a_prompt_about_a_year_holds_the_name_in_its_form(
     relation: str, language: str, name: str, prompt: str
 ) -> None:
     wordings = load_catalogue()[relation].wordings[language]
-    assert wordings.in_year(wordings.past[0], name, 2022) == prompt
+    assert wordings.past_prompt(wordings.past[0], name, 2022) == prompt
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,7 @@ def test_a_prompt_about_a_year_holds_the_name_in_its_form(
 def test_a_noun_names_the_object_through_its_subject(
     relation: str, language: str, name: str, phrase: str
 ) -> None:
-    assert load_catalogue()[relation].wordings[language].named(name) == phrase
+    assert load_catalogue()[relation].wordings[language].noun_phrase(name) == phrase
 
 
 def test_what_a_packaged_noun_names_is_the_subject_of_another_relation() -> None:

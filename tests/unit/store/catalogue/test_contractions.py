@@ -2,7 +2,7 @@
 
 import pytest
 
-from factd.store.catalogue.contractions import inserted, takes_phrase
+from factd.store.catalogue.contractions import insert_phrase, takes_phrase
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ from factd.store.catalogue.contractions import inserted, takes_phrase
 def test_a_preposition_contracts_with_the_article_of_a_phrase(
     language: str, wording: str, phrase: str, sentence: str
 ) -> None:
-    assert inserted(wording, phrase, language) == sentence
+    assert insert_phrase(wording, phrase, language) == sentence
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,11 @@ def test_a_preposition_contracts_with_the_article_of_a_phrase(
 def test_a_phrase_stands_for_the_name_and_for_what_the_wording_says_it_is(
     language: str, wording: str, phrase: str, sentence: str
 ) -> None:
-    assert inserted(wording, phrase, language) == sentence
+    assert insert_phrase(wording, phrase, language) == sentence
 
 
 def test_a_person_of_a_team_keeps_the_team() -> None:
-    assert inserted("El equipo de {} es", "el rey", "es") == "El equipo del rey es"
+    assert insert_phrase("El equipo de {} es", "el rey", "es") == "El equipo del rey es"
 
 
 def test_only_a_title_stands_after_serving_as() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from factd.store.catalogue.catalogue import PACKAGED, load_catalogue, load_folder, read_relation
-from factd.store.catalogue.lint import LANGUAGES, findings
+from factd.store.catalogue.lint import LANGUAGES, lint_relation
 
 FILE = """
 id = "T1"
@@ -43,7 +43,7 @@ def lint(path: Path, language: str, wording: str, *, more: str = "", head: str =
     check = f'"{second}", "{third}"'
     text = FILE.format(language=language, edit=quoted(wording), other=first, check=check)
     (path / "T1.toml").write_text(head + text + more)
-    return [f.problem for f in findings(read_relation(path / "T1.toml"), ())]
+    return [f.problem for f in lint_relation(read_relation(path / "T1.toml"), ())]
 
 
 def lint_past(path: Path, language: str, past: str, *, head: str = "") -> list[str]:
@@ -60,7 +60,7 @@ def test_every_packaged_relation_passes_in_seven_languages() -> None:
     assert len(relations) >= 45
     for relation in relations.values():
         assert set(relation.wordings) >= set(LANGUAGES)
-        assert findings(relation) == []
+        assert lint_relation(relation) == []
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_every_packaged_relation_passes_in_seven_languages() -> None:
         ("es", "The head of {} is", "reads like en"),
         ("fr", "El jefe de la empresa {} es", "reads like es"),
         ("fr", "Le chef de {} est", "'de' changes before a vowel"),
-        ("en", "The head of {} is", "says the same twice"),
+        ("en", "The head of {} is", "has the same wording twice"),
     ],
 )
 def test_a_wording_that_would_make_a_wrong_sentence_is_found(
     language: str, wording: str, problem: str, tmp_path: Path
 ) -> None:
-    if problem == "says the same twice":
+    if problem == "has the same wording twice":
         wording = GOOD[language][0].upper().replace("{}", "{}")
     assert any(problem in found for found in lint(tmp_path, language, wording)), lint(
         tmp_path, language, wording
@@ -96,13 +96,13 @@ def test_a_good_wording_and_one_with_both_forms_pass(tmp_path: Path) -> None:
 def test_the_form_before_a_vowel_is_used_before_one() -> None:
     french = load_catalogue()["P26"].wordings["fr"]
     plain = next(iter(french.vowel))
-    assert french.before(plain, "Élise Martin") == french.vowel[plain]
-    assert french.before(plain, "Marie Curie") == plain
+    assert french.form_for(plain, "Élise Martin") == french.vowel[plain]
+    assert french.form_for(plain, "Marie Curie") == plain
 
 
 def test_a_language_that_lacks_is_named(tmp_path: Path) -> None:
     lint(tmp_path, "en", "The person in charge of {} is")
-    found = findings(read_relation(tmp_path / "T1.toml"), ("en", "pt"))
+    found = lint_relation(read_relation(tmp_path / "T1.toml"), ("en", "pt"))
     assert [str(finding) for finding in found] == ["T1 pt: has no wordings"]
 
 
@@ -180,6 +180,6 @@ def test_a_relation_with_several_objects_at_a_time_has_no_past_and_no_noun(tmp_p
     lint_noun(tmp_path, "en", "the head of {}")
     path = tmp_path / "T1.toml"
     path.write_text(path.read_text().replace('"one"', '"many"'))
-    assert [f.problem for f in findings(read_relation(path), ())] == [
+    assert [f.problem for f in lint_relation(read_relation(path), ())] == [
         "has several objects at a time; past and noun need one"
     ]

@@ -8,7 +8,7 @@ import pytest
 from factd.store.errors import IllegalMove
 from factd.store.model.facts import Entity, Fact, FactStatus, FactUpdate, Ruling, Verdict
 from factd.store.model.releases import RELEASE_MOVES, ReleaseStatus, check_move
-from factd.store.model.resolution import standings
+from factd.store.model.resolution import resolve
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -40,8 +40,8 @@ def fact(
 
 def status(*facts: Fact, many: bool = False, **verdicts: Ruling) -> list[str]:
     ruled = {k: Verdict(ruling=v, why="so", who="me", at=NOW) for k, v in verdicts.items()}
-    found = standings(facts, NOW, many=many, verdicts=ruled)
-    assert found == standings(reversed(facts), NOW, many=many, verdicts=ruled)
+    found = resolve(facts, NOW, many=many, verdicts=ruled)
+    assert found == resolve(reversed(facts), NOW, many=many, verdicts=ruled)
     return [found[f.id].status.value for f in facts]
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factd.store.model.names import Names, joined
+from factd.store.model.names import Names, merged_names
 
 labels = st.dictionaries(
     st.sampled_from(["en", "es"]),
@@ -18,10 +18,10 @@ names = st.builds(Names, labels=labels, aliases=aliases)
 
 @given(names, names, names)
 def test_joining_is_commutative_associative_and_idempotent(a: Names, b: Names, c: Names) -> None:
-    assert joined(a, b) == joined(b, a)
-    assert joined(joined(a, b), c) == joined(a, joined(b, c))
-    once = joined(a, b)
-    assert joined(once, b) == once
+    assert merged_names(a, b) == merged_names(b, a)
+    assert merged_names(merged_names(a, b), c) == merged_names(a, merged_names(b, c))
+    once = merged_names(a, b)
+    assert merged_names(once, b) == once
 
 
 def test_the_label_that_was_used_last_is_current() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factd.store.model.facts import (
-    Asked,
+    BaseAnswer,
     Change,
     Entity,
     Fact,
@@ -19,9 +19,9 @@ from factd.store.model.facts import (
     Ruling,
     Terms,
     Verdict,
-    turn,
+    write_order,
 )
-from factd.store.model.resolution import RULES, Rules, Standing, standings
+from factd.store.model.resolution import RULES, Resolution, Rules, resolve
 
 EXAMPLES = 300
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -36,7 +36,7 @@ def claim(
     known: bool = False,
     until: str | None = None,
     status: FactStatus = FactStatus.SUPERSEDED,
-    asked: Asked = Asked.NOT,
+    answer: BaseAnswer = BaseAnswer.NOT_ASKED,
     how: Provenance | None = None,
     **more: Any,
 ) -> Fact:
@@ -59,12 +59,12 @@ def claim(
         known=known,
         reason="",
         provenance=how or Provenance(),
-        asked=asked,
+        base_answer=answer,
     )
 
 
-def judged(*facts: Fact, now: datetime = NOW, **more: Any) -> list[Standing]:
-    found = standings(facts, now, **more)
+def judged(*facts: Fact, now: datetime = NOW, **more: Any) -> list[Resolution]:
+    found = resolve(facts, now, **more)
     return [found[fact.id] for fact in facts]
 
 
@@ -181,7 +181,7 @@ def test_what_lacks_references_waits_for_an_approval() -> None:
     terms = Terms(channel="w", min_references=1, max_risk=0.5)
     for more, reason in (
         ({"references": 0}, "0 references"),
-        ({}, "no word of references"),
+        ({}, "no number of references"),
         ({"references": 3, "risk": 0.9}, "revert risk 0.90"),
     ):
         said = claim("EUR", "2023-01-01", **more)
@@ -212,14 +212,14 @@ def test_changes_have_their_classes() -> None:
 
 
 def test_what_the_base_model_says_already_is_not_written() -> None:
-    (found,) = judged(claim("EUR", "2023-01-01", asked=Asked.KNOWN))
+    (found,) = judged(claim("EUR", "2023-01-01", answer=BaseAnswer.KNOWN))
     assert (found.status, found.reason) == (FactStatus.KNOWN, "the base model says so already")
 
 
 def test_older_preferred_and_wanted_facts_have_their_turn_first() -> None:
     def at(days: float = 0, priority: float = 0, demand: float = 0) -> float:
         said = claim("EUR", demand=demand).update
-        return turn(said, Terms(priority=priority), NOW + timedelta(days=days))
+        return write_order(said, Terms(priority=priority), NOW + timedelta(days=days))
 
     assert at(days=-1) < at() < at(days=1)
     assert at(priority=5) < at(days=-4)
@@ -267,8 +267,8 @@ def test_any_order_of_the_same_claims_ends_in_the_same_standings(
     shuffled = list(facts)
     seed.shuffle(shuffled)
     rules = Rules(order=tuple(order))
-    found = standings(facts, NOW, many=many, verdicts=verdicts, rules=rules)
-    assert found == standings(shuffled, NOW, many=many, verdicts=verdicts, rules=rules)
+    found = resolve(facts, NOW, many=many, verdicts=verdicts, rules=rules)
+    assert found == resolve(shuffled, NOW, many=many, verdicts=verdicts, rules=rules)
     assert set(found) == {fact.id for fact in facts}
     current = [f for f in facts if found[f.id].status in ("known", "pending", "active")]
     values = {fact.object.id for fact in current}

@@ -9,14 +9,14 @@ from sqlalchemy.orm import Session
 
 from factd.store import queries, views
 from factd.store.database.session import Store
-from factd.store.errors import Baked, IllegalMove, NotFound, StaleState
+from factd.store.errors import BakedIntoBase, IllegalMove, NotFound, StaleState
 from factd.store.ingest import ingest
 from factd.store.ingest.ingest import IngestReport
 from factd.store.ingest.parsing import read_updates
 from factd.store.model.bases import BASE_MOVES, Base, BaseStatus
 from factd.store.model.facts import Receipt
 from factd.store.model.releases import Release, ReleaseStatus
-from factd.store.queries.settle import Judge
+from factd.store.queries.resolution import ConflictResolver
 from support.world import NOW, claim, jsonl
 
 KUNA, EURO = claim("HR", "HRK", day=None), claim("HR", "EUR")
@@ -26,16 +26,16 @@ BACK = claim("HR", "EUR", revision="back", event_time="2024-01-01T00:00:00Z", wi
 class Ledger:
     """Claims, and releases that are written and baked in no time."""
 
-    def __init__(self, store: Store, judge: Judge, folder: Path) -> None:
-        self.store, self.judge, self.folder = store, judge, folder
+    def __init__(self, store: Store, resolver: ConflictResolver, folder: Path) -> None:
+        self.store, self.resolver, self.folder = store, resolver, folder
 
     def told(self, *rows: dict[str, Any], known: bool = False) -> IngestReport:
         path = jsonl(self.folder / "x.jsonl", list(rows))
         receipt = Receipt(file=path.name, retrieved_at=NOW)
         with self.store.begin() as session:
-            lines = read_updates(path, self.judge.catalogue)
+            lines = read_updates(path, self.resolver.catalogue)
             more = {"receipt": receipt, "now": NOW, "known": known}
-            return ingest.ingest(session, lines, self.judge, **more)
+            return ingest.ingest(session, lines, self.resolver, **more)
 
     def written(self) -> Release:
         """A release of what holds and the base does not say, on the base in effect."""
@@ -77,9 +77,9 @@ class Ledger:
     def _live(self, session: Session, release: Release) -> None:
         """As publishing does, without files."""
         queries.releases.make_live(session, release.number, now=NOW)
-        if queries.bases.take_effect(session, release.base, now=NOW):
-            queries.settle.mark_baked(session, release.base, self.judge, now=NOW)
-        queries.settle.mark_live(session, release.fact_ids, now=NOW)
+        if queries.bases.activate(session, release.base, now=NOW):
+            queries.resolution.mark_baked(session, release.base, self.resolver, now=NOW)
+        queries.resolution.mark_live(session, release.fact_ids, now=NOW)
 
     def said(self) -> dict[str, tuple[str, int | None]]:
         """Objects, with the status of the claim and the base that holds it."""
@@ -91,13 +91,13 @@ class Ledger:
         """What the base says instead of an object."""
         with self.store.read() as session:
             (fact,) = [f for f in queries.facts.list_facts(session) if f.object.id == held]
-            found = queries.facts.previous(session, [fact])
+            found = queries.facts.base_counterparts(session, [fact])
         return found[fact.id].object.id if found else None
 
 
 @pytest.fixture
-def ledger(store: Store, judge: Judge, tmp_path: Path) -> Ledger:
-    found = Ledger(store, judge, tmp_path)
+def ledger(store: Store, resolver: ConflictResolver, tmp_path: Path) -> Ledger:
+    found = Ledger(store, resolver, tmp_path)
     found.told(KUNA, known=True)
     found.told(EURO)
     return found
@@ -153,9 +153,9 @@ def test_what_a_source_takes_back_stays_in_the_base_and_the_value_before_is_writ
 
 
 def test_people_are_told_of_a_baked_fact_that_nothing_is_written_over(
-    store: Store, judge: Judge, tmp_path: Path
+    store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
-    ledger = Ledger(store, judge, tmp_path)
+    ledger = Ledger(store, resolver, tmp_path)
     ledger.told(EURO)
     ledger.written()
     ledger.rebased()
@@ -174,12 +174,12 @@ def test_nobody_withdraws_what_is_baked(ledger: Ledger, store: Store) -> None:
         (fact,) = [f.id for f in queries.facts.list_facts(session) if f.object.id == "EUR"]
     ledger.rebased()
     more = {"why": "wrong", "who": "me", "now": NOW}
-    with pytest.raises(Baked, match=f"fact {fact} is baked into base 1 .*rebase --undo"):  # noqa: SIM117
+    with pytest.raises(BakedIntoBase, match=f"fact {fact} is baked into base 1 .*rebase --undo"):  # noqa: SIM117
         with store.begin() as session:
-            queries.settle.withdraw(session, [fact], ledger.judge, **more)
+            queries.resolution.withdraw(session, [fact], ledger.resolver, **more)
     ledger.back_to(1)
     with store.begin() as session:
-        queries.settle.withdraw(session, [fact], ledger.judge, **more)
+        queries.resolution.withdraw(session, [fact], ledger.resolver, **more)
     assert ledger.said() == {"HRK": ("known", None), "EUR": ("withdrawn", None)}
 
 
@@ -194,15 +194,17 @@ def test_without_the_base_before_only_another_value_helps(ledger: Ledger, store:
         (fact,) = [f.id for f in queries.facts.list_facts(session) if f.object.id == "USD"]
         assert queries.bases.base(session, 1).status is BaseStatus.RETIRED
         queries.bases.move_base(session, 1, *active[1:], now=NOW)
-        with pytest.raises(Baked, match="the base before it was pruned; ingest the right value"):
-            queries.settle.withdraw(session, [fact], ledger.judge, why="", who="me", now=NOW)
+        with pytest.raises(
+            BakedIntoBase, match="the base before it was pruned; ingest the right value"
+        ):
+            queries.resolution.withdraw(session, [fact], ledger.resolver, why="", who="me", now=NOW)
 
 
 def test_several_values_of_one_subject_are_each_baked(
-    store: Store, judge: Judge, tmp_path: Path
+    store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
-    ledger = Ledger(store, judge, tmp_path)
-    many = next(r.id for r in judge.catalogue.values() if r.many)
+    ledger = Ledger(store, resolver, tmp_path)
+    many = next(r.id for r in resolver.catalogue.values() if r.many)
     ledger.told(claim("HR", "hr", day=None, relation=many), known=True)
     ledger.told(claim("HR", "it", relation=many))
     ledger.written()
@@ -216,9 +218,9 @@ def test_a_release_carries_what_its_base_was_baked_with(ledger: Ledger, store: S
     with store.read() as session:
         two = queries.releases.release(session, 2)
         assert two.fact_ids == ()
-        assert queries.bases.carried(session, two) == set(one.fact_ids)
-        assert queries.bases.release_of(session, 1) == 2
-        assert queries.bases.bases_of_releases(session, [0, 1, 2]) == {0: 0, 1: 0, 2: 1}
+        assert queries.bases.facts_in_weights(session, two) == set(one.fact_ids)
+        assert queries.bases.release_of_base(session, 1) == 2
+        assert queries.bases.base_of_releases(session, [0, 1, 2]) == {0: 0, 1: 0, 2: 1}
         with pytest.raises(NotFound, match="factd bases list"):
             queries.bases.base(session, 7)
 

@@ -6,7 +6,7 @@ from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.metrics.exporter import Metrics
 from factd.store import queries
 from factd.store.database.session import Store
-from factd.store.model.evidence import Audit, AuditOutcome, Belief, SetAside
+from factd.store.model.evidence import Audit, AuditOutcome, Belief, QuarantinedFact
 from support.world import NOW, Clock, Maker, claim, jsonl
 
 
@@ -46,14 +46,14 @@ def test_a_belief_is_replaced_by_what_another_base_believes(make: Maker, fact_id
             others={"dinar": 0.2},
         )
         with store.begin() as session:
-            queries.evidence.note_beliefs(session, [belief], base, now=NOW)
+            queries.evidence.save_beliefs(session, [belief], base, now=NOW)
     with store.read() as session:
         assert queries.evidence.beliefs(session, [fact_id, "other"]) == {fact_id: [belief]}
 
 
 def test_what_is_set_aside_and_audited_is_kept_and_counted(make: Maker, fact_id: str) -> None:
     app = make()
-    one = SetAside(
+    one = QuarantinedFact(
         fact_id=fact_id, candidate_id=None, reason="x", evidence={"value_reach": 8.0}, at=NOW
     )
     outcomes = (AuditOutcome.PASSED, AuditOutcome.FAILED)
@@ -62,13 +62,13 @@ def test_what_is_set_aside_and_audited_is_kept_and_counted(make: Maker, fact_id:
         for o in outcomes
     ]
     with app.ledger.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
-        queries.evidence.set_aside(session, one)
+        queries.releases.ensure_release_zero(session, now=NOW)
+        queries.evidence.add_to_quarantine(session, one)
         for audit in audits:
             queries.evidence.add_audit(session, audit)
     with app.ledger.read() as session:
-        assert queries.evidence.quarantine(session, fact_id=fact_id) == [one]
-        assert queries.evidence.quarantine(session, fact_id="other") == []
+        assert queries.evidence.list_quarantine(session, fact_id=fact_id) == [one]
+        assert queries.evidence.list_quarantine(session, fact_id="other") == []
         assert list(queries.evidence.audits(session)) == audits[::-1]
         assert queries.evidence.count_audits(session) == {"passed": 1, "failed": 1}
     assert audits[0].as_json()["lost"] == ["f"]

@@ -21,7 +21,7 @@ def frozen(session: Session, text: str = "frozen by anna: a test", **more: Any) 
 
 def given(session: Session, *channels: str) -> None:
     for channel in channels:
-        notices.give(session, channel, notices.untold(session, channel, ["frozen"]))
+        notices.dispatch(session, channel, notices.undispatched(session, channel, ["frozen"]))
 
 
 def test_what_stays_so_is_one_notice_that_counts_up(store: Store) -> None:
@@ -36,8 +36,8 @@ def test_what_stays_so_is_one_notice_that_counts_up(store: Store) -> None:
 def test_what_comes_back_is_a_notice_of_its_own(store: Store) -> None:
     with store.begin() as session:
         first = frozen(session)
-        assert notices.over(session, "frozen", now=NOW)
-        assert not notices.over(session, "frozen", now=NOW)
+        assert notices.close(session, "frozen", now=NOW)
+        assert not notices.close(session, "frozen", now=NOW)
         second = frozen(session)
         assert second.id > first.id
         assert [n.over_at for n in notices.newest_notices(session, limit=5)] == [None, NOW]
@@ -63,19 +63,19 @@ def test_two_that_find_the_same_at_once_make_one_notice(store: Store) -> None:
 def test_a_channel_is_given_open_notices_of_its_kinds_once(store: Store) -> None:
     with store.begin() as session:
         frozen(session)
-        assert notices.untold(session, "ops", ["rejected"]) == []
+        assert notices.undispatched(session, "ops", ["rejected"]) == []
         given(session, "ops")
-        assert notices.untold(session, "ops", ["frozen"]) == []
-        assert len(notices.untold(session, "mail", ["frozen"])) == 1
-        notices.over(session, "frozen", now=NOW)
-        assert notices.untold(session, "mail", ["frozen"]) == []
+        assert notices.undispatched(session, "ops", ["frozen"]) == []
+        assert len(notices.undispatched(session, "mail", ["frozen"])) == 1
+        notices.close(session, "frozen", now=NOW)
+        assert notices.undispatched(session, "mail", ["frozen"]) == []
 
 
 def test_what_is_over_before_it_was_sent_is_still_sent(store: Store) -> None:
     with store.begin() as session:
         frozen(session)
         given(session, "ops")
-        notices.over(session, "frozen", now=NOW)
+        notices.close(session, "frozen", now=NOW)
         (waiting,) = notices.due(session, "ops", now=NOW, limit=5)
         assert waiting.notice.over_at == NOW
 
@@ -96,7 +96,7 @@ def test_an_attempt_counts_before_it_is_made_and_one_sender_makes_it(store: Stor
     ("attempts", "seconds"), [(0, 30), (1, 60), (2, 120), (6, 1920), (7, 3600), (500, 3600)]
 )
 def test_an_attempt_that_fails_is_made_again_later_and_later(attempts: int, seconds: int) -> None:
-    assert notices.wait_seconds(attempts) == seconds
+    assert notices.retry_wait_seconds(attempts) == seconds
 
 
 def test_what_was_sent_or_given_up_is_not_due(store: Store) -> None:
@@ -104,14 +104,14 @@ def test_what_was_sent_or_given_up_is_not_due(store: Store) -> None:
         frozen(session)
         given(session, "ops", "mail")
         (one,) = notices.due(session, "ops", now=NOW, limit=5)
-        notices.sent(session, one.id, now=NOW)
+        notices.mark_sent(session, one.id, now=NOW)
         (two,) = notices.due(session, "mail", now=NOW, limit=5)
-        notices.failed(session, two.id, "550 no such user", last=True)
-        notices.failed(session, one.id, "too late to fail", last=True)
+        notices.mark_failed(session, two.id, "550 no such user", last=True)
+        notices.mark_failed(session, one.id, "too late to fail", last=True)
         later = NOW + timedelta(days=9)
         assert not notices.due(session, "ops", now=later, limit=5)
         assert not notices.due(session, "mail", now=later, limit=5)
-        found = {d.channel: (d.status, d.error) for d in notices.dispatches_of(session, [one.notice.id])}  # fmt: skip
+        found = {d.channel: (d.status, d.error) for d in notices.dispatches_of_notices(session, [one.notice.id])}  # fmt: skip
     assert found["ops"] == (DispatchStatus.SENT, "")
     assert found["mail"] == (DispatchStatus.FAILED, "550 no such user")
 
@@ -123,7 +123,7 @@ def test_a_receiver_may_ask_for_more_time(store: Store) -> None:
         given(session, "ops")
         (one,) = notices.due(session, "ops", now=NOW, limit=5)
         notices.start_attempt(session, one, now=NOW)
-        notices.failed(session, one.id, "429", last=False, not_before=wished)
+        notices.mark_failed(session, one.id, "429", last=False, not_before=wished)
         assert not notices.due(session, "ops", now=wished - timedelta(seconds=1), limit=5)
         assert notices.due(session, "ops", now=wished, limit=5)
 
@@ -135,19 +135,19 @@ def test_what_still_holds_is_told_again_as_a_message_of_its_own(store: Store) ->
         given(session, "ops")
         (one,) = notices.due(session, "ops", now=NOW, limit=5)
         notices.start_attempt(session, one, now=NOW)
-        notices.sent(session, one.id, now=NOW)
-        assert notices.stale(session, "ops", before=NOW) == []
-        assert notices.stale(session, "mail", before=later) == []
-        notices.tell_again(session, notices.stale(session, "ops", before=later))
+        notices.mark_sent(session, one.id, now=NOW)
+        assert notices.stale_dispatches(session, "ops", before=NOW) == []
+        assert notices.stale_dispatches(session, "mail", before=later) == []
+        notices.requeue(session, notices.stale_dispatches(session, "ops", before=later))
         (again,) = notices.due(session, "ops", now=later, limit=5)
         assert (again.id, again.times, again.attempts) == (one.id, 1, 0)
-        notices.sent(session, one.id, now=later)
-        notices.over(session, "frozen", now=later)
-        assert notices.stale(session, "ops", before=later + timedelta(days=9)) == []
+        notices.mark_sent(session, one.id, now=later)
+        notices.close(session, "frozen", now=later)
+        assert notices.stale_dispatches(session, "ops", before=later + timedelta(days=9)) == []
 
 
 def test_a_key_of_any_length_is_kept_apart_by_its_start(store: Store) -> None:
     with store.begin() as session:
         frozen(session, key="x" * 500)
         assert frozen(session, key="x" * 500).count == 2
-        assert notices.over(session, "x" * 500, now=NOW)
+        assert notices.close(session, "x" * 500, now=NOW)

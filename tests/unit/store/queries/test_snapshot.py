@@ -13,7 +13,7 @@ from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.notifications import dispatch
 from factd.daemon.publishing import publish
 from factd.store import operations, queries, views
-from factd.store.model.evidence import Audit, AuditOutcome, SetAside
+from factd.store.model.evidence import Audit, AuditOutcome, QuarantinedFact
 from factd.store.model.releases import CandidateStatus, RunStatus
 from factd.store.model.snapshot import Snapshot
 from factd.store.schema.operations import DeathRow, TaskRow
@@ -33,7 +33,7 @@ REPORT = {"measurements": [{"metric": m, "value": value} for m, value in LEVERAG
 def app(make: Maker, tmp_path: Path) -> Iterator[App]:
     found = make("")
     with found.ledger.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
+        queries.releases.ensure_release_zero(session, now=NOW)
     ingest_file(found.ledger, found.prompts, jsonl(tmp_path / "one.jsonl", [claim("HR", "EUR")]))
     yield found
 
@@ -62,7 +62,7 @@ def the_fact(app: App) -> str:
 
 def test_a_fresh_database_has_nothing_to_tell(app: App) -> None:
     found = snapshot(app)
-    assert (found.rejected, found.runs, found.under_way) == (None, {}, False)
+    assert (found.rejected, found.runs, found.edit_in_progress) == (None, {}, False)
     assert found.live is not None and (found.live.number, found.live.facts) == (0, 0)
     assert dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify) == ()
 
@@ -73,7 +73,7 @@ def test_the_newest_rejected_candidate_is_seen_until_a_later_one_is_accepted(app
     found = snapshot(app)
     assert found.rejected is not None and found.rejected.id == newest
     assert found.rejected.reasons == ("it failed",)
-    assert not found.under_way
+    assert not found.edit_in_progress
     assert [
         one.key for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
     ] == [f"rejected:{newest}"]
@@ -86,16 +86,16 @@ def test_the_newest_rejected_candidate_is_seen_until_a_later_one_is_accepted(app
 def test_an_edit_is_under_way_as_a_run_a_task_or_a_candidate(app: App) -> None:
     with app.ledger.begin() as session:
         run = operations.runs.start_run(session, "cycle", NOW, now=NOW)
-    assert run is not None and snapshot(app).under_way
+    assert run is not None and snapshot(app).edit_in_progress
     with app.ledger.begin() as session:
         operations.runs.finish_run(session, run, RunStatus.DONE, "", now=NOW)
         session.add(task(status="running"))
-    assert snapshot(app).under_way
+    assert snapshot(app).edit_in_progress
     with app.ledger.begin() as session:
         session.execute(text("UPDATE tasks SET status = 'done'"))
-    assert not snapshot(app).under_way
+    assert not snapshot(app).edit_in_progress
     candidate(app, C.SOLVING)
-    assert snapshot(app).under_way
+    assert snapshot(app).edit_in_progress
 
 
 def task(**more: object) -> TaskRow:
@@ -143,18 +143,18 @@ def test_runs_are_the_last_ended_ones_of_each_job(app: App) -> None:
 
 def test_what_was_set_aside_and_who_died_is_seen(app: App) -> None:
     with app.ledger.begin() as session:
-        one = SetAside(
+        one = QuarantinedFact(
             fact_id=the_fact(app), candidate_id=None, reason="a flood", evidence={}, at=NOW
         )
-        queries.evidence.set_aside(session, one)
+        queries.evidence.add_to_quarantine(session, one)
         row = task()
         session.add(row)
         session.flush()
         values = {"task_id": row.id, "cause": "memory", "in_hand": ["f1"], "detail": "x", "at": NOW}
         session.add(DeathRow(**values))
     found = snapshot(app)
-    assert [(a.fact_id, a.reason) for a in found.set_aside] == [(the_fact(app), "a flood")]
-    assert [(d.cause, d.facts) for d in found.deaths] == [("memory", 1)]
+    assert [(a.fact_id, a.reason) for a in found.quarantined] == [(the_fact(app), "a flood")]
+    assert [(d.cause, d.facts) for d in found.worker_deaths] == [("memory", 1)]
     kinds = {
         one.kind for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
     }
@@ -166,7 +166,7 @@ def test_sources_that_are_well_are_not_looked_at(app: App) -> None:
         queries.sources.save_state(session, "good", succeeded_at=NOW)
         queries.sources.save_state(session, "frozen", frozen="a flood")
         queries.sources.save_state(session, "failing", failures=3, error="no answer")
-    assert [one.name for one in snapshot(app).sources] == ["failing", "frozen"]
+    assert [one.name for one in snapshot(app).troubled_sources] == ["failing", "frozen"]
     kinds = {
         one.kind for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
     }

@@ -1,0 +1,269 @@
+"""One candidate of an edit: created, solved, examined, judged, and accepted or rejected.
+
+Every change of its status is a transaction of its own, so that the next start knows how far a
+candidate came.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from factd.daemon.artefacts import proof
+from factd.daemon.editing import candidates, truncation
+from factd.daemon.editing.candidates import Case, Examined, Progress
+from factd.daemon.editing.parts import EditParts
+from factd.daemon.errors import Refused
+from factd.daemon.evaluation import report_page
+from factd.daemon.gates import policy
+from factd.daemon.ledger import Ledger
+from factd.daemon.log import BATCH_DIGITS, log
+from factd.store import queries
+from factd.store.errors import Overtaken
+from factd.store.model.evidence import QuarantinedFact
+from factd.store.model.facts import Fact
+from factd.store.model.operations import Consent
+from factd.store.model.releases import Candidate, CandidateStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edited:
+    """A candidate with its decision."""
+
+    candidate: int
+    batch_id: str
+    facts: int
+    edits: int
+    decision: policy.Decision
+    release: int | None  # number of the accepted release
+    seconds: dict[str, float]  # of loading the model, of values and solve, of the checks
+    report: Mapping[str, Any]  # of the checks, as JSON
+    set_aside: tuple[QuarantinedFact, ...] = ()  # on the way to this candidate
+    solves: int = 0  # that the search for guilty facts took
+    earlier: tuple[int, ...] = ()  # candidates that were rejected on the way
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "candidate": self.candidate,
+            "batch_id": self.batch_id,
+            "facts": self.facts,
+            "edits": self.edits,
+            "accepted": self.decision.accepted,
+            "reasons": list(self.decision.reasons),
+            "release": self.release,
+            "set_aside": [one.as_json() for one in self.set_aside],
+            "blame_solves": self.solves,
+            "rejected_on_the_way": list(self.earlier),
+            "seconds": self.seconds,
+            "measurements": self.report.get("measurements", []),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A candidate with its decision, and what was measured of it."""
+
+    edited: Edited
+    case: Case
+    examined: Examined
+
+
+def log_ids(candidate: int, case: Case) -> dict[str, Any]:
+    """The ids that log lines about a candidate carry."""
+    return {"candidate": candidate, "batch": case.batch.id[:BATCH_DIGITS]}
+
+
+def begin(
+    parts: EditParts, facts: Sequence[Fact], *, again: bool, rejected: Sequence[int]
+) -> tuple[Candidate, Case]:
+    """A new candidate that is to hold these facts, and its case.
+
+    again: also a batch that was rejected before. rejected: candidates that this edit has rejected.
+    Raises: Refused: the same batch was rejected before. BadEdit: two facts cannot be told apart.
+    """
+    ledger = parts.ledger
+    live = candidates.live_of(ledger)
+    case = candidates.case_of(ledger, parts.paths, parts.workbench, parts.prompts, facts, live)
+    _refuse_rejected(ledger, case, rejected, again=again)
+    with ledger.changing() as session:
+        candidate = queries.releases.create_candidate(
+            session, batch_id=case.batch.id, fact_ids=case.ids, now=ledger.now()
+        )
+    ids = log_ids(candidate.id, case)
+    log.info("candidate planned", facts=len(case.ids), edits=len(case.batch), **ids)
+    return candidate, case
+
+
+def finish(
+    parts: EditParts,
+    candidate: Candidate,
+    case: Case,
+    aside: Sequence[QuarantinedFact],
+    progress: Progress,
+    *,
+    who: str,
+    why: str,
+) -> Attempt:
+    """A new candidate, taken to its decision. It is abandoned if anything goes wrong on the way.
+
+    aside: what the edit has set aside so far. Raises: EditorError: names the fact that cannot be
+    written, where one fact is the cause.
+    """
+    try:
+        return _solved(parts, candidate, case, aside, progress, who=who, why=why)
+    except Overtaken:
+        raise  # the process that took over has abandoned the candidate
+    except BaseException:
+        with parts.ledger.changing() as session:
+            queries.releases.abandon_unfinished(session, now=parts.ledger.now())
+        raise
+
+
+def _refuse_rejected(ledger: Ledger, case: Case, rejected: Sequence[int], *, again: bool) -> None:
+    """Raises: Refused: an operator refused this batch, or an earlier edit rejected it."""
+    with ledger.read() as session:
+        before = queries.releases.list_candidates(session)
+        approval = queries.approvals.approval(session, case.batch.id)
+    if approval is not None and approval.consent is Consent.REFUSED:
+        raise Refused(
+            f"{approval.who} refused this batch ({approval.why or 'no reason given'}); "
+            "`factd facts withdraw ID` takes out what is wrong in it"
+        )
+    same = [
+        candidate.id
+        for candidate in before
+        if candidate.batch_id == case.batch.id
+        and candidate.status is CandidateStatus.REJECTED
+        and candidate.narrowed
+        and candidate.id not in rejected
+    ]
+    if same and not again:
+        raise Refused(
+            f"candidate {same[0]} with the same facts was rejected; "
+            "change facts or gates, or use --again"
+        )
+
+
+def _solved(
+    parts: EditParts,
+    candidate: Candidate,
+    case: Case,
+    aside: Sequence[QuarantinedFact],
+    progress: Progress,
+    *,
+    who: str,
+    why: str,
+) -> Attempt:
+    """A new candidate, taken through its statuses to the decision."""
+    from factd.editor.deltas.delta import save_delta
+
+    ledger, folder = parts.ledger, parts.paths.candidate(candidate.id)
+    _move(ledger, candidate.id, CandidateStatus.PLANNED, CandidateStatus.SOLVING)
+    started = time.monotonic()
+    parts.workbench.model()
+    loaded = time.monotonic()
+    delta = candidates.solved(parts.workbench, case.batch, progress)
+    save_delta(delta, folder / "delta")
+    solved = time.monotonic()
+    after = CandidateStatus.CHECKING
+    _move(ledger, candidate.id, CandidateStatus.SOLVING, after, delta_id=delta.id)
+    examined = _examined(parts, candidate, case, delta, aside)
+    checked = time.monotonic()
+    release = _decided(parts, candidate, examined, who=who, why=why)
+    title = f"candidate {candidate.id}: {len(case.ids)} facts"
+    report_page.write_page(
+        ledger,
+        parts.paths,
+        parts.workbench,
+        parts.prompts,
+        candidate.id,
+        examined.report,
+        title,
+    )
+    seconds = {"load": loaded - started, "edit": solved - loaded, "checks": checked - solved}
+    edited = Edited(
+        candidate=candidate.id,
+        batch_id=case.batch.id,
+        facts=len(case.ids),
+        edits=len(case.batch),
+        decision=examined.decision,
+        release=release,
+        seconds={name: round(value, 3) for name, value in seconds.items()},
+        report=examined.report,
+        set_aside=tuple(aside),
+    )
+    return Attempt(edited=edited, case=case, examined=examined)
+
+
+def _examined(
+    parts: EditParts, candidate: Candidate, case: Case, delta: Any, aside: Sequence[QuarantinedFact]
+) -> Examined:
+    """The candidate's exam, its report on disk, and what servers are asked if it passed."""
+    from factd.editor.exams.exam import AnswerCache
+
+    folder = parts.paths.candidate(candidate.id)
+    examined = candidates.examined(
+        parts.paths,
+        parts.workbench,
+        parts.prompts,
+        parts.gates,
+        case,
+        delta,
+        memory=AnswerCache.load(folder / "answers.json"),
+    )
+    report = {**examined.report, "set_aside": [one.as_json() for one in aside]}
+    examined = replace(examined, report=report)
+    candidates.write_report(parts.paths, candidate.id, examined.report)
+    if examined.decision.accepted:
+        truncation.prepare(parts, case, candidate.id, delta)
+        proof.record(
+            parts.ledger,
+            parts.paths,
+            parts.workbench,
+            parts.prompts,
+            parts.fleet,
+            case,
+            delta,
+            folder,
+        )
+    return examined
+
+
+def _move(
+    ledger: Ledger, id_: int, before: CandidateStatus, after: CandidateStatus, **values: Any
+) -> None:
+    with ledger.changing() as session:
+        queries.releases.move_candidate(session, id_, before, after, now=ledger.now(), **values)
+    log.info("candidate moved", candidate=id_, status=after.value)
+
+
+def _decided(
+    parts: EditParts, candidate: Candidate, examined: Examined, *, who: str, why: str
+) -> int | None:
+    """Record the decision and, if the candidate is accepted, its release, in one transaction.
+
+    The number of the release; None for a rejected candidate.
+    """
+    ledger, decision = parts.ledger, examined.decision
+    after = CandidateStatus.ACCEPTED if decision.accepted else CandidateStatus.REJECTED
+    values = {"report": dict(examined.report), "reasons": list(decision.reasons)}
+    with ledger.changing() as session:
+        now, before = ledger.now(), CandidateStatus.CHECKING
+        queries.releases.move_candidate(session, candidate.id, before, after, now=now, **values)
+        made = None
+        if decision.accepted:
+            made = queries.releases.create_release(
+                session,
+                candidate_id=candidate.id,
+                delta_id=examined.delta.id,
+                fact_ids=candidate.fact_ids,
+                who=who,
+                why=why,
+                now=now,
+                base=parts.workbench.base_number,
+            )
+            queries.releases.withdraw_older_accepted(session, made.number, now=now)
+    reasons = list(decision.reasons)
+    log.info("candidate judged", candidate=candidate.id, status=after.value, reasons=reasons)
+    return made.number if made else None
