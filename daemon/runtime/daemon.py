@@ -78,10 +78,10 @@ class Daemon:
         self.metrics = Metrics(app)
         self.stopping = threading.Event()
         self.beat = time.monotonic()
-        self.claim = leases.Claim(
+        self.claim = leases.LeaseClaim(
             app.ledger.store, operations.leases.CLOCK, app.config.lease.seconds, app.ledger.now
         )
-        self.held: leases.Held | None = None  # the clock
+        self.held: leases.HeldLease | None = None  # the clock
         self.last_start: dict[str, float] = {}  # of each job, monotonic
         self.supervisor = Supervisor(app, config_path, self.metrics.restarts)
         http = app.config.http

@@ -76,7 +76,7 @@ class Supervisor:
         command = [sys.executable, "-m", "factd.daemon.cli.main", "--config", str(self.config_path)]
         own = ["worker", "--parent", str(os.getpid())]
         child.process = subprocess.Popen([*command, *own], stdin=subprocess.DEVNULL)
-        child.name = f"{leases.machine()}:{child.process.pid}:{leases.born(child.process.pid)}"
+        child.name = f"{leases.machine()}:{child.process.pid}:{leases.start_ticks(child.process.pid)}"
         child.started = time.monotonic()
 
     def _mourn(self, child: Child, code: int) -> None:
@@ -114,7 +114,7 @@ class Supervisor:
         table, seen = self.app.config.worker, self.watched.setdefault(task.id, Watched())
         silent = seen.beats.unchanged_seconds((task.attempt, task.beats))
         stuck = seen.step.unchanged_seconds((task.attempt, task.step))
-        if silent > table.stale_seconds or leases.is_gone(task.worker):
+        if silent > table.stale_seconds or leases.has_ended(task.worker):
             return "stale"
         whole = seen.whole.unchanged_seconds(task.attempt)
         most = timeout_seconds(self.app.config, task.kind)

@@ -80,7 +80,7 @@ class WorkerProcess:
 
     def __init__(self, app: App, *, parent: int | None = None) -> None:
         self.app, self.parent = app, parent
-        self.name, self.started, self.done = leases.me(), app.ledger.now(), 0
+        self.name, self.started, self.done = leases.this_process(), app.ledger.now(), 0
         self.stopping, self.shown = False, -SEEN_SECONDS  # when it last said that it is there
 
     def on_signal(self, number: int, _: FrameType | None) -> None:
