@@ -43,7 +43,7 @@ from factd.store import operations
 def killed(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
-operations.notices.sent = killed
+operations.notices.mark_sent = killed
 app = open_app(Path(sys.argv[1]))
 dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify)
 """
@@ -276,10 +276,10 @@ def test_a_message_that_ends_its_process_each_time_is_given_up(
 ) -> None:
     app = make("[notify]\nattempts = 2\n" + channel(fake))
     freeze(app)
-    dispatching.arrange(
+    dispatching.update_notices(
         app.ledger,
         app.channels,
-        dispatching.found(app.ledger, app.planning, app.fleet, app.config.notify),
+        dispatching.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify),
     )
     for _ in range(2):
         with app.ledger.begin() as session:

@@ -1,4 +1,4 @@
-"""docs/how-to/operate/notifications.md says what the code does: every kind has its row, its tables are read, its example verifies."""
+"""docs/how-to/operate/notifications.md says what the code does: its rows, its tables, its example."""
 
 import base64
 import re
