@@ -25,9 +25,9 @@ from factd.daemon.app import App
 from factd.daemon.config.schedule import Schedule, cron_trigger, delay_seconds, due, is_overdue
 from factd.daemon.ingestion.webhooks import hooks
 from factd.daemon.log import bound, log
-from factd.daemon.metrics.exporter import Metrics
 from factd.daemon.runtime import jobs, systemd
 from factd.daemon.runtime.chores import Chores
+from factd.daemon.runtime.metrics import metrics_of
 from factd.daemon.runtime.supervisor import Supervisor
 from factd.daemon.tracing import span
 from factd.daemon.web.app import console
@@ -75,7 +75,7 @@ class Daemon:
     def __init__(self, app: App, config_path: Path) -> None:
         self.app, self.config_path = app, config_path
         app.channels, app.versions.publishers, app.fleet.servers  # noqa: B018 - a wrong table is said at the start
-        self.metrics = Metrics(app)
+        self.metrics = metrics_of(app)
         self.stopping = threading.Event()
         self.beat = time.monotonic()
         self.claim = leases.LeaseClaim(

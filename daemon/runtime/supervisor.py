@@ -76,7 +76,9 @@ class Supervisor:
         command = [sys.executable, "-m", "factd.daemon.cli.main", "--config", str(self.config_path)]
         own = ["worker", "--parent", str(os.getpid())]
         child.process = subprocess.Popen([*command, *own], stdin=subprocess.DEVNULL)
-        child.name = f"{leases.machine()}:{child.process.pid}:{leases.start_ticks(child.process.pid)}"
+        child.name = (
+            f"{leases.machine()}:{child.process.pid}:{leases.start_ticks(child.process.pid)}"
+        )
         child.started = time.monotonic()
 
     def _mourn(self, child: Child, code: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from factd.daemon.metrics.exporter import Metrics
+from factd.daemon.runtime.metrics import metrics_of
 from factd.daemon.web.http import DaemonHttp
 from factd.store.model.releases import RunStatus
 from support.paths import ROOT
@@ -97,7 +97,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     if shutil.which("prometheus") is None:
         pytest.skip("no Prometheus is installed (Debian: prometheus)")
     app = observed(tmp_path_factory.mktemp("factd"), datetime.now(UTC))
-    metrics = Metrics(app)
+    metrics = metrics_of(app)
     metrics.run_ended("cycle", RunStatus.DONE, 41.7, 812)
     metrics.leading.set(1)
     health = DaemonHttp(
