@@ -104,7 +104,7 @@ def one_line(text: str) -> str:
 def body(message: Message) -> str:
     """The text of the mail: the sentence, then facts about the notice."""
     rows = {"host": message.host, "since": f"{message.first_at:%Y-%m-%d %H:%M:%S} UTC"}
-    rows |= {"found": f"{message.count} times"} if message.count > 1 else {}
+    rows |= {"seen": f"{message.count} times"} if message.count > 1 else {}
     rows |= {"over": f"{message.over_at:%Y-%m-%d %H:%M:%S} UTC"} if message.over_at else {}
     rows |= {name: one_line(str(value)) for name, value in message.data.items()}
     lines = [f"{name:<10} {value}" for name, value in rows.items()]
@@ -136,7 +136,7 @@ def send(settings: EmailSettings, message: Message, *, now: datetime) -> None:
 
 
 class _Server(smtplib.SMTP):
-    """An SMTP connection that is closed when its time is over, even if the server answers slowly."""
+    """An SMTP connection that is closed when its time is over, however slow the server is."""
 
     def __init__(self, host: str, port: int, name: str, seconds: float, **more: Any) -> None:
         self.alarm = Timer(seconds, self.hang_up)

@@ -188,7 +188,7 @@ def share(row: Mapping[str, Any] | None) -> str:
 
 
 def ask(ledger: Ledger, versions: Versions, prompts: PromptSettings, number: int) -> dict[str, str]:
-    """A published version's answers about Croatia's currency, loaded from its files like a server."""
+    """A published version's answers about Croatia's currency, loaded from its files."""
     from factd.editor.models.model import load_model  # imports torch
     from factd.editor.scoring.score import greedy_answers
 

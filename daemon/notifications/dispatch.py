@@ -211,7 +211,7 @@ def attempt(ledger: Ledger, notify: NotifyTable, channel: Told, dispatch_: Dispa
 
 
 def _wanted_by_receiver(error: FactdError, dispatch_: Dispatch, now: datetime) -> datetime | None:
-    """When the receiver wants the next attempt, within a day; None if that is no later than usual."""
+    """When the receiver wants the next attempt; None if that is no later than usual."""
     seconds = (isinstance(error, NotSent) and error.retry_seconds) or 0.0
     if seconds <= operations.notices.retry_wait_seconds(dispatch_.attempts):
         return None

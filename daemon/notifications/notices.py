@@ -38,7 +38,7 @@ class DesiredNotice:
 
 
 def find(snapshot: Snapshot, table: NotifyTable, *, capacity: int) -> tuple[DesiredNotice, ...]:
-    """The notices that should be open now, each key once. capacity: facts that a release may hold."""
+    """The notices that should be open now, each key once. capacity: in facts."""
     since = snapshot.now - timedelta(days=table.event_days)
     return (
         *_rejected(snapshot, since),
@@ -75,7 +75,7 @@ def changes(open_: Mapping[str, Notice], desired: Iterable[DesiredNotice]) -> No
 
 
 def reconcile(session: Session, desired: Iterable[DesiredNotice], *, now: datetime) -> int:
-    """Open, update and end notices until the open ones are the desired ones; the number of changes."""
+    """Open, update and end notices so that the desired ones are open; the number of changes."""
     difference = changes(operations.notices.open_notices(session), desired)
     for n in difference.opened:
         operations.notices.notify(
@@ -316,7 +316,7 @@ def _jobs(snapshot: Snapshot, table: NotifyTable) -> Iterator[DesiredNotice]:
 
 
 def _servers(snapshot: Snapshot, table: NotifyTable) -> Iterator[DesiredNotice]:
-    """Servers that did not take a release: factd has given up, or several attempts failed in a row."""
+    """Servers that did not take a release: given up, or several attempts failed in a row."""
     restored = {
         True: "; it serves the version before again",
         False: "; THE VERSION BEFORE IS NOT RESTORED",

@@ -55,7 +55,7 @@ class DaemonHttp:
 
     @property
     def port(self) -> int:
-        """The port. Where port 0 asked for a free one, the one that was found."""
+        """The port; if port 0 asked for a free port, the port in use."""
         return self.server.port
 
     def start(self) -> None:

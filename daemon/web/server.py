@@ -97,7 +97,7 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port. Where port 0 asked for a free one, the one that was found."""
+        """The port; if port 0 asked for a free port, the port in use."""
         return int(self.socket.getsockname()[1]) if self.socket else self.wanted_port
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""The commands that measure and judge: `factd probes`, `policy`, `quarantine`, `audit` and `check`."""
+"""The commands `factd probes`, `policy`, `quarantine`, `audit` and `check`."""
 
 import tomllib
 from collections.abc import Mapping

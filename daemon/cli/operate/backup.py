@@ -1,4 +1,4 @@
-"""The commands `factd backup TARGET`, `factd backup verify PATH` and `factd restore PATH --to DIR`."""
+"""The commands `factd backup` and `factd restore`."""
 
 from pathlib import Path
 from typing import Annotated, Any

@@ -10,7 +10,7 @@ REMEMBERED = 10_000  # keys; the key that failed longest ago is forgotten first
 
 
 class LoginThrottle:
-    """Counts the failures of the last quarter of an hour by key: an account's name or an address."""
+    """Counts failures in the last quarter of an hour by key: an account's name or an address."""
 
     def __init__(self, most: int, *, remembered: int = REMEMBERED) -> None:
         self.most, self.remembered = most, remembered

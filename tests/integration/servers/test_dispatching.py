@@ -320,7 +320,7 @@ def test_the_commands_show_and_try_channels(make: Maker, fake: Fake, down: set[s
     assert "anna froze factd: an incident" in shown and f"ops: sent {NOW:%Y-%m-%d %H:%M}" in shown
     assert f"desk: waits, attempt 1 failed: {fake.url} answered 500" in shown
     assert '"status": "sent"' in said("notices", "list", "--all", "--json")
-    assert "ops took factd_test_" in said("notices", "test", "ops")
+    assert "ops took message factd_test_" in said("notices", "test", "ops")
     assert b'"type": "factd.test"' in fake.asked[-1].body
     assert "answered 500" in said("notices", "test", "desk", code=1)
     assert "no channel 'mail'; the configuration has: ops, desk" in said("notices", "test", "mail", code=1)  # fmt: skip
