@@ -293,7 +293,7 @@ def test_a_message_that_ends_its_process_each_time_is_given_up(
     assert fake.asked == []
     with app.ledger.read() as session:
         (one,) = operations.notices.dispatches_of_notices(session, [one.notice.id])
-    assert (one.status, one.error) == (DispatchStatus.FAILED, "every attempt broke off")
+    assert (one.status, one.error) == (DispatchStatus.FAILED, "every attempt ended with its process")
 
 
 def test_a_secret_in_what_happened_does_not_leave_the_house(make: Maker, fake: Fake) -> None:
