@@ -46,19 +46,19 @@ source-cases: $(STAMP)
 bench: bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-gates
 
 bench-frontier: $(STAMP)
-	$(BIN)/python -m factd.bench.frontier --weights 1200 2000 3000 --json docs/results/frontier.json --plot docs/results/frontier.png
+	$(BIN)/python -m factd.bench.quality.frontier --weights 1200 2000 3000 --json docs/results/frontier.json --plot docs/results/frontier.png
 
 bench-heads: $(STAMP)
-	$(BIN)/python -m factd.bench.heads --json docs/results/heads.json --plot docs/results/heads.png --relevance docs/results/head-relevance.png
+	$(BIN)/python -m factd.bench.quality.heads --json docs/results/heads.json --plot docs/results/heads.png --relevance docs/results/head-relevance.png
 
 bench-forms: $(STAMP)
-	$(BIN)/python -m factd.bench.forms --json docs/results/forms.json
+	$(BIN)/python -m factd.bench.quality.forms --json docs/results/forms.json
 
 bench-sequence: $(STAMP)
-	$(BIN)/python -m factd.bench.sequence --json docs/results/sequence.json --plot docs/results/sequence.png
+	$(BIN)/python -m factd.bench.quality.sequence --json docs/results/sequence.json --plot docs/results/sequence.png
 
 bench-families: $(STAMP)
-	$(BIN)/python -m factd.bench.families --write
+	$(BIN)/python -m factd.bench.quality.families --write
 
 bench-speed: $(STAMP)
 	for name in edit solve stats probes scale; do $(BIN)/factd bench $$name --json > docs/results/bench-$$name.json || exit 1; done

@@ -26,7 +26,7 @@ from factd.store import queries
 from factd.store.model.facts import Fact
 
 if TYPE_CHECKING:
-    from factd.daemon.editing.candidates import Case
+    from factd.daemon.editing.candidates import Proposal
     from factd.editor.deltas.delta import Delta
     from factd.editor.scoring.margins import Continuation
 
@@ -88,7 +88,7 @@ def record(
     workbench: Workbench,
     prompts: PromptSettings,
     fleet: Fleet,
-    case: "Case",
+    case: "Proposal",
     delta: "Delta",
     folder: Path,
 ) -> Proof:
@@ -148,7 +148,7 @@ def _worth(question: Question) -> tuple[bool, bool, float]:
 
 
 def _pool(
-    ledger: Ledger, prompts: PromptSettings, fleet: Fleet, case: "Case"
+    ledger: Ledger, prompts: PromptSettings, fleet: Fleet, case: "Proposal"
 ) -> list[tuple[str, str]]:
     """Prompts and their languages: about facts that come or go, about those that stay, about what the base knows."""
     most = POOL * fleet.table.probes
@@ -163,7 +163,9 @@ def _pool(
     return list(dict.fromkeys(found))
 
 
-def _prompts(prompts: PromptSettings, case: "Case", facts: Iterable[Fact]) -> list[tuple[str, str]]:
+def _prompts(
+    prompts: PromptSettings, case: "Proposal", facts: Iterable[Fact]
+) -> list[tuple[str, str]]:
     plan = prompts
     return [
         (probe.prompt, language)

@@ -11,7 +11,7 @@ from typing import Any
 
 from factd.daemon.artefacts import proof
 from factd.daemon.editing import candidates, truncation
-from factd.daemon.editing.candidates import Case, Examined, Progress
+from factd.daemon.editing.candidates import Examination, Progress, Proposal
 from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import Refused
 from factd.daemon.evaluation import report_page
@@ -27,8 +27,8 @@ from factd.store.model.releases import Candidate, CandidateStatus
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edited:
-    """A candidate with its decision."""
+class EditResult:
+    """The outcome of an edit: its last candidate, with the decision."""
 
     candidate: int
     batch_id: str
@@ -62,56 +62,56 @@ class Edited:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """A candidate with its decision, and what was measured of it."""
+    """One candidate of an edit, with its decision and measurements."""
 
-    edited: Edited
-    case: Case
-    examined: Examined
+    result: EditResult
+    proposal: Proposal
+    examination: Examination
 
 
-def log_ids(candidate: int, case: Case) -> dict[str, Any]:
+def log_ids(candidate: int, proposal: Proposal) -> dict[str, Any]:
     """The ids that log lines about a candidate carry."""
-    return {"candidate": candidate, "batch": case.batch.id[:BATCH_DIGITS]}
+    return {"candidate": candidate, "batch": proposal.batch.id[:BATCH_DIGITS]}
 
 
 def begin(
     parts: EditParts, facts: Sequence[Fact], *, again: bool, rejected: Sequence[int]
-) -> tuple[Candidate, Case]:
-    """A new candidate that is to hold these facts, and its case.
+) -> tuple[Candidate, Proposal]:
+    """Create a candidate that is to hold these facts. Returns it with its proposal.
 
-    again: also a batch that was rejected before. rejected: candidates that this edit has rejected.
+    again: allow a batch that was rejected before. rejected: candidates that this edit has rejected.
     Raises: Refused: the same batch was rejected before. BadEdit: two facts cannot be told apart.
     """
     ledger = parts.ledger
-    live = candidates.live_of(ledger)
-    case = candidates.case_of(ledger, parts.paths, parts.workbench, parts.prompts, facts, live)
-    _refuse_rejected(ledger, case, rejected, again=again)
+    live = candidates.live_release(ledger)
+    proposal = candidates.propose(ledger, parts.paths, parts.workbench, parts.prompts, facts, live)
+    _refuse_rejected(ledger, proposal, rejected, again=again)
     with ledger.changing() as session:
         candidate = queries.releases.create_candidate(
-            session, batch_id=case.batch.id, fact_ids=case.ids, now=ledger.now()
+            session, batch_id=proposal.batch.id, fact_ids=proposal.ids, now=ledger.now()
         )
-    ids = log_ids(candidate.id, case)
-    log.info("candidate planned", facts=len(case.ids), edits=len(case.batch), **ids)
-    return candidate, case
+    ids = log_ids(candidate.id, proposal)
+    log.info("candidate planned", facts=len(proposal.ids), edits=len(proposal.batch), **ids)
+    return candidate, proposal
 
 
 def finish(
     parts: EditParts,
     candidate: Candidate,
-    case: Case,
+    proposal: Proposal,
     aside: Sequence[QuarantinedFact],
     progress: Progress,
     *,
     who: str,
     why: str,
 ) -> Attempt:
-    """A new candidate, taken to its decision. It is abandoned if anything goes wrong on the way.
+    """Take a new candidate to its decision. If anything goes wrong on the way, it is abandoned.
 
     aside: what the edit has set aside so far. Raises: EditorError: names the fact that cannot be
     written, where one fact is the cause.
     """
     try:
-        return _solved(parts, candidate, case, aside, progress, who=who, why=why)
+        return _solve_and_judge(parts, candidate, proposal, aside, progress, who=who, why=why)
     except Overtaken:
         raise  # the process that took over has abandoned the candidate
     except BaseException:
@@ -120,11 +120,13 @@ def finish(
         raise
 
 
-def _refuse_rejected(ledger: Ledger, case: Case, rejected: Sequence[int], *, again: bool) -> None:
+def _refuse_rejected(
+    ledger: Ledger, proposal: Proposal, rejected: Sequence[int], *, again: bool
+) -> None:
     """Raises: Refused: an operator refused this batch, or an earlier edit rejected it."""
     with ledger.read() as session:
         before = queries.releases.list_candidates(session)
-        approval = queries.approvals.approval(session, case.batch.id)
+        approval = queries.approvals.approval(session, proposal.batch.id)
     if approval is not None and approval.consent is Consent.REFUSED:
         raise Refused(
             f"{approval.who} refused this batch ({approval.why or 'no reason given'}); "
@@ -133,7 +135,7 @@ def _refuse_rejected(ledger: Ledger, case: Case, rejected: Sequence[int], *, aga
     same = [
         candidate.id
         for candidate in before
-        if candidate.batch_id == case.batch.id
+        if candidate.batch_id == proposal.batch.id
         and candidate.status is CandidateStatus.REJECTED
         and candidate.narrowed
         and candidate.id not in rejected
@@ -145,89 +147,93 @@ def _refuse_rejected(ledger: Ledger, case: Case, rejected: Sequence[int], *, aga
         )
 
 
-def _solved(
+def _solve_and_judge(
     parts: EditParts,
     candidate: Candidate,
-    case: Case,
+    proposal: Proposal,
     aside: Sequence[QuarantinedFact],
     progress: Progress,
     *,
     who: str,
     why: str,
 ) -> Attempt:
-    """A new candidate, taken through its statuses to the decision."""
-    from factd.editor.deltas.delta import save_delta
+    """Take a new candidate through its statuses to the decision."""
+    from factd.editor.deltas.delta import save_delta  # needs torch
 
     ledger, folder = parts.ledger, parts.paths.candidate(candidate.id)
     _move(ledger, candidate.id, CandidateStatus.PLANNED, CandidateStatus.SOLVING)
     started = time.monotonic()
     parts.workbench.model()
     loaded = time.monotonic()
-    delta = candidates.solved(parts.workbench, case.batch, progress)
+    delta = candidates.solve(parts.workbench, proposal.batch, progress)
     save_delta(delta, folder / "delta")
     solved = time.monotonic()
     after = CandidateStatus.CHECKING
     _move(ledger, candidate.id, CandidateStatus.SOLVING, after, delta_id=delta.id)
-    examined = _examined(parts, candidate, case, delta, aside)
+    examination = _examine(parts, candidate, proposal, delta, aside)
     checked = time.monotonic()
-    release = _decided(parts, candidate, examined, who=who, why=why)
-    title = f"candidate {candidate.id}: {len(case.ids)} facts"
+    release = _record_decision(parts, candidate, examination, who=who, why=why)
+    title = f"candidate {candidate.id}: {len(proposal.ids)} facts"
     report_page.write_page(
         ledger,
         parts.paths,
         parts.workbench,
         parts.prompts,
         candidate.id,
-        examined.report,
+        examination.report,
         title,
     )
     seconds = {"load": loaded - started, "edit": solved - loaded, "checks": checked - solved}
-    edited = Edited(
+    result = EditResult(
         candidate=candidate.id,
-        batch_id=case.batch.id,
-        facts=len(case.ids),
-        edits=len(case.batch),
-        decision=examined.decision,
+        batch_id=proposal.batch.id,
+        facts=len(proposal.ids),
+        edits=len(proposal.batch),
+        decision=examination.decision,
         release=release,
         seconds={name: round(value, 3) for name, value in seconds.items()},
-        report=examined.report,
+        report=examination.report,
         set_aside=tuple(aside),
     )
-    return Attempt(edited=edited, case=case, examined=examined)
+    return Attempt(result=result, proposal=proposal, examination=examination)
 
 
-def _examined(
-    parts: EditParts, candidate: Candidate, case: Case, delta: Any, aside: Sequence[QuarantinedFact]
-) -> Examined:
-    """The candidate's exam, its report on disk, and what servers are asked if it passed."""
-    from factd.editor.exams.exam import AnswerCache
+def _examine(
+    parts: EditParts,
+    candidate: Candidate,
+    proposal: Proposal,
+    delta: Any,
+    aside: Sequence[QuarantinedFact],
+) -> Examination:
+    """Examine the candidate and write its report. If it passed, record questions for servers."""
+    from factd.editor.exams.exam import AnswerCache  # needs torch
 
     folder = parts.paths.candidate(candidate.id)
-    examined = candidates.examined(
+    examination = candidates.examine(
         parts.paths,
         parts.workbench,
         parts.prompts,
         parts.gates,
-        case,
+        proposal,
         delta,
         memory=AnswerCache.load(folder / "answers.json"),
     )
-    report = {**examined.report, "set_aside": [one.as_json() for one in aside]}
-    examined = replace(examined, report=report)
-    candidates.write_report(parts.paths, candidate.id, examined.report)
-    if examined.decision.accepted:
-        truncation.prepare(parts, case, candidate.id, delta)
+    report = {**examination.report, "set_aside": [one.as_json() for one in aside]}
+    examination = replace(examination, report=report)
+    candidates.write_report(parts.paths, candidate.id, examination.report)
+    if examination.decision.accepted:
+        truncation.truncate_and_measure(parts, proposal, candidate.id, delta)
         proof.record(
             parts.ledger,
             parts.paths,
             parts.workbench,
             parts.prompts,
             parts.fleet,
-            case,
+            proposal,
             delta,
             folder,
         )
-    return examined
+    return examination
 
 
 def _move(
@@ -238,16 +244,16 @@ def _move(
     log.info("candidate moved", candidate=id_, status=after.value)
 
 
-def _decided(
-    parts: EditParts, candidate: Candidate, examined: Examined, *, who: str, why: str
+def _record_decision(
+    parts: EditParts, candidate: Candidate, examination: Examination, *, who: str, why: str
 ) -> int | None:
     """Record the decision and, if the candidate is accepted, its release, in one transaction.
 
-    The number of the release; None for a rejected candidate.
+    Returns the number of the release, or None for a rejected candidate.
     """
-    ledger, decision = parts.ledger, examined.decision
+    ledger, decision = parts.ledger, examination.decision
     after = CandidateStatus.ACCEPTED if decision.accepted else CandidateStatus.REJECTED
-    values = {"report": dict(examined.report), "reasons": list(decision.reasons)}
+    values = {"report": dict(examination.report), "reasons": list(decision.reasons)}
     with ledger.changing() as session:
         now, before = ledger.now(), CandidateStatus.CHECKING
         queries.releases.move_candidate(session, candidate.id, before, after, now=now, **values)
@@ -256,7 +262,7 @@ def _decided(
             made = queries.releases.create_release(
                 session,
                 candidate_id=candidate.id,
-                delta_id=examined.delta.id,
+                delta_id=examination.delta.id,
                 fact_ids=candidate.fact_ids,
                 who=who,
                 why=why,

@@ -9,10 +9,10 @@ set aside on the way is subtracted from it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from factd.daemon.editing import head_corrections, narrowing
-from factd.daemon.editing.attempt import Attempt, Edited, begin, finish, log_ids
+from factd.daemon.editing.attempt import Attempt, EditResult, begin, finish, log_ids
 from factd.daemon.editing.candidates import Progress, quiet
 from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import Refused
@@ -20,11 +20,9 @@ from factd.daemon.log import bound, log
 from factd.daemon.planning import recheck
 from factd.daemon.planning.plan import Planned, narrowed
 from factd.daemon.publishing.publish import refuse_frozen
+from factd.editor.errors import EditorError
 from factd.store import queries
 from factd.store.model.evidence import QuarantinedFact
-
-if TYPE_CHECKING:
-    from factd.editor.errors import EditorError
 
 ATTEMPTS = 6  # rejected candidates of one edit, each without what the one before set aside
 
@@ -64,7 +62,7 @@ class EditRun:
     def changed(self) -> bool:
         """There is something to write, or to leave out."""
         parts = self.parts
-        return self.planned.changed or head_corrections.changed(
+        return self.planned.changed or head_corrections.differ_from_live(
             parts.ledger, parts.paths, parts.workbench
         )
 
@@ -82,7 +80,7 @@ def edit(
     why: str,
     again: bool = False,
     progress: Progress = quiet,
-) -> Edited:
+) -> EditResult:
     """Write a plan: one accepted or rejected candidate. An accepted one has a release to publish.
 
     Facts that cannot be written, or that make a candidate fail, are set aside; the others go on.
@@ -101,7 +99,7 @@ def edit(
     )
     _prepare(run)
     if not run.changed:
-        raise Refused(_nothing(run))
+        raise Refused(_nothing_to_do(run))
     return _attempts(run)
 
 
@@ -129,7 +127,7 @@ def _screen(run: EditRun, *, refill: bool) -> None:
     run.set_aside(reasons, evidence, refill=refill)
 
 
-def _nothing(run: EditRun) -> str:
+def _nothing_to_do(run: EditRun) -> str:
     held = f"nothing to do: release {run.planned.live} holds all {len(run.planned.facts)} facts"
     if not run.aside:
         return held
@@ -140,42 +138,44 @@ def _nothing(run: EditRun) -> str:
     )
 
 
-def _attempts(run: EditRun) -> Edited:
+def _attempts(run: EditRun) -> EditResult:
     """Candidates until one is accepted, or nothing more can be set aside."""
-    from factd.editor.errors import EditorError
-
-    made: Attempt | None = None
+    attempt: Attempt | None = None
     for _ in range(ATTEMPTS + len(run.planned.added)):
         try:
-            made = _attempt(run)
+            attempt = _attempt(run)
         except EditorError as error:
             if error.group not in run.planned.added:
                 raise
             _leave_out(run, error)
         else:
-            if made.edited.decision.accepted or len(run.rejected) >= ATTEMPTS:
-                return made.edited
-            if not _narrow(run, made):
+            if attempt.result.decision.accepted or len(run.rejected) >= ATTEMPTS:
+                return attempt.result
+            if not _narrow(run, attempt):
                 break
         if not run.changed:
             break
-    if made is None:
-        raise Refused(_nothing(run))
-    return replace(made.edited, set_aside=tuple(run.aside), solves=run.solves_used)
+    if attempt is None:
+        raise Refused(_nothing_to_do(run))
+    return replace(attempt.result, set_aside=tuple(run.aside), solves=run.solves_used)
 
 
 def _attempt(run: EditRun) -> Attempt:
     """The plan as one candidate, with what the edit did before it."""
     run.log_ids = {}
-    candidate, case = begin(run.parts, run.planned.facts, again=run.again, rejected=run.rejected)
-    run.log_ids = log_ids(candidate.id, case)
+    candidate, proposal = begin(
+        run.parts, run.planned.facts, again=run.again, rejected=run.rejected
+    )
+    run.log_ids = log_ids(candidate.id, proposal)
     with bound(**run.log_ids):
-        made = finish(run.parts, candidate, case, run.aside, run.progress, who=run.who, why=run.why)
-    edited = replace(made.edited, solves=run.solves_used, earlier=tuple(run.rejected))
-    return replace(made, edited=edited)
+        attempt = finish(
+            run.parts, candidate, proposal, run.aside, run.progress, who=run.who, why=run.why
+        )
+    result = replace(attempt.result, solves=run.solves_used, earlier=tuple(run.rejected))
+    return replace(attempt, result=result)
 
 
-def _leave_out(run: EditRun, error: "EditorError") -> None:
+def _leave_out(run: EditRun, error: EditorError) -> None:
     """Set aside a fact that the editor refuses to write."""
     fact = str(error.group)
     evidence = {fact: {"error": type(error).__name__}}
@@ -184,24 +184,24 @@ def _leave_out(run: EditRun, error: "EditorError") -> None:
         run.set_aside({fact: f"cannot be written: {error}"}, evidence)
 
 
-def _narrow(run: EditRun, made: Attempt) -> bool:
+def _narrow(run: EditRun, attempt: Attempt) -> bool:
     """Set aside what makes a candidate fail. False if no cause was found."""
-    parts, candidate = run.parts, made.edited.candidate
+    parts, candidate = run.parts, attempt.result.candidate
     run.rejected.append(candidate)
     with bound(**run.log_ids):
-        cause = narrowing.narrow(
+        cause = narrowing.find_cause(
             parts.paths,
             parts.workbench,
             parts.prompts,
             parts.gates,
             parts.blame,
-            made.case,
-            made.examined,
+            attempt.proposal,
+            attempt.examination,
             solves=run.solves,
         )
         run.solves -= cause.solves
         if cause.heads:
-            _switch_heads_off(parts, made)
+            _switch_heads_off(parts, attempt)
         elif cause.facts:
             run.set_aside(cause.reasons, cause.facts, candidate=candidate)
         else:
@@ -211,16 +211,16 @@ def _narrow(run: EditRun, made: Attempt) -> bool:
     return cause.heads or bool(cause.facts)
 
 
-def _switch_heads_off(parts: EditParts, made: Attempt) -> None:
-    """The head corrections make a candidate fail, not its facts. `factd heads on` tries them again."""
-    from factd.editor.heads.corrections import switch, switched_on
+def _switch_heads_off(parts: EditParts, attempt: Attempt) -> None:
+    """Switch off head corrections that made a candidate fail; `factd heads on` tries them again."""
+    from factd.editor.heads.corrections import switch, switched_on  # needs torch
 
     ledger, workspace = parts.ledger, parts.workbench.workspace
     base = parts.workbench.model().fingerprint
-    why = "; ".join(made.edited.decision.reasons[:2])
+    why = "; ".join(attempt.result.decision.reasons[:2])
     for held in switched_on(workspace, base):
         switch(workspace, base, held.language, "off")
-        what = f"heads off {held.language}, for candidate {made.edited.candidate}"
+        what = f"heads off {held.language}, for candidate {attempt.result.candidate}"
         with ledger.changing() as session:
             queries.releases.log_action(session, who="factd", what=what, why=why, now=ledger.now())
         log.error("head corrections switched off", language=held.language, why=why)

@@ -40,7 +40,7 @@ def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, A
     from factd.daemon.artefacts import proof
     from factd.daemon.editing import truncation
 
-    kept = truncation.measured(release.made, release.delta, settings.max_rank)
+    kept = truncation.accepted_truncation(release.made, release.delta, settings.max_rank)
     proof.place(truncation.folder_of(release.made, settings.max_rank), folder)
     return fill_adapter(release.delta, release.base, folder, truncated=kept, **form)
 

@@ -1,4 +1,4 @@
-"""The checks on a release, or on the base, by hand. Nothing is changed."""
+"""`factd check`: the checks on a release or on the base, run by hand. Nothing is changed."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,43 +8,43 @@ from factd.daemon.editing import candidates
 from factd.store import queries
 from factd.store.model.facts import WRITTEN
 
-CHECKED = 20_000  # facts that `check` looks at on the base
+MOST_FACTS = 20_000  # that are checked on the base
 
 
 def check(app: App, number: int | None) -> dict[str, Any]:
-    """The checks on a release (its delta as stored) or, for None, on the base; nothing is changed.
+    """The report of the checks on a release, with its delta as stored, or on the base for None.
 
-    A release is compared with the base and with the live one, and judged by the gates as they are now.
+    A release is compared with the base and with the live release, and judged by the present gates.
     """
-    from factd.editor.deltas.delta import load_delta
+    from factd.editor.deltas.delta import load_delta  # needs torch
     from factd.editor.exams.exam import AnswerCache
     from factd.editor.exams.report import run_checks
 
-    live = candidates.live_of(app.ledger)
+    live = candidates.live_release(app.ledger)
     with app.ledger.read() as session:
         release = queries.releases.release(session, number) if number else None
         if release:
             facts = queries.facts.facts_by_id(session, release.fact_ids)
         else:
-            facts = queries.facts.list_facts(session, status=WRITTEN, limit=CHECKED)
+            facts = queries.facts.list_facts(session, status=WRITTEN, limit=MOST_FACTS)
     app = on_base(app, release.base) if release else app
-    case = candidates.case_of(
+    proposal = candidates.propose(
         app.ledger, app.paths, app.workbench, app.prompts, facts, replace(live, fact_ids=())
     )
     if release is None or release.candidate_id is None:
-        model, base = app.workbench.model(), app.workbench.base(case.exam)
+        model, base = app.workbench.model(), app.workbench.base(proposal.exam)
         return run_checks(
-            model, case.exam, terminator=app.workbench.terminator, base=base
+            model, proposal.exam, terminator=app.workbench.terminator, base=base
         ).as_json()
     folder = app.paths.candidate(release.candidate_id)
     memory = AnswerCache.load(folder / "answers.json")
-    found = candidates.examined(
+    examination = candidates.examine(
         app.paths,
         app.workbench,
         app.prompts,
         app.gates,
-        case,
+        proposal,
         load_delta(folder / "delta"),
         memory=memory,
     )
-    return dict(found.report)
+    return dict(examination.report)

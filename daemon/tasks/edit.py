@@ -7,13 +7,13 @@ from factd.daemon.app import App, writing
 from factd.daemon.approvals.approvals import why_waits
 from factd.daemon.config.run_tables import ApprovalsTable
 from factd.daemon.editing import edit, head_corrections
-from factd.daemon.editing.attempt import Edited
+from factd.daemon.editing.attempt import EditResult
 from factd.daemon.editing.candidates import Progress, quiet
 from factd.daemon.errors import Busy, Refused
 from factd.daemon.ledger import Ledger
 from factd.daemon.planning.plan import Planned, has_work, let_time_pass, plan
 from factd.daemon.publishing import publish
-from factd.daemon.tasks.outcome import TaskOutcome, Tell
+from factd.daemon.tasks.outcome import ReportStep, TaskOutcome
 from factd.daemon.tracing import span
 from factd.store import queries
 from factd.store.errors import Overtaken
@@ -23,17 +23,17 @@ from factd.store.model.releases import Release, ReleaseStatus
 WHO = "factd"
 
 
-def run(app: App, task: Task, tell: Tell) -> TaskOutcome:
-    """One step from what the store holds towards a live release that says it."""
+def run(app: App, task: Task, report_step: ReportStep) -> TaskOutcome:
+    """Publish what waits to be published, or else plan, edit and publish."""
     try:
-        with writing(_of_size(app, task.size)) as own:
-            return _edited(own, task, tell)
+        with writing(_with_batch_size(app, task.size)) as own:
+            return _edited(own, task, report_step)
     except (Busy, Overtaken) as error:
         return TaskOutcome(detail=f"waits: {error}")
 
 
 def planned_now(app: App) -> Planned:
-    """The plan at this moment, after what time alone changes was settled."""
+    """The plan at this moment, after the statuses that change with time alone were updated."""
     let_time_pass(app.ledger)
     return plan(app.ledger, app.prompts, app.planning)
 
@@ -41,26 +41,28 @@ def planned_now(app: App) -> Planned:
 @span("edit")
 def plan_and_edit(
     app: App, *, who: str, why: str, again: bool = False, progress: Progress = quiet
-) -> Edited:
+) -> EditResult:
     """An edit that an operator asked for. Raises: Refused, as `editing.edit.edit` does."""
     publish.refuse_frozen(app.ledger)
     planned = planned_now(app)
     return edit.edit(app.edit_parts, planned, who=who, why=why, again=again, progress=progress)
 
 
-def _edited(own: App, task: Task, tell: Tell) -> TaskOutcome:
-    tell("plan", ())
+def _edited(own: App, task: Task, report_step: ReportStep) -> TaskOutcome:
+    report_step("plan", ())
     planned = planned_now(own)
     if planned.closed:
         return TaskOutcome(detail=f"waits: {planned.closed}")
     ready = accepted_before(own.ledger, planned)
     if ready is not None:
-        return _published(own, ready, tell)
-    if not planned.changed and not head_corrections.changed(own.ledger, own.paths, own.workbench):
+        return _published(own, ready, report_step)
+    if not planned.changed and not head_corrections.differ_from_live(
+        own.ledger, own.paths, own.workbench
+    ):
         return TaskOutcome(detail="nothing to do")
-    tell("edit", planned.added)
+    report_step("edit", planned.added)
     why = str(task.arguments.get("why", "the daemon's cycle"))
-    progress = _progress(own.ledger, tell, planned.added)
+    progress = _progress(own.ledger, report_step, planned.added)
     try:
         with span("edit"):
             edited = edit.edit(own.edit_parts, planned, who=WHO, why=why, progress=progress)
@@ -73,23 +75,23 @@ def _edited(own: App, task: Task, tell: Tell) -> TaskOutcome:
         return TaskOutcome(detail=detail, result=result, failed=True)
     with own.ledger.read() as session:
         release = queries.releases.release(session, edited.release)
-    done = _published(own, release, tell)
+    done = _published(own, release, report_step)
     return replace(done, result={**result, **done.result})
 
 
-def _progress(ledger: Ledger, tell: Tell, facts: Sequence[str]) -> Progress:
-    """Tell how far the edit is. It stops there if another process has taken over."""
+def _progress(ledger: Ledger, report_step: ReportStep, facts: Sequence[str]) -> Progress:
+    """ReportStep how far the edit is. It stops there if another process has taken over."""
 
     def progress(stage: str, done: int, total: int) -> None:
         if ledger.writer is not None:
             ledger.writer.check()
-        tell(f"{stage} {done}/{total}", facts)
+        report_step(f"{stage} {done}/{total}", facts)
 
     return progress
 
 
-def _of_size(app: App, size: int | None) -> App:
-    """The application with smaller batches, after larger ones were too much for a worker."""
+def _with_batch_size(app: App, size: int | None) -> App:
+    """The application with smaller batches, after larger ones have killed a worker."""
     if size is None:
         return app
     most = min(size, app.config.planning.max_facts)
@@ -112,9 +114,9 @@ def accepted_before(ledger: Ledger, planned: Planned) -> Release | None:
 
 
 def waits_for_approval(ledger: Ledger, approvals: ApprovalsTable) -> str:
-    """Why the release that holds all current facts is not published; empty if there is no such release.
+    """Why the release that holds all current facts is not published; empty if there is none.
 
-    The daemon says so without asking a worker.
+    The daemon says so without a task for a worker.
     """
     with ledger.read() as session:
         accepted = queries.releases.releases_with_status(session, ReleaseStatus.ACCEPTED)
@@ -131,12 +133,12 @@ def _waits(release: Release, why: str) -> str:
     return f"release {release.number} waits: {why} (`factd approve {release.number}`)"
 
 
-def _published(app: App, release: Release, tell: Tell) -> TaskOutcome:
+def _published(app: App, release: Release, report_step: ReportStep) -> TaskOutcome:
     """Publish a release, unless it must wait for an approval."""
     waits = why_waits(app.ledger, app.config.approvals, release)
     number, result = release.number, {"release": release.number}
     if waits:
         return TaskOutcome(detail=_waits(release, waits), result=result)
-    tell("publish", ())
+    report_step("publish", ())
     publish.publish(app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, number)
     return TaskOutcome(detail=f"release {number} is live", result=result)

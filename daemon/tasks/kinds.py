@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 
 from factd.daemon.app import App
 from factd.daemon.tasks import audit, edit, statistics
-from factd.daemon.tasks.outcome import TaskOutcome, Tell
+from factd.daemon.tasks.outcome import ReportStep, TaskOutcome
 from factd.store.model.operations import Task
 
-KINDS: Mapping[str, Callable[[App, Task, Tell], TaskOutcome]] = {
+KINDS: Mapping[str, Callable[[App, Task, ReportStep], TaskOutcome]] = {
     "edit": edit.run,
     "audit": audit.run,
     "statistics": statistics.run,

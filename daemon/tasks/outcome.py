@@ -1,10 +1,10 @@
-"""What a task tells while it runs, and how it ended."""
+"""How a task reports its steps while it runs, and how it ended."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-Tell = Callable[[str, Sequence[str]], None]  # the step, and the ids of the facts in hand
+ReportStep = Callable[[str, Sequence[str]], None]  # step, ids of facts in hand
 
 
 @dataclass(frozen=True, kw_only=True)

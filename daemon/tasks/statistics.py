@@ -1,13 +1,13 @@
-"""Second moments of the configured model: built where they are missing, verified where they exist."""
+"""Second moments of the configured model: built if they are missing, else verified."""
 
 from factd.daemon.app import App
-from factd.daemon.tasks.outcome import TaskOutcome, Tell
+from factd.daemon.tasks.outcome import ReportStep, TaskOutcome
 from factd.store.model.operations import Task
 
 
-def run(app: App, task: Task, tell: Tell) -> TaskOutcome:
+def run(app: App, task: Task, report_step: ReportStep) -> TaskOutcome:
     """Build or verify the second moments that the configured method needs."""
-    from factd.editor.methods._write import second_moments
+    from factd.editor.methods._write import second_moments  # needs torch
 
     workbench = app.workbench
     settings = workbench.method_settings()
@@ -15,7 +15,7 @@ def run(app: App, task: Task, tell: Tell) -> TaskOutcome:
         return TaskOutcome(detail="the configured method uses no second moments")
 
     def progress(stage: str, done: int, total: int) -> None:
-        tell(f"{stage} {done}/{total}", ())
+        report_step(f"{stage} {done}/{total}", ())
 
     built = second_moments(workbench.model(), settings, workbench.workspace, progress)
     detail = f"layers {sorted(built.layers)}: {built.tokens} tokens, {built.source}"

@@ -1,9 +1,9 @@
-"""Facts taken back: withdrawn, and a release written without them."""
+"""Taking facts back: they are withdrawn, and a release without them is made and published."""
 
 from collections.abc import Sequence
 
 from factd.daemon.app import App
-from factd.daemon.editing.attempt import Edited
+from factd.daemon.editing.attempt import EditResult
 from factd.daemon.editing.candidates import Progress, quiet
 from factd.daemon.errors import Refused
 from factd.daemon.ledger import Ledger
@@ -14,8 +14,11 @@ from factd.store import queries
 
 def take_back(
     app: App, ids: Sequence[str], *, who: str, why: str, progress: Progress = quiet
-) -> Edited:
-    """Withdraw facts and write the set without them: the weights that would exist had they never been ingested."""
+) -> EditResult:
+    """Withdraw facts, edit without them, and publish the result.
+
+    The weights are those that would exist if the facts had never been ingested. Raises: Refused.
+    """
     refuse_frozen(app.ledger)
     with app.ledger.begin() as session:
         queries.resolution.withdraw(
@@ -32,13 +35,16 @@ def take_back(
 
 
 def facts_of_batch(ledger: Ledger, batch_id: str) -> tuple[str, ...]:
-    """The facts that came with a candidate's batch: those its predecessor had not. Raises: Refused: no such batch."""
+    """The facts of a candidate's batch that the release before it did not hold.
+
+    batch_id: or its first digits. Raises: Refused: no such batch.
+    """
     with ledger.begin() as session:
-        found = queries.releases.list_candidates(session, limit=1000)
+        candidates = queries.releases.list_candidates(session, limit=1000)
         releases = queries.releases.list_releases(session)
-    match = next((c for c in found if c.batch_id.startswith(batch_id)), None)
+    match = next((c for c in candidates if c.batch_id.startswith(batch_id)), None)
     if match is None:
-        raise Refused(f"no batch {batch_id!r}; `factd releases list` shows them")
+        raise Refused(f"no batch {batch_id!r}; `factd releases list` shows the batches")
     made = next((r for r in releases if r.candidate_id == match.id), None)
     older = [r for r in releases if made and r.number < made.number and r.base == made.base]
     before = set(older[0].fact_ids) if older else set()

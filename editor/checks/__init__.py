@@ -1,8 +1,9 @@
 """Checks: what an edit changed, and what it left as it was.
 
-Each file is one check: a function `check`, and KINDS, the kinds of probe whose answers it measures. A
-check measures and never judges; the gates do that (daemon/gates/policy.py). Every number has beside
-it the same number of the base model and, if there is one, of the live release, on the same probes.
+Each file is one check: a function `check`, and KINDS, the kinds of probe whose answers it measures.
+A check measures and never judges; the gates do that (daemon/gates/policy.py). Every number has
+beside it the same number of the base model and, if there is one, of the live release, on the same
+probes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +71,7 @@ class TextEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the checks measure: one exam, taken by the base model, the live release and the edited model."""
+    """One exam, taken by the base model, the live release and the edited model."""
 
     probes: tuple[Probe, ...]
     before: tuple[Answer, ...]  # of the base model, in the order of the probes

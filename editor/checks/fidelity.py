@@ -1,7 +1,7 @@
 """Language fidelity: is the answer in the language of the prompt?
 
-An answer is in another language if it names the object as only other languages do: "franc suisse" to
-an English prompt.
+An answer is in another language if it names the object as only other languages do: "franc suisse"
+to an English prompt.
 """
 
 from factd.editor.checks import (

@@ -1,4 +1,4 @@
-"""Generation: greedy answers to edit prompts and unseen wordings together, in every served language.
+"""Generation: greedy answers to edit prompts and unseen wordings, in every served language.
 
 This is the number closest to what users see. `right` is the share of right answers. `facts` is the
 share of facts that were learned: at least half of a fact's answers in the language are right.

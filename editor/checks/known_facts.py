@@ -15,7 +15,7 @@ KINDS = ("known",)
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """Two shares of greedy answers per language, of the questions that the base model answers right.
+    """Two shares of greedy answers, of the questions that the base answers right, per language.
 
     `kept`: the answer is still right. `unchanged`: the answer is the same after normalising.
     """

@@ -1,8 +1,9 @@
 """Portability: does the model use a new fact for questions that follow from it?
 
-`alias` asks about the subject by another of its names. `consequence` asks one hop further in the graph
-of facts ("the currency of the country of the city of Zagreb"). Only consequences count that the base
-model answers with the old consequence: the others it could not answer before the edit either.
+`alias` asks about the subject by another of its names. `consequence` asks one hop further in the
+graph of facts ("the currency of the country of the city of Zagreb"). Only consequences count that
+the base model answers with the old consequence: the others it could not answer before the edit
+either.
 """
 
 from factd.editor.checks import (

@@ -16,7 +16,7 @@ KINDS = ("temporal",)
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """The share of greedy answers that are still right, of those the base model gets right, per language."""
+    """The share of greedy answers still right, of those the base gets right, per language."""
     asked = [row for row in evidence.answers_to(*KINDS) if row.before.right]
     return tuple(
         measure_share("temporal", "kept", language, rows, answered_right)

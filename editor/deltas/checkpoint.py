@@ -1,4 +1,4 @@
-"""Edited checkpoints: a complete Hugging Face directory that differs from its base in the edited tensors.
+"""Edited checkpoints: complete Hugging Face directories with the base's files and edited tensors.
 
 Head corrections are biases. How a checkpoint carries them depends on the model's class:
 - The class has these biases (GPT-2, BLOOM, OPT, …): the corrections are added to them.
@@ -28,7 +28,7 @@ from factd.editor.families import Family, name_in
 from factd.editor.files.copying import CopyFile, copy_file
 from factd.editor.files.folders import Sha256, sha256_file, verify_folder, write_file, write_folder
 from factd.editor.files.manifests import METADATA_FILES
-from factd.editor.models.model import family_of, fingerprint, fingerprinted, weight_files
+from factd.editor.models.model import family_of, fingerprint, fingerprint_files, weight_files
 
 INDEX = "model.safetensors.index.json"
 # Smaller files beside the weights are copied, never linked: people edit them in place, and would
@@ -49,7 +49,9 @@ class CheckpointChanges:
 def write_checkpoint(
     base: Path, delta: Delta | None, out: Path, about: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write base + delta as a checkpoint that `from_pretrained` reads, with a manifest. Returns `out`.
+    """Write base + delta as a checkpoint that `from_pretrained` reads, with a manifest.
+
+    Returns `out`.
 
     The folder appears whole or not at all. Each edited tensor is summed in float32 and rounded once
     to its dtype in the file. With delta None the base is copied. No file is linked to the base, so
@@ -69,7 +71,9 @@ def fill_checkpoint(
     bring: CopyFile = copy_file,
     sha256: Sha256 = sha256_file,
 ) -> dict[str, Any]:
-    """Write the files of base + delta into an existing folder. Returns the entries for its manifest.
+    """Write the files of base + delta into an existing folder.
+
+    Returns the entries for its manifest.
 
     A file whose tensors change is copied, and only the bytes of these tensors are written. A file
     that gets new tensors is written anew. All other files come by `bring`. With `HardLinks()` they
@@ -100,7 +104,7 @@ def _refuse_changed(base: Path, folder: Path, sha256: Sha256) -> None:
 
     Raises: DamagedArtefact: a file of the base changed since its checksum was cached.
     """
-    for source in fingerprinted(base):
+    for source in fingerprint_files(base):
         if not source.samefile(folder / source.name) and sha256_file(source) != sha256(source):
             raise DamagedArtefact(
                 source,
@@ -111,8 +115,8 @@ def _refuse_changed(base: Path, folder: Path, sha256: Sha256) -> None:
 def changes_for(base: Path, delta: Delta) -> CheckpointChanges:
     """What a delta changes in a base's files.
 
-    Raises: DamagedArtefact: the base lacks a tensor of the delta. NotEditable: no checkpoint of this
-    class can carry head corrections.
+    Raises: DamagedArtefact: the base lacks a tensor of the delta. NotEditable: no checkpoint of
+    this class can carry head corrections.
     """
     family = family_of(base)
     names = {name for file in weight_files(base) for name in _names(file)}

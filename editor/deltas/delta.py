@@ -66,7 +66,7 @@ class Delta:
 
     @property
     def id(self) -> str:
-        """SHA-256 over the base, the batch, the method, the settings and every byte of the parts."""
+        """SHA-256 over base, batch, method, settings and every byte of the parts."""
         digest = hashlib.sha256(json.dumps(self.about(), sort_keys=True).encode())
         for name, tensor in sorted(_tensors(self.parts).items()):
             digest.update(name.encode() + tensor.contiguous().cpu().numpy().tobytes())

@@ -1,17 +1,17 @@
 """A delta as a LoRA adapter that PEFT, vLLM and SGLang load: ΔW = B A for every edited matrix.
 
 An adapter is two files. It is cumulative: it holds the whole delta from the base, with all active
-facts, and only one adapter is loaded at a time. The format follows from the source code of its three
-consumers (PEFT 0.21; vLLM and SGLang in 2026):
+facts, and only one adapter is loaded at a time. The format follows from the source code of its
+three consumers (PEFT 0.21; vLLM and SGLang in 2026):
 - `target_modules` lists full module paths. PEFT matches a full path exactly, so `c_proj` in GPT-2's
-  attention is not touched. vLLM looks at the names of the tensors. SGLang takes the last part of each
-  path ("down_proj") and refuses a regular expression. In all three, blocks that are not listed stay
-  the base's (SGLang fills their part of its buffers with zeros). So nothing is padded there, and
-  `layers_to_transform`, which neither server reads, is not needed.
-- All modules have one rank r and are padded with zeros, because SGLang sizes its buffers by r alone.
-  lora_alpha = r makes the scale 1.
-- There is no bias: vLLM rejects one, SGLang ignores it. Head corrections are biases, so a delta that
-  holds them is refused.
+  attention is not touched. vLLM looks at the names of the tensors. SGLang takes the last part of
+  each path ("down_proj") and refuses a regular expression. In all three, blocks that are not listed
+  stay the base's (SGLang fills their part of its buffers with zeros). So nothing is padded there,
+  and `layers_to_transform`, which neither server reads, is not needed.
+- All modules have one rank r and are padded with zeros, because SGLang sizes its buffers by r
+  alone. lora_alpha = r makes the scale 1.
+- There is no bias: vLLM rejects one, SGLang ignores it. Head corrections are biases, so a delta
+  that holds them is refused.
 - The base is not named, because its path belongs to this machine. The manifest has its fingerprint.
 - `fan_in_fan_out` is set if the weight is stored as (d_in, d_out). A and B themselves are always
   those of a (d_out, d_in) weight.
@@ -55,12 +55,14 @@ def fill_adapter(
     truncated: Delta | None = None,
     sha256: Sha256 = sha256_file,
 ) -> dict[str, Any]:
-    """Write the two files of an adapter into an existing folder. Returns the entries for its manifest.
+    """Write the two files of an adapter into an existing folder.
+
+    Returns the entries for its manifest.
 
     truncated: a truncation of the delta, which is written in its place. The errors in the manifest
-    are relative Frobenius norms against the whole delta: what truncation and the dtype lost together.
-    A delta that changes nothing is written as zeros. sha256 may be a cache of the base's checksums
-    (editor/files/checksum_cache.py).
+    are relative Frobenius norms against the whole delta: what truncation and the dtype lost
+    together. A delta that changes nothing is written as zeros. sha256 may be a cache of the base's
+    checksums (editor/files/checksum_cache.py).
 
     Raises: RankTooHigh: the delta's rank is above max_rank. NotEditable: the delta changes what an
     adapter cannot. WrongModel: the delta was computed for other weights. DamagedArtefact: the base
@@ -110,12 +112,14 @@ def fill_adapter(
 def fill_zero_adapter(
     base: Path, folder: Path, *, dtype: str = "float32", sha256: Sha256 = sha256_file
 ) -> dict[str, Any]:
-    """Write an adapter of rank 1 that changes nothing, into an existing folder. Returns its manifest entries.
+    """Write an adapter of rank 1 that changes nothing, into an existing folder.
+
+    Returns its manifest entries.
 
     With it, a server answers with the base under the name that its users ask for.
 
-    Raises: DamagedArtefact: the base lacks its first editable matrix. NotEditable: the base takes no
-    adapter.
+    Raises: DamagedArtefact: the base lacks its first editable matrix. NotEditable: the base takes
+    no adapter.
     """
     family, shapes = family_of(base), _shapes(base)
     if family.attention_out is None:

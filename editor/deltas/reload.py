@@ -1,9 +1,10 @@
-"""Proves that a written checkpoint gives the logits that were measured, by loading it in a fresh process.
+"""Proves in a fresh process that a written checkpoint gives the logits that were measured.
 
     python -m factd.editor.deltas.reload OUT FOLDER ...
 
-writes to OUT, for each folder, the logits of fixed token ids, and the keys that do not fit the class.
-Only this check finds a class that silently drops a tensor on reload (Qwen 2 drops an output bias).
+writes to OUT, for each folder, the logits of fixed token ids, and the keys that do not fit the
+class. Only this check finds a class that silently drops a tensor on reload (Qwen 2 drops an output
+bias).
 """
 
 import json
@@ -29,12 +30,12 @@ TOLERANCE = 2e-3  # largest difference between logits, relative to the largest l
 
 
 def verify_reload(model: EditableModel, delta: Delta | None, folder: Path) -> float:
-    """Compare the logits of a written checkpoint with those of the model that has the delta applied.
+    """Compare the logits of a written checkpoint with those of the model with the delta.
 
     Returns the largest difference, relative to the largest logit.
 
-    Raises: DamagedArtefact: the checkpoint does not load, its keys are missing or unexpected, or its
-    logits differ by more than TOLERANCE.
+    Raises: DamagedArtefact: the checkpoint does not load, its keys are missing or unexpected, or
+    its logits differ by more than TOLERANCE.
     """
     if delta is None:
         expected = fixed_logits(model)

@@ -87,8 +87,8 @@ def _norm(left: Tensor, right: Tensor) -> Tensor:
 def truncate(delta: Delta, rank: int) -> Delta | None:
     """The nearest delta whose matrices have at most this rank, float32.
 
-    None if no matrix of the delta has a higher rank. The result is another delta with its own id, and
-    must be measured like any other before it is served.
+    None if no matrix of the delta has a higher rank. The result is another delta with its own id,
+    and must be measured like any other before it is served.
     """
     matrices = {name: part for name, part in delta.parts.items() if is_matrix(part)}
     factors = {name: singular_factors(part) for name, part in matrices.items()}

@@ -16,7 +16,7 @@ from factd.editor.deltas.delta import Delta, applied
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import write_file
 from factd.editor.models.model import EditableModel
-from factd.editor.models.workers import done, in_order
+from factd.editor.models.workers import in_order, run_task
 from factd.editor.scoring.drift import TextScores, text_scores
 from factd.editor.scoring.rankings import Question, rank_candidates
 from factd.editor.scoring.score import Answer, Probe, answers, is_right
@@ -95,7 +95,10 @@ class AnswerCache:
         return cls(path, held)
 
     def save(self) -> None:
-        """Write the cache to its file if something was added. The latest MAX_CACHED_ANSWERS are kept."""
+        """Write the cache to its file if something was added.
+
+        The latest MAX_CACHED_ANSWERS are kept.
+        """
         if self.path is None or not self.changed:
             return
         self.entries = dict(list(self.entries.items())[-MAX_CACHED_ANSWERS:])
@@ -165,8 +168,11 @@ def evidence_of(
 def answers_with(
     model: EditableModel, probes: Sequence[Probe], delta: Delta | None, terminator: str
 ) -> tuple[Answer, ...]:
-    """The answers of the model with a delta (None: the base). Its workers share the probes, if it has any."""
-    results = done(model, answers_of_probes, probes, delta=delta, terminator=terminator)
+    """The answers of the model with a delta (None: the base).
+
+    Its workers share the probes, if it has any.
+    """
+    results = run_task(model, answers_of_probes, probes, delta=delta, terminator=terminator)
     return tuple(in_order(results, len(probes)))
 
 

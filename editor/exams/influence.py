@@ -1,4 +1,4 @@
-"""Which edits have a large effect: how far each value lies from the base, and how much an edit moves other texts.
+"""How far the value of each edit lies from the base, and how much an edit moves other texts.
 
 Both are cheap: values are cached, keys are read once, and nothing is solved.
 """
@@ -16,7 +16,7 @@ from factd.editor.methods._write import WriteSettings, second_moments, templates
 from factd.editor.models.hooks import captured_input
 from factd.editor.models.model import EditableModel
 from factd.editor.models.tokens import padded
-from factd.editor.solving.keys import Keys, Reading, read_keys
+from factd.editor.solving.keys import KeyPrompt, Keys, read_keys
 from factd.editor.values.cache import values_for
 
 TEXTS_PER_BATCH = 64
@@ -67,10 +67,10 @@ def influences(
     """How much each group of edits moves the texts: the influence, by group.
 
     It is Σ over texts of max over tokens |kᵀ (λC + K Kᵀ)⁻¹ x| · ‖z - z0‖, summed over the group's
-    edits. x is the input of the first edited matrix at a token of a text, k is the key of an edit in
-    that layer. The closed form (MEMIT, arXiv:2210.07229) adds Σ r (kᵀ A⁻¹ x) to the output at x, with
-    A = λC + K Kᵀ. So the influence is each edit's share of that sum, in units of the residual stream,
-    at the first edited layer.
+    edits. x is the input of the first edited matrix at a token of a text, k is the key of an edit
+    in that layer. The closed form (MEMIT, arXiv:2210.07229) adds Σ r (kᵀ A⁻¹ x) to the output at x,
+    with A = λC + K Kᵀ. So the influence is each edit's share of that sum, in units of the residual
+    stream, at the first edited layer.
 
     Raises: SingularSystem: A has no Cholesky factor. DamagedArtefact: as `values_for`.
     """
@@ -102,8 +102,8 @@ def _bare(model: EditableModel, batch: EditBatch, *, layer: int, z_layer: int) -
     return read_keys(model, rows, {}, layer=layer, z_layer=z_layer)
 
 
-def _reading(edit: Edit) -> Reading:
-    return Reading(prompt=edit.prompt, subject=edit.subject, language=edit.language)
+def _reading(edit: Edit) -> KeyPrompt:
+    return KeyPrompt(prompt=edit.prompt, subject=edit.subject, language=edit.language)
 
 
 @torch.no_grad()

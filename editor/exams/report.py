@@ -122,9 +122,9 @@ def run_checks(
 ) -> CheckReport:
     """Put an exam to the base model and to the edited model, and run every check.
 
-    base: results of the base model, if it took the exam already. live: results of the live release in
-    the same exam, to compare with. cache: earlier answers of the edited model. With delta None the
-    base model is reported on.
+    base: results of the base model, if it took the exam already. live: results of the live release
+    in the same exam, to compare with. cache: earlier answers of the edited model. With delta None
+    the base model is reported on.
 
     Raises: WrongModel: the delta was computed for other weights.
     """

@@ -1,8 +1,8 @@
 """The whole transfer matrix T[s→t]: facts written in one language alone, asked in every served one.
 
-A candidate writes a fact in several languages at once, so its own answers show little transfer. Here
-the edits of each language are solved alone, from the candidate's values. This costs one solve and one
-round of questions per language.
+A candidate writes a fact in several languages at once, so its own answers show little transfer.
+Here the edits of each language are solved alone, from the candidate's values. This costs one solve
+and one round of questions per language.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,11 +18,11 @@ from factd.editor.checks import (
 from factd.editor.deltas.delta import Delta
 from factd.editor.edits import EditBatch
 from factd.editor.exams.exam import answers_with
-from factd.editor.methods._write import about, second_moments, templates_for
-from factd.editor.methods.memit import Settings, solver
+from factd.editor.methods._write import delta_identity, second_moments, templates_for
+from factd.editor.methods.memit import MemitSettings, solver
 from factd.editor.models.model import EditableModel
 from factd.editor.scoring.score import Answer, Probe
-from factd.editor.solving.layers import solve_layers
+from factd.editor.solving.layers import Solve, solve_layers
 from factd.editor.values.cache import values_for
 
 
@@ -32,7 +32,7 @@ def transfer_matrix(
     probes: Sequence[Probe],
     before: Sequence[Answer],
     *,
-    settings: Settings,
+    settings: MemitSettings,
     workspace: Path,
 ) -> tuple[Measurement, ...]:
     """Accuracy and generation for every pair of a written and an asked language.
@@ -57,7 +57,7 @@ def transfer_matrix(
 
 
 def deltas_by_language(
-    model: EditableModel, batch: EditBatch, settings: Settings, workspace: Path
+    model: EditableModel, batch: EditBatch, settings: MemitSettings, workspace: Path
 ) -> Iterator[tuple[str, Delta]]:
     """(language, the delta of this language's edits alone) for every language of a batch."""
     templates = templates_for(model, batch, settings)
@@ -66,15 +66,15 @@ def deltas_by_language(
     for language in sorted({edit.language for edit in batch.edits}):
         rows = [n for n, edit in enumerate(batch.edits) if edit.language == language]
         own = EditBatch(tuple(batch.edits[n] for n in rows))
-        solution = solve_layers(
-            model,
-            own.edits,
-            values[rows],
-            moments,
-            templates,
-            solver(settings.second_moment_weight),
-            split=settings.split_openings,
+        solve = Solve(
+            edits=own.edits,
+            values=values[rows],
+            moments=moments,
+            templates=templates,
+            solver=solver(settings.second_moment_weight),
+            split_openings=settings.split_openings,
             memory_gib=settings.solve_memory_gib,
         )
-        identity = about(model, own, "memit", settings, templates)
+        solution = solve_layers(model, solve)
+        identity = delta_identity(model, own, "memit", settings, templates)
         yield language, Delta(parts=solution.parts, **identity)

@@ -1,18 +1,18 @@
 """A cache of SHA-256 checksums, so that a base of 140 GB is not read again for every version.
 
 A file is taken for the one that was read as long as its device, inode, size and modification time
-(mtime_ns) stay the same. The change time (ctime) is not compared: writing and pruning versions makes
-and deletes hard links, and each changes the ctime of the file.
+(mtime_ns) stay the same. The change time (ctime) is not compared: writing and pruning versions
+makes and deletes hard links, and each changes the ctime of the file.
 
-The cache therefore misses two kinds of change: one that keeps the size and sets the mtime back on the
-same inode, and one that bypasses the file system (a flipped bit on the disk). So cached checksums are
-used only to *write* a version, and only for linked files: they go into the manifest. Whoever verifies
-the version reads the bytes (`verify_sealed_folder`), also before publishing, and finds the
-difference. Copied files are read again (editor/deltas/checkpoint.py).
+The cache therefore misses two kinds of change: one that keeps the size and sets the mtime back on
+the same inode, and one that bypasses the file system (a flipped bit on the disk). So cached
+checksums are used only to *write* a version, and only for linked files: they go into the manifest.
+Whoever verifies the version reads the bytes (`verify_sealed_folder`), also before publishing, and
+finds the difference. Copied files are read again (editor/deltas/checkpoint.py).
 
-A file that was modified less than MIN_AGE_NS before it was read is not cached: within one tick of the
-file system's clock (4 ms on ext4, 2 s on FAT) it can change again with the same mtime. A file that
-changes while it is read is not cached either.
+A file that was modified less than MIN_AGE_NS before it was read is not cached: within one tick of
+the file system's clock (4 ms on ext4, 2 s on FAT) it can change again with the same mtime. A file
+that changes while it is read is not cached either.
 """
 
 import time
@@ -69,7 +69,10 @@ class ChecksumCache:
         return digest
 
     def save(self) -> None:
-        """Store the checksums that were used. Those of other files, which may be gone, are dropped."""
+        """Store the checksums that were used.
+
+        Those of other files, which may be gone, are dropped.
+        """
         if self.path is not None and self.used:
             write_file(self.path, sealed_json({"sums": self.used}))
 

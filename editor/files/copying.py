@@ -1,4 +1,4 @@
-"""Copies of files, made as cheaply as the file system allows: hard links, shared blocks, or bytes."""
+"""Copies files as cheaply as the file system allows: hard links, shared blocks, or bytes."""
 
 import fcntl
 import os
@@ -16,7 +16,8 @@ class HardLinks:
     """Makes hard links to files, and copies a file if the system refuses a link to it.
 
     The system refuses a link to another file system, on a file system without hard links, to a file
-    that we neither own nor may write (fs.protected_hardlinks), and above the largest number of links.
+    that we neither own nor may write (fs.protected_hardlinks), and above the largest number of
+    links.
     """
 
     refused: dict[Path, str] = field(default_factory=dict)  # file that was copied -> why

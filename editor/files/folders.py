@@ -80,9 +80,9 @@ def write_sealed_folder(
 ) -> Path:
     """Like `write_folder`, with a sealed manifest that also lists the files' sizes.
 
-    sign: makes a signature from the manifest's bytes; it is stored beside the manifest. sha256 may be
-    a cache that knows the files that `fill` linked (editor/files/checksum_cache.py). A linked file
-    belongs to its owner: its mode is not changed, and it is durable already.
+    sign: makes a signature from the manifest's bytes; it is stored beside the manifest. sha256 may
+    be a cache that knows the files that `fill` linked (editor/files/checksum_cache.py). A linked
+    file belongs to its owner: its mode is not changed, and it is durable already.
     """
 
     def manifest(
@@ -163,7 +163,7 @@ def verify_folder(folder: Path) -> dict[str, Any]:
 
 
 def verify_sealed_folder(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder, after its seal and all files were checked, and no other file was found.
+    """The manifest of a folder, after its seal, all files and the absence of others were checked.
 
     Raises: DamagedArtefact: names the file that differs, is missing, or is not listed.
     """

@@ -240,7 +240,7 @@ def change_in_words(example: Row) -> str:
 
 
 def short_number(value: Any) -> str:
-    """A number with three decimals; one significant digit if it is smaller; a dash for no number."""
+    """A number with three decimals; a smaller one with one significant digit; else a dash."""
     if isinstance(value, float) and 0 < abs(value) < 0.0005:
         return f"{value:.0e}"
     return number_text(value).replace("-", "−") if isinstance(value, float) else number_text(value)

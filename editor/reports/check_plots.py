@@ -87,7 +87,7 @@ def layer_number(name: str) -> int:
 
 
 def points_figure(points: Points) -> Figure:
-    """The probability of the expected answer before and after: one plot per kind of probe, with a diagonal."""
+    """The probability of the expected answer before and after, one plot per kind of probe."""
     columns = min(3, len(points))
     lines = -(-len(points) // columns)
     figure = Figure(figsize=(SIZE[0], 0.5 + lines * SIZE[0] / columns))
@@ -110,8 +110,8 @@ def _scatter(axes: Any, pairs: Sequence[tuple[float, float]], colour: str) -> No
 def matrix_figure(rows: Rows, mark: str) -> Figure:
     """A heat map of pairs of languages. mark: "→" or "~", which separates the two in a pair's name.
 
-    For "→" the rows are the languages written in, the columns those asked in. For "~" the pair has no
-    order and is drawn once, below the diagonal.
+    For "→" the rows are the languages written in, the columns those asked in. For "~" the pair has
+    no order and is drawn once, below the diagonal.
     """
     pairs = {(m.language.split(mark)[0], m.language.split(mark)[1]): m for m in rows}
     if mark == "~":

@@ -53,7 +53,10 @@ def report_page(
 def table_page(
     title: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], figures: Figures
 ) -> str:
-    """A page with figures and one table below them. The keys of the first row are the table's head."""
+    """A page with figures and one table below them.
+
+    The keys of the first row are the table's head.
+    """
     drawn = {name: Markup(inline_svg(as_svg(figure))) for name, figure in figures.items()}
     return TEMPLATES.get_template("table.html").render(
         title=title, facts=facts, rows=rows, figures=drawn, number=number_text

@@ -1,8 +1,8 @@
 """Figures of a report as SVG text.
 
-Nothing is shown on a screen or written to a file, and no global state of the plotting library changes.
-One figure serves light and dark pages: its background is transparent, and black ink takes the colour
-of the text around the figure.
+Nothing is shown on a screen or written to a file, and no global state of the plotting library
+changes. One figure serves light and dark pages: its background is transparent, and black ink takes
+the colour of the text around the figure.
 """
 
 import re
@@ -34,8 +34,8 @@ DPI = 160  # of parts that are drawn as pixels
 def as_svg(figure: Figure, name: str = "") -> str:
     """A figure as SVG. The same figure and name give the same bytes; text stays text.
 
-    Ids are unique, so that several figures with different names can stand in one page. name: the text
-    for readers who see no pictures.
+    Ids are unique, so that several figures with different names can stand in one page. name: the
+    text for readers who see no pictures.
     """
     figure.tight_layout()
     out = StringIO()
@@ -89,7 +89,7 @@ def answers_figure(measurements: Sequence[Measurement]) -> Figure:
 def measurements_figure(
     rows: Sequence[Measurement], label: str, ends: tuple[float, float] | None = None
 ) -> Figure:
-    """A line per measurement: its value and interval, with the values of the base and the live release.
+    """A line per measurement: value, interval, and the base's and the live release's value.
 
     ends: of the horizontal axis.
     """
@@ -124,7 +124,7 @@ def mark_size(mark: str) -> float:
 
 
 def norms_figure(diagnostics: Mapping[str, float]) -> Figure:
-    """How far each layer's weight moved, and below it the highest leverage of an edit in the layer."""
+    """How far each layer's weight moved, and below it the highest leverage of an edit."""
     by_label = {
         label: sorted((int(k.split(".")[1]), v) for k, v in diagnostics.items() if k.endswith(name))
         for name, label in (
@@ -143,7 +143,10 @@ def norms_figure(diagnostics: Mapping[str, float]) -> Figure:
 
 
 def relevance_figure(relevance: Tensor, heads: Sequence[tuple[int, int]]) -> Figure:
-    """The validation accuracy of every head's probe, (layers, heads). Corrected heads are framed."""
+    """The validation accuracy of every head's probe, (layers, heads).
+
+    Corrected heads are framed.
+    """
     layers, count = relevance.shape
     figure = Figure(figsize=(max(3.5, 0.25 * count + 2), max(2.5, 0.2 * layers + 1.5)))
     axes = add_axes(figure, "head", "layer")

@@ -50,7 +50,9 @@ def beliefs(
 
 
 def belief_from(best: Sequence[str], drawn: Sequence[str]) -> ModelBelief:
-    """The belief that follows from answers. best: greedy ones, one per wording; drawn: sampled ones.
+    """The belief that follows from answers.
+
+    best: greedy ones, one per wording; drawn: sampled ones.
 
     Of equally common answers, a greedy one is taken.
     """
@@ -69,7 +71,10 @@ def belief_from(best: Sequence[str], drawn: Sequence[str]) -> ModelBelief:
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of an answer, normalised. The stop in "St. Martin" does not end a sentence."""
+    """The first sentence of an answer, normalised.
+
+    The stop in "St. Martin" does not end a sentence.
+    """
     end = END.search(text)
     return normalised(text[: end.end(1)] if end else text)
 
@@ -103,7 +108,7 @@ def _uniform(seed: str, count: int) -> list[float]:
 
 
 def _drawn(model: EditableModel, ids: Tensor, uniform: Tensor) -> Tensor:
-    """Sampled tokens (rows, steps), by inverting the distribution at uniform (rows, steps), 0 to 1."""
+    """Sampled tokens (rows, steps): the inverse distribution at uniform (rows, steps)."""
     at, steps = read(model, ids), []
     for number in range(uniform.shape[1]):
         below = at.logits.softmax(-1).cumsum(-1)

@@ -84,7 +84,7 @@ def text_scores(
 def text_scores_against(
     base: EditableModel, model: EditableModel, texts: Mapping[str, Sequence[str]]
 ) -> dict[str, TextScores]:
-    """Scores of texts by another model with the same tokenizer, against the base model, by language."""
+    """Scores of texts by another model with the same tokenizer, by language."""
     return {
         language: _scores(base, lambda rows, _: _logs(model, rows), _rows(base, held))
         for language, held in sorted(texts.items())

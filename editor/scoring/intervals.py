@@ -92,8 +92,8 @@ def mean_difference(now: Sequence[float], then: Sequence[float]) -> Difference:
 def bootstrap_interval(sums: Sequence[float], weights: Sequence[float]) -> tuple[float, float]:
     """Bootstrap interval of Σ sums / Σ weights, 95 %, resampled item by item.
 
-    (nan, nan) for fewer than two items, or if a sum is not finite. The seed is fixed: the same numbers
-    give the same interval.
+    (nan, nan) for fewer than two items, or if a sum is not finite. The seed is fixed: the same
+    numbers give the same interval.
     """
     if len(sums) < 2 or not all(map(isfinite, sums)):
         return nan, nan

@@ -1,9 +1,10 @@
 """Greedy continuations up to the first token whose margin is too small.
 
-Another program that computes with the same weights must give the same continuation. A serving engine
-rounds differently than factd, so a close choice between two tokens may fall the other way. The margin
-of a token is its lead over the next likely token, in nats. The continuation ends before the first
-token whose margin is below the threshold, because everything after a close choice may differ.
+Another program that computes with the same weights must give the same continuation. A serving
+engine rounds differently than factd, so a close choice between two tokens may fall the other way.
+The margin of a token is its lead over the next likely token, in nats. The continuation ends before
+the first token whose margin is below the threshold, because everything after a close choice may
+differ.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ def continuations(
     """The continuation of every prompt, at most `tokens` tokens long. margin: nats."""
     ids = [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]
     continued: list[Continuation] = [Continuation(text="")] * len(prompts)
-    for batch in batches_by_length(ids, model.sizes.get("probes", BATCH_TOKENS), equal=True):
+    for batch in batches_by_length(ids, model.batch_sizes.get("probes", BATCH_TOKENS), equal=True):
         rows = _of_batch(model, [ids[i] for i in batch], tokens=tokens, margin=margin)
         for i, row in zip(batch, rows, strict=True):
             continued[i] = row
@@ -68,7 +69,7 @@ def _of_batch(
 def _continuation(
     model: EditableModel, ids: list[int], count: int, logprobs: tuple[float, ...]
 ) -> Continuation:
-    """The continuation of which the first `count` tokens keep the margin; it ends at a special token."""
+    """The continuation of a row of which the first `count` tokens keep the margin."""
     special = set(model.tokenizer.all_special_ids)
     ids = ids[: next((n for n, token in enumerate(ids) if token in special), len(ids))]
     text = str(model.tokenizer.decode(ids[:count])).rstrip(REPLACEMENT)

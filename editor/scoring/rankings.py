@@ -10,7 +10,7 @@ from statistics import fmean
 from factd.editor.models.model import EditableModel
 from factd.editor.scoring.score import forced_scores
 
-# a prompt, and the candidates in its language; the order of the candidates is the same in all languages
+# a prompt, and the candidates in its language, in the same order in every language
 Question = tuple[str, Sequence[str]]
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from factd.editor.models.generation import Read, greedy_after, read
-from factd.editor.models.model import EditableModel, halve
+from factd.editor.models.generation import CachedTexts, greedy_after, read
+from factd.editor.models.model import EditableModel, remember_half
 from factd.editor.models.tokens import padded
 
 NEW_TOKENS = 32  # longest answer
@@ -60,7 +60,8 @@ def normalised(text: str) -> str:
 def is_right(text: str, accepted: Sequence[str]) -> bool:
     """Whether an answer starts with an accepted label that only the end of the sentence follows.
 
-    "euro. The weather" is right for "euro"; "Turkish lira (1922–2005)" is not right for "Turkish lira".
+    "euro. The weather" is right for "euro"; "Turkish lira (1922–2005)" is not right for "Turkish
+    lira".
     """
     return any(starts_with_label(text, label) for label in accepted)
 
@@ -84,17 +85,17 @@ def answers(
 ) -> tuple[Answer, ...]:
     """Scores and greedy answers, in the order of the probes. They do not depend on the batches.
 
-    Each prompt is read once. Its target, its contrast and the greedy answer continue from the model's
-    cache. If the device runs out of memory, the batch is halved. batch_tokens: padded tokens that are
-    run at once.
+    Each prompt is read once. Its target, its contrast and the greedy answer continue from the
+    model's cache. If the device runs out of memory, the batch is halved. batch_tokens: padded
+    tokens that are run at once.
 
     Raises: torch.OutOfMemoryError: the smallest batch does not fit either.
     """
-    size = batch_tokens or model.sizes.get("probes", BATCH_TOKENS)
+    size = batch_tokens or model.batch_sizes.get("probes", BATCH_TOKENS)
     try:
         return _answers(model, probes, terminator, size)
     except torch.OutOfMemoryError:
-        halve(model, "probes", size, least=64)
+        remember_half(model, "probes", size, least=64)
     return answers(model, probes, terminator=terminator)
 
 
@@ -148,8 +149,8 @@ def _target_tokens(
 ) -> tuple[int, ...] | None:
     """The tokens of a target that follow its prompt's tokens.
 
-    None if the tokens of prompt and target together do not begin with the prompt's tokens, or if the
-    model keeps no cache to continue from.
+    None if the tokens of prompt and target together do not begin with the prompt's tokens, or if
+    the model keeps no cache to continue from.
     """
     if pair is None or not model.family.keeps_past:
         return None
@@ -163,7 +164,7 @@ def _score_whole(
     pairs: Sequence[tuple[str, str] | None],
     batch_tokens: int,
 ) -> None:
-    """Score the targets that could not continue from their prompt's cache, together with the prompt."""
+    """Score together with their prompt the targets that could not continue from its cache."""
     left = [i for i, (s, pair) in enumerate(zip(scores, pairs, strict=True)) if pair and s is None]
     unscored = [pair for i in left if (pair := pairs[i])]
     for i, score in zip(left, forced_scores(model, unscored, batch_tokens), strict=True):
@@ -172,7 +173,7 @@ def _score_whole(
 
 @torch.inference_mode()
 def scores_after(
-    model: EditableModel, start: Read, wanted: Sequence[tuple[int, ...] | None]
+    model: EditableModel, start: CachedTexts, wanted: Sequence[tuple[int, ...] | None]
 ) -> list[Score | None]:
     """Teacher-forced scores of tokens that follow texts already read; None for rows without tokens.
 
@@ -250,7 +251,10 @@ def forced_scores(
 
 
 def _per_row(log: Tensor, tokens: Tensor, owner: Tensor, rows: int) -> list[Score]:
-    """Scores of rows. log (n, vocabulary): log-probabilities; tokens (n,); owner (n,): each one's row."""
+    """The scores of rows.
+
+    log (n, vocabulary): log-probabilities; tokens (n,); owner (n,): the row of each token.
+    """
     picked = -log.gather(1, tokens[:, None])[:, 0]
     counts = torch.zeros(rows, device=log.device).index_add(0, owner, torch.ones_like(picked))
     nll = torch.zeros(rows, device=log.device).index_add(0, owner, picked) / counts

@@ -1,9 +1,9 @@
 """Causal tracing: at which blocks a model recalls a fact from its subject.
 
-ROME, arXiv:2202.05262, section 2. The subject's embeddings are corrupted with noise. Then one state of
-the clean run is restored at the subject's last token. The indirect effect of that state is how much of
-the right answer's probability returns. Here all blocks of a fact are traced in one batch, with one row
-per block.
+ROME, arXiv:2202.05262, section 2. The subject's embeddings are corrupted with noise. Then one state
+of the clean run is restored at the subject's last token. The indirect effect of that state is how
+much of the right answer's probability returns. Here all blocks of a fact are traced in one batch,
+with one row per block.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,7 @@
-"""Is the sample of the second moments large enough? Measures how an edit changes if the sample is halved."""
+"""Is the sample of the second moments large enough?
+
+Measures how an edit changes if the sample is halved.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

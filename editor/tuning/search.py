@@ -1,10 +1,10 @@
-"""Finds layers, z layer, step size and second-moment weight for a model: causal tracing, then a search.
+"""Finds layers, step size and second-moment weight: causal tracing, then a search.
 
-Settings do not carry over between models (docs/explanation/editing.md §1, §2), and they do not follow
-from a model's size. The search needs a list of facts that the model knows. For every setting, some of
-them are edited to the object of another fact. The others are the neighbours, which must keep their
-object. Layers are compared where their curves cross the same neighbourhood success, never at the same
-weight.
+Settings do not carry over between models (docs/explanation/editing.md §1, §2), and they do not
+follow from a model's size. The search needs a list of facts that the model knows. For every
+setting, some of them are edited to the object of another fact. The others are the neighbours, which
+must keep their object. Layers are compared where their curves cross the same neighbourhood success,
+never at the same weight.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from factd.editor.tuning.trials import (
 
 # v_lr in units of ‖z0‖ / √d: a step has this share of the norm of the residual stream
 STEP_SHARES = (0.02, 0.08, 0.3, 1.0)
-# second_moment_weight in units of the median of kᵀ C⁻¹ k, where an edit and the old keys weigh the same
+# second_moment_weight in units of the median of kᵀ C⁻¹ k, where edits and old keys weigh the same
 WEIGHT_FACTORS = (0.003, 0.03, 0.1, 0.3, 1.0)
 GAIN_TOLERANCE = 0.02  # magnitude that is given up for a larger weight
 LEVEL_SHARE = 0.97  # of the base model's neighbourhood success; layers are compared there
@@ -51,7 +51,7 @@ class Tuned:
 
 
 def known_facts(rows: Iterable[Edit], *, seed: int = 0) -> tuple[KnownFact, ...]:
-    """Facts for the search, each with a new object: the object of another subject with the same wording.
+    """Facts for the search, each with a new object: that of another subject of the same wording.
 
     Wordings of one fact are joined. The order and the objects depend on the seed only. rows: edits
     whose target_true is today's answer; their target_new is ignored.
@@ -93,8 +93,8 @@ def tune(
 ) -> Tuned:
     """Search settings for a model.
 
-    given: settings of MEMIT that are not searched (templates, terminator, steps …). edits, neighbours,
-    traced: at most so many facts are edited, kept as neighbours, and traced.
+    given: settings of MEMIT that are not searched (templates, terminator, steps …). edits,
+    neighbours, traced: at most so many facts are edited, kept as neighbours, and traced.
 
     Raises: BadEdit: the model knows fewer than 8 of the facts.
     """
@@ -146,7 +146,7 @@ def _best(
     every: tuple[TrialResult, ...],
     given: Mapping[str, Any],
 ) -> Tuned:
-    """The layers whose curve has the highest gain where it crosses the level, with the weight there."""
+    """The layers with the highest gain where their curve crosses the level."""
     crossed = {
         layers: crossing([p for p in points if p.layers == layers], level)
         for layers in dict.fromkeys(p.layers for p in points)
@@ -176,8 +176,8 @@ def crossing(points: Sequence[TrialResult], level: float) -> tuple[float, float]
 
     If the curve falls below the level between two weights, the point where it crosses counts too,
     interpolated linearly in log weight. Of all settings whose gain is within GAIN_TOLERANCE of the
-    best, the one with the largest weight is taken, because it protects other facts most. If no setting
-    reaches the level: (largest weight, -1).
+    best, the one with the largest weight is taken, because it protects other facts most. If no
+    setting reaches the level: (largest weight, -1).
     """
     curve = sorted(points, key=lambda p: -p.second_moment_weight)
     allowed = [(p.second_moment_weight, p.gain) for p in curve if p.neighbourhood >= level]

@@ -1,4 +1,4 @@
-"""A trial of settings: known facts are edited to another object, then they and their neighbours are measured."""
+"""A trial of settings: known facts get another object, then they and neighbours are measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from factd.editor.methods._write import second_moments, templates_for
 from factd.editor.models.model import EditableModel
 from factd.editor.scoring.score import Probe, forced_scores
 from factd.editor.solving.keys import read_keys
-from factd.editor.solving.layers import readings
+from factd.editor.solving.rows import key_prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class TrialResult:
 
     @property
     def gain(self) -> float:
-        """What the search maximises at equal neighbourhood success: mean magnitude of both prompts."""
+        """What the search maximises at equal neighbourhood success."""
         return (self.efficacy + self.paraphrase) / 2
 
 
@@ -126,7 +126,7 @@ class Trials:
         settings = self.settings(layers, 1.0, 1.0)
         moments = second_moments(self.model, settings, self.workspace)
         templates = templates_for(self.model, self.batch, settings)
-        rows, _ = readings(self.batch.edits, split=False)
+        rows, _ = key_prompts(self.batch.edits, split=False)
         weights = []
         for layer in layers:
             read = read_keys(self.model, rows, templates, layer=layer, z_layer=layers[-1])
@@ -155,7 +155,10 @@ class Trials:
         )
 
     def magnitudes(self, delta: Delta | None) -> dict[str, list[float]]:
-        """The magnitudes of all probes, -1 to 1, by kind of probe. delta None: of the base model."""
+        """The magnitudes of all probes, -1 to 1, by kind of probe.
+
+        delta None: of the base model.
+        """
         end = str(self.given.get("terminator", ""))
         pairs = [
             (p.prompt, text + end) for p in self.probes for text in (p.target, str(p.contrast))

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 COMMAND_LINE = "factd.daemon.cli.main:cli"
+BENCHMARKS = "factd.bench.commands:add"
 CONFIG = "factd.daemon.config.load:Config"
 THRESHOLD = "factd.daemon.gates.measures:Threshold"
 MEASURES = "factd.daemon.gates.measures:MEASURES"
@@ -45,8 +46,15 @@ def load(path: str) -> Any:
 
 
 def command_line() -> Any:
-    """The root command, with its subcommands under `commands`."""
-    return typer.main.get_command(load(COMMAND_LINE))
+    """The root command, with its subcommands under `commands`.
+
+    `factd bench` comes from the entry points of the installation. An editable installation that is
+    older than the checkout lacks them; then the benchmarks are added here.
+    """
+    cli = load(COMMAND_LINE)
+    if all(group.name != "bench" for group in cli.registered_groups):
+        load(BENCHMARKS)(cli)
+    return typer.main.get_command(cli)
 
 
 def plugins(package: str) -> dict[str, Any]:

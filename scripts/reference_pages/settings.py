@@ -19,15 +19,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from reference_pages.live import (
-    CONFIG,
-    KINDS,
-    MEASURES,
-    METHODS,
-    THRESHOLD,
-    load,
-    plugins,
-)
+from reference_pages.live import CONFIG, KINDS, MEASURES, METHODS, THRESHOLD, load, plugins
 from reference_pages.markdown import cell, code, page, table
 
 INTRODUCTION = [

@@ -19,15 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from factd.store.model.facts import (
-    CURRENT,
-    BaseAnswer,
-    Change,
-    Fact,
-    FactStatus,
-    Ruling,
-    Verdict,
-)
+from factd.store.model.facts import CURRENT, BaseAnswer, Change, Fact, FactStatus, Ruling, Verdict
 
 RULES = ("validity", "trust", "corroboration", "recency")
 

@@ -10,7 +10,7 @@ import typer
 from factd.daemon.cli.common import Json, configured_app, reported_errors
 from factd.daemon.cli.output import measured, progress, show
 from factd.daemon.editing import tune as tuning
-from factd.daemon.editing.apply import Job, apply_edits
+from factd.daemon.editing.apply import ApplyJob, apply_edits
 from factd.daemon.errors import Refused
 from factd.editor.edits import read_edits, read_known
 
@@ -82,7 +82,7 @@ def apply(
     """
     with reported_errors():
         given = dict(setting(text) for text in set_ or [])
-        job = Job(
+        job = ApplyJob(
             model=model,
             edits=edits,
             out=out,
@@ -127,12 +127,12 @@ def tune(
     """
     with reported_errors():
         if preset:
-            data = tuning.from_preset(model, out)
+            data = tuning.write_preset(model, out)
         else:
             rows = read_known(facts) if facts else _known_facts(language)
             table = table_of(settings, "memit")
             with progress() as report_progress:
-                data = tuning.run(
+                data = tuning.tune_model(
                     model,
                     rows,
                     out,
@@ -230,7 +230,7 @@ def stats_converge(
 def _known_facts(language: str) -> "list[Edit]":
     """The store's facts that the base model knows, in one language."""
     app = configured_app()
-    return tuning.from_store(app.ledger, app.prompts, language)
+    return tuning.known_facts_of_store(app.ledger, app.prompts, language)
 
 
 def add(cli: typer.Typer) -> None:

@@ -35,7 +35,7 @@ def rebase(
     This frees the capacity of the edited layers. Steps: bake, verify, compute statistics, publish.
     """
     about: dict[str, Any] = {"who": common.operator_name(), "why": why}
-    result: rebasing.Rebased | rebasing.Undone
+    result: rebasing.RebaseResult | rebasing.UndoResult
     with reported_errors(), writing(configured_app()) as app:
         if undo:
             result = rebasing.undo(app, **about)

@@ -11,7 +11,7 @@ from factd.daemon.app import writing
 from factd.daemon.cli import common
 from factd.daemon.cli.common import Json, configured_app, reported_errors
 from factd.daemon.cli.output import measured, show
-from factd.daemon.editing.candidates import plain
+from factd.daemon.editing.candidates import json_row
 from factd.daemon.errors import BadConfig, Refused
 from factd.daemon.evaluation import probe_sets
 from factd.daemon.evaluation.report_page import page_of
@@ -91,7 +91,7 @@ def policy_show(as_json: Json = False) -> None:
     """List every gate that is on, with its bounds."""
     with reported_errors():
         app = configured_app()
-    rows = [plain(vars(gate)) for gate in app.gates.gates]
+    rows = [json_row(vars(gate)) for gate in app.gates.gates]
     lines = [gate_line(row) for row in rows]
     lines += [f"fact_right             at least {app.config.gates.fact_right:g} of each new fact"]
     show(rows, lines, as_json=as_json)

@@ -13,7 +13,7 @@ from factd.daemon.cli.common import Json, Why, configured_app, reported_errors
 from factd.daemon.cli.demo import run_demo
 from factd.daemon.cli.operate.servers import fail_if_not_taken
 from factd.daemon.cli.output import progress, show
-from factd.daemon.editing.attempt import Edited
+from factd.daemon.editing.attempt import EditResult
 from factd.daemon.publishing import publish as publishing
 from factd.daemon.publishing.hand_over import hand_over_due
 from factd.daemon.status.handovers import handover_lines
@@ -45,7 +45,7 @@ def edit(
     _fail_if_rejected(edited)
 
 
-def edited_line(edited: Edited) -> str:
+def edited_line(edited: EditResult) -> str:
     """A candidate's outcome in one line."""
     outcome = f"release {edited.release}" if edited.decision.accepted else "rejected"
     return (
@@ -54,7 +54,7 @@ def edited_line(edited: Edited) -> str:
     )
 
 
-def _fail_if_rejected(edited: Edited) -> None:
+def _fail_if_rejected(edited: EditResult) -> None:
     if not edited.decision.accepted:
         reasons = "; ".join(edited.decision.reasons)
         common.fail(f"candidate {edited.candidate} was rejected: {reasons}")

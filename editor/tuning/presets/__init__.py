@@ -1,4 +1,7 @@
-"""Published settings of models, one TOML file each. `factd tune` finds better ones, if you can run it."""
+"""Published settings of models, one TOML file each.
+
+`factd tune` finds better ones, if you can run it.
+"""
 
 import tomllib
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ def cycle(operator: Operator) -> str:
     found = app(operator)
     with found.ledger.begin() as session:
         task = operations.tasks.add_task(session, "edit", {}, now=found.ledger.now())
-    assert WorkerProcess(found)._turn()
+    assert WorkerProcess(found).run_next_task()
     with found.ledger.begin() as session:
         said = operations.tasks.task(session, task.id).detail
     found.ledger.store.close()

@@ -1,4 +1,4 @@
-"""What prune deletes, and what it must not: everything that can still be published, rolled back to or explained."""
+"""Prune deletes old files, but nothing that can still be published, rolled back to or explained."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from support.terminal import FEED, THINGS, Operator, update
 
 
 def age(folder: Path, days: float) -> None:
-    """Let everything below a folder have been there for so long."""
+    """Make everything below a folder look that many days old."""
     then = time.time() - days * 86_400
     for root, _, names in os.walk(folder):
         for name in (".", *names):

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
+from reference_pages.live import command_line
 from typer.core import TyperGroup
 
-from factd.daemon.cli.main import cli
 from support.paths import ROOT
 
 RUNBOOK = ROOT / "docs" / "how-to" / "operate" / "runbook.md"
@@ -23,7 +22,7 @@ MUST_SHOW_COMMANDS = [
     *sorted((ROOT / "docs" / "how-to").rglob("*.md")),
 ]
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
-COMMAND = typer.main.get_command(cli)
+COMMAND = command_line()
 FACTD = re.compile(r"(?:^|&& |-- |-ec |=|\$ )\s*(?:/opt/factd/bin/)?factd( [^|;#]+)")
 
 

@@ -418,19 +418,19 @@ def test_the_loop_hands_over_in_a_thread_of_its_clock(both: App, eu: Engine) -> 
     clock.start()
     chores = Chores(both, clock, lambda: False)
     publish(both)
-    chores.served -= 10  # seconds
-    chores.turn()
+    chores.handed_over -= 10  # seconds
+    chores.start_due()
     until = time.monotonic() + 20
     while serves(eu) != 1 and time.monotonic() < until:
         time.sleep(0.05)
     clock.shutdown(wait=True)
-    assert serves(eu) == 1 and not chores.serving.locked()
+    assert serves(eu) == 1 and not chores.handing_over.locked()
 
 
 def test_what_somebody_else_hands_over_is_left_to_them(both: App, eu: Engine) -> None:
     publish(both)
     held = both.ledger.lease(operations.leases.SERVERS)
-    Chores(both, BackgroundScheduler(timezone=UTC), lambda: False).serve(watch=False)
+    Chores(both, BackgroundScheduler(timezone=UTC), lambda: False).hand_over(watch=False)
     assert serves(eu) == 0
     held.give_back()
 

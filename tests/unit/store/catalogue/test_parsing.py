@@ -1,4 +1,4 @@
-"""Lines of sources: a bad one is named with number and reason and loses no good one."""
+"""Parsing lines: a bad line has its number and a reason, and the other lines are still read."""
 
 import json
 from pathlib import Path
@@ -43,7 +43,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("line", "reason"), BAD, ids=[reason for _, reason in BAD])
-def test_a_bad_line_is_named_and_its_neighbours_are_kept(
+def test_a_bad_line_has_its_number_and_reason_and_its_neighbours_are_read(
     line: Any, reason: str, tmp_path: Path, catalogue: Catalogue
 ) -> None:
     path = jsonl(tmp_path / "x.jsonl", [claim("HR", "EUR"), line, claim("FR", "EUR")])
@@ -64,14 +64,12 @@ def test_a_claim_keeps_its_id_whatever_the_order_of_its_keys(
     path = jsonl(
         tmp_path / "x.jsonl", [data, other, data | {"event_time": "2023-01-01T01:00:00+01:00"}]
     )
-    found = [
-        line.update.id for line in read_updates(path, catalogue) if isinstance(line, ParsedLine)
-    ]
-    assert len(found) == 3
-    assert len(set(found)) == 1
+    ids = [line.update.id for line in read_updates(path, catalogue) if isinstance(line, ParsedLine)]
+    assert len(ids) == 3
+    assert len(set(ids)) == 1
 
 
-def test_csv_says_the_same_as_jsonl(tmp_path: Path, catalogue: Catalogue) -> None:
+def test_csv_lines_are_read_like_jsonl_lines(tmp_path: Path, catalogue: Catalogue) -> None:
     header = "source,revision,event_time,relation,valid_from,subject.id,subject.label.en"
     header += ",object.id,object.label.en,object.aliases.en"
     rows = ["cldr,1,2023-01-01T00:00:00Z,P38,2023-01-01,HR,Croatia,EUR,euro,Euro|EUR", "too,few"]

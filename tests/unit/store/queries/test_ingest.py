@@ -24,7 +24,7 @@ from support.databases import fresh_database
 from support.world import NOW, claim, jsonl
 
 
-def take(
+def ingest_rows(
     store: Store, resolver: ConflictResolver, path: Path, rows: Sequence[Any], **more: Any
 ) -> IngestReport:
     jsonl(path, list(rows))
@@ -46,9 +46,9 @@ def test_ingesting_twice_changes_nothing(
     store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
     rows = [claim("HR", "EUR"), claim("FR", "EUR"), claim("HR", "EUR")]
-    first = take(store, resolver, tmp_path / "x.jsonl", rows)
+    first = ingest_rows(store, resolver, tmp_path / "x.jsonl", rows)
     before = statuses(store)
-    again = take(store, resolver, tmp_path / "x.jsonl", rows)
+    again = ingest_rows(store, resolver, tmp_path / "x.jsonl", rows)
     assert (first.lines, first.new, first.unchanged, first.pending) == (3, 2, 1, 2)
     assert (again.new, again.unchanged) == (0, 3)
     assert statuses(store) == before
@@ -69,7 +69,7 @@ def test_a_garbage_feed_loses_no_good_line_and_names_each_bad_one(
         claim("T5", "USD"),
     ]
     rows = [*good[:25], *garbage, *good[25:]]
-    report = take(store, resolver, tmp_path / "x.jsonl", rows)
+    report = ingest_rows(store, resolver, tmp_path / "x.jsonl", rows)
     assert [line.number for line in report.bad] == [6, 26, 27, 28, 29, 30, 31, 33]
     assert report.bad[0].reason.startswith("conflict: ")
     assert (report.new, report.unchanged, report.pending) == (51, 1, 49)
@@ -97,31 +97,31 @@ TERMS = Terms(channel="strict", min_references=0, soak=timedelta(days=1))
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(order=st.permutations(CLAIMS), cuts=st.lists(st.integers(0, len(CLAIMS)), max_size=3))
-def test_the_order_and_the_batches_in_which_claims_come_make_no_difference(
+def test_the_order_and_the_batches_of_the_claims_make_no_difference(
     order: list[Any],
     cuts: list[int],
     resolver: ConflictResolver,
     backend: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    found = []
+    results = []
     for rows, places in ((CLAIMS, []), (order, sorted(cuts))):
         folder = tmp_path_factory.mktemp("order")
         store = Store(fresh_database(backend, folder))
         for start, end in zip([0, *places], [*places, len(rows)], strict=True):
             for _ in range(2):
-                take(store, resolver, folder / "x.jsonl", rows[start:end], terms=TERMS)
-        found.append(statuses(store))
+                ingest_rows(store, resolver, folder / "x.jsonl", rows[start:end], terms=TERMS)
+        results.append(statuses(store))
         store.close()
-    assert found[0] == found[1]
-    assert len(found[0]) == len(CLAIMS)
+    assert results[0] == results[1]
+    assert len(results[0]) == len(CLAIMS)
 
 
-def test_withdrawing_a_fact_brings_its_predecessor_back(
+def test_after_a_fact_is_withdrawn_its_predecessor_holds(
     store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
-    take(store, resolver, tmp_path / "a.jsonl", [claim("HR", "HRK", day=None)], known=True)
-    take(store, resolver, tmp_path / "b.jsonl", [claim("HR", "EUR")])
+    ingest_rows(store, resolver, tmp_path / "a.jsonl", [claim("HR", "HRK", day=None)], known=True)
+    ingest_rows(store, resolver, tmp_path / "b.jsonl", [claim("HR", "EUR")])
     with store.begin() as session:
         (fact,) = queries.facts.candidate_set(session)
         assert queries.facts.base_counterparts(session, [fact])[fact.id].object.id == "HRK"
@@ -134,14 +134,14 @@ def test_withdrawing_a_fact_brings_its_predecessor_back(
         ("EUR", FactStatus.WITHDRAWN),
         ("HRK", FactStatus.KNOWN),
     ]
-    again = take(store, resolver, tmp_path / "b.jsonl", [claim("HR", "EUR")])
+    again = ingest_rows(store, resolver, tmp_path / "b.jsonl", [claim("HR", "EUR")])
     assert (again.new, again.pending) == (0, 0)
 
 
 def test_a_future_fact_becomes_pending_on_its_day(
     store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
-    take(store, resolver, tmp_path / "x.jsonl", [claim("HR", "EUR", day="2026-12-01")])
+    ingest_rows(store, resolver, tmp_path / "x.jsonl", [claim("HR", "EUR", day="2026-12-01")])
     with store.begin() as session:
         assert queries.facts.candidate_set(session) == []
         later = NOW.replace(month=12, day=2)
@@ -150,27 +150,27 @@ def test_a_future_fact_becomes_pending_on_its_day(
         assert queries.resolution.resolve_due(session, resolver, now=later) == 0
 
 
-def test_a_fact_that_is_not_there_is_named(store: Store) -> None:
+def test_an_unknown_fact_id_is_named_in_the_error(store: Store) -> None:
     with store.begin() as session, pytest.raises(NotFound, match="no fact with id 'abc'"):
         queries.facts.get_fact(session, "abc")
 
 
-def test_a_bad_line_is_kept_once_however_often_it_is_read(
+def test_a_bad_line_is_stored_once_however_often_it_is_read(
     store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
     for _ in range(3):
-        take(store, resolver, tmp_path / "x.jsonl", [b"{x", claim("HR", "EUR")])
+        ingest_rows(store, resolver, tmp_path / "x.jsonl", [b"{x", claim("HR", "EUR")])
     with store.begin() as session:
         assert session.scalar(select(func.count()).select_from(BadLineRow)) == 1
 
 
-def test_a_verdict_outlives_the_way_down_and_up_again(
+def test_a_verdict_survives_a_downgrade_and_an_upgrade(
     store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
     rows = [claim("HR", "EUR"), claim("FR", "EUR", day="2031-01-01"), claim("IT", "EUR")]
-    take(store, resolver, tmp_path / "x.jsonl", rows)
+    ingest_rows(store, resolver, tmp_path / "x.jsonl", rows)
     notice = claim("IT", "EUR", event_time="2024-01-01T00:00:00Z", withdrawn=True)
-    take(store, resolver, tmp_path / "y.jsonl", [notice])
+    ingest_rows(store, resolver, tmp_path / "y.jsonl", [notice])
     with store.begin() as session:
         (fact,) = queries.facts.list_facts(session, subject="HR")
         more: Any = {"why": "wrong", "who": "me", "now": NOW}

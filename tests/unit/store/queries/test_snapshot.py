@@ -1,4 +1,4 @@
-"""The snapshot that notices are found in, read from a database that was filled as the daemon fills it."""
+"""The snapshot from which notices are derived, read from a database that real code filled."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -31,11 +31,11 @@ REPORT = {"measurements": [{"metric": m, "value": value} for m, value in LEVERAG
 
 @pytest.fixture
 def app(make: Maker, tmp_path: Path) -> Iterator[App]:
-    found = make("")
-    with found.ledger.begin() as session:
+    app = make("")
+    with app.ledger.begin() as session:
         queries.releases.ensure_release_zero(session, now=NOW)
-    ingest_file(found.ledger, found.prompts, jsonl(tmp_path / "one.jsonl", [claim("HR", "EUR")]))
-    yield found
+    ingest_file(app.ledger, app.prompts, jsonl(tmp_path / "one.jsonl", [claim("HR", "EUR")]))
+    yield app
 
 
 def snapshot(app: App) -> Snapshot:
@@ -60,31 +60,31 @@ def the_fact(app: App) -> str:
         return str(session.execute(text("SELECT id FROM facts")).scalar_one())
 
 
-def test_a_fresh_database_has_nothing_to_tell(app: App) -> None:
-    found = snapshot(app)
-    assert (found.rejected, found.runs, found.edit_in_progress) == (None, {}, False)
-    assert found.live is not None and (found.live.number, found.live.facts) == (0, 0)
+def test_a_fresh_database_has_no_notices(app: App) -> None:
+    state = snapshot(app)
+    assert (state.rejected, state.runs, state.edit_in_progress) == (None, {}, False)
+    assert state.live is not None and (state.live.number, state.live.facts) == (0, 0)
     assert dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify) == ()
 
 
-def test_the_newest_rejected_candidate_is_seen_until_a_later_one_is_accepted(app: App) -> None:
+def test_the_newest_rejected_candidate_is_reported_until_a_later_one_is_accepted(app: App) -> None:
     candidate(app, C.REJECTED)
     newest = candidate(app, C.REJECTED)
-    found = snapshot(app)
-    assert found.rejected is not None and found.rejected.id == newest
-    assert found.rejected.reasons == ("it failed",)
-    assert not found.edit_in_progress
+    state = snapshot(app)
+    assert state.rejected is not None and state.rejected.id == newest
+    assert state.rejected.reasons == ("it failed",)
+    assert not state.edit_in_progress
     assert [
         one.key
         for one in dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify)
     ] == [f"rejected:{newest}"]
     candidate(app, C.ABANDONED)
-    assert snapshot(app).rejected == found.rejected
+    assert snapshot(app).rejected == state.rejected
     candidate(app, C.ACCEPTED)
     assert snapshot(app).rejected is None
 
 
-def test_an_edit_is_under_way_as_a_run_a_task_or_a_candidate(app: App) -> None:
+def test_an_unfinished_run_task_or_candidate_means_an_edit_in_progress(app: App) -> None:
     with app.ledger.begin() as session:
         run = operations.runs.start_run(session, "cycle", NOW, now=NOW)
     assert run is not None and snapshot(app).edit_in_progress
@@ -106,7 +106,7 @@ def task(**more: object) -> TaskRow:
     return TaskRow(**held | {"detail": "", "result": {}} | more)
 
 
-def test_the_live_release_is_counted_in_the_database_and_its_leverage_read(app: App) -> None:
+def test_the_live_release_has_its_number_of_facts_and_its_leverage(app: App) -> None:
     made = candidate(app, C.ACCEPTED)
     with app.ledger.begin() as session:
         release = queries.releases.create_release(
@@ -124,7 +124,7 @@ def test_the_live_release_is_counted_in_the_database_and_its_leverage_read(app: 
     } == {"budget_low:leverage", f"published:1:{NOW.isoformat()}"}
 
 
-def test_runs_are_the_last_ended_ones_of_each_job(app: App) -> None:
+def test_the_runs_are_the_last_finished_ones_of_each_job(app: App) -> None:
     with app.ledger.begin() as session:
         for number in range(25):
             at = NOW + timedelta(minutes=number)
@@ -134,17 +134,17 @@ def test_runs_are_the_last_ended_ones_of_each_job(app: App) -> None:
                 status = RunStatus.FAILED if job == "pull" else RunStatus.DONE
                 if number < 24:
                     operations.runs.finish_run(session, run, status, f"run {number}", now=at)
-    found = snapshot(app).runs
-    assert set(found) == {"pull", "audit"}
-    assert [run.detail for run in found["pull"]] == [f"run {n}" for n in range(23, 3, -1)]
-    assert {run.status for run in found["pull"]} == {RunStatus.FAILED}
+    runs = snapshot(app).runs
+    assert set(runs) == {"pull", "audit"}
+    assert [run.detail for run in runs["pull"]] == [f"run {n}" for n in range(23, 3, -1)]
+    assert {run.status for run in runs["pull"]} == {RunStatus.FAILED}
     assert [
         one.key
         for one in dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify)
     ] == ["job_failing:pull"]
 
 
-def test_what_was_set_aside_and_who_died_is_seen(app: App) -> None:
+def test_quarantined_facts_and_worker_deaths_are_reported(app: App) -> None:
     with app.ledger.begin() as session:
         one = QuarantinedFact(
             fact_id=the_fact(app), candidate_id=None, reason="a flood", evidence={}, at=NOW
@@ -155,9 +155,9 @@ def test_what_was_set_aside_and_who_died_is_seen(app: App) -> None:
         session.flush()
         values = {"task_id": row.id, "cause": "memory", "in_hand": ["f1"], "detail": "x", "at": NOW}
         session.add(DeathRow(**values))
-    found = snapshot(app)
-    assert [(a.fact_id, a.reason) for a in found.quarantined] == [(the_fact(app), "a flood")]
-    assert [(d.cause, d.facts) for d in found.worker_deaths] == [("memory", 1)]
+    state = snapshot(app)
+    assert [(a.fact_id, a.reason) for a in state.quarantined] == [(the_fact(app), "a flood")]
+    assert [(d.cause, d.facts) for d in state.worker_deaths] == [("memory", 1)]
     kinds = {
         one.kind
         for one in dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify)
@@ -165,7 +165,7 @@ def test_what_was_set_aside_and_who_died_is_seen(app: App) -> None:
     assert kinds == {"set_aside", "worker_died"}
 
 
-def test_sources_that_are_well_are_not_looked_at(app: App) -> None:
+def test_only_frozen_and_failing_sources_are_reported(app: App) -> None:
     with app.ledger.begin() as session:
         queries.sources.save_state(session, "good", succeeded_at=NOW)
         queries.sources.save_state(session, "frozen", frozen="a flood")
@@ -178,8 +178,8 @@ def test_sources_that_are_well_are_not_looked_at(app: App) -> None:
     assert kinds == {"source_frozen", "source_failing"}
 
 
-def test_a_real_rollback_is_one_notice_though_it_freezes(app: App, clock: Clock) -> None:
-    """The words of the flag and of the audit log are what `find` reads."""
+def test_a_real_rollback_is_one_notice_although_it_also_freezes(app: App, clock: Clock) -> None:
+    """`find` depends on the words of the flag and of the audit log."""
     publish.roll_back_to(
         app.ledger, app.paths, app.versions, app.fleet, 0, who="anna", why="wrong answers"
     )
@@ -191,7 +191,7 @@ def test_a_real_rollback_is_one_notice_though_it_freezes(app: App, clock: Clock)
     assert dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify) == ()
 
 
-def test_an_audit_is_seen_without_its_report(app: App) -> None:
+def test_an_audit_is_reported_without_its_report(app: App) -> None:
     values = {"release": 0, "action": "nothing: off", "reasons": ["lost"], "report": {}, "at": NOW}
     failed = Audit(outcome=AuditOutcome.FAILED, **values)
     with app.ledger.begin() as session:
@@ -200,12 +200,12 @@ def test_an_audit_is_seen_without_its_report(app: App) -> None:
     assert only.kind == "audit_failed" and "lost" in only.text
 
 
-def test_releases_that_wait_and_the_days_limit_come_from_the_caller(app: App) -> None:
+def test_waiting_releases_and_the_limit_of_the_day_come_from_the_caller(app: App) -> None:
     with app.ledger.begin() as session:
         release = queries.releases.create_release(
             session, candidate_id=None, delta_id=None, fact_ids=[], who="x", why="y", now=NOW
         )
-    found = dispatch.desired_notices(
+    notices = dispatch.desired_notices(
         app.ledger,
         app.planning,
         app.fleet,
@@ -213,4 +213,4 @@ def test_releases_that_wait_and_the_days_limit_come_from_the_caller(app: App) ->
         waiting=[release],
         limit="4 of 4 edits",
     )
-    assert [one.key for one in found] == ["approval:1", "limit:2026-11-21"]
+    assert [one.key for one in notices] == ["approval:1", "limit:2026-11-21"]
