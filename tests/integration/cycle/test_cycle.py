@@ -296,7 +296,7 @@ def test_sources_and_relations_are_listed(operator: Operator) -> None:
     assert [r["id"] for r in operator("relations", "list", own)] == ["T1", "T2"]
     assert len(operator("relations", "list")) >= 45
     assert operator("relations", "check")["findings"] == []
-    assert "wordings need mending" in operator.refused("relations", "check", own)
+    assert "wordings are wrong" in operator.refused("relations", "check", own)
 
 
 def test_commands_for_people_print_lines(operator: Operator) -> None:
@@ -331,4 +331,4 @@ def test_init_writes_a_configuration_that_is_valid(tmp_path: Path) -> None:
     checked = runner.invoke(cli, [*config, "config", "check"])
     assert checked.exit_code == 0, checked.stderr
     again = runner.invoke(cli, ["init", str(tmp_path / "new")])
-    assert again.exit_code == 1 and "is there already" in again.stderr
+    assert again.exit_code == 1 and "exists already" in again.stderr

@@ -42,7 +42,7 @@ def names(folder: Path) -> list[str]:
 def rank(operator: Operator) -> dict[str, float]:
     """The series of adapters."""
     app = open_app(operator.folder / "factd.toml")
-    found = AdapterCollector.of(app)
+    found = AdapterCollector.of(app.versions)
     samples = [sample for family in found.collect() for sample in family.samples]
     app.ledger.store.close()
     assert all(sample.labels == {"publisher": "adapter"} for sample in samples)

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from factd.daemon.metrics.exporter import Metrics
-from factd.daemon.web.http import Health
+from factd.daemon.runtime.metrics import metrics_of
+from factd.daemon.web.http import DaemonHttp
 from factd.store.model.releases import RunStatus
 from support.paths import ROOT
 from support.populated import populated_app
@@ -97,10 +97,10 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     if shutil.which("prometheus") is None:
         pytest.skip("no Prometheus is installed (Debian: prometheus)")
     app = populated_app(tmp_path_factory.mktemp("factd"), datetime.now(UTC))
-    metrics = Metrics(app)
+    metrics = metrics_of(app)
     metrics.run_ended("cycle", RunStatus.DONE, 41.7, 812)
     metrics.leading.set(1)
-    health = Health(
+    health = DaemonHttp(
         "127.0.0.1", 0, metrics.registry, live=lambda: None, ready=lambda: None, hooks={}
     )
     health.start()

@@ -43,7 +43,7 @@ from factd.store import operations
 def killed(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
-operations.notices.sent = killed
+operations.notices.mark_sent = killed
 app = open_app(Path(sys.argv[1]))
 dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify)
 """
@@ -276,10 +276,10 @@ def test_a_message_that_ends_its_process_each_time_is_given_up(
 ) -> None:
     app = make("[notify]\nattempts = 2\n" + channel(fake))
     freeze(app)
-    dispatching.arrange(
+    dispatching.update_notices(
         app.ledger,
         app.channels,
-        dispatching.found(app.ledger, app.planning, app.fleet, app.config.notify),
+        dispatching.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify),
     )
     for _ in range(2):
         with app.ledger.begin() as session:
@@ -293,7 +293,10 @@ def test_a_message_that_ends_its_process_each_time_is_given_up(
     assert fake.asked == []
     with app.ledger.read() as session:
         (one,) = operations.notices.dispatches_of_notices(session, [one.notice.id])
-    assert (one.status, one.error) == (DispatchStatus.FAILED, "every attempt broke off")
+    assert (one.status, one.error) == (
+        DispatchStatus.FAILED,
+        "every attempt ended with its process",
+    )
 
 
 def test_a_secret_in_what_happened_does_not_leave_the_house(make: Maker, fake: Fake) -> None:
@@ -320,7 +323,7 @@ def test_the_commands_show_and_try_channels(make: Maker, fake: Fake, down: set[s
     assert "anna froze factd: an incident" in shown and f"ops: sent {NOW:%Y-%m-%d %H:%M}" in shown
     assert f"desk: waits, attempt 1 failed: {fake.url} answered 500" in shown
     assert '"status": "sent"' in said("notices", "list", "--all", "--json")
-    assert "ops took factd_test_" in said("notices", "test", "ops")
+    assert "ops took message factd_test_" in said("notices", "test", "ops")
     assert b'"type": "factd.test"' in fake.asked[-1].body
     assert "answered 500" in said("notices", "test", "desk", code=1)
     assert "no channel 'mail'; the configuration has: ops, desk" in said("notices", "test", "mail", code=1)  # fmt: skip

@@ -18,7 +18,7 @@ from factd.daemon.errors import BadConfig
 from factd.daemon.ingestion.pull import pull
 from factd.daemon.ingestion.webhooks import hooks
 from factd.daemon.sources import webhook
-from factd.daemon.web.http import Health
+from factd.daemon.web.http import DaemonHttp
 from support.world import NOW, Clock, Maker, claim, fact_statuses
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -47,7 +47,7 @@ def port(app: App) -> Iterator[int]:
     def well() -> None:
         return None
 
-    health = Health(
+    health = DaemonHttp(
         "127.0.0.1",
         0,
         CollectorRegistry(),

@@ -17,7 +17,7 @@ from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.web.api import api
 from factd.daemon.web.app import console
 from factd.daemon.web.auth.accounts import digest, new_token
-from factd.daemon.web.http import Health
+from factd.daemon.web.http import DaemonHttp
 from factd.store import operations, queries
 from factd.store.model.operations import Role
 from support.databases import fresh_database
@@ -64,7 +64,9 @@ def filled(folder: Path, backend: str) -> tuple[App, str]:
 def place(tmp_path_factory: pytest.TempPathFactory, backend: str) -> Iterator[tuple[str, str]]:
     app, secret = filled(tmp_path_factory.mktemp("fuzz"), backend)
     registry = CollectorRegistry()
-    health = Health("127.0.0.1", 0, registry, live=str, ready=str, hooks={}, console=console(app))
+    health = DaemonHttp(
+        "127.0.0.1", 0, registry, live=str, ready=str, hooks={}, console=console(app)
+    )
     health.start()
     yield f"http://127.0.0.1:{health.port}", secret
     health.stop()

@@ -112,10 +112,10 @@ def test_a_url_may_lie_in_a_file(fake: Fake, secret: Path, tmp_path: Path) -> No
         ('[notify.webhook]\nurl = "http://a"\n', "notify.webhook.secret_file"),
         (
             '[notify.webhook]\nurl = "http://a"\nsecret_file = "s"\nkinds = ["x"]',
-            "there are rejected",
+            "the kinds are rejected",
         ),
-        ('[notify.email]\nhost = "a"\nsender = "a"\nto = ["a@b"]\n', "'a' is no mail address"),
-        ('[notify.email]\nhost = "a"\nsender = "a@b"\nto = ["a@b\\nBcc: c@d"]\n', "is no mail"),
+        ('[notify.email]\nhost = "a"\nsender = "a"\nto = ["a@b"]\n', "'a' is not a mail address"),
+        ('[notify.email]\nhost = "a"\nsender = "a@b"\nto = ["a@b\\nBcc: c@d"]\n', "is not a mail"),
         ('[notify.email]\nhost = "a"\nsender = "a@b"\nto = []\n', "notify.email.to"),
         (
             '[notify.email]\nhost = "a"\nsender = "a@b"\nto = ["a@b"]\nuser = "u"\n',
@@ -123,7 +123,7 @@ def test_a_url_may_lie_in_a_file(fake: Fake, secret: Path, tmp_path: Path) -> No
         ),
         (
             '[notify.email]\nhost = "a"\nsender = "a@b"\nto = ["a@b"]\nuser = "u"\npassword_file = "p"\nsecurity = "none"\n',
-            "not sent in the clear",
+            "never sent unencrypted",
         ),
         (
             '[notify.webhook]\nurl = "http://a"\nsecret_file = "s"\nallow_networks = ["x"]',

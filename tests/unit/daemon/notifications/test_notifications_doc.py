@@ -1,4 +1,4 @@
-"""The notifications page says what the code does: each kind has a row, its tables load, its example verifies."""
+"""docs/how-to/operate/notifications.md says what the code does: its rows, its tables, its example."""
 
 import base64
 import re

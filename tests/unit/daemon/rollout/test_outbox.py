@@ -130,7 +130,10 @@ def test_one_that_goes_on_failing_is_given_up_told_and_tried_again_by_hand(
         seen = views.snapshots.snapshot(session, now=both.ledger.now(), servers=both.fleet.servers)
     told = [n for n in notices.find(seen, both.config.notify, capacity=10) if "eu" in n.key]
     assert [one.kind for one in told] == ["handover_failed"]
-    assert "what it had serves again" in told[0].text and "factd servers retry eu" in told[0].text
+    assert (
+        "it serves the version before again" in told[0].text
+        and "factd servers retry eu" in told[0].text
+    )
     eu.fails = frozenset()
     outbox.retry(both.ledger, both.fleet, "eu", who="ada", why="the disk is mounted again")
     outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
