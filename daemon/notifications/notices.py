@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from factd.daemon.config.tables import NotifyTable
+from factd.daemon.config.tables import NOTICE_KINDS, NotifyTable
 from factd.store import operations
 from factd.store.model.evidence import AuditOutcome
 from factd.store.model.operations import Notice
