@@ -20,25 +20,27 @@ from factd.daemon.config.tables import NamedTables
 from factd.daemon.errors import BadConfig
 from factd.daemon.publishers import Publisher, PublisherSettings
 from factd.daemon.servers import Server, ServerSettings
-from factd.daemon.sources import Page, Pages, SourceSettings, Tools
+from factd.daemon.sources import SourcePage, SourcePages, SourceSettings, SourceTools
 
 S = TypeVar("S", bound=BaseModel)
 ADAPTER = "adapter"  # the publisher whose folder in a version is the version's adapter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Configured:
+class ConfiguredSource:
     """One source."""
 
     name: str
     settings: SourceSettings
-    pages: Callable[[Any, Mapping[str, Any], Tools], Pages]
-    recheck: Callable[[Any, Sequence[str], Tools], Iterator[Page]] | None  # where it can tell
+    pages: Callable[[Any, Mapping[str, Any], SourceTools], SourcePages]
+    recheck: (
+        Callable[[Any, Sequence[str], SourceTools], Iterator[SourcePage]] | None
+    )  # where it can tell
     receive: Callable[..., Any] | None  # where it is sent to, over HTTP
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class ConfiguredChannel:
     """One channel."""
 
     name: str
@@ -47,7 +49,7 @@ class Told:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class ConfiguredPublisher:
     """One publisher."""
 
     name: str
@@ -56,7 +58,7 @@ class Written:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class ConfiguredServer:
     """One server."""
 
     name: str
@@ -70,14 +72,14 @@ def kinds(package: ModuleType = factd.daemon.sources) -> list[str]:
     return sorted(name for name in found if not name.startswith("_"))
 
 
-def configured(config: Config) -> dict[str, Configured]:
+def sources(config: Config) -> dict[str, ConfiguredSource]:
     """The sources of a configuration by name. Raises: BadConfig: names the key."""
     found = {}
     for name, table in config.sources.tables().items():
-        module, settings = read(factd.daemon.sources, f"sources.{name}", table)
-        found[name] = Configured(
+        module, settings = load_plugin(factd.daemon.sources, f"sources.{name}", table)
+        found[name] = ConfiguredSource(
             name=name,
-            settings=rooted(settings, config.root),
+            settings=with_root(settings, config.root),
             pages=module.pages,
             recheck=getattr(module, "recheck", None),
             receive=getattr(module, "receive", None),
@@ -85,28 +87,32 @@ def configured(config: Config) -> dict[str, Configured]:
     return found
 
 
-def channels(config: Config) -> dict[str, Told]:
+def channels(config: Config) -> dict[str, ConfiguredChannel]:
     """The channels of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
     found = _switched_on(factd.daemon.channels, "notify", config.notify, config.root)
-    return {n: Told(name=n, settings=own, send=module.send) for n, (module, own) in found.items()}
-
-
-def publishers(config: Config) -> dict[str, Written]:
-    """The publishers of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
-    found = _switched_on(factd.daemon.publishers, "publish", config.publish, config.root)
     return {
-        n: Written(name=n, settings=own, write=module.write) for n, (module, own) in found.items()
+        n: ConfiguredChannel(name=n, settings=own, send=module.send)
+        for n, (module, own) in found.items()
     }
 
 
-def servers(config: Config) -> dict[str, Served]:
+def publishers(config: Config) -> dict[str, ConfiguredPublisher]:
+    """The publishers of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
+    found = _switched_on(factd.daemon.publishers, "publish", config.publish, config.root)
+    return {
+        n: ConfiguredPublisher(name=n, settings=own, write=module.write)
+        for n, (module, own) in found.items()
+    }
+
+
+def servers(config: Config) -> dict[str, ConfiguredServer]:
     """The servers of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
     found = _switched_on(factd.daemon.servers, "servers", config.servers, config.root)
     for name, (_, own) in found.items():
         if own.takes_adapters and ADAPTER not in publishers(config):
             raise BadConfig(f"servers.{name} takes adapters; switch on [publish.{ADAPTER}]")
     return {
-        n: Served(name=n, settings=own, connect=module.connect)
+        n: ConfiguredServer(name=n, settings=own, connect=module.connect)
         for n, (module, own) in found.items()
     }
 
@@ -116,13 +122,13 @@ def _switched_on(
 ) -> dict[str, tuple[ModuleType, Any]]:
     found = {}
     for name, table in named.tables().items():
-        module, settings = read(package, f"{where}.{name}", table)
+        module, settings = load_plugin(package, f"{where}.{name}", table)
         if settings.enabled:
-            found[name] = (module, rooted(settings, root))
+            found[name] = (module, with_root(settings, root))
     return found
 
 
-def read(package: ModuleType, where: str, table: Mapping[str, Any]) -> tuple[ModuleType, Any]:
+def load_plugin(package: ModuleType, where: str, table: Mapping[str, Any]) -> tuple[ModuleType, Any]:
     """The file of a package that a table's kind names, and the table as its settings. Raises: BadConfig."""
     kind = str(table["kind"])
     if kind not in kinds(package):
@@ -137,7 +143,7 @@ def read(package: ModuleType, where: str, table: Mapping[str, Any]) -> tuple[Mod
         raise BadConfig(f"{key}: {first['msg']}") from error
 
 
-def rooted(settings: S, root: Path) -> S:
+def with_root(settings: S, root: Path) -> S:
     """The settings with their relative paths meant from a folder."""
     paths = {k: root / v for k, v in settings if isinstance(v, Path)}
     return settings.model_copy(update=paths)

@@ -20,7 +20,7 @@ from factd.editor.files.folders import Sha256, fsync, sha256_file, write_sealed_
 from factd.editor.files.manifests import MANIFEST
 
 if TYPE_CHECKING:
-    from factd.daemon.plugins import Written
+    from factd.daemon.plugins import ConfiguredPublisher
 
 LOCK_SECONDS = 30  # another process holds the lock for the time of one rename
 
@@ -34,10 +34,12 @@ class Versions:
     table: PublishTable = field(
         default_factory=PublishTable
     )  # keys, and where servers find versions
-    load: Callable[[], Mapping[str, "Written"]] = dict  # the publishers, when they are first needed
+    load: Callable[[], Mapping[str, "ConfiguredPublisher"]] = (
+        dict  # the publishers, when they are first needed
+    )
 
     @cached_property
-    def publishers(self) -> Mapping[str, "Written"]:
+    def publishers(self) -> Mapping[str, "ConfiguredPublisher"]:
         """The publishers that write a version, by name, the checkpoint first. Raises: BadConfig."""
         return self.load()
 

@@ -19,9 +19,9 @@ from factd.daemon.ledger import Ledger
 from factd.daemon.log import bound, carried, log
 from factd.daemon.network.client import Client
 from factd.daemon.paths import Paths
-from factd.daemon.plugins import Configured
+from factd.daemon.plugins import ConfiguredSource
 from factd.daemon.prompts.edits import PromptSettings
-from factd.daemon.sources import Page, Pulled, RemoteSettings, Tools
+from factd.daemon.sources import PullResult, RemoteSettings, SourcePage, SourceTools
 from factd.daemon.tracing import span
 from factd.store import queries
 from factd.store.database.chunks import chunks
@@ -69,9 +69,9 @@ def pull(
     ledger: Ledger,
     paths: Paths,
     prompts: PromptSettings,
-    sources: Mapping[str, Configured],
+    sources: Mapping[str, ConfiguredSource],
     name: str,
-) -> Pulled:
+) -> PullResult:
     """One pull of one source. Raises: Refused: no such source. Busy. SourceFailed: it is noted when to try again."""
     source = sources.get(name)
     if source is None:
@@ -83,9 +83,11 @@ def pull(
             state = queries.sources.source_state(session, name)
             now = ledger.now()
             if state.frozen:
-                return Pulled(source=name, why=f"frozen: {state.frozen}")
+                return PullResult(source=name, why=f"frozen: {state.frozen}")
             if state.not_before and state.not_before > now:
-                return Pulled(source=name, why=f"asked for peace until {state.not_before:%H:%M:%S}")
+                return PullResult(
+                    source=name, why=f"asked for peace until {state.not_before:%H:%M:%S}"
+                )
             queries.sources.save_state(session, name, pulled_at=now)
         try:
             found = _pages(ledger, prompts, source, state.cursor, stack)
@@ -105,16 +107,16 @@ def pull(
 
 
 def pull_all(
-    ledger: Ledger, paths: Paths, prompts: PromptSettings, sources: Mapping[str, Configured]
-) -> list[Pulled]:
+    ledger: Ledger, paths: Paths, prompts: PromptSettings, sources: Mapping[str, ConfiguredSource]
+) -> list[PullResult]:
     """One pull of every source that is switched on, side by side; one that fails stops no other."""
     names = [name for name, source in sources.items() if source.settings.enabled]
 
-    def pulled(name: str) -> Pulled:
+    def pulled(name: str) -> PullResult:
         try:
             return pull(ledger, paths, prompts, sources, name)
         except (FactdError, StoreError) as error:
-            return Pulled(source=name, why=str(error))
+            return PullResult(source=name, why=str(error))
 
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="pull") as pool:
         found = list(pool.map(carried(pulled), names))
@@ -127,11 +129,11 @@ def pull_all(
 def _pages(
     ledger: Ledger,
     prompts: PromptSettings,
-    source: Configured,
+    source: ConfiguredSource,
     cursor: Mapping[str, Any],
     stack: ExitStack,
-) -> Pulled:
-    found = Pulled(source=source.name)
+) -> PullResult:
+    found = PullResult(source=source.name)
     generator = source.pages(source.settings, cursor, tools(ledger, prompts, source, stack))
     stack.callback(generator.close)
     report: IngestReport | None = None
@@ -158,7 +160,7 @@ class _Flood(Exception):
     """A page would be too much; nothing of it is stored."""
 
 
-def _store(ledger: Ledger, source: Configured, page: Page) -> IngestReport | None:
+def _store(ledger: Ledger, source: ConfiguredSource, page: SourcePage) -> IngestReport | None:
     """A page and everything that belongs to it, in one transaction; None: it would be too much, the source is frozen."""
     settings, name, now = source.settings, source.name, ledger.now()
     lines = [_spoken_for(line, settings.speaks_for) for line in page.lines]
@@ -195,7 +197,7 @@ def _spoken_for(line: Line | BadLine, names: Sequence[str]) -> Line | BadLine:
     return BadLine(number=line.number, reason=reason, excerpt=line.update.id)
 
 
-def too_many(session: Any, source: Configured, now: datetime) -> str:
+def too_many(session: Any, source: ConfiguredSource, now: datetime) -> str:
     """Why a source has claimed too much today; empty where it has not. Claims that were there before do not count."""
     settings, day = source.settings, now.date()
     today = queries.sources.claims_on(session, source.name, day)
@@ -234,7 +236,9 @@ def _alone(paths: Paths, name: str) -> Iterator[None]:
         yield
 
 
-def tools(ledger: Ledger, prompts: PromptSettings, source: Configured, stack: ExitStack) -> Tools:
+def tools(
+    ledger: Ledger, prompts: PromptSettings, source: ConfiguredSource, stack: ExitStack
+) -> SourceTools:
     """What a source may use; its client ends with the stack."""
 
     def client(settings: RemoteSettings) -> Client:
@@ -253,7 +257,7 @@ def tools(ledger: Ledger, prompts: PromptSettings, source: Configured, stack: Ex
 
         return asked
 
-    return Tools(
+    return SourceTools(
         name=source.name,
         now=ledger.now,
         catalogue=prompts.catalogue,
@@ -277,7 +281,7 @@ def tools(ledger: Ledger, prompts: PromptSettings, source: Configured, stack: Ex
 def recheck(
     ledger: Ledger,
     prompts: PromptSettings,
-    sources: Mapping[str, Configured],
+    sources: Mapping[str, ConfiguredSource],
     subjects: Mapping[str, Sequence[str]],
 ) -> dict[str, str]:
     """Ask the sources that can tell (those with `recheck`) about some subjects again, right before they are written.

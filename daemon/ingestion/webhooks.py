@@ -6,7 +6,7 @@ from typing import Any
 
 from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
-from factd.daemon.plugins import Configured
+from factd.daemon.plugins import ConfiguredSource
 from factd.store import queries
 
 
@@ -26,7 +26,7 @@ class Hook:
     take: Callable[[Mapping[str, str], bytes], Reply]  # headers in lower case, body
 
 
-def hooks(ledger: Ledger, sources: Mapping[str, Configured]) -> dict[str, Hook]:
+def hooks(ledger: Ledger, sources: Mapping[str, ConfiguredSource]) -> dict[str, Hook]:
     """The hooks of the configured sources, by name."""
     return {
         name: _hook(ledger, name, source.settings, source.receive)

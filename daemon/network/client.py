@@ -19,7 +19,7 @@ import httpx
 import stamina
 
 from factd.daemon.errors import Blocked, SourceFailed, SourceGone
-from factd.daemon.network.ssrf import Backend, Budget, Transport, resolve
+from factd.daemon.network.ssrf import CheckedBackend, CheckedTransport, TransferBudget, resolve
 
 RETRIED = frozenset({429, 502, 503, 504})
 REDIRECTS = 5
@@ -43,7 +43,7 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class HttpAnswer:
     """A response that came whole."""
 
     status: int
@@ -72,7 +72,7 @@ def conditions(validators: Mapping[str, str] | None) -> dict[str, str]:
 class _Later(Exception):
     """Try again, after so many seconds where the server said so."""
 
-    def __init__(self, answer: Answer, after: float | None) -> None:
+    def __init__(self, answer: HttpAnswer, after: float | None) -> None:
         super().__init__(answer.status)
         self.answer, self.after = answer, after
 
@@ -90,11 +90,11 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.limits, self.now, self.clock, self.sleep = limits, now, clock, sleep
-        self.budget = Budget(clock)
+        self.budget = TransferBudget(clock)
         self.free_at = 0.0
         networks = [ipaddress.ip_network(n) for n in limits.networks]
         self.client = httpx.Client(
-            transport=Transport(Backend(self.budget, networks, lookup)),
+            transport=CheckedTransport(CheckedBackend(self.budget, networks, lookup)),
             headers={"User-Agent": limits.user_agent},
             timeout=httpx.Timeout(limits.seconds, connect=limits.connect_seconds),
             follow_redirects=True,
@@ -109,7 +109,7 @@ class Client:
 
     def get(
         self, url: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] = {}
-    ) -> Answer:
+    ) -> HttpAnswer:
         """The whole answer: 200, 304 or another that is neither an error nor worth another attempt.
 
         Raises: SourceFailed: transient, with `retry_seconds` where the server named a time. SourceGone: 410. Blocked.
@@ -138,7 +138,7 @@ class Client:
             raise SourceFailed(f"{shown} answered {answer.status}")
         return answer
 
-    def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
         """The answer to one POST, a 2xx; no redirect is followed. Errors name only the host, for a path may be a secret.
 
         Raises: SourceFailed: with `retry_seconds` where the server named a time. Blocked.
@@ -156,7 +156,7 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] = {},
         seconds: float | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """The answer to one request, whatever its status, within the limits' seconds or so many; else as `post`."""
         shown, most = origin(url), seconds or self.limits.seconds
         try:
@@ -174,7 +174,7 @@ class Client:
             error, httpx.UnsupportedProtocol
         )
 
-    def _later(self, answer: Answer) -> _Later:
+    def _later(self, answer: HttpAnswer) -> _Later:
         return _Later(answer, retry_after(answer.headers.get("retry-after"), self.now()))
 
     def _failed(self, shown: str, error: _Later) -> SourceFailed:
@@ -184,7 +184,7 @@ class Client:
 
     def _once(
         self, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str]
-    ) -> Answer:
+    ) -> HttpAnswer:
         seconds = self.limits.seconds
         with self._asked("GET", url, params, headers, seconds, following=True) as response:
             answer = self._whole(response, shown_url(url))
@@ -192,7 +192,7 @@ class Client:
             raise self._later(answer)
         return answer
 
-    def _whole(self, response: httpx.Response, shown: str) -> Answer:
+    def _whole(self, response: httpx.Response, shown: str) -> HttpAnswer:
         body = bytearray()
         for part in response.iter_bytes():
             body += part
@@ -242,9 +242,9 @@ class Client:
             yield response
 
 
-def _answer(response: httpx.Response, body: bytes) -> Answer:
+def _answer(response: httpx.Response, body: bytes) -> HttpAnswer:
     links = {str(rel): link["url"] for rel, link in response.links.items() if "url" in link}
-    return Answer(
+    return HttpAnswer(
         status=response.status_code,
         headers={k.lower(): v for k, v in response.headers.items()},
         body=body,

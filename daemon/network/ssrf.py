@@ -42,7 +42,7 @@ def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-class Budget:
+class TransferBudget:
     """What is left of a request's time and bytes."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -68,7 +68,7 @@ class Budget:
 class _Stream(httpcore.NetworkStream):
     """A connection on a budget."""
 
-    def __init__(self, inner: httpcore.NetworkStream, budget: Budget) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, budget: TransferBudget) -> None:
         self.inner, self.budget = inner, budget
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -95,11 +95,14 @@ class _Stream(httpcore.NetworkStream):
         return self.inner.get_extra_info(info)
 
 
-class Backend(httpcore.SyncBackend):
+class CheckedBackend(httpcore.SyncBackend):
     """Connects to an address that was checked, never to a name."""
 
     def __init__(
-        self, budget: Budget, networks: Sequence[Network], lookup: Callable[[str, int], list[str]]
+        self,
+        budget: TransferBudget,
+        networks: Sequence[Network],
+        lookup: Callable[[str, int], list[str]],
     ) -> None:
         self.budget, self.networks, self.lookup = budget, networks, lookup
 
@@ -127,18 +130,18 @@ class Backend(httpcore.SyncBackend):
 
 
 @cache
-def trusted() -> ssl.SSLContext:
+def certificate_authorities() -> ssl.SSLContext:
     """The authorities that are believed, read once: it takes 40 ms."""
     return httpx.create_ssl_context(trust_env=False)
 
 
-class Transport(httpx.HTTPTransport):
+class CheckedTransport(httpx.HTTPTransport):
     """httpx's transport over our backend; httpx has no public way to give one."""
 
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
-        super().__init__(verify=trusted(), trust_env=False)
+        super().__init__(verify=certificate_authorities(), trust_env=False)
         self._pool = httpcore.ConnectionPool(
-            ssl_context=trusted(),
+            ssl_context=certificate_authorities(),
             max_connections=1,
             network_backend=backend,
         )

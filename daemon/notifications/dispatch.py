@@ -25,7 +25,7 @@ from factd.daemon.log import carried, log, without_secret_fields
 from factd.daemon.notifications import notices
 from factd.daemon.notifications.notices import Wanted
 from factd.daemon.planning.limits import PlanningRules
-from factd.daemon.plugins import Told
+from factd.daemon.plugins import ConfiguredChannel
 from factd.store import operations, views
 from factd.store.database.session import Store
 from factd.store.model.operations import Dispatch
@@ -46,7 +46,7 @@ def never() -> bool:
 def dispatch(
     ledger: Ledger,
     planning: PlanningRules,
-    channels: Mapping[str, Told],
+    channels: Mapping[str, ConfiguredChannel],
     fleet: Fleet,
     notify: NotifyTable,
     *,
@@ -106,7 +106,9 @@ def _leverage(store: Store, candidate: int) -> float | None:
         return views.snapshots.highest_leverage(session, candidate)
 
 
-def arrange(ledger: Ledger, channels: Mapping[str, Told], wanted: tuple[Wanted, ...]) -> None:
+def arrange(
+    ledger: Ledger, channels: Mapping[str, ConfiguredChannel], wanted: tuple[Wanted, ...]
+) -> None:
     """Make the database say what holds, and give each channel what it is to tell; nothing is written where nothing changes."""
     now, receivers = ledger.now(), tuple(channels.values())
     with ledger.read() as session:
@@ -123,7 +125,7 @@ def arrange(ledger: Ledger, channels: Mapping[str, Told], wanted: tuple[Wanted, 
     log.info("notices changed", changed=changed)
 
 
-def _owed(session: Session, told: Told, now: datetime) -> tuple[list[int], list[int]]:
+def _owed(session: Session, told: ConfiguredChannel, now: datetime) -> tuple[list[int], list[int]]:
     """Notices that a channel was never given, and dispatches that it is to repeat."""
     kinds, hours = told.settings.kinds, told.settings.repeat_hours
     before = now - timedelta(hours=hours)
@@ -132,7 +134,11 @@ def _owed(session: Session, told: Told, now: datetime) -> tuple[list[int], list[
 
 
 def send_due(
-    ledger: Ledger, notify: NotifyTable, told: Told, *, stopping: Callable[[], bool] = never
+    ledger: Ledger,
+    notify: NotifyTable,
+    told: ConfiguredChannel,
+    *,
+    stopping: Callable[[], bool] = never,
 ) -> int:
     """Send over one channel what is due, until one message does not arrive or time is up; how many did."""
     arrived, until = 0, time.monotonic() + SECONDS
@@ -158,7 +164,7 @@ def _begun(ledger: Ledger, notify: NotifyTable, one: Dispatch) -> bool:
         return operations.notices.start_attempt(session, one, now=ledger.now())
 
 
-def attempt(ledger: Ledger, notify: NotifyTable, told: Told, one: Dispatch) -> bool:
+def attempt(ledger: Ledger, notify: NotifyTable, told: ConfiguredChannel, one: Dispatch) -> bool:
     """One attempt, which is counted already, and its record; whether it arrived."""
     about = {"channel": told.name, "notice": one.notice.id, "kind": one.notice.kind}
     try:
@@ -200,7 +206,7 @@ def message_of(one: Dispatch) -> Message:
     )
 
 
-def try_out(ledger: Ledger, channels: Mapping[str, Told], name: str) -> Message:
+def try_out(ledger: Ledger, channels: Mapping[str, ConfiguredChannel], name: str) -> Message:
     """Send a message over a channel now, to see that it arrives. Raises: Refused: no such channel. NotSent, BadConfig."""
     told = channels.get(name)
     if told is None:

@@ -13,7 +13,7 @@ from factd.daemon.planning.limits import PlanningRules
 from factd.daemon.planning.name_index import Register
 from factd.daemon.planning.plan import Planned, plan
 from factd.daemon.planning.wordings import broken_wordings
-from factd.daemon.plugins import Configured
+from factd.daemon.plugins import ConfiguredSource
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.workbench import Workbench
 from factd.store import queries
@@ -28,7 +28,7 @@ def certain(
     workbench: Workbench,
     prompts: PromptSettings,
     planning: PlanningRules,
-    sources: Mapping[str, Configured],
+    sources: Mapping[str, ConfiguredSource],
 ) -> Planned:
     """A plan whose sources were asked again, right before, and whose facts the base model was asked about.
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from factd.daemon.publishers import Outgoing, Publisher, PublisherSettings
 
 
-class Settings(PublisherSettings):
+class AdapterPublisherSettings(PublisherSettings):
     """[publish.adapter]"""
 
     max_rank: int = Field(default=512, ge=1)  # vLLM takes no more; what its --max-lora-rank allows
@@ -20,7 +20,10 @@ class Settings(PublisherSettings):
     truncate: bool = False  # a higher rank is cut to max_rank and measured as candidates are
 
 
-def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
+Settings = AdapterPublisherSettings  # the plugin loader looks for this name
+
+
+def write(settings: AdapterPublisherSettings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """The adapter of a release. Raises: PublishFailed: what its rank was cut to is not good enough; EditorError."""
     from factd.editor.deltas.lora import fill_adapter, fill_zeros
     from factd.editor.errors import RankTooHigh

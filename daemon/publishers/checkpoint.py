@@ -12,14 +12,17 @@ from factd.editor.files.folders import sha256_file
 from factd.editor.files.manifests import REPORT
 
 
-class Settings(PublisherSettings):
+class CheckpointSettings(PublisherSettings):
     """[publish.checkpoint]"""
 
     share: Literal["hardlink", "copy"] = "hardlink"  # what holds no edited tensor, with the base
     report: bool = True  # with what was measured and what a server must say: questions and answers about each fact
 
 
-def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
+Settings = CheckpointSettings  # the plugin loader looks for this name
+
+
+def write(settings: CheckpointSettings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
     """Base and delta, summed and rounded once; the candidate's report beside them. Raises: EditorError."""
     from factd.editor.deltas.checkpoint import fill_checkpoint
 

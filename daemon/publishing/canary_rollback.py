@@ -9,14 +9,14 @@ from factd.daemon.paths import Paths
 from factd.daemon.publishing import publish
 from factd.daemon.publishing.writer import writing
 from factd.daemon.rollout import outbox, strategy
-from factd.daemon.rollout.strategy import Standing
+from factd.daemon.rollout.strategy import ServerProgress
 from factd.store import queries
 from factd.store.model.releases import Release
 
 WHO = "factd (canary)"
 
 
-def refusal(ledger: Ledger, fleet: Fleet) -> tuple[Release, Standing] | None:
+def refusal(ledger: Ledger, fleet: Fleet) -> tuple[Release, ServerProgress] | None:
     """The live release and a canary that does not serve it, where one gave up on it."""
     if not fleet.servers:
         return None
@@ -25,8 +25,8 @@ def refusal(ledger: Ledger, fleet: Fleet) -> tuple[Release, Standing] | None:
         if now is None or now.goes_back or now.release == 0:
             return None
         live = queries.releases.release(session, now.release)
-        found = outbox.standings(fleet, session, live)
-    bad = [one for one in found if one.canary and strategy.refused(one, now)]
+        found = outbox.progress_of_servers(fleet, session, live)
+    bad = [one for one in found if one.canary and strategy.has_refused(one, now)]
     return (live, bad[0]) if bad else None
 
 

@@ -35,7 +35,7 @@ class Form(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class ExportRequest:
     """What is to be exported, and how."""
 
     number: int  # of the release
@@ -44,7 +44,7 @@ class Order:
     unchecked: bool = False  # an adapter that is cut need not have passed the gates
 
 
-def export(ledger: Ledger, paths: Paths, order: Order, out: Path) -> dict[str, Any]:
+def export(ledger: Ledger, paths: Paths, order: ExportRequest, out: Path) -> dict[str, Any]:
     """A folder with a release, whole or not at all, and its manifest; one that was exported there before is replaced.
 
     Raises: Refused: the folder holds something else, or the release cannot be exported so. BadConfig, EditorError.
@@ -90,12 +90,12 @@ def source_of(ledger: Ledger, paths: Paths, release: Release, form: Form) -> Out
     return outgoing_of(ledger, paths, replace(release, candidate_id=made))
 
 
-def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
-    from factd.daemon.plugins import read
+def _fill(order: ExportRequest, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
+    from factd.daemon.plugins import load_plugin
 
     kind = order.form.publisher
     own = order.settings if order.form is Form.LORA else {"share": "copy"}  # nothing of the base
-    module, settings = read(factd.daemon.publishers, "export", {"kind": kind, **own})
+    module, settings = load_plugin(factd.daemon.publishers, "export", {"kind": kind, **own})
     try:
         told: Mapping[str, Any] = module.write(settings, outgoing, folder)
     except PublishFailed as error:

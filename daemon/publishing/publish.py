@@ -163,7 +163,7 @@ def _made_live(ledger: Ledger, versions: Versions, fleet: Fleet, release: Releas
         queries.releases.make_live(session, release.number, now=ledger.now())
         bases.take_effect(ledger, session, release, before)
         queries.settle.mark_live(session, release.fact_ids, now=ledger.now())
-        outbox.arrange(ledger, versions, fleet, session)
+        outbox.plan_handovers(ledger, versions, fleet, session)
         found = queries.releases.release(session, release.number)
     log.info("release live", release=release.number, facts=len(release.fact_ids))
     return found

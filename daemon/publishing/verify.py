@@ -16,7 +16,7 @@ from factd.editor.files.manifests import MANIFEST, is_of_before, read_manifest, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verified:
+class VerifiedVersion:
     """A version that is what its manifest says, to the bit."""
 
     folder: Path
@@ -40,7 +40,7 @@ def folder_of(published: Path, number: int) -> Path:
     return published if not inside.exists() and (published / MANIFEST).exists() else inside
 
 
-def verify(folder: Path, number: int, key: PublicKey | None) -> Verified:
+def verify(folder: Path, number: int, key: PublicKey | None) -> VerifiedVersion:
     """Read every byte of a version. key: what it must be signed with; None: whatever signed it, if anything did.
 
     Raises: DamagedArtefact: names the first file that differs, is missing, is not listed or does not fit.
@@ -57,7 +57,7 @@ def verify(folder: Path, number: int, key: PublicKey | None) -> Verified:
         )
     signer = signed_by(folder, key)
     verify_sealed_folder(folder)
-    return Verified(
+    return VerifiedVersion(
         folder=folder,
         release=number,
         files=len(manifest["files"]),

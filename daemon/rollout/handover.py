@@ -13,7 +13,7 @@ from factd.daemon.errors import HandoverFailed
 from factd.daemon.log import log
 from factd.daemon.servers import Report, Server, Version
 
-Wanted = Sequence[tuple[Question, Said]]
+ExpectedAnswers = Sequence[tuple[Question, Said]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Target:
     """A version, and what a server that serves it says."""
 
     version: Version
-    wanted: Wanted  # empty: nobody knows, so that it cannot be asked
+    wanted: ExpectedAnswers  # empty: nobody knows, so that it cannot be asked
 
     @property
     def number(self) -> int:
@@ -30,7 +30,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class HandoverOutcome:
     """How a hand-over ended."""
 
     done: bool
@@ -44,7 +44,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class HandoverOrder:
     """What a server is to serve, and what it is to serve where that fails."""
 
     to: Target
@@ -53,7 +53,7 @@ class Order:
     alive: Callable[[], None]  # raises where another process has taken over
 
 
-def hand_over(server: Server, order: Order) -> Outcome:
+def hand_over(server: Server, order: HandoverOrder) -> HandoverOutcome:
     """Make a server serve a version and prove it; on any failure the version before is loaded again."""
     try:
         server.report()
@@ -72,16 +72,18 @@ def hand_over(server: Server, order: Order) -> Outcome:
     except HandoverFailed as error:
         return _failed(error, order, restored=restored(server, order))
     _drop(server, order)
-    return Outcome(done=True, asked=asked, report=report)
+    return HandoverOutcome(done=True, asked=asked, report=report)
 
 
-def _kept(server: Server, order: Order) -> bool | None:
+def _kept(server: Server, order: HandoverOrder) -> bool | None:
     """None where users get what they got; else whether it was restored."""
     return None if still_serves(server, order) else restored(server, order)
 
 
-def _failed(error: HandoverFailed, order: Order, *, restored: bool | None) -> Outcome:
-    return Outcome(
+def _failed(
+    error: HandoverFailed, order: HandoverOrder, *, restored: bool | None
+) -> HandoverOutcome:
+    return HandoverOutcome(
         done=False,
         why=str(error),
         transient=error.transient,
@@ -91,7 +93,7 @@ def _failed(error: HandoverFailed, order: Order, *, restored: bool | None) -> Ou
     )
 
 
-def warm_up(server: Server, order: Order) -> None:
+def warm_up(server: Server, order: HandoverOrder) -> None:
     """Ask what will be asked afterwards: an answer that comes from a cache then is an old one.
 
     A server that was given nothing yet may have nothing under the name that users ask for; it has no old answers either.
@@ -103,7 +105,7 @@ def warm_up(server: Server, order: Order) -> None:
                 server.complete(question.prompt, tokens=TOKENS)
 
 
-def _staged(server: Server, order: Order) -> None:
+def _staged(server: Server, order: HandoverOrder) -> None:
     """Load it beside the one that users get, and ask it there. Raises: HandoverFailed: it is not staged any more."""
     version = order.to.version
     order.alive()
@@ -116,7 +118,7 @@ def _staged(server: Server, order: Order) -> None:
         raise
 
 
-def _served(server: Server, target: Target, order: Order) -> tuple[int, Report]:
+def _served(server: Server, target: Target, order: HandoverOrder) -> tuple[int, Report]:
     """Load a version for its users, and prove it: the number of questions, and the report. Raises: HandoverFailed."""
     order.alive()
     server.load(target.version)
@@ -132,7 +134,7 @@ def _served(server: Server, target: Target, order: Order) -> tuple[int, Report]:
 
 
 def ask(
-    server: Server, target: Target, order: Order, *, staged: Version | None = None
+    server: Server, target: Target, order: HandoverOrder, *, staged: Version | None = None
 ) -> Match | None:
     """The server's answers beside what the version says; None: it cannot be asked. Raises: HandoverFailed."""
     return ask_some(
@@ -173,7 +175,7 @@ def _mismatch(sentence: str) -> HandoverFailed:
     return failed
 
 
-def still_serves(server: Server, order: Order) -> bool:
+def still_serves(server: Server, order: HandoverOrder) -> bool:
     """Its users get what they got; one that ended over a version that it was only to hold has lost that, too."""
     if order.back is None:
         return False
@@ -187,7 +189,7 @@ def still_serves(server: Server, order: Order) -> bool:
     return match is not None and match.fits
 
 
-def restored(server: Server, order: Order) -> bool:
+def restored(server: Server, order: HandoverOrder) -> bool:
     """The version before is loaded again and proven; False where that fails too, or there was none."""
     if order.back is None:
         return False
@@ -201,7 +203,7 @@ def restored(server: Server, order: Order) -> bool:
     return True
 
 
-def _drop(server: Server, order: Order) -> None:
+def _drop(server: Server, order: HandoverOrder) -> None:
     """What users do not get any more; that it stays in the server's memory is no failure."""
     if order.back is not None and order.back.version.name != order.to.version.name:
         _quietly(server.drop, order.back.version)

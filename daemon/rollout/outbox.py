@@ -22,8 +22,8 @@ from factd.daemon.ledger import Ledger
 from factd.daemon.log import bound, carried, log
 from factd.daemon.paths import Paths
 from factd.daemon.rollout import strategy
-from factd.daemon.rollout.handover import Order, Outcome, hand_over
-from factd.daemon.rollout.strategy import Rollout, Standing
+from factd.daemon.rollout.handover import HandoverOrder, HandoverOutcome, hand_over
+from factd.daemon.rollout.strategy import Rollout, ServerProgress
 from factd.daemon.rollout.targets import name_of, served_named, target_of
 from factd.daemon.servers import Server
 from factd.daemon.tracing import span
@@ -33,7 +33,7 @@ from factd.store.model.handovers import Handover, HandoverStatus, ServerState
 from factd.store.model.releases import Release
 
 if TYPE_CHECKING:
-    from factd.daemon.plugins import Served
+    from factd.daemon.plugins import ConfiguredServer
 
 SIDE_BY_SIDE = 16  # servers
 ROUNDS = 4  # of one turn: canaries, the rest, who goes back, and what they left
@@ -48,7 +48,7 @@ def never() -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shift:
+class HandoverSession:
     """One process's turn at the servers."""
 
     ledger: Ledger
@@ -65,7 +65,7 @@ class Shift:
             raise Overtaken("factd stops; the hand-over is made again at its next start")
 
 
-def turn(
+def hand_over_due(
     ledger: Ledger,
     paths: Paths,
     versions: Versions,
@@ -80,12 +80,12 @@ def turn(
     """
     if not fleet.servers:
         return ()
-    arrange(ledger, versions, fleet)
+    plan_handovers(ledger, versions, fleet)
     if not _left(ledger):
         return ()
     held = ledger.lease(operations.leases.SERVERS, seize=seize)
     try:
-        shift = Shift(
+        shift = HandoverSession(
             ledger=ledger, paths=paths, versions=versions, fleet=fleet, held=held, stopping=stopping
         )
         with ledger.begin() as session:
@@ -108,7 +108,7 @@ def _is_due(one: Handover, now: datetime) -> bool:
     return one.not_before is None or one.not_before <= now
 
 
-def _rounds(shift: Shift) -> tuple[Handover, ...]:
+def _rounds(shift: HandoverSession) -> tuple[Handover, ...]:
     tried = dict[int, Handover]()
     for _ in range(ROUNDS):
         with shift.ledger.read() as session:
@@ -119,11 +119,11 @@ def _rounds(shift: Shift) -> tuple[Handover, ...]:
         with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="servers") as pool:
             for one in pool.map(carried(partial(_attempt, shift)), mine):
                 tried[one.id] = one
-        arrange(shift.ledger, shift.versions, shift.fleet)
+        plan_handovers(shift.ledger, shift.versions, shift.fleet)
     return tuple(tried.values())
 
 
-def arrange(
+def plan_handovers(
     ledger: Ledger, versions: Versions, fleet: Fleet, session: Session | None = None
 ) -> int:
     """Make the rows that are missing for the live release, in a transaction or in one of their own; how many."""
@@ -132,7 +132,7 @@ def arrange(
             if not _steps(ledger, versions, fleet, look):
                 return 0
         with ledger.begin() as own:
-            return arrange(ledger, versions, fleet, own)
+            return plan_handovers(ledger, versions, fleet, own)
     found = _steps(ledger, versions, fleet, session)
     for step in found:
         if step.supersedes is not None:
@@ -145,15 +145,15 @@ def arrange(
 
 def _steps(
     ledger: Ledger, versions: Versions, fleet: Fleet, session: Session
-) -> tuple[strategy.Step, ...]:
+) -> tuple[strategy.PlannedHandover, ...]:
     now = rollout_of(fleet, session)
     if now is None:
         return ()
     live = queries.releases.release(session, now.release)
-    found = standings(fleet, session, live)
+    found = progress_of_servers(fleet, session, live)
     numbers = {now.release, *(one.before for one in found if one.before is not None)}
     names = {number: name for number in numbers if (name := name_of(versions, number))}
-    return strategy.steps(found, replace(now, names=names), ledger.now())
+    return strategy.planned_handovers(found, replace(now, names=names), ledger.now())
 
 
 def rollout_of(fleet: Fleet, session: Session) -> Rollout | None:
@@ -171,7 +171,9 @@ def rollout_of(fleet: Fleet, session: Session) -> Rollout | None:
     )
 
 
-def standings(fleet: Fleet, session: Session, live: Release) -> tuple[Standing, ...]:
+def progress_of_servers(
+    fleet: Fleet, session: Session, live: Release
+) -> tuple[ServerProgress, ...]:
     """How each configured server stands towards the live release."""
     served = fleet.servers
     flagged = [name for name, one in served.items() if one.settings.canary]
@@ -184,9 +186,9 @@ def standings(fleet: Fleet, session: Session, live: Release) -> tuple[Standing, 
 
 def _standing(
     session: Session, name: str, live: Release, *, canary: bool, state: ServerState | None
-) -> Standing:
+) -> ServerProgress:
     before = operations.handovers.last_done(session, name, but=live.number)
-    return Standing(
+    return ServerProgress(
         name=name,
         canary=canary,
         state=state,
@@ -196,7 +198,7 @@ def _standing(
     )
 
 
-def order_of(shift: Shift, served: "Served", one: Handover) -> Order:
+def order_of(shift: HandoverSession, served: "ConfiguredServer", one: Handover) -> HandoverOrder:
     """What a server is told, and what it is told where that fails. Raises: HandoverFailed."""
     with shift.ledger.read() as session:
         state = operations.handovers.states(session).get(one.server)
@@ -207,10 +209,10 @@ def order_of(shift: Shift, served: "Served", one: Handover) -> Order:
     if number != one.release and shift.versions.has(number):
         back = target_of(shift.ledger, shift.paths, shift.versions, served, number, one.release)
     to = target_of(shift.ledger, shift.paths, shift.versions, served, one.release, number)
-    return Order(to=to, back=back, tolerance=served.settings.tolerance, alive=shift.alive)
+    return HandoverOrder(to=to, back=back, tolerance=served.settings.tolerance, alive=shift.alive)
 
 
-def _attempt(shift: Shift, seen: Handover) -> Handover:
+def _attempt(shift: HandoverSession, seen: Handover) -> Handover:
     """One attempt and its record; counted before it is made, so that one that kills its process is given up in the end."""
     most = shift.fleet.table.attempts
     with shift.ledger.begin() as session:
@@ -219,12 +221,12 @@ def _attempt(shift: Shift, seen: Handover) -> Handover:
     about: dict[str, Any] = {"server": one.server, "release": one.release, "attempt": one.attempts}
     with span("hand over", **about), bound(**about):
         started = time.monotonic()
-        gave_up = Outcome(done=False, why=BROKE_OFF)
+        gave_up = HandoverOutcome(done=False, why=BROKE_OFF)
         outcome = _outcome(shift, one) if one.attempts <= most else gave_up
         return _recorded(shift, one, outcome, time.monotonic() - started)
 
 
-def _outcome(shift: Shift, one: Handover) -> Outcome:
+def _outcome(shift: HandoverSession, one: Handover) -> HandoverOutcome:
     served = shift.fleet.servers[one.server]
     server: Server | None = None
     try:
@@ -232,13 +234,15 @@ def _outcome(shift: Shift, one: Handover) -> Outcome:
         server = served.connect(served.settings)
         return hand_over(server, order)
     except (HandoverFailed, BadConfig) as error:
-        return Outcome(done=False, why=str(error), transient=True)
+        return HandoverOutcome(done=False, why=str(error), transient=True)
     finally:
         if server is not None:
             server.close()
 
 
-def _recorded(shift: Shift, one: Handover, outcome: Outcome, seconds: float) -> Handover:
+def _recorded(
+    shift: HandoverSession, one: Handover, outcome: HandoverOutcome, seconds: float
+) -> Handover:
     now = shift.ledger.now()
     with shift.ledger.read() as session:
         live = queries.releases.live_release(session)
@@ -266,7 +270,7 @@ def _recorded(shift: Shift, one: Handover, outcome: Outcome, seconds: float) -> 
 
 
 def _state(
-    ledger: Ledger, versions: Versions, session: Session, one: Handover, outcome: Outcome
+    ledger: Ledger, versions: Versions, session: Session, one: Handover, outcome: HandoverOutcome
 ) -> ServerState:
     """How the server stands after an attempt."""
     old = operations.handovers.states(session).get(one.server) or ServerState(

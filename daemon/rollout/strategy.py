@@ -13,7 +13,7 @@ from factd.store.model.handovers import OPEN, Handover, HandoverStatus, ServerSt
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class ServerProgress:
     """How one server stands towards the live release."""
 
     name: str
@@ -38,7 +38,7 @@ class Rollout:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class PlannedHandover:
     """A hand-over to be made; what waits for the server is superseded."""
 
     server: str
@@ -55,7 +55,7 @@ def canaries(names: Iterable[str], flagged: Iterable[str], share: float) -> froz
     return frozenset((*first, *others[:more]))
 
 
-def refused(standing: Standing, rollout: Rollout) -> bool:
+def has_refused(standing: ServerProgress, rollout: Rollout) -> bool:
     """The server was given the release since it is live, and it ended badly."""
     tried = standing.tried
     return (
@@ -65,35 +65,37 @@ def refused(standing: Standing, rollout: Rollout) -> bool:
     )
 
 
-def may_have(
-    standing: Standing, everybody: Sequence[Standing], rollout: Rollout, now: datetime
+def may_receive(
+    standing: ServerProgress, everybody: Sequence[ServerProgress], rollout: Rollout, now: datetime
 ) -> bool:
     """It is this server's turn: it is a canary, or all canaries have had the release for the time of soaking."""
     first = [one for one in everybody if one.canary]
     at_once = rollout.goes_back or rollout.release == 0 or standing.name in rollout.first_done
     if standing.canary or not first or at_once:
         return True
-    had = [rollout.first_done.get(one.name) for one in first if not refused(one, rollout)]
+    had = [rollout.first_done.get(one.name) for one in first if not has_refused(one, rollout)]
     soaked = all(at is not None and now - at >= rollout.soak for at in had)
     return soaked and len(had) == len(first) and not rollout.frozen
 
 
 def target(
-    standing: Standing, everybody: Sequence[Standing], rollout: Rollout, now: datetime
+    standing: ServerProgress, everybody: Sequence[ServerProgress], rollout: Rollout, now: datetime
 ) -> int | None:
     """The release that a server is to have now; None: whatever it has."""
-    turn = not refused(standing, rollout) and may_have(standing, everybody, rollout, now)
+    turn = not has_refused(standing, rollout) and may_receive(standing, everybody, rollout, now)
     return rollout.release if turn else standing.before
 
 
-def steps(everybody: Sequence[Standing], rollout: Rollout, now: datetime) -> tuple[Step, ...]:
+def planned_handovers(
+    everybody: Sequence[ServerProgress], rollout: Rollout, now: datetime
+) -> tuple[PlannedHandover, ...]:
     """The hand-overs that are missing, of versions that lie on disk."""
     wanted = [(one, target(one, everybody, rollout, now)) for one in everybody]
     found = (_step(one, number, rollout) for one, number in wanted if number is not None)
     return tuple(step for step in found if step is not None)
 
 
-def _step(standing: Standing, wanted: int, rollout: Rollout) -> Step | None:
+def _step(standing: ServerProgress, wanted: int, rollout: Rollout) -> PlannedHandover | None:
     newest, name = standing.newest, rollout.names.get(wanted)
     open_ = newest if newest is not None and newest.status in OPEN else None
     if name is None or (open_ is not None and _on_its_way(open_, wanted)):
@@ -101,7 +103,7 @@ def _step(standing: Standing, wanted: int, rollout: Rollout) -> Step | None:
     if open_ is None and (serves(standing, wanted, name) or _gave_up(newest, wanted, rollout)):
         return None
     why = _why(standing, wanted)
-    return Step(server=standing.name, release=wanted, why=why, supersedes=open_)
+    return PlannedHandover(server=standing.name, release=wanted, why=why, supersedes=open_)
 
 
 def _on_its_way(newest: Handover, wanted: int) -> bool:
@@ -119,13 +121,13 @@ def _gave_up(newest: Handover | None, wanted: int, rollout: Rollout) -> bool:
     )
 
 
-def serves(standing: Standing, wanted: int, name: str) -> bool:
+def serves(standing: ServerProgress, wanted: int, name: str) -> bool:
     """Its users get this version, as far as is known."""
     state = standing.state
     return state is not None and state.release == wanted and state.version == name
 
 
-def _why(standing: Standing, wanted: int) -> str:
+def _why(standing: ServerProgress, wanted: int) -> str:
     state, newest = standing.state, standing.newest
     if newest is None:
         return "it is new"

@@ -17,10 +17,10 @@ from factd.store import operations
 from factd.store.errors import NotFound
 
 if TYPE_CHECKING:
-    from factd.daemon.plugins import Served
+    from factd.daemon.plugins import ConfiguredServer
 
 
-def served_named(fleet: Fleet, name: str) -> "Served":
+def served_named(fleet: Fleet, name: str) -> "ConfiguredServer":
     """A configured server. Raises: NotFound."""
     if name not in fleet.servers:
         known = ", ".join(fleet.servers) or "none"
@@ -41,7 +41,7 @@ def digest_of(versions: Versions, number: int) -> str:
     return hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
-def version_of(versions: Versions, served: "Served", number: int) -> Version:
+def version_of(versions: Versions, served: "ConfiguredServer", number: int) -> Version:
     """A version as a server finds it. Raises: HandoverFailed: it does not lie on disk."""
     folder, published = versions.folder(number), versions.table.path
     if not versions.has(number):
@@ -59,7 +59,7 @@ def version_of(versions: Versions, served: "Served", number: int) -> Version:
     )
 
 
-def _where(served: "Served", published: Path, path: Path) -> str:
+def _where(served: "ConfiguredServer", published: Path, path: Path) -> str:
     return seen_from(served.settings, path.resolve(), published.resolve())
 
 
@@ -67,7 +67,7 @@ def target_of(
     ledger: Ledger,
     paths: Paths,
     versions: Versions,
-    served: "Served",
+    served: "ConfiguredServer",
     number: int,
     other: int | None,
 ) -> Target:

@@ -23,14 +23,14 @@ from factd.store import operations, queries
 from factd.store.model.handovers import ServerState
 
 if TYPE_CHECKING:
-    from factd.daemon.plugins import Served
+    from factd.daemon.plugins import ConfiguredServer
 
 SIDE_BY_SIDE = 16  # servers
 QUESTIONS = 3  # to one that cannot say what it serves
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Observation:
     """What one look at a server found."""
 
     report: Report | None = None  # None: it did not answer
@@ -56,7 +56,9 @@ def look_at_all(
     return strayed
 
 
-def look_at(ledger: Ledger, paths: Paths, versions: Versions, served: "Served") -> Look:
+def look_at(
+    ledger: Ledger, paths: Paths, versions: Versions, served: "ConfiguredServer"
+) -> Observation:
     """What a server serves now."""
     server: Server | None = None
     try:
@@ -66,15 +68,15 @@ def look_at(ledger: Ledger, paths: Paths, versions: Versions, served: "Served") 
             "" if report.serving is not None else _wrong(ledger, paths, versions, served, server)
         )
     except (HandoverFailed, BadConfig) as error:
-        return Look(error=str(error))
+        return Observation(error=str(error))
     finally:
         if server is not None:
             server.close()
-    return Look(report=report, wrong=wrong)
+    return Observation(report=report, wrong=wrong)
 
 
 def _wrong(
-    ledger: Ledger, paths: Paths, versions: Versions, served: "Served", server: Server
+    ledger: Ledger, paths: Paths, versions: Versions, served: "ConfiguredServer", server: Server
 ) -> str:
     with ledger.read() as session:
         state = operations.handovers.states(session).get(served.name)
@@ -88,7 +90,7 @@ def _wrong(
     return match.wrong[0] if match is not None and match.wrong else ""
 
 
-def keep(ledger: Ledger, name: str, look: Look) -> bool:
+def keep(ledger: Ledger, name: str, look: Observation) -> bool:
     """Record a look, unless something was handed over meanwhile; True where the server does not serve what it should."""
     with ledger.begin() as session:
         old = operations.handovers.states(session).get(name)
@@ -106,7 +108,7 @@ def keep(ledger: Ledger, name: str, look: Look) -> bool:
     return strayed
 
 
-def after(old: ServerState, look: Look) -> ServerState:
+def after(old: ServerState, look: Observation) -> ServerState:
     """How a server stands after a look, pure."""
     if look.report is None:
         return replace(old, error=look.error)

@@ -154,6 +154,6 @@ def serve(app: App, stopping: Callable[[], bool], *, watch: bool) -> int:
     """
     if watch:
         server_watch.look_at_all(app.ledger, app.paths, app.versions, app.fleet, stopping=stopping)
-    tried = outbox.turn(app.ledger, app.paths, app.versions, app.fleet, stopping=stopping)
+    tried = outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet, stopping=stopping)
     canary_rollback.take_back(app.ledger, app.paths, app.versions, app.fleet)
     return len(tried)

@@ -41,7 +41,7 @@ class ServerSettings(BaseModel):
         """Raises: BadConfig: a file that it names cannot be read."""
 
 
-NAMED = re.compile(r"factd-\d+-[0-9a-f]{12}")  # a version's name
+VERSION_NAME = re.compile(r"factd-\d+-[0-9a-f]{12}")  # a version's name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ class Server(Protocol):
         ...
 
 
-class Single:
+class SingleVersionServer:
     """What a server does that holds one version and cannot be asked: nothing."""
 
     asks = stages = False

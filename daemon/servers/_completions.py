@@ -5,8 +5,8 @@ from pathlib import Path
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from factd.daemon.errors import HandoverFailed
-from factd.daemon.network.client import Answer, origin
-from factd.daemon.servers import Completion, ServerSettings, Single, Version
+from factd.daemon.network.client import HttpAnswer, origin
+from factd.daemon.servers import Completion, ServerSettings, SingleVersionServer, Version
 from factd.daemon.servers._http import Api, key_in
 
 PATH = "/v1/completions"
@@ -31,7 +31,7 @@ def complete(api: Api, model: str, prompt: str, *, tokens: int, path: str = PATH
     return completion(api, api.done("POST", path, body))
 
 
-def completion(api: Api, answer: Answer) -> Completion:
+def completion(api: Api, answer: HttpAnswer) -> Completion:
     """What an answer holds. Raises: HandoverFailed: it is no completion."""
     try:
         first = _Completed.model_validate_json(answer.body).choices[0]
@@ -43,7 +43,7 @@ def completion(api: Api, answer: Answer) -> Completion:
     return Completion(text=first.text, logprobs=tuple(v for v in values if v is not None))
 
 
-class AskedSettings(ServerSettings):
+class CompletionServerSettings(ServerSettings):
     """What a server's table has where what takes a version up, and what answers, are not the same."""
 
     completions_url: str = Field(default="", pattern=r"^(https?://\S+)?$")  # whole, with its path
@@ -52,7 +52,7 @@ class AskedSettings(ServerSettings):
     unasked: bool = False  # nobody asks it: nothing notices wrong weights
 
     @model_validator(mode="after")
-    def _is_asked_or_not(self) -> "AskedSettings":
+    def _is_asked_or_not(self) -> "CompletionServerSettings":
         if bool(self.completions_url) == self.unasked:
             raise ValueError(
                 "give completions_url and model, through which it is asked what it serves; or unasked = true: "
@@ -67,10 +67,10 @@ class AskedSettings(ServerSettings):
         key_in(self.api_key_file)
 
 
-class Asked(Single):
+class CompletionServer(SingleVersionServer):
     """A server that may be asked through another address than the one that takes versions up."""
 
-    def __init__(self, settings: AskedSettings) -> None:
+    def __init__(self, settings: CompletionServerSettings) -> None:
         key, self.model = key_in(settings.api_key_file), settings.model
         self.asks = not settings.unasked
         self.api = Api(settings, settings.completions_url, key=key)

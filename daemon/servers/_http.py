@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from factd.daemon.config.load import secret_text
 from factd.daemon.errors import HandoverFailed, SourceFailed
-from factd.daemon.network.client import Answer, Client, Limits, origin, retry_after
+from factd.daemon.network.client import Client, HttpAnswer, Limits, origin, retry_after
 from factd.daemon.servers import ServerSettings
 
 EVERYWHERE = ("0.0.0.0/0", "::/0")  # an operator named the server: it may be in any network
@@ -75,7 +75,7 @@ class Api:
         *,
         headers: Mapping[str, str] = {},
         seconds: float | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """The whole answer, whatever its status. Raises: HandoverFailed: none came in time."""
         kind = {"Content-Type": "application/json"} if body is not None else {}
         # vLLM closes a connection after some of its errors without saying so: the next request would be lost
@@ -100,14 +100,14 @@ class Api:
         *,
         headers: Mapping[str, str] = {},
         seconds: float | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """An answer that is a 2xx. Raises: HandoverFailed: with the server's reason, and the time that it named."""
         answer = self.ask(method, path, body, headers=headers, seconds=seconds)
         if not answer.good:
             raise self.refused(answer)
         return answer
 
-    def refused(self, answer: Answer) -> HandoverFailed:
+    def refused(self, answer: HttpAnswer) -> HandoverFailed:
         """What an answer that is no 2xx says."""
         why = reason(answer)
         failed = HandoverFailed(
@@ -116,7 +116,7 @@ class Api:
         failed.retry_seconds = retry_after(answer.headers.get("retry-after"), datetime.now(UTC))
         return failed
 
-    def table(self, answer: Answer) -> dict[str, Any]:
+    def table(self, answer: HttpAnswer) -> dict[str, Any]:
         """A 2xx answer's JSON object. Raises: HandoverFailed: it is none."""
         try:
             found = json.loads(answer.body)
@@ -129,7 +129,7 @@ class Api:
         return found
 
 
-def reason(answer: Answer) -> str:
+def reason(answer: HttpAnswer) -> str:
     """Why a server refused, in one line of its own words; empty where it does not say."""
     text = answer.body.decode(errors="replace")
     try:

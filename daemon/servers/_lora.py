@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from factd.daemon.errors import HandoverFailed
 from factd.daemon.network.client import origin
-from factd.daemon.servers import NAMED, Completion, Report, Version
+from factd.daemon.servers import VERSION_NAME, Completion, Report, Version
 from factd.daemon.servers._completions import complete
 from factd.daemon.servers._http import Api, EngineSettings
 
@@ -25,7 +25,7 @@ class AdapterSettings(EngineSettings):
     @field_validator("name")
     @classmethod
     def _is_no_version(cls, value: str) -> str:
-        if NAMED.fullmatch(value):
+        if VERSION_NAME.fullmatch(value):
             raise ValueError(f"{value!r} is a name that versions have; users need one that stays")
         return value
 
@@ -90,7 +90,7 @@ class Adapters:
     def report(self) -> Report:
         """Which version the users' name stands for. Raises: HandoverFailed."""
         held = self._held()
-        own = tuple(sorted(name for name in held if NAMED.fullmatch(name)))
+        own = tuple(sorted(name for name in held if VERSION_NAME.fullmatch(name)))
         return Report(serving=_serving(held.get(self.settings.name), held), loaded=own)
 
     def complete(self, prompt: str, *, tokens: int, staged: Version | None = None) -> Completion:
@@ -150,6 +150,6 @@ def _serving(root: str | None, held: Mapping[str, str]) -> str:
     """The version whose adapter lies at a path; where none is known the path itself, and nothing where there is no path."""
     if not root:
         return ""
-    named = [part for part in PurePosixPath(root).parts if NAMED.fullmatch(part)]
-    named += [name for name, path in held.items() if path == root and NAMED.fullmatch(name)]
+    named = [part for part in PurePosixPath(root).parts if VERSION_NAME.fullmatch(part)]
+    named += [name for name, path in held.items() if path == root and VERSION_NAME.fullmatch(name)]
     return named[0] if named else root

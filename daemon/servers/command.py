@@ -16,14 +16,14 @@ from pydantic import Field
 
 from factd.daemon.errors import BadConfig, HandoverFailed
 from factd.daemon.servers import Connect, Report, Version
-from factd.daemon.servers._completions import Asked, AskedSettings
+from factd.daemon.servers._completions import CompletionServer, CompletionServerSettings
 
 TAIL = 4096  # bytes of what it said last
 MOST = 300  # characters of its last line
 GRACE_SECONDS = 5.0  # between being told to end and being ended
 
 
-class Settings(AskedSettings):
+class CommandSettings(CompletionServerSettings):
     """A [servers.NAME] of this kind"""
 
     command: tuple[str, ...] = Field(min_length=1)  # the program and its arguments
@@ -36,10 +36,13 @@ class Settings(AskedSettings):
             raise BadConfig(f"{self.command[0]} is no program that can be run; give its whole path")
 
 
-class Command(Asked):
+Settings = CommandSettings  # the plugin loader looks for this name
+
+
+class Command(CompletionServer):
     """A command, and where what it brings up is asked."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: CommandSettings) -> None:
         super().__init__(settings)
         self.settings = settings
 
@@ -116,7 +119,7 @@ def last_line(said: BinaryIO) -> str:
     return "".join(c if c.isprintable() else "?" for c in last)[:MOST]
 
 
-def connect(settings: Settings) -> Command:
+def connect(settings: CommandSettings) -> Command:
     """A command. Raises: BadConfig: the key cannot be read."""
     return Command(settings)
 

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import Field, field_validator
 
 from factd.daemon.errors import BadConfig, HandoverFailed
-from factd.daemon.servers import NAMED, Connect, Report, ServerSettings, Single, Version
+from factd.daemon.servers import (
+    VERSION_NAME,
+    Connect,
+    Report,
+    ServerSettings,
+    SingleVersionServer,
+    Version,
+)
 from factd.daemon.servers._deadline import bounded, first_line
 from factd.daemon.servers._http import key_in
 
@@ -24,7 +31,7 @@ T = TypeVar("T")
 KEPT = (".gitattributes", "README.md")  # of the repository, where the version has none
 
 
-class Settings(ServerSettings):
+class HubSettings(ServerSettings):
     """A [servers.NAME] of this kind"""
 
     repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")  # "organisation/model"
@@ -56,10 +63,13 @@ class Settings(ServerSettings):
             raise BadConfig("servers of kind hub need `pip install 'factd[hub]'`") from error
 
 
-class Hub(Single):
+Settings = HubSettings  # the plugin loader looks for this name
+
+
+class Hub(SingleVersionServer):
     """One branch of one repository."""
 
-    def __init__(self, settings: Settings, api: "HfApi") -> None:
+    def __init__(self, settings: HubSettings, api: "HfApi") -> None:
         self.settings, self.api = settings, api
 
     def load(self, version: Version) -> None:
@@ -75,7 +85,9 @@ class Hub(Single):
         """The version whose tag stands at the branch's head. Raises: HandoverFailed."""
         refs = self._bounded(partial(self.api.list_repo_refs, self.settings.repository))
         heads = [ref.target_commit for ref in refs.branches if ref.name == self.settings.branch]
-        names = [r.name for r in refs.tags if NAMED.fullmatch(r.name) and r.target_commit in heads]
+        names = [
+            r.name for r in refs.tags if VERSION_NAME.fullmatch(r.name) and r.target_commit in heads
+        ]
         return Report(serving=names[-1] if names else "")
 
     def _commit(self, version: Version, folder: Path) -> None:
@@ -152,7 +164,7 @@ def _tag(api: "HfApi", repository: str, name: str, commit: str) -> None:
         api.create_tag(repository, tag=name, revision=commit)
 
 
-def connect(settings: Settings) -> Hub:
+def connect(settings: HubSettings) -> Hub:
     """A branch. Raises: BadConfig: the library is not installed, or the token cannot be read."""
     settings.ready()
     from huggingface_hub import HfApi

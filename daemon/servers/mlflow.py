@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from pydantic import Field
 
 from factd.daemon.errors import BadConfig, HandoverFailed
-from factd.daemon.servers import Connect, Report, ServerSettings, Single, Version
+from factd.daemon.servers import Connect, Report, ServerSettings, SingleVersionServer, Version
 from factd.daemon.servers._deadline import bounded, first_line
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ GONE = "RESOURCE_DOES_NOT_EXIST"  # MLflow's name for what is not there
 NO_ALIAS = "INVALID_PARAMETER_VALUE"  # its databases' name for an alias that is not there
 
 
-class Settings(ServerSettings):
+class MlflowSettings(ServerSettings):
     """A [servers.NAME] of this kind"""
 
     registry: str = Field(
@@ -46,10 +46,13 @@ class Settings(ServerSettings):
             raise BadConfig("servers of kind mlflow need `pip install 'factd[mlflow]'`") from error
 
 
-class Registry(Single):
+Settings = MlflowSettings  # the plugin loader looks for this name
+
+
+class Registry(SingleVersionServer):
     """One registered model."""
 
-    def __init__(self, settings: Settings, client: "MlflowClient") -> None:
+    def __init__(self, settings: MlflowSettings, client: "MlflowClient") -> None:
         self.settings, self.client = settings, client
 
     def load(self, version: Version) -> None:
@@ -116,7 +119,7 @@ class Registry(Single):
             raise HandoverFailed(f"MLflow, {self.settings.model}: {first_line(error)}") from error
 
 
-def connect(settings: Settings) -> Registry:
+def connect(settings: MlflowSettings) -> Registry:
     """A registered model. Raises: BadConfig: the library is not installed."""
     settings.ready()
     from mlflow import MlflowClient

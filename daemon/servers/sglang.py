@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from factd.daemon.servers import Completion, Connect, Report, Server, Single, Version
+from factd.daemon.servers import Completion, Connect, Report, Server, SingleVersionServer, Version
 from factd.daemon.servers._completions import complete
 from factd.daemon.servers._http import Api, key_in
 from factd.daemon.servers._lora import Adapters, AdapterSettings, Routes
@@ -18,7 +18,7 @@ from factd.daemon.servers._lora import Adapters, AdapterSettings, Routes
 INFO = ("/model_info", "/get_model_info", "/get_weight_version")  # of releases, newest first
 
 
-class Settings(AdapterSettings):
+class SglangSettings(AdapterSettings):
     """A [servers.NAME] of this kind"""
 
     mode: Literal["weights", "adapter"] = "weights"
@@ -32,7 +32,7 @@ class Settings(AdapterSettings):
         return self.mode == "adapter"
 
     @model_validator(mode="after")
-    def _has_no_colon(self) -> "Settings":
+    def _has_no_colon(self) -> "SglangSettings":
         if ":" in self.model and self.mode == "adapter":
             raise ValueError(
                 f"{self.model!r}: a colon stands between model and adapter; serve it under another name"
@@ -45,12 +45,15 @@ class Settings(AdapterSettings):
         key_in(self.admin_key_file)
 
 
-class Weights(Single):
+Settings = SglangSettings  # the plugin loader looks for this name
+
+
+class Weights(SingleVersionServer):
     """SGLang with whole checkpoints."""
 
     asks = True
 
-    def __init__(self, settings: Settings, api: Api, admin: Api) -> None:
+    def __init__(self, settings: SglangSettings, api: Api, admin: Api) -> None:
         self.settings, self.api, self.admin = settings, api, admin
 
     def load(self, version: Version) -> None:
@@ -87,7 +90,7 @@ class Weights(Single):
         self.admin.close()
 
 
-def connect(settings: Settings) -> Server:
+def connect(settings: SglangSettings) -> Server:
     """A running SGLang. Raises: BadConfig: a key cannot be read."""
     key = key_in(settings.api_key_file)
     api = Api(settings, settings.url, key=key)

@@ -13,13 +13,13 @@ from typing import Literal
 from pydantic import model_validator
 
 from factd.daemon.errors import HandoverFailed
-from factd.daemon.servers import Completion, Connect, Report, Server, Single, Version
+from factd.daemon.servers import Completion, Connect, Report, Server, SingleVersionServer, Version
 from factd.daemon.servers._completions import complete
 from factd.daemon.servers._http import Api, key_in
 from factd.daemon.servers._lora import Adapters, AdapterSettings, Routes, listed
 
 
-class Settings(AdapterSettings):
+class VllmSettings(AdapterSettings):
     """A [servers.NAME] of this kind"""
 
     mode: Literal["adapter", "reload"] = "adapter"  # reload: experimental
@@ -32,12 +32,15 @@ class Settings(AdapterSettings):
         return self.mode == "adapter"
 
     @model_validator(mode="after")
-    def _names_what_users_ask_for(self) -> "Settings":
+    def _names_what_users_ask_for(self) -> "VllmSettings":
         if (self.mode == "reload") != bool(self.model):
             raise ValueError(
                 'mode = "reload" needs model, the name that users ask for; adapters have name'
             )
         return self
+
+
+Settings = VllmSettings  # the plugin loader looks for this name
 
 
 class Lora(Adapters):
@@ -54,12 +57,12 @@ class Lora(Adapters):
         forget(self.admin)
 
 
-class Reload(Single):
+class Reload(SingleVersionServer):
     """vLLM with whole checkpoints."""
 
     asks = True
 
-    def __init__(self, settings: Settings, api: Api) -> None:
+    def __init__(self, settings: VllmSettings, api: Api) -> None:
         self.settings, self.api = settings, api
 
     def load(self, version: Version) -> None:
@@ -125,7 +128,7 @@ def forget(api: Api) -> None:
             raise api.refused(answer)
 
 
-def connect(settings: Settings) -> Server:
+def connect(settings: VllmSettings) -> Server:
     """A running vLLM. Raises: BadConfig: the key cannot be read."""
     api = Api(settings, settings.url, key=key_in(settings.api_key_file))
     if settings.mode == "reload":

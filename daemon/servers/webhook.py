@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 
 from factd.daemon.network.standard_webhooks import Receiver, signed_headers, standard_key
 from factd.daemon.servers import Connect, Report, Version
-from factd.daemon.servers._completions import Asked, AskedSettings
+from factd.daemon.servers._completions import CompletionServer, CompletionServerSettings
 from factd.daemon.servers._http import Api
 
 
-class Settings(Receiver, AskedSettings):
+class WebhookServerSettings(Receiver, CompletionServerSettings):
     """A [servers.NAME] of this kind"""
 
     def ready(self) -> None:
@@ -25,10 +25,13 @@ class Settings(Receiver, AskedSettings):
         self.sendable()
 
 
-class Webhook(Asked):
+Settings = WebhookServerSettings  # the plugin loader looks for this name
+
+
+class Webhook(CompletionServer):
     """A receiver, and where what it serves is asked."""
 
-    def __init__(self, settings: Settings, now: Callable[[], datetime]) -> None:
+    def __init__(self, settings: WebhookServerSettings, now: Callable[[], datetime]) -> None:
         super().__init__(settings)
         self.settings, self.now = settings, now
         self.key, self.target = standard_key(settings.secret_file), settings.target()
@@ -70,7 +73,7 @@ def message(version: Version, now: datetime) -> bytes:
     return json.dumps(said, ensure_ascii=False).encode()
 
 
-def connect(settings: Settings) -> Webhook:
+def connect(settings: WebhookServerSettings) -> Webhook:
     """A receiver. Raises: BadConfig: a file that the settings name cannot be read."""
     return Webhook(settings, lambda: datetime.now(UTC))
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from factd.daemon.config.load import secret_text
-from factd.daemon.network.client import Answer, Client, Limits, shown_url
+from factd.daemon.network.client import Client, HttpAnswer, Limits, shown_url
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.ingest.ingest import IngestReport
 from factd.store.ingest.parsing import BadLine, Line
@@ -96,7 +96,7 @@ class RemoteSettings(SourceSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class SourcePage:
     """Claims, and everything that is kept in the same transaction."""
 
     lines: Iterable[Line | BadLine]
@@ -108,11 +108,11 @@ class Page:
     deliveries: Sequence[int] = ()  # webhook bodies that these lines come from
 
 
-Pages = Generator[Page, IngestReport, None]
+SourcePages = Generator[SourcePage, IngestReport, None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tools:
+class SourceTools:
     """What a source may use: a clock, the catalogue, a client, and what is known about its own items."""
 
     name: str  # the source's
@@ -128,28 +128,28 @@ class Tools:
     deliveries: Callable[[int, int], list[Delivery]]  # (after, limit)
 
 
-class Source(Protocol):
+class SourceReader(Protocol):
     """Yields what is new since a cursor."""
 
-    def __call__(self, settings: Any, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+    def __call__(self, settings: Any, cursor: Mapping[str, Any], tools: SourceTools) -> SourcePages:
         """One pull, bounded. Raises: SourceFailed."""
         ...
 
 
-def received(answer: Answer, at: datetime) -> Receipt:
+def receipt_of(answer: HttpAnswer, at: datetime) -> Receipt:
     """Which payload brought claims, for an answer over HTTP that was asked for then."""
     digest = hashlib.sha256(answer.body).hexdigest()
     return Receipt(file=shown_url(answer.url), retrieved_at=at, payload_hash=digest)
 
 
-def notice(fact: Fact, revision: str, at: datetime) -> FactUpdate:
+def withdrawal(fact: Fact, revision: str, at: datetime) -> FactUpdate:
     """The word of a claim's source that it takes the claim back."""
     said = fact.update
     return replace(said, revision=revision, event_time=max(at, said.event_time), withdrawn=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pulled:
+class PullResult:
     """What one pull brought."""
 
     source: str

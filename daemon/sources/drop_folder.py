@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from factd.daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools
+from factd.daemon.sources import (
+    LINES,
+    SourcePage,
+    SourcePages,
+    SourceReader,
+    SourceSettings,
+    SourceTools,
+)
 from factd.store.database.chunks import chunks
 from factd.store.ingest.parsing import BadLine, read_updates
 from factd.store.model.facts import Receipt
@@ -17,13 +24,18 @@ SUFFIXES = (".jsonl", ".json", ".csv")
 FILES = 100  # of one pull
 
 
-class Settings(SourceSettings):
+class DropFolderSettings(SourceSettings):
     """[sources.drop_folder]"""
 
     path: Path = Path("inbox")
 
 
-def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+Settings = DropFolderSettings  # the plugin loader looks for this name
+
+
+def pages(
+    settings: DropFolderSettings, cursor: Mapping[str, Any], tools: SourceTools
+) -> SourcePages:
     """The files of the folder, oldest name first, some lines at a time. The cursor: {file, line} that is under way."""
     folder = settings.path
     places = {name: folder / name for name in ("processing", "done", "failed")}
@@ -40,7 +52,7 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
         yield from _file(path, after, places, tools)
 
 
-def _file(path: Path, after: int, places: Mapping[str, Path], tools: Tools) -> Pages:
+def _file(path: Path, after: int, places: Mapping[str, Path], tools: SourceTools) -> SourcePages:
     receipt = Receipt(file=path.name, retrieved_at=tools.now())
     lines = read_updates(path, tools.catalogue, after=after)
     errors = path.with_name(path.name + ".errors")
@@ -50,7 +62,7 @@ def _file(path: Path, after: int, places: Mapping[str, Path], tools: Tools) -> P
         more = next(parts, [])
         # the last lines leave no mark: another file of this name starts from its own beginning
         cursor = {"file": path.name, "line": part[-1].number} if more else {}
-        report = yield Page(lines=part, cursor=cursor, receipt=receipt)
+        report = yield SourcePage(lines=part, cursor=cursor, receipt=receipt)
         if report.bad:
             with errors.open("a", encoding="utf-8") as file:
                 file.write(errors_text(report.bad))
@@ -74,4 +86,4 @@ def unused(path: Path) -> Path:
     return found
 
 
-_: Source = pages
+_: SourceReader = pages

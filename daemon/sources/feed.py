@@ -11,10 +11,17 @@ from pydantic import Field, field_validator
 
 from factd.daemon.errors import SourceFailed
 from factd.daemon.network.client import conditions, shown_url
-from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools, received
+from factd.daemon.sources import (
+    RemoteSettings,
+    SourcePage,
+    SourcePages,
+    SourceReader,
+    SourceTools,
+    receipt_of,
+)
 
 
-class Settings(RemoteSettings):
+class FeedSettings(RemoteSettings):
     """[sources.feed]"""
 
     url: str = Field(pattern="^https?://")
@@ -33,7 +40,10 @@ class Settings(RemoteSettings):
         return value
 
 
-def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+Settings = FeedSettings  # the plugin loader looks for this name
+
+
+def pages(settings: FeedSettings, cursor: Mapping[str, Any], tools: SourceTools) -> SourcePages:
     """The entries that were not seen in their present state. The cursor: {validators}."""
     headers = conditions(cursor.get("validators"))
     answer = tools.client(settings).get(settings.url, headers=headers)
@@ -46,10 +56,10 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
     before = tools.seen(states)
     fresh = [e for e in parsed.entries if before.get(_key(e)) != states[_key(e)]]
     found = {id_ for entry in fresh for id_ in re.findall(settings.pattern, _text(entry))}
-    yield Page(
+    yield SourcePage(
         lines=(),
         cursor={"validators": answer.validators},
-        receipt=received(answer, tools.now()),
+        receipt=receipt_of(answer, tools.now()),
         seen={_key(entry): states[_key(entry)] for entry in fresh},
         points={settings.points_to: sorted(found)},
     )
@@ -69,4 +79,4 @@ def _text(entry: Any) -> str:
     return "\n".join([str(entry.get(key, "")) for key in ("id", "link", "title")] + links)
 
 
-_: Source = pages
+_: SourceReader = pages

@@ -16,8 +16,16 @@ from urllib.parse import urljoin, urlsplit
 from pydantic import Field
 
 from factd.daemon.errors import SourceFailed
-from factd.daemon.network.client import Answer, conditions, shown_url
-from factd.daemon.sources import LINES, Page, Pages, RemoteSettings, Source, Tools, received
+from factd.daemon.network.client import HttpAnswer, conditions, shown_url
+from factd.daemon.sources import (
+    LINES,
+    RemoteSettings,
+    SourcePage,
+    SourcePages,
+    SourceReader,
+    SourceTools,
+    receipt_of,
+)
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.database.chunks import chunks
 from factd.store.ingest.parsing import BadLine, Line, read_item, read_lines
@@ -25,7 +33,7 @@ from factd.store.ingest.parsing import BadLine, Line, read_item, read_lines
 DEPTH = 32  # of a document
 
 
-class Settings(RemoteSettings):
+class HttpFeedSettings(RemoteSettings):
     """[sources.http_feed]"""
 
     url: str = Field(pattern="^https?://")
@@ -33,6 +41,9 @@ class Settings(RemoteSettings):
     next: str = "next"  # the object's key that holds the next page's URL
     since_parameter: str = ""  # the query parameter that takes a time; empty: none
     overlap_seconds: int = Field(default=3600, ge=0)  # that are read again
+
+
+Settings = HttpFeedSettings  # the plugin loader looks for this name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +54,7 @@ class Document:
     next: str | None
 
 
-def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+def pages(settings: HttpFeedSettings, cursor: Mapping[str, Any], tools: SourceTools) -> SourcePages:
     """The pages of one walk. The cursor: {validators, since} of the last whole walk, {next, walk} of one under way."""
     client = tools.client(settings)
     url, walk = str(cursor.get("next") or settings.url), dict(cursor.get("walk") or {})
@@ -58,18 +69,18 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
             walk = {"validators": answer.validators, "since": held.get("since")}
         found = _read(settings, answer, tools.catalogue)
         walk["since"] = _latest(found.lines, walk.get("since"))
-        receipt = received(answer, tools.now())
+        receipt = receipt_of(answer, tools.now())
         *parts, last = chunks(found.lines, LINES) if found.lines else [[]]
         for part in parts:  # the cursor stays: the same page again, should it be interrupted here
-            yield Page(lines=part, cursor=None, receipt=receipt)
+            yield SourcePage(lines=part, cursor=None, receipt=receipt)
         after = {**held, "next": found.next, "walk": walk} if found.next else walk
-        yield Page(lines=last, cursor=after, receipt=receipt)
+        yield SourcePage(lines=last, cursor=after, receipt=receipt)
         if not found.next:
             return
         url = found.next
 
 
-def _since(settings: Settings, held: Mapping[str, Any]) -> dict[str, str] | None:
+def _since(settings: HttpFeedSettings, held: Mapping[str, Any]) -> dict[str, str] | None:
     if not settings.since_parameter or not held.get("since"):
         return None
     at = datetime.fromisoformat(held["since"]) - timedelta(seconds=settings.overlap_seconds)
@@ -81,7 +92,7 @@ def _latest(lines: list[Line | BadLine], before: str | None) -> str | None:
     return max((*times, *([before] if before else [])), default=None)
 
 
-def _read(settings: Settings, answer: Answer, catalogue: Catalogue) -> Document:
+def _read(settings: HttpFeedSettings, answer: HttpAnswer, catalogue: Catalogue) -> Document:
     """Raises: SourceFailed: the document is not whole."""
     shown, linked = shown_url(answer.url), answer.links.get("next")
     if _is_lines(answer):
@@ -106,12 +117,12 @@ def _read(settings: Settings, answer: Answer, catalogue: Catalogue) -> Document:
     return Document(lines=lines, next=_next(settings, answer, linked))
 
 
-def _is_lines(answer: Answer) -> bool:
+def _is_lines(answer: HttpAnswer) -> bool:
     kind = answer.headers.get("content-type", "")
     return any(name in kind for name in ("ndjson", "jsonl", "json-seq", "jsonlines"))
 
 
-def _next(settings: Settings, answer: Answer, linked: Any) -> str | None:
+def _next(settings: HttpFeedSettings, answer: HttpAnswer, linked: Any) -> str | None:
     """The next page's URL, on the feed's own host: a token goes nowhere else."""
     if linked is None:
         return None
@@ -137,4 +148,4 @@ def _children(item: Any) -> Iterator[Any]:
         yield from (child for child in item if isinstance(child, dict | list))
 
 
-_: Source = pages
+_: SourceReader = pages

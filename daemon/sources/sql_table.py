@@ -32,7 +32,15 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from factd.daemon.config.load import secret_text
 from factd.daemon.errors import SourceFailed
-from factd.daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools, notice
+from factd.daemon.sources import (
+    LINES,
+    SourcePage,
+    SourcePages,
+    SourceReader,
+    SourceSettings,
+    SourceTools,
+    withdrawal,
+)
 from factd.store.database.session import database_url
 from factd.store.ingest.parsing import BadLine, Line, read_item
 from factd.store.model.facts import FactUpdate, Receipt
@@ -40,7 +48,7 @@ from factd.store.model.facts import FactUpdate, Receipt
 NEEDED = ("id", "updated_at", "subject_id", "relation", "object_id")
 
 
-class Settings(SourceSettings):
+class SqlTableSettings(SourceSettings):
     """[sources.sql_table]"""
 
     url: str = ""  # with a role that may only read
@@ -54,7 +62,7 @@ class Settings(SourceSettings):
     max_pages: int = Field(default=500, ge=1)  # of one pull
 
     @model_validator(mode="after")
-    def _has_a_url(self) -> "Settings":
+    def _has_a_url(self) -> "SqlTableSettings":
         if bool(self.url) == bool(self.url_file):
             raise ValueError("give url or url_file, one of them")
         return self
@@ -65,13 +73,16 @@ class Settings(SourceSettings):
             secret_text(self.url_file)
 
 
-def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+Settings = SqlTableSettings  # the plugin loader looks for this name
+
+
+def pages(settings: SqlTableSettings, cursor: Mapping[str, Any], tools: SourceTools) -> SourcePages:
     """Rows after the watermark. The cursor: {updated_at, compared_at}, and {at, id} of the last row of a round under way."""
     receipt = Receipt(file=settings.table, retrieved_at=tools.now())
     try:
         with _connected(settings) as connection:
             table = _reflected(connection, settings)
-            look = Look(settings, table, connection, receipt, tools)
+            look = TablePull(settings, table, connection, receipt, tools)
             yield from _changed(look, dict(cursor))
     except (SQLAlchemyError, OSError, ArgumentError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
@@ -79,7 +90,7 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
 
 
 @contextmanager
-def _connected(settings: Settings) -> Iterator[Connection]:
+def _connected(settings: SqlTableSettings) -> Iterator[Connection]:
     text = secret_text(settings.url_file) if settings.url_file else settings.url
     url = database_url(text)
     engine = create_engine(url)
@@ -91,7 +102,7 @@ def _connected(settings: Settings) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _only_reading(connection: Any, backend: str, settings: Settings) -> None:
+def _only_reading(connection: Any, backend: str, settings: SqlTableSettings) -> None:
     cursor = connection.cursor()
     if backend == "postgresql":
         cursor.execute(f"SET statement_timeout = {settings.statement_seconds * 1000}")
@@ -103,7 +114,7 @@ def _only_reading(connection: Any, backend: str, settings: Settings) -> None:
     cursor.close()
 
 
-def _reflected(connection: Connection, settings: Settings) -> Table:
+def _reflected(connection: Connection, settings: SqlTableSettings) -> Table:
     schema, _, name = settings.table.rpartition(".")
     table = Table(name, MetaData(), schema=schema or None, autoload_with=connection)
     lacking = [column for column in NEEDED if column not in table.c]
@@ -115,14 +126,14 @@ def _reflected(connection: Connection, settings: Settings) -> Table:
 
 
 @dataclass(frozen=True)
-class Look:
+class TablePull:
     """One look at the table."""
 
-    settings: Settings
+    settings: SqlTableSettings
     table: Table
     connection: Connection
     receipt: Receipt
-    tools: Tools
+    tools: SourceTools
 
     def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
         """The rows of a query; no transaction stays open while they are stored."""
@@ -131,7 +142,7 @@ class Look:
         return found
 
 
-def _changed(look: Look, cursor: dict[str, Any]) -> Pages:
+def _changed(look: TablePull, cursor: dict[str, Any]) -> SourcePages:
     mark = _time(cursor.get("updated_at"))
     start = _start(look.settings, look.table, cursor)
     for _ in range(look.settings.max_pages):
@@ -149,7 +160,9 @@ def _changed(look: Look, cursor: dict[str, Any]) -> Pages:
         pairs = zip(rows, lines, strict=True)
         seen = {f"row:{r.id}": line.update.id for r, line in pairs if isinstance(line, Line)}
         back = _said_before(seen, lines, look.tools)
-        yield Page(lines=[*back, *lines], cursor=dict(cursor), receipt=look.receipt, seen=seen)
+        yield SourcePage(
+            lines=[*back, *lines], cursor=dict(cursor), receipt=look.receipt, seen=seen
+        )
     else:
         return  # more rows wait; a round that is not finished compares nothing
     yield from _deleted(look, cursor)
@@ -159,7 +172,9 @@ def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _start(settings: Settings, table: Table, cursor: Mapping[str, Any]) -> tuple[Any, Any] | None:
+def _start(
+    settings: SqlTableSettings, table: Table, cursor: Mapping[str, Any]
+) -> tuple[Any, Any] | None:
     """Where to read on: behind the last row of a round that was not finished, else some time before the watermark."""
     at, mark = _time(cursor.get("at")), _time(cursor.get("updated_at"))
     if at:
@@ -170,14 +185,14 @@ def _start(settings: Settings, table: Table, cursor: Mapping[str, Any]) -> tuple
 
 
 def _said_before(
-    seen: Mapping[str, str], lines: Sequence[Line | BadLine], tools: Tools
+    seen: Mapping[str, str], lines: Sequence[Line | BadLine], tools: SourceTools
 ) -> list[Line]:
     """What these rows said before and do not say any more, taken back."""
     before = tools.seen(seen)
     changed = {before[key]: id_ for key, id_ in seen.items() if before.get(key, id_) != id_}
     now = {line.update.id: line.update for line in lines if isinstance(line, Line)}
     return [
-        Line(number=0, update=notice(fact, said.revision, said.event_time))
+        Line(number=0, update=withdrawal(fact, said.revision, said.event_time))
         for fact in tools.facts(changed)
         if _says(fact.update) != _says(said := now[changed[fact.id]])
     ]
@@ -209,7 +224,7 @@ def _as(column: Column[Any], at: datetime) -> Any:
     return at if column.type.timezone else at.astimezone(UTC).replace(tzinfo=None)
 
 
-def _line(number: int, row: Row[Any], tools: Tools) -> Line | BadLine:
+def _line(number: int, row: Row[Any], tools: SourceTools) -> Line | BadLine:
     data = dict(row._mapping)
     moment = _moment(data["updated_at"]).isoformat()
     found: dict[str, Any] = {
@@ -244,7 +259,7 @@ def _entity(data: Mapping[str, Any], side: str) -> dict[str, Any]:
     }
 
 
-def _deleted(look: Look, cursor: dict[str, Any]) -> Pages:
+def _deleted(look: TablePull, cursor: dict[str, Any]) -> SourcePages:
     """Claims whose rows are no more, taken back: one look over all ids, some thousand at a time."""
     tools, now = look.tools, look.tools.now()
     last = datetime.fromisoformat(cursor["compared_at"]) if "compared_at" in cursor else None
@@ -258,13 +273,13 @@ def _deleted(look: Look, cursor: dict[str, Any]) -> Pages:
         part = gone[start : start + LINES]
         facts = tools.facts(rows[key] for key in part)
         lines = [
-            Line(number=n, update=notice(fact, f"{fact.update.revision}-deleted", now))
+            Line(number=n, update=withdrawal(fact, f"{fact.update.revision}-deleted", now))
             for n, fact in enumerate(facts, start=1)
         ]
         whole = start + LINES >= len(gone)
         after = {**cursor, "compared_at": now.isoformat()} if whole else dict(cursor)
         seen = dict.fromkeys(part, "")
-        yield Page(lines=lines, cursor=after, receipt=look.receipt, seen=seen)
+        yield SourcePage(lines=lines, cursor=after, receipt=look.receipt, seen=seen)
 
 
-_: Source = pages
+_: SourceReader = pages

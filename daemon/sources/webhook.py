@@ -19,14 +19,14 @@ from pydantic import Field
 
 from factd.daemon.config.load import secret_text
 from factd.daemon.network.standard_webhooks import standard_key, standard_signature
-from factd.daemon.sources import Page, Pages, Source, SourceSettings, Tools
+from factd.daemon.sources import SourcePage, SourcePages, SourceReader, SourceSettings, SourceTools
 from factd.store.ingest.parsing import BadLine, read_item
 from factd.store.model.facts import Receipt
 
 BODIES = 100  # of a page
 
 
-class Settings(SourceSettings):
+class WebhookSourceSettings(SourceSettings):
     """[sources.webhook]"""
 
     secret_file: Path  # the shared secret; `whsec_` and base64, or any text for GitHub's style
@@ -39,8 +39,11 @@ class Settings(SourceSettings):
         secret(self)
 
 
+Settings = WebhookSourceSettings  # the plugin loader looks for this name
+
+
 @dataclass(frozen=True, kw_only=True)
-class Verified:
+class CheckedDelivery:
     """A body that is the sender's: its unique name, or why it is refused."""
 
     key: str = ""
@@ -48,7 +51,7 @@ class Verified:
     reason: str = ""
 
 
-def secret(settings: Settings) -> bytes:
+def secret(settings: WebhookSourceSettings) -> bytes:
     """The key of the HMAC. Raises: BadConfig: the file cannot be read or holds none."""
     if settings.style == "github":
         return secret_text(settings.secret_file).encode()
@@ -56,41 +59,49 @@ def secret(settings: Settings) -> bytes:
 
 
 def receive(
-    settings: Settings, headers: Mapping[str, str], body: bytes, *, now: datetime
-) -> Verified:
+    settings: WebhookSourceSettings, headers: Mapping[str, str], body: bytes, *, now: datetime
+) -> CheckedDelivery:
     """Whether a request is the sender's. headers: names in lower case; body: as it came."""
     if len(body) > settings.max_bytes:
-        return Verified(status=413, reason=f"the body is larger than {settings.max_bytes} bytes")
+        return CheckedDelivery(
+            status=413, reason=f"the body is larger than {settings.max_bytes} bytes"
+        )
     check = _github if settings.style == "github" else _standard
     found = check(settings, headers, body, now)
     event = _event_name(headers, body) if not found.reason else ""
-    return Verified(key=event or found.key, status=found.status, reason=found.reason)
+    return CheckedDelivery(key=event or found.key, status=found.status, reason=found.reason)
 
 
 def _standard(
-    settings: Settings, headers: Mapping[str, str], body: bytes, now: datetime
-) -> Verified:
+    settings: WebhookSourceSettings, headers: Mapping[str, str], body: bytes, now: datetime
+) -> CheckedDelivery:
     id_, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     signatures = headers.get("webhook-signature", "").split()
     if not id_ or not stamp.isdigit() or not signatures or len(id_) > 200 or len(stamp) > 12:
-        return Verified(status=400, reason="webhook-id, -timestamp and -signature are needed")
+        return CheckedDelivery(
+            status=400, reason="webhook-id, -timestamp and -signature are needed"
+        )
     if abs(now.timestamp() - int(stamp)) > settings.tolerance_seconds:
-        return Verified(status=400, reason="webhook-timestamp is too far from this clock")
+        return CheckedDelivery(status=400, reason="webhook-timestamp is too far from this clock")
     right = standard_signature(secret(settings), id_, stamp, body).encode()
     same = [hmac.compare_digest(right, signature.encode()) for signature in signatures]
     if not any(same):
-        return Verified(status=401, reason="no signature fits")
-    return Verified(key=id_)
+        return CheckedDelivery(status=401, reason="no signature fits")
+    return CheckedDelivery(key=id_)
 
 
-def _github(settings: Settings, headers: Mapping[str, str], body: bytes, now: datetime) -> Verified:
+def _github(
+    settings: WebhookSourceSettings, headers: Mapping[str, str], body: bytes, now: datetime
+) -> CheckedDelivery:
     given, id_ = headers.get("x-hub-signature-256", ""), headers.get("x-github-delivery", "")
     if not given or not id_ or len(id_) > 200:
-        return Verified(status=400, reason="X-Hub-Signature-256 and X-GitHub-Delivery are needed")
+        return CheckedDelivery(
+            status=400, reason="X-Hub-Signature-256 and X-GitHub-Delivery are needed"
+        )
     right = "sha256=" + hmac.new(secret(settings), body, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(right.encode(), given.encode()):
-        return Verified(status=401, reason="the signature does not fit")
-    return Verified(key=id_)
+        return CheckedDelivery(status=401, reason="the signature does not fit")
+    return CheckedDelivery(key=id_)
 
 
 def _event_name(headers: Mapping[str, str], body: bytes) -> str:
@@ -106,7 +117,9 @@ def _event_name(headers: Mapping[str, str], body: bytes) -> str:
     return ""
 
 
-def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+def pages(
+    settings: WebhookSourceSettings, cursor: Mapping[str, Any], tools: SourceTools
+) -> SourcePages:
     """The bodies that wait, in the order of their arrival; each is taken with its claims. No cursor is needed."""
     after = 0
     while found := tools.deliveries(after, BODIES):
@@ -123,7 +136,7 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
             if not lines:
                 empty = delivery.body[:200].decode("utf-8", "replace")
                 lines = [BadLine(number=1, reason="no claims in the ingest format", excerpt=empty)]
-            yield Page(lines=lines, cursor=None, receipt=receipt, deliveries=(delivery.id,))
+            yield SourcePage(lines=lines, cursor=None, receipt=receipt, deliveries=(delivery.id,))
         after = found[-1].id
 
 
@@ -141,4 +154,4 @@ def claims(body: bytes) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-_: Source = pages
+_: SourceReader = pages

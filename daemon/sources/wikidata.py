@@ -16,8 +16,16 @@ from urllib.parse import quote
 from pydantic import Field, field_validator
 
 from factd.daemon.errors import SourceFailed
-from factd.daemon.network.client import Answer, Client, retry_after, shown_url
-from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools, notice, received
+from factd.daemon.network.client import Client, HttpAnswer, retry_after, shown_url
+from factd.daemon.sources import (
+    RemoteSettings,
+    SourcePage,
+    SourcePages,
+    SourceReader,
+    SourceTools,
+    receipt_of,
+    withdrawal,
+)
 from factd.daemon.sources import _wikibase as wikibase
 from factd.daemon.sources._wikibase import Item, Statement
 from factd.store.database.chunks import chunks
@@ -29,7 +37,7 @@ POINTERS = 5000  # of one pull
 SOURCE = "wikidata"
 
 
-class Settings(RemoteSettings):
+class WikidataSettings(RemoteSettings):
     """[sources.wikidata]"""
 
     api: str = Field(default="https://www.wikidata.org/w/api.php", pattern="^https?://")
@@ -50,12 +58,15 @@ class Settings(RemoteSettings):
         return value
 
 
+Settings = WikidataSettings  # the plugin loader looks for this name
+
+
 def is_id(text: str) -> bool:
     """Q and a number."""
     return text[:1] == "Q" and text[1:].isdigit()
 
 
-def watched(settings: Settings) -> list[str]:
+def watched(settings: WikidataSettings) -> list[str]:
     """The whole watch-list, in order. Raises: SourceFailed: the file cannot be read."""
     found = list(settings.items)
     if settings.items_file:
@@ -67,12 +78,12 @@ def watched(settings: Settings) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+def pages(settings: WikidataSettings, cursor: Mapping[str, Any], tools: SourceTools) -> SourcePages:
     """What changed since each item's last revision that was taken. The cursor: {at}, where the last pull ended its round.
 
     Without a watch-list the pointers are one; with one, pointers to other items are dropped.
     """
-    desk = Desk(settings, tools, tools.client(settings))
+    desk = WikidataPull(settings, tools, tools.client(settings))
     ids = watched(settings)
     start = int(cursor.get("at", 0)) if int(cursor.get("at", 0)) < len(ids) else 0
     pointed = tools.pointers(POINTERS)
@@ -80,7 +91,7 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
     others = sorted(set(pointed) - set(wanted))
     if others:
         receipt = Receipt(file=shown_url(settings.api), retrieved_at=tools.now())
-        yield Page(lines=(), cursor={"at": start}, receipt=receipt, looked_at=others)
+        yield SourcePage(lines=(), cursor={"at": start}, receipt=receipt, looked_at=others)
     for part in chunks(wanted, BATCH):
         yield desk.page(part, {"at": start}, looked_at=part)
     for number, at in enumerate(range(start, len(ids), BATCH)):
@@ -93,9 +104,11 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
             yield desk.page(changed, after)
 
 
-def recheck(settings: Settings, subjects: Sequence[str], tools: Tools) -> Iterator[Page]:
+def recheck(
+    settings: WikidataSettings, subjects: Sequence[str], tools: SourceTools
+) -> Iterator[SourcePage]:
     """Whether the revisions that were taken are still the current ones; what changed meanwhile, as pages."""
-    desk = Desk(settings, tools, tools.client(settings))
+    desk = WikidataPull(settings, tools, tools.client(settings))
     for part in chunks(filter(is_id, subjects), BATCH):
         changed = desk.changed(part)
         if changed:
@@ -103,17 +116,17 @@ def recheck(settings: Settings, subjects: Sequence[str], tools: Tools) -> Iterat
 
 
 @dataclass
-class Desk:
+class WikidataPull:
     """One pull's work: settings, tools and the names that were looked up."""
 
-    settings: Settings
-    tools: Tools
+    settings: WikidataSettings
+    tools: SourceTools
     client: Client
 
     def __post_init__(self) -> None:
         self.names: dict[str, Entity] = {}
 
-    def ask(self, ids: Sequence[str], props: str) -> tuple[Answer, Mapping[str, Any]]:
+    def ask(self, ids: Sequence[str], props: str) -> tuple[HttpAnswer, Mapping[str, Any]]:
         """Raises: SourceFailed."""
         asked = {
             "action": "wbgetentities",
@@ -135,7 +148,7 @@ class Desk:
             raise SourceFailed(f"{shown_url(answer.url)} sent no entities ({error})") from error
         return answer, data
 
-    def _refused(self, answer: Answer, error: Mapping[str, Any]) -> SourceFailed:
+    def _refused(self, answer: HttpAnswer, error: Mapping[str, Any]) -> SourceFailed:
         failed = SourceFailed(f"{shown_url(answer.url)} refused: {error.get('code')}")
         failed.retry_seconds = retry_after(answer.headers.get("retry-after"), self.tools.now())
         return failed
@@ -157,7 +170,7 @@ class Desk:
         ids: Sequence[str],
         cursor: Mapping[str, Any] | None,
         looked_at: Sequence[str] = (),
-    ) -> Page:
+    ) -> SourcePage:
         """The claims that these items make anew and the ones that they make no more."""
         asked_at = self.tools.now()
         answer, data = self.ask(ids, "info|claims|labels|aliases")
@@ -175,9 +188,11 @@ class Desk:
         for id_ in wikibase.missing(data):
             updates += self.gone(id_, f"missing-{asked_at:%Y%m%d}", asked_at)
             seen[f"entity:{id_}"] = "missing"
-        receipt = received(answer, asked_at)
+        receipt = receipt_of(answer, asked_at)
         lines = [Line(number=n, update=update) for n, update in enumerate(updates, start=1)]
-        return Page(lines=lines, cursor=cursor, receipt=receipt, seen=seen, looked_at=looked_at)
+        return SourcePage(
+            lines=lines, cursor=cursor, receipt=receipt, seen=seen, looked_at=looked_at
+        )
 
     @property
     def relations(self) -> list[str]:
@@ -205,7 +220,7 @@ class Desk:
         said = [self.update(item, statement, risk) for statement in fresh]
         still = {self.times(s) for s in can}
         back = [
-            notice(fact, str(item.revision), item.modified)
+            withdrawal(fact, str(item.revision), item.modified)
             for fact in claimed
             if _times(fact.update) not in still
         ]
@@ -220,7 +235,7 @@ class Desk:
 
     def gone(self, id_: str, revision: str, at: datetime) -> list[FactUpdate]:
         """An item is no more: all that was claimed about it is taken back."""
-        return [notice(fact, revision, at) for fact in self.tools.claimed(SOURCE, id_)]
+        return [withdrawal(fact, revision, at) for fact in self.tools.claimed(SOURCE, id_)]
 
     def object_of(self, statement: Statement) -> Entity:
         """The object with its names; redirects are followed."""
@@ -265,4 +280,4 @@ def _said(fact: Fact) -> tuple[Any, ...]:
     return _times(update), update.references, json.dumps(update.subject.as_json())
 
 
-_: Source = pages
+_: SourceReader = pages

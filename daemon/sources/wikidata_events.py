@@ -15,7 +15,7 @@ from pydantic import Field
 
 from factd.daemon.errors import SourceFailed
 from factd.daemon.network.client import Client, shown_url
-from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools
+from factd.daemon.sources import RemoteSettings, SourcePage, SourcePages, SourceReader, SourceTools
 from factd.daemon.sources.wikidata import is_id
 from factd.store.model.facts import Receipt
 
@@ -23,7 +23,7 @@ EVENTS = 500  # of a page
 RECONNECTS = 10  # of a pull
 
 
-class Settings(RemoteSettings):
+class WikidataEventsSettings(RemoteSettings):
     """[sources.wikidata_events]"""
 
     url: str = Field(default="https://stream.wikimedia.org/v2/stream/recentchange", pattern="^https?://")  # fmt: skip
@@ -33,7 +33,12 @@ class Settings(RemoteSettings):
     listen_seconds: float = Field(default=20.0, gt=0)  # of a pull
 
 
-def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
+Settings = WikidataEventsSettings  # the plugin loader looks for this name
+
+
+def pages(
+    settings: WikidataEventsSettings, cursor: Mapping[str, Any], tools: SourceTools
+) -> SourcePages:
     """What was heard until the time is over or the stream went silent. The cursor: {last_event_id}."""
     client = tools.client(settings)
     last = str(cursor.get("last_event_id", ""))
@@ -54,7 +59,7 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
 
 
 def _listen(
-    client: Client, settings: Settings, last: str, seconds: float
+    client: Client, settings: WikidataEventsSettings, last: str, seconds: float
 ) -> Iterator[ServerSentEvent]:
     """Events until the connection ends, by whoever's will. Raises: SourceFailed: it was refused."""
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
@@ -76,7 +81,9 @@ def _listen(
             ) from error
 
 
-def _page(settings: Settings, events: list[ServerSentEvent], last: str, tools: Tools) -> Page:
+def _page(
+    settings: WikidataEventsSettings, events: list[ServerSentEvent], last: str, tools: SourceTools
+) -> SourcePage:
     found = {}
     for event in events:
         try:
@@ -93,7 +100,7 @@ def _page(settings: Settings, events: list[ServerSentEvent], last: str, tools: T
         for key, title in found.items()
         if key not in seen and is_id(title) and (not settings.items or title in settings.items)
     }
-    return Page(
+    return SourcePage(
         lines=(),
         cursor={"last_event_id": last},
         receipt=Receipt(file=shown_url(settings.url), retrieved_at=tools.now()),
@@ -102,4 +109,4 @@ def _page(settings: Settings, events: list[ServerSentEvent], last: str, tools: T
     )
 
 
-_: Source = pages
+_: SourceReader = pages

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from factd.daemon.fleet import Fleet
-from factd.daemon.rollout.strategy import Standing
+from factd.daemon.rollout.strategy import ServerProgress
 from factd.store import queries
 from factd.store.model.handovers import HandoverStatus
 
@@ -42,14 +42,14 @@ def server_lines(fleet: Fleet, session: Session) -> tuple[ServerLine, ...]:
     from factd.daemon.rollout import outbox
 
     live = queries.releases.live_release(session)
-    found = outbox.standings(fleet, session, live) if live else ()
+    found = outbox.progress_of_servers(fleet, session, live) if live else ()
     return tuple(
         _line(one, fleet.servers[one.name].settings.kind, live.number if live else None)
         for one in found
     )
 
 
-def _line(one: Standing, kind: str, live: int | None) -> ServerLine:
+def _line(one: ServerProgress, kind: str, live: int | None) -> ServerLine:
     state, newest = one.state, one.newest
     has = state is not None and state.release == live and not state.error
     bad = newest is not None and (newest.status is HandoverStatus.FAILED or bool(newest.error))

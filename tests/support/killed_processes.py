@@ -148,7 +148,7 @@ def hand_over(config: Path) -> None:
 
     os.chdir(config.parent)
     app = open_app(config)
-    outbox.turn(app.ledger, app.paths, app.versions, app.fleet)
+    outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
     app.ledger.store.close()
 
 
@@ -158,7 +158,7 @@ def roll_back_and_hand_over(config: Path) -> None:
     from factd.daemon.rollout import outbox
 
     app = open_app(config)
-    outbox.arrange(app.ledger, app.versions, app.fleet)
+    outbox.plan_handovers(app.ledger, app.versions, app.fleet)
     app.ledger.store.close()
     roll_back(config)
     hand_over(config)

@@ -8,7 +8,7 @@ import typer
 
 from factd.daemon.cli.common import Json, opened, sentences
 from factd.daemon.cli.output import show
-from factd.daemon.publishing.export import Form, Order
+from factd.daemon.publishing.export import ExportRequest, Form
 from factd.daemon.publishing.export import export as exported
 
 
@@ -45,7 +45,7 @@ def export(
         )
     if unchecked and not truncate:
         raise typer.BadParameter("--unchecked goes with --truncate")
-    order = Order(number=number, form=form, settings=settings, unchecked=unchecked)
+    order = ExportRequest(number=number, form=form, settings=settings, unchecked=unchecked)
     with sentences():
         app = opened()
         found = exported(app.ledger, app.paths, order, out)

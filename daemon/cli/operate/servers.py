@@ -88,9 +88,9 @@ def handed_over(app: App, *, seize: bool = False) -> tuple[Handover, ...]:
     from factd.daemon.rollout import outbox
 
     parts = (app.ledger, app.paths, app.versions, app.fleet)
-    found = outbox.turn(*parts, seize=seize)
+    found = outbox.hand_over_due(*parts, seize=seize)
     if canary_rollback.take_back(*parts) is not None:
-        found = (*found, *outbox.turn(*parts))
+        found = (*found, *outbox.hand_over_due(*parts))
     return found
 
 

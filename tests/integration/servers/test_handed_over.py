@@ -76,7 +76,7 @@ class Served:
         return self.turn()
 
     def turn(self) -> Handover:
-        outbox.turn(self.app.ledger, self.app.paths, self.app.versions, self.app.fleet)
+        outbox.hand_over_due(self.app.ledger, self.app.paths, self.app.versions, self.app.fleet)
         with self.app.ledger.read() as session:
             found = operations.handovers.newest(session, "it")
         assert found is not None

@@ -26,7 +26,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from factd.daemon.artefacts.proof import TOKENS, Question, Said
-from factd.daemon.rollout.handover import Order, Outcome, Target, hand_over
+from factd.daemon.rollout.handover import HandoverOrder, HandoverOutcome, Target, hand_over
 from factd.daemon.servers import Report, Server, Version, vllm
 from factd.editor import EditableModel, applied, load_model
 from factd.editor.api import edit
@@ -196,8 +196,8 @@ def reloaded(url: str) -> Server:
     return vllm.connect(vllm.Settings(**table, load_seconds=60.0))
 
 
-def handed(server: Server, to: Target, back: Target | None) -> Outcome:
-    order = Order(to=to, back=back, tolerance=TOLERANCE, alive=lambda: None)
+def handed(server: Server, to: Target, back: Target | None) -> HandoverOutcome:
+    order = HandoverOrder(to=to, back=back, tolerance=TOLERANCE, alive=lambda: None)
     return hand_over(server, order)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from factd.daemon.app import App
 from factd.daemon.artefacts.proof import FILE, Proof, Question, Said, dumped
 from factd.daemon.errors import HandoverFailed
-from factd.daemon.plugins import Served
+from factd.daemon.plugins import ConfiguredServer
 from factd.daemon.publishing import publish as publishing
 from factd.daemon.rollout.targets import number_of
 from factd.daemon.servers import Completion, Report, ServerSettings, Version
@@ -97,7 +97,7 @@ class Engine:
 def serve(app: App, engines: dict[str, Engine], *, canaries: tuple[str, ...] = ()) -> None:
     """Give a factd servers that live in memory, as its configuration would."""
     found = {
-        name: Served(
+        name: ConfiguredServer(
             name=name,
             settings=ServerSettings(kind="memory", canary=name in canaries),
             connect=lambda _, engine=engine: engine,

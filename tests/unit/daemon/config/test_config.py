@@ -7,7 +7,7 @@ import pytest
 from factd.daemon.app import build
 from factd.daemon.config.load import load_config, shown
 from factd.daemon.errors import BadConfig
-from factd.daemon.plugins import configured
+from factd.daemon.plugins import sources
 
 MINIMAL = '[model]\npath = "model"\n'
 
@@ -109,7 +109,7 @@ def test_a_source_may_come_from_the_environment(
 def test_a_wrong_source_is_refused_with_its_key(table: str, reason: str, path: Path) -> None:
     path.write_text(MINIMAL + table)
     with pytest.raises(BadConfig) as caught:
-        configured(load_config(path))
+        sources(load_config(path))
     assert reason in str(caught.value)
 
 

@@ -17,7 +17,7 @@ from factd.daemon.artefacts.proof import (
     expected,
     read,
 )
-from factd.daemon.rollout.handover import Order, Outcome, Target, hand_over
+from factd.daemon.rollout.handover import HandoverOrder, HandoverOutcome, Target, hand_over
 from factd.daemon.servers import Completion, Version
 from factd.store.errors import Overtaken
 from support.fakes.servers import PROMPTS, Engine, question, said, text_of
@@ -41,8 +41,8 @@ def engine_with(**how: Any) -> Engine:
     return Engine(serving=OLD.version.name, **how)
 
 
-def handed(engine: Engine, *, back: Target | None = OLD) -> Outcome:
-    return hand_over(engine, Order(to=NEW, back=back, tolerance=0.3, alive=lambda: None))
+def handed(engine: Engine, *, back: Target | None = OLD) -> HandoverOutcome:
+    return hand_over(engine, HandoverOrder(to=NEW, back=back, tolerance=0.3, alive=lambda: None))
 
 
 @pytest.mark.parametrize("stages", [False, True])
@@ -124,7 +124,7 @@ def test_a_hand_over_that_was_taken_over_asks_nothing_more() -> None:
 
     engine = engine_with()
     with pytest.raises(Overtaken):
-        hand_over(engine, Order(to=NEW, back=OLD, tolerance=0.3, alive=overtaken))
+        hand_over(engine, HandoverOrder(to=NEW, back=OLD, tolerance=0.3, alive=overtaken))
     assert engine.done == []
 
 

@@ -18,10 +18,10 @@ import factd.daemon.servers
 from factd.daemon.cli.main import cli
 from factd.daemon.config.load import load_config
 from factd.daemon.errors import BadConfig, HandoverFailed
-from factd.daemon.network.client import Answer
+from factd.daemon.network.client import HttpAnswer
 from factd.daemon.plugins import kinds, servers
 from factd.daemon.servers import Report, ServerSettings, Version, command, webhook
-from factd.daemon.servers._completions import AskedSettings
+from factd.daemon.servers._completions import CompletionServerSettings
 from factd.daemon.servers._http import reason
 from factd.daemon.sources import webhook as receiver
 from support.fakes.http import Fake, Reply
@@ -359,7 +359,7 @@ def test_a_command_that_cannot_be_started_is_one_sentence(tmp_path: Path) -> Non
 
 
 def said(body: bytes) -> str:
-    return reason(Answer(status=500, headers={}, body=body, url="", links={}))
+    return reason(HttpAnswer(status=500, headers={}, body=body, url="", links={}))
 
 
 @pytest.mark.parametrize(
@@ -409,4 +409,6 @@ def test_a_server_may_tell_no_log_probabilities(
 def test_the_clock_of_a_webhook_is_utc(secret: Path, fake: Fake) -> None:
     server = hook(fake, secret)
     assert abs((server.now() - datetime.now(UTC)).total_seconds()) < 60
-    assert isinstance(server.settings, BaseModel) and isinstance(server.settings, AskedSettings)
+    assert isinstance(server.settings, BaseModel) and isinstance(
+        server.settings, CompletionServerSettings
+    )
