@@ -8,6 +8,7 @@ from typing import Any
 from factd.daemon.app import App
 from factd.daemon.artefacts.proof import FILE, Proof, Question, Said, dumped
 from factd.daemon.errors import HandoverFailed
+from factd.daemon.fleet import Fleet
 from factd.daemon.plugins import ConfiguredServer
 from factd.daemon.publishing import publish as publishing
 from factd.daemon.rollout.targets import number_of
@@ -104,7 +105,7 @@ def serve(app: App, engines: dict[str, Engine], *, canaries: tuple[str, ...] = (
         )
         for name, engine in engines.items()
     }
-    vars(app)["servers"] = found
+    vars(app)["fleet"] = Fleet(table=app.config.servers, load=lambda: found)
 
 
 def write(app: App, number: int, *, before: int = 0) -> None:

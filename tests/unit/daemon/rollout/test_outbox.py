@@ -204,7 +204,7 @@ def test_one_that_kills_its_process_every_time_is_given_up(both: App) -> None:
     def connect(_: object) -> Engine:
         raise RuntimeError("a bug")
 
-    vars(both)["servers"]["eu"].__dict__["connect"] = connect
+    both.fleet.servers["eu"].__dict__["connect"] = connect
     publish(both)
     for _ in range(3):
         with pytest.raises(RuntimeError):
