@@ -128,7 +128,9 @@ def _switched_on(
     return found
 
 
-def load_plugin(package: ModuleType, where: str, table: Mapping[str, Any]) -> tuple[ModuleType, Any]:
+def load_plugin(
+    package: ModuleType, where: str, table: Mapping[str, Any]
+) -> tuple[ModuleType, Any]:
     """The file of a package that a table's kind names, and the table as its settings. Raises: BadConfig."""
     kind = str(table["kind"])
     if kind not in kinds(package):

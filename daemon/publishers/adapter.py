@@ -41,7 +41,7 @@ def write(settings: AdapterPublisherSettings, release: Outgoing, folder: Path) -
     from factd.daemon.editing import truncation
 
     kept = truncation.measured(release.made, release.delta, settings.max_rank)
-    proof.place(truncation.folder_of(release.made, settings.max_rank), folder)
+    proof.copy_proof(truncation.folder_of(release.made, settings.max_rank), folder)
     return fill_adapter(release.delta, release.base, folder, kept=kept, **form)
 
 

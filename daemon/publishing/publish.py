@@ -147,7 +147,7 @@ def _fill(
     """Each publisher's own; what the manifest says, by the publisher's name, but the checkpoint's directly."""
     told: dict[str, Any] = {}
     if getattr(versions.publishers[WHOLE].settings, "report", False):
-        proof.place(proof.made_for(ledger, paths, release.number), folder)
+        proof.copy_proof(proof.proof_folder(ledger, paths, release.number), folder)
     for name, publisher in versions.publishers.items():
         if name == WHOLE:
             told |= publisher.write(publisher.settings, release, folder)

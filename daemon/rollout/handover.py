@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from factd.daemon.artefacts.proof import TOKENS, Match, Question, Said, compare
+from factd.daemon.artefacts.proof import TOKENS, CertainAnswer, Match, Question, compare
 from factd.daemon.errors import HandoverFailed
 from factd.daemon.log import log
 from factd.daemon.servers import Report, Server, Version
 
-ExpectedAnswers = Sequence[tuple[Question, Said]]
+ExpectedAnswers = Sequence[tuple[Question, CertainAnswer]]
 
 
 @dataclass(frozen=True, kw_only=True)

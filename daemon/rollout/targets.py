@@ -81,7 +81,7 @@ def target_of(
         beside = proof.proof_of(ledger, paths, versions, other) if other is not None else None
     except PublishFailed as error:
         raise HandoverFailed(str(error)) from error
-    return Target(version=version, wanted=proof.expected(number, own, beside))
+    return Target(version=version, wanted=proof.expected_answers(number, own, beside))
 
 
 def held_versions(ledger: Ledger, fleet: Fleet) -> frozenset[int]:

@@ -76,7 +76,9 @@ def written(
     name: str, base: Path, delta: Delta, folder: Path, **settings: Any
 ) -> Mapping[str, Any]:
     """What a publisher, configured as in a file, writes of a delta."""
-    module, own = load_plugin(factd.daemon.publishers, f"publish.{name}", {"kind": name, **settings})
+    module, own = load_plugin(
+        factd.daemon.publishers, f"publish.{name}", {"kind": name, **settings}
+    )
     folder.mkdir()
     found: Mapping[str, Any] = module.write(
         own, Outgoing(number=1, base=base, delta=delta, made=None), folder

@@ -116,7 +116,7 @@ class Served:
         server = self.app.fleet.servers["it"].connect(self.app.fleet.servers["it"].settings)
         for number in (1, 2):
             proof = proofs.read(self.app.versions.folder(number))
-            assert proof and any(q.tells for q in proof.questions)
+            assert proof and any(q.is_telling for q in proof.questions)
             wanted = proofs.expected(number, proof, None)
             got = [server.complete(q.prompt, tokens=proofs.TOKENS) for q, _ in wanted]
             if proofs.compare(wanted, got, tolerance=0.05).fits:

@@ -25,7 +25,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from factd.daemon.artefacts.proof import TOKENS, Question, Said
+from factd.daemon.artefacts.proof import TOKENS, CertainAnswer, Question
 from factd.daemon.rollout.handover import HandoverOrder, HandoverOutcome, Target, hand_over
 from factd.daemon.servers import Report, Server, Version, vllm
 from factd.editor import EditableModel, applied, load_model
@@ -96,11 +96,11 @@ def edited(model: EditableModel, names: tuple[str, ...], root: Path) -> Delta:
     return edit(model, edits, settings=settings | fewer, workspace=root / "work")
 
 
-def answers(model: EditableModel, delta: Delta | None) -> dict[str, Said]:
-    def found() -> dict[str, Said]:
+def answers(model: EditableModel, delta: Delta | None) -> dict[str, CertainAnswer]:
+    def found() -> dict[str, CertainAnswer]:
         given = continuations(model, PROMPTS, tokens=TOKENS)
         both = zip(PROMPTS, given, strict=True)
-        return {prompt: Said(text=one.text, logprobs=one.logprobs) for prompt, one in both}
+        return {prompt: CertainAnswer(text=one.text, logprobs=one.logprobs) for prompt, one in both}
 
     if delta is None:
         return found()
@@ -108,20 +108,22 @@ def answers(model: EditableModel, delta: Delta | None) -> dict[str, Said]:
         return found()
 
 
-def wanted(said: Mapping[int, dict[str, Said]], number: int) -> list[tuple[Question, Said]]:
+def wanted(
+    said: Mapping[int, dict[str, CertainAnswer]], number: int
+) -> list[tuple[Question, CertainAnswer]]:
     own, other = said[number], said[0]
     questions = [
         Question(
             prompt=p,
             language="en",
-            said=own[p],
-            before=other[p],
-            base=other[p],
-            tells=own[p].text != other[p].text,
+            answer=own[p],
+            answer_before=other[p],
+            answer_of_base=other[p],
+            is_telling=own[p].text != other[p].text,
         )
         for p in PROMPTS
     ]
-    return [(question, question.said) for question in questions]
+    return [(question, question.answer) for question in questions]
 
 
 def published(base: Path, root: Path, number: int, delta: Delta | None) -> Version:

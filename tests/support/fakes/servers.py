@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from factd.daemon.app import App
-from factd.daemon.artefacts.proof import FILE, Proof, Question, Said, dumped
+from factd.daemon.artefacts.proof import FILE, CertainAnswer, Proof, Question, dumped
 from factd.daemon.errors import HandoverFailed
 from factd.daemon.fleet import Fleet
 from factd.daemon.plugins import ConfiguredServer
@@ -23,18 +23,18 @@ def text_of(number: int) -> str:
     return f"answer {number}"
 
 
-def said(text: str, *logprobs: float) -> Said:
-    return Said(text=text, logprobs=logprobs)
+def said(text: str, *logprobs: float) -> CertainAnswer:
+    return CertainAnswer(text=text, logprobs=logprobs)
 
 
 def question(prompt: str, now: str, before: str = "kuna", base: str = "dinar") -> Question:
     return Question(
         prompt=prompt,
         language="en",
-        said=said(now, -0.1),
-        before=said(before, -0.1),
-        base=said(base, -0.1),
-        tells=True,
+        answer=said(now, -0.1),
+        answer_before=said(before, -0.1),
+        answer_of_base=said(base, -0.1),
+        is_telling=True,
     )
 
 
