@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from factd.daemon.approvals.approvals import outdated, why_waits
+from factd.daemon.approvals.doubts import outdated, why_waits
 from factd.daemon.artefacts import proof
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.config.run_tables import ApprovalsTable

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from factd.daemon.app import App
-from factd.daemon.approvals import approvals
+from factd.daemon.approvals import doubts
 from factd.daemon.backup import retention
 from factd.daemon.config.load import Config
 from factd.daemon.errors import Busy
@@ -134,7 +134,7 @@ def tell(app: App, stopping: Callable[[], bool]) -> int:
     with app.ledger.read() as session:
         spent = limits.used(session, app.config.limits, app.ledger.now())
     reached = limits.reached(app.config.limits, spent)
-    waiting = approvals.waiting(app.ledger, app.config.approvals)
+    waiting = doubts.waiting(app.ledger, app.config.approvals)
     return dispatch.dispatch(
         app.ledger,
         app.planning,

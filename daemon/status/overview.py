@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from factd.daemon.approvals.approvals import waiting
+from factd.daemon.approvals.doubts import waiting
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.config.run_tables import ApprovalsTable
 from factd.daemon.fleet import Fleet

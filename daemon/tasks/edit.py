@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from factd.daemon.app import App, writing
-from factd.daemon.approvals.approvals import why_waits
+from factd.daemon.approvals.doubts import why_waits
 from factd.daemon.config.run_tables import ApprovalsTable
 from factd.daemon.editing import edit
 from factd.daemon.errors import Busy, Refused

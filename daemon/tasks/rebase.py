@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from factd.daemon.app import App, on_base
-from factd.daemon.approvals import approvals
+from factd.daemon.approvals import doubts
 from factd.daemon.editing import candidates
 from factd.daemon.editing.candidates import Progress, quiet
 from factd.daemon.errors import Refused
@@ -137,7 +137,7 @@ def refuse_unfit(ledger: Ledger, live: Release) -> None:
         raise Refused(
             f"release {live.number} holds no facts but those of its base; there is nothing to bake"
         )
-    gone = approvals.outdated(ledger, live)
+    gone = doubts.outdated(ledger, live)
     if gone:
         raise Refused(
             f"release {live.number} is not baked: {gone}; `factd edit --publish` takes it out first"

@@ -180,12 +180,12 @@ def stop_in_the_middle(config: Path) -> None:
 def refuse(config: Path) -> None:
     """An operator refuses release 1."""
     from factd.daemon.app import open_app
-    from factd.daemon.approvals import approvals
+    from factd.daemon.approvals import decisions
     from factd.daemon.errors import Refused
 
     app = open_app(config)
     with suppress(Refused):
-        approvals.refuse(app.ledger, 1, who="test", why="test")
+        decisions.refuse(app.ledger, 1, who="test", why="test")
     app.ledger.store.close()
 
 

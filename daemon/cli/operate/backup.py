@@ -38,7 +38,7 @@ def backup_make(
     as_json: Json = False,
 ) -> None:
     """Back up the database, the configuration, and every release's delta; the daemon may run. `make` may be left out."""
-    from factd.daemon.backup.backup import back_up
+    from factd.daemon.backup.create import back_up
 
     with sentences():
         found = back_up(opened(), config_path(), target, workspace=with_workspace)

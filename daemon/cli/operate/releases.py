@@ -199,19 +199,19 @@ def unfreeze(as_json: Json = False) -> None:
 
 def approve(number: int, why: Why = "", as_json: Json = False) -> None:
     """Let a release that waits for an operator be published, at the daemon's next tick; bound to its batch."""
-    from factd.daemon.approvals import approvals
+    from factd.daemon.approvals import decisions
 
     with sentences():
-        found = approvals.approve(opened().ledger, number, who=common.who(), why=why)
+        found = decisions.approve(opened().ledger, number, who=common.who(), why=why)
     show(found.as_json(), [f"release {number} is approved"], as_json=as_json)
 
 
 def refuse(number: int, why: Why = "", as_json: Json = False) -> None:
     """Never publish a release that waits; its batch is not written again."""
-    from factd.daemon.approvals import approvals
+    from factd.daemon.approvals import decisions
 
     with sentences():
-        found = approvals.refuse(opened().ledger, number, who=common.who(), why=why)
+        found = decisions.refuse(opened().ledger, number, who=common.who(), why=why)
     show(found.as_json(), [f"release {number} is withdrawn"], as_json=as_json)
 
 
