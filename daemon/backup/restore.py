@@ -22,8 +22,7 @@ from factd.daemon.config.tables import StoreTable
 from factd.daemon.errors import BadBackup, Refused
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
-from factd.daemon.publishing import bases
-from factd.daemon.publishing import publish as publishing
+from factd.daemon.publishing import bases, version_files
 from factd.store import queries
 from factd.store.database import dump, migrate
 from factd.store.model.releases import Release
@@ -201,7 +200,7 @@ def brought_out(
     """Their files, written from the base model and the deltas, and the link to one of them."""
     for release in releases:
         of_base = replace(release, candidate_id=None)  # whatever the row of release 0 says
-        publishing.write_version(ledger, paths, versions, release if release.number else of_base)
+        version_files.write_version(ledger, paths, versions, release if release.number else of_base)
     if current in [release.number for release in releases] and current is not None:
         versions.switch(current)
 

@@ -12,7 +12,7 @@ from factd.daemon.errors import PublishFailed, Refused
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.publishers import Outgoing
-from factd.daemon.publishing.publish import outgoing_of
+from factd.daemon.publishing.version_files import outgoing_of
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import write_sealed_folder
 from factd.editor.files.manifests import read_manifest

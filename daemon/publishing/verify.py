@@ -82,7 +82,7 @@ def verify_version(versions: Versions, number: int, *, whole: bool = True) -> No
     except DamagedArtefact as error:
         versions.discard(number)
         raise PublishFailed(
-            f"{error} (`factd releases publish {number}` writes the version again)"
+            f"{error} (`factd releases write {number}` writes the version again)"
         ) from error
 
 

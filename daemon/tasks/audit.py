@@ -24,7 +24,7 @@ from factd.daemon.log import log
 from factd.daemon.prompts import probes as probing
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.prompts.probes import Ground
-from factd.daemon.publishing import publish
+from factd.daemon.publishing import publish, version_files
 from factd.daemon.tracing import span
 from factd.daemon.workbench import Workbench
 from factd.store import queries
@@ -67,11 +67,11 @@ def audit(app: App) -> Audit:
         damage, seen = first_look(app, live)
     if seen is None:
         log.error("published files damaged", release=live.number, why=damage)
-        publish.write_version(app.ledger, app.paths, app.versions, live)
+        version_files.write_version(app.ledger, app.paths, app.versions, live)
         seen = look(app, live)
     repaired = bool(damage)
     if not seen.decision.accepted and not damage:
-        publish.write_version(app.ledger, app.paths, app.versions, live)
+        version_files.write_version(app.ledger, app.paths, app.versions, live)
         again = look(app, live)
         repaired, seen = again.decision.accepted, again if again.decision.accepted else seen
     outcome = AuditOutcome.PASSED if not repaired else AuditOutcome.REPAIRED

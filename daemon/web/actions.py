@@ -71,8 +71,8 @@ def _roll_back(app: App, target: str, who: str, why: str) -> None:
         raise Refused(f"release {chosen} is live already")
     if not app.versions.has(chosen):
         raise Refused(
-            f"version {chosen} is not on disk; `factd rollback --to {chosen}` or "
-            f"`factd releases publish {chosen}` writes it again, which needs the model"
+            f"version {chosen} is not on disk; `factd rollback --to {chosen}` writes it again "
+            "and rolls back to it"
         )
     with writing(app, seize=True) as own:
         publish.roll_back_to(

@@ -86,6 +86,7 @@ def _roll_back_to(number: int, why: str, started: float, *, as_json: bool) -> No
 
     with sentences():
         app = opened()
+        was_on_disk = app.versions.has(number)
         with writing(app, seize=True) as own:
             release = publishing.roll_back_to(
                 own.ledger, own.paths, own.versions, own.fleet, number, who=common.who(), why=why
@@ -98,7 +99,9 @@ def _roll_back_to(number: int, why: str, started: float, *, as_json: bool) -> No
         "seconds": round(seconds, 3),
         "handovers": [g.as_json() for g in given],
     }
-    lines = [f"release {number} is live after {live:.2f} s; frozen, `factd unfreeze` to go on"]
+    again = [f"version {number} was not on disk; it was written again from its base and delta"]
+    lines = [] if was_on_disk else again
+    lines += [f"release {number} is live after {live:.2f} s; frozen, `factd unfreeze` to go on"]
     show(data, [*lines, *handover_lines(given)], as_json=as_json)
     refuse_failed(given)
 

@@ -94,10 +94,10 @@ def releases_publish(number: int, as_json: Json = False) -> None:
 @releases_app.command("write")
 def releases_write(number: int, as_json: Json = False) -> None:
     """Write a release's version again from base and delta, where it lies: whole, and signed with the key of today."""
-    from factd.daemon.publishing import publish, signing, verify
+    from factd.daemon.publishing import signing, verify, version_files
 
     with sentences(), writing(opened()) as app:
-        publish.write_again(app.ledger, app.paths, app.versions, number)
+        version_files.write_again(app.ledger, app.paths, app.versions, number)
         folder, key = app.versions.folder(number), signing.expected_key(app.config.publish)
         found = verify.verify(folder, number, key)
     show(found.as_json(), [found.said()], as_json=as_json)

@@ -297,6 +297,8 @@ def test_without_the_base_model_everything_but_versions_is_restored(
     assert there("status")["live"]["number"] == 2
     restored = there.folder / "factd.toml"
     restored.write_text(restored.read_text().replace("/nowhere", model))
+    there("releases", "publish", "2")  # as the command said; the release is live already
+    assert there.published() == operator.published("versions/2")
     there("releases", "publish", "1")
     assert sha256_file(there.folder / "published" / "current" / WEIGHTS) == operator.published(
         "versions/1"

@@ -10,7 +10,7 @@ import pytest
 from factd.daemon.app import App, based, open_app, writing
 from factd.daemon.backup import retention
 from factd.daemon.errors import Refused
-from factd.daemon.publishing import bases, publish
+from factd.daemon.publishing import bases, version_files
 from factd.daemon.tasks import rebase
 from factd.editor.files.folders import sha256_file
 from factd.store import queries
@@ -327,7 +327,7 @@ def test_killed_when_it_is_out_its_base_is_in_effect_at_the_next_start(
         halfway = (ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
         queries.releases.move_release(session, 2, *halfway, now=app.ledger.now())
         release = queries.releases.release(session, 2)
-    publish.write_version(app.ledger, app.paths, app.versions, release)
+    version_files.write_version(app.ledger, app.paths, app.versions, release)
     app.versions.switch(2)
     with writing(app) as own:
         assert own.workbench.base_number == 1

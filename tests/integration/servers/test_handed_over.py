@@ -15,7 +15,7 @@ import pytest
 
 from factd.daemon.app import App, open_app
 from factd.daemon.artefacts import proof as proofs
-from factd.daemon.publishing import publish
+from factd.daemon.publishing import publish, version_files
 from factd.daemon.rollout import outbox, watch
 from factd.store import operations
 from factd.store.model.handovers import Handover, HandoverStatus
@@ -241,7 +241,7 @@ def test_a_proof_that_is_not_published_is_known_all_the_same(world: Operator) ->
     app = open_app(config(world, "\n[publish.checkpoint]\nreport = false\n"))
     folder = app.versions.folder(1)
     published = proofs.read(folder)
-    publish.write_again(app.ledger, app.paths, app.versions, 1)
+    version_files.write_again(app.ledger, app.paths, app.versions, 1)
     assert not (folder / proofs.FILE).exists() and not (folder / "report.json").exists()
     assert (
         proofs.proof_of(app.ledger, app.paths, app.versions, 1) == published
