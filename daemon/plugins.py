@@ -1,4 +1,8 @@
-"""What the configuration names: each [sources.NAME], [notify.NAME], [publish.NAME], [servers.NAME] with its kind's file."""
+"""The plugins that a configuration names, loaded with their settings.
+
+Each table [sources.NAME], [notify.NAME], [publish.NAME] and [servers.NAME] names a kind, which is a
+file in that room. Files with an underscore are helpers.
+"""
 
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,20 +32,20 @@ ADAPTER = "adapter"  # the publisher whose folder in a version is the version's 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfiguredSource:
-    """One source."""
+    """A source of the configuration."""
 
     name: str
     settings: SourceSettings
     pages: Callable[[Any, Mapping[str, Any], SourceTools], SourcePages]
     recheck: (
         Callable[[Any, Sequence[str], SourceTools], Iterator[SourcePage]] | None
-    )  # where it can tell
-    receive: Callable[..., Any] | None  # where it is sent to, over HTTP
+    )  # None: it cannot be asked again
+    receive: Callable[..., Any] | None  # None: nothing is sent to it over HTTP
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfiguredChannel:
-    """One channel."""
+    """A channel of the configuration, for notices."""
 
     name: str
     settings: ChannelSettings
@@ -50,7 +54,7 @@ class ConfiguredChannel:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfiguredPublisher:
-    """One publisher."""
+    """A publisher of the configuration."""
 
     name: str
     settings: PublisherSettings
@@ -59,7 +63,7 @@ class ConfiguredPublisher:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfiguredServer:
-    """One server."""
+    """A server of the configuration."""
 
     name: str
     settings: ServerSettings
@@ -67,75 +71,77 @@ class ConfiguredServer:
 
 
 def kinds(package: ModuleType = factd.daemon.sources) -> list[str]:
-    """The plugins of daemon/sources, or of another folder of plugins; helpers begin with an underscore."""
-    found = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+    """The names of the plugins in a room, sorted."""
+    names = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 def sources(config: Config) -> dict[str, ConfiguredSource]:
-    """The sources of a configuration by name. Raises: BadConfig: names the key."""
-    found = {}
+    """The sources of a configuration by name. Raises: BadConfig: it names the key."""
+    made = {}
     for name, table in config.sources.tables().items():
         module, settings = load_plugin(factd.daemon.sources, f"sources.{name}", table)
-        found[name] = ConfiguredSource(
+        made[name] = ConfiguredSource(
             name=name,
             settings=with_root(settings, config.root),
             pages=module.pages,
             recheck=getattr(module, "recheck", None),
             receive=getattr(module, "receive", None),
         )
-    return found
+    return made
 
 
 def channels(config: Config) -> dict[str, ConfiguredChannel]:
-    """The channels of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
-    found = _switched_on(factd.daemon.channels, "notify", config.notify, config.root)
+    """The enabled channels of a configuration, by name. Raises: BadConfig: it names the key."""
+    loaded = _enabled(factd.daemon.channels, "notify", config.notify, config.root)
     return {
         n: ConfiguredChannel(name=n, settings=own, send=module.send)
-        for n, (module, own) in found.items()
+        for n, (module, own) in loaded.items()
     }
 
 
 def publishers(config: Config) -> dict[str, ConfiguredPublisher]:
-    """The publishers of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
-    found = _switched_on(factd.daemon.publishers, "publish", config.publish, config.root)
+    """The enabled publishers of a configuration, by name. Raises: BadConfig: it names the key."""
+    loaded = _enabled(factd.daemon.publishers, "publish", config.publish, config.root)
     return {
         n: ConfiguredPublisher(name=n, settings=own, write=module.write)
-        for n, (module, own) in found.items()
+        for n, (module, own) in loaded.items()
     }
 
 
 def servers(config: Config) -> dict[str, ConfiguredServer]:
-    """The servers of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
-    found = _switched_on(factd.daemon.servers, "servers", config.servers, config.root)
-    for name, (_, own) in found.items():
+    """The enabled servers of a configuration, by name. Raises: BadConfig: it names the key."""
+    loaded = _enabled(factd.daemon.servers, "servers", config.servers, config.root)
+    for name, (_, own) in loaded.items():
         if own.takes_adapters and ADAPTER not in publishers(config):
-            raise BadConfig(f"servers.{name} takes adapters; switch on [publish.{ADAPTER}]")
+            raise BadConfig(
+                f"servers.{name} takes adapters; add a table [publish.{ADAPTER}], which writes them"
+            )
     return {
         n: ConfiguredServer(name=n, settings=own, connect=module.connect)
-        for n, (module, own) in found.items()
+        for n, (module, own) in loaded.items()
     }
 
 
-def _switched_on(
+def _enabled(
     package: ModuleType, where: str, named: NamedTables, root: Path
 ) -> dict[str, tuple[ModuleType, Any]]:
-    found = {}
+    loaded = {}
     for name, table in named.tables().items():
         module, settings = load_plugin(package, f"{where}.{name}", table)
         if settings.enabled:
-            found[name] = (module, with_root(settings, root))
-    return found
+            loaded[name] = (module, with_root(settings, root))
+    return loaded
 
 
 def load_plugin(
     package: ModuleType, where: str, table: Mapping[str, Any]
 ) -> tuple[ModuleType, Any]:
-    """The file of a package that a table's kind names, and the table as its settings. Raises: BadConfig."""
+    """The module that a table's kind names, and the table as its settings. Raises: BadConfig."""
     kind = str(table["kind"])
     if kind not in kinds(package):
         there = ", ".join(kinds(package))
-        raise BadConfig(f"{where}: no kind {kind!r}; there are {there}")
+        raise BadConfig(f"{where}: there is no kind {kind!r}; choose one of {there}")
     module = import_module(f"{package.__name__}.{kind}")
     try:
         return module, module.Settings(**table)
@@ -146,6 +152,6 @@ def load_plugin(
 
 
 def with_root(settings: S, root: Path) -> S:
-    """The settings with their relative paths meant from a folder."""
+    """The settings with their relative paths below a folder."""
     paths = {k: root / v for k, v in settings if isinstance(v, Path)}
     return settings.model_copy(update=paths)

@@ -1,8 +1,10 @@
-"""Sources of fact updates, one file each: `Settings`, its table of the configuration, and `pages`, what is new.
+"""Sources of fact updates, one file each.
 
-`pages` is a generator. It yields a page of claims with the cursor that follows them, and goes on when both are in the
-database, in one transaction; what it is sent then is the report on that page. Where it is interrupted, the next pull
-starts from the last cursor: pages may come twice, since taking a claim twice changes nothing, but none is lost.
+Each file has `Settings`, the class for its table of the configuration, and `pages`, a generator of
+what is new. `pages` yields a page of claims together with the cursor that follows them. Both are
+stored in one transaction, and the generator is sent the report on that page before it goes on. If
+it is interrupted, the next pull starts from the last stored cursor. Pages may then come twice,
+which changes nothing, but none is lost.
 """
 
 import hashlib
@@ -22,33 +24,37 @@ from factd.store.ingest.parsing import BadLine, Line
 from factd.store.model.facts import Fact, FactUpdate, Receipt, Terms
 from factd.store.queries.sources import Delivery
 
-LINES = 2000  # of a page
+LINES = 2000  # the most lines of one page
 
 
 class SourceSettings(BaseModel):
-    """What every [sources.NAME] has."""
+    """The keys that every [sources.NAME] table has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str  # the file in daemon/sources; the table's own name where it is not given
+    kind: str  # a file in daemon/sources. Default: the table's own name
     enabled: bool = True
     trust: int = Field(default=50, ge=0, le=100)
     licence: str = ""
-    speaks_for: tuple[str, ...] = ()  # the `source` that its claims may name; empty: any
-    soak_seconds: int = Field(default=0, ge=0)  # on the source's clock, before a claim counts
+    speaks_for: tuple[str, ...] = ()  # values that its claims may have as `source`. Empty: any
+    soak_seconds: int = Field(
+        default=0, ge=0
+    )  # the age, on the source's clock, at which a claim counts
     min_references: int = Field(default=0, ge=0)
-    needs_sources: int = Field(default=1, ge=1)  # that say the same
+    needs_sources: int = Field(default=1, ge=1)  # how many sources must say the same
     max_risk: float = Field(default=1.0, ge=0, le=1)
-    priority_days: float = 0.0  # how much earlier than its age a claim is written
-    volume_factor: float = Field(default=100.0, ge=0)  # times its usual day freezes it; 0: never
-    volume_floor: int = Field(default=100, ge=1)  # claims of a day that are never too many
-    max_claims_per_day: int = Field(default=0, ge=0)  # more freeze it; 0: any number
+    priority_days: float = 0.0  # a claim is written as if it were this much older
+    volume_factor: float = Field(
+        default=100.0, ge=0
+    )  # this many times the usual daily claims freeze it. 0: never
+    volume_floor: int = Field(default=100, ge=1)  # this many claims a day never freeze it
+    max_claims_per_day: int = Field(default=0, ge=0)  # more claims than this freeze it. 0: no limit
 
     def ready(self) -> None:
-        """Raises: BadConfig: a file that it names cannot be read."""
+        """Check the files that the table names. Raises: BadConfig: one cannot be read."""
 
     def terms(self, name: str) -> Terms:
-        """On what terms its claims are taken."""
+        """The terms under which its claims are accepted."""
         return Terms(
             channel=name,
             trust=self.trust,
@@ -62,25 +68,25 @@ class SourceSettings(BaseModel):
 
 
 class RemoteSettings(SourceSettings):
-    """What every source has that is asked over HTTP."""
+    """The keys that every source has that is read over HTTP."""
 
-    contact: str = ""  # of you, for the user agent: a mail address or URL
-    timeout_seconds: float = Field(default=30.0, gt=0)  # of a whole request
-    max_bytes: int = Field(default=32 * 1024 * 1024, ge=1)  # of one answer
-    max_pages: int = Field(default=100, ge=1)  # of one pull
+    contact: str = ""  # your mail address or URL, for the user agent
+    timeout_seconds: float = Field(default=30.0, gt=0)  # for a whole request
+    max_bytes: int = Field(default=32 * 1024 * 1024, ge=1)  # of one response
+    max_pages: int = Field(default=100, ge=1)  # in one pull
     attempts: int = Field(default=3, ge=1, le=10)
     retry_wait_seconds: float = Field(default=1.0, gt=0)
-    retry_after_seconds: float = Field(default=60.0, ge=0)  # a longer wish ends the pull
+    retry_after_seconds: float = Field(default=60.0, ge=0)  # a longer Retry-After ends the pull
     requests_per_minute: float = Field(default=120.0, gt=0)
-    allow_networks: tuple[str, ...] = ()  # private networks, as "10.1.0.0/16"
-    token_file: Path | None = None  # a Bearer token
+    allow_networks: tuple[str, ...] = ()  # private networks that may be reached, as "10.1.0.0/16"
+    token_file: Path | None = None  # holds a Bearer token
 
     def ready(self) -> None:
-        """Raises: BadConfig: the token's file cannot be read."""
+        """Check the token's file. Raises: BadConfig: it cannot be read."""
         self.limits("")
 
     def limits(self, version: str) -> Limits:
-        """For the client. Raises: BadConfig."""
+        """The limits for the HTTP client. Raises: BadConfig."""
         return Limits(
             user_agent=f"factd/{version} ({self.contact or 'no contact'})",
             seconds=self.timeout_seconds,
@@ -97,15 +103,19 @@ class RemoteSettings(SourceSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class SourcePage:
-    """Claims, and everything that is kept in the same transaction."""
+    """Claims of a source, and everything that is stored in the same transaction."""
 
     lines: Iterable[Line | BadLine]
-    cursor: Mapping[str, Any] | None  # None: it stays where it is
+    cursor: Mapping[str, Any] | None  # None: the stored cursor stays
     receipt: Receipt
-    seen: Mapping[str, str] = field(default_factory=dict)  # items by key, in the state they had
-    points: Mapping[str, Sequence[str]] = field(default_factory=dict)  # source -> items to look at
-    looked_at: Sequence[str] = ()  # items that this source was pointed at
-    deliveries: Sequence[int] = ()  # webhook bodies that these lines come from
+    seen: Mapping[str, str] = field(
+        default_factory=dict
+    )  # keys of items -> the state in which they were read
+    points: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # another source -> items that it should read
+    looked_at: Sequence[str] = ()  # items that this source was pointed to, now read
+    deliveries: Sequence[int] = ()  # ids of the webhook bodies that these lines come from
 
 
 SourcePages = Generator[SourcePage, IngestReport, None]
@@ -113,54 +123,55 @@ SourcePages = Generator[SourcePage, IngestReport, None]
 
 @dataclass(frozen=True, kw_only=True)
 class SourceTools:
-    """What a source may use: a clock, the catalogue, a client, and what is known about its own items."""
+    """What a source may use: the clock, the catalogue, a client, and queries about its own items."""
 
-    name: str  # the source's
+    name: str  # of the source
     now: Callable[[], datetime]
     catalogue: Catalogue
-    languages: tuple[str, ...]  # that are written or served
+    languages: tuple[str, ...]  # languages that are written or served
     client: Callable[[RemoteSettings], Client]
-    seen: Callable[[Iterable[str]], dict[str, str]]
-    pointers: Callable[[int], list[str]]
-    claimed: Callable[[str, str], list[Fact]]  # (source, subject id) -> what it has not taken back
+    seen: Callable[[Iterable[str]], dict[str, str]]  # keys -> the states that were stored
+    pointers: Callable[[int], list[str]]  # the oldest items that other sources pointed to
+    claimed: Callable[[str, str], list[Fact]]  # (source, subject id) -> not taken back
     facts: Callable[[Iterable[str]], list[Fact]]  # by id
-    seen_all: Callable[[str], dict[str, str]]  # every item whose key has a prefix
+    seen_all: Callable[[str], dict[str, str]]  # states of the items whose keys begin so
     deliveries: Callable[[int, int], list[Delivery]]  # (after, limit)
 
 
 class SourceReader(Protocol):
-    """Yields what is new since a cursor."""
+    """The function `pages` of a source's file."""
 
     def __call__(self, settings: Any, cursor: Mapping[str, Any], tools: SourceTools) -> SourcePages:
-        """One pull, bounded. Raises: SourceFailed."""
+        """What is new since a cursor, one bounded pull. Raises: SourceFailed."""
         ...
 
 
 def receipt_of(answer: HttpAnswer, at: datetime) -> Receipt:
-    """Which payload brought claims, for an answer over HTTP that was asked for then."""
+    """The receipt for claims from an HTTP response. at: when it was requested."""
     digest = hashlib.sha256(answer.body).hexdigest()
     return Receipt(file=shown_url(answer.url), retrieved_at=at, payload_hash=digest)
 
 
 def withdrawal(fact: Fact, revision: str, at: datetime) -> FactUpdate:
-    """The word of a claim's source that it takes the claim back."""
-    said = fact.update
-    return replace(said, revision=revision, event_time=max(at, said.event_time), withdrawn=True)
+    """An update with which a source takes its claim back."""
+    claim = fact.update
+    event_time = max(at, claim.event_time)
+    return replace(claim, revision=revision, event_time=event_time, withdrawn=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PullResult:
-    """What one pull brought."""
+    """The counts of one pull."""
 
     source: str
-    files: int = 0  # or pages
+    files: int = 0  # files, or pages
     lines: int = 0
     new: int = 0
     bad: int = 0
-    why: str = ""  # it was not asked, or not to the end
+    why: str = ""  # why the source was not read, or not to the end
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The result for `--json`."""
         return {
             "source": self.source,
             "files": self.files,

@@ -1,8 +1,10 @@
-"""An HTTP feed of fact updates in the ingest format: a JSON array, an object that holds one, or one object a line.
+"""An HTTP feed of fact updates in the ingest format.
 
-The ETag (else Last-Modified) is kept only when the last page was stored: it says that all of it is known. A feed that
-is walked in pages (`Link: rel=next`, or a key of the object) goes on at the page where it was interrupted. A feed that
-takes a cursor is asked from the newest event time that was seen, less an overlap. What is truncated is not taken.
+The response is a JSON array, an object that holds one, or one object per line. The ETag (or else
+Last-Modified) is stored only with the last page, because it says that the whole feed was read. A
+feed in pages (`Link: rel=next`, or a key of the object) goes on at the page where it was
+interrupted. A feed that takes a time is asked from the newest event time that was seen, less an
+overlap. A truncated response is refused as a whole.
 """
 
 import json
@@ -30,7 +32,7 @@ from factd.store.catalogue.catalogue import Catalogue
 from factd.store.database.chunks import chunks
 from factd.store.ingest.parsing import BadLine, Line, read_item, read_lines
 
-DEPTH = 32  # of a document
+DEPTH = 32  # the most levels of a document
 
 
 class HttpFeedSettings(RemoteSettings):
@@ -39,8 +41,8 @@ class HttpFeedSettings(RemoteSettings):
     url: str = Field(pattern="^https?://")
     items: str = "updates"  # the object's key that holds the claims
     next: str = "next"  # the object's key that holds the next page's URL
-    since_parameter: str = ""  # the query parameter that takes a time; empty: none
-    overlap_seconds: int = Field(default=3600, ge=0)  # that are read again
+    since_parameter: str = ""  # the query parameter that takes a time. Empty: there is none
+    overlap_seconds: int = Field(default=3600, ge=0)  # before the newest event time, read again
 
 
 Settings = HttpFeedSettings  # the plugin loader looks for this name
@@ -55,7 +57,10 @@ class Document:
 
 
 def pages(settings: HttpFeedSettings, cursor: Mapping[str, Any], tools: SourceTools) -> SourcePages:
-    """The pages of one walk. The cursor: {validators, since} of the last whole walk, {next, walk} of one under way."""
+    """The pages of the feed.
+
+    The cursor: {validators, since} of the last complete reading, {next, walk} of one under way.
+    """
     client = tools.client(settings)
     url, walk = str(cursor.get("next") or settings.url), dict(cursor.get("walk") or {})
     held = {k: v for k, v in cursor.items() if k in ("validators", "since")}
@@ -67,17 +72,17 @@ def pages(settings: HttpFeedSettings, cursor: Mapping[str, Any], tools: SourceTo
             return
         if first:
             walk = {"validators": answer.validators, "since": held.get("since")}
-        found = _read(settings, answer, tools.catalogue)
-        walk["since"] = _latest(found.lines, walk.get("since"))
+        document = _read(settings, answer, tools.catalogue)
+        walk["since"] = _latest(document.lines, walk.get("since"))
         receipt = receipt_of(answer, tools.now())
-        *parts, last = chunks(found.lines, LINES) if found.lines else [[]]
-        for part in parts:  # the cursor stays: the same page again, should it be interrupted here
+        *parts, last = chunks(document.lines, LINES) if document.lines else [[]]
+        for part in parts:  # the cursor stays: after an interruption this page is read again
             yield SourcePage(lines=part, cursor=None, receipt=receipt)
-        after = {**held, "next": found.next, "walk": walk} if found.next else walk
+        after = {**held, "next": document.next, "walk": walk} if document.next else walk
         yield SourcePage(lines=last, cursor=after, receipt=receipt)
-        if not found.next:
+        if not document.next:
             return
-        url = found.next
+        url = document.next
 
 
 def _since(settings: HttpFeedSettings, held: Mapping[str, Any]) -> dict[str, str] | None:
@@ -93,11 +98,13 @@ def _latest(lines: list[Line | BadLine], before: str | None) -> str | None:
 
 
 def _read(settings: HttpFeedSettings, answer: HttpAnswer, catalogue: Catalogue) -> Document:
-    """Raises: SourceFailed: the document is not whole."""
+    """Raises: SourceFailed: the document is truncated, or has another form."""
     shown, linked = shown_url(answer.url), answer.links.get("next")
     if _is_lines(answer):
         if answer.body and not answer.body.endswith(b"\n"):
-            raise SourceFailed(f"{shown} sent a last line without its end; nothing of it was taken")
+            raise SourceFailed(
+                f"{shown} sent a truncated last line; nothing was stored, the next pull tries again"
+            )
         lines = list(read_lines(BytesIO(answer.body), catalogue))
         return Document(lines=lines, next=_next(settings, answer, linked))
     try:
@@ -106,13 +113,15 @@ def _read(settings: HttpFeedSettings, answer: HttpAnswer, catalogue: Catalogue) 
             raise ValueError(f"deeper than {DEPTH} levels")
     except (ValueError, RecursionError) as error:
         raise SourceFailed(
-            f"{shown} sent no whole JSON ({error}); nothing of it was taken"
+            f"{shown} sent no complete JSON ({error}); nothing was stored, the next pull tries again"
         ) from error
     if isinstance(data, dict):
         linked = linked or data.get(settings.next)
         data = data.get(settings.items)
     if not isinstance(data, list):
-        raise SourceFailed(f"{shown} has no list under {settings.items!r}; set `items` to its key")
+        raise SourceFailed(
+            f"{shown} has no list under the key {settings.items!r}; set `items` to the right key"
+        )
     lines = [read_item(number, item, catalogue) for number, item in enumerate(data, start=1)]
     return Document(lines=lines, next=_next(settings, answer, linked))
 
@@ -123,22 +132,24 @@ def _is_lines(answer: HttpAnswer) -> bool:
 
 
 def _next(settings: HttpFeedSettings, answer: HttpAnswer, linked: Any) -> str | None:
-    """The next page's URL, on the feed's own host: a token goes nowhere else."""
+    """The next page's URL, which must be on the feed's own host: the token goes nowhere else."""
     if linked is None:
         return None
     url = urljoin(answer.url, str(linked))
     if urlsplit(url)[:2] not in (urlsplit(settings.url)[:2], urlsplit(answer.url)[:2]):
-        raise SourceFailed(f"the next page {shown_url(url)} is on another host than the feed")
+        raise SourceFailed(
+            f"the next page {shown_url(url)} is on another host than the feed; give its host in `url`"
+        )
     return url
 
 
 def depth(data: Any) -> int:
-    """The levels of a JSON document; found level by level, so that no depth is too much."""
-    level, found = [data], 0
-    while level and found <= DEPTH:
-        found += 1
+    """The levels of a JSON document, counted without recursion, at most DEPTH + 1."""
+    level, levels = [data], 0
+    while level and levels <= DEPTH:
+        levels += 1
         level = [child for item in level for child in _children(item)]
-    return found
+    return levels
 
 
 def _children(item: Any) -> Iterator[Any]:

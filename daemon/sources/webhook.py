@@ -1,9 +1,13 @@
-"""What others send: `POST /hooks/NAME` on the daemon's port, signed, stored as it came, answered with 202, taken later.
+"""Claims that others send to `POST /hooks/NAME` on the daemon's port, signed.
 
-Signatures: Standard Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature: v1,…` over `id.timestamp.body`,
-https://www.standardwebhooks.com), or GitHub's (`X-Hub-Signature-256` over the body, `X-GitHub-Delivery` as its id).
-An id is taken once. The body holds claims in the ingest format: one object, a list, {"updates": […]}, or a CloudEvent
-(JSON or with `ce-` headers) whose data is one of these; its source and id are its unique name then.
+A body is stored as it came and answered with 202. The next pull reads it.
+
+Signatures: Standard Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature: v1,…` over
+`id.timestamp.body`, https://www.standardwebhooks.com), or GitHub's (`X-Hub-Signature-256` over the
+body, with `X-GitHub-Delivery` as the id). A delivery with an id that was stored before is ignored.
+The body holds claims in the ingest format: one object, a list, {"updates": […]}, or a CloudEvent
+(JSON or with `ce-` headers) whose data is one of these. A CloudEvent's source and id together are
+the id of the delivery.
 """
 
 import hashlib
@@ -23,19 +27,21 @@ from factd.daemon.sources import SourcePage, SourcePages, SourceReader, SourceSe
 from factd.store.ingest.parsing import BadLine, read_item
 from factd.store.model.facts import Receipt
 
-BODIES = 100  # of a page
+BODIES = 100  # read from the database at once
 
 
 class WebhookSourceSettings(SourceSettings):
     """[sources.webhook]"""
 
-    secret_file: Path  # the shared secret; `whsec_` and base64, or any text for GitHub's style
+    secret_file: Path  # the shared secret: `whsec_` and base64, or any text for GitHub's style
     style: Literal["standard", "github"] = "standard"
     max_bytes: int = Field(default=1024 * 1024, ge=1)  # of a body
-    tolerance_seconds: int = Field(default=300, ge=1)  # between the sender's clock and ours
+    tolerance_seconds: int = Field(
+        default=300, ge=1
+    )  # the largest difference between the sender's clock and ours
 
     def ready(self) -> None:
-        """Raises: BadConfig: the secret cannot be read."""
+        """Check the secret. Raises: BadConfig: it cannot be read."""
         secret(self)
 
 
@@ -44,7 +50,7 @@ Settings = WebhookSourceSettings  # the plugin loader looks for this name
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedDelivery:
-    """A body that is the sender's: its unique name, or why it is refused."""
+    """The result of checking a delivery: its unique key, or why it is refused."""
 
     key: str = ""
     status: int = 202
@@ -52,7 +58,7 @@ class CheckedDelivery:
 
 
 def secret(settings: WebhookSourceSettings) -> bytes:
-    """The key of the HMAC. Raises: BadConfig: the file cannot be read or holds none."""
+    """The key of the HMAC. Raises: BadConfig: the file cannot be read, or holds no key."""
     if settings.style == "github":
         return secret_text(settings.secret_file).encode()
     return standard_key(settings.secret_file)
@@ -61,15 +67,15 @@ def secret(settings: WebhookSourceSettings) -> bytes:
 def receive(
     settings: WebhookSourceSettings, headers: Mapping[str, str], body: bytes, *, now: datetime
 ) -> CheckedDelivery:
-    """Whether a request is the sender's. headers: names in lower case; body: as it came."""
+    """Check that a request comes from the sender. headers: names in lower case."""
     if len(body) > settings.max_bytes:
         return CheckedDelivery(
             status=413, reason=f"the body is larger than {settings.max_bytes} bytes"
         )
     check = _github if settings.style == "github" else _standard
-    found = check(settings, headers, body, now)
-    event = _event_name(headers, body) if not found.reason else ""
-    return CheckedDelivery(key=event or found.key, status=found.status, reason=found.reason)
+    checked = check(settings, headers, body, now)
+    event = _event_name(headers, body) if not checked.reason else ""
+    return CheckedDelivery(key=event or checked.key, status=checked.status, reason=checked.reason)
 
 
 def _standard(
@@ -105,7 +111,7 @@ def _github(
 
 
 def _event_name(headers: Mapping[str, str], body: bytes) -> str:
-    """A CloudEvent's source and id, which are unique together; empty where it is none."""
+    """A CloudEvent's source and id, which are unique together. Empty for another body."""
     if "ce-id" in headers and "ce-source" in headers:
         return f"{headers['ce-source']} {headers['ce-id']}"[:400]
     try:
@@ -120,10 +126,10 @@ def _event_name(headers: Mapping[str, str], body: bytes) -> str:
 def pages(
     settings: WebhookSourceSettings, cursor: Mapping[str, Any], tools: SourceTools
 ) -> SourcePages:
-    """The bodies that wait, in the order of their arrival; each is taken with its claims. No cursor is needed."""
+    """The stored bodies in the order of their arrival, one page each. No cursor is needed."""
     after = 0
-    while found := tools.deliveries(after, BODIES):
-        for delivery in found:
+    while waiting := tools.deliveries(after, BODIES):
+        for delivery in waiting:
             lines = [
                 read_item(number, item, tools.catalogue)
                 for number, item in enumerate(claims(delivery.body), start=1)
@@ -137,11 +143,11 @@ def pages(
                 empty = delivery.body[:200].decode("utf-8", "replace")
                 lines = [BadLine(number=1, reason="no claims in the ingest format", excerpt=empty)]
             yield SourcePage(lines=lines, cursor=None, receipt=receipt, deliveries=(delivery.id,))
-        after = found[-1].id
+        after = waiting[-1].id
 
 
 def claims(body: bytes) -> list[Any]:
-    """The claims of a body, unread; none where it holds none."""
+    """The claims of a body, not yet parsed. Empty if it holds none."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
@@ -150,8 +156,8 @@ def claims(body: bytes) -> list[Any]:
         data = data.get("data")
     if isinstance(data, dict) and "updates" in data:
         data = data["updates"]
-    found = [data] if isinstance(data, dict) else data
-    return found if isinstance(found, list) else []
+    items = [data] if isinstance(data, dict) else data
+    return items if isinstance(items, list) else []
 
 
 _: SourceReader = pages

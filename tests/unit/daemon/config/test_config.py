@@ -99,10 +99,10 @@ def test_a_source_may_come_from_the_environment(
         ('[sources.http_feed]\nurl = "nonsense"\n', "sources.http_feed.url"),
         ('[sources.http_feed]\nurl = "http://a"\nurll = 1\n', "sources.http_feed.urll"),
         ("[sources]\nx = 1\n", "sources.x must be a table"),
-        ('[sources.wikidata]\nitems = ["P38"]\n', "'P38' is no item's id"),
+        ('[sources.wikidata]\nitems = ["P38"]\n', "'P38' is not an item's id"),
         ('[sources.feed]\nurl = "http://a"\npattern = "Q"\n', "needs one group"),
-        ('[sources.feed]\nurl = "http://a"\npattern = "("\n', "no regular expression"),
-        ('[sources.sql_table]\ntable = "a"\n', "give url or url_file"),
+        ('[sources.feed]\nurl = "http://a"\npattern = "("\n', "is not a regular expression"),
+        ('[sources.sql_table]\ntable = "a"\n', "give exactly one of url and url_file"),
         ('[sources.sql_table]\nurl = "sqlite://"\ntable = "a; b"\n', "sources.sql_table.table"),
     ],
 )

@@ -124,7 +124,7 @@ ASKED = 'completions_url = "http://a/v1/completions"\nmodel = "m"\n'
         (HOOK + "unasked = true\n" + ASKED, "nothing would notice wrong weights"),
         (HOOK + 'completions_url = "http://a"\n', "belong together"),
         (HOOK + 'unasked = true\nmodel = "m"\n', "belong together"),
-        (HOOK + 'unasked = true\nurl_file = "u"\n', "give url or url_file"),
+        (HOOK + 'unasked = true\nurl_file = "u"\n', "give exactly one of url and url_file"),
         ('[servers.webhook]\nurl = "http://a"\nunasked = true\n', "servers.webhook.secret_file"),
         ("[servers.command]\ncommand = []\nunasked = true\n", "servers.command.command"),
         ('[servers.command]\ncommand = "ls"\nunasked = true\n', "servers.command.command"),
