@@ -1,4 +1,4 @@
-"""Asking a server as its users do: OpenAI's `/v1/completions`, which vLLM, SGLang and most others have."""
+"""Asking a server as its users do, over OpenAI's `/v1/completions`, which most engines have."""
 
 from pathlib import Path
 
@@ -26,49 +26,51 @@ class _Completed(BaseModel):
 
 
 def complete(api: Api, model: str, prompt: str, *, tokens: int, path: str = PATH) -> Completion:
-    """The greedy continuation of a prompt by a model of a server. Raises: HandoverFailed."""
+    """The greedy continuation of a prompt by a model of the server. Raises: HandoverFailed."""
     body = {"model": model, "prompt": prompt, "max_tokens": tokens, "temperature": 0, "logprobs": 1}
     return completion(api, api.done("POST", path, body))
 
 
 def completion(api: Api, answer: HttpAnswer) -> Completion:
-    """What an answer holds. Raises: HandoverFailed: it is no completion."""
+    """The completion in a response. Raises: HandoverFailed: it has another form."""
     try:
         first = _Completed.model_validate_json(answer.body).choices[0]
     except ValidationError as error:
         raise HandoverFailed(
-            f"{origin(api.url)} answered no completion: {error.errors()[0]['msg']}"
+            f"{origin(api.url)} did not answer with a completion: {error.errors()[0]['msg']}"
         ) from error
     values = first.logprobs.token_logprobs if first.logprobs else ()
     return Completion(text=first.text, logprobs=tuple(v for v in values if v is not None))
 
 
 class CompletionServerSettings(ServerSettings):
-    """What a server's table has where what takes a version up, and what answers, are not the same."""
+    """The keys of a server whose completions have another address than what loads versions."""
 
-    completions_url: str = Field(default="", pattern=r"^(https?://\S+)?$")  # whole, with its path
-    model: str = ""  # that users ask for
-    api_key_file: Path | None = None  # of the completions
-    unasked: bool = False  # nobody asks it: nothing notices wrong weights
+    completions_url: str = Field(
+        default="", pattern=r"^(https?://\S+)?$"
+    )  # complete, with its path
+    model: str = ""  # the name that users ask for
+    api_key_file: Path | None = None  # for the completions
+    unasked: bool = False  # it is never asked, so that nothing notices wrong weights
 
     @model_validator(mode="after")
     def _is_asked_or_not(self) -> "CompletionServerSettings":
         if bool(self.completions_url) == self.unasked:
             raise ValueError(
-                "give completions_url and model, through which it is asked what it serves; or unasked = true: "
-                "nothing would notice wrong weights"
+                "give completions_url and model, through which the server is asked what it serves, or "
+                "unasked = true: then nothing notices wrong weights"
             )
         if bool(self.completions_url) != bool(self.model):
-            raise ValueError("completions_url and model belong together")
+            raise ValueError("give completions_url and model together")
         return self
 
     def ready(self) -> None:
-        """Raises: BadConfig: the key cannot be read."""
+        """Check the key. Raises: BadConfig: it cannot be read."""
         key_in(self.api_key_file)
 
 
 class CompletionServer(SingleVersionServer):
-    """A server that may be asked through another address than the one that takes versions up."""
+    """A server whose completions have another address than what loads versions."""
 
     def __init__(self, settings: CompletionServerSettings) -> None:
         key, self.model = key_in(settings.api_key_file), settings.model
@@ -76,11 +78,11 @@ class CompletionServer(SingleVersionServer):
         self.api = Api(settings, settings.completions_url, key=key)
 
     def complete(self, prompt: str, *, tokens: int, staged: Version | None = None) -> Completion:
-        """The greedy continuation of a prompt, as users get it. Raises: HandoverFailed."""
+        """The greedy continuation that users get. Raises: HandoverFailed."""
         if not self.asks:
             return super().complete(prompt, tokens=tokens)
         return complete(self.api, self.model, prompt, tokens=tokens, path="")
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self.api.close()

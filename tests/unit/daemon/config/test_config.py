@@ -95,12 +95,12 @@ def test_a_source_may_come_from_the_environment(
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        ("[sources.x]\n", "sources.x: no kind 'x'; there are"),
+        ("[sources.x]\n", "sources.x: there is no kind 'x'; choose one of"),
         ('[sources.http_feed]\nurl = "nonsense"\n', "sources.http_feed.url"),
         ('[sources.http_feed]\nurl = "http://a"\nurll = 1\n', "sources.http_feed.urll"),
         ("[sources]\nx = 1\n", "sources.x must be a table"),
         ('[sources.wikidata]\nitems = ["P38"]\n', "'P38' is not an item's id"),
-        ('[sources.feed]\nurl = "http://a"\npattern = "Q"\n', "needs one group"),
+        ('[sources.feed]\nurl = "http://a"\npattern = "Q"\n', "needs exactly one group"),
         ('[sources.feed]\nurl = "http://a"\npattern = "("\n', "is not a regular expression"),
         ('[sources.sql_table]\ntable = "a"\n', "give exactly one of url and url_file"),
         ('[sources.sql_table]\nurl = "sqlite://"\ntable = "a; b"\n', "sources.sql_table.table"),
