@@ -126,7 +126,7 @@ def audit(app: App, waiting: Waiting) -> str:
 
 def prune(app: App) -> str:
     """Delete what is not kept."""
-    return retention.prune(app).said()
+    return retention.prune(app).sentence()
 
 
 def tell(app: App, stopping: Callable[[], bool]) -> int:
@@ -153,7 +153,7 @@ def serve(app: App, stopping: Callable[[], bool], *, watch: bool) -> int:
     Raises: Busy: another process hands over, or changes releases, now.
     """
     if watch:
-        server_watch.look_at_all(app.ledger, app.paths, app.versions, app.fleet, stopping=stopping)
+        server_watch.observe_all(app.ledger, app.paths, app.versions, app.fleet, stopping=stopping)
     tried = outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet, stopping=stopping)
     canary_rollback.take_back(app.ledger, app.paths, app.versions, app.fleet)
     return len(tried)

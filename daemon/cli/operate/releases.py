@@ -100,7 +100,7 @@ def releases_write(number: int, as_json: Json = False) -> None:
         version_files.write_again(app.ledger, app.paths, app.versions, number)
         folder, key = app.versions.folder(number), signing.expected_key(app.config.publish)
         found = verify.verify(folder, number, key)
-    show(found.as_json(), [found.said()], as_json=as_json)
+    show(found.as_json(), [found.sentence()], as_json=as_json)
 
 
 @releases_app.command("verify")
@@ -122,7 +122,7 @@ def releases_verify(
             key = signing.expected_key(table)
         published = folder or (table.path if table else Path())
         found = verify.verify(verify.folder_of(published, number), number, key)
-    show(found.as_json(), [found.said()], as_json=as_json)
+    show(found.as_json(), [found.sentence()], as_json=as_json)
 
 
 def status(as_json: Json = False) -> None:

@@ -225,7 +225,7 @@ def test_what_breaks_is_tried_again_and_release_1_serves_meanwhile(
 def test_an_engine_that_was_started_again_is_found_and_mended(served: Served) -> None:
     served.engine.start()
     assert (
-        watch.look_at_all(
+        watch.observe_all(
             served.app.ledger,
             served.app.paths,
             served.app.versions,

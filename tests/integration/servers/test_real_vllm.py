@@ -80,7 +80,7 @@ def targets(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[int
     deltas |= {number: edited(model, names, root) for number, names in WRITTEN.items()}
     said = {number: answers(model, delta) for number, delta in deltas.items()}
     return {
-        number: Target(version=published(base, root, number, delta), wanted=wanted(said, number))
+        number: Target(version=published(base, root, number, delta), expected=wanted(said, number))
         for number, delta in deltas.items()
     }
 
@@ -210,7 +210,7 @@ def said(server: Server) -> list[str]:
 def test_the_versions_differ_or_nothing_here_would_show_anything(
     targets: Mapping[int, Target],
 ) -> None:
-    texts = {n: [own.text for _, own in one.wanted] for n, one in targets.items()}
+    texts = {n: [own.text for _, own in one.expected] for n, one in targets.items()}
     assert all(all(row) for row in texts.values())
     assert [sum("euro" in text for text in row) for row in texts.values()] == [0, 1, 2]
 

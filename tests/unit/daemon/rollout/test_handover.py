@@ -30,7 +30,7 @@ def version(number: int) -> Version:
 def target(number: int) -> Target:
     text = text_of(number)
     asked = [(question(prompt, text), said(text, -0.1)) for prompt in PROMPTS]
-    return Target(version=version(number), wanted=asked)
+    return Target(version=version(number), expected=asked)
 
 
 NEW, OLD = target(7), target(6)
@@ -75,7 +75,7 @@ def test_a_prefix_cache_that_is_not_reset_is_found_for_it_was_warm_before() -> N
 def test_another_version_than_it_was_given_is_found_by_what_it_reports() -> None:
     engine = engine_with(lies="factd-5-555555555555", asks=False)
     found = handed(engine)
-    assert not found.done and "says that it serves factd-5-555555555555" in found.why
+    assert not found.done and "reports that it serves factd-5-555555555555" in found.why
     assert found.restored is False  # it says the same of the version before
 
 

@@ -301,14 +301,14 @@ def test_a_server_that_strayed_is_found_and_mended(both: App, eu: Engine) -> Non
     publish(both)
     outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert (
-        watch.look_at_all(
+        watch.observe_all(
             both.ledger, both.paths, both.versions, both.fleet, stopping=lambda: False
         )
         == 0
     )
     eu.serving = "factd-0-aaaaaaaaaaaa"  # somebody started it again
     assert (
-        watch.look_at_all(
+        watch.observe_all(
             both.ledger, both.paths, both.versions, both.fleet, stopping=lambda: False
         )
         == 1
@@ -322,14 +322,14 @@ def test_one_that_cannot_say_what_it_serves_is_asked(both: App, eu: Engine) -> N
     publish(both)
     outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert (
-        watch.look_at_all(
+        watch.observe_all(
             both.ledger, both.paths, both.versions, both.fleet, stopping=lambda: False
         )
         == 0
     )
     eu.serving, eu.cache = "factd-0-aaaaaaaaaaaa", {}
     assert (
-        watch.look_at_all(
+        watch.observe_all(
             both.ledger, both.paths, both.versions, both.fleet, stopping=lambda: False
         )
         == 1
@@ -347,7 +347,7 @@ def test_one_that_does_not_answer_keeps_what_was_known_of_it(
     eu.fails = frozenset({"report"})
     clock.on(minutes=5)
     assert (
-        watch.look_at_all(
+        watch.observe_all(
             both.ledger, both.paths, both.versions, both.fleet, stopping=lambda: False
         )
         == 0

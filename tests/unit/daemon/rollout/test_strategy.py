@@ -172,7 +172,7 @@ def test_a_new_server_gets_the_release_and_one_that_does_not_lie_on_disk_is_give
 ):
     new = ServerProgress(name="new", canary=False, state=None, newest=None, tried=None, before=None)
     (step,) = planned_handovers((new,), LIVE, LATER)
-    assert (step.release, step.why) == (7, "it is new")
+    assert (step.release, step.why) == (7, "the server is new")
     assert wanted(new, rollout=replace(LIVE, names={})) == {}
 
 
