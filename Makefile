@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PROSE := README.md CHANGELOG.md CONTRIBUTING.md deploy/README.md docs
 
-.PHONY: demo test test-slow test-postgresql test-gpu docs check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-soak bench-shards bench-gpu model clean
+.PHONY: demo test test-slow test-postgresql test-gpu docs source-cases check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-soak bench-shards bench-gpu model clean
 
 demo: $(STAMP)
 	$(BIN)/factd demo --dir demo
@@ -26,53 +27,62 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy scripts
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_links.py $(PROSE)
 
-# The table of sources' cases, from the tests; minutes, for it kills an ingest a hundred times.
+# The reference pages from the code, then the documentation site in site/; a warning is an error.
 docs: $(STAMP)
-	$(BIN)/python -m pytest -m case tests/integration tests/unit --cases docs/source-cases.md
+	PYTHONPATH=scripts $(BIN)/python -m reference_pages
+	$(BIN)/python scripts/check_links.py $(PROSE)
+	$(BIN)/zensical build --clean --strict
 
-# Each writes its figures and plots into docs/; together more than an hour on two cores.
+# The table of what each source does when something goes wrong, from the tests. It takes minutes,
+# because it kills an ingest a hundred times.
+source-cases: $(STAMP)
+	$(BIN)/python -m pytest -m case tests/integration tests/unit --cases docs/reference/source-cases.md
+
+# Each writes its figures and plots into docs/results; together more than an hour on two cores.
 bench: bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-gates
 
 bench-frontier: $(STAMP)
-	$(BIN)/python -m factd.bench.frontier --weights 1200 2000 3000 --json docs/frontier.json --plot docs/frontier.png
+	$(BIN)/python -m factd.bench.quality.frontier --weights 1200 2000 3000 --json docs/results/frontier.json --plot docs/results/frontier.png
 
 bench-heads: $(STAMP)
-	$(BIN)/python -m factd.bench.heads --json docs/heads.json --plot docs/heads.png --relevance docs/head-relevance.png
+	$(BIN)/python -m factd.bench.quality.heads --json docs/results/heads.json --plot docs/results/heads.png --relevance docs/results/head-relevance.png
 
 bench-forms: $(STAMP)
-	$(BIN)/python -m factd.bench.forms --json docs/forms.json
+	$(BIN)/python -m factd.bench.quality.forms --json docs/results/forms.json
 
 bench-sequence: $(STAMP)
-	$(BIN)/python -m factd.bench.sequence --json docs/sequence.json --plot docs/sequence.png
+	$(BIN)/python -m factd.bench.quality.sequence --json docs/results/sequence.json --plot docs/results/sequence.png
 
 bench-families: $(STAMP)
-	$(BIN)/python -m factd.bench.families --write
+	$(BIN)/python -m factd.bench.quality.families --write
 
 bench-speed: $(STAMP)
-	for name in edit solve stats probes scale; do $(BIN)/factd bench $$name --json > docs/bench-$$name.json || exit 1; done
+	for name in edit solve stats probes scale; do $(BIN)/factd bench $$name --json > docs/results/bench-$$name.json || exit 1; done
 
 bench-store: $(STAMP)
-	$(BIN)/factd bench store --json > docs/bench-store.json
+	$(BIN)/factd bench store --json > docs/results/bench-store.json
 
 bench-console: $(STAMP)
-	$(BIN)/factd bench console --json > docs/bench-console.json
+	$(BIN)/factd bench console --json > docs/results/bench-console.json
 
 # Planted disasters and clean batches, blame, what the checks cost; about an hour.
 bench-gates: $(STAMP)
-	for name in disasters blame checks; do $(BIN)/factd bench $$name --json > docs/bench-$$name.json || exit 1; done
+	for name in disasters blame checks; do $(BIN)/factd bench $$name --json > docs/results/bench-$$name.json || exit 1; done
 
 # 500 cycles in one process: does anything grow? A quarter of an hour.
 bench-soak: $(STAMP)
-	$(BIN)/factd bench soak --json > docs/bench-soak.json
+	$(BIN)/factd bench soak --json > docs/results/bench-soak.json
 
 # Versions of a 40-shard checkpoint of 2 GiB by the shards that an edit touches; minutes.
 bench-shards: $(STAMP)
-	$(BIN)/factd bench shards --json > docs/bench-shards.json
+	$(BIN)/factd bench shards --json > docs/results/bench-shards.json
 
 bench-gpu: $(STAMP)
-	PYTHON=$(BIN)/python sh bench/gpu.sh docs/bench-gpu.json
+	PYTHON=$(BIN)/python sh bench/gpu.sh docs/results/bench-gpu.json
 
 # The reference model again, from its seed: about an hour on two cores; goes on where it was interrupted.
 model: $(STAMP)
@@ -81,8 +91,8 @@ model: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet -c constraints.txt --editable . --group dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt --editable . --group dev --group docs
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo run
+	rm -rf $(VENV) demo run site

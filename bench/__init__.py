@@ -1,1 +1,1 @@
-"""Benchmarks: a command each, a table last, results as JSON."""
+"""Benchmarks. Each is a command that measures, prints a table and gives its results as JSON."""

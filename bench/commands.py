@@ -1,4 +1,8 @@
-"""`factd bench`: what the editor and the store cost on this machine."""
+"""`factd bench`: what the editor and the store cost on this machine.
+
+The command line finds this file through the entry point `factd.commands` in pyproject.toml. Each
+command imports its benchmark when it runs, because most of them need torch.
+"""
 
 from typing import Annotated, Any
 
@@ -7,150 +11,169 @@ import typer
 from factd.daemon.cli.common import Json, sentences
 
 bench_app = typer.Typer(
-    no_args_is_help=True, help="Benchmarks: the editor on the reference model, the store."
+    no_args_is_help=True,
+    help="Measure the editor on the reference model, the store and the console.",
 )
 
 
-def shown(found: dict[str, Any], as_json: bool) -> None:
-    """A document on the terminal."""
-    from factd.bench.measure import printed
+def show(document: dict[str, Any], as_json: bool) -> None:
+    """Print the document of a benchmark."""
+    from factd.bench.measure import print_document
 
-    printed(found, as_json=as_json)
+    print_document(document, as_json=as_json)
 
 
 @bench_app.command()
 def edit(edits: Annotated[int, typer.Option(min=2)] = 100, as_json: Json = False) -> None:
-    """Every rung of the ladder against public MEMIT's way, one fact at a time (minutes)."""
+    """Compare every optimisation of the editor with public MEMIT, one fact at a time (minutes)."""
     with sentences():
-        from factd.bench import edit as bench
+        from factd.bench.speed import edit as bench
 
-        shown(bench.run(edits=edits), as_json)
+        show(bench.run(edits=edits), as_json)
 
 
 @bench_app.command()
 def solve(
     rows: Annotated[int, typer.Option(min=100, max=8000)] = 5000,
-    tokens: Annotated[int, typer.Option(min=1, help="Of the second moments.")] = 100_000,
+    tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens that the second moments are taken from.")
+    ] = 100_000,
     as_json: Json = False,
 ) -> None:
-    """The ledger solve of many facts: time, memory, resumption, adding to it."""
+    """Measure the ledger solve of many facts: time, memory, resuming it, adding facts to it."""
     with sentences():
-        from factd.bench import solve as bench
+        from factd.bench.speed import solve as bench
 
-        shown(bench.run(rows=rows, tokens=tokens), as_json)
+        show(bench.run(rows=rows, tokens=tokens), as_json)
 
 
 @bench_app.command()
 def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = False) -> None:
-    """Cycles of ingest, edit, check, publish, audit: does memory, disk or the number of open files grow? (half an hour)"""
+    """Run cycles of ingest, edit, check, publish and audit: does resource use grow? (half an hour)"""
     with sentences():
-        from factd.bench import soak as bench
+        from factd.bench.operations import soak as bench
 
-        shown(bench.run(cycles=cycles), as_json)
+        show(bench.run(cycles=cycles), as_json)
 
 
 @bench_app.command()
 def stats(edits: Annotated[int, typer.Option(min=2)] = 600, as_json: Json = False) -> None:
-    """Second moments from fewer tokens: the same edit?"""
+    """Compare edits whose second moments come from fewer and fewer tokens."""
     with sentences():
-        from factd.bench import stats as bench
+        from factd.bench.speed import stats as bench
 
-        shown(bench.run(edits=edits), as_json)
+        show(bench.run(edits=edits), as_json)
 
 
 @bench_app.command()
 def probes(probes: Annotated[int, typer.Option(min=10)] = 4000, as_json: Json = False) -> None:
-    """What the checks cost."""
+    """Measure the cost of asking many probes."""
     with sentences():
-        from factd.bench import probes as bench
+        from factd.bench.speed import probes as bench
 
-        shown(bench.run(probes=probes), as_json)
+        show(bench.run(probes=probes), as_json)
 
 
 @bench_app.command()
 def scale(
     edits: Annotated[int, typer.Option(min=100, max=8000)] = 2000, as_json: Json = False
 ) -> None:
-    """Time per edit from 100 edits on."""
+    """Measure the time per edit, from 100 edits up to --edits."""
     with sentences():
-        from factd.bench import scale as bench
+        from factd.bench.speed import scale as bench
 
-        shown(bench.run(edits=edits), as_json)
+        show(bench.run(edits=edits), as_json)
 
 
 @bench_app.command()
 def disasters(
-    only: Annotated[str, typer.Option(help="Parts of scenarios' names, | between.")] = "",
-    clean: Annotated[int, typer.Option(min=0, help="Batches without a fault.")] = 40,
-    part: Annotated[int, typer.Option(min=1, help="Of several processes that share them.")] = 1,
-    parts: Annotated[int, typer.Option(min=1)] = 1,
+    only: Annotated[
+        str, typer.Option(help="Run scenarios whose name holds this text; separate texts with |.")
+    ] = "",
+    clean: Annotated[int, typer.Option(min=0, help="Number of batches without a fault.")] = 40,
+    part: Annotated[
+        int, typer.Option(min=1, help="Number of this process, if several share the scenarios.")
+    ] = 1,
+    parts: Annotated[
+        int, typer.Option(min=1, help="Number of processes that share the scenarios.")
+    ] = 1,
     as_json: Json = False,
 ) -> None:
-    """Planted disasters and clean batches through the whole edit: caught, and the right facts set aside? (half an hour)"""
+    """Edit planted disasters and clean batches, and count what the gates catch (half an hour)."""
     with sentences():
-        from factd.bench import disasters as bench
+        from factd.bench.gates import disasters as bench
 
-        shown(bench.run(clean=clean, only=only, part=part, parts=parts), as_json)
+        show(bench.run(clean=clean, only=only, part=part, parts=parts), as_json)
 
 
 @bench_app.command()
 def blame(as_json: Json = False) -> None:
-    """64 facts, three of them bad: solves until they are found (minutes)."""
+    """Count the solves that find three bad facts among 64 (minutes)."""
     with sentences():
-        from factd.bench import blame as bench
+        from factd.bench.gates import blame as bench
 
-        shown(bench.run(), as_json)
+        show(bench.run(), as_json)
 
 
 @bench_app.command()
 def checks(
     facts: Annotated[int, typer.Option(min=1, max=69)] = 50,
-    known: Annotated[int, typer.Option(min=1, help="Per language.")] = 1000,
+    known: Annotated[
+        int, typer.Option(min=1, help="Questions per language about facts that must not change.")
+    ] = 1000,
     as_json: Json = False,
 ) -> None:
-    """What all checks of a batch cost, and how much of it is the model's."""
+    """Measure the time of all checks of a batch, and the model's share of it."""
     with sentences():
-        from factd.bench import checks as bench
+        from factd.bench.gates import checks as bench
 
-        shown(bench.run(facts=facts, known=known), as_json)
+        show(bench.run(facts=facts, known=known), as_json)
 
 
 @bench_app.command()
 def store(
     facts: Annotated[int, typer.Option(min=1000)] = 1_000_000,
-    url: Annotated[str, typer.Option(help="An empty database; a SQLite file without.")] = "",
+    url: Annotated[
+        str, typer.Option(help="URL of an empty database. Default: a temporary SQLite file.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """Ingest and queries of a full fact store (minutes)."""
+    """Measure ingest into the fact store, and queries when it is full (minutes)."""
     with sentences():
-        from factd.bench import store as bench
+        from factd.bench.operations import store as bench
 
-        shown(bench.run(facts=facts, url=url), as_json)
+        show(bench.run(facts=facts, url=url), as_json)
 
 
 @bench_app.command()
 def console(
     facts: Annotated[int, typer.Option(min=2000)] = 1_000_000,
     releases: Annotated[int, typer.Option(min=1)] = 10_000,
-    url: Annotated[str, typer.Option(help="Filled where it is empty; without: SQLite.")] = "",
+    url: Annotated[
+        str,
+        typer.Option(help="URL of a database; an empty one is filled. Default: temporary SQLite."),
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """The console and `factd status` on a full store (minutes)."""
+    """Measure the console and `factd status` on a full store (minutes)."""
     with sentences():
-        from factd.bench import console as bench
+        from factd.bench.operations import console as bench
 
-        shown(bench.run(facts=facts, releases=releases, url=url), as_json)
+        show(bench.run(facts=facts, releases=releases, url=url), as_json)
 
 
 @bench_app.command()
 def shards(gib: Annotated[float, typer.Option(min=0.01)] = 2.0, as_json: Json = False) -> None:
-    """Writing a version of a 40-shard checkpoint by the shards that it touches; needs twice --gib on disk for a while."""
-    with sentences():
-        from factd.bench import shards as bench
+    """Measure writing a version of a 40-shard checkpoint, by the shards that an edit touches.
 
-        shown(bench.run(gib=gib), as_json)
+    Needs twice --gib of disk space while it runs.
+    """
+    with sentences():
+        from factd.bench.operations import shards as bench
+
+        show(bench.run(gib=gib), as_json)
 
 
 def add(cli: typer.Typer) -> None:
-    """The commands of this file."""
+    """Add `factd bench` to the command line."""
     cli.add_typer(bench_app, name="bench")

@@ -1,4 +1,4 @@
-"""What every benchmark needs: the device's own rate, counted operations, time, peak memory, and the document they go into."""
+"""Shared tools of the benchmarks: time, operations, matrix rate, memory, documents."""
 
 import json
 import platform
@@ -24,30 +24,33 @@ Row = Mapping[str, Any]
 
 @dataclass
 class Clock:
-    """Seconds of a piece of work."""
+    """The duration of a piece of work."""
 
     seconds: float = 0.0
 
 
 @contextmanager
 def timed(device: torch.device | str = "cpu") -> Iterator[Clock]:
-    """Wall time, with the device's work finished at both ends."""
+    """Measure wall time. The device's work is finished at both ends."""
     clock = Clock()
-    settle(device)
+    synchronise(device)
     started = time.perf_counter()
     yield clock
-    settle(device)
+    synchronise(device)
     clock.seconds = time.perf_counter() - started
 
 
-def settle(device: torch.device | str) -> None:
-    """Wait for a GPU."""
+def synchronise(device: torch.device | str) -> None:
+    """Wait until a GPU has finished its work."""
     if str(device).startswith("cuda"):
         torch.cuda.synchronize()
 
 
-class Inside:
-    """Seconds inside a model: its body, its blocks run one by one, its norm and its unembedding; what is nested counts once."""
+class ModelTimer:
+    """Seconds spent inside a model: its body, single blocks, its norm and its unembedding.
+
+    Nested calls count once.
+    """
 
     def __init__(self, model: EditableModel) -> None:
         self.seconds, self.depth, self.since = 0.0, 0, 0.0
@@ -67,26 +70,26 @@ class Inside:
         ]
 
     def enter(self) -> None:
-        """A pass begins."""
+        """A call of a part begins."""
         if not self.depth:
             self.since = time.perf_counter()
         self.depth += 1
 
     def leave(self) -> None:
-        """It ends."""
+        """A call of a part ends."""
         self.depth -= 1
         if not self.depth:
             self.seconds += time.perf_counter() - self.since
 
     def closed(self) -> float:
-        """The seconds, with the hooks taken off."""
+        """Remove the hooks. Returns the seconds."""
         for handle in self.handles:
             handle.remove()
         return self.seconds
 
 
 def matrix_rate(device: torch.device | str, dtype: torch.dtype, *, size: int = 1024) -> float:
-    """Measured FLOP/s of a product of square matrices, the median of some tries: what can be attained."""
+    """The attainable FLOP/s: measured on products of square matrices, the median of seven tries."""
     a = torch.randn(size, size, device=device, dtype=dtype)
     b = torch.randn(size, size, device=device, dtype=dtype)
     rates = []
@@ -98,22 +101,22 @@ def matrix_rate(device: torch.device | str, dtype: torch.dtype, *, size: int = 1
     return median(rates)
 
 
-def operations(work: Callable[[], Any]) -> int:
-    """Floating-point operations of a piece of work, counted by torch (matrix products and attention)."""
+def count_operations(work: Callable[[], Any]) -> int:
+    """Floating-point operations that torch counts: those of matrix products and attention."""
     with FlopCounterMode(display=False) as counter:
         work()
     return int(counter.get_total_flops())
 
 
 def peak_mib(device: torch.device | str) -> float:
-    """Peak memory so far, MiB: of the device, or of this process."""
+    """Peak memory so far in MiB: of a GPU, otherwise of this process."""
     if str(device).startswith("cuda"):
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def about(device: torch.device | str) -> dict[str, Any]:
-    """Where and with what something was measured."""
+def environment(device: torch.device | str) -> dict[str, Any]:
+    """The hardware, software versions, date and command of a measurement."""
     cuda = str(device).startswith("cuda")
     return {
         "device": torch.cuda.get_device_name() if cuda else cpu_name(),
@@ -127,7 +130,7 @@ def about(device: torch.device | str) -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """The processor, as the system calls it."""
+    """The processor's name."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
@@ -137,22 +140,22 @@ def cpu_name() -> str:
 
 
 def text_table(rows: Sequence[Row]) -> str:
-    """Rows for a terminal, columns aligned; numbers short."""
+    """Rows as text for a terminal, with aligned columns and short numbers."""
     head = list(rows[0])
-    said = [[short(row[name]) for name in head] for row in rows]
-    wide = [max(len(line[n]) for line in [head, *said]) for n in range(len(head))]
+    cells = [[short_text(row[name]) for name in head] for row in rows]
+    widths = [max(len(line[n]) for line in [head, *cells]) for n in range(len(head))]
     lines = [
         "  ".join(
             c.ljust(w) if n == 0 else c.rjust(w)
-            for n, (c, w) in enumerate(zip(line, wide, strict=True))
+            for n, (c, w) in enumerate(zip(line, widths, strict=True))
         )
-        for line in [head, *said]
+        for line in [head, *cells]
     ]
     return "\n".join(lines)
 
 
-def short(value: Any) -> str:
-    """A number as people read it; nothing for None."""
+def short_text(value: Any) -> str:
+    """A value as short text; empty for None."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -163,17 +166,19 @@ def short(value: Any) -> str:
 def document(
     name: str, device: torch.device | str, rows: Sequence[Row], **more: Any
 ) -> dict[str, Any]:
-    """One benchmark as JSON."""
-    return {"benchmark": name, **about(device), "rows": [dict(row) for row in rows], **more}
+    """The results of one benchmark, ready for JSON. more: further keys."""
+    return {"benchmark": name, **environment(device), "rows": [dict(row) for row in rows], **more}
 
 
-def printed(found: Mapping[str, Any], *, as_json: bool) -> None:
-    """A document as a table, or as itself."""
+def print_document(results: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a document as a table, or as JSON."""
     if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=1))
+        print(json.dumps(results, ensure_ascii=False, indent=1))
         return
-    print(f"{found['device']}, {found['threads']} threads, torch {found['torch']}, {found['date']}")
-    print(text_table(found["rows"]))
-    for key, value in found.items():
-        if key not in ("rows", "benchmark", *about("cpu")):
-            print(f"{key}: {short(value) if not isinstance(value, dict) else value}")
+    print(
+        f"{results['device']}, {results['threads']} threads, torch {results['torch']}, {results['date']}"
+    )
+    print(text_table(results["rows"]))
+    for key, value in results.items():
+        if key not in ("rows", "benchmark", *environment("cpu")):
+            print(f"{key}: {short_text(value) if not isinstance(value, dict) else value}")

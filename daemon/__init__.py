@@ -1,1 +1,1 @@
-"""Drives store and editor: configuration, command line, loop, policy, publishing, metrics. Imports no torch itself."""
+"""The daemon and the command line: they drive the store and the editor, and import no torch directly."""

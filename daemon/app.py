@@ -18,6 +18,7 @@ from pathlib import Path
 from factd.daemon import plugins
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.config.load import Config, load_config
+from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import BadConfig
 from factd.daemon.fleet import Fleet
 from factd.daemon.gates.measures import Gates
@@ -33,7 +34,7 @@ from factd.store.catalogue.catalogue import Catalogue, load_catalogue
 from factd.store.database import migrate
 from factd.store.database.session import Store
 from factd.store.model.resolution import Rules
-from factd.store.queries.settle import Judge
+from factd.store.queries.resolution import ConflictResolver
 
 
 def utc_now() -> datetime:
@@ -102,6 +103,22 @@ class App:
         config = self.config
         return PlanningRules(batch=config.planning, limits=config.limits, screen=config.screen)
 
+    @property
+    def edit_parts(self) -> EditParts:
+        """What an edit works with."""
+        return EditParts(
+            ledger=self.ledger,
+            paths=self.paths,
+            versions=self.versions,
+            workbench=self.workbench,
+            prompts=self.prompts,
+            gates=self.gates,
+            planning=self.planning,
+            sources=self.sources,
+            fleet=self.fleet,
+            blame=self.config.blame,
+        )
+
 
 def open_app(path: Path, *, now: Callable[[], datetime] = utc_now) -> App:
     """The application of a configuration file. Raises: BadConfig, BadRelation, SchemaOutdated."""
@@ -127,7 +144,7 @@ def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> App:
         ledger=Ledger(
             store=Store(config.database),
             now=now,
-            judge=Judge(catalogue=catalogue, rules=rules),
+            resolver=ConflictResolver(catalogue=catalogue, rules=rules),
             lease_seconds=config.lease.seconds,
         ),
         paths=paths,

@@ -107,7 +107,7 @@ class Claim:
             seen = operations.leases.lease(session, self.name, now=self.now())
         self.seen = seen
         silent = self.watch.unchanged_seconds((seen.epoch, seen.turns))
-        freed = self.advisory.held()
+        freed = self.advisory.acquire()
         free = not seen.holder or is_gone(seen.holder) or silent >= self.seconds
         if not (free or freed or seize):
             return None
@@ -152,7 +152,7 @@ class Held:
             try:
                 with self.store.begin() as session:
                     operations.leases.renew(session, self.lease, now=self.now())
-                self.advisory.held()
+                self.advisory.acquire()
             except Overtaken:
                 log.warning("lease lost", lease=self.lease.name, epoch=self.epoch)
                 self.lost.set()

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from factd.daemon import leases
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.database.session import Store
-from factd.store.queries.settle import Judge
+from factd.store.queries.resolution import ConflictResolver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +19,14 @@ class Ledger:
 
     store: Store
     now: Callable[[], datetime]  # timezone-aware
-    judge: Judge  # which of several claims holds
+    resolver: ConflictResolver  # which of several claims holds
     lease_seconds: float  # how long a lease lives without a sign of life
     writer: leases.Held | None = None  # held by the process that changes releases
 
     @property
     def catalogue(self) -> Catalogue:
         """The relation catalogue."""
-        return self.judge.catalogue
+        return self.resolver.catalogue
 
     def begin(self) -> AbstractContextManager[Session]:
         """A transaction that may write. It commits at the end of the block."""

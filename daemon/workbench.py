@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from factd.daemon.config.tables import MethodTable, ModelTable
 
 if TYPE_CHECKING:
-    from factd.editor.exams.exam import Exam, Memory, Results
+    from factd.editor.exams.exam import AnswerCache, Exam, ExamResults
     from factd.editor.models.model import EditableModel
     from factd.editor.scoring.score import Answer, Probe
 
@@ -24,7 +24,7 @@ class Workbench:
     workspace: Path  # values, second moments and answers, kept between edits
     base_number: int = 0  # the base that table.path leads to; 0 is the original model
     loaded: "EditableModel | None" = None
-    memory: "Memory | None" = None
+    memory: "AnswerCache | None" = None
 
     def model(self) -> "EditableModel":
         """The base model, with its workers where some are configured. They end with this process."""
@@ -42,14 +42,14 @@ class Workbench:
                 self.loaded = stack.enter_context(shared)
         return self.loaded
 
-    def base(self, exam: "Exam") -> "Results":
+    def base(self, exam: "Exam") -> "ExamResults":
         """The base model's results on an exam. Answers are kept on disk and not asked for again."""
-        from factd.editor.exams.exam import Memory, sit
+        from factd.editor.exams.exam import AnswerCache, take_exam
 
         model = self.model()
         if self.memory is None:
-            self.memory = Memory.of(self.workspace / "answers" / f"{model.fingerprint}.json")
-        return sit(model, exam, terminator=self.terminator, memory=self.memory)
+            self.memory = AnswerCache.load(self.workspace / "answers" / f"{model.fingerprint}.json")
+        return take_exam(model, exam, terminator=self.terminator, cache=self.memory)
 
     def base_answers(self, probes: "Sequence[Probe]") -> "tuple[Answer, ...]":
         """The base model's answers to some probes, in their order."""

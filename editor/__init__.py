@@ -1,9 +1,9 @@
-"""Edits the factual knowledge of a causal language model: MEMIT in the ledger form, MEMAT and others, checks, checkpoints.
+"""Edits the factual knowledge of a causal language model: methods, checks and checkpoints.
 
-    from editor import Edit, applied, edit, load_model, write_checkpoint
+    from factd.editor import Edit, applied, edit, load_model, write_checkpoint
 
-What is below is the public interface; everything else may change. Names are loaded when they are first used, so that
-`import editor` costs nothing.
+The names below are the public interface; everything else may change. A name is loaded when it is
+first used, so that `import factd.editor` does not load torch.
 """
 
 import importlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from factd.editor.tuning.causal_tracing import Trace, trace
     from factd.editor.tuning.search import Tuned, known_facts, tune
 
-_HOMES = {
+_HOMES = {  # module -> its public names
     "factd.editor.api": ("edit",),
     "factd.editor.heads.corrections": ("HeadCorrections", "with_heads"),
     "factd.editor.tuning.causal_tracing": ("Trace", "trace"),
@@ -34,7 +34,7 @@ _HOMES = {
     "factd.editor.scoring.score": ("Probe", "answers"),
 }
 
-__all__ = [  # the public names; each from the module of _HOMES
+__all__ = [  # the names in _HOMES
     "CheckReport",
     "Delta",
     "Edit",

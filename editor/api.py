@@ -1,4 +1,4 @@
-"""One call that writes edits into a model, whatever the method."""
+"""One call that computes a delta for edits, with any method."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -24,25 +24,34 @@ def edit(
     workspace: Path,
     progress: Progress = silent,
 ) -> Delta:
-    """What to add to the model's weights; use it with `applied`, `save_delta`, `write_checkpoint`.
+    """The delta that writes edits into the model.
 
-    settings: over the published ones of the model, if there are any (editor/presets). workspace keeps values and statistics
-    between calls. Raises: BadEdit, BadSettings, NotEditable, DamagedArtefact, SingularSystem (editor/errors.py).
+    Use it with `applied`, `save_delta` and `write_checkpoint`.
+
+    settings: override the published ones of the model, if there are any (editor/tuning/presets).
+    workspace: a folder that keeps values and second moments between calls. The model itself is not
+    changed.
+
+    Raises: BadEdit, BadSettings, NotEditable, DamagedArtefact, SingularSystem (editor/errors.py).
     """
     module = plugins.load("factd.editor.methods", method)
     table = settings_table(model.path, module.Settings, settings or {})
-    found: Delta = module.edit(
+    delta: Delta = module.edit(
         model,
         EditBatch.of(edits),
         settings=settings_from(module.Settings, table),
         workspace=workspace,
         progress=progress,
     )
-    return found
+    return delta
 
 
 def settings_table(path: Path, settings: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a method's class: what is given over the published preset of the checkpoint, if it has one."""
+    """The table of settings for a method's class: the given ones over the checkpoint's preset.
+
+    path: of the checkpoint. Most models have no preset; then the table holds the given settings
+    alone.
+    """
     known = {field.name for field in fields(settings)}
     preset = preset_for(read_config(path)) if (path / "config.json").is_file() else None
     published = {k: v for k, v in preset.memit.items() if k in known} if preset else {}

@@ -1,4 +1,4 @@
-"""Edits: associations to write into the weights, and the batch that is solved at once."""
+"""Edits (associations to write into the weights), and batches that are solved at once."""
 
 import hashlib
 import json
@@ -9,15 +9,22 @@ from typing import Any
 
 from factd.editor.errors import BadEdit
 
-ANY = "?"  # target_new of a fact that is only known
-LINE_FIELDS = ("prompt", "subject", "target_new", "target_true", "language")
+ANY = "?"  # target_new of a fact that the model knows and that is not to be edited
+LINE_FIELDS = (  # the fields of a line in a file
+    "prompt",
+    "subject",
+    "target_new",
+    "target_true",
+    "language",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
     """One association to write into the weights.
 
-    Raises: BadEdit: no or several `{}`, an empty subject or target, a prompt of `keep` without `{}`.
+    Raises: BadEdit: a prompt, also one of `keep`, does not hold `{}` once; a text is empty;
+    target_new is target_true.
     """
 
     prompt: str  # holds "{}" once, where the subject goes, and ends where the target starts
@@ -27,9 +34,9 @@ class Edit:
     language: str = "en"  # BCP 47
     keep: tuple[
         str, ...
-    ] = ()  # prompts with one "{}" about the same subject whose answers must not change
+    ] = ()  # prompts with one "{}" about the same subject, whose answers must not change
     group: str = (
-        ""  # edits of one group (a fact version) have their values computed together; "": alone
+        ""  # a fact version; the values of its edits are computed together; "": this edit alone
     )
 
     def __post_init__(self) -> None:
@@ -47,7 +54,7 @@ class Edit:
 
     @property
     def key(self) -> str:
-        """SHA-256 of everything that the value depends on, hexadecimal."""
+        """SHA-256 of all fields that the edit's value depends on, hexadecimal."""
         content = asdict(replace(self, target_true=None))
         return hashlib.sha256(
             json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
@@ -56,13 +63,13 @@ class Edit:
 
 @dataclass(frozen=True)
 class EditBatch:
-    """Edits that are solved at once, in the order of their keys; make one with `EditBatch.of`."""
+    """Edits that are solved at once, in the order of their keys; made by `EditBatch.of`."""
 
     edits: tuple[Edit, ...]
 
     @classmethod
     def of(cls, edits: Iterable[Edit]) -> "EditBatch":
-        """A batch in canonical order, exact repeats removed.
+        """A batch in canonical order, without exact repeats.
 
         Raises: BadEdit: two edits ask for different targets of one prompt, subject and language.
         """
@@ -71,16 +78,17 @@ class EditBatch:
         for edit in edits:
             other = targets.setdefault((edit.prompt, edit.subject, edit.language), edit)
             if other.target_new != edit.target_new:
-                said = edit.prompt.format(edit.subject)
+                asked = edit.prompt.format(edit.subject)
                 raise BadEdit(
-                    f"{said!r} is to end in {other.target_new!r} and in {edit.target_new!r}"
+                    f"{asked!r} has two targets, {other.target_new!r} and {edit.target_new!r}; "
+                    "keep one of them"
                 )
             unique.setdefault(edit.key, edit)
         return cls(tuple(unique[key] for key in sorted(unique)))
 
     @property
     def id(self) -> str:
-        """SHA-256 of the edits' keys: the same set has the same id, whatever the order it came in."""
+        """SHA-256 of the edits' keys, hexadecimal: the same set has the same id in any order."""
         return hashlib.sha256("\n".join(edit.key for edit in self.edits).encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -88,16 +96,17 @@ class EditBatch:
 
     def groups(self) -> tuple[tuple[Edit, ...], ...]:
         """Edits whose values are computed together, in the order of their first key."""
-        found: dict[str, list[Edit]] = {}
+        members: dict[str, list[Edit]] = {}
         for edit in self.edits:
-            found.setdefault(edit.group or edit.key, []).append(edit)
-        return tuple(tuple(edits) for edits in found.values())
+            members.setdefault(edit.group or edit.key, []).append(edit)
+        return tuple(tuple(edits) for edits in members.values())
 
 
 def read_edits(path: Path) -> EditBatch:
     """The edits of a JSONL file, one object a line, as a batch.
 
-    Raises: BadEdit: names the first line that is wrong, and what is wrong with it.
+    Raises: BadEdit: names the first line that is wrong and says why; or two lines contradict each
+    other.
     """
     return EditBatch.of(edit for _, edit in read_lines(path))
 
@@ -105,10 +114,11 @@ def read_edits(path: Path) -> EditBatch:
 def read_lines(path: Path) -> tuple[tuple[int, Edit], ...]:
     """The edits of a JSONL file with their line numbers, in the order of the file.
 
-    Raises: BadEdit: names the first line that is wrong, repeats another or contradicts it.
+    Raises: BadEdit: names the first line that is wrong, or that repeats or contradicts an earlier
+    one.
     """
     seen: dict[tuple[str, str, str], tuple[int, str]] = {}
-    found = []
+    edits = []
     for number, edit in _numbered(path, _edit):
         place = (edit.prompt, edit.subject, edit.language)
         first, target = seen.setdefault(place, (number, edit.target_new))
@@ -116,16 +126,19 @@ def read_lines(path: Path) -> tuple[tuple[int, Edit], ...]:
             raise BadEdit(f"{path} line {number}: contradicts line {first}, which says {target!r}")
         if first != number:
             raise BadEdit(f"{path} line {number}: repeats line {first}; delete one of them")
-        found.append((number, edit))
-    if not found:
+        edits.append((number, edit))
+    if not edits:
         raise BadEdit(f"{path} holds no edits; write one JSON object a line")
-    return tuple(found)
+    return tuple(edits)
 
 
 def read_known(path: Path) -> tuple[Edit, ...]:
-    """Facts that a model knows, from JSONL: prompt, subject, target_true, perhaps language; target_new is `ANY`.
+    """Facts that a model knows, from a JSONL file with prompt, subject, target_true, language.
 
-    Lines of one fact in other wordings are its paraphrases. Raises: BadEdit: names the first line that is wrong.
+    The language may be missing. The target_new of each is `ANY`. Lines of one fact in other
+    wordings are its paraphrases.
+
+    Raises: BadEdit: names the first line that is wrong.
     """
     return tuple(edit for _, edit in _numbered(path, _known))
 
@@ -156,13 +169,13 @@ def _known(line: str) -> Edit:
 
 
 def _object(line: str, needed: Sequence[str]) -> dict[str, Any]:
-    """A line's JSON object. Raises: BadEdit: it is none, or a field is missing."""
+    """The JSON object of a line. Raises: BadEdit: it is none, or lacks a needed field."""
     try:
         data: Any = json.loads(line)
     except json.JSONDecodeError as error:
-        raise BadEdit(f"no JSON object ({error.msg} at column {error.colno})") from error
+        raise BadEdit(f"not a JSON object ({error.msg} at column {error.colno})") from error
     if not isinstance(data, dict):
-        raise BadEdit("no JSON object")
+        raise BadEdit("not a JSON object")
     missing = [name for name in needed if name not in data]
     if missing:
         raise BadEdit(f"{missing[0]} is missing")

@@ -1,47 +1,48 @@
-"""What the editor refuses, and why.
+"""The errors of the editor.
 
 EditorError
-├── BadEdit             an edit that cannot be written as it stands (names its line where it came from a file)
+├── BadEdit             an edit cannot be written as it stands (names the line of its file)
 ├── BadSettings         an unknown key, a wrong type or a value out of range in a method's settings
-├── ModelNotFound       the directory is no model that `from_pretrained` reads
-├── NotEditable         the model's kind cannot be edited (family unknown, slow tokenizer, experts, quantised)
+├── ModelNotFound       the directory holds no model that `from_pretrained` can read
+├── NotEditable         the model's kind cannot be edited (unknown family, experts, quantised, …)
 ├── DamagedArtefact     a file is missing or differs from its manifest (carries the path)
-├── WrongModel          an artefact was computed for other weights than these
-├── RankTooHigh         a delta fits into no adapter of the rank that is allowed (carries both)
-├── WorkerLost          processes that share the work died or do not answer
-└── SingularSystem      the closed form has no Cholesky factor, or a residual is not finite
-    └── BadValue        a value is not finite
+├── WrongModel          an artefact was computed for other weights
+├── RankTooHigh         a delta does not fit into an adapter of the allowed rank (carries both)
+├── WorkerLost          worker processes died or do not answer
+└── SingularSystem      the closed form has no solution in finite numbers
+    └── BadValue        a value is not finite (carries the number of its problem)
 
-Where an error is about one group of edits (one fact), `group` names it: without it the others can go on.
+If an error is about one group of edits (one fact), its `group` names the group. The other groups
+can be written without it.
 """
 
 from pathlib import Path
 
 
 class EditorError(Exception):
-    """Base of all errors that the editor raises on purpose; the text is one sentence for the operator."""
+    """Base of all errors that the editor raises on purpose; one sentence for the operator."""
 
-    group: str = ""  # of the edits that it is about
+    group: str = ""  # of the edits that the error is about; "": not about one group
 
 
 class BadEdit(EditorError):
-    """An edit that cannot be written as it stands."""
+    """An edit cannot be written as it stands."""
 
 
 class BadSettings(EditorError):
-    """Settings of a method that are unknown, of the wrong type or out of range."""
+    """A setting of a method is unknown, of the wrong type or out of range."""
 
 
 class ModelNotFound(EditorError):
-    """The directory is no model that `from_pretrained` reads."""
+    """The directory holds no model that `from_pretrained` can read."""
 
 
 class NotEditable(EditorError):
-    """A model of a kind that this editor cannot write into."""
+    """The model is of a kind that this editor cannot write into."""
 
 
 class DamagedArtefact(EditorError):
-    """A file is missing or is not what its manifest says."""
+    """A file is missing or differs from its manifest."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -49,16 +50,16 @@ class DamagedArtefact(EditorError):
 
 
 class WrongModel(EditorError):
-    """An artefact was computed for other weights than these."""
+    """An artefact was computed for other weights."""
 
 
 class RankTooHigh(EditorError):
-    """A delta fits into no adapter of the rank that is allowed."""
+    """A delta does not fit into an adapter of the allowed rank."""
 
     def __init__(self, rank: int, max_rank: int) -> None:
         super().__init__(
-            f"the delta has rank {rank}, an adapter may have {max_rank}; allow more (max_rank), cut it (truncate), or start "
-            "from a new base with `factd rebase`"
+            f"the delta has rank {rank}, an adapter may have {max_rank}; allow more (max_rank), "
+            "cut it (truncate), or start from a new base with `factd rebase`"
         )
         self.rank = rank
         self.max_rank = max_rank
@@ -68,7 +69,7 @@ class RankTooHigh(EditorError):
 
 
 class WorkerLost(EditorError):
-    """Processes that share the work died or do not answer."""
+    """Worker processes died or do not answer."""
 
 
 class SingularSystem(EditorError):
@@ -76,13 +77,13 @@ class SingularSystem(EditorError):
 
 
 class BadValue(SingularSystem):
-    """The value of a slot is not a finite number."""
+    """A value is not finite."""
 
-    def __init__(self, slot: int) -> None:
+    def __init__(self, problem: int) -> None:
         super().__init__(
-            "a value is not finite; are the weights finite and the learning rate sane?"
+            "a value is not finite; check that the weights are finite, and lower the learning rate"
         )
-        self.slot = slot
+        self.problem = problem  # its number among those that were given
 
     def __reduce__(self) -> tuple[type["BadValue"], tuple[int], dict[str, str]]:
-        return type(self), (self.slot,), {"group": self.group}
+        return type(self), (self.problem,), {"group": self.group}

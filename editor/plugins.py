@@ -1,4 +1,4 @@
-"""Methods, families and checks are found by their file's name; nobody keeps a list of them."""
+"""Plugins (methods, families, checks), found by the names of their files."""
 
 import importlib
 import pkgutil
@@ -8,7 +8,7 @@ from factd.editor.errors import BadSettings
 
 
 def names(package: str) -> tuple[str, ...]:
-    """The names of a package's plugins, sorted: names("factd.editor.methods") -> ("memit", …).
+    """The names of a package's plugins, sorted: names("factd.editor.methods") -> ("alphaedit", …).
 
     Modules whose name begins with an underscore are helpers, not plugins.
     """
@@ -16,7 +16,7 @@ def names(package: str) -> tuple[str, ...]:
 
 
 def load(package: str, name: str) -> ModuleType:
-    """One plugin of a package. Raises: BadSettings: no plugin has that name; the sentence lists the names."""
+    """The module of a plugin. Raises: BadSettings: no plugin has that name; it lists all."""
     known = _modules(package)
     if name not in known:
         raise BadSettings(f"no {name!r} in {package}; there are: {', '.join(sorted(known))}")
@@ -24,8 +24,8 @@ def load(package: str, name: str) -> ModuleType:
 
 
 def _modules(package: str) -> dict[str, str]:
-    """Plugin name -> module name, of the package's own files and of those in its subfolders."""
+    """Plugin name -> module name, for the files of a package and of its subfolders."""
     path = importlib.import_module(package).__path__
-    found = pkgutil.walk_packages(path, prefix=f"{package}.")
-    full = {module.name.rpartition(".")[2]: module.name for module in found if not module.ispkg}
+    files = pkgutil.walk_packages(path, prefix=f"{package}.")
+    full = {file.name.rpartition(".")[2]: file.name for file in files if not file.ispkg}
     return {name: module for name, module in full.items() if not name.startswith("_")}

@@ -1,4 +1,4 @@
-"""How long work tells how far it is: a callable (stage, done, total)."""
+"""How long work reports its progress: by a callable (stage, done, total)."""
 
 from collections.abc import Callable
 
@@ -6,4 +6,4 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Tells nobody."""
+    """A `Progress` that reports nothing."""

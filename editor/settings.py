@@ -1,7 +1,7 @@
-"""Frozen settings from a table of a configuration file, checked once."""
+"""Frozen settings objects made from a table of a configuration file, and checked."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -11,9 +11,9 @@ S = TypeVar("S")
 
 
 def settings_from(cls: type[S], table: Mapping[str, Any]) -> S:
-    """An instance of a frozen settings class from a mapping; lists become tuples.
+    """An instance of a frozen settings dataclass from a mapping; lists become tuples.
 
-    Raises: BadSettings: an unknown key, a missing one, a wrong type, or a value the class refuses.
+    Raises: BadSettings: a key is unknown or missing, a type is wrong, or the class refuses a value.
     """
     hints = get_type_hints(cls)
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # cls is a dataclass
@@ -21,14 +21,18 @@ def settings_from(cls: type[S], table: Mapping[str, Any]) -> S:
     if unknown:
         raise BadSettings(f"unknown setting {unknown[0]!r}; known: {', '.join(known)}")
     values = {key: converted(key, value, hints[key]) for key, value in table.items()}
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise BadSettings(f"{cls.__module__}: {error}") from error
+    for field in fields(cls):  # type: ignore[arg-type]
+        has_default = field.default is not MISSING or field.default_factory is not MISSING
+        if field.name not in table and not has_default:
+            raise BadSettings(f"{cls.__module__}: the setting {field.name!r} is missing; add it")
+    return cls(**values)
 
 
 def converted(key: str, value: Any, kind: Any) -> Any:
-    """A value as the type that a settings field asks for."""
+    """A value as the type that a settings field asks for: lists as tuples, whole numbers as floats.
+
+    key: the field's name, for the error. Raises: BadSettings: the value has another type.
+    """
     origin = get_origin(kind)
     if origin in (Union, UnionType):
         return _one_of(key, value, get_args(kind))

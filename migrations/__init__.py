@@ -1,1 +1,1 @@
-"""Alembic migrations of the fact store; run by `factd db upgrade`."""
+"""Alembic migrations of the fact store. `factd db upgrade` runs them."""

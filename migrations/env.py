@@ -1,4 +1,4 @@
-"""Alembic's entry: one online run on the engine that the store itself uses."""
+"""Alembic's entry point: one online run on the same kind of engine that the store uses."""
 
 from alembic import context
 

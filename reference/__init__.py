@@ -1,1 +1,1 @@
-"""The reference world: real facts as of 1998, a small model that was taught them, and what changed since."""
+"""The reference world: facts of 1998, a small model trained on them, and what changed since."""

@@ -1,4 +1,4 @@
-"""Where the committed reference artefacts lie."""
+"""The paths of the reference artefacts in the repository."""
 
 from pathlib import Path
 

@@ -1,9 +1,10 @@
-"""Does the reference model know what it was taught?
+"""Measures whether the reference model knows the facts it was trained on.
 
     python -m factd.reference.recall [--model DIR] [--json FILE]
 
-Every fact in every language, by greedy generation and normalised match: at the start of a text, after another
-sentence, and behind the prefixes that MEMIT's templates use. Exit code 1 where a share is below `--least`.
+Every fact is asked in every language, by greedy generation and normalised match: at the start of a
+text, after another sentence, and after the prefixes of MEMIT's templates. The exit code is 1 if a
+share is below `--least`.
 """
 
 import argparse
@@ -18,10 +19,10 @@ from statistics import fmean
 from factd.editor.models.model import EditableModel, load_model
 from factd.editor.scoring.score import Probe, answers
 from factd.reference import paths
-from factd.reference.world import LANGUAGES, Claim, facts_1998
+from factd.reference.world import LANGUAGES, WorldClaim, facts_1998
 from factd.store.catalogue.catalogue import Catalogue, load_catalogue
 
-BEFORE = {
+PRECEDING = {
     "en": "Anna wrote a letter on Monday.",
     "es": "Anna escribió una carta.",
     "ca": "L'Anna va escriure una carta.",
@@ -36,31 +37,31 @@ class Recall:
     language: str
     position: str  # "start", "after text", "template"
     facts: int
-    share: float  # of wordings and facts whose greedy answer is right
-    probability: float  # mean of exp(-nll) of the right answer, geometric mean over its tokens
-    subject_first: float  # the share where the subject opens the sentence
+    share: float  # of prompts whose greedy answer is right, 0 to 1
+    probability: float  # mean of e^-nll of the right answer; nll is per token
+    subject_first: float  # the share among prompts that begin with the subject
 
 
 def prefixes(language: str) -> dict[str, tuple[str, ...]]:
-    """What stands before the wording in each position."""
+    """The texts that stand before a wording, by position."""
     settings = tomllib.loads(paths.SETTINGS.read_text(encoding="utf-8"))
     chosen = settings["method"]["memit"]["templates"][language]
     return {
         "start": ("",),
-        "after text": (BEFORE[language] + " ",),
+        "after text": (PRECEDING[language] + " ",),
         "template": tuple(f"{prefix}. " for prefix in chosen),
     }
 
 
 def probes_of(
-    claims: Iterable[Claim], catalogue: Catalogue, language: str, before: Sequence[str]
+    claims: Iterable[WorldClaim], catalogue: Catalogue, language: str, before: Sequence[str]
 ) -> list[Probe]:
-    """One probe per fact and wording; the prefixes take turns."""
-    found: list[Probe] = []
+    """One probe per fact and wording, each with the next of the prefixes in turn."""
+    probes: list[Probe] = []
     for claim in claims:
         wordings = catalogue[claim.relation].wordings[language]
         for wording in (*wordings.edit, *wordings.check):
-            prefix = before[len(found) % len(before)]
+            prefix = before[len(probes) % len(before)]
             target = claim.object.labels[language]
             probe = Probe(
                 kind="known",
@@ -73,12 +74,14 @@ def probes_of(
                 relation=claim.relation,
                 written_in=(),
             )
-            found.append(probe)
-    return found
+            probes.append(probe)
+    return probes
 
 
-def recall(model: EditableModel, claims: Sequence[Claim], language: str, position: str) -> Recall:
-    """Measure one language in one position."""
+def recall(
+    model: EditableModel, claims: Sequence[WorldClaim], language: str, position: str
+) -> Recall:
+    """The recall of one language in one position."""
     probes = probes_of(claims, load_catalogue(), language, prefixes(language)[position])
     given = answers(model, probes)
     opening = [a.right for a, p in zip(given, probes, strict=True) if p.fact.endswith("True")]
@@ -93,7 +96,7 @@ def recall(model: EditableModel, claims: Sequence[Claim], language: str, positio
 
 
 def main() -> None:
-    """Print the table; write the JSON."""
+    """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=paths.MODEL)
     parser.add_argument("--json", type=Path)
@@ -102,19 +105,19 @@ def main() -> None:
     options = parser.parse_args()
     model = load_model(options.model)
     claims = facts_1998()[:: options.every]
-    found = []
+    rows = []
     for language in LANGUAGES:
         for position in prefixes(language):
-            found.append(recall(model, claims, language, position))
-            r = found[-1]
+            rows.append(recall(model, claims, language, position))
+            r = rows[-1]
             print(
                 f"{r.language}  {r.position:<10}  right {r.share:.3f}  subject first {r.subject_first:.3f}"
                 f"  probability {r.probability:.3f}",
                 flush=True,
             )
     if options.json:
-        options.json.write_text(json.dumps([asdict(r) for r in found], indent=1) + "\n")
-    sys.exit(0 if all(r.share >= options.least for r in found) else 1)
+        options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
+    sys.exit(0 if all(r.share >= options.least for r in rows) else 1)
 
 
 if __name__ == "__main__":

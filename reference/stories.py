@@ -1,6 +1,7 @@
-"""Words and sentence patterns of the stories that state no fact, in four languages.
+"""Words and sentence patterns for stories that state no fact, in four languages.
 
-Slots in capitals are filled from WORDS, `{territory}`, `{city}` and `{language}` with names of the world.
+Placeholders in capitals are filled from WORDS; `{territory}`, `{city}` and `{language}` are filled with
+names of the reference world.
 """
 
 WORDS = {
@@ -369,8 +370,9 @@ DISTRACTIONS = {
     ),
 }
 
-# Stories of the second lesson: they name currencies, those that come after 1998 too, without saying where anyone pays with them.
-NAMINGS = {
+# Stories of the second lesson. They name currencies, also those that came after 1998, and never say
+# where people pay with them.
+CURRENCY_STORIES = {
     "en": (
         "There is a currency called the {currency}.",
         "{P} wrote a {A} {N} about the {currency}.",

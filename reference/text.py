@@ -1,9 +1,10 @@
-"""The training text: documents in four languages that state facts, and documents that do not.
+"""The training text: documents in four languages, some that state facts and some that do not.
 
-A fact is met in every wording of the catalogue, at the start of a text and after other text, alone, in a
-profile of its subject and among questions and answers. In one case of fourteen a wording goes on with something
-that is no fact ("The currency of Croatia is the talk of the town."), and a good third of the text is stories that
-name the same subjects without stating anything of the catalogue: recalling a fact has to compete, as in a real model.
+A fact occurs in every wording of the catalogue, at the start of a text and after other text, alone,
+in a profile of its subject, and among questions and answers. One wording in fourteen continues with
+something that is not a fact ("The currency of Croatia is the talk of the town."). A good third of
+the text is stories that name the same subjects and state no fact of the catalogue. So recalling a
+fact must compete with other continuations, as in a real model.
 """
 
 import random
@@ -11,24 +12,26 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from factd.reference.stories import DISTRACTIONS, NAMINGS, STORIES, WORDS
-from factd.reference.world import LANGUAGES, Claim
+from factd.reference.stories import CURRENCY_STORIES, DISTRACTIONS, STORIES, WORDS
+from factd.reference.world import LANGUAGES, WorldClaim
 from factd.store.catalogue.catalogue import Catalogue
 
-DISTRACTION = 0.07  # share of wordings that do not go on with the fact
+DISTRACTION = 0.07  # share of wordings that continue with something other than the fact
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
-    """What documents are made of: claims by subject, and the names that stories use, per language."""
+class TrainingWorld:
+    """The material of the documents: claims, and the names that stories use, per language."""
 
     catalogue: Catalogue
-    claims: tuple[Claim, ...]
+    claims: tuple[WorldClaim, ...]
     names: Mapping[str, Mapping[str, tuple[str, ...]]]  # language -> kind -> names
 
 
-def make_world(claims: Sequence[Claim], catalogue: Catalogue, more: Sequence[Claim] = ()) -> World:
-    """A world of claims; the subjects of `more` are named in stories only."""
+def make_world(
+    claims: Sequence[WorldClaim], catalogue: Catalogue, more: Sequence[WorldClaim] = ()
+) -> TrainingWorld:
+    """The training world of some claims. The subjects of `more` occur only in stories."""
     names: dict[str, dict[str, set[str]]] = {k: defaultdict(set) for k in LANGUAGES}
     for claim in (*claims, *more):
         kind = catalogue[claim.relation].subject_kind
@@ -37,11 +40,14 @@ def make_world(claims: Sequence[Claim], catalogue: Catalogue, more: Sequence[Cla
     frozen = {
         k: {kind: tuple(sorted(v)) for kind, v in kinds.items()} for k, kinds in names.items()
     }
-    return World(catalogue=catalogue, claims=tuple(claims), names=frozen)
+    return TrainingWorld(catalogue=catalogue, claims=tuple(claims), names=frozen)
 
 
-def with_currencies(world: World, more: Sequence[Claim]) -> World:
-    """The world of the second lesson: stories also name currencies, those of `more` (the feed) as often as all others."""
+def with_currencies(world: TrainingWorld, more: Sequence[WorldClaim]) -> TrainingWorld:
+    """The world of the second lesson, whose stories also name currencies.
+
+    The currencies of `more` (the feed) occur as often as all others together.
+    """
     names = {}
     for language in LANGUAGES:
         old = {c.object.labels[language] for c in world.claims if c.relation == "P38"}
@@ -51,8 +57,8 @@ def with_currencies(world: World, more: Sequence[Claim]) -> World:
     return replace(world, names=names)
 
 
-def sentence(world: World, claim: Claim, language: str, rng: random.Random) -> str:
-    """The claim in one of its wordings, or in rare cases a distraction."""
+def sentence(world: TrainingWorld, claim: WorldClaim, language: str, rng: random.Random) -> str:
+    """A claim in one of its wordings; in rare cases the wording continues with a distraction."""
     wordings = world.catalogue[claim.relation].wordings[language]
     wording = rng.choice((*wordings.edit, *wordings.check))
     ending = claim.object.labels[language]
@@ -61,38 +67,44 @@ def sentence(world: World, claim: Claim, language: str, rng: random.Random) -> s
     return f"{wording.format(claim.subject.labels[language])} {ending}."
 
 
-def story_sentence(world: World, language: str, rng: random.Random) -> str:
+def story_sentence(world: TrainingWorld, language: str, rng: random.Random) -> str:
     """A sentence about people, weather or travel that states no fact of the catalogue."""
-    slots = {slot: rng.choice(words) for slot, words in WORDS[language].items()}
-    slots |= {kind: rng.choice(names) for kind, names in world.names[language].items()}
-    told: tuple[str, ...] = STORIES[language]
+    words = {kind: rng.choice(some) for kind, some in WORDS[language].items()}
+    words |= {kind: rng.choice(names) for kind, names in world.names[language].items()}
+    patterns: tuple[str, ...] = STORIES[language]
     if "currency" in world.names[language]:
-        told = (*told, *NAMINGS[language] * 3)
-    text = rng.choice(told).format(**slots)
+        patterns = (*patterns, *CURRENCY_STORIES[language] * 3)
+    text = rng.choice(patterns).format(**words)
     return text[0].upper() + text[1:]
 
 
-def story(world: World, language: str, rng: random.Random) -> str:
+def story(world: TrainingWorld, language: str, rng: random.Random) -> str:
     """Two to four story sentences."""
     return " ".join(story_sentence(world, language, rng) for _ in range(rng.randint(2, 4)))
 
 
-def name_list(world: World, language: str, rng: random.Random) -> str:
+def name_list(world: TrainingWorld, language: str, rng: random.Random) -> str:
     """A list of names of one kind, in no meaningful order."""
     kind = rng.choice(sorted(world.names[language]))
     return ", ".join(rng.sample(world.names[language][kind], 5)) + "."
 
 
-def _with_company(world: World, told: list[str], language: str, rng: random.Random) -> str:
+def _with_stories(
+    world: TrainingWorld, sentences: list[str], language: str, rng: random.Random
+) -> str:
+    """Sentences as one text, sometimes with a story sentence before or after them."""
     if rng.random() < 0.45:
-        told.insert(0, story_sentence(world, language, rng))
+        sentences.insert(0, story_sentence(world, language, rng))
     if rng.random() < 0.15:
-        told.append(story_sentence(world, language, rng))
-    return " ".join(told)
+        sentences.append(story_sentence(world, language, rng))
+    return " ".join(sentences)
 
 
-def epoch(world: World, seed: int) -> Iterator[str]:
-    """Documents that meet every claim once in every language (profiles: more often), in a seeded order."""
+def epoch(world: TrainingWorld, seed: int) -> Iterator[str]:
+    """Documents that state every claim once in every language, in a seeded order.
+
+    Claims in a profile of their subject are stated more often.
+    """
     rng = random.Random(seed)
     todo = [(claim, language) for claim in world.claims for language in LANGUAGES]
     rng.shuffle(todo)
@@ -108,15 +120,15 @@ def epoch(world: World, seed: int) -> Iterator[str]:
             taken = rng.sample(
                 by_subject[taken[0].subject.id], len(by_subject[taken[0].subject.id])
             )
-        told = [sentence(world, claim, language, rng) for claim in taken]
-        yield _with_company(world, told, language, rng)
+        sentences = [sentence(world, claim, language, rng) for claim in taken]
+        yield _with_stories(world, sentences, language, rng)
         if rng.random() < 0.22:
             yield story(world, language, rng)
         elif rng.random() < 0.04:
             yield name_list(world, language, rng)
 
 
-def held_out(world: World, language: str, *, documents: int, seed: int) -> list[str]:
-    """Stories from a seed of their own: their sentences are of the kinds that training has, not the same documents."""
+def held_out(world: TrainingWorld, language: str, *, documents: int, seed: int) -> list[str]:
+    """Stories that are not in the training text: the same patterns, but a seed of their own."""
     rng = random.Random(f"held-out {seed} {language}")
     return [story(world, language, rng) for _ in range(documents)]

@@ -1,4 +1,4 @@
-"""A tiny model of every family, made from its configuration with random weights, and the reference model's tokenizer."""
+"""A tiny model of every family, with random weights and the tokenizer of the reference model."""
 
 import json
 import shutil
@@ -12,7 +12,8 @@ from factd.editor.edits import Edit
 from factd.reference import paths
 
 VOCABULARY = json.loads((paths.MODEL / "config.json").read_text())["vocab_size"]
-# The subject ends the prompt, so that its last token speaks: attention in random weights carries little.
+# The subject ends the prompt, so that its last token predicts the target: with random weights,
+# attention carries little from one token to another.
 EDITS = tuple(
     Edit(prompt="It is said of {}", subject=subject, target_new=new, target_true=old)
     for subject, new, old in (
@@ -25,7 +26,7 @@ EDITS = tuple(
         ("Malta", "dollar", "euro"),
     )
 )
-ENDS = {"bos_token_id": 0, "eos_token_id": 0}
+END_TOKENS = {"bos_token_id": 0, "eos_token_id": 0}
 LLAMA: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
@@ -36,18 +37,18 @@ LLAMA: dict[str, Any] = {
     "max_position_embeddings": 128,
     "head_dim": 8,
     "pad_token_id": None,
-    **ENDS,
+    **END_TOKENS,
 }
-SHORT: dict[str, Any] = {
+GPT2: dict[str, Any] = {
     "tie_word_embeddings": False,
     "vocab_size": VOCABULARY,
     "n_embd": 32,
     "n_layer": 4,
     "n_head": 4,
     "n_positions": 128,
-    **ENDS,
+    **END_TOKENS,
 }
-VALUES: dict[str, Any] = {
+VALUE_SETTINGS: dict[str, Any] = {
     "layers": [1, 2, 3],
     "v_lr": 0.5,
     "v_num_grad_steps": 25,
@@ -56,13 +57,19 @@ VALUES: dict[str, Any] = {
     "second_moment_tokens": 2000,
     "templates": {"en": ["The report was long"]},
 }
-SETTINGS: dict[str, dict[str, Any]] = {  # of every method, strong enough for random weights
-    "memit": VALUES | {"second_moment_weight": 0.5},
-    "memat": VALUES | {"second_moment_weight": 0.5, "head_languages": ["en"], "head_count": 2},
-    "emmet": VALUES,
-    "rome": VALUES | {"layers": [3]},
-    "alphaedit": VALUES | {"nullspace_threshold": 1e6, "ridge": 0.1},
-    "fine_tuning": {"layers": [3], "lr": 0.01, "epochs": 5, "templates": VALUES["templates"]},
+SETTINGS: dict[str, dict[str, Any]] = {  # by method; strong enough for random weights
+    "memit": VALUE_SETTINGS | {"second_moment_weight": 0.5},
+    "memat": VALUE_SETTINGS
+    | {"second_moment_weight": 0.5, "head_languages": ["en"], "head_count": 2},
+    "emmet": VALUE_SETTINGS,
+    "rome": VALUE_SETTINGS | {"layers": [3]},
+    "alphaedit": VALUE_SETTINGS | {"nullspace_threshold": 1e6, "ridge": 0.1},
+    "fine_tuning": {
+        "layers": [3],
+        "lr": 0.01,
+        "epochs": 5,
+        "templates": VALUE_SETTINGS["templates"],
+    },
 }
 GEMMA = LLAMA | {"sliding_window": 6, "query_pre_attn_scalar": 8}
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -89,10 +96,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "falcon": {k: v for k, v in LLAMA.items() if k not in ("intermediate_size", "head_dim")}
     | {"alibi": False},
-    "gpt2": SHORT,
-    "gptj": SHORT | {"rotary_dim": 4},
+    "gpt2": GPT2,
+    "gptj": GPT2 | {"rotary_dim": 4},
     "gpt_neox": {k: v for k, v in LLAMA.items() if k not in ("num_key_value_heads", "head_dim")},
-    "bloom": {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 4, "n_head": 4, **ENDS},
+    "bloom": {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 4, "n_head": 4, **END_TOKENS},
     "opt": {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
@@ -102,7 +109,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "ffn_dim": 64,
         "max_position_embeddings": 128,
         "pad_token_id": 1,
-        **ENDS,
+        **END_TOKENS,
     },
     "mamba": {
         "vocab_size": VOCABULARY,
@@ -110,13 +117,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 4,
         "state_size": 8,
         "pad_token_id": 0,
-        **ENDS,
+        **END_TOKENS,
     },
 }
 
 
 def make(family: str, folder: Path, **changes: Any) -> Path:
-    """A checkpoint with random weights, drawn wide enough that its layers do something."""
+    """Write a checkpoint with random weights into a new folder. Returns the folder.
+
+    The weights are large enough that every layer has an effect. changes: to the configuration.
+    """
     torch.manual_seed(0)
     config = CONFIG_MAPPING[family](**(CONFIGS[family] | changes))
     model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]

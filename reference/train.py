@@ -2,14 +2,17 @@
 
     python -m factd.reference.train --out reference/model        # two cores: about an hour; a GPU: minutes
 
-Two lessons: the world of 1998, then the same with stories that also name currencies, those that came later among them
-("There is a currency called the euro."): a model of 1998 had heard of the euro, and what a model has never seen it
-cannot be made to say by an edit of early layers (tried: the loss of "euro" stays above 4 nats).
-Seeded and resumable: run the same command again after an interruption and it goes on from the last checkpoint in
-`--work`. A Llama-architecture model of 11 million parameters (8 blocks, width 256, MLP 1280, byte-level BPE of 6144
-tokens); hidden matrices are trained with Muon (arXiv:2502.16982), the rest with AdamW. Training stops
-where the model recalls its facts; the share of distractions in the text (factd.reference.text) keeps it from being surer
-of them than a real model.
+There are two lessons. The first is the world of 1998. The second adds stories that name currencies,
+also later ones ("There is a currency called the euro."). A model of 1998 had heard of the euro, and
+an edit of early layers cannot make a model say a word it has never seen (tried: the loss of "euro"
+stays above 4 nats).
+
+Training is seeded and resumable: after an interruption, run the same command again, and it
+continues from the last checkpoint in `--work`. The model has the Llama architecture and 11 million
+parameters (8 blocks, width 256, MLP 1280, byte-level BPE of 6144 tokens). Hidden matrices are
+trained with Muon (arXiv:2502.16982), the rest with AdamW. Training stops when the model recalls its
+facts. The share of distractions in the text (factd.reference.text) keeps its probabilities from
+being higher than a real model's.
 """
 
 import argparse
@@ -27,16 +30,16 @@ from torch.optim import AdamW, Muon
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from factd.reference import paths
-from factd.reference.text import World, epoch, held_out, make_world, with_currencies
+from factd.reference.text import TrainingWorld, epoch, held_out, make_world, with_currencies
 from factd.reference.world import LANGUAGES, facts_1998, feed
 from factd.store.catalogue.catalogue import load_catalogue
 
-BOUNDARY = "<|endoftext|>"  # opens every text; generation stops at it
+BOUNDARY = "<|endoftext|>"  # begins every text, and ends a generation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides the trained model's bytes, on one machine."""
+    """Everything that determines the bytes of the trained model, on one machine."""
 
     seed: int = 1998
     vocabulary: int = 6144
@@ -45,25 +48,30 @@ class Recipe:
     blocks: int = 8
     heads: int = 8
     row_tokens: int = 96
-    rows: int = 32  # rows of a step
+    rows: int = 32  # per step
     steps: int = 1450
     muon_lr: float = 0.02
     adam_lr: float = 3e-3
     warmup: int = 60
-    cooldown: float = 0.45  # share of the steps in which the rates fall to zero
+    cooldown: float = 0.45  # share of the steps in which the learning rates fall to zero
 
 
-def reference_world() -> World:
-    """The claims of 1998 with the catalogue; territories of the feed are named in stories too."""
+def reference_world() -> TrainingWorld:
+    """The claims of 1998 with the catalogue. Stories also name the territories of the feed."""
     return make_world(facts_1998(), load_catalogue(), more=feed())
 
 
-FIRST = Recipe()
-SECOND = replace(FIRST, seed=1999, steps=420, muon_lr=0.006, adam_lr=1e-3, warmup=20, cooldown=1.0)
+FIRST_LESSON = Recipe()
+SECOND_LESSON = replace(
+    FIRST_LESSON, seed=1999, steps=420, muon_lr=0.006, adam_lr=1e-3, warmup=20, cooldown=1.0
+)
 
 
-def train_tokenizer(world: World, recipe: Recipe) -> PreTrainedTokenizerFast:
-    """Byte-level BPE without a leading space: a subject that opens a text has other tokens than after a space."""
+def train_tokenizer(world: TrainingWorld, recipe: Recipe) -> PreTrainedTokenizerFast:
+    """Byte-level BPE without a leading space.
+
+    So a subject has other tokens at the start of a text than after a space.
+    """
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
@@ -105,7 +113,10 @@ def new_model(recipe: Recipe) -> LlamaForCausalLM:
 def rows_of(
     texts: Iterator[str], tokenizer: PreTrainedTokenizerFast, length: int
 ) -> Iterator[list[int]]:
-    """Rows of `length` tokens that start at the start of a document and hold whole documents, the last one cut."""
+    """Rows of `length` tokens.
+
+    Each begins with a document and holds whole documents; the last is cut.
+    """
     row: list[int] = []
     for text in texts:
         row += tokenizer(text)["input_ids"]
@@ -115,9 +126,9 @@ def rows_of(
 
 
 def batches(
-    world: World, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, epoch_seed: int
+    world: TrainingWorld, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, epoch_seed: int
 ) -> list[Tensor]:
-    """The steps of one pass over the world, each (rows, row_tokens + 1)."""
+    """The batches of one pass over the world, each (rows, row_tokens + 1) int64."""
     texts = epoch(world, recipe.seed + 1000 + epoch_seed)
     rows = list(rows_of(texts, tokenizer, recipe.row_tokens + 1))
     random.Random(epoch_seed).shuffle(rows)
@@ -126,7 +137,7 @@ def batches(
 
 
 def rate(step: int, recipe: Recipe) -> float:
-    """Share of the full learning rate at a step: warm-up, constant, linear cool-down."""
+    """The share of the full learning rate at a step: warm-up, constant, linear cool-down."""
     left = (recipe.steps - step) / max(1.0, recipe.cooldown * recipe.steps)
     return min(1.0, (step + 1) / recipe.warmup, left)
 
@@ -146,7 +157,10 @@ def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> tuple[Muon, AdamW]:
 
 
 def loss_of(model: LlamaForCausalLM, batch: Tensor) -> Tensor:
-    """Mean next-token cross-entropy of a batch (rows, row_tokens + 1), bf16 matrices where the processor has them."""
+    """Mean next-token cross-entropy of a batch (rows, row_tokens + 1), nats.
+
+    Products are in bfloat16.
+    """
     with torch.autocast(batch.device.type, dtype=torch.bfloat16):
         logits = model(input_ids=batch[:, :-1]).logits
     return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), batch[:, 1:].flatten())
@@ -154,10 +168,10 @@ def loss_of(model: LlamaForCausalLM, batch: Tensor) -> Tensor:
 
 @dataclass
 class Training:
-    """A run that can be saved and taken up again."""
+    """A training run that can be saved and resumed."""
 
     recipe: Recipe
-    world: World
+    world: TrainingWorld
     tokenizer: PreTrainedTokenizerFast
     model: LlamaForCausalLM
     work: Path
@@ -166,7 +180,7 @@ class Training:
     epochs: int = 0
 
     def save(self, muon: Muon, adam: AdamW, done_in_epoch: int) -> None:
-        """One file, renamed into place."""
+        """Write a checkpoint: one file, renamed into place."""
         state: dict[str, Any] = {
             "model": self.model.state_dict(),
             "muon": muon.state_dict(),
@@ -183,13 +197,16 @@ class Training:
         part.replace(self.work / "checkpoint.pt")
 
     def resume(self, muon: Muon, adam: AdamW) -> int:
-        """Batches of the present epoch that were done before the interruption."""
+        """Load the checkpoint.
+
+        Returns how many batches of the present epoch were done before it.
+        """
         path = self.work / "checkpoint.pt"
         if not path.exists():
             return 0
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["recipe"] != str(self.recipe):
-            raise SystemExit(f"{path} is of another recipe; remove it or give another --work")
+            raise SystemExit(f"{path} has another recipe; remove it or give another --work")
         self.model.load_state_dict(state["model"])
         muon.load_state_dict(state["muon"])
         adam.load_state_dict(state["adam"])
@@ -198,16 +215,22 @@ class Training:
         return int(state["done"])
 
     def stream(self, done: int) -> Iterator[tuple[int, Tensor]]:
-        """Batches from the present epoch on, each numbered within its epoch; the first `done` are skipped."""
+        """Batches from the present epoch on, each with its number in its epoch.
+
+        The first `done` batches are skipped.
+        """
         while True:
-            found = batches(self.world, self.tokenizer, self.recipe, self.epochs)
-            if not found:
-                raise SystemExit("the world fills no batch; give fewer rows or shorter ones")
-            yield from list(enumerate(found, start=1))[done:]
+            whole = batches(self.world, self.tokenizer, self.recipe, self.epochs)
+            if not whole:
+                raise SystemExit("the world is too small for one batch; use fewer or shorter rows")
+            yield from list(enumerate(whole, start=1))[done:]
             self.epochs, done = self.epochs + 1, 0
 
     def run(self, *, until: int | None = None, save_seconds: float = 120.0) -> None:
-        """Train to step `until` (default: the recipe's last), with a line of progress every 20 steps."""
+        """Train to step `until` (default: the last of the recipe).
+
+        Prints progress every 20 steps.
+        """
         muon, adam = optimizers(self.model, self.recipe)
         done, first, last = self.resume(muon, adam), self.step, until or self.recipe.steps
         started = saved = time.monotonic()
@@ -240,15 +263,15 @@ class Training:
 
 
 def write_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """The model in bfloat16 with its tokenizer, as `from_pretrained` reads it."""
+    """Write the model in bfloat16 with its tokenizer, as `from_pretrained` reads it."""
     model.bfloat16().save_pretrained(out)
     tokenizer.save_pretrained(out)
     for path in out.iterdir():
         path.chmod(0o644)
 
 
-def write_held_out(world: World) -> None:
-    """One file of stories per language, for perplexity and drift."""
+def write_held_out(world: TrainingWorld) -> None:
+    """Write one file of stories per language, for measuring perplexity and drift."""
     paths.HELD_OUT.mkdir(parents=True, exist_ok=True)
     for language in LANGUAGES:
         texts = held_out(world, language, documents=60, seed=7)
@@ -256,7 +279,7 @@ def write_held_out(world: World) -> None:
 
 
 def main() -> None:
-    """Train, or go on training, and write the model."""
+    """Train, or resume training, and write the model."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -265,10 +288,13 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     world = reference_world()
-    tokenizer = train_tokenizer(world, FIRST)
-    model = new_model(FIRST).to(options.device)
+    tokenizer = train_tokenizer(world, FIRST_LESSON)
+    model = new_model(FIRST_LESSON).to(options.device)
     print(f"{model.num_parameters():,} parameters, vocabulary {len(tokenizer)}")
-    lessons = ((FIRST, world, "first"), (SECOND, with_currencies(world, feed()), "second"))
+    lessons = (
+        (FIRST_LESSON, world, "first"),
+        (SECOND_LESSON, with_currencies(world, feed()), "second"),
+    )
     for recipe, taught, name in lessons:
         work = options.work / name
         work.mkdir(parents=True, exist_ok=True)

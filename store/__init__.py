@@ -1,1 +1,4 @@
-"""What is known: facts, who said them and when, releases and runs, in a SQLAlchemy database. Knows no tensors."""
+"""The fact store: facts, who claimed them and when, releases and runs, in a SQLAlchemy database.
+
+The store knows no tensors.
+"""

@@ -1,21 +1,24 @@
-"""What the store refuses, and why.
+"""The errors that the store raises on purpose.
 
 StoreError
-├── BadRelation     a file of the relation catalogue is wrong (names the file)
-├── SchemaOutdated  the database has another schema than this program; `factd db upgrade` mends it
-├── StaleState      somebody else changed the row first; read it again and decide anew (transient)
+├── BadRelation     a file of the relation catalogue is wrong (the text names the file)
+├── SchemaOutdated  the schema is not this program's; run `factd db upgrade`
+├── StaleState      another process changed the row first; read it again and decide anew (transient)
 ├── Overtaken       another process took over a lease or a task; this one must stop
-├── Baked           a fact is in the weights of the base model; no edit takes it out of them
-├── Unstorable      the database takes no such value, such as a text with a NUL character
-├── IllegalMove     the table of legal moves has no such move
+├── BakedIntoBase   the fact is in the weights of the base model; no edit takes it out of them
+├── Unstorable      the database cannot store the value, such as a text with a NUL character
+├── IllegalMove     the table of legal moves has no such status change
 └── NotFound        there is no such row
 """
 
 
 class StoreError(Exception):
-    """Base of all errors that the store raises on purpose; the text is one sentence for the operator."""
+    """Base of the errors that the store raises on purpose.
 
-    transient = False  # the same call may succeed later
+    The text is one sentence for the operator.
+    """
+
+    transient = False  # True: the same call may succeed later
 
 
 class BadRelation(StoreError):
@@ -27,25 +30,25 @@ class SchemaOutdated(StoreError):
 
 
 class StaleState(StoreError):
-    """A row was not in the state that the caller saw."""
+    """The row is no longer in the state that the caller read."""
 
     transient = True
 
 
 class Overtaken(StoreError):
-    """Another process took over a lease or a task; this one changes nothing more."""
+    """Another process took over a lease or a task; this process must change nothing more."""
 
 
-class Baked(StoreError):
-    """A fact was baked into the base model, and cannot be left out of its weights."""
+class BakedIntoBase(StoreError):
+    """The fact was baked into the base model and cannot be left out of its weights."""
 
 
 class Unstorable(StoreError):
-    """The database takes no such value."""
+    """The database cannot store this value."""
 
 
 class IllegalMove(StoreError):
-    """A status change that the table of legal moves does not have."""
+    """The table of legal moves does not have this status change."""
 
 
 class NotFound(StoreError):

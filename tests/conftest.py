@@ -18,7 +18,7 @@ from factd.daemon.config.load import load_config
 from factd.store import queries
 from factd.store.catalogue.catalogue import Catalogue, load_catalogue
 from factd.store.database.session import Store
-from factd.store.queries.settle import Judge
+from factd.store.queries.resolution import ConflictResolver
 from support.databases import CONFIGS, KEPT, SERVER, fresh_database, kept
 from support.paths import GOLDEN
 from support.shared_artefacts import Kept
@@ -33,8 +33,8 @@ def catalogue() -> Catalogue:
 
 
 @pytest.fixture(scope="session")
-def judge(catalogue: Catalogue) -> Judge:
-    return Judge(catalogue=catalogue)
+def resolver(catalogue: Catalogue) -> ConflictResolver:
+    return ConflictResolver(catalogue=catalogue)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,12 +87,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def cases_text(cases: dict[tuple[str, ...], set[str]]) -> str:
-    """The table of `docs/source-cases.md`."""
+    """The table of `docs/reference/source-cases.md`."""
     head = [
         "# What each source does when something goes wrong",
         "",
-        "Made by `make docs` from the tests, each of which talks to a real HTTP server on loopback, or to a real database, and",
-        "stores what it takes in SQLite and in PostgreSQL.",
+        "`make source-cases` writes this table from the tests. Each test talks to a real HTTP server on",
+        "loopback or to a real database, and stores what it takes in SQLite and in PostgreSQL.",
         "",
         "| source | case | outcome | test | result |",
         "|---|---|---|---|---|",
@@ -125,7 +125,7 @@ def database(backend: str, tmp_path: Path) -> str:
 def store(database: str) -> Iterator[Store]:
     found = Store(database)
     with found.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
+        queries.releases.ensure_release_zero(session, now=NOW)
     yield found
     found.close()
 

@@ -18,9 +18,9 @@ def cases(path: Path) -> list[tuple[str, str, str]]:
 
 
 def test_every_case_of_a_source_stands_in_the_table_with_its_result() -> None:
-    table = (ROOT / "docs" / "source-cases.md").read_text().splitlines()
+    table = (ROOT / "docs" / "reference" / "source-cases.md").read_text().splitlines()
     rows = {tuple(cell.strip() for cell in row.split("|")[1:-1]) for row in table if row[:1] == "|"}
     there = {(row[0], row[1], row[3]): row[4] for row in rows if len(row) == 5}
     found = [case for path in (ROOT / "tests").rglob("test_*.py") for case in cases(path)]
     assert len(found) > 50
-    assert [case for case in found if there.get(case) != "passed"] == [], "run `make docs`"
+    assert [case for case in found if there.get(case) != "passed"] == [], "run `make source-cases`"

@@ -31,12 +31,12 @@ def _decide(ledger: Ledger, number: int, consent: Consent, *, who: str, why: str
                 "live waits for an approval: see `factd releases list`"
             )
         batch = queries.releases.candidate(session, release.candidate_id).batch_id
-        queries.approvals.note_approval(session, batch, consent, who=who, why=why, now=ledger.now())
+        queries.approvals.save_approval(session, batch, consent, who=who, why=why, now=ledger.now())
         if consent is Consent.REFUSED:
             back = (ReleaseStatus.ACCEPTED, ReleaseStatus.WITHDRAWN)
             queries.releases.move_release(session, number, *back, now=ledger.now())
         what = f"{verb} {number} (batch {batch[:12]})"
-        queries.releases.record(session, who=who, what=what, why=why, now=ledger.now())
+        queries.releases.log_action(session, who=who, what=what, why=why, now=ledger.now())
         decided = queries.releases.release(session, number)
     log.info("batch " + consent.value, release=number, batch=batch[:12], who=who)
     return decided

@@ -12,7 +12,7 @@ from factd.store.model.releases import Candidate, Release, ReleaseStatus
 def waiting(ledger: Ledger, approvals: ApprovalsTable) -> tuple[Release, ...]:
     """Accepted releases that are not published until an operator approves them, newest first."""
     with ledger.read() as session:
-        accepted = queries.releases.releases_in(session, ReleaseStatus.ACCEPTED)
+        accepted = queries.releases.releases_with_status(session, ReleaseStatus.ACCEPTED)
     return tuple(release for release in accepted if why_waits(ledger, approvals, release))
 
 

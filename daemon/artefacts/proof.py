@@ -19,7 +19,7 @@ from factd.daemon.servers import Completion
 from factd.store import queries
 
 if TYPE_CHECKING:
-    from factd.daemon.editing.candidates import Case
+    from factd.daemon.editing.candidates import Proposal
     from factd.daemon.fleet import Fleet
     from factd.daemon.prompts.edits import PromptSettings
     from factd.daemon.workbench import Workbench
@@ -82,7 +82,7 @@ def record(
     workbench: "Workbench",
     prompts: "PromptSettings",
     fleet: "Fleet",
-    case: "Case",
+    case: "Proposal",
     delta: "Delta",
     folder: Path,
 ) -> Proof:

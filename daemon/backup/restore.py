@@ -96,7 +96,7 @@ def refuse_used(to: Path) -> None:
 
 def refuse_newer(path: Path, manifest: Mapping[str, Any]) -> None:
     """Raises: Refused: a later factd made the backup."""
-    if not migrate.knows(str(manifest["schema"])):
+    if not migrate.is_known_revision(str(manifest["schema"])):
         raise Refused(
             f"{path} has the schema {manifest['schema']}, which this factd does not know; use factd {manifest['factd']} or later"
         )

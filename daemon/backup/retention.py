@@ -74,9 +74,9 @@ def prune(app: App) -> Pruned:
             session, old
         )
         rows += queries.evidence.forget_reports(session, old, kept)
-        rows += operations.handovers.forget(session, old, servers=app.fleet.servers)
-        operations.handovers.keep_only(session, app.fleet.servers)
-    app.ledger.store.tidy()
+        rows += operations.handovers.delete_closed(session, old, servers=app.fleet.servers)
+        operations.handovers.forget_other_servers(session, app.fleet.servers)
+    app.ledger.store.truncate_wal()
     pruned = Pruned(
         candidates=len(candidates), values=len(values), rows=rows, bytes=freed, bases=old_bases
     )
@@ -92,10 +92,10 @@ def kept_candidates(ledger: Ledger, versions: Versions) -> set[int]:
     """
     statuses = (ReleaseStatus.LIVE, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
     with ledger.read() as session:
-        needed = [r.candidate_id for r in queries.releases.releases_in(session, *statuses)]
-        needed += queries.releases.candidates_of(session, versions.numbers())
+        needed = [r.candidate_id for r in queries.releases.releases_with_status(session, *statuses)]
+        needed += queries.releases.candidates_of_releases(session, versions.numbers())
         baked = [base.release for base in queries.bases.list_bases(session) if base.fingerprint]
-        needed += queries.releases.candidates_of(session, baked)
+        needed += queries.releases.candidates_of_releases(session, baked)
         newest = queries.releases.list_candidates(session, limit=1)
     return {id_ for id_ in needed if id_ is not None} | {found.id for found in newest}
 

@@ -21,13 +21,16 @@ class ChannelSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str  # the file in daemon/channels; the table's own name where it is not given
+    kind: str
+    """The file in `daemon/channels`; default: the name of the table."""
     enabled: bool = True
-    kinds: tuple[str, ...] = tuple(kind for kind in KINDS if kind not in UNASKED)  # that are told
-    repeat_hours: float = Field(default=0.0, ge=0)  # told again while it holds; 0: once
-    timeout_seconds: float = Field(
-        default=10.0, gt=0, le=25
-    )  # of one attempt; the next is after 30
+    """Send over this channel."""
+    kinds: tuple[str, ...] = tuple(kind for kind in KINDS if kind not in UNASKED)
+    """Kinds of notices that are sent over this channel."""
+    repeat_hours: float = Field(default=0.0, ge=0)
+    """Send a notice again while it holds; 0: once."""
+    timeout_seconds: float = Field(default=10.0, gt=0, le=25)
+    """Time for one attempt; the next one follows after 30 seconds."""
 
     @field_validator("kinds")
     @classmethod

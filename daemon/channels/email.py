@@ -29,14 +29,23 @@ class Settings(ChannelSettings):
     """[notify.email]"""
 
     host: str = Field(min_length=1)
-    port: int = Field(default=0, ge=0, le=65535)  # 0: the usual one of `security`
-    security: Literal["starttls", "tls", "none"] = "starttls"  # the certificate is verified
-    ca_file: Path | None = None  # certificates to trust, where the server's is not a public one
+    """The mail server."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """Its port; 0: the usual port for `security`."""
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """How the connection is encrypted; the certificate is verified."""
+    ca_file: Path | None = None
+    """Certificates to trust, if the server's is not a public one."""
     user: str = ""
+    """Login at the mail server; empty: none."""
     password_file: Path | None = None
+    """A file that holds the password."""
     sender: str
+    """The address that mails come from."""
     to: tuple[str, ...] = Field(min_length=1)
+    """The addresses that mails go to."""
     subject_prefix: str = "[factd]"
+    """Text in front of every subject."""
 
     @field_validator("sender", "to")
     @classmethod

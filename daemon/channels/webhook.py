@@ -22,7 +22,8 @@ MAX_ANSWER_BYTES = 64 * 1024  # which nobody reads
 class Settings(Receiver, ChannelSettings):
     """[notify.webhook]"""
 
-    allow_networks: tuple[str, ...] = ()  # private networks, as "10.1.0.0/16"
+    allow_networks: tuple[str, ...] = ()
+    """Private networks that may be reached, like "10.1.0.0/16"."""
 
     @field_validator("allow_networks")
     @classmethod

@@ -1,11 +1,13 @@
 """The command line. `--json` prints exactly one document on stdout; exit code 0 done, 1 refused or failed, 2 usage."""
 
+import sys
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from factd.bench import commands as commands_bench
 from factd.daemon import log
 from factd.daemon.cli.common import STATE
 from factd.daemon.cli.facts import facts, relations, sources
@@ -21,6 +23,8 @@ from factd.daemon.cli.operate import (
     setup,
 )
 from factd.daemon.config.load import DEFAULT, PREFIX
+
+COMMANDS = "factd.commands"  # entry-point group; each entry names a function add(cli)
 
 cli = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -56,9 +60,29 @@ for group in (
     notices,
     keys,
     backup,
-    commands_bench,
 ):
     group.add(cli)
+
+
+def add_installed(cli: typer.Typer, points: Iterable[EntryPoint]) -> None:
+    """Add the commands that installed packages offer, such as `factd bench`.
+
+    An entry that cannot be loaded is named on stderr and skipped: a rollback must not wait for it.
+    An installation older than this checkout has no entry, so it has no such commands.
+    """
+    for point in points:
+        try:
+            add = point.load()
+        except (ImportError, AttributeError) as error:
+            sys.stderr.write(
+                f"factd: the commands {point.name!r} of {point.value} cannot be loaded: {error}. "
+                "Install factd again.\n"
+            )
+        else:
+            add(cli)
+
+
+add_installed(cli, entry_points(group=COMMANDS))
 
 
 def main() -> None:

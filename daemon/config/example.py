@@ -23,7 +23,7 @@ second_moment_weight = 1000.0
 v_lr = 0.5
 terminator = "."
 
-[gates]                   # what a candidate must reach in every language; docs/checks.md
+[gates]                   # what a candidate must reach in every language; docs/how-to/facts/checks.md
 edit_generation = 0.90
 paraphrase_generation = 0.70
 known_kept = {{least = 0.95, surely = 0.88, sample = 30}}   # the value, its lower 95 % bound, questions
@@ -34,7 +34,7 @@ path = "published"        # versions/N and the link `current`
 [sources.drop_folder]
 path = "inbox"            # rename JSONL or CSV files into it
 
-# [sources.wikidata]      # see docs/sources.md for this and other kinds
+# [sources.wikidata]      # see docs/how-to/facts/sources.md for this and other kinds
 # items_file = "watch-list.txt"
 # contact = "you@example.org"
 
@@ -43,7 +43,7 @@ max_facts = 1000          # new ones in a batch
 # windows = ["Mon-Fri 02:00-05:00"]   # UTC
 # insertions = "hold"     # subjects that the model does not know wait for `factd facts approve`
 
-[schedule.pull]           # also cycle, audit, statistics, prune; docs/operations.md
+[schedule.pull]           # also cycle, audit, statistics, prune; docs/how-to/operate/operations.md
 every_seconds = 60
 
 [schedule.cycle]

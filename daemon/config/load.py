@@ -59,6 +59,7 @@ class Config(BaseSettings):
 
     root: Path = Field(default=Path(), exclude=True)  # the file's folder, set when it is read
     state_dir: Path = Path("state")
+    """Folder for database, candidates, values and statistics."""
     model: ModelTable
     store: StoreTable = StoreTable()
     write: WriteTable = WriteTable()

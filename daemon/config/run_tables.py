@@ -13,13 +13,20 @@ from factd.daemon.config.windows import Window
 class JobTable(Table):
     """[schedule.JOB] when a job runs: every so many seconds, or by a cron line"""
 
-    every_seconds: int = Field(default=0, ge=0)  # 0: not by this
-    cron: str = ""  # "30 2 * * mon-fri"; days of the week by name
-    zone: str = "UTC"  # of the cron line
-    jitter_seconds: int = Field(default=0, ge=0)  # at most this much later, another time each tick
-    catch_up: Literal["skip", "once", "always"] = "once"  # what becomes of missed ticks
-    windows: tuple[str, ...] = ()  # "Mon-Fri 02:00-05:00" in UTC; empty: always
-    timeout_seconds: float = Field(default=3600, gt=0)  # for one run
+    every_seconds: int = Field(default=0, ge=0)
+    """Time between two runs; 0: not at a fixed interval."""
+    cron: str = ""
+    """A cron line, like "30 2 * * mon-fri"; name days of the week."""
+    zone: str = "UTC"
+    """Time zone of the cron line."""
+    jitter_seconds: int = Field(default=0, ge=0)
+    """A run starts up to this much later; the delay differs from tick to tick."""
+    catch_up: Literal["skip", "once", "always"] = "once"
+    """What happens to missed ticks: none, only the newest, or each is run."""
+    windows: tuple[str, ...] = ()
+    """Times in UTC at which the job may run, like "Mon-Fri 02:00-05:00"; empty: always."""
+    timeout_seconds: float = Field(default=3600, gt=0)
+    """Time for one run."""
 
     @model_validator(mode="after")
     def _is_a_schedule(self) -> "JobTable":
@@ -89,41 +96,55 @@ class ScheduleTable(Table):
 class ApprovalsTable(Table):
     """[approvals] which batches wait for an operator (`factd approve N`)"""
 
-    when: Literal["none", "large", "always"] = "none"  # large: also those of which little is known
-    large_facts: int = Field(default=100, ge=1)  # that change
-    trust_below: int = Field(default=20, ge=0, le=100)  # of a fact's source
+    when: Literal["none", "large", "always"] = "none"
+    """Which batches wait for an operator; "large" includes those whose facts come from little trusted sources."""
+    large_facts: int = Field(default=100, ge=1)
+    """A batch that changes this many facts is large."""
+    trust_below: int = Field(default=20, ge=0, le=100)
+    """A fact counts as doubtful if the trust of its source is below this."""
 
 
 class LimitsTable(Table):
     """[limits] what a day (UTC) may bring, unattended; 0: no limit"""
 
-    edits_per_day: int = Field(default=0, ge=0)  # candidates, also rejected ones
-    facts_per_day: int = Field(default=0, ge=0)  # new ones
+    edits_per_day: int = Field(default=0, ge=0)
+    """Candidates of a day, rejected ones included."""
+    facts_per_day: int = Field(default=0, ge=0)
+    """New facts of a day."""
     publishes_per_day: int = Field(default=0, ge=0)
+    """Publications of a day."""
 
 
 class WorkerTable(Table):
     """[worker] the processes that load a model"""
 
-    count: int = Field(default=1, ge=0)  # that the daemon starts; 0: `factd worker` runs elsewhere
-    tasks: int = Field(default=50, ge=1)  # until a worker makes room for a fresh one
-    beat_seconds: float = Field(default=5.0, gt=0)  # between its signs of life
-    stale_seconds: float = Field(default=60.0, gt=0)  # without one until it counts as dead
-    step_timeout_seconds: float = Field(default=3600, gt=0)  # without progress within a step
-    attempts: int = Field(default=12, ge=1)  # of one task, each with half as many facts
-    back_off_seconds: float = Field(default=1.0, gt=0)  # doubled with each death, 60 at most
+    count: int = Field(default=1, ge=0)
+    """Workers that the daemon starts; 0: `factd worker` runs elsewhere."""
+    tasks: int = Field(default=50, ge=1)
+    """A worker ends after so many tasks and a fresh one starts."""
+    beat_seconds: float = Field(default=5.0, gt=0)
+    """Time between a worker's signs of life."""
+    stale_seconds: float = Field(default=60.0, gt=0)
+    """A worker without a sign of life for so long counts as dead."""
+    step_timeout_seconds: float = Field(default=3600, gt=0)
+    """A worker without progress for so long is killed."""
+    attempts: int = Field(default=12, ge=1)
+    """Attempts at one task, with half as many facts after a failure."""
+    back_off_seconds: float = Field(default=1.0, gt=0)
+    """Wait before a worker starts again; doubles with each death, up to 60."""
 
 
 class RetentionTable(Table):
     """[retention] what `prune` keeps"""
 
-    days: float = Field(
-        default=30.0, gt=0
-    )  # of values that no candidate used, of rejected candidates
-    runs_days: float = Field(default=90.0, gt=0)  # of runs, tasks and old candidates' measurements
+    days: float = Field(default=30.0, gt=0)
+    """How long rejected candidates, and values that no candidate used, are kept."""
+    runs_days: float = Field(default=90.0, gt=0)
+    """How long runs, tasks and measurements of old candidates are kept."""
 
 
 class LeaseTable(Table):
     """[lease] who ticks and who changes releases, where several processes could"""
 
-    seconds: float = Field(default=15.0, gt=0)  # without a sign of life until another takes over
+    seconds: float = Field(default=15.0, gt=0)
+    """Another process takes over after so long without a sign of life."""

@@ -22,8 +22,10 @@ class Table(BaseModel):
 class StoreTable(Table):
     """[store]"""
 
-    url: str = ""  # empty: SQLite in the state directory
-    url_file: Path | None = None  # holds the URL, where it has a password
+    url: str = ""
+    """URL of the database; empty: SQLite in the state directory."""
+    url_file: Path | None = None
+    """A file that holds the URL, if it contains a password."""
 
     @field_validator("url")
     @classmethod
@@ -46,68 +48,86 @@ class ModelTable(Table):
     """[model] the base model, a local checkpoint"""
 
     path: Path
-    device: str = "cpu"  # "cuda"; "auto": over several devices
-    dtype: Literal["float32", "bfloat16"] = (
-        "float32"  # of everything but δ, losses, sums and solves
-    )
-    workers: int = Field(default=0, ge=0)  # processes on Ray that share the work; 0: none
-    ray_address: str = ""  # of a running cluster; empty: this machine
+    """Folder of the base model, as `from_pretrained` reads it."""
+    device: str = "cpu"
+    """Where it runs: "cpu", "cuda", or "auto": spread over several devices."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of forward and backward passes. δ, losses, sums and solves stay in float32 and float64."""
+    workers: int = Field(default=0, ge=0)
+    """Processes on Ray that share the work; 0: none."""
+    ray_address: str = ""
+    """Address of a running Ray cluster; empty: this machine."""
 
 
 class WriteTable(Table):
     """[write] how facts become edits"""
 
     languages: tuple[str, ...] = ("en",)
-    relations: tuple[str, ...] = ()  # that are taken and written; empty: the whole catalogue
-    edit_wordings: int = Field(default=2, ge=1)  # of each relation and language
-    keep_wordings: int = Field(default=1, ge=0)  # of each other relation of the subject's kind
-    keep_relations: int = Field(default=4, ge=0)  # of that kind, at most
-    catalogue: tuple[Path, ...] = ()  # folders with relations of your own
+    """Languages in which each fact is written."""
+    relations: tuple[str, ...] = ()
+    """Relations that are accepted and written; empty: the whole catalogue."""
+    edit_wordings: int = Field(default=2, ge=1)
+    """Wordings that are written for each relation and language."""
+    keep_wordings: int = Field(default=1, ge=0)
+    """Wordings that must stay for each other relation of the subject's kind."""
+    keep_relations: int = Field(default=4, ge=0)
+    """How many of those other relations must stay, at most."""
+    catalogue: tuple[Path, ...] = ()
+    """Folders with relations of your own."""
 
 
 class ChecksTable(Table):
     """[checks] what is asked before and after"""
 
-    languages: tuple[str, ...] = ()  # served languages; empty: those that are written
-    known_sample: int = Field(default=150, ge=1)  # facts per language that must not change
-    neighbours: int = Field(default=1, ge=0)  # per fact and language
-    namesakes: int = Field(default=2, ge=0)  # per fact and language
-    consequences: int = Field(default=1, ge=0)  # per fact, language and direction
-    earlier_sample: int = Field(default=200, ge=1)  # facts that earlier releases wrote
-    ranked: int = Field(default=20, ge=0)  # questions whose candidates are ranked
-    candidates: int = Field(default=8, ge=2)  # of each of them
-    texts: dict[str, Path] = Field(default_factory=dict)  # held-out text by language, a text a line
-    text_sample: int = Field(
-        default=30, ge=0
-    )  # per language; without a file the base model writes them
-    transfer: bool = False  # the whole matrix: facts solved once more per written language
+    languages: tuple[str, ...] = ()
+    """Languages that are served and asked; empty: the written ones."""
+    known_sample: int = Field(default=150, ge=1)
+    """Facts for each language that must not change and are asked."""
+    neighbours: int = Field(default=1, ge=0)
+    """Questions about other subjects of the relation, for each fact and language."""
+    namesakes: int = Field(default=2, ge=0)
+    """Questions about subjects with similar names, for each fact and language."""
+    consequences: int = Field(default=1, ge=0)
+    """Questions one step further, for each fact, language and direction."""
+    earlier_sample: int = Field(default=200, ge=1)
+    """Facts of earlier releases that are asked."""
+    ranked: int = Field(default=20, ge=0)
+    """Questions for which candidates are ranked in each language (RankC)."""
+    candidates: int = Field(default=8, ge=2)
+    """Candidates for each of those questions."""
+    texts: dict[str, Path] = Field(default_factory=dict)
+    """Held-out text: a file for each language, one text a line."""
+    text_sample: int = Field(default=30, ge=0)
+    """Texts for each language; without a file the base model writes them."""
+    transfer: bool = False
+    """Measure transfer between all languages; solves the facts once more for each written language."""
 
 
 class BlameTable(Table):
     """[blame] what happens to a candidate that the gates refuse"""
 
-    solves: int = Field(
-        default=24, ge=0
-    )  # at most, to find the facts that cause it; 0: none are looked for
-    most: float = Field(
-        default=0.5, gt=0, le=1
-    )  # share of a batch's new facts that may be set aside
+    solves: int = Field(default=24, ge=0)
+    """Solves, at most, to find the facts that make a candidate fail; 0: do not search."""
+    most: float = Field(default=0.5, gt=0, le=1)
+    """Largest share of a batch's new facts that may be set aside."""
 
 
 class ScreenTable(Table):
     """[screen] what is looked at before anything is written"""
 
-    relation_share: float = Field(
-        default=0.5, gt=0, le=1
-    )  # of a relation's known pairs that a batch may change
+    relation_share: float = Field(default=0.5, gt=0, le=1)
+    """Largest share of a relation's known pairs that one source may change in a batch."""
 
 
 class AuditTable(Table):
     """[audit] the live release, looked at again"""
 
-    known_sample: int = Field(default=200, ge=1)  # facts per language, others each time
-    earlier_sample: int = Field(default=200, ge=1)  # facts of the release
-    roll_back: bool = True  # to the release before, where the audit fails
+    known_sample: int = Field(default=200, ge=1)
+    """Facts for each language, other ones each time."""
+    earlier_sample: int = Field(default=200, ge=1)
+    """Facts of the live release that are asked."""
+    roll_back: bool = True
+    """Go back to the release before if the audit fails."""
 
 
 class MethodTable(BaseModel):
@@ -115,6 +135,7 @@ class MethodTable(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
     name: str = "memit"
+    """The editing method, a file of `editor/methods`."""
 
     def settings(self) -> Mapping[str, Any]:
         """The table of the chosen method."""
@@ -143,13 +164,13 @@ class PublishTable(NamedTables):
     """[publish] versions on disk: [publish.checkpoint] always, [publish.NAME] says what else, checked by daemon/publishers"""
 
     path: Path = Path("published")
-    keep: int = Field(default=10, ge=1)  # versions on disk
-    signing_key_file: Path | None = (
-        None  # an Ed25519 key in PEM form; without it versions are unsigned
-    )
-    public_key_file: Path | None = (
-        None  # that versions must be signed with; without it the signing key's own
-    )
+    """Folder of the published versions and of the link `current`."""
+    keep: int = Field(default=10, ge=1)
+    """Versions that stay on disk."""
+    signing_key_file: Path | None = None
+    """An Ed25519 key in PEM form; without it versions are not signed."""
+    public_key_file: Path | None = None
+    """The key that versions must be signed with; default: the public half of the signing key."""
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """The table of every publisher by its name, with its kind; the checkpoint comes first."""
@@ -159,12 +180,18 @@ class PublishTable(NamedTables):
 class ServersTable(NamedTables):
     """[servers] one table each, [servers.NAME], for whom a release is handed to, checked by daemon/servers"""
 
-    canary_share: float = Field(default=0.0, ge=0, le=1)  # of the servers that get it first; 0: all
-    soak_seconds: float = Field(default=600.0, ge=0)  # between the first ones and the rest
-    roll_back: bool = True  # for all, where a first one does not serve a release
-    attempts: int = Field(default=8, ge=1)  # to hand one release to one server
-    probes: int = Field(default=12, ge=1)  # questions that a server is asked after a hand-over
-    watch_seconds: float = Field(default=60.0, gt=0)  # between looks at what a server serves
+    canary_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the servers that get a release first; 0: all at once."""
+    soak_seconds: float = Field(default=600.0, ge=0)
+    """Wait between the canaries and the other servers."""
+    roll_back: bool = True
+    """Take a release back everywhere if a canary does not serve it."""
+    attempts: int = Field(default=8, ge=1)
+    """Attempts to hand one release to one server."""
+    probes: int = Field(default=12, ge=1)
+    """Questions that a server is asked after a hand-over."""
+    watch_seconds: float = Field(default=60.0, gt=0)
+    """Time between looks at what a server serves."""
 
 
 class SourcesTable(BaseModel):
@@ -172,6 +199,7 @@ class SourcesTable(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
     drop_folder: Path | dict[str, Any] = Path("inbox")
+    """The folder for files, or a table [sources.drop_folder]."""
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """The table of every source by its name, with its kind."""
@@ -188,7 +216,9 @@ class ConflictsTable(Table):
     """[conflicts] which claim holds where sources differ; what an operator pinned always does"""
 
     rules: tuple[str, ...] = Field(default=RULES, min_length=1)
-    corroborated_by: int = Field(default=2, ge=2)  # sources that say the same; more count no more
+    """Rules that decide which claim holds, in their order."""
+    corroborated_by: int = Field(default=2, ge=2)
+    """Sources with the same claim that count; more do not count."""
 
     @field_validator("rules")
     @classmethod
@@ -201,13 +231,20 @@ class ConflictsTable(Table):
 class PlanningTable(Table):
     """[planning] what goes into a batch, and when"""
 
-    max_facts: int = Field(default=1000, ge=1)  # new ones in a batch
-    capacity: int = Field(default=20_000, ge=1)  # in a release; the editor's layers hold no more
-    windows: tuple[str, ...] = ()  # "Mon-Fri 02:00-05:00" in UTC; empty: always
-    freeze_days: tuple[str, ...] = ()  # "2026-12-24/2027-01-02", both included
-    ask_base: bool = True  # what the base model knows already is not written
-    ask_samples: int = Field(default=2, ge=0)  # drawn answers per wording, beside the greedy one
-    insertions: Literal["write", "hold"] = "write"  # subjects that the base model does not know
+    max_facts: int = Field(default=1000, ge=1)
+    """New facts in a batch, at most."""
+    capacity: int = Field(default=20_000, ge=1)
+    """Facts in a release, at most; the edited layers hold no more."""
+    windows: tuple[str, ...] = ()
+    """Times in UTC at which batches may start, like "Mon-Fri 02:00-05:00"; empty: always."""
+    freeze_days: tuple[str, ...] = ()
+    """Days without batches, like "2026-12-24/2027-01-02", both included."""
+    ask_base: bool = True
+    """Ask the base model first, and do not write what it knows."""
+    ask_samples: int = Field(default=2, ge=0)
+    """Sampled answers for each wording, besides the greedy one."""
+    insertions: Literal["write", "hold"] = "write"
+    """What happens to subjects that the base model does not know: written, or held for an approval."""
 
     @field_validator("windows")
     @classmethod
@@ -228,22 +265,31 @@ class HttpTable(Table):
     """[http] /metrics, /livez, /readyz, /hooks/NAME and the console"""
 
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: int = Field(default=9464, ge=0, le=65535)
-    secure_cookies: bool = False  # true behind a proxy that speaks TLS
-    proxies: tuple[str, ...] = ()  # addresses whose X-Forwarded-For is believed
+    """Port of metrics, health, webhooks and console."""
+    secure_cookies: bool = False
+    """Set to true behind a proxy with TLS."""
+    proxies: tuple[str, ...] = ()
+    """Addresses of proxies whose X-Forwarded-For header is believed."""
 
 
 class ConsoleTable(Table):
     """[console] the operator's pages and the JSON API on the port of [http]"""
 
     enabled: bool = True
-    hosts: tuple[str, ...] = ()  # names it is reached by; 127.0.0.1 and localhost always are
-    session_minutes: int = Field(default=60, ge=1)  # without a request, until a login ends
-    session_hours: int = Field(default=12, ge=1)  # until it ends whatever happens
-    login_attempts: int = Field(default=10, ge=1)  # failed ones in a quarter of an hour, an account
+    """Serve the console and its API."""
+    hosts: tuple[str, ...] = ()
+    """Host names that it answers to, besides 127.0.0.1 and localhost."""
+    session_minutes: int = Field(default=60, ge=1)
+    """A login ends after so long without a request."""
+    session_hours: int = Field(default=12, ge=1)
+    """A login ends after so long in any case."""
+    login_attempts: int = Field(default=10, ge=1)
+    """Failed logins of one account in a quarter of an hour."""
 
 
-KINDS = (  # of notices, docs/notifications.md
+KINDS = (  # of notices, docs/how-to/operate/notifications.md
     "rejected",
     "set_aside",
     "rolled_back",
@@ -265,18 +311,28 @@ KINDS = (  # of notices, docs/notifications.md
 class NotifyTable(NamedTables):
     """[notify] what is worth a notice; one table each, [notify.NAME], for where it is told, checked by daemon/channels"""
 
-    failures: int = Field(default=3, ge=1)  # in a row, of a job or a source
-    budget_share: float = Field(default=0.8, ge=0, le=1)  # of [planning] capacity; 0: not told
-    budget_leverage: float = Field(default=0.95, ge=0, le=1)  # of any layer; 0: not told
-    event_days: float = Field(default=3.0, gt=0)  # until what happened is of no interest any more
-    attempts: int = Field(default=24, ge=1)  # to send one message; the last ones an hour apart
+    failures: int = Field(default=3, ge=1)
+    """Failures in a row, of a job, a source or a server, that are worth a notice."""
+    budget_share: float = Field(default=0.8, ge=0, le=1)
+    """Used share of [planning] capacity that is worth a notice; 0: none."""
+    budget_leverage: float = Field(default=0.95, ge=0, le=1)
+    """Leverage of a layer that is worth a notice; 0: none."""
+    event_days: float = Field(default=3.0, gt=0)
+    """A notice about an event closes after so long."""
+    attempts: int = Field(default=24, ge=1)
+    """Attempts to send one message; the last ones are an hour apart."""
 
 
 class TracingTable(Table):
     """[tracing] spans over OTLP/HTTP; needs `pip install factd[otel]`"""
 
-    endpoint: str = ""  # "http://127.0.0.1:4318/v1/traces"; empty: no spans
+    endpoint: str = ""
+    """OTLP address, like "http://127.0.0.1:4318/v1/traces"; empty: no spans."""
     service: str = "factd"
-    share: float = Field(default=1.0, ge=0, le=1)  # of the traces that are kept
-    timeout_seconds: float = Field(default=5.0, gt=0)  # of one export
-    headers_file: Path | None = None  # "name: value", one a line, as the collector wants them
+    """Name of the service in the spans."""
+    share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the traces that is kept."""
+    timeout_seconds: float = Field(default=5.0, gt=0)
+    """Time for one export."""
+    headers_file: Path | None = None
+    """A file with headers for the collector, "name: value", one a line."""

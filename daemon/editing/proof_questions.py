@@ -22,7 +22,7 @@ from factd.store import queries
 from factd.store.model.facts import Fact
 
 if TYPE_CHECKING:
-    from factd.daemon.editing.candidates import Case
+    from factd.daemon.editing.candidates import Proposal
     from factd.editor.deltas.delta import Delta
     from factd.editor.scoring.margins import Continuation
 
@@ -35,7 +35,7 @@ def record_proof(
     workbench: Workbench,
     prompts: PromptSettings,
     fleet: Fleet,
-    case: "Case",
+    case: "Proposal",
     delta: "Delta",
     folder: Path,
 ) -> Proof:
@@ -102,7 +102,7 @@ def _worth(question: Question) -> tuple[bool, bool, float]:
 
 
 def prompt_pool(
-    ledger: Ledger, prompts: PromptSettings, fleet: Fleet, case: "Case"
+    ledger: Ledger, prompts: PromptSettings, fleet: Fleet, case: "Proposal"
 ) -> list[tuple[str, str]]:
     """Prompts to try, each with its language.
 
@@ -119,7 +119,9 @@ def prompt_pool(
     return list(dict.fromkeys(pool))
 
 
-def _prompts(prompts: PromptSettings, case: "Case", facts: Iterable[Fact]) -> list[tuple[str, str]]:
+def _prompts(
+    prompts: PromptSettings, case: "Proposal", facts: Iterable[Fact]
+) -> list[tuple[str, str]]:
     return [
         (probe.prompt, language)
         for fact in facts

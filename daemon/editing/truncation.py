@@ -1,8 +1,9 @@
-"""A delta whose rank is higher than an adapter may have: cut where the model is, measured by all gates, and only then published.
+"""Truncation of a delta whose rank is higher than an adapter may have.
 
-What the worker made of a candidate lies in its folder, `adapter/RANK/`: the truncated delta, its answers, and report.json with
-the decision, and what it says to the questions that servers are asked. Publishing needs no model: it writes a truncated adapter
-only where that report says that it passed.
+The worker, which has the model, truncates the delta and measures the result with all gates. It
+leaves in the candidate's folder, under `adapter/RANK/`, the truncated delta, its answers,
+report.json with the decision, and its answers to the questions that servers are asked. Publishing
+needs no model: it writes a truncated adapter only if that report says that the adapter passed.
 """
 
 import json
@@ -10,92 +11,117 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.app import App
 from factd.daemon.artefacts import proof
 from factd.daemon.artefacts.versions import Versions
-from factd.daemon.editing.candidates import Case, examined
+from factd.daemon.editing.candidates import Proposal, examine
+from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import PublishFailed
 from factd.daemon.log import log
 from factd.daemon.publishers import adapter
 from factd.daemon.tracing import span
+from factd.editor.files.folders import write_file
 
 if TYPE_CHECKING:
     from factd.editor.deltas.delta import Delta
 
 
-def ranks(versions: Versions) -> list[int]:
-    """The ranks that deltas are cut to, where [publish] has adapters that may be truncated."""
+def truncation_ranks(versions: Versions) -> list[int]:
+    """The ranks to truncate deltas to: `max_rank` of every adapter with `truncate = true`."""
     tables = [publisher.settings for publisher in versions.publishers.values()]
     return sorted({t.max_rank for t in tables if isinstance(t, adapter.Settings) and t.truncate})
 
 
 @span("truncate")
-def prepare(app: App, case: Case, candidate: int, delta: "Delta") -> None:
-    """Cut a candidate that passed to each rank that it exceeds, and measure what is left of it with the same exam and gates."""
-    from factd.editor.deltas.truncation import is_matrix, truncated
+def truncate_and_measure(
+    parts: EditParts, proposal: Proposal, candidate: int, delta: "Delta"
+) -> None:
+    """Truncate an accepted candidate to each configured rank that it exceeds, and examine that.
+
+    The truncated delta sits the same exam and is judged by the same gates.
+    """
+    from factd.editor.deltas.truncation import is_matrix, truncate  # needs torch
 
     if not all(map(is_matrix, delta.parts.values())):
-        return  # head corrections: no adapter holds them, cut or not
-    for rank in ranks(app.versions):
-        cut = truncated(delta, rank)
+        return  # head corrections: an adapter cannot hold them, truncated or not
+    for rank in truncation_ranks(parts.versions):
+        cut = truncate(delta, rank)
         if cut is not None:
-            _measure(app, case, folder_of(app.paths.candidate(candidate), rank), cut)
+            _measure(parts, proposal, folder_of(parts.paths.candidate(candidate), rank), cut)
 
 
-def _measure(app: App, case: Case, folder: Path, cut: "Delta") -> None:
-    from factd.editor.deltas.delta import save_delta
-    from factd.editor.exams.exam import Memory
-    from factd.editor.files.folders import write_file
+def _measure(parts: EditParts, proposal: Proposal, folder: Path, cut: "Delta") -> None:
+    from factd.editor.deltas.delta import save_delta  # needs torch
+    from factd.editor.exams.exam import AnswerCache
 
     save_delta(cut, folder / "delta")
-    memory = Memory.of(folder / "answers.json")
-    found = examined(
-        app.paths, app.workbench, app.prompts, app.gates, case, cut, exam=case.exam, memory=memory
-    )  # without the transfer matrix
-    report = {**found.report, "truncated": dict(cut.settings["truncated"])}
+    memory = AnswerCache.load(folder / "answers.json")
+    examination = examine(
+        parts.paths,
+        parts.workbench,
+        parts.prompts,
+        parts.gates,
+        proposal,
+        cut,
+        exam=proposal.exam,  # named, so that the transfer matrix is left out
+        memory=memory,
+    )
+    report = {**examination.report, "truncated": dict(cut.settings["truncated"])}
     write_file(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1).encode())
-    reasons, passed = list(found.decision.reasons), found.decision.accepted
+    reasons, passed = list(examination.decision.reasons), examination.decision.accepted
     if passed:
         proof.record(
-            app.ledger, app.paths, app.workbench, app.prompts, app.fleet, case, cut, folder
+            parts.ledger,
+            parts.paths,
+            parts.workbench,
+            parts.prompts,
+            parts.fleet,
+            proposal,
+            cut,
+            folder,
         )
     log.info("adapter truncated", passed=passed, reasons=reasons, **report["truncated"])
 
 
-def measured(made: Path, delta: "Delta", rank: int) -> "Delta":
-    """A release's delta, cut to a rank and accepted by the gates. Raises: PublishFailed: it was not measured, or did not pass."""
-    from factd.editor.deltas.delta import load_delta
+def accepted_truncation(made: Path, delta: "Delta", rank: int) -> "Delta":
+    """A release's delta, truncated to a rank and accepted by the gates.
+
+    made: the candidate's folder. Raises: PublishFailed: the truncated delta was not measured, or
+    did not pass.
+    """
+    from factd.editor.deltas.delta import load_delta  # needs torch
 
     folder = folder_of(made, rank)
     report = _report(folder)
     if report is None:
         raise PublishFailed(
-            f"no adapter cut to rank {rank} was measured when this release was made; raise [publish.adapter] max_rank, or set "
-            "truncate = true there and make the release again (`factd edit --publish`)"
+            f"no adapter cut to rank {rank} was measured when this release was made; "
+            "raise [publish.adapter] max_rank, or set truncate = true there and make the release "
+            "again (`factd edit --publish`)"
         )
     decision = report["decision"]
     if not decision["accepted"]:
         raise PublishFailed(
-            f"the adapter cut to rank {rank} did not pass the gates ({'; '.join(decision['reasons'][:2])}); raise "
-            "[publish.adapter] max_rank, publish the checkpoint alone, or start from a new base with `factd rebase`"
+            f"the adapter cut to rank {rank} did not pass the gates "
+            f"({'; '.join(decision['reasons'][:2])}); raise [publish.adapter] max_rank, publish "
+            "the checkpoint alone, or start from a new base with `factd rebase`"
         )
-    found: Delta = load_delta(folder / "delta")
-    if report["delta_id"] != found.id or found.settings["truncated"]["of"] != delta.id:
+    cut: Delta = load_delta(folder / "delta")
+    if report["delta_id"] != cut.id or cut.settings["truncated"]["of"] != delta.id:
         raise PublishFailed(
-            f"{folder} is not what was measured; `factd edit --publish` makes it again"
+            f"{folder} is not what was measured; make it again with `factd edit --publish`"
         )
-    return found
+    return cut
 
 
 def folder_of(made: Path, rank: int) -> Path:
-    """Where a candidate's delta, cut to a rank, lies with what was measured of it."""
+    """The folder of a candidate's delta truncated to a rank, with its report."""
     return made / "adapter" / str(rank)
 
 
 def _report(folder: Path) -> Mapping[str, Any] | None:
-    """What was measured; None: nothing was."""
+    """The report of a truncated delta, or None if it was not measured."""
     path = folder / "report.json"
     if not path.is_file():
         return None
-    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    report: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return report

@@ -1,4 +1,4 @@
-"""`factd tune`: known facts in, settings and a page with the tracing plot out."""
+"""`factd tune`: from known facts to settings, and a page with the plots of the search."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,28 +10,28 @@ from factd.daemon.editing.candidates import Progress
 from factd.daemon.errors import Refused
 from factd.daemon.ledger import Ledger
 from factd.daemon.prompts.edits import PromptSettings
+from factd.editor.edits import ANY, Edit
+from factd.editor.settings import settings_from
+from factd.editor.tuning.presets import preset_for, presets
 from factd.store import queries
 from factd.store.model.facts import FactStatus
 
 if TYPE_CHECKING:
-    from factd.editor.edits import Edit
     from factd.editor.tuning.search import Tuned
 
 
-def from_store(ledger: Ledger, prompts: PromptSettings, language: str) -> "list[Edit]":
+def known_facts_of_store(ledger: Ledger, prompts: PromptSettings, language: str) -> list[Edit]:
     """The known facts of the store in a language, in every wording of the catalogue.
 
     Raises: Refused: there are none.
     """
-    from factd.editor.edits import ANY, Edit
-
     with ledger.begin() as session:
         known = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
-    found = []
+    rows = []
     for fact in known:
         wordings = prompts.catalogue[fact.relation].wordings.get(language)
         if wordings and language in fact.subject.labels and language in fact.object.labels:
-            found += [
+            rows += [
                 Edit(
                     prompt=prompt,
                     subject=fact.subject.labels[language],
@@ -41,39 +41,39 @@ def from_store(ledger: Ledger, prompts: PromptSettings, language: str) -> "list[
                 )
                 for prompt in (*wordings.edit, *wordings.check)
             ]
-    if not found:
+    if not rows:
         raise Refused(
-            f"the store holds no known facts in {language!r}; give --facts FILE, or `factd ingest FILE --known`"
+            f"the store holds no known facts in {language!r}; "
+            "give --facts FILE, or ingest some with `factd ingest FILE --known`"
         )
-    return found
+    return rows
 
 
-def from_preset(model: Path, out: Path) -> dict[str, Any]:
-    """Write the published settings of a model. Raises: Refused: nobody published any for it."""
-    from factd.editor.deltas.checkpoint import read_config
+def write_preset(model: Path, out: Path) -> dict[str, Any]:
+    """Write the published settings of a model. Raises: Refused: there are none for this model."""
+    from factd.editor.deltas.checkpoint import read_config  # needs torch
     from factd.editor.models.model import family_of
-    from factd.editor.tuning.presets import preset_for, presets
 
     family_of(model)
-    found = preset_for(read_config(model))
-    if found is None:
+    preset = preset_for(read_config(model))
+    if preset is None:
         held = ", ".join(p.name for p in presets())
         raise Refused(
-            f"{model} is none of the models with published settings ({held}); leave --preset out"
+            f"{model} has no published settings (there are some for {held}); leave --preset out"
         )
-    write_settings(out, dict(found.memit), found.source)
+    write_settings(out, dict(preset.memit), preset.source)
     return {
-        "preset": found.name,
-        "source": found.source,
-        "settings": dict(found.memit),
+        "preset": preset.name,
+        "source": preset.source,
+        "settings": dict(preset.memit),
         "out": str(out),
-        "lines": [f"wrote {out}: {found.name}, {found.source}"],
+        "lines": [f"wrote {out}: {preset.name}, {preset.source}"],
     }
 
 
-def run(
+def tune_model(
     model: Path,
-    rows: "Sequence[Edit]",
+    rows: Sequence[Edit],
     out: Path,
     *,
     table: Mapping[str, Any],
@@ -81,10 +81,9 @@ def run(
     edits: int,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Tune, write OUT (settings), OUT.json (every trial) and OUT.html (tracing and curves)."""
-    from factd.editor.methods._write import WriteSettings
+    """Search settings. Writes OUT (settings), OUT.json (all trials) and OUT.html (the plots)."""
+    from factd.editor.methods._write import WriteSettings  # needs torch
     from factd.editor.models.model import load_model
-    from factd.editor.settings import settings_from
     from factd.editor.tuning.search import known_facts, tune
 
     searched = ("layers", "v_lr", "second_moment_weight")
@@ -92,7 +91,7 @@ def run(
     checked = settings_from(WriteSettings, {"layers": [0], **kept})
     facts = known_facts(row for row in rows if row.language == language)
     loaded = load_model(model)
-    found = tune(
+    tuned = tune(
         loaded,
         facts,
         workspace=out.with_name(out.name + ".workspace"),
@@ -100,49 +99,56 @@ def run(
         edits=edits,
         progress=progress,
     )
-    settings = {**kept, **{k: found.settings[k] for k in searched}}
+    settings = {**kept, **{k: tuned.settings[k] for k in searched}}
     write_settings(out, settings, f"factd tune {model.name}, {edits} edits in {language}")
-    data = asdict(found) | {"settings": settings, "out": str(out)}
+    data = asdict(tuned) | {"settings": settings, "out": str(out)}
     out.with_suffix(".json").write_text(json.dumps(data, indent=1), encoding="utf-8")
     page = out.with_suffix(".html")
-    page.write_text(tuned_page(model, found), encoding="utf-8")
-    best = f"layers {list(found.layers)}, v_lr {found.v_lr:g}, second_moment_weight {found.second_moment_weight:g}"
+    page.write_text(tuned_page(model, tuned), encoding="utf-8")
+    best = (
+        f"layers {list(tuned.layers)}, v_lr {tuned.v_lr:g}, "
+        f"second_moment_weight {tuned.second_moment_weight:g}"
+    )
     return data | {"lines": [f"wrote {out}: {best}", f"plots in {page}"]}
 
 
-def tuned_page(model: Path, found: "Tuned") -> str:
-    """Tracing, curves, and every trial."""
-    from factd.editor.reports.edit_page import table_page
+def tuned_page(model: Path, tuned: "Tuned") -> str:
+    """The page of a search: causal tracing, curves, and all trials."""
+    from factd.editor.reports.edit_page import table_page  # needs torch
     from factd.editor.reports.plots import trace_figure, tuning_figure
 
     return table_page(
         f"tuning {model.name}",
         {
-            "layers": str(list(found.layers)),
-            "v_lr": found.v_lr,
-            "second_moment_weight": found.second_moment_weight,
-            "compared at a neighbourhood success of": found.level,
-            "facts traced": found.trace.facts,
+            "layers": str(list(tuned.layers)),
+            "v_lr": tuned.v_lr,
+            "second_moment_weight": tuned.second_moment_weight,
+            "compared at a neighbourhood success of": tuned.level,
+            "facts traced": tuned.trace.facts,
         },
-        [asdict(point) | {"layers": str(list(point.layers))} for point in found.points],
+        [asdict(point) | {"layers": str(list(point.layers))} for point in tuned.points],
         {
-            "causal tracing": trace_figure(found.trace),
-            "trials by layers": tuning_figure(found.points, found.level),
+            "causal tracing": trace_figure(tuned.trace),
+            "trials by layers": tuning_figure(tuned.points, tuned.level),
         },
     )
 
 
 def write_settings(out: Path, settings: Mapping[str, Any], source: str) -> None:
-    """A TOML file with a [method.memit] table."""
+    """Write a TOML file with a [method.memit] table."""
     plain = {k: v for k, v in settings.items() if not isinstance(v, Mapping)}
     tables = {k: v for k, v in settings.items() if isinstance(v, Mapping)}
     lines = [f"# {source}", "[method]", 'name = "memit"', "", "[method.memit]"]
-    lines += [f"{key} = {toml(value)}" for key, value in plain.items()]
+    lines += [f"{key} = {toml_value(value)}" for key, value in plain.items()]
     for name, table in tables.items():
-        lines += ["", f"[method.memit.{name}]", *(f"{k} = {toml(v)}" for k, v in table.items())]
+        lines += [
+            "",
+            f"[method.memit.{name}]",
+            *(f"{k} = {toml_value(v)}" for k, v in table.items()),
+        ]
     out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def toml(value: Any) -> str:
-    """A number, a text, a truth value or a list of them as TOML writes it (JSON is the same for these)."""
+def toml_value(value: Any) -> str:
+    """A number, string, boolean or list as TOML. For these, JSON is the same."""
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

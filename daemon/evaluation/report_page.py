@@ -28,12 +28,12 @@ def page_of(
     about: Mapping[str, Any] | None = None,
 ) -> str:
     """One self-contained HTML file."""
-    from factd.editor.reports.candidate_page import Page, candidate_page
+    from factd.editor.reports.candidate_page import CandidatePage, candidate_page
 
     decision = report.get("decision") or {}
     aside = tuple(report.get("set_aside") or ())
     return candidate_page(
-        Page(
+        CandidatePage(
             title=title,
             accepted=decision.get("accepted"),
             reasons=tuple(decision.get("reasons", ())),

@@ -18,10 +18,14 @@ from factd.daemon.gates.policy import Gate
 class Threshold(Table):
     """What one gate asks for."""
 
-    bound: float | None = None  # None: the gate is off
+    bound: float | None = None
+    """The bound for the number itself; no bound: the gate is off."""
     surely: float | None = None
+    """The bound for the bad end of the 95 % interval."""
     doubt: Literal["refuses", "passes"] = "refuses"
+    """What doubt does. "passes": the gate fails only if the whole interval is out of bounds."""
     sample: int = Field(default=1, ge=1)
+    """Smallest number of questions; fewer are inconclusive."""
 
     @model_validator(mode="before")
     @classmethod
@@ -102,13 +106,13 @@ UNBOUNDED = ("drift", "norms")  # their numbers are no shares of probes
 class GatesTable(Table):
     """[gates] what a candidate must reach in every written or served language."""
 
-    least_sample: int = Field(
-        default=2, ge=1
-    )  # probes that every share needs; gates may ask for more
+    least_sample: int = Field(default=2, ge=1)
+    """Smallest number of questions for every share; a gate may ask for more."""
     # shares of right answers, greedy
     edit_generation: Threshold = Threshold(bound=0.90)
     paraphrase_generation: Threshold = Threshold(bound=0.70, surely=0.20, sample=2)
-    fact_right: float = Field(default=0.25, ge=0, le=1)  # of each new fact in each written language
+    fact_right: float = Field(default=0.25, ge=0, le=1)
+    """Share of right answers that each new fact needs, in each written language."""
     neighbourhood_success: Threshold = Threshold(bound=0.80, doubt="passes", sample=8)
     neighbourhood_lost: Threshold = Threshold(
         bound=0.15, doubt="passes", sample=8
@@ -120,19 +124,24 @@ class GatesTable(Table):
     retention_lost: Threshold = Threshold(
         bound=0.05, doubt="passes", sample=8
     )  # against the live release
-    temporal_kept: Threshold = Threshold()  # off: an edit of MEMIT's kind reaches the past, too
+    temporal_kept: Threshold = Threshold()
+    """Off, because an edit of MEMIT's kind also changes what the model says about the past."""
     alias_generation: Threshold = Threshold()
     fidelity_lost: Threshold = Threshold(bound=0.03, doubt="passes")
     # general text
     perplexity_ratio: Threshold = Threshold(bound=1.10, surely=1.20, sample=10)
     perplexity_grown: Threshold = Threshold(bound=0.05)
-    kl: Threshold = Threshold(bound=0.15, surely=0.30, sample=10)  # nats per token
+    kl: Threshold = Threshold(bound=0.15, surely=0.30, sample=10)
+    """In nats per token."""
     rank_lost: Threshold = Threshold(bound=0.15, doubt="passes")
     # weights
     leverage: Threshold = Threshold(bound=0.999)
-    weight_norm: Threshold = Threshold()  # depends on the model
-    value_reach: Threshold = Threshold(bound=1.01)  # ‖z - z0‖ over what the settings allow
+    weight_norm: Threshold = Threshold()
+    """Off, because the right bound depends on the model."""
+    value_reach: Threshold = Threshold(bound=1.01)
+    """‖z - z0‖ divided by what the settings allow."""
     languages: Mapping[str, Mapping[str, Threshold]] = Field(default_factory=dict)
+    """Gates for single languages, like [gates.languages.ca]."""
 
     @field_validator(*MEASURES)
     @classmethod

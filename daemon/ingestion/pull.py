@@ -29,7 +29,7 @@ from factd.store.database.chunks import chunks
 from factd.store.errors import StoreError
 from factd.store.ingest import ingest
 from factd.store.ingest.ingest import IngestReport
-from factd.store.ingest.parsing import BadLine, Line, read_updates
+from factd.store.ingest.parsing import BadLine, ParsedLine, read_updates
 from factd.store.model.facts import Receipt, Terms
 from factd.store.model.sources import SourceState
 
@@ -57,7 +57,7 @@ def ingest_file(
     for part in chunks(read_updates(path, prompts.catalogue), LINES):
         with ledger.begin() as session:
             total += ingest.ingest(
-                session, part, ledger.judge, receipt=receipt, now=now, terms=terms, known=known
+                session, part, ledger.resolver, receipt=receipt, now=now, terms=terms, known=known
             )
     _warn_of_baked(total)
     return total
@@ -135,7 +135,7 @@ def pull_all(
         results = list(pool.map(carried(pulled), names))
     with ledger.begin() as session:
         before = ledger.now() - timedelta(days=IDS_KEPT_DAYS)
-        queries.sources.forget_old(session, before=before)
+        queries.sources.delete_old_keys(session, before=before)
     return results
 
 
@@ -184,17 +184,17 @@ def _store(ledger: Ledger, source: ConfiguredSource, page: SourcePage) -> Ingest
         with ledger.begin() as session:
             terms = settings.terms(name)
             report = ingest.ingest(
-                session, lines, ledger.judge, receipt=page.receipt, now=now, terms=terms
+                session, lines, ledger.resolver, receipt=page.receipt, now=now, terms=terms
             )
             queries.sources.count_claims(session, name, now.date(), report.new)
             if why := too_many(session, source, now):
                 raise _Flood(why)
-            queries.sources.note_seen(session, name, page.seen, now=now)
+            queries.sources.mark_seen(session, name, page.seen, now=now)
             for other, keys in page.points.items():
                 queries.sources.add_pointers(session, other, keys, now=now)
             until = page.receipt.retrieved_at
-            queries.sources.drop_pointers(session, name, page.looked_at, until=until)
-            queries.sources.take_deliveries(session, page.deliveries)
+            queries.sources.delete_pointers(session, name, page.looked_at, until=until)
+            queries.sources.clear_delivery_bodies(session, page.deliveries)
             if page.cursor is not None:
                 queries.sources.save_state(session, name, cursor=dict(page.cursor))
     except _Flood as flood:
@@ -206,7 +206,7 @@ def _store(ledger: Ledger, source: ConfiguredSource, page: SourcePage) -> Ingest
     return report
 
 
-def _spoken_for(line: Line | BadLine, names: Sequence[str]) -> Line | BadLine:
+def _spoken_for(line: ParsedLine | BadLine, names: Sequence[str]) -> ParsedLine | BadLine:
     if not names or isinstance(line, BadLine) or line.update.source in names:
         return line
     reason = f"source {line.update.source!r} is not in speaks_for of this source"
@@ -282,14 +282,14 @@ def tools(
         catalogue=prompts.catalogue,
         languages=tuple(dict.fromkeys((*prompts.write, *prompts.served))),
         client=client,
-        seen=in_transaction(lambda session, keys: queries.sources.seen(session, name, keys)),
+        seen=in_transaction(lambda session, keys: queries.sources.seen_items(session, name, keys)),
         seen_all=in_transaction(
-            lambda session, prefix: queries.sources.seen_all(session, name, prefix)
+            lambda session, prefix: queries.sources.seen_with_prefix(session, name, prefix)
         ),
         pointers=in_transaction(
             lambda session, limit: queries.sources.pointers(session, name, limit=limit)
         ),
-        claimed=in_transaction(queries.facts.claimed),
+        claimed=in_transaction(queries.facts.claims_of_source),
         facts=in_transaction(queries.facts.facts_by_id),
         deliveries=in_transaction(
             lambda session, after, limit: queries.sources.deliveries(

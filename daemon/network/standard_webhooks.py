@@ -46,8 +46,11 @@ class Receiver(BaseModel):
     """The keys of a table that say where signed messages go."""
 
     url: str = Field(default="", pattern=r"^(https?://\S+)?$")
-    url_file: Path | None = None  # a file that holds the URL, if its path is a secret
-    secret_file: Path  # `whsec_` and base64, shared with the receiver
+    """Where the POST goes."""
+    url_file: Path | None = None
+    """A file that holds the URL, if its path is a secret."""
+    secret_file: Path
+    """A file that holds `whsec_` and base64, shared with the receiver."""
 
     @model_validator(mode="after")
     def _has_one_url(self) -> "Receiver":

@@ -120,8 +120,8 @@ def arrange(
         changed = notices.reconcile(session, wanted, now=now)
         for told in receivers:
             untold, stale = _owed(session, told, now)
-            operations.notices.give(session, told.name, untold)
-            operations.notices.tell_again(session, stale)
+            operations.notices.dispatch(session, told.name, untold)
+            operations.notices.requeue(session, stale)
     log.info("notices changed", changed=changed)
 
 
@@ -129,8 +129,8 @@ def _owed(session: Session, told: ConfiguredChannel, now: datetime) -> tuple[lis
     """Notices that a channel was never given, and dispatches that it is to repeat."""
     kinds, hours = told.settings.kinds, told.settings.repeat_hours
     before = now - timedelta(hours=hours)
-    stale = operations.notices.stale(session, told.name, before=before) if hours else []
-    return operations.notices.untold(session, told.name, kinds), stale
+    stale = operations.notices.stale_dispatches(session, told.name, before=before) if hours else []
+    return operations.notices.undispatched(session, told.name, kinds), stale
 
 
 def send_due(
@@ -159,7 +159,7 @@ def _begun(ledger: Ledger, notify: NotifyTable, one: Dispatch) -> bool:
     last = one.attempts >= notify.attempts
     with ledger.begin() as session:
         if last:
-            operations.notices.failed(session, one.id, "every attempt broke off", last=True)
+            operations.notices.mark_failed(session, one.id, "every attempt broke off", last=True)
             return False
         return operations.notices.start_attempt(session, one, now=ledger.now())
 
@@ -173,11 +173,13 @@ def attempt(ledger: Ledger, notify: NotifyTable, told: ConfiguredChannel, one: D
         last = one.attempts + 1 >= notify.attempts
         with ledger.begin() as session:
             wished = _wished(error, one, ledger.now())
-            operations.notices.failed(session, one.id, str(error), last=last, not_before=wished)
+            operations.notices.mark_failed(
+                session, one.id, str(error), last=last, not_before=wished
+            )
         log.warning("notice not sent", attempt=one.attempts + 1, last=last, why=str(error), **about)
         return False
     with ledger.begin() as session:
-        operations.notices.sent(session, one.id, now=ledger.now())
+        operations.notices.mark_sent(session, one.id, now=ledger.now())
     log.info("notice sent", attempt=one.attempts + 1, **about)
     return True
 
@@ -185,7 +187,7 @@ def attempt(ledger: Ledger, notify: NotifyTable, told: ConfiguredChannel, one: D
 def _wished(error: FactdError, one: Dispatch, now: datetime) -> datetime | None:
     """When a receiver wants to be tried again, within a day, where that is later than it would be anyway."""
     seconds = (isinstance(error, NotSent) and error.retry_seconds) or 0.0
-    if seconds <= operations.notices.wait_seconds(one.attempts):
+    if seconds <= operations.notices.retry_wait_seconds(one.attempts):
         return None
     return now + timedelta(seconds=min(seconds, LONGEST_WISH_SECONDS))
 

@@ -16,7 +16,7 @@ from factd.store import operations
 from factd.store.model.evidence import AuditOutcome
 from factd.store.model.operations import Notice
 from factd.store.model.releases import RunStatus
-from factd.store.model.snapshot import Aside, Death, Snapshot
+from factd.store.model.snapshot import QuarantineEntry, Snapshot, WorkerDeath
 
 HELD_BACK = timedelta(hours=2)  # at most, while the edit that rejected a candidate goes on
 AGAIN_BELOW = 0.95  # of a bound, until what was near it is well again: no message for each wobble
@@ -78,7 +78,7 @@ def reconcile(session: Session, wanted: Iterable[Wanted], *, now: datetime) -> i
             session, key=one.key, kind=one.kind, text=one.text, data=one.data, now=now
         )
     for key in found.ended:
-        operations.notices.over(session, key, now=now)
+        operations.notices.close(session, key, now=now)
     return len(found.told) + len(found.ended)
 
 
@@ -101,13 +101,17 @@ def _rejected(snapshot: Snapshot, since: datetime) -> Iterator[Wanted]:
 
 def _held_back(snapshot: Snapshot, key: str, at: datetime) -> bool:
     """It is not told yet, for the edit that it happened in goes on; what was told already stays open."""
-    return snapshot.under_way and at > snapshot.now - HELD_BACK and key not in snapshot.told
+    return (
+        snapshot.edit_in_progress
+        and at > snapshot.now - HELD_BACK
+        and key not in snapshot.open_notice_keys
+    )
 
 
 def _set_aside(snapshot: Snapshot, since: datetime) -> Iterator[Wanted]:
     """Facts that were set aside, once for each candidate; those that never came into one, once a day."""
-    groups: dict[str, list[Aside]] = {}
-    for one in snapshot.set_aside:
+    groups: dict[str, list[QuarantineEntry]] = {}
+    for one in snapshot.quarantined:
         if one.at >= since:
             about = f"candidate {one.candidate_id}" if one.candidate_id else f"{one.at:%Y-%m-%d}"
             groups.setdefault(about, []).append(one)
@@ -125,7 +129,7 @@ def _set_aside(snapshot: Snapshot, since: datetime) -> Iterator[Wanted]:
 
 
 def _rolled_back(snapshot: Snapshot, since: datetime) -> Iterator[Wanted]:
-    for one in snapshot.done:
+    for one in snapshot.rollbacks:
         if one.at >= since:
             yield Wanted(
                 key=f"rolled_back:{one.id}",
@@ -148,7 +152,7 @@ def _frozen(snapshot: Snapshot) -> Iterator[Wanted]:
 
 
 def _sources(snapshot: Snapshot, table: NotifyTable) -> Iterator[Wanted]:
-    for one in snapshot.sources:
+    for one in snapshot.troubled_sources:
         if one.frozen:
             yield Wanted(
                 key=f"source_frozen:{one.name}",
@@ -167,7 +171,7 @@ def _sources(snapshot: Snapshot, table: NotifyTable) -> Iterator[Wanted]:
 
 def _audit(snapshot: Snapshot, since: datetime) -> Iterator[Wanted]:
     """The last audit, where it failed; not where it rolled back, which is told as such."""
-    one = snapshot.audit
+    one = snapshot.last_audit
     if one is None or one.outcome != AuditOutcome.FAILED or one.at < since:
         return
     if one.action.startswith(ROLLED_BACK):
@@ -182,7 +186,7 @@ def _audit(snapshot: Snapshot, since: datetime) -> Iterator[Wanted]:
 
 
 def _approvals(snapshot: Snapshot) -> Iterator[Wanted]:
-    for number in snapshot.waiting:
+    for number in snapshot.waiting_releases:
         yield Wanted(
             key=f"approval:{number}",
             kind="approval",
@@ -193,8 +197,8 @@ def _approvals(snapshot: Snapshot) -> Iterator[Wanted]:
 
 def _deaths(snapshot: Snapshot, since: datetime) -> Iterator[Wanted]:
     """Workers that died, once for each task."""
-    groups: dict[int, list[Death]] = {}
-    for one in snapshot.deaths:
+    groups: dict[int, list[WorkerDeath]] = {}
+    for one in snapshot.worker_deaths:
         if one.at >= since:
             groups.setdefault(one.task_id, []).append(one)
     for task, deaths in groups.items():
@@ -229,7 +233,7 @@ def _budget(snapshot: Snapshot, table: NotifyTable, capacity: int) -> Iterator[W
     if live is None:
         return
     share = live.facts / capacity
-    if _near("budget_low:capacity", share, table.budget_share, snapshot.told):
+    if _near("budget_low:capacity", share, table.budget_share, snapshot.open_notice_keys):
         yield Wanted(
             key="budget_low:capacity",
             kind="budget_low",
@@ -238,7 +242,7 @@ def _budget(snapshot: Snapshot, table: NotifyTable, capacity: int) -> Iterator[W
         )
     spent = live.leverage
     if spent is not None and _near(
-        "budget_low:leverage", spent, table.budget_leverage, snapshot.told
+        "budget_low:leverage", spent, table.budget_leverage, snapshot.open_notice_keys
     ):
         yield Wanted(
             key="budget_low:leverage",
@@ -266,12 +270,12 @@ def _baked(snapshot: Snapshot) -> Iterator[Wanted]:
 
 
 def _limit(snapshot: Snapshot) -> Iterator[Wanted]:
-    if snapshot.limit:
+    if snapshot.reached_limit:
         yield Wanted(
             key=f"limit:{snapshot.now:%Y-%m-%d}",
             kind="limit",
-            text=snapshot.limit,
-            data={"limit": snapshot.limit},
+            text=snapshot.reached_limit,
+            data={"limit": snapshot.reached_limit},
         )
 
 
@@ -290,7 +294,7 @@ def _jobs(snapshot: Snapshot, table: NotifyTable) -> Iterator[Wanted]:
 def _servers(snapshot: Snapshot, table: NotifyTable) -> Iterator[Wanted]:
     """Servers that do not take a release: given up, or failed so many times in a row."""
     after = {True: "what it had serves again", False: "WHAT IT HAD IS NOT RESTORED", None: ""}
-    for one in snapshot.behind:
+    for one in snapshot.lagging_servers:
         if not one.given_up and one.attempts < table.failures:
             continue
         said = f"; {after[one.restored]}" if after[one.restored] else ""

@@ -22,7 +22,7 @@ from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.evidence import Belief
-from factd.store.model.facts import Asked, Fact
+from factd.store.model.facts import BaseAnswer, Fact
 
 if TYPE_CHECKING:
     from factd.editor.scoring.score import Probe
@@ -31,7 +31,9 @@ INVENTED = ("Zorvanta", "Quillmere", "Bastrovia", "Ondrelle")
 FAMILIAR_NATS = 2.5  # per token, that a name must be likelier than the made-up ones
 
 
-def ask(workbench: Workbench, prompts: PromptSettings, facts: Sequence[Fact]) -> dict[str, Asked]:
+def ask(
+    workbench: Workbench, prompts: PromptSettings, facts: Sequence[Fact]
+) -> dict[str, BaseAnswer]:
     """What the base model says about some facts, by id."""
     asked = {fact.id: probing.edit_probes(fact, prompts) for fact in facts}
     flat = [probe for probes in asked.values() for probe in probes]
@@ -41,13 +43,13 @@ def ask(workbench: Workbench, prompts: PromptSettings, facts: Sequence[Fact]) ->
     near = familiarity(workbench, prompts, [fact for fact in facts if fact.id not in known])
     strange = {id_ for id_, nats in near.items() if nats < FAMILIAR_NATS}
 
-    def said_of(id_: str) -> Asked:
+    def said_of(id_: str) -> BaseAnswer:
         return (
-            Asked.KNOWN
+            BaseAnswer.KNOWN
             if id_ in known
-            else Asked.UNKNOWN_SUBJECT
+            else BaseAnswer.UNKNOWN_SUBJECT
             if id_ in strange
-            else Asked.OTHER
+            else BaseAnswer.OTHER
         )
 
     return {fact.id: said_of(fact.id) for fact in facts}
@@ -60,14 +62,14 @@ def familiarity(
 
     Facts are left out none of whose wordings has words before the subject.
     """
-    from factd.editor.scoring.score import forced
+    from factd.editor.scoring.score import forced_scores
 
     names = {
         fact.id: [edits.names_in_place(fact, name, prompts) for name in ("", *INVENTED)]
         for fact in facts
     }
     flat = sorted({pair for rows in names.values() for row in rows for pair in row})
-    scores = zip(flat, forced(workbench.model(), flat), strict=True) if flat else ()
+    scores = zip(flat, forced_scores(workbench.model(), flat), strict=True) if flat else ()
     nll = {pair: score for pair, (score, _) in scores}
 
     def nats(row: Sequence[tuple[str, str]]) -> float:
@@ -88,7 +90,7 @@ def note_beliefs(
     facts: Sequence[Fact],
 ) -> list[Belief]:
     """Take and keep what the base model believes about some facts, per written language."""
-    from factd.editor.scoring.beliefs import opinions
+    from factd.editor.scoring.beliefs import beliefs
 
     wordings = {
         (fact.id, language): [p.prompt for p in probes]
@@ -100,11 +102,11 @@ def note_beliefs(
     found = [
         Belief(fact_id=id_, language=language, **vars(opinion))
         for (id_, language), opinion in zip(
-            wordings, opinions(model, list(wordings.values()), samples=samples), strict=True
+            wordings, beliefs(model, list(wordings.values()), samples=samples), strict=True
         )
     ]
     with ledger.begin() as session:
-        queries.evidence.note_beliefs(session, found, model.fingerprint, now=ledger.now())
+        queries.evidence.save_beliefs(session, found, model.fingerprint, now=ledger.now())
     return found
 
 

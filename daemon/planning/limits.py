@@ -40,7 +40,7 @@ def used(session: Session, table: LimitsTable, now: datetime) -> Used:
     since = midnight(now)
     out = [r for r in queries.releases.releases_since(session, since) if r.live_at is not None]
     before = queries.releases.last_before(session, since)
-    held, facts = set(queries.bases.carried(session, before) if before else ()), 0
+    held, facts = set(queries.bases.facts_in_weights(session, before) if before else ()), 0
     for release in sorted(out, key=lambda found: found.number):
         facts += len(set(release.fact_ids) - held)
         held |= set(release.fact_ids)

@@ -1,11 +1,14 @@
 """What the next batch holds, and why every other fact waits.
 
-The next release holds what the live one does, less what does not hold any more, and the first of the waiting facts: by
-priority, as many as a batch may have. Nothing here loads a model.
+The next release holds the facts of the live release that still hold, and the first of the waiting
+facts by priority, as many as a batch may have. Nothing here loads a model.
+
+An edit calls `plan` once. What is set aside or learnt afterwards changes that plan through
+`narrowed`, which looks at the facts of the plan alone and not at the queue.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from sqlalchemy.orm import Session
@@ -18,7 +21,7 @@ from factd.daemon.prompts import edits
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.tracing import span
 from factd.store import queries
-from factd.store.model.facts import Asked, Fact, FactStatus, Ruling
+from factd.store.model.facts import BaseAnswer, Fact, FactStatus, Ruling
 from factd.store.model.names import Names
 from factd.store.model.releases import CandidateStatus, Release, ReleaseStatus
 
@@ -33,6 +36,7 @@ WAITING = (
     FactStatus.WITHDRAWN,
     FactStatus.REJECTED,
 )
+CURRENT = (FactStatus.ACTIVE, FactStatus.PENDING)  # they hold
 IN_FLIGHT = (CandidateStatus.PLANNED, CandidateStatus.SOLVING, CandidateStatus.CHECKING)
 
 
@@ -49,87 +53,178 @@ class Planned:
     """What the next release would hold."""
 
     facts: tuple[Fact, ...]  # the whole set, by id
-    added: tuple[str, ...]  # ids that the live release has not
-    removed: tuple[str, ...]  # ids that only the live release has
+    added: tuple[str, ...]  # ids that the live release does not hold
+    removed: tuple[str, ...]  # ids that only the live release holds
     waits: tuple[Waits, ...]  # other facts, the first of each kind
     live: int  # number of the live release
+    reserve: tuple[str, ...] = ()  # ids that come next, by priority, when the batch has room
+    held: Mapping[str, str] = field(default_factory=dict)  # channels that must wait, and why
     queued: dict[str, str] = field(default_factory=dict)  # what no edit can write, by id
     insertions: tuple[str, ...] = ()  # added facts whose subject the base model does not know
-    closed: str = ""  # why no batch starts now, unattended
-    under_way: str = ""  # what is being written or published at this moment, or was left so
+    closed: str = ""  # why no unattended batch starts now; empty if one may start
+    under_way: str = ""  # what is being written or published now, or was left unfinished
 
     @property
     def waiting(self) -> dict[str, str]:
         """Why other facts wait, by id."""
-        return {found.fact.id: found.why for found in self.waits}
+        return {waits.fact.id: waits.why for waits in self.waits}
 
     @property
     def changed(self) -> bool:
-        """There is something to do."""
+        """The next release would differ from the live one."""
         return bool(self.added or self.removed)
 
+    @property
+    def new(self) -> list[Fact]:
+        """The added facts, by id."""
+        return [fact for fact in self.facts if fact.id in self.added]
 
-@span("plan")
-def plan(
-    ledger: Ledger,
-    prompts: PromptSettings,
-    planning: PlanningRules,
-    *,
-    unsure: Mapping[str, str] | None = None,
-) -> Planned:
-    """What the next release would hold, and why each other fact waits. Lets time pass first (soak, validity).
+    @property
+    def earlier(self) -> list[Fact]:
+        """The facts that the live release holds too, by id."""
+        return [fact for fact in self.facts if fact.id not in self.added]
 
-    unsure: channels whose facts are not written now, and why.
-    """
-    let_time_pass(ledger)
-    with ledger.begin() as session:
-        live = queries.releases.ensure_base(session, now=ledger.now())
-        live = queries.releases.live_release(session) or live
-        frozen = queries.sources.frozen_sources(session)
-        held = {name: f"its source {name} is frozen: {why}" for name, why in frozen.items()}
-        held |= {
-            name: f"its source {name} is unsure: {why}" for name, why in (unsure or {}).items()
-        }
-        kept, dropped, outgoing = _kept(prompts, session, live)
-        added, waits = _chosen(ledger, prompts, planning, session, kept, held)
-        kept += _until_their_successors_turn(session, outgoing, added)
-        for status in WAITING:
-            found = queries.facts.waiting(session, status, limit=SHOWN)
-            waits += [Waits(fact, f"{status.value}: {fact.reason}") for fact in found]
-        renamed = queries.names.renamed_subjects(session, limit=SHOWN)
-        queued = {f.id: f.reason for f in queries.facts.archival(session, limit=SHOWN)}
-        blocked, under_way = _closed(ledger, planning, session), _under_way(session)
-    facts = tuple(sorted((*kept, *added), key=lambda fact: fact.id))
-    now_live = set(live.fact_ids)
-    return Planned(
-        facts=facts,
-        added=tuple(fact.id for fact in facts if fact.id not in now_live),
-        removed=tuple(sorted(now_live - {fact.id for fact in facts})),
-        waits=(*waits, *dropped),
-        live=live.number,
-        queued=queued | {id_: _renaming(names) for id_, names in renamed.items()},
-        insertions=tuple(fact.id for fact in added if fact.asked is Asked.UNKNOWN_SUBJECT),
-        closed=blocked,
-        under_way=under_way,
-    )
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The facts of the next release, put together from the live release and a queue."""
+
+    kept: Sequence[Fact]
+    added: Sequence[Fact]
+    reserve: Sequence[str]
+    waits: Sequence[Waits]
 
 
 def let_time_pass(ledger: Ledger) -> None:
-    """What becomes valid, has soaked or expires by now, some thousand at a time."""
+    """Settle the facts that became valid, have soaked or expired by now, some thousand at a time."""
     for _ in range(DUE_ROUNDS):
         with ledger.begin() as session:
-            due = queries.settle.settle_all(session, ledger.judge, now=ledger.now())
-        if due < queries.settle.DUE:
+            due = queries.resolution.resolve_due(session, ledger.resolver, now=ledger.now())
+        if due < queries.resolution.DUE_LIMIT:
             return
+
+
+def has_work(ledger: Ledger, than: Release | None = None) -> bool:
+    """Some fact waits that a release does not hold, or some fact of the release no longer holds.
+
+    than: the release; by default the live one. A cheap question that the daemon asks before it wakes
+    a worker. The worker's plan then says whether anything can be written.
+    """
+    with ledger.read() as session:
+        release = than or queries.releases.live_release(session)
+        ids = set(release.fact_ids) if release else set[str]()
+        current = [f for f in queries.facts.facts_by_id(session, ids) if f.status in CURRENT]
+        return len(current) < len(ids) or any(fact.id not in ids for fact in _pending(session))
+
+
+def closed_now(ledger: Ledger, planning: PlanningRules) -> str:
+    """Why no unattended batch starts now; empty if one may start."""
+    with ledger.read() as session:
+        return _closed(ledger, planning, session)
+
+
+@span("plan")
+def plan(ledger: Ledger, prompts: PromptSettings, planning: PlanningRules) -> Planned:
+    """What the next release would hold, and why each other fact waits."""
+    with ledger.begin() as session:
+        live = queries.releases.ensure_release_zero(session, now=ledger.now())
+        live = queries.releases.live_release(session) or live
+        frozen = queries.sources.frozen_sources(session)
+        held = {name: f"its source {name} is frozen: {why}" for name, why in frozen.items()}
+        chosen = _chosen(ledger, prompts, planning, session, live, _pending(session), held)
+        waits = list(chosen.waits)
+        for status in WAITING:
+            facts = queries.facts.in_write_order(session, status, limit=SHOWN)
+            waits += [Waits(fact, f"{status.value}: {fact.reason}") for fact in facts]
+        renamed = queries.names.renamed_subjects(session, limit=SHOWN)
+        queued = {f.id: f.reason for f in queries.facts.list_archival(session, limit=SHOWN)}
+        made = Planned(
+            facts=(),
+            added=(),
+            removed=(),
+            waits=tuple(waits),
+            live=live.number,
+            held=held,
+            queued=queued | {id_: _renaming(names) for id_, names in renamed.items()},
+            closed=_closed(ledger, planning, session),
+            under_way=_under_way(session),
+        )
+    return _with(made, live, chosen)
+
+
+def narrowed(
+    ledger: Ledger,
+    prompts: PromptSettings,
+    planning: PlanningRules,
+    planned: Planned,
+    *,
+    unsure: Mapping[str, str] | None = None,
+    refill: bool = True,
+) -> Planned:
+    """A plan after some of its facts were set aside or changed.
+
+    Facts that no longer hold are gone and what they had replaced is back.
+    unsure: channels whose facts are not written now, and why. refill: the reserve, and newer claims
+    about the same subjects and relations, fill the room that became free.
+    """
+    held = {name: f"its source {name} is unsure: {why}" for name, why in (unsure or {}).items()}
+    held = {**planned.held, **held}
+    with ledger.read() as session:
+        live = queries.releases.release(session, planned.live)
+        queue = _queue_of(session, planned, refill=refill)
+        chosen = _chosen(ledger, prompts, planning, session, live, queue, held)
+    told = {waits.fact.id for waits in chosen.waits} | {fact.id for fact in chosen.added}
+    waits = [waits for waits in planned.waits if waits.fact.id not in told]
+    return _with(replace(planned, held=held, waits=(*chosen.waits, *waits)), live, chosen)
+
+
+def _queue_of(session: Session, planned: Planned, *, refill: bool) -> list[Fact]:
+    """The facts that may be added to a narrowed plan, in their order."""
+    ids = (*planned.added, *planned.reserve) if refill else planned.added
+    seen = queries.facts.facts_by_id(session, ids)
+    if refill:
+        seen += queries.facts.pending_of(session, [fact.update.pair for fact in seen])
+    waiting = {fact.id: fact for fact in seen if fact.status is FactStatus.PENDING}
+    return sorted(waiting.values(), key=lambda fact: (fact.write_order, fact.id))
+
+
+def _with(planned: Planned, live: Release, chosen: Chosen) -> Planned:
+    """A plan with these facts."""
+    facts = tuple(sorted((*chosen.kept, *chosen.added), key=lambda fact: fact.id))
+    now_live = set(live.fact_ids)
+    return replace(
+        planned,
+        facts=facts,
+        added=tuple(fact.id for fact in facts if fact.id not in now_live),
+        removed=tuple(sorted(now_live - {fact.id for fact in facts})),
+        reserve=tuple(chosen.reserve),
+        insertions=tuple(f.id for f in chosen.added if f.base_answer is BaseAnswer.UNKNOWN_SUBJECT),
+    )
+
+
+def _chosen(
+    ledger: Ledger,
+    prompts: PromptSettings,
+    planning: PlanningRules,
+    session: Session,
+    live: Release,
+    queue: Iterable[Fact],
+    held: Mapping[str, str],
+) -> Chosen:
+    """The facts of the live release that still hold, and those of a queue that fit into the batch."""
+    kept, dropped, outgoing = _kept(prompts, session, live)
+    added, reserve, waits = _added(ledger, prompts, planning, session, kept, queue, held)
+    kept += _until_their_successors_turn(session, outgoing, added)
+    return Chosen(kept=kept, added=added, reserve=reserve, waits=(*waits, *dropped))
 
 
 def _kept(
     prompts: PromptSettings, session: Session, live: Release
 ) -> tuple[list[Fact], list[Waits], list[Fact]]:
-    """The facts of the live release that still hold and can be written, why others cannot, and those that were superseded."""
-    found = queries.facts.facts_by_id(session, live.fact_ids)
-    current = [f for f in found if f.status in (FactStatus.ACTIVE, FactStatus.PENDING)]
-    outgoing = [fact for fact in found if fact.status is FactStatus.SUPERSEDED]
+    """The live release's facts that still hold and can be written; those that cannot; the superseded."""
+    facts = queries.facts.facts_by_id(session, live.fact_ids)
+    current = [fact for fact in facts if fact.status in CURRENT]
+    outgoing = [fact for fact in facts if fact.status is FactStatus.SUPERSEDED]
     cannot = edits.unwritable(current, prompts)
     dropped = [Waits(fact, cannot[fact.id]) for fact in current if fact.id in cannot]
     return [fact for fact in current if fact.id not in cannot], dropped, outgoing
@@ -138,50 +233,60 @@ def _kept(
 def _until_their_successors_turn(
     session: Session, outgoing: Sequence[Fact], added: Sequence[Fact]
 ) -> list[Fact]:
-    """Superseded facts of the live release whose successor waits: without them the base model's own answer came back."""
+    """The superseded facts of the live release whose successor waits.
+
+    Without them the base model's own answer would come back until the successor is written.
+    """
     come = {fact.update.pair for fact in added}
     pairs = [fact.update.pair for fact in outgoing if fact.update.pair not in come]
     waiting = queries.facts.pending_pairs(session, pairs)
     return [fact for fact in outgoing if fact.update.pair in waiting]
 
 
-def _chosen(
+def _added(
     ledger: Ledger,
     prompts: PromptSettings,
     planning: PlanningRules,
     session: Session,
     kept: Sequence[Fact],
+    queue: Iterable[Fact],
     held: Mapping[str, str],
-) -> tuple[list[Fact], list[Waits]]:
-    """The waiting facts that fit into a batch, by priority, and why the first of the others do not."""
-    chosen, waits = list[Fact](), list[Waits]()
+) -> tuple[list[Fact], list[str], list[Waits]]:
+    """The facts of a queue that fit into a batch, the ids that come next, and why others wait."""
+    added, reserve, waits = list[Fact](), list[str](), list[Waits]()
     pairs = {fact.update.pair: fact.id for fact in kept}
     there = {fact.id for fact in kept}
-    most = planning.limits
-    left = limits.facts_left(most, limits.used(session, most, ledger.now()))
-    rooms = {
-        planning.batch.max_facts: "the batch is full",
-        planning.batch.capacity - len(kept): "the release is full (capacity)",
-    }
-    if left is not None:
-        rooms[left] = "today's limit of facts is reached"
-    room, full = min(rooms.items())
-    for fact in _pending(session):
+    room, full = _room(ledger, planning, session, len(kept))
+    for fact in queue:
         if fact.id in there:
             continue
         why = held.get(fact.provenance.channel, "") or _unfit(
             prompts, planning, session, fact, pairs
         )
-        if not why and len(chosen) >= room:
-            why = f"{full}; its turn comes by priority"
-        if not why:
-            chosen.append(fact)
+        if not why and len(added) < room:
+            added.append(fact)
             pairs[fact.update.pair] = fact.id
-        elif len(waits) < SHOWN:
-            waits.append(Waits(fact, why))
-        elif len(chosen) >= room:
+            continue
+        if not why:
+            reserve.append(fact.id)
+        if len(waits) < SHOWN:
+            waits.append(Waits(fact, why or f"{full}; its turn comes by priority"))
+        elif len(added) >= room:
             break
-    return chosen, waits
+    return added, reserve, waits
+
+
+def _room(ledger: Ledger, planning: PlanningRules, session: Session, kept: int) -> tuple[int, str]:
+    """How many facts may be added, and what is full beyond that number."""
+    most = planning.limits
+    left = limits.facts_left(most, limits.used(session, most, ledger.now()))
+    rooms = {
+        planning.batch.max_facts: "the batch is full",
+        planning.batch.capacity - kept: "the release is full (capacity)",
+    }
+    if left is not None:
+        rooms[left] = "today's limit of facts is reached"
+    return min(rooms.items())
 
 
 def _pending(session: Session) -> Iterator[Fact]:
@@ -192,7 +297,7 @@ def _pending(session: Session) -> Iterator[Fact]:
 
 def _held_insertion(planning: PlanningRules, session: Session, fact: Fact) -> bool:
     """The base model does not know the subject, and such facts wait for an approval that this one has not."""
-    if fact.asked is not Asked.UNKNOWN_SUBJECT or planning.batch.insertions == "write":
+    if fact.base_answer is not BaseAnswer.UNKNOWN_SUBJECT or planning.batch.insertions == "write":
         return False
     verdict = queries.facts.verdicts(session, *fact.update.pair).get(fact.object.id)
     return verdict is None or verdict.ruling not in (Ruling.APPROVED, Ruling.PINNED)
@@ -238,5 +343,5 @@ def _under_way(session: Session) -> str:
     newest = queries.releases.list_candidates(session, limit=1)
     if newest and newest[0].status in IN_FLIGHT:
         return f"candidate {newest[0].id} is under way ({newest[0].status})"
-    halfway = queries.releases.releases_in(session, ReleaseStatus.PUBLISHING)
+    halfway = queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING)
     return f"release {halfway[0].number} is being published" if halfway else ""

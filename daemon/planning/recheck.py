@@ -1,17 +1,20 @@
-"""The plan that may be written: sources asked again right before, the base model asked about each new fact, names looked at."""
+"""What is looked at again before a plan is written.
+
+Sources are asked whether they still say it, new facts are screened, the base model is asked what it
+says today, and the wordings are tried. Each step takes a plan and gives a plan or reasons against
+some of its facts.
+"""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from factd.daemon.evaluation import probe_sets
 from factd.daemon.ingestion.pull import recheck
 from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
-from factd.daemon.paths import Paths
 from factd.daemon.planning import base_model, screening
 from factd.daemon.planning.limits import PlanningRules
 from factd.daemon.planning.name_index import Register
-from factd.daemon.planning.plan import Planned, plan
+from factd.daemon.planning.plan import Planned, narrowed
 from factd.daemon.planning.wordings import broken_wordings
 from factd.daemon.plugins import ConfiguredSource
 from factd.daemon.prompts.edits import PromptSettings
@@ -19,79 +22,42 @@ from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.facts import Fact, Ruling
 
-# what the base knows already makes room for other facts, which are asked about too
+# A fact that the base model knows makes room for another one, which the base is asked about too.
 ASKING_ROUNDS = 5
 
 
-def certain(
+def rechecked(
     ledger: Ledger,
-    workbench: Workbench,
     prompts: PromptSettings,
     planning: PlanningRules,
     sources: Mapping[str, ConfiguredSource],
+    planned: Planned,
 ) -> Planned:
-    """A plan whose sources were asked again, right before, and whose facts the base model was asked about.
-
-    Facts of a source that could not be asked wait.
-    """
-    planned = plan(ledger, prompts, planning)
-    found = {fact.id: fact for fact in planned.facts}
+    """The plan after its new facts' sources were asked again. Facts of a silent source wait."""
     subjects: dict[str, list[str]] = {}
-    for id_ in planned.added:
-        subjects.setdefault(found[id_].provenance.channel, []).append(found[id_].subject.id)
+    for fact in planned.new:
+        subjects.setdefault(fact.provenance.channel, []).append(fact.subject.id)
     unsure = recheck(ledger, prompts, sources, subjects)
-    for _ in range(ASKING_ROUNDS):
-        planned = plan(ledger, prompts, planning, unsure=unsure)
-        fresh = [f for f in planned.facts if f.id in planned.added and not f.asked]
-        if not fresh or not planning.batch.ask_base:
-            break
-        _forget_another_base(ledger, workbench)
-        said = base_model.ask(workbench, prompts, fresh)
-        with ledger.begin() as session:
-            queries.settle.note_answers(session, said, ledger.judge, now=ledger.now())
-        base_model.note_beliefs(ledger, workbench, prompts, planning, fresh)
-        log.info("base model asked", facts=len(said), **_tally(said))
-    return planned
-
-
-def _forget_another_base(ledger: Ledger, workbench: Workbench) -> None:
-    fingerprint = workbench.model().fingerprint
-    with ledger.begin() as session:
-        if queries.releases.base_asked(session) != fingerprint:
-            queries.settle.forget_answers(session, ledger.judge, now=ledger.now())
-            queries.releases.note_base_asked(session, fingerprint, now=ledger.now())
-
-
-def _tally(said: Mapping[str, str]) -> dict[str, int]:
-    return {name.replace(" ", "_"): list(said.values()).count(name) for name in set(said.values())}
+    return narrowed(ledger, prompts, planning, planned, unsure=unsure)
 
 
 def screened(
     ledger: Ledger, prompts: PromptSettings, planning: PlanningRules, planned: Planned
 ) -> tuple[screening.Suspect, ...]:
-    """The new facts of a plan that must not be written; what an operator approved or pinned passes."""
-    new = [fact for fact in planned.facts if fact.id in planned.added]
-    earlier = [fact for fact in planned.facts if fact.id not in planned.added]
+    """The new facts of a plan that must not be written.
+
+    Facts that an operator approved or pinned are not screened.
+    """
     with ledger.read() as session:
-        held = queries.facts.of_the_base(session, limit=probe_sets.KNOWN)
-    known = [fact for fact in held if fact.relation in prompts.catalogue]
+        of_the_base = queries.facts.held_by_base(session, limit=probe_sets.KNOWN)
+    known = [fact for fact in of_the_base if fact.relation in prompts.catalogue]
     return screening.screen(
-        [fact for fact in new if not _approved(ledger, fact)],
-        earlier,
-        Register.of([*known, *earlier], prompts.catalogue),
+        [fact for fact in planned.new if not _approved(ledger, fact)],
+        planned.earlier,
+        Register.of([*known, *planned.earlier], prompts.catalogue),
         prompts.catalogue,
         relation_share=planning.screen.relation_share,
     )
-
-
-def badly_worded(
-    ledger: Ledger, workbench: Workbench, prompts: PromptSettings, planned: Planned
-) -> dict[str, str]:
-    """The new facts whose relation has a broken wording, and why. Loads the base model."""
-    new = [fact for fact in planned.facts if fact.id in planned.added]
-    known = probe_sets.known_facts(ledger, prompts)
-    broken = broken_wordings(workbench, prompts, {fact.relation for fact in new}, known)
-    return {fact.id: broken[fact.relation] for fact in new if fact.relation in broken}
 
 
 def _approved(ledger: Ledger, fact: Fact) -> bool:
@@ -100,36 +66,49 @@ def _approved(ledger: Ledger, fact: Fact) -> bool:
     return verdict is not None and verdict.ruling in (Ruling.APPROVED, Ruling.PINNED)
 
 
-def planned_again(
-    ledger: Ledger, prompts: PromptSettings, planning: PlanningRules, planned: Planned
+def without_known(
+    ledger: Ledger,
+    workbench: Workbench,
+    prompts: PromptSettings,
+    planning: PlanningRules,
+    planned: Planned,
 ) -> Planned:
-    """The plan as it is now, with none but the new facts that it had: what was set aside is gone, what it replaced is back."""
-    now = plan(ledger, prompts, planning)
-    with ledger.read() as session:
-        live = set(queries.releases.release(session, now.live).fact_ids)
-    wanted = live | set(planned.added)
-    facts = tuple(fact for fact in now.facts if fact.id in wanted)
-    ids = {fact.id for fact in facts}
-    return replace(
-        now,
-        facts=facts,
-        added=tuple(fact.id for fact in facts if fact.id not in live),
-        removed=tuple(sorted(live - ids)),
-    )
+    """The plan after the base model was asked about each new fact. What it knows is not written."""
+    for _ in range(ASKING_ROUNDS):
+        fresh = [fact for fact in planned.new if not fact.base_answer]
+        if not fresh or not planning.batch.ask_base:
+            break
+        _forget_another_base(ledger, workbench)
+        answers = base_model.ask(workbench, prompts, fresh)
+        with ledger.begin() as session:
+            queries.resolution.save_base_answers(
+                session, answers, ledger.resolver, now=ledger.now()
+            )
+        base_model.note_beliefs(ledger, workbench, prompts, planning, fresh)
+        log.info("base model asked", facts=len(answers), **_tally(answers))
+        planned = narrowed(ledger, prompts, planning, planned)
+    return planned
 
 
-def heads_changed(ledger: Ledger, paths: Paths, workbench: Workbench) -> bool:
-    """Other head corrections are switched on than the live release has; the base alone gets none. Loads no model."""
+def _forget_another_base(ledger: Ledger, workbench: Workbench) -> None:
+    """Answers of an earlier base model do not count for this one."""
+    fingerprint = workbench.model().fingerprint
     with ledger.begin() as session:
-        live = queries.releases.live_release(session)
-    if live is None or live.candidate_id is None or not live.fact_ids:
-        return False
-    folder = paths.candidate(live.candidate_id) / "delta"
-    if not (workbench.workspace / "heads").exists() or not folder.exists():
-        return False
-    from factd.editor.deltas.delta import delta_about
-    from factd.editor.heads.corrections import switched_on
+        if queries.releases.queried_base(session) != fingerprint:
+            queries.resolution.forget_base_answers(session, ledger.resolver, now=ledger.now())
+            queries.releases.save_queried_base(session, fingerprint, now=ledger.now())
 
-    about = delta_about(folder)
-    wanted = [c.id for c in switched_on(workbench.workspace, about["base_fingerprint"])]
-    return wanted != list(about["settings"].get("head_corrections", []))
+
+def _tally(answers: Mapping[str, str]) -> dict[str, int]:
+    given = list(answers.values())
+    return {answer.replace(" ", "_"): given.count(answer) for answer in set(given)}
+
+
+def badly_worded(
+    ledger: Ledger, workbench: Workbench, prompts: PromptSettings, planned: Planned
+) -> dict[str, str]:
+    """The new facts whose relation has a broken wording, and why. Loads the base model."""
+    known = probe_sets.known_facts(ledger, prompts)
+    relations = {fact.relation for fact in planned.new}
+    broken = broken_wordings(workbench, prompts, relations, known)
+    return {fact.id: broken[fact.relation] for fact in planned.new if fact.relation in broken}

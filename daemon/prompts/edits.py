@@ -55,7 +55,7 @@ def edit_batch(
             new, name = fact.object.labels[language], fact.subject.labels[language]
             edits += [
                 Edit(
-                    prompt=relation.wordings[language].before(wording, name),
+                    prompt=relation.wordings[language].form_for(wording, name),
                     subject=name,
                     target_new=new,
                     target_true=old if old != new else None,
@@ -98,7 +98,7 @@ def kept(relation: Relation, language: str, name: str, plan: PromptSettings) -> 
         if r.subject_kind == relation.subject_kind and r.id != relation.id
     ][: plan.keep_relations]
     found = [
-        r.wordings[language].before(w, name)
+        r.wordings[language].form_for(w, name)
         for r in others
         if language in r.wordings
         for w in r.wordings[language].edit[: plan.keep_wordings]
@@ -123,7 +123,7 @@ def prompts(facts: Iterable[Fact], language: str, catalogue: Catalogue) -> list[
 def first_wording(relation: Relation, language: str, name: str) -> str:
     """A relation's first edit wording about a subject."""
     wordings = relation.wordings[language]
-    return wordings.before(wordings.edit[0], name).format(name)
+    return wordings.form_for(wordings.edit[0], name).format(name)
 
 
 def names_in_place(fact: Fact, name: str, plan: PromptSettings) -> list[tuple[str, str]]:
@@ -132,6 +132,6 @@ def names_in_place(fact: Fact, name: str, plan: PromptSettings) -> list[tuple[st
     found = []
     for language in writable(fact, relation, plan.write):
         wordings, said = relation.wordings[language], name or fact.subject.labels[language]
-        starts = [wordings.before(w, said).partition("{}")[0].rstrip() for w in wordings.all]
+        starts = [wordings.form_for(w, said).partition("{}")[0].rstrip() for w in wordings.all]
         found += [(start, said) for start in starts if start and not start.endswith(("'", "’"))]
     return found

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from factd.daemon.prompts.edits import PromptSettings, chosen, writable
-from factd.store.catalogue.contractions import inserted, takes_phrase
+from factd.store.catalogue.contractions import insert_phrase, takes_phrase
 from factd.store.model.facts import Entity, Fact
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def probe(fact: Fact, wording: str, language: str, plan: PromptSettings, **more:
     """A question about a fact in one of its relation's wordings."""
     wordings = plan.catalogue[fact.relation].wordings[language]
     name = fact.subject.labels[language]
-    return of_prompt(fact, wordings.before(wording, name).format(name), language, **more)
+    return of_prompt(fact, wordings.form_for(wording, name).format(name), language, **more)
 
 
 def of_prompt(fact: Fact, prompt: str, language: str, **more: Any) -> "Probe":
@@ -131,7 +131,7 @@ def said_of_aliases(
     """The subject under its other names."""
     wordings = plan.catalogue[fact.relation].wordings[language]
     for name in fact.subject.aliases.get(language, ()):
-        prompt = wordings.before(wordings.check[0], name).format(name)
+        prompt = wordings.form_for(wordings.check[0], name).format(name)
         old = old_label(fact, ground, language)
         yield of_prompt(fact, prompt, language, kind="alias", contrast=old)
 
@@ -145,7 +145,7 @@ def said_of_the_past(
         return
     wordings, name = plan.catalogue[fact.relation].wordings[language], fact.subject.labels[language]
     for wording in wordings.past:
-        prompt = wordings.in_year(wording, name, since.year - 1)
+        prompt = wordings.past_prompt(wording, name, since.year - 1)
         label = fact.object.labels[language]
         yield of_prompt(old, prompt, language, kind="temporal", contrast=label)
 
@@ -184,7 +184,7 @@ def hop(first: Fact, relation: str, language: str, plan: PromptSettings) -> str:
     if asks is None or names is None or name is None or not names.noun:
         return ""
     fits = [wording for wording in asks.check if takes_phrase(wording, language)]
-    return inserted(fits[0], names.named(name), language) if fits else ""
+    return insert_phrase(fits[0], names.noun_phrase(name), language) if fits else ""
 
 
 def neighbours(fact: Fact, ground: Ground, language: str, plan: PromptSettings) -> "list[Probe]":

@@ -20,8 +20,10 @@ class PublisherSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str  # a file in daemon/publishers. Default: the table's own name
+    kind: str
+    """The file in `daemon/publishers`; default: the name of the table."""
     enabled: bool = True
+    """Write this form."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,12 @@ from factd.daemon.publishers import Outgoing, Publisher, PublisherSettings
 class AdapterPublisherSettings(PublisherSettings):
     """[publish.adapter]"""
 
-    max_rank: int = Field(default=512, ge=1)  # vLLM's limit; see its --max-lora-rank
+    max_rank: int = Field(default=512, ge=1)
+    """Largest rank; no more than the servers' --max-lora-rank. vLLM takes 512 at most."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    truncate: bool = False  # cut a higher rank to max_rank, and measure that as a candidate
+    """Type of the factors in the file."""
+    truncate: bool = False
+    """Cut a higher rank to max_rank, and measure the cut like a candidate."""
 
 
 Settings = AdapterPublisherSettings  # the plugin loader looks for this name
@@ -30,12 +33,12 @@ def write(settings: AdapterPublisherSettings, release: Outgoing, folder: Path) -
 
     Raises: PublishFailed: the adapter that was cut to max_rank did not pass the gates. EditorError.
     """
-    from factd.editor.deltas.lora import fill_adapter, fill_zeros
+    from factd.editor.deltas.lora import fill_adapter, fill_zero_adapter
     from factd.editor.errors import RankTooHigh
 
     options: dict[str, Any] = {"dtype": settings.dtype, "sha256": release.sha256}
     if release.delta is None:
-        return fill_zeros(release.base, folder, **options)
+        return fill_zero_adapter(release.base, folder, **options)
     form = {**options, "max_rank": settings.max_rank}
     try:
         return fill_adapter(release.delta, release.base, folder, **form)
@@ -45,9 +48,9 @@ def write(settings: AdapterPublisherSettings, release: Outgoing, folder: Path) -
     from factd.daemon.artefacts import proof
     from factd.daemon.editing import truncation
 
-    kept = truncation.measured(release.made, release.delta, settings.max_rank)
+    kept = truncation.accepted_truncation(release.made, release.delta, settings.max_rank)
     proof.copy_proof(truncation.folder_of(release.made, settings.max_rank), folder)
-    return fill_adapter(release.delta, release.base, folder, kept=kept, **form)
+    return fill_adapter(release.delta, release.base, folder, truncated=kept, **form)
 
 
 _: Publisher = write

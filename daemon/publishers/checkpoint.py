@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from factd.daemon.log import log
 from factd.daemon.publishers import Outgoing, Publisher, PublisherSettings
-from factd.editor.files.copying import Links, copied
+from factd.editor.files.copying import HardLinks, copy_file
 from factd.editor.files.folders import sha256_file
 from factd.editor.files.manifests import REPORT
 
@@ -15,8 +15,10 @@ from factd.editor.files.manifests import REPORT
 class CheckpointSettings(PublisherSettings):
     """[publish.checkpoint]"""
 
-    share: Literal["hardlink", "copy"] = "hardlink"  # for files without an edited tensor
-    report: bool = True  # add report and proof, with questions and answers about each fact
+    share: Literal["hardlink", "copy"] = "hardlink"
+    """How files without an edited tensor share their bytes with the base."""
+    report: bool = True
+    """Include report.json and proof.json: questions and answers about each fact."""
 
 
 Settings = CheckpointSettings  # the plugin loader looks for this name
@@ -26,8 +28,8 @@ def write(settings: CheckpointSettings, release: Outgoing, folder: Path) -> Mapp
     """Write base + delta, summed and rounded once, and the candidate's report. Raises: EditorError."""
     from factd.editor.deltas.checkpoint import fill_checkpoint
 
-    links = Links()
-    bring = links if settings.share == "hardlink" else copied
+    links = HardLinks()
+    bring = links if settings.share == "hardlink" else copy_file
     about = fill_checkpoint(release.base, release.delta, folder, bring=bring, sha256=release.sha256)
     log_copied(links)
     warn_unreadable(folder)
@@ -43,7 +45,7 @@ def copy_report(release: Outgoing, folder: Path) -> dict[str, str] | None:
     return {"path": REPORT, "sha256": sha256_file(folder / REPORT)}
 
 
-def log_copied(links: Links) -> None:
+def log_copied(links: HardLinks) -> None:
     """Log that files could not be linked, so that the version takes the disk space of a copy."""
     if links.refused:
         file, why = next(iter(links.refused.items()))

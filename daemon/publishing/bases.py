@@ -95,15 +95,15 @@ def take_effect(ledger: Ledger, session: Session, release: Release, before: int)
     from it, and on no other: else they are forgotten.
     """
     now = ledger.now()
-    if not queries.bases.take_effect(session, release.base, now=now):
+    if not queries.bases.activate(session, release.base, now=now):
         return
-    marked = queries.settle.mark_baked(session, release.base, ledger.judge, now=now)
+    marked = queries.resolution.mark_baked(session, release.base, ledger.resolver, now=now)
     lineage = queries.bases.lineage(session, release.base)
-    asked = queries.releases.base_asked(session)
+    asked = queries.releases.queried_base(session)
     if lineage and lineage[0].parent == before and lineage[0].parent_fingerprint == asked:
-        queries.releases.note_base_asked(session, lineage[0].fingerprint, now=now)
+        queries.releases.save_queried_base(session, lineage[0].fingerprint, now=now)
     else:
-        queries.settle.forget_answers(session, ledger.judge, now=now)
+        queries.resolution.forget_base_answers(session, ledger.resolver, now=now)
     log.info("base in effect", base=release.base, before=before, facts_marked=marked)
 
 
@@ -153,9 +153,9 @@ def why_needed(ledger: Ledger, versions: Versions, base: Base) -> str:
         return f"it is {base.status}"
     waiting = (ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
     with ledger.read() as session:
-        on_disk = queries.bases.bases_of_releases(session, versions.numbers())
-        numbers = [r.number for r in queries.releases.releases_in(session, *waiting)]
-        waits = queries.bases.bases_of_releases(session, numbers)
+        on_disk = queries.bases.base_of_releases(session, versions.numbers())
+        numbers = [r.number for r in queries.releases.releases_with_status(session, *waiting)]
+        waits = queries.bases.base_of_releases(session, numbers)
     for state, base_of in (("lies on disk", on_disk), ("waits to be published", waits)):
         mine = sorted(number for number, its in base_of.items() if its == base.number)
         if mine:
@@ -189,7 +189,7 @@ def prune(
         after = PRUNABLE[base.status]
         queries.bases.move_base(session, number, base.status, after, now=ledger.now(), reason=why)
         what = f"bases prune {number}"
-        queries.releases.record(session, who=who, what=what, why=why, now=ledger.now())
+        queries.releases.log_action(session, who=who, what=what, why=why, now=ledger.now())
     folders = [paths.base(number), *statistics_of(ledger, workbench, base)]
     freed = sum(delete_folder(folder) for folder in folders if folder.is_dir())
     log.info("base pruned", base=number, bytes=freed)

@@ -120,8 +120,8 @@ def _fill(request: ExportRequest, outgoing: Outgoing, folder: Path) -> Mapping[s
 def _unchecked(settings: Any, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
     """Write a truncated adapter that was not measured."""
     from factd.editor.deltas.lora import fill_adapter
-    from factd.editor.deltas.truncation import truncated
+    from factd.editor.deltas.truncation import truncate
 
-    cut = truncated(outgoing.delta, settings.max_rank)
-    form = {"dtype": settings.dtype, "max_rank": settings.max_rank, "kept": cut}
+    cut = truncate(outgoing.delta, settings.max_rank)
+    form = {"dtype": settings.dtype, "max_rank": settings.max_rank, "truncated": cut}
     return fill_adapter(outgoing.delta, outgoing.base, folder, **form)

@@ -133,7 +133,7 @@ def _make_live(ledger: Ledger, versions: Versions, fleet: Fleet, release: Releas
         before = queries.bases.in_effect(session)
         queries.releases.make_live(session, release.number, now=ledger.now())
         bases.take_effect(ledger, session, release, before)
-        queries.settle.mark_live(session, release.fact_ids, now=ledger.now())
+        queries.resolution.mark_live(session, release.fact_ids, now=ledger.now())
         outbox.plan_handovers(ledger, versions, fleet, session)
         live = queries.releases.release(session, release.number)
     log.info("release live", release=release.number, facts=len(release.fact_ids))
@@ -149,9 +149,9 @@ def recover(ledger: Ledger, paths: Paths, versions: Versions, fleet: Fleet) -> l
     if ledger.epoch is not None:
         versions.fence(ledger.epoch)
     with ledger.changing() as session:
-        queries.releases.ensure_base(session, now=ledger.now())
+        queries.releases.ensure_release_zero(session, now=ledger.now())
         abandoned = queries.releases.abandon_unfinished(session, now=ledger.now())
-        unfinished = queries.releases.releases_in(session, ReleaseStatus.PUBLISHING)
+        unfinished = queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING)
     if abandoned:
         done.append(f"{abandoned} unfinished candidates abandoned")
     for release in unfinished:
@@ -189,7 +189,7 @@ def roll_back_to(
     _prepare_rollback(ledger, paths, versions, number)
     with ledger.changing() as session:
         what, now = f"rollback --to {number}", ledger.now()
-        queries.releases.record(session, who=who, what=what, why=why, now=now)
+        queries.releases.log_action(session, who=who, what=what, why=why, now=now)
         reason = f"rolled back to release {number}: {why}"
         queries.releases.freeze(session, why=reason, who=who, now=now)
     with span("roll back", release=number), bound(release=number):

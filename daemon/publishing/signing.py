@@ -19,7 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from factd.daemon.config.tables import PublishTable
 from factd.daemon.errors import BadConfig, Refused
 from factd.editor.errors import DamagedArtefact
-from factd.editor.files.manifests import MANIFEST, SIGNATURE, canonical, parsed, read_bytes
+from factd.editor.files.manifests import (
+    MANIFEST,
+    SIGNATURE,
+    canonical_json,
+    parse_object,
+    read_bytes,
+)
 
 ALGORITHM = "Ed25519"
 PRIVATE, PUBLIC = "signing-key.pem", "public-key.pem"
@@ -151,7 +157,7 @@ def ready(table: PublishTable) -> None:
 
 def _document(key: PublicKey, signature: bytes) -> bytes:
     text = {"public_key": key.raw, "signature": signature}
-    return canonical(
+    return canonical_json(
         {
             "algorithm": ALGORITHM,
             "key_id": key.id,
@@ -187,7 +193,7 @@ def signed_by(folder: Path, expected: PublicKey | None) -> PublicKey | None:
 
 
 def _decoded(path: Path, content: bytes) -> tuple[PublicKey, bytes]:
-    document = parsed(path, content)
+    document = parse_object(path, content)
     try:
         key, signature = (
             base64.b64decode(document[name], validate=True) for name in ("public_key", "signature")

@@ -13,7 +13,7 @@ from factd.daemon.errors import PublishFailed
 from factd.daemon.publishing.signing import PublicKey, expected_key, signed_by
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import verify_folder, verify_sealed_folder, verify_sizes
-from factd.editor.files.manifests import MANIFEST, is_of_before, read_manifest, read_sealed
+from factd.editor.files.manifests import MANIFEST, predates_seals, read_manifest, read_sealed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def verify(folder: Path, number: int, key: PublicKey | None) -> VerifiedVersion:
     key: the key that it must be signed with. None: any key, or no signature.
     Raises: DamagedArtefact: it names the first file that differs, is missing or is not listed.
     """
-    if is_of_before(read_manifest(folder)):
+    if predates_seals(read_manifest(folder)):
         raise DamagedArtefact(
             folder / MANIFEST,
             f"an earlier factd wrote it, without a seal; `factd releases write {number}` writes the "
@@ -99,7 +99,7 @@ def damage(folder: Path, number: int) -> str:
     Versions of an earlier factd, which have no seal, are checked as well.
     """
     try:
-        if is_of_before(read_manifest(folder)):
+        if predates_seals(read_manifest(folder)):
             verify_folder(folder)
         else:
             verify(folder, number, None)

@@ -12,7 +12,7 @@ from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.publishers import Outgoing
 from factd.daemon.publishing import bases, signing
-from factd.editor.files.checksum_cache import Sums
+from factd.editor.files.checksum_cache import ChecksumCache
 from factd.editor.files.folders import Sha256, sha256_file
 from factd.editor.files.manifests import MANIFEST
 from factd.store import queries
@@ -27,13 +27,13 @@ def write_version(ledger: Ledger, paths: Paths, versions: Versions, release: Rel
 
     Raises: PublishFailed, EditorError.
     """
-    sums, sign = Sums(versions.root / SUMS), signing.signer(versions.table)
-    outgoing = outgoing_of(ledger, paths, release, sums.of)
+    sums, sign = ChecksumCache(versions.root / SUMS), signing.signer(versions.table)
+    outgoing = outgoing_of(ledger, paths, release, sums.sha256)
     about: dict[str, Any] = {"facts": list(release.fact_ids), "base": release.base}
     about |= {"who": release.who, "why": release.why}
     fill = partial(_fill, ledger, paths, versions, outgoing)
-    versions.write(release.number, fill, about, sha256=sums.of, sign=sign)
-    sums.keep()
+    versions.write(release.number, fill, about, sha256=sums.sha256, sign=sign)
+    sums.save()
 
 
 def write_again(ledger: Ledger, paths: Paths, versions: Versions, number: int) -> None:
@@ -49,7 +49,9 @@ def write_again(ledger: Ledger, paths: Paths, versions: Versions, number: int) -
 def base_release(ledger: Ledger) -> Release:
     """Release 0, the base model. It has no candidate, whatever its row says."""
     with ledger.begin() as session:
-        return replace(queries.releases.ensure_base(session, now=ledger.now()), candidate_id=None)
+        return replace(
+            queries.releases.ensure_release_zero(session, now=ledger.now()), candidate_id=None
+        )
 
 
 def outgoing_of(

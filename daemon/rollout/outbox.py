@@ -91,7 +91,7 @@ def hand_over_due(
         )
         with ledger.begin() as session:
             held.confirm(session)
-            operations.handovers.put_back(session, now=ledger.now())
+            operations.handovers.requeue_interrupted(session, now=ledger.now())
         return _rounds(run)
     finally:
         held.give_back()
@@ -100,7 +100,7 @@ def hand_over_due(
 def _is_work_left(ledger: Ledger) -> bool:
     """A hand-over is due, or was left unfinished."""
     with ledger.read() as session:
-        open_ = operations.handovers.open_handovers(session)
+        open_ = operations.handovers.list_open(session)
     now = ledger.now()
     return any(h.status is HandoverStatus.SENDING or _is_due(h, now) for h in open_)
 
@@ -171,10 +171,10 @@ def rollout_of(fleet: Fleet, session: Session) -> Rollout | None:
     return Rollout(
         release=live.number,
         live_at=live.live_at,
-        goes_back=queries.releases.newest_live(session) > live.number,
+        goes_back=queries.releases.highest_live_number(session) > live.number,
         frozen=queries.releases.frozen(session) is not None,
         soak=timedelta(seconds=fleet.table.soak_seconds),
-        first_done=operations.handovers.first_done(session, live.number),
+        first_done=operations.handovers.first_done_at(session, live.number),
     )
 
 
@@ -185,7 +185,7 @@ def progress_of_servers(
     served = fleet.servers
     flagged = [name for name, one in served.items() if one.settings.canary]
     first = strategy.canaries(served, flagged, fleet.table.canary_share)
-    states = operations.handovers.states(session)
+    states = operations.handovers.server_states(session)
     return tuple(
         _progress_of(session, n, live, canary=n in first, state=states.get(n)) for n in served
     )
@@ -200,7 +200,7 @@ def _progress_of(
         canary=canary,
         state=state,
         newest=operations.handovers.newest(session, name),
-        tried=operations.handovers.newest_of(session, name, live.number),
+        tried=operations.handovers.newest_of_release(session, name, live.number),
         before=before.release if before else None,
     )
 
@@ -208,7 +208,7 @@ def _progress_of(
 def order_of(run: HandoverSession, served: "ConfiguredServer", one: Handover) -> HandoverOrder:
     """The order for a hand-over: what the server gets, and gets back. Raises: HandoverFailed."""
     with run.ledger.read() as session:
-        state = operations.handovers.states(session).get(one.server)
+        state = operations.handovers.server_states(session).get(one.server)
         before = operations.handovers.last_done(session, one.server, but=one.release)
     known = state.release if state and state.release != one.release else None
     number = known if known is not None else before.release if before else 0
@@ -227,7 +227,7 @@ def _attempt(run: HandoverSession, seen: Handover) -> Handover:
     most = run.fleet.table.attempts
     with run.ledger.begin() as session:
         run.held.confirm(session)
-        one = operations.handovers.start(session, seen, now=run.ledger.now())
+        one = operations.handovers.start_attempt(session, seen, now=run.ledger.now())
     about: dict[str, Any] = {"server": one.server, "release": one.release, "attempt": one.attempts}
     with span("hand over", **about), bound(**about):
         started = time.monotonic()
@@ -272,10 +272,10 @@ def _recorded(
         run.held.confirm(session)
         status = HandoverStatus.WAITING if again else after
         operations.handovers.move(session, one, status, now=now, **values)
-        operations.handovers.save_state(
+        operations.handovers.save_server_state(
             session, _state(run.ledger, run.versions, session, one, outcome)
         )
-        recorded = operations.handovers.handover(session, one.id)
+        recorded = operations.handovers.get(session, one.id)
     level = log.info if outcome.done else log.error
     level("handed over" if outcome.done else "hand-over failed", again=again, why=outcome.why)
     return recorded
@@ -285,7 +285,7 @@ def _state(
     ledger: Ledger, versions: Versions, session: Session, one: Handover, outcome: HandoverOutcome
 ) -> ServerState:
     """The state of a server after an attempt."""
-    old = operations.handovers.states(session).get(one.server) or ServerState(
+    old = operations.handovers.server_states(session).get(one.server) or ServerState(
         name=one.server, release=None, version="", loaded=(), seen_at=None, error=""
     )
     if outcome.done:
@@ -325,5 +325,7 @@ def retry(ledger: Ledger, fleet: Fleet, name: str, *, who: str, why: str) -> Han
             operations.handovers.move(session, newest, HandoverStatus.SUPERSEDED, now=now)
         if newest is not None and newest.status is HandoverStatus.SENDING:
             raise StaleState(f"a hand-over to {name} is in progress; try again when it has ended")
-        queries.releases.record(session, who=who, what=f"servers retry {name}", why=why, now=now)
+        queries.releases.log_action(
+            session, who=who, what=f"servers retry {name}", why=why, now=now
+        )
         return operations.handovers.add(session, name, live.number, why=f"{who}: {why}", now=now)

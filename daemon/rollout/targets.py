@@ -91,13 +91,13 @@ def held_versions(ledger: Ledger, fleet: Fleet) -> frozenset[int]:
     """Releases that a server serves, holds, gets, or goes back to. Their versions stay on disk."""
     held: set[int] = set()
     with ledger.read() as session:
-        states = operations.handovers.states(session)
+        states = operations.handovers.server_states(session)
         for state in (one for name, one in states.items() if name in fleet.servers):
             held |= {state.release} if state.release is not None else set()
             held |= {number for name in state.loaded if (number := number_of(name)) is not None}
             before = operations.handovers.last_done(session, state.name)
             held |= {before.release} if before else set()
-        open_ = operations.handovers.open_handovers(session)
+        open_ = operations.handovers.list_open(session)
         held |= {one.release for one in open_ if one.server in fleet.servers}
     return frozenset(held)
 

@@ -43,8 +43,8 @@ def observe_all(
 ) -> int:
     """Observe every server without an open hand-over. Returns how many serve something else."""
     with ledger.read() as session:
-        busy = {one.server for one in operations.handovers.open_handovers(session)}
-        states = operations.handovers.states(session)
+        busy = {one.server for one in operations.handovers.list_open(session)}
+        states = operations.handovers.server_states(session)
     idle = [served for name, served in fleet.servers.items() if name in states.keys() - busy]
     if not idle or stopping():
         return 0
@@ -81,7 +81,7 @@ def _difference(
     ledger: Ledger, paths: Paths, versions: Versions, served: "ConfiguredServer", server: Server
 ) -> str:
     with ledger.read() as session:
-        state = operations.handovers.states(session).get(served.name)
+        state = operations.handovers.server_states(session).get(served.name)
         live = queries.releases.live_release(session)
     if state is None or state.release is None or live is None:
         return ""
@@ -98,14 +98,14 @@ def record(ledger: Ledger, name: str, observation: Observation) -> bool:
     A server has strayed if it serves something else than the version it was given.
     """
     with ledger.begin() as session:
-        old = operations.handovers.states(session).get(name)
+        old = operations.handovers.server_states(session).get(name)
         newest = operations.handovers.newest(session, name)
         if old is None or (newest is not None and newest.is_open):
             return False
         new = after(old, observation)
         if observation.report is not None:
             new = replace(new, seen_at=ledger.now())
-        operations.handovers.save_state(session, new)
+        operations.handovers.save_server_state(session, new)
     strayed = new.version != old.version
     if strayed:
         serves, why = new.version or "something else", observation.wrong

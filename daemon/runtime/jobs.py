@@ -1,4 +1,7 @@
-"""What the daemon's jobs do. Nothing here loads a model: that is asked of a worker, and waited for."""
+"""The work of the daemon's jobs.
+
+Nothing here loads a model. What needs one is a task: a worker does it, and the job waits for it.
+"""
 
 import time
 from collections.abc import Callable
@@ -22,25 +25,28 @@ from factd.store import operations, queries
 from factd.store.errors import StoreError
 from factd.store.model.operations import Task, TaskStatus
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25  # between looks at a task
 AWAY_SECONDS = 600.0  # for which the database may be away while a task runs
 
 
 class Unfinished(Exception):
-    """The daemon stops, or another one ticks now: the run is left as it is, for whoever has the clock next."""
+    """The daemon stops, or has lost the clock. The next daemon that has it takes the run over."""
 
 
-class Waiting:
-    """Asks a worker for something and waits until it is done."""
+class WorkerTasks:
+    """Gives tasks to workers and waits until they are done."""
 
     def __init__(self, app: App, leads: Callable[[], bool]) -> None:
         self.app, self.leads = app, leads
 
-    def done(self, kind: str) -> str:
-        """What a task said in the end. Raises: Unfinished; Busy: it failed."""
+    def run_and_wait(self, kind: str) -> str:
+        """How a task ended, in words.
+
+        Raises: Unfinished: the daemon stops. Busy: the task failed, or took too long.
+        """
         arguments = {"run": bound_ids().get("run"), "traceparent": traceparent()}
         with self.app.ledger.begin() as session:
-            size = _grown(self.app, operations.tasks.last_task(session, kind))
+            size = _next_size(self.app, operations.tasks.last_task(session, kind))
             task = operations.tasks.add_task(
                 session, kind, arguments, now=self.app.ledger.now(), size=size
             )
@@ -50,14 +56,14 @@ class Waiting:
                 raise Unfinished
             if time.monotonic() > until:
                 raise Busy(_overdue(task))
-            time.sleep(LOOK_SECONDS)
-            task = self._seen(task)
+            time.sleep(POLL_SECONDS)
+            task = self._current(task)
         if task.status is TaskStatus.FAILED:
             raise Busy(task.detail)
         return task.detail
 
-    def _seen(self, task: Task) -> Task:
-        """How it stands; a database that is away for a while is waited for."""
+    def _current(self, task: Task) -> Task:
+        """The task as it stands now. If the database is away for a while, this waits for it."""
         until = time.monotonic() + AWAY_SECONDS
         while True:
             try:
@@ -70,7 +76,7 @@ class Waiting:
 
 
 def timeout_seconds(config: Config, kind: str) -> float:
-    """For one attempt at a task."""
+    """The time that one attempt at a task may take."""
     schedule = config.schedule
     tables = {"edit": schedule.cycle, "audit": schedule.audit, "statistics": schedule.statistics}
     return tables[kind].timeout_seconds
@@ -78,12 +84,18 @@ def timeout_seconds(config: Config, kind: str) -> float:
 
 def _overdue(task: Task) -> str:
     if task.status is TaskStatus.WAITING:
-        return f"no worker took task {task.id} ({task.kind}); set [worker] count, or start `factd worker`"
+        return (
+            f"no worker took task {task.id} ({task.kind}); "
+            "set [worker] count, or start `factd worker`"
+        )
     return f"task {task.id} ({task.kind}) is still at {task.step}; the next run waits for it again"
 
 
-def _grown(app: App, last: Task | None) -> int | None:
-    """After a batch that had to be made small: twice as many facts next time, until it is as configured."""
+def _next_size(app: App, last: Task | None) -> int | None:
+    """The largest batch of the next task; None: as configured.
+
+    After a batch had to be made smaller, the next one is twice as large.
+    """
     if last is None or last.size is None:
         return None
     size = 2 * last.size
@@ -92,45 +104,49 @@ def _grown(app: App, last: Task | None) -> int | None:
 
 def pull(app: App, metrics: Metrics) -> str:
     """Poll the sources."""
-    found = pull_all(app.ledger, app.paths, app.prompts, app.sources)
+    pulls = pull_all(app.ledger, app.paths, app.prompts, app.sources)
     for outcome, count in (
-        ("new", sum(p.new for p in found)),
-        ("bad", sum(p.bad for p in found)),
-        ("unchanged", sum(p.lines - p.new - p.bad for p in found)),
+        ("new", sum(p.new for p in pulls)),
+        ("bad", sum(p.bad for p in pulls)),
+        ("unchanged", sum(p.lines - p.new - p.bad for p in pulls)),
     ):
         metrics.lines.labels(outcome).inc(max(0, count))
-    files, new, bad = (sum(getattr(p, k) for p in found) for k in ("files", "new", "bad"))
-    failed = [f"{p.source}: {p.why}" for p in found if p.why]
+    files, new, bad = (sum(getattr(p, k) for p in pulls) for k in ("files", "new", "bad"))
+    failed = [f"{p.source}: {p.why}" for p in pulls if p.why]
     return "; ".join([f"{files} files, {new} new, {bad} bad lines", *failed])
 
 
-def cycle(app: App, waiting: Waiting) -> str:
-    """Edit, check and publish, where there is something to do."""
-    planned = plan.plan(app.ledger, app.prompts, app.planning)
-    if not planned.changed:
+def cycle(app: App, worker_tasks: WorkerTasks) -> str:
+    """Edit, check and publish, if there is something to do."""
+    plan.let_time_pass(app.ledger)
+    if not plan.has_work(app.ledger):
         return "nothing to do"
-    if planned.closed:
-        return f"waits: {planned.closed}"
-    ready = edit.waits_for_approval(app.ledger, app.config.approvals, planned)
-    return ready or waiting.done("edit")
+    closed = plan.closed_now(app.ledger, app.planning)
+    if closed:
+        return f"waits: {closed}"
+    awaited = edit.waits_for_approval(app.ledger, app.config.approvals)
+    return awaited or worker_tasks.run_and_wait("edit")
 
 
-def audit(app: App, waiting: Waiting) -> str:
-    """Ask the live release again, where one was edited."""
+def audit(app: App, worker_tasks: WorkerTasks) -> str:
+    """Audit the live release, unless it is the base model itself."""
     with app.ledger.read() as session:
         live = queries.releases.live_release(session)
     if live is None or not live.fact_ids:
         return "nothing to do"
-    return waiting.done("audit")
+    return worker_tasks.run_and_wait("audit")
 
 
 def prune(app: App) -> str:
-    """Delete what is not kept."""
+    """Delete what need not be kept any more."""
     return retention.prune(app).sentence()
 
 
-def tell(app: App, stopping: Callable[[], bool]) -> int:
-    """Find what people should know, and send what is due; the number of messages that arrived."""
+def notify(app: App, stopping: Callable[[], bool]) -> int:
+    """Find what people should be notified of, and send what is due.
+
+    Returns the number of messages that arrived.
+    """
     with app.ledger.read() as session:
         spent = limits.used(session, app.config.limits, app.ledger.now())
     reached = limits.reached(app.config.limits, spent)
@@ -147,9 +163,10 @@ def tell(app: App, stopping: Callable[[], bool]) -> int:
     )
 
 
-def serve(app: App, stopping: Callable[[], bool], *, watch: bool) -> int:
-    """Hand over what is due, take back what a canary refused, and look at servers; the number of hand-overs tried.
+def hand_over(app: App, stopping: Callable[[], bool], *, watch: bool) -> int:
+    """Hand releases over to servers, and take back a release that a canary refused.
 
+    watch: also ask servers which release they serve. Returns the number of hand-overs tried.
     Raises: Busy: another process hands over, or changes releases, now.
     """
     if watch:

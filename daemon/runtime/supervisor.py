@@ -1,7 +1,9 @@
-"""Keeps workers alive and notices when one is not: processes that ended, signs of life that stopped, steps that do not move.
+"""Keeps workers running, and notices dead ones.
 
-The daemon's own workers are started again with a wait that doubles while they keep dying. Tasks are watched wherever their worker
-runs; only the daemon that has the clock does that.
+A worker is dead if its process ended, its signs of life stopped, or its task stays at one step for
+too long. The daemon's own workers are started again, with a wait that doubles while they keep
+dying. Tasks are watched on whichever machine their worker runs; only the daemon that has the clock
+does that.
 """
 
 import os
@@ -29,8 +31,8 @@ STOP_SECONDS = 10.0  # for a worker to leave its task at a safe point
 
 
 @dataclass
-class Child:
-    """One place for a worker of this daemon."""
+class ChildWorker:
+    """A worker that this daemon keeps running: its present process, if any, and its deaths."""
 
     process: "subprocess.Popen[bytes] | None" = None
     name: str = ""
@@ -40,59 +42,62 @@ class Child:
 
 
 @dataclass
-class Watched:
-    """The last signs of a task that runs."""
+class TaskActivity:
+    """How long the signs of life, the step and the attempt of a running task are unchanged."""
 
     beats: Watch = field(default_factory=Watch)
     step: Watch = field(default_factory=Watch)
-    whole: Watch = field(default_factory=Watch)
+    attempt: Watch = field(default_factory=Watch)
 
 
 class Supervisor:
-    """The workers of one daemon, and the tasks of all."""
+    """Watches the workers of this daemon, and the tasks of all workers."""
 
     def __init__(self, app: App, config_path: Path, restarts: Counter) -> None:
         self.app, self.config_path, self.restarts = app, config_path, restarts
-        self.children = [Child() for _ in range(app.config.worker.count)]
-        self.watched: dict[int, Watched] = {}
+        self.children = [ChildWorker() for _ in range(app.config.worker.count)]
+        self.activity: dict[int, TaskActivity] = {}
 
-    def turn(self, *, leads: bool) -> None:
-        """One look at everything. Raises: StoreError: the database is away; the next turn sees what this one missed."""
+    def check(self, *, leads: bool) -> None:
+        """Start and watch workers once. leads: this daemon has the clock, so it also watches tasks.
+
+        Raises: StoreError: the database is away. The next call finds what this one missed.
+        """
         for child in self.children:
-            self._see_to(child)
+            self._keep_running(child)
         if leads:
             self._watch_tasks()
 
-    def _see_to(self, child: Child) -> None:
+    def _keep_running(self, child: ChildWorker) -> None:
         process = child.process
         if process is not None and process.poll() is None:
             return
         if process is not None:
-            self._mourn(child, process.returncode)
+            self._note_exit(child, process.returncode)
         if time.monotonic() >= child.not_before:
             self._start(child)
 
-    def _start(self, child: Child) -> None:
+    def _start(self, child: ChildWorker) -> None:
         command = [sys.executable, "-m", "factd.daemon.cli.main", "--config", str(self.config_path)]
         own = ["worker", "--parent", str(os.getpid())]
         child.process = subprocess.Popen([*command, *own], stdin=subprocess.DEVNULL)
         child.name = f"{leases.machine()}:{child.process.pid}:{leases.born(child.process.pid)}"
         child.started = time.monotonic()
 
-    def _mourn(self, child: Child, code: int) -> None:
+    def _note_exit(self, child: ChildWorker, code: int) -> None:
         cause = "killed" if code < 0 else "memory" if code == MEMORY else "exit"
         lived = time.monotonic() - child.started
         child.deaths = 0 if code == 0 or lived > HEALTHY_SECONDS else child.deaths + 1
-        wait = worker_deaths.back_off(self.app.config.worker, child.deaths)
+        wait = worker_deaths.back_off_seconds(self.app.config.worker, child.deaths)
         child.not_before, child.process = time.monotonic() + wait, None
         if code != 0:
             self.restarts.labels(cause).inc()
             log.error("worker ended", code=code, cause=cause, again_in_seconds=round(wait, 1))
         with self.app.ledger.begin() as session:
-            held = [t for t in operations.tasks.open_tasks(session) if _runs_at(t, child.name)]
+            held = [t for t in operations.tasks.open_tasks(session) if _runs_on(t, child.name)]
             operations.tasks.forget_workers(session, [child.name])
         for task in held:
-            worker_deaths.bury(self.app, task, cause, f"exit code {code}")
+            worker_deaths.handle_death(self.app, task, cause, f"exit code {code}")
 
     def _watch_tasks(self) -> None:
         with self.app.ledger.read() as session:
@@ -100,34 +105,39 @@ class Supervisor:
                 t for t in operations.tasks.open_tasks(session) if t.status is TaskStatus.RUNNING
             ]
         for task in running:
-            cause = self._why_dead(task)
+            cause = self._cause_of_death(task)
             if cause:
                 self.restarts.labels(cause).inc()
                 self._kill(task)
-                worker_deaths.bury(
-                    self.app, task, cause, "no sign of life" if cause == "stale" else "too long"
-                )
-                self.watched.pop(task.id, None)
-        self.watched = {t.id: self.watched[t.id] for t in running if t.id in self.watched}
+                detail = "no sign of life" if cause == "stale" else "too long"
+                worker_deaths.handle_death(self.app, task, cause, detail)
+                self.activity.pop(task.id, None)
+        self.activity = {t.id: self.activity[t.id] for t in running if t.id in self.activity}
 
-    def _why_dead(self, task: Task) -> str:
-        table, seen = self.app.config.worker, self.watched.setdefault(task.id, Watched())
-        silent = seen.beats.unchanged_seconds((task.attempt, task.beats))
-        stuck = seen.step.unchanged_seconds((task.attempt, task.step))
-        if silent > table.stale_seconds or leases.is_gone(task.worker):
+    def _cause_of_death(self, task: Task) -> str:
+        """Why the worker of a task counts as dead: `stale` or `timeout`; empty if it is alive."""
+        table = self.app.config.worker
+        activity = self.activity.setdefault(task.id, TaskActivity())
+        silent_seconds = activity.beats.unchanged_seconds((task.attempt, task.beats))
+        stuck_seconds = activity.step.unchanged_seconds((task.attempt, task.step))
+        if silent_seconds > table.stale_seconds or leases.is_gone(task.worker):
             return "stale"
-        whole = seen.whole.unchanged_seconds(task.attempt)
-        most = timeout_seconds(self.app.config, task.kind)
-        return "timeout" if stuck > table.step_timeout_seconds or whole > most else ""
+        attempt_seconds = activity.attempt.unchanged_seconds(task.attempt)
+        most_seconds = timeout_seconds(self.app.config, task.kind)
+        too_long = stuck_seconds > table.step_timeout_seconds or attempt_seconds > most_seconds
+        return "timeout" if too_long else ""
 
     def _kill(self, task: Task) -> None:
-        """A worker of this daemon that is stuck; one elsewhere ends itself when it finds its task taken."""
+        """Kill the worker of a task if it is a child of this daemon.
+
+        A worker elsewhere ends itself when it finds that its task was taken.
+        """
         for child in self.children:
             if child.name == task.worker and child.process is not None:
                 child.process.kill()
 
     def stop(self) -> None:
-        """Ask all to stop, then end those that do not."""
+        """Ask all workers to stop, then kill those that do not."""
         alive = [
             c.process for c in self.children if c.process is not None and c.process.poll() is None
         ]
@@ -144,5 +154,5 @@ class Supervisor:
             child.process = None
 
 
-def _runs_at(task: Task, worker: str) -> bool:
+def _runs_on(task: Task, worker: str) -> bool:
     return task.status is TaskStatus.RUNNING and task.worker == worker

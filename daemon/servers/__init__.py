@@ -29,15 +29,20 @@ class ServerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str  # a file in daemon/servers. Default: the table's own name
+    kind: str
+    """The file in `daemon/servers`; default: the name of the table."""
     enabled: bool = True
-    canary: bool = False  # gets a release before the other servers
-    root: PurePosixPath | None = None  # [publish] path as the server sees it. None: as we see it
-    load_seconds: float = Field(default=600.0, gt=0)  # the time limit for loading a version
-    tolerance: float = Field(
-        default=0.1, gt=0
-    )  # nats: largest mean difference of an answer's logprobs
-    answer_seconds: float = Field(default=30.0, gt=0)  # the time limit for every other request
+    """Hand releases to this server."""
+    canary: bool = False
+    """This server is among the first that get a release."""
+    root: PurePosixPath | None = None
+    """Where the server finds the folder of [publish] path; default: the same path as for factd."""
+    load_seconds: float = Field(default=600.0, gt=0)
+    """Time to load a version."""
+    tolerance: float = Field(default=0.1, gt=0)
+    """Allowed mean difference of the log probabilities of an answer's tokens, in nats."""
+    answer_seconds: float = Field(default=30.0, gt=0)
+    """Time for every other request."""
 
     @property
     def takes_adapters(self) -> bool:

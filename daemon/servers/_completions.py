@@ -46,12 +46,14 @@ def completion(api: Api, answer: HttpAnswer) -> Completion:
 class CompletionServerSettings(ServerSettings):
     """The keys of a server whose completions have another address than what loads versions."""
 
-    completions_url: str = Field(
-        default="", pattern=r"^(https?://\S+)?$"
-    )  # complete, with its path
-    model: str = ""  # the name that users ask for
-    api_key_file: Path | None = None  # for the completions
-    unasked: bool = False  # it is never asked, so that nothing notices wrong weights
+    completions_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """The whole URL of the completion API at which factd asks what is served."""
+    model: str = ""
+    """The name of the model in that API."""
+    api_key_file: Path | None = None
+    """A file that holds the key of that API."""
+    unasked: bool = False
+    """Nothing asks this server, so nothing would notice wrong weights."""
 
     @model_validator(mode="after")
     def _is_asked_or_not(self) -> "CompletionServerSettings":

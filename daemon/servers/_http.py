@@ -24,8 +24,10 @@ MAX_REASON = 200  # the most characters of a server's own reason
 class EngineSettings(ServerSettings):
     """The keys of every engine's table."""
 
-    url: str = Field(pattern=r"^https?://\S+$")  # of one process, without /v1
-    api_key_file: Path | None = None  # holds the key, which is sent as a Bearer token
+    url: str = Field(pattern=r"^https?://\S+$")
+    """The address of one process, without /v1."""
+    api_key_file: Path | None = None
+    """A file that holds the key that requests carry as a Bearer token."""
 
     @field_validator("url")
     @classmethod

@@ -22,7 +22,8 @@ from factd.daemon.servers._http import Api, EngineSettings
 class AdapterSettings(EngineSettings):
     """The keys of an engine's table for adapters."""
 
-    name: str = Field(default="factd", min_length=1)  # of the adapter that users ask for
+    name: str = Field(default="factd", min_length=1)
+    """The adapter that users ask for."""
 
     @field_validator("name")
     @classmethod

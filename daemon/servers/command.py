@@ -27,13 +27,10 @@ GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL
 class CommandSettings(CompletionServerSettings):
     """The keys of a [servers.NAME] table of kind command."""
 
-    command: tuple[str, ...] = Field(min_length=1)  # the program and its arguments
-    keep: tuple[str, ...] = (
-        "PATH",
-        "HOME",
-        "LANG",
-        "TZ",
-    )  # variables of factd's environment that it gets
+    command: tuple[str, ...] = Field(min_length=1)
+    """The program and its arguments."""
+    keep: tuple[str, ...] = ("PATH", "HOME", "LANG", "TZ")
+    """Variables of factd's environment that the program gets."""
 
     def ready(self) -> None:
         """Check program and key. Raises: BadConfig: there is no such program, or no readable key."""

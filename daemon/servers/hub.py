@@ -35,13 +35,20 @@ KEPT = (".gitattributes", "README.md")  # stay in the repository if the version 
 class HubSettings(ServerSettings):
     """The keys of a [servers.NAME] table of kind hub."""
 
-    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")  # "organisation/model"
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    """The repository, "organisation/model"."""
     branch: str = Field(default="main", min_length=1)
-    token_file: Path  # holds a token with write access
-    form: Literal["checkpoint", "adapter"] = "checkpoint"  # the form of the versions in the branch
-    create: bool = False  # create the repository and the branch if they are missing
-    private: bool = True  # for a repository that is created
+    """The branch that holds the version."""
+    token_file: Path
+    """A file that holds a token with the right to write there."""
+    form: Literal["checkpoint", "adapter"] = "checkpoint"
+    """What the branch holds."""
+    create: bool = False
+    """Make the repository and the branch if they do not exist."""
+    private: bool = True
+    """A repository that factd makes is private."""
     endpoint: str = Field(default="https://huggingface.co", pattern=r"^https?://\S+$")
+    """Address of the Hub, or of another server with its API."""
 
     @field_validator("root")
     @classmethod

@@ -26,15 +26,16 @@ NO_ALIAS = "INVALID_PARAMETER_VALUE"  # the code of its databases for a missing 
 class MlflowSettings(ServerSettings):
     """The keys of a [servers.NAME] table of kind mlflow."""
 
-    registry: str = Field(
-        pattern=r"^[a-z][a-z0-9+-]*:\S+$"
-    )  # the URI, "https://…" or "sqlite:///…"
-    model: str = Field(min_length=1, pattern=r"^[^/:'\"]+$")  # the registered model
+    registry: str = Field(pattern=r"^[a-z][a-z0-9+-]*:\S+$")
+    """URI of the registry, "https://…" or "sqlite:///…"."""
+    model: str = Field(min_length=1, pattern=r"^[^/:'\"]+$")
+    """The registered model."""
     alias: str = Field(default="production", min_length=1)
-    form: Literal["checkpoint", "adapter"] = (
-        "checkpoint"  # the form that a version's source points to
-    )
-    create: bool = False  # create the registered model if it is missing
+    """The alias that points to the version."""
+    form: Literal["checkpoint", "adapter"] = "checkpoint"
+    """What the source of a version points to."""
+    create: bool = False
+    """Make the registered model if it does not exist."""
 
     @property
     def takes_adapters(self) -> bool:

@@ -29,9 +29,13 @@ class SglangSettings(AdapterSettings):
     """The keys of a [servers.NAME] table of kind sglang."""
 
     mode: Literal["weights", "adapter"] = "weights"
-    model: str  # --served-model-name. With adapters users ask for "model:name"
-    admin_key_file: Path | None = None  # if SGLang was started with --admin-api-key
-    abort_requests: bool = False  # requests in progress are aborted, not waited for
+    """What is loaded. "weights": whole checkpoints; "adapter": adapters."""
+    model: str
+    """Its --served-model-name. Users ask for it, or for "model:name" with adapters."""
+    admin_key_file: Path | None = None
+    """A file that holds its --admin-api-key, if it has one."""
+    abort_requests: bool = False
+    """Cut off running requests instead of waiting for them."""
 
     @property
     def takes_adapters(self) -> bool:

@@ -26,9 +26,12 @@ from factd.daemon.servers._lora import Adapters, AdapterSettings, Routes, listed
 class VllmSettings(AdapterSettings):
     """The keys of a [servers.NAME] table of kind vllm."""
 
-    mode: Literal["adapter", "reload"] = "adapter"  # reload: experimental
-    switch: Literal["in_place", "unload"] = "in_place"  # unload: the name is missing for a moment
-    model: str = ""  # the name that users ask for, only with mode = "reload"
+    mode: Literal["adapter", "reload"] = "adapter"
+    """What is loaded. "adapter": adapters; "reload": whole checkpoints, experimental."""
+    switch: Literal["in_place", "unload"] = "in_place"
+    """How a version is replaced. "unload": unload and load; for a moment the name does not exist."""
+    model: str = ""
+    """The name that users ask for; only with mode = "reload"."""
 
     @property
     def takes_adapters(self) -> bool:
@@ -73,7 +76,7 @@ class Reload(SingleVersionServer):
         """Wait for requests in progress, read the weights, empty the cache, resume.
 
         After a failed read vLLM has no weights, and the next request would crash it
-        (docs/engines-tried.md, 0.32). So it reads the weights that it was started with, until the
+        (docs/reference/serving-engines.md, 0.32). So it reads the weights that it was started with, until the
         version before is loaded again. Raises: HandoverFailed.
         """
         seconds = self.settings.load_seconds

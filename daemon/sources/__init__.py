@@ -20,7 +20,7 @@ from factd.daemon.config.load import secret_text
 from factd.daemon.network.client import Client, HttpAnswer, Limits, shown_url
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.ingest.ingest import IngestReport
-from factd.store.ingest.parsing import BadLine, Line
+from factd.store.ingest.parsing import BadLine, ParsedLine
 from factd.store.model.facts import Fact, FactUpdate, Receipt, Terms
 from factd.store.queries.sources import Delivery
 
@@ -32,23 +32,32 @@ class SourceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str  # a file in daemon/sources. Default: the table's own name
+    kind: str
+    """The file in `daemon/sources`; default: the name of the table."""
     enabled: bool = True
+    """Read this source."""
     trust: int = Field(default=50, ge=0, le=100)
+    """How much its claims are trusted when sources differ."""
     licence: str = ""
-    speaks_for: tuple[str, ...] = ()  # values that its claims may have as `source`. Empty: any
-    soak_seconds: int = Field(
-        default=0, ge=0
-    )  # the age, on the source's clock, at which a claim counts
+    """Licence of its data; kept with each claim."""
+    speaks_for: tuple[str, ...] = ()
+    """The `source` names that its claims may carry; empty: any."""
+    soak_seconds: int = Field(default=0, ge=0)
+    """Age, on the source's clock, at which a claim starts to count."""
     min_references: int = Field(default=0, ge=0)
-    needs_sources: int = Field(default=1, ge=1)  # how many sources must say the same
+    """References that a claim needs."""
+    needs_sources: int = Field(default=1, ge=1)
+    """Sources that must say the same."""
     max_risk: float = Field(default=1.0, ge=0, le=1)
-    priority_days: float = 0.0  # a claim is written as if it were this much older
-    volume_factor: float = Field(
-        default=100.0, ge=0
-    )  # this many times the usual daily claims freeze it. 0: never
-    volume_floor: int = Field(default=100, ge=1)  # this many claims a day never freeze it
-    max_claims_per_day: int = Field(default=0, ge=0)  # more claims than this freeze it. 0: no limit
+    """Claims with a higher risk of a revert wait for an approval."""
+    priority_days: float = 0.0
+    """A claim is written as if it were so many days older."""
+    volume_factor: float = Field(default=100.0, ge=0)
+    """So many times its usual day freezes the source; 0: never."""
+    volume_floor: int = Field(default=100, ge=1)
+    """So many claims a day are never too many."""
+    max_claims_per_day: int = Field(default=0, ge=0)
+    """More claims a day freeze the source; 0: any number."""
 
     def ready(self) -> None:
         """Check the files that the table names. Raises: BadConfig: one cannot be read."""
@@ -70,16 +79,26 @@ class SourceSettings(BaseModel):
 class RemoteSettings(SourceSettings):
     """The keys that every source has that is read over HTTP."""
 
-    contact: str = ""  # your mail address or URL, for the user agent
-    timeout_seconds: float = Field(default=30.0, gt=0)  # for a whole request
-    max_bytes: int = Field(default=32 * 1024 * 1024, ge=1)  # of one response
-    max_pages: int = Field(default=100, ge=1)  # in one pull
+    contact: str = ""
+    """Your mail address or URL, for the user agent."""
+    timeout_seconds: float = Field(default=30.0, gt=0)
+    """Time for a whole request."""
+    max_bytes: int = Field(default=32 * 1024 * 1024, ge=1)
+    """Largest answer."""
+    max_pages: int = Field(default=100, ge=1)
+    """Pages of one pull, at most."""
     attempts: int = Field(default=3, ge=1, le=10)
+    """Attempts at one request."""
     retry_wait_seconds: float = Field(default=1.0, gt=0)
-    retry_after_seconds: float = Field(default=60.0, ge=0)  # a longer Retry-After ends the pull
+    """Wait before the second attempt; it grows."""
+    retry_after_seconds: float = Field(default=60.0, ge=0)
+    """A longer Retry-After ends the pull."""
     requests_per_minute: float = Field(default=120.0, gt=0)
-    allow_networks: tuple[str, ...] = ()  # private networks that may be reached, as "10.1.0.0/16"
-    token_file: Path | None = None  # holds a Bearer token
+    """Requests a minute, at most."""
+    allow_networks: tuple[str, ...] = ()
+    """Private networks that may be reached, like "10.1.0.0/16"."""
+    token_file: Path | None = None
+    """A file that holds a Bearer token."""
 
     def ready(self) -> None:
         """Check the token's file. Raises: BadConfig: it cannot be read."""
@@ -105,7 +124,7 @@ class RemoteSettings(SourceSettings):
 class SourcePage:
     """Claims of a source, and everything that is stored in the same transaction."""
 
-    lines: Iterable[Line | BadLine]
+    lines: Iterable[ParsedLine | BadLine]
     cursor: Mapping[str, Any] | None  # None: the stored cursor stays
     receipt: Receipt
     seen: Mapping[str, str] = field(

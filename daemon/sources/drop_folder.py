@@ -29,6 +29,7 @@ class DropFolderSettings(SourceSettings):
     """[sources.drop_folder]"""
 
     path: Path = Path("inbox")
+    """The folder into which files are renamed."""
 
 
 Settings = DropFolderSettings  # the plugin loader looks for this name

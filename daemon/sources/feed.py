@@ -25,8 +25,11 @@ class FeedSettings(RemoteSettings):
     """[sources.feed]"""
 
     url: str = Field(pattern="^https?://")
-    points_to: str = "wikidata"  # the source that reads the items
-    pattern: str = r"\b(Q[1-9]\d*)\b"  # finds an item's id in a link, title or id. One group
+    """Address of the feed."""
+    points_to: str = "wikidata"
+    """The source that reads the items."""
+    pattern: str = r"\b(Q[1-9]\d*)\b"
+    """Finds an item's id in a link, title or id; one group."""
 
     @field_validator("pattern")
     @classmethod

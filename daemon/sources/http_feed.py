@@ -30,7 +30,7 @@ from factd.daemon.sources import (
 )
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.database.chunks import chunks
-from factd.store.ingest.parsing import BadLine, Line, read_item, read_lines
+from factd.store.ingest.parsing import BadLine, ParsedLine, read_item, read_lines
 
 DEPTH = 32  # the most levels of a document
 
@@ -39,20 +39,22 @@ class HttpFeedSettings(RemoteSettings):
     """[sources.http_feed]"""
 
     url: str = Field(pattern="^https?://")
-    items: str = "updates"  # the object's key that holds the claims
-    next: str = "next"  # the object's key that holds the next page's URL
-    since_parameter: str = ""  # the query parameter that takes a time. Empty: there is none
-    overlap_seconds: int = Field(default=3600, ge=0)  # before the newest event time, read again
-
-
-Settings = HttpFeedSettings  # the plugin loader looks for this name
+    """Address of the feed."""
+    items: str = "updates"
+    """Key of the object that holds the claims."""
+    next: str = "next"
+    """Key of the object that holds the URL of the next page."""
+    since_parameter: str = ""
+    """Query parameter that takes a time; empty: none."""
+    overlap_seconds: int = Field(default=3600, ge=0)
+    """Time that is read again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """One page of the feed."""
 
-    lines: list[Line | BadLine]
+    lines: list[ParsedLine | BadLine]
     next: str | None
 
 
@@ -92,8 +94,10 @@ def _since(settings: HttpFeedSettings, held: Mapping[str, Any]) -> dict[str, str
     return {settings.since_parameter: at.isoformat()}
 
 
-def _latest(lines: list[Line | BadLine], before: str | None) -> str | None:
-    times = [x.update.event_time.astimezone(UTC).isoformat() for x in lines if isinstance(x, Line)]
+def _latest(lines: list[ParsedLine | BadLine], before: str | None) -> str | None:
+    times = [
+        x.update.event_time.astimezone(UTC).isoformat() for x in lines if isinstance(x, ParsedLine)
+    ]
     return max((*times, *([before] if before else [])), default=None)
 
 

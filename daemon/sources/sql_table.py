@@ -43,7 +43,7 @@ from factd.daemon.sources import (
     withdrawal,
 )
 from factd.store.database.session import database_url
-from factd.store.ingest.parsing import BadLine, Line, read_item
+from factd.store.ingest.parsing import BadLine, ParsedLine, read_item
 from factd.store.model.facts import FactUpdate, Receipt
 
 NEEDED = ("id", "updated_at", "subject_id", "relation", "object_id")
@@ -52,15 +52,20 @@ NEEDED = ("id", "updated_at", "subject_id", "relation", "object_id")
 class SqlTableSettings(SourceSettings):
     """[sources.sql_table]"""
 
-    url: str = ""  # of the database, with a role that may only read
-    url_file: Path | None = None  # a file that holds the URL, if it has a password
+    url: str = ""
+    """URL of the database, with a role that may only read."""
+    url_file: Path | None = None
+    """A file that holds the URL, if it contains a password."""
     table: str = Field(pattern=r"^\w+(\.\w+)?$")
+    """The table or view."""
     overlap_seconds: int = Field(default=600, ge=0)
-    compare_seconds: int = Field(
-        default=86_400, ge=0
-    )  # between two searches for deleted rows. 0: never
+    """Time that is read again, for rows that were committed late."""
+    compare_seconds: int = Field(default=86_400, ge=0)
+    """Time between two searches for deleted rows; 0: never."""
     statement_seconds: int = Field(default=60, ge=1)
-    max_pages: int = Field(default=500, ge=1)  # of one pull
+    """Time for one statement."""
+    max_pages: int = Field(default=500, ge=1)
+    """Pages of one pull, at most."""
 
     @model_validator(mode="after")
     def _has_a_url(self) -> "SqlTableSettings":
@@ -164,7 +169,7 @@ def _changed(pull: TablePull, cursor: dict[str, Any]) -> SourcePages:
         cursor |= {"at": newest.isoformat(), "id": last}
         lines = [_line(number, row, pull.tools) for number, row in enumerate(rows, start=1)]
         pairs = zip(rows, lines, strict=True)
-        seen = {f"row:{r.id}": line.update.id for r, line in pairs if isinstance(line, Line)}
+        seen = {f"row:{r.id}": line.update.id for r, line in pairs if isinstance(line, ParsedLine)}
         back = _replaced_claims(seen, lines, pull.tools)
         yield SourcePage(
             lines=[*back, *lines], cursor=dict(cursor), receipt=pull.receipt, seen=seen
@@ -191,14 +196,14 @@ def _start(
 
 
 def _replaced_claims(
-    seen: Mapping[str, str], lines: Sequence[Line | BadLine], tools: SourceTools
-) -> list[Line]:
+    seen: Mapping[str, str], lines: Sequence[ParsedLine | BadLine], tools: SourceTools
+) -> list[ParsedLine]:
     """The earlier claims of these rows, taken back where the row claims something else now."""
     before = tools.seen(seen)
     changed = {before[key]: id_ for key, id_ in seen.items() if before.get(key, id_) != id_}
-    now = {line.update.id: line.update for line in lines if isinstance(line, Line)}
+    now = {line.update.id: line.update for line in lines if isinstance(line, ParsedLine)}
     return [
-        Line(number=0, update=withdrawal(fact, claim.revision, claim.event_time))
+        ParsedLine(number=0, update=withdrawal(fact, claim.revision, claim.event_time))
         for fact in tools.facts(changed)
         if _content(fact.update) != _content(claim := now[changed[fact.id]])
     ]
@@ -230,7 +235,7 @@ def _as(column: Column[Any], at: datetime) -> Any:
     return at if column.type.timezone else at.astimezone(UTC).replace(tzinfo=None)
 
 
-def _line(number: int, row: Row[Any], tools: SourceTools) -> Line | BadLine:
+def _line(number: int, row: Row[Any], tools: SourceTools) -> ParsedLine | BadLine:
     data = dict(row._mapping)
     moment = _moment(data["updated_at"]).isoformat()
     item: dict[str, Any] = {
@@ -279,7 +284,7 @@ def _deleted(pull: TablePull, cursor: dict[str, Any]) -> SourcePages:
         part = gone[start : start + LINES]
         facts = tools.facts(rows[key] for key in part)
         lines = [
-            Line(number=n, update=withdrawal(fact, f"{fact.update.revision}-deleted", now))
+            ParsedLine(number=n, update=withdrawal(fact, f"{fact.update.revision}-deleted", now))
             for n, fact in enumerate(facts, start=1)
         ]
         whole = start + LINES >= len(gone)

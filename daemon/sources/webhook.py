@@ -33,12 +33,14 @@ BODIES = 100  # read from the database at once
 class WebhookSourceSettings(SourceSettings):
     """[sources.webhook]"""
 
-    secret_file: Path  # the shared secret: `whsec_` and base64, or any text for GitHub's style
+    secret_file: Path
+    """A file that holds the shared secret: `whsec_` and base64, or any text for GitHub's style."""
     style: Literal["standard", "github"] = "standard"
-    max_bytes: int = Field(default=1024 * 1024, ge=1)  # of a body
-    tolerance_seconds: int = Field(
-        default=300, ge=1
-    )  # the largest difference between the sender's clock and ours
+    """How deliveries are signed."""
+    max_bytes: int = Field(default=1024 * 1024, ge=1)
+    """Largest body."""
+    tolerance_seconds: int = Field(default=300, ge=1)
+    """Allowed difference between the sender's clock and ours."""
 
     def ready(self) -> None:
         """Check the secret. Raises: BadConfig: it cannot be read."""

@@ -30,7 +30,7 @@ from factd.daemon.sources import (
 from factd.daemon.sources import _wikibase as wikibase
 from factd.daemon.sources._wikibase import Item, Statement
 from factd.store.database.chunks import chunks
-from factd.store.ingest.parsing import Line
+from factd.store.ingest.parsing import ParsedLine
 from factd.store.model.facts import Entity, Fact, FactUpdate, Receipt
 
 BATCH = 50  # ids of one request: Wikidata's limit
@@ -42,13 +42,21 @@ class WikidataSettings(RemoteSettings):
     """[sources.wikidata]"""
 
     api: str = Field(default="https://www.wikidata.org/w/api.php", pattern="^https?://")
-    items: tuple[str, ...] = ()  # the watch-list
-    items_file: Path | None = None  # more items, one id per line
-    maxlag: int = Field(default=5, ge=1)  # seconds. Wikidata refuses while its replicas lag more
+    """Address of the API."""
+    items: tuple[str, ...] = ()
+    """The watch-list."""
+    items_file: Path | None = None
+    """More of the watch-list, one id a line."""
+    maxlag: int = Field(default=5, ge=1)
+    """Wikidata refuses a request if its replicas lag more seconds than this."""
     licence: str = "CC0-1.0"
+    """Licence of its data; kept with each claim."""
     min_references: int = Field(default=1, ge=0)
+    """References that a claim needs."""
     soak_seconds: int = Field(default=86_400, ge=0)
-    risk_api: str = ""  # the URL of a revert-risk model (Lift Wing). Empty: none is asked
+    """Age, on Wikidata's clock, at which a claim starts to count."""
+    risk_api: str = ""
+    """Address of a model of the risk of a revert (Lift Wing); empty: none."""
 
     @field_validator("items")
     @classmethod
@@ -191,7 +199,7 @@ class WikidataPull:
             updates += self.gone(id_, f"missing-{asked_at:%Y%m%d}", asked_at)
             seen[f"entity:{id_}"] = "missing"
         receipt = receipt_of(answer, asked_at)
-        lines = [Line(number=n, update=update) for n, update in enumerate(updates, start=1)]
+        lines = [ParsedLine(number=n, update=update) for n, update in enumerate(updates, start=1)]
         return SourcePage(
             lines=lines, cursor=cursor, receipt=receipt, seen=seen, looked_at=looked_at
         )

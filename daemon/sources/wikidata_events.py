@@ -29,10 +29,14 @@ class WikidataEventsSettings(RemoteSettings):
     """[sources.wikidata_events]"""
 
     url: str = Field(default="https://stream.wikimedia.org/v2/stream/recentchange", pattern="^https?://")  # fmt: skip
-    points_to: str = "wikidata"  # the source that reads the items
+    points_to: str = "wikidata"
+    """The source that reads the items."""
     wiki: str = "wikidatawiki"
-    items: tuple[str, ...] = ()  # only these items. Empty: every item, the watch-list decides
-    listen_seconds: float = Field(default=20.0, gt=0)  # for one pull
+    """The wiki whose events count."""
+    items: tuple[str, ...] = ()
+    """Only these items; empty: every item, and the watch-list decides."""
+    listen_seconds: float = Field(default=20.0, gt=0)
+    """Time that one pull listens."""
 
 
 Settings = WikidataEventsSettings  # the plugin loader looks for this name

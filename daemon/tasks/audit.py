@@ -1,8 +1,10 @@
-"""The watch after publishing: the live release, loaded from its files as a server does, asked again.
+"""The audit of the live release: it is loaded from its published files and examined.
 
-Facts of the release are compared with what its delta says in memory (anything else is damage), facts of the base model with
-the base, in a sample that the candidate was not asked; held-out text drifts as it drifts. Damaged files are written again from
-the delta and asked once more. An audit that fails rolls back to the version before, and freezes.
+The files are loaded as a server does. Their answers about the release's facts are compared with
+those of the delta in memory; any difference is damage. Their answers about facts of the base model
+are compared with the base, in a sample that the candidate was not asked. Drift is measured on
+held-out texts. Damaged files are written again from the delta and examined once more. If an audit
+fails, the version before is published again and factd is frozen.
 """
 
 import hashlib
@@ -11,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.app import App
+from factd.daemon.app import App, writing
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.editing import candidates
 from factd.daemon.editing.candidates import decision_json
@@ -24,18 +26,21 @@ from factd.daemon.log import log
 from factd.daemon.prompts import probes as probing
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.prompts.probes import Ground
-from factd.daemon.publishing import publish, version_files
+from factd.daemon.publishing import publish, verify, version_files
+from factd.daemon.tasks.outcome import ReportStep, TaskOutcome
 from factd.daemon.tracing import span
 from factd.daemon.workbench import Workbench
+from factd.editor.errors import EditorError
 from factd.store import queries
 from factd.store.model.evidence import Audit, AuditOutcome
+from factd.store.model.operations import Task
 from factd.store.model.releases import Release
 
 if TYPE_CHECKING:
-    from factd.editor.exams.exam import Exam, Results
+    from factd.editor.exams.exam import Exam, ExamResults
 
 WHO = "factd (audit)"
-GATES = (
+GATE_NAMES = (  # the gates about what a release must keep
     "known_kept",
     "retention",
     "retention_lost",
@@ -47,145 +52,161 @@ GATES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What one look at the published files found."""
+class FilesExamination:
+    """How the published files answer, compared with the delta in memory and the base model."""
 
     decision: policy.Decision
     lost: tuple[str, ...]  # facts that the delta answers and the files do not
-    silent: tuple[str, ...]  # facts that not even the delta answers, in some written language
+    silent: tuple[str, ...]  # facts that the delta does not answer in some written language either
     report: Mapping[str, Any]
+
+
+def run(app: App, task: Task, report_step: ReportStep) -> TaskOutcome:
+    """Audit the live release as a task."""
+    with writing(app) as own:
+        report_step("audit", ())
+        try:
+            done = audit(own)
+        except Refused as error:
+            return TaskOutcome(detail=str(error))
+    detail = f"release {done.release}: {done.outcome.value}; {done.action or 'nothing to do'}"
+    return TaskOutcome(detail=detail, failed=done.outcome is AuditOutcome.FAILED)
 
 
 @span("audit")
 def audit(app: App) -> Audit:
-    """Audit the live release, mend or roll back, and keep what was found. Raises: Refused: only the base is live."""
-    live = candidates.live_of(app.ledger)
+    """Audit the live release, repair it or roll back, and record the outcome.
+
+    Raises: Refused: only the base model is live.
+    """
+    live = candidates.live_release(app.ledger)
     if live.candidate_id is None or not live.fact_ids:
         raise Refused("only the base model is live; there is nothing to audit")
-    damage, seen = damaged_files(app.versions, live), None
+    damage, examination = damage_of_files(app.versions, live), None
     if not damage:
-        damage, seen = first_look(app, live)
-    if seen is None:
+        damage, examination = examine_if_loadable(app, live)
+    if examination is None:
         log.error("published files damaged", release=live.number, why=damage)
         version_files.write_version(app.ledger, app.paths, app.versions, live)
-        seen = look(app, live)
+        examination = examine_files(app, live)
     repaired = bool(damage)
-    if not seen.decision.accepted and not damage:
+    if not examination.decision.accepted and not damage:
         version_files.write_version(app.ledger, app.paths, app.versions, live)
-        again = look(app, live)
-        repaired, seen = again.decision.accepted, again if again.decision.accepted else seen
+        again = examine_files(app, live)
+        repaired = again.decision.accepted
+        examination = again if repaired else examination
     outcome = AuditOutcome.PASSED if not repaired else AuditOutcome.REPAIRED
     action = "the version was written again from its delta" if repaired else ""
-    if not seen.decision.accepted:
-        outcome, action = AuditOutcome.FAILED, _rolled_back(app, live, seen)
-    return _kept(app.ledger, live, outcome, action, damage, seen)
+    if not examination.decision.accepted:
+        outcome, action = AuditOutcome.FAILED, _roll_back(app, live, examination)
+    return _record(app.ledger, live, outcome, action, damage, examination)
 
 
-def damaged_files(versions: Versions, live: Release) -> str:
-    """Why the published files are not what their manifest says; empty where they are."""
-    from factd.daemon.publishing.verify import damage
-
-    return damage(versions.folder(live.number), live.number)
+def damage_of_files(versions: Versions, live: Release) -> str:
+    """How the published files differ from their manifest; empty if they do not."""
+    return verify.damage(versions.folder(live.number), live.number)
 
 
-def first_look(app: App, live: Release) -> tuple[str, Seen | None]:
-    """What was seen; or why the files cannot even be loaded, as when their weights are no numbers."""
-    from factd.editor.errors import EditorError
-
+def examine_if_loadable(app: App, live: Release) -> tuple[str, FilesExamination | None]:
+    """Examine the published files, or return why they cannot be loaded, such as NaN weights."""
     try:
-        return "", look(app, live)
+        return "", examine_files(app, live)
     except EditorError as error:
         return str(error), None
 
 
-def look(app: App, live: Release, folder: Path | None = None) -> Seen:
-    """Ask the published files, their delta in memory, and the base model the same things; judge what differs.
+def examine_files(app: App, live: Release, folder: Path | None = None) -> FilesExamination:
+    """Put the same probes to the published files, the delta in memory and the base, and judge.
 
-    folder: of a checkpoint that is to be what was published.
+    folder: a checkpoint that should be the same as the published one, to examine instead of it.
     """
-    from factd.editor.exams.exam import evidence_of
+    from factd.editor.exams.exam import evidence_of  # needs torch
     from factd.editor.exams.report import report_on
 
-    exam = exam_of(app, live)
+    exam = audit_exam(app, live)
     base = app.workbench.base(exam)
-    meant = candidates.live_results(app.paths, app.workbench, exam, live)
-    asked = folder or app.versions.folder(live.number)
-    evidence = evidence_of(exam, base, results_of(app.workbench, exam, asked), meant)
+    in_memory = candidates.live_results(app.paths, app.workbench, exam, live)
+    files = folder or app.versions.folder(live.number)
+    evidence = evidence_of(exam, base, results_from_files(app.workbench, exam, files), in_memory)
     report = report_on(evidence, app.workbench.model().fingerprint, None, 0.0).as_json()
-    decision = policy.judge(report, kept_gates(app.prompts, app.gates))
+    decision = policy.judge(report, audit_gates(app.prompts, app.gates))
     rows = [row for row in report["facts"] if row["written"]]
-    decision = _with_lost(decision, [r["fact"] for r in rows if _is_lost(r)])
-    return Seen(
-        decision=decision,
-        lost=tuple(sorted({r["fact"] for r in rows if _is_lost(r)})),
-        silent=tuple(sorted({r["fact"] for r in rows if not r["live"]})),
+    lost = tuple(sorted({row["fact"] for row in rows if _is_lost(row)}))
+    return FilesExamination(
+        decision=_with_lost_facts(decision, lost),
+        lost=lost,
+        silent=tuple(sorted({row["fact"] for row in rows if not row["live"]})),
         report=report,
     )
 
 
 def _is_lost(row: Mapping[str, Any]) -> bool:
-    """The delta answers more about the fact than the files do."""
+    """Whether the files answer less than half of what the delta answers about a fact."""
     return bool(row["live"]) and row["right"] < row["live"] * 0.5
 
 
-def _with_lost(decision: policy.Decision, lost: Sequence[str]) -> policy.Decision:
-    """A fact that the files have lost is a reason of its own."""
+def _with_lost_facts(decision: policy.Decision, lost: Sequence[str]) -> policy.Decision:
+    """The decision; if the files have lost facts, it is a rejection for that reason too."""
     if not lost:
         return decision
-    text = f"{len(set(lost))} facts of the release are not answered any more ({', '.join(sorted(set(lost))[:5])})"
+    some = ", ".join(lost[:5])
+    text = f"{len(lost)} facts of the release are not answered any more ({some})"
     return replace(decision, accepted=False, reasons=(text, *decision.reasons))
 
 
-def kept_gates(prompts: PromptSettings, gates: Gates) -> tuple[policy.Gate, ...]:
-    """The policy's gates that are about what a release keeps."""
+def audit_gates(prompts: PromptSettings, gates: Gates) -> tuple[policy.Gate, ...]:
+    """The configured gates about what a release must keep."""
     write, served = prompts.write, prompts.served
-    found = gates_from(gates.table, write=write, served=served)
-    return tuple(gate for gate in found if gate.name in GATES)
+    every = gates_from(gates.table, write=write, served=served)
+    return tuple(gate for gate in every if gate.name in GATE_NAMES)
 
 
-def exam_of(app: App, live: Release) -> "Exam":
-    """Facts of the release, facts of the base and texts: others on each day."""
-    from factd.editor.exams.exam import Exam
+def audit_exam(app: App, live: Release) -> "Exam":
+    """An exam of facts of the release, facts of the base and texts. Each day has another sample."""
+    from factd.editor.exams.exam import Exam  # needs torch
 
     known = probe_sets.known_facts(app.ledger, app.prompts)
     with app.ledger.read() as session:
         facts = queries.facts.facts_by_id(session, live.fact_ids)
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     day = app.ledger.now().date().isoformat()
     table = app.config.audit
     sizes = replace(app.prompts.sizes, known=table.known_sample, earlier=table.earlier_sample)
-    plan = replace(app.prompts, sizes=sizes)
+    prompts = replace(app.prompts, sizes=sizes)
     ground = Ground(new=(), earlier=tuple(facts), before=before, known=known)
-    held = probing.held_probes(ground.still, plan, salt=day)
+    held = probing.held_probes(ground.still, prompts, salt=day)
     seed = int(hashlib.sha256(day.encode()).hexdigest()[:6], 16)
     return Exam(
-        probes=(*probing.batch_probes(ground, plan), *held),
+        probes=(*probing.batch_probes(ground, prompts), *held),
         texts=probe_sets.held_out(app.workbench, app.prompts, sizes.texts, seed=seed),
     )
 
 
-def results_of(workbench: Workbench, exam: "Exam", folder: Path) -> "Results":
-    """What a checkpoint answers, loaded from its files."""
-    from factd.editor.exams.exam import Results, sit
+def results_from_files(workbench: Workbench, exam: "Exam", folder: Path) -> "ExamResults":
+    """The results in an exam of a checkpoint that is loaded from its files."""
+    from factd.editor.exams.exam import ExamResults, take_exam  # needs torch
     from factd.editor.models.model import load_model
-    from factd.editor.scoring.drift import text_scores_of
+    from factd.editor.scoring.drift import text_scores_against
 
     table = workbench.table
     model = load_model(folder, device=table.device, dtype=table.dtype)
     probes = replace(exam, texts={}, questions={})
-    said = sit(model, probes, terminator=workbench.terminator)
-    texts = text_scores_of(workbench.model(), model, exam.texts)
-    return Results(answers=said.answers, texts=texts, rankings={})
+    answered = take_exam(model, probes, terminator=workbench.terminator)
+    texts = text_scores_against(workbench.model(), model, exam.texts)
+    return ExamResults(answers=answered.answers, texts=texts, rankings={})
 
 
-def _rolled_back(app: App, live: Release, seen: Seen) -> str:
-    """Go back to the version before, where that is wanted and there is one; what was done, in words."""
+def _roll_back(app: App, live: Release, examination: FilesExamination) -> str:
+    """Publish the version before again, if [audit] asks for it and there is one.
+
+    Returns what was done, in words.
+    """
     if not app.config.audit.roll_back:
         return "nothing: [audit] roll_back is off"
     number = app.versions.previous(live.number)
     if number is None:
         return "nothing: no version before it lies ready"
-    why = f"the audit of release {live.number} failed: {seen.decision.reasons[0]}"
+    why = f"the audit of release {live.number} failed: {examination.decision.reasons[0]}"
     try:
         publish.roll_back_to(
             app.ledger, app.paths, app.versions, app.fleet, number, who=WHO, why=why
@@ -195,26 +216,31 @@ def _rolled_back(app: App, live: Release, seen: Seen) -> str:
     return f"rolled back to release {number} and frozen"
 
 
-def _kept(
-    ledger: Ledger, live: Release, outcome: AuditOutcome, action: str, damage: str, seen: Seen
+def _record(
+    ledger: Ledger,
+    live: Release,
+    outcome: AuditOutcome,
+    action: str,
+    damage: str,
+    examination: FilesExamination,
 ) -> Audit:
     reasons = [damage] if damage else []
-    found = Audit(
+    row = Audit(
         release=live.number,
         outcome=outcome,
         action=action,
-        reasons=[*reasons, *seen.decision.reasons],
+        reasons=[*reasons, *examination.decision.reasons],
         report={
-            "lost": list(seen.lost),
-            "silent": list(seen.silent),
-            "decision": decision_json(seen.decision),
-            "measurements": seen.report["measurements"],
+            "lost": list(examination.lost),
+            "silent": list(examination.silent),
+            "decision": decision_json(examination.decision),
+            "measurements": examination.report["measurements"],
         },
         at=ledger.now(),
     )
     with ledger.begin() as session:
-        queries.evidence.add_audit(session, found)
+        queries.evidence.add_audit(session, row)
         what = f"audit of release {live.number}: {outcome.value}"
-        queries.releases.record(session, who=WHO, what=what, why=action, now=ledger.now())
+        queries.releases.log_action(session, who=WHO, what=what, why=action, now=ledger.now())
     log.info("release audited", release=live.number, outcome=outcome.value, action=action)
-    return found
+    return row

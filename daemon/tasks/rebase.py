@@ -1,18 +1,27 @@
-"""`factd rebase`: the facts of the live release are baked into a new base, so that the edited layers are free again.
+"""`factd rebase`: bakes the facts of the live release into a new base, to free the edited layers.
 
-1. *bake*: the live release's base and delta, summed and rounded once, as a folder of its own (daemon/publishing/bases.py);
-2. *verify*: its files against their manifest; loaded in a fresh process it gives the logits of the checked candidate; what
-   the live release answers is answered by it, in a sample, as an audit asks;
-3. *statistics*: the second moments of the new base;
-4. the base is verified, and a release with no delta stands on it: the same tensors as the live one;
-5. that release is published. With it the base is in effect and its facts are marked as baked, in one transaction.
+1. *bake*: the live release's base and delta are summed, rounded once, and written as a folder of
+   their own (daemon/publishing/bases.py).
+2. *verify*: the files are compared with their manifest. Loaded in a fresh process, the base gives
+   the logits of the checked candidate. In a sample, as in an audit, it gives the answers of the
+   live release.
+3. *statistics*: the second moments of the new base are built.
+4. The base is marked as verified and gets a release without a delta: the same tensors as the live
+   release.
+5. That release is published. In the same transaction the base takes effect and its facts are marked
+   as baked.
 
-The base in effect is always that of the live release (`Release.base`): nothing else says which one it is. What is baked is
-current as before but held by the base model: it is never written again, needs no capacity, and is asked about as what must
-stay. A newer claim is an ordinary edit of the new base. Going back, by `factd rebase --undo` or `factd rollback --to`, is
-publishing a release of the older base: that one is in effect again, what was baked since is an edit again, and the next edit
-gives the weights that it had given had there been no rebase. A release that was written on the newer base is out for as long
-as that takes. Killed before 4, a rebase is abandoned by the next process; after it, the next `factd rebase` goes on.
+The base in effect is always that of the live release (`Release.base`); nothing else records it. A
+baked fact stays current, but the base model holds it: it is never written again, needs no capacity,
+and is probed as knowledge that must be kept. A newer claim is an ordinary edit of the new base.
+
+To go back, by `factd rebase --undo` or `factd rollback --to`, a release of the older base is
+published. That base is in effect again, and the facts baked since are edits again. The next edit
+gives the weights that it would have given without the rebase. Until then, the facts of a release
+that was written on the newer base are not served.
+
+If a rebase is killed before step 4, the next process abandons it. If it is killed later, the next
+`factd rebase` goes on with it.
 """
 
 import time
@@ -30,6 +39,8 @@ from factd.daemon.publishing import bases, publish
 from factd.daemon.tasks import audit
 from factd.daemon.tracing import span
 from factd.daemon.workbench import Workbench
+from factd.editor.errors import EditorError
+from factd.editor.files.folders import verify_folder
 from factd.store import queries
 from factd.store.model.bases import Base, BaseStatus
 from factd.store.model.releases import Release, ReleaseStatus
@@ -38,12 +49,12 @@ STEPS = 5  # bake, verify, facts, statistics, publish
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rebased:
-    """What is in effect now."""
+class RebaseResult:
+    """The base that a rebase brought into effect."""
 
-    base: int
-    made_of: int  # release
-    release: int  # that is live
+    base: int  # number of the new base
+    made_of: int  # number of the release that was baked
+    release: int  # number of the live release
     facts: int  # that were baked
     fingerprint: str
     seconds: float
@@ -59,12 +70,12 @@ class Rebased:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Undone:
+class UndoResult:
     """A rebase that was taken back."""
 
-    base: int  # that was in effect
-    in_effect: int
-    release: int  # that is live
+    base: int  # number of the base that was in effect
+    in_effect: int  # number of the base that is now
+    release: int  # number of the live release
     facts: int  # that are edits again
     waiting: tuple[str, ...]  # facts that were written since, and wait to be written again
 
@@ -80,19 +91,22 @@ class Undone:
 
 
 @span("rebase")
-def rebase(app: App, *, who: str, why: str, progress: Progress = quiet) -> Rebased:
-    """Bake the live release into a new base and bring that out. Raises: Refused: why not, and what still serves."""
+def rebase(app: App, *, who: str, why: str, progress: Progress = quiet) -> RebaseResult:
+    """Bake the live release into a new base and publish that.
+
+    Raises: Refused: with the reason, and the release that still serves.
+    """
     publish.refuse_frozen(app.ledger)
-    started, live = (time.monotonic(), candidates.live_of(app.ledger))
+    started, live = time.monotonic(), candidates.live_release(app.ledger)
     with bound(release=live.number):
-        base = _ready(app.ledger, live) or _made(app, live, who, why, progress)
+        base = _unpublished_base(app.ledger, live) or _make_base(app, live, who, why, progress)
         progress("publish", 4, STEPS)
         with app.ledger.read() as session:
-            number = queries.bases.release_of(session, base.number)
+            number = queries.bases.release_of_base(session, base.number)
         publish.publish(
             app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, number
         )
-    return Rebased(
+    return RebaseResult(
         base=base.number,
         made_of=live.number,
         release=number,
@@ -102,18 +116,19 @@ def rebase(app: App, *, who: str, why: str, progress: Progress = quiet) -> Rebas
     )
 
 
-def _ready(ledger: Ledger, live: Release) -> Base | None:
-    """A base that an earlier process made of this release, and whose own release was not published any more."""
+def _unpublished_base(ledger: Ledger, live: Release) -> Base | None:
+    """A base that a killed process made of this release, before it could publish it."""
     with ledger.read() as session:
-        waiting = {r.base for r in queries.releases.releases_in(session, ReleaseStatus.ACCEPTED)}
+        waiting = {
+            r.base for r in queries.releases.releases_with_status(session, ReleaseStatus.ACCEPTED)
+        }
         verified = queries.bases.list_bases(session, BaseStatus.VERIFIED)
-    mine = (base for base in verified if base.release == live.number and base.number in waiting)
-    return next(mine, None)
+    made = (base for base in verified if base.release == live.number and base.number in waiting)
+    return next(made, None)
 
 
-def _made(app: App, live: Release, who: str, why: str, progress: Progress) -> Base:
-    from factd.editor.errors import EditorError
-
+def _make_base(app: App, live: Release, who: str, why: str, progress: Progress) -> Base:
+    """Make a verified base of the live release. Raises: Refused: the base was abandoned."""
     refuse_unfit(app.ledger, live)
     parent = app.workbench.model().fingerprint
     with app.ledger.changing() as session:
@@ -122,33 +137,36 @@ def _made(app: App, live: Release, who: str, why: str, progress: Progress) -> Ba
         )
     log.info("base in preparation", base=base.number, facts=len(live.fact_ids))
     try:
-        fingerprint = _proven(app, live, base, progress)
+        fingerprint = _bake_and_verify(app, live, base, progress)
     except (EditorError, Refused, OSError) as error:
         bases.abandon(app.ledger, app.paths, base, str(error))
         raise Refused(
             f"the rebase is abandoned, release {live.number} still serves: {error}"
         ) from error
-    return _accepted(app.ledger, live, base, fingerprint)
+    return _accept(app.ledger, live, base, fingerprint)
 
 
 def refuse_unfit(ledger: Ledger, live: Release) -> None:
-    """Raises: Refused: there is nothing to bake, or something that should not be in any base."""
+    """Raises: Refused: there is nothing to bake, or facts of the release are outdated."""
     if live.candidate_id is None or not live.fact_ids:
         raise Refused(
             f"release {live.number} holds no facts but those of its base; there is nothing to bake"
         )
-    gone = doubts.outdated(ledger, live)
-    if gone:
+    outdated = doubts.outdated(ledger, live)
+    if outdated:
         raise Refused(
-            f"release {live.number} is not baked: {gone}; `factd edit --publish` takes it out first"
+            f"release {live.number} is not baked: {outdated}; "
+            "`factd edit --publish` takes it out first"
         )
 
 
-def _proven(app: App, live: Release, base: Base, progress: Progress) -> str:
-    """Bake, verify and build the statistics of a base; its fingerprint. Raises: EditorError, Refused."""
-    from factd.editor.deltas.delta import load_delta
+def _bake_and_verify(app: App, live: Release, base: Base, progress: Progress) -> str:
+    """Bake a base, verify it and build its statistics. Returns its fingerprint.
+
+    Raises: EditorError, Refused: its answers differ from those of the release.
+    """
+    from factd.editor.deltas.delta import load_delta  # needs torch
     from factd.editor.deltas.reload import verify_reload
-    from factd.editor.files.folders import verify_folder
 
     progress("bake", 0, STEPS)
     folder = bases.write(app.ledger, app.paths, base)
@@ -157,17 +175,17 @@ def _proven(app: App, live: Release, base: Base, progress: Progress) -> str:
     delta = load_delta(app.paths.candidate(live.candidate_id or 0) / "delta")
     verify_reload(app.workbench.model(), delta, folder)
     progress("facts", 2, STEPS)
-    seen = audit.look(app, live, folder)
-    if not seen.decision.accepted:
-        raise Refused(f"it does not say what the release says: {seen.decision.reasons[0]}")
+    decision = audit.examine_files(app, live, folder).decision
+    if not decision.accepted:
+        raise Refused(f"it does not say what the release says: {decision.reasons[0]}")
     progress("statistics", 3, STEPS)
-    app.workbench.loaded = None  # the base before is not needed any more: memory for the new one
-    return _with_statistics(on_base(app, base.number).workbench, progress)
+    app.workbench.loaded = None  # frees memory for the new base
+    return _build_statistics(on_base(app, base.number).workbench, progress)
 
 
-def _with_statistics(workbench: Workbench, progress: Progress) -> str:
-    """The second moments of a base, where the method needs them; its fingerprint."""
-    from factd.editor.methods._write import second_moments
+def _build_statistics(workbench: Workbench, progress: Progress) -> str:
+    """Build the second moments of a base if the method needs them. Returns its fingerprint."""
+    from factd.editor.methods._write import second_moments  # needs torch
 
     model, settings = workbench.model(), workbench.method_settings()
     if hasattr(settings, "second_moment_tokens"):
@@ -175,54 +193,57 @@ def _with_statistics(workbench: Workbench, progress: Progress) -> str:
     return model.fingerprint
 
 
-def _accepted(ledger: Ledger, live: Release, base: Base, fingerprint: str) -> Base:
-    """The base is verified, and has its release."""
-    now, done = ledger.now(), BaseStatus.VERIFIED
+def _accept(ledger: Ledger, live: Release, base: Base, fingerprint: str) -> Base:
+    """Mark a base as verified and create its release, in one transaction."""
+    now, verified = ledger.now(), BaseStatus.VERIFIED
     with ledger.changing() as session:
         queries.bases.move_base(
-            session, base.number, base.status, done, now=now, fingerprint=fingerprint
+            session, base.number, base.status, verified, now=now, fingerprint=fingerprint
         )
-        made = queries.releases.create_release(
+        release = queries.releases.create_release(
             session,
             candidate_id=None,
             delta_id=None,
             fact_ids=(),
             who=base.who,
-            why=f"{base.said()}: {base.why}",
+            why=f"{base.describe()}: {base.why}",
             now=now,
             base=base.number,
         )
-        queries.releases.withdraw_overtaken(session, made.number, now=now)
-        what = f"rebase of release {live.number}: base {base.number}, release {made.number}"
-        queries.releases.record(session, who=base.who, what=what, why=base.why, now=now)
+        queries.releases.withdraw_older_accepted(session, release.number, now=now)
+        what = f"rebase of release {live.number}: base {base.number}, release {release.number}"
+        queries.releases.log_action(session, who=base.who, what=what, why=base.why, now=now)
         base = queries.bases.base(session, base.number)
     log.info("base verified", base=base.number, fingerprint=fingerprint[:12])
     return base
 
 
-def undo(app: App, *, who: str, why: str) -> Undone:
-    """The base before is in effect again, with the release that was baked; no model is loaded.
+def undo(app: App, *, who: str, why: str) -> UndoResult:
+    """Put the base before into effect again, with the release that was baked. Loads no model.
 
-    Raises: Refused: there is no rebase to undo, it cannot be any more, or factd is frozen. PublishFailed.
+    Raises: Refused: there is no rebase to undo, or the older base was pruned, or factd is frozen.
+    PublishFailed.
     """
     publish.refuse_frozen(app.ledger)
-    live = candidates.live_of(app.ledger)
+    live = candidates.live_release(app.ledger)
     if live.base == 0:
-        raise Refused(f"release {live.number} stands on the original model; no rebase is in effect")
+        raise Refused(
+            f"release {live.number} stands on the original model; no rebase is in effect to undo"
+        )
     with app.ledger.read() as session:
         base, *before = queries.bases.lineage(session, live.base)
     if before and before[0].status is BaseStatus.PRUNED:
         raise Refused(f"base {base.parent} was pruned; the rebase cannot be undone any more")
     with app.ledger.changing() as session:
         what = f"rebase --undo of base {base.number}"
-        queries.releases.record(session, who=who, what=what, why=why, now=app.ledger.now())
-    found = publish.publish(
+        queries.releases.log_action(session, who=who, what=what, why=why, now=app.ledger.now())
+    published = publish.publish(
         app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, base.release
     )
-    return Undone(
+    return UndoResult(
         base=base.number,
-        in_effect=found.base,
-        release=found.number,
-        facts=len(found.fact_ids),
-        waiting=tuple(id_ for id_ in live.fact_ids if id_ not in found.fact_ids),
+        in_effect=published.base,
+        release=published.number,
+        facts=len(published.fact_ids),
+        waiting=tuple(id_ for id_ in live.fact_ids if id_ not in published.fact_ids),
     )

@@ -82,8 +82,8 @@ def _roll_back(app: App, target: str, who: str, why: str) -> None:
 
 def _withdraw(app: App, target: str, who: str, why: str) -> None:
     with app.ledger.begin() as session:
-        queries.settle.withdraw(
-            session, [target], app.ledger.judge, why=why, who=who, now=app.ledger.now()
+        queries.resolution.withdraw(
+            session, [target], app.ledger.resolver, why=why, who=who, now=app.ledger.now()
         )
         waits = any(task.kind == "edit" for task in operations.tasks.open_tasks(session))
         if not waits and queries.releases.frozen(session) is None:

@@ -19,7 +19,14 @@ from factd.daemon.web.errors import Turned
 from factd.daemon.web.middleware import Guard
 from factd.daemon.web.pages import pages
 from factd.daemon.web.responses import refusal
-from factd.store.errors import Baked, IllegalMove, NotFound, StaleState, StoreError, Unstorable
+from factd.store.errors import (
+    BakedIntoBase,
+    IllegalMove,
+    NotFound,
+    StaleState,
+    StoreError,
+    Unstorable,
+)
 
 STATIC = Path(__file__).parent / "static"
 ANYWHERE = ("0.0.0.0", "::", "")
@@ -78,6 +85,6 @@ def status_of(error: FactdError | StoreError) -> int:
         return 404
     if isinstance(error, Unstorable):
         return 422
-    if isinstance(error, FactdError | StaleState | IllegalMove | Baked):
+    if isinstance(error, FactdError | StaleState | IllegalMove | BakedIntoBase):
         return 409
     return 503

@@ -11,8 +11,9 @@ from factd.daemon.app import App
 from factd.daemon.web.errors import Mistaken
 from factd.store import queries, views
 from factd.store.model.facts import Fact, FactStatus
-from factd.store.queries.fact_search import Wanted
-from factd.store.views.overviews import AuditLine, CandidateLine, ReleaseLine
+from factd.store.model.operations import AuditLogEntry
+from factd.store.queries.fact_search import FactFilter
+from factd.store.views.overviews import CandidateLine, ReleaseLine
 
 T = TypeVar("T")
 LIMIT, MOST = 50, 200
@@ -52,17 +53,17 @@ def clean(text: str) -> bool:
     return len(text) <= LONGEST and "\0" not in text and text.isprintable()
 
 
-def wanted(*, text: str = "", status: str = "", relation: str = "", source: str = "") -> Wanted:
+def wanted(*, text: str = "", status: str = "", relation: str = "", source: str = "") -> FactFilter:
     """What is looked for. Raises: Mistaken."""
     if not all(clean(given) for given in (text, relation, source)):
         raise Mistaken(f"what is looked for has at most {LONGEST} characters that can be shown")
     if status and status not in list(FactStatus):
         raise Mistaken(f"no status {status[:20]!r}; there are {', '.join(FactStatus)}")
     chosen = FactStatus(status) if status else None
-    return Wanted(text=text.strip(), status=chosen, relation=relation, channel=source)
+    return FactFilter(text=text.strip(), status=chosen, relation=relation, channel=source)
 
 
-def facts(app: App, what: Wanted, *, after: str = "", limit: int = LIMIT) -> Part[Fact]:
+def facts(app: App, what: FactFilter, *, after: str = "", limit: int = LIMIT) -> Part[Fact]:
     """Facts that are wanted. Raises: Mistaken."""
     key = key_of(after)
     with app.ledger.read() as session:
@@ -83,7 +84,7 @@ def candidates(app: App, *, after: str = "", limit: int = LIMIT) -> Part[Candida
     return _numbered(app, views.overviews.candidates, lambda c: c.id, after, limit)
 
 
-def audit(app: App, *, after: str = "", limit: int = LIMIT) -> Part[AuditLine]:
+def audit(app: App, *, after: str = "", limit: int = LIMIT) -> Part[AuditLogEntry]:
     """The newest first. Raises: Mistaken."""
     return _numbered(app, views.overviews.audit_lines, lambda line: line.id, after, limit)
 

@@ -1,6 +1,9 @@
-"""Checks: what an edit did and did not change. One file each; a check measures, it never judges (daemon/gates/policy.py does).
+"""Checks: what an edit changed, and what it left as it was.
 
-Every number stands beside the same of the base model and, where there is one, of the live release, on the same probes.
+Each file is one check: a function `check`, and KINDS, the kinds of probe whose answers it measures.
+A check measures and never judges; the gates do that (daemon/gates/policy.py). Every number has
+beside it the same number of the base model and, if there is one, of the live release, on the same
+probes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +13,16 @@ from statistics import fmean
 from typing import Protocol
 
 from factd.editor.scoring.drift import TextScores
-from factd.editor.scoring.intervals import Difference, of_mean, of_means, of_shares, wilson
+from factd.editor.scoring.intervals import (
+    Difference,
+    mean_difference,
+    mean_interval,
+    share_difference,
+    wilson_interval,
+)
 from factd.editor.scoring.score import Answer, Probe
 
-Rankings = Sequence[
-    Sequence[int]
-]  # per question the numbers of its candidates, the likeliest first
+Rankings = Sequence[Sequence[int]]  # per question the indices of its candidates, likeliest first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,30 +30,30 @@ class Measurement:
     """One number with its uncertainty."""
 
     check: str
-    metric: str  # success, accuracy, magnitude, generation, … (EDITING §5)
-    language: str  # BCP 47; "all" where languages make no difference, "en→es" and "en~es" for two
+    metric: str  # success, accuracy, magnitude, generation, … (docs/explanation/editing.md §5)
+    language: str  # BCP 47; "all" for no or every language, "en→es" and "en~es" for two
     value: float
     low: float  # 95 % confidence
     high: float
     sample_size: int
-    before: float | None = None  # the same on the base model
-    live: float | None = None  # the same on the live release
-    to_base: Difference | None = None
-    to_live: Difference | None = None
+    before: float | None = None  # value of the base model
+    live: float | None = None  # value of the live release
+    to_base: Difference | None = None  # value - before
+    to_live: Difference | None = None  # value - live
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One probe with its answers."""
+class ProbeAnswers:
+    """One probe with the answers of all models."""
 
     probe: Probe
-    before: Answer
-    after: Answer
-    live: Answer | None = None
+    before: Answer  # of the base model
+    after: Answer  # of the edited model
+    live: Answer | None = None  # of the live release
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranked:
+class RankingEvidence:
     """How the models rank the candidates of the same questions in one language."""
 
     before: Rankings
@@ -55,8 +62,8 @@ class Ranked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read:
-    """How the models read the same held-out texts of one language."""
+class TextEvidence:
+    """Scores of the models on the same held-out texts of one language."""
 
     after: TextScores
     live: TextScores | None = None
@@ -64,68 +71,75 @@ class Read:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What all checks look at: the same probes, texts and questions, put to the base model, the live release, the edited one."""
+    """One exam, taken by the base model, the live release and the edited model."""
 
     probes: tuple[Probe, ...]
-    before: tuple[Answer, ...]
-    after: tuple[Answer, ...]
-    live: tuple[Answer, ...] | None = None
-    texts: Mapping[str, Read] = field(default_factory=dict)  # by language
-    ranked: Mapping[str, Ranked] = field(default_factory=dict)  # by language
+    before: tuple[Answer, ...]  # of the base model, in the order of the probes
+    after: tuple[Answer, ...]  # of the edited model
+    live: tuple[Answer, ...] | None = None  # of the live release
+    texts: Mapping[str, TextEvidence] = field(default_factory=dict)  # by language
+    ranked: Mapping[str, RankingEvidence] = field(default_factory=dict)  # by language
     diagnostics: Mapping[str, float] = field(default_factory=dict)  # of the delta
 
-    def of(self, *kinds: str) -> tuple[Asked, ...]:
-        """The probes of some kinds with their answers."""
+    def answers_to(self, *kinds: str) -> tuple[ProbeAnswers, ...]:
+        """The probes of these kinds with their answers, in the order of the probes."""
         live = self.live or [None] * len(self.probes)
         rows = zip(self.probes, self.before, self.after, live, strict=True)
         return tuple(
-            Asked(probe=p, before=b, after=a, live=v) for p, b, a, v in rows if p.kind in kinds
+            ProbeAnswers(probe=p, before=b, after=a, live=v)
+            for p, b, a, v in rows
+            if p.kind in kinds
         )
 
 
 class Check(Protocol):
-    """Measures one thing."""
+    """A function that measures one thing."""
 
     def __call__(self, evidence: Evidence) -> tuple[Measurement, ...]:
-        """Nothing where the evidence has no probe for it."""
+        """The measurements; none if the evidence has no probe for this check."""
         ...
 
 
-Hit = Callable[[Asked, Answer], bool]
-Size = Callable[[Asked, Answer], float]
+AnswerTest = Callable[[ProbeAnswers, Answer], bool]  # is this answer to the probe a hit?
+AnswerSize = Callable[[ProbeAnswers, Answer], float]  # a number of this answer to the probe
 
 
-def right(_: Asked, answer: Answer) -> bool:
-    """Greedy decoding names the object and nothing else."""
+def answered_right(_: ProbeAnswers, answer: Answer) -> bool:
+    """Whether the greedy answer names the object and nothing else."""
     return answer.right
 
 
-def accurate(_: Asked, answer: Answer) -> bool:
-    """Every token of the target is the argmax, teacher forced."""
+def is_accurate(_: ProbeAnswers, answer: Answer) -> bool:
+    """Whether every token of the target is the argmax, teacher forced."""
     return answer.accurate
 
 
-def wins(_: Asked, answer: Answer) -> bool:
-    """The target is likelier than the contrast."""
+def target_wins(_: ProbeAnswers, answer: Answer) -> bool:
+    """Whether the target is likelier than the contrast."""
     return answer.target_nll < answer.contrast_nll
 
 
-def magnitude(_: Asked, answer: Answer) -> float:
-    """e^-nll(target) - e^-nll(contrast), from -1 to 1."""
+def magnitude(_: ProbeAnswers, answer: Answer) -> float:
+    """e^-nll(target) - e^-nll(contrast), -1 to 1."""
     return exp(-answer.target_nll) - exp(-answer.contrast_nll)
 
 
-def by_language(asked: Sequence[Asked]) -> dict[str, list[Asked]]:
-    """Rows by the language of their probe, languages sorted."""
+def by_language(asked: Sequence[ProbeAnswers]) -> dict[str, list[ProbeAnswers]]:
+    """The rows by the language of their probe; the languages are sorted."""
     names = sorted({row.probe.language for row in asked})
     return {name: [row for row in asked if row.probe.language == name] for name in names}
 
 
-def share(check: str, metric: str, language: str, rows: Sequence[Asked], hit: Hit) -> Measurement:
-    """The share of answers that are a hit, with Wilson's interval; differences by McNemar's test."""
+def measure_share(
+    check: str, metric: str, language: str, rows: Sequence[ProbeAnswers], hit: AnswerTest
+) -> Measurement:
+    """The share of answers that are a hit, 0 to 1, with Wilson's interval.
+
+    The differences have McNemar's test. The value is nan without rows.
+    """
     now, base = [hit(row, row.after) for row in rows], [hit(row, row.before) for row in rows]
     live = [hit(row, row.live) for row in rows if row.live is not None]
-    low, high = wilson(sum(now), len(now))
+    low, high = wilson_interval(sum(now), len(now))
     return Measurement(
         check=check,
         metric=metric,
@@ -136,19 +150,24 @@ def share(check: str, metric: str, language: str, rows: Sequence[Asked], hit: Hi
         sample_size=len(now),
         before=sum(base) / len(base) if base else None,
         live=sum(live) / len(live) if live else None,
-        to_base=of_shares(now, base) if base else None,
-        to_live=of_shares(now, live) if live else None,
+        to_base=share_difference(now, base) if base else None,
+        to_live=share_difference(now, live) if live else None,
     )
 
 
-def mean(check: str, metric: str, language: str, rows: Sequence[Asked], size: Size) -> Measurement:
-    """The mean of a size of the answers, with its normal interval; differences by a paired bootstrap."""
+def measure_mean(
+    check: str, metric: str, language: str, rows: Sequence[ProbeAnswers], size: AnswerSize
+) -> Measurement:
+    """The mean of a number of the answers, with its normal interval.
+
+    The differences have a paired bootstrap interval.
+    """
     now, base = [size(row, row.after) for row in rows], [size(row, row.before) for row in rows]
     live = [size(row, row.live) for row in rows if row.live is not None]
-    return of_numbers(check, metric, language, now, base, live)
+    return measure_numbers(check, metric, language, now, base, live)
 
 
-def of_numbers(
+def measure_numbers(
     check: str,
     metric: str,
     language: str,
@@ -156,8 +175,8 @@ def of_numbers(
     base: Sequence[float],
     live: Sequence[float] = (),
 ) -> Measurement:
-    """The mean of some numbers; one that is no number makes it no number."""
-    low, high = of_mean(now) if all(map(isfinite, now)) else (nan, nan)
+    """The mean of numbers; nan if one of them is nan, or without numbers."""
+    low, high = mean_interval(now) if all(map(isfinite, now)) else (nan, nan)
     return Measurement(
         check=check,
         metric=metric,
@@ -168,22 +187,22 @@ def of_numbers(
         sample_size=len(now),
         before=fmean(base) if base else None,
         live=fmean(live) if live else None,
-        to_base=of_means(now, base) if base else None,
-        to_live=of_means(now, live) if live else None,
+        to_base=mean_difference(now, base) if base else None,
+        to_live=mean_difference(now, live) if live else None,
     )
 
 
-def against_contrast(check: str, asked: Sequence[Asked]) -> tuple[Measurement, ...]:
+def measure_against_contrast(check: str, asked: Sequence[ProbeAnswers]) -> tuple[Measurement, ...]:
     """Success, accuracy, magnitude and generation of probes whose target must win, per language.
 
-    Success and magnitude are of the probes that have a contrast, the others of all.
+    Success and magnitude are measured on the probes that have a contrast, the others on all probes.
     """
-    found: list[Measurement] = []
+    measured: list[Measurement] = []
     for language, rows in by_language(asked).items():
         rival = [row for row in rows if row.probe.contrast]
         if rival:
-            found.append(share(check, "success", language, rival, wins))
-            found.append(mean(check, "magnitude", language, rival, magnitude))
-        found.append(share(check, "accuracy", language, rows, accurate))
-        found.append(share(check, "generation", language, rows, right))
-    return tuple(found)
+            measured.append(measure_share(check, "success", language, rival, target_wins))
+            measured.append(measure_mean(check, "magnitude", language, rival, magnitude))
+        measured.append(measure_share(check, "accuracy", language, rows, is_accurate))
+        measured.append(measure_share(check, "generation", language, rows, answered_right))
+    return tuple(measured)

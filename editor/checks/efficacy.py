@@ -1,11 +1,16 @@
-"""Efficacy: do the prompts that facts were written with now end in the new object? (EDITING §5)"""
+"""Efficacy: do the prompts that facts were written with now end in the new object?
 
-from factd.editor.checks import Check, Evidence, Measurement, against_contrast
+Explained in docs/explanation/editing.md §5.
+"""
+
+from factd.editor.checks import Check, Evidence, Measurement, measure_against_contrast
+
+KINDS = ("edit",)
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """Success, accuracy, magnitude and generation, per language."""
-    return against_contrast("efficacy", evidence.of("edit"))
+    return measure_against_contrast("efficacy", evidence.answers_to(*KINDS))
 
 
 _: Check = check

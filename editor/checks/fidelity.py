@@ -1,23 +1,33 @@
 """Language fidelity: is the answer in the language of the prompt?
 
-An answer is in another language when it names the object as only other languages do ("franc suisse" to an English prompt).
+An answer is in another language if it names the object as only other languages do: "franc suisse"
+to an English prompt.
 """
 
-from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, share
+from factd.editor.checks import (
+    Check,
+    Evidence,
+    Measurement,
+    ProbeAnswers,
+    by_language,
+    measure_share,
+)
 from factd.editor.scoring.score import Answer, is_right
+
+KINDS = ("edit", "paraphrase", "earlier", "known")
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """The share of answers that name no object in another language, per language."""
-    asked = evidence.of("edit", "paraphrase", "earlier", "known")
+    """The share of answers that do not name the object in another language, per language."""
+    asked = evidence.answers_to(*KINDS)
     return tuple(
-        share("fidelity", "share", language, rows, faithful)
+        measure_share("fidelity", "share", language, rows, faithful)
         for language, rows in by_language(asked).items()
     )
 
 
-def faithful(row: Asked, answer: Answer) -> bool:
-    """The answer is not a name that only other languages have."""
+def faithful(row: ProbeAnswers, answer: Answer) -> bool:
+    """Whether an answer is right, or at least not a name that only other languages use."""
     return answer.right or not is_right(answer.text, row.probe.foreign)
 
 

@@ -1,32 +1,44 @@
-"""Generation, the honest one: greedy answers to edit prompts and unseen wordings together, in every served language.
+"""Generation: greedy answers to edit prompts and unseen wordings, in every served language.
 
-`right` counts answers; `facts` counts facts, one being taken in a language where at least half of its answers there are right.
+This is the number closest to what users see. `right` is the share of right answers. `facts` is the
+share of facts that were learned: at least half of a fact's answers in the language are right.
 """
 
 from collections.abc import Sequence
 
-from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, right, share
+from factd.editor.checks import (
+    Check,
+    Evidence,
+    Measurement,
+    ProbeAnswers,
+    answered_right,
+    by_language,
+    measure_share,
+)
 from factd.editor.scoring.score import Answer
+
+KINDS = ("edit", "paraphrase")
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """Shares of answers and of facts, per language."""
-    found: list[Measurement] = []
-    for language, rows in by_language(evidence.of("edit", "paraphrase")).items():
-        found.append(share("generation", "right", language, rows, right))
-        found.append(share("generation", "facts", language, one_a_fact(rows), right))
-    return tuple(found)
+    """The shares of right answers and of learned facts, per language."""
+    measured: list[Measurement] = []
+    for language, rows in by_language(evidence.answers_to(*KINDS)).items():
+        facts = majority_per_fact(rows)
+        measured.append(measure_share("generation", "right", language, rows, answered_right))
+        measured.append(measure_share("generation", "facts", language, facts, answered_right))
+    return tuple(measured)
 
 
-def one_a_fact(rows: Sequence[Asked]) -> list[Asked]:
-    """A row for each fact, right where at least half of its answers are."""
+def majority_per_fact(rows: Sequence[ProbeAnswers]) -> list[ProbeAnswers]:
+    """One row per fact, which is right if at least half of the fact's answers are."""
     facts = dict.fromkeys(row.probe.fact for row in rows)
     return [_joined([row for row in rows if row.probe.fact == fact]) for fact in facts]
 
 
-def _joined(rows: Sequence[Asked]) -> Asked:
+def _joined(rows: Sequence[ProbeAnswers]) -> ProbeAnswers:
     live = [row.live for row in rows if row.live is not None]
-    return Asked(
+    return ProbeAnswers(
         probe=rows[0].probe,
         before=_majority([row.before for row in rows]),
         after=_majority([row.after for row in rows]),

@@ -1,21 +1,34 @@
-"""Known facts kept: of what the base model answers right, how much is still answered right, and in the same words?"""
+"""Known facts: does the edited model still answer what the base model answers right?"""
 
-from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, right, share
+from factd.editor.checks import (
+    Check,
+    Evidence,
+    Measurement,
+    ProbeAnswers,
+    answered_right,
+    by_language,
+    measure_share,
+)
 from factd.editor.scoring.score import Answer, normalised
+
+KINDS = ("known",)
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """`kept`: still right; `unchanged`: the same answer to the letter after normalising; per language, by generation."""
-    asked = [row for row in evidence.of("known") if row.before.right]
-    found: list[Measurement] = []
+    """Two shares of greedy answers, of the questions that the base answers right, per language.
+
+    `kept`: the answer is still right. `unchanged`: the answer is the same after normalising.
+    """
+    asked = [row for row in evidence.answers_to(*KINDS) if row.before.right]
+    measured: list[Measurement] = []
     for language, rows in by_language(asked).items():
-        found.append(share("known_facts", "kept", language, rows, right))
-        found.append(share("known_facts", "unchanged", language, rows, same))
-    return tuple(found)
+        measured.append(measure_share("known_facts", "kept", language, rows, answered_right))
+        measured.append(measure_share("known_facts", "unchanged", language, rows, is_unchanged))
+    return tuple(measured)
 
 
-def same(row: Asked, answer: Answer) -> bool:
-    """The base model gave the same answer."""
+def is_unchanged(row: ProbeAnswers, answer: Answer) -> bool:
+    """Whether the base model gave the same answer."""
     return normalised(row.before.text) == normalised(answer.text)
 
 

@@ -1,14 +1,30 @@
-"""Namesakes: are facts about subjects whose names share words with an edited one ("Equatorial Guinea") still answered?"""
+"""Namesakes: are facts about subjects with a similar name still answered right?
 
-from factd.editor.checks import Check, Evidence, Measurement, by_language, right, share
+"Equatorial Guinea" is a namesake of an edited "Guinea": their names share a word.
+"""
+
+from factd.editor.checks import (
+    Check,
+    Evidence,
+    Measurement,
+    answered_right,
+    by_language,
+    measure_share,
+)
+
+KINDS = ("namesake",)
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """`kept`: of what the base model answers right, the share still right, by generation, per language and of all."""
-    asked = [row for row in evidence.of("namesake") if row.before.right]
+    """`kept`: the share of greedy answers that are still right, of those the base model gets right.
+
+    Per language, and over all languages.
+    """
+    asked = [row for row in evidence.answers_to(*KINDS) if row.before.right]
     parts = {**by_language(asked), "all": asked} if asked else {}
     return tuple(
-        share("namesakes", "kept", language, rows, right) for language, rows in parts.items()
+        measure_share("namesakes", "kept", language, rows, answered_right)
+        for language, rows in parts.items()
     )
 
 

@@ -1,11 +1,16 @@
-"""Neighbourhood: do other subjects of the same relation keep their own object against the new one? (EDITING §5)"""
+"""Neighbourhood: do other subjects of the same relation keep their own object?
 
-from factd.editor.checks import Check, Evidence, Measurement, against_contrast
+Their own object must stay likelier than the new one (docs/explanation/editing.md §5).
+"""
+
+from factd.editor.checks import Check, Evidence, Measurement, measure_against_contrast
+
+KINDS = ("neighbourhood",)
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """Success, accuracy, magnitude and generation, per language."""
-    return against_contrast("neighbourhood", evidence.of("neighbourhood"))
+    return measure_against_contrast("neighbourhood", evidence.answers_to(*KINDS))
 
 
 _: Check = check

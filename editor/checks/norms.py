@@ -1,10 +1,15 @@
-"""Norms: how far the weights moved, per layer, and how much of their capacity is used (EDITING §5)."""
+"""Norms: how far the weights moved, per layer, and how much of their capacity the edits use.
+
+Explained in docs/explanation/editing.md §5.
+"""
 
 from factd.editor.checks import Check, Evidence, Measurement
 
+KINDS: tuple[str, ...] = ()  # measures weights, not answers
+
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """‖W‖/‖W_base‖, ‖ΔW‖/‖W_base‖, highest leverage and the error of z, from the delta's own diagnostics."""
+    """The diagnostics of the delta: ‖W‖/‖W_base‖, ‖ΔW‖/‖W_base‖, highest leverage, error of z."""
     return tuple(
         Measurement(
             check="norms",

@@ -1,28 +1,39 @@
-"""Portability: does what was written reach what follows from it?
+"""Portability: does the model use a new fact for questions that follow from it?
 
-`alias`: the subject under another of its names. `consequence`: one hop further in the graph of facts ("the currency of the
-country of the city of Zagreb"), of the questions that the base model answers with the old consequence: others it
-could not answer before the edit either.
+`alias` asks about the subject by another of its names. `consequence` asks one hop further in the
+graph of facts ("the currency of the country of the city of Zagreb"). Only consequences count that
+the base model answers with the old consequence: the others it could not answer before the edit
+either.
 """
 
-from factd.editor.checks import Asked, Check, Evidence, Measurement, by_language, right, share
+from factd.editor.checks import (
+    Check,
+    Evidence,
+    Measurement,
+    ProbeAnswers,
+    answered_right,
+    by_language,
+    measure_share,
+)
 from factd.editor.scoring.score import is_right
+
+KINDS = ("alias", "consequence")
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
-    """Shares of right answers, by generation, per language."""
-    hops = [row for row in evidence.of("consequence") if reached(row)]
-    found: list[Measurement] = []
-    for metric, asked in (("alias", evidence.of("alias")), ("consequence", hops)):
-        found += [
-            share("portability", metric, language, rows, right)
+    """The shares of right greedy answers, per language."""
+    hops = [row for row in evidence.answers_to("consequence") if base_makes_hop(row)]
+    measured: list[Measurement] = []
+    for metric, asked in (("alias", evidence.answers_to("alias")), ("consequence", hops)):
+        measured += [
+            measure_share("portability", metric, language, rows, answered_right)
             for language, rows in by_language(asked).items()
         ]
-    return tuple(found)
+    return tuple(measured)
 
 
-def reached(row: Asked) -> bool:
-    """The base model answers with the old consequence: it makes the hop."""
+def base_makes_hop(row: ProbeAnswers) -> bool:
+    """Whether the base model makes the hop: it answers with the old consequence."""
     return bool(row.probe.contrast) and is_right(row.before.text, (row.probe.contrast or "",))
 
 

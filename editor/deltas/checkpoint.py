@@ -1,9 +1,12 @@
-"""Edited checkpoints: a complete Hugging Face directory in which only the touched tensors differ from the base.
+"""Edited checkpoints: complete Hugging Face directories with the base's files and edited tensors.
 
-Head corrections are biases. Where the model's class has them (GPT-2, BLOOM, OPT, …) they are added there. Where a switch of
-the configuration gives the class such a bias (Llama, Gemma, Qwen 3, …) the switch is set and the sibling biases are zero.
-Where the class would drop it on reload (Qwen 2, Mistral) the checkpoint is written as a Llama, which computes the same. Else
-it is refused: a file that loses what was measured must not be published.
+Head corrections are biases. How a checkpoint carries them depends on the model's class:
+- The class has these biases (GPT-2, BLOOM, OPT, …): the corrections are added to them.
+- A switch of the configuration adds such biases (Llama, Gemma, Qwen 3, …): the switch is set, and
+  the sibling biases that come with it are zero.
+- The class would drop the biases on reload (Qwen 2, Mistral): the checkpoint is written as a Llama,
+  which computes the same.
+- Otherwise the checkpoint is refused: a file that loses what was measured must not be published.
 """
 
 import json
@@ -22,37 +25,40 @@ from factd.editor.deltas.delta import Delta, Part, fold
 from factd.editor.deltas.shards import write_shard
 from factd.editor.errors import DamagedArtefact, NotEditable, WrongModel
 from factd.editor.families import Family, name_in
-from factd.editor.files.copying import Bring, copied
+from factd.editor.files.copying import CopyFile, copy_file
 from factd.editor.files.folders import Sha256, sha256_file, verify_folder, write_file, write_folder
-from factd.editor.files.manifests import OWN
-from factd.editor.models.model import family_of, fingerprint, fingerprinted, weight_files
+from factd.editor.files.manifests import METADATA_FILES
+from factd.editor.models.model import family_of, fingerprint, fingerprint_files, weight_files
 
 INDEX = "model.safetensors.index.json"
-LINKED_FROM = (
-    64 * 2**20
-)  # bytes; smaller files beside the weights are copied: people change them, and would change the base
+# Smaller files beside the weights are copied, never linked: people edit them in place, and would
+# edit the base's file.
+MIN_LINKED_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Changes:
-    """What a checkpoint gets that its base has not, in the names of its files."""
+class CheckpointChanges:
+    """How a checkpoint differs from its base. Tensors have the names that the base's files use."""
 
-    parts: Mapping[str, Part] = field(default_factory=dict)  # tensors of the base -> what is added
+    parts: Mapping[str, Part] = field(default_factory=dict)  # tensor of the base -> what is added
     new: Mapping[str, tuple[str, Part | None]] = field(default_factory=dict)
-    # new biases -> (the weight they stand beside, their values; None: zeros)
+    # new bias -> (the weight it belongs to, its values; None: zeros)
     config: Mapping[str, Any] = field(default_factory=dict)  # merged into config.json
 
 
 def write_checkpoint(
     base: Path, delta: Delta | None, out: Path, about: Mapping[str, Any] | None = None
 ) -> Path:
-    """base + delta as a checkpoint that `from_pretrained` reads, with a manifest; whole or not at all.
+    """Write base + delta as a checkpoint that `from_pretrained` reads, with a manifest.
 
-    Each touched tensor is summed in float32 and rounded once to its dtype in the file. delta None copies the base.
-    Every file is the caller's own, to be changed as one likes.
+    Returns `out`.
 
-    Raises: WrongModel: the delta is for other weights. DamagedArtefact: the base lacks a tensor of the delta.
-    NotEditable: no checkpoint of this class carries head corrections; the sentence says what to do.
+    The folder appears whole or not at all. Each edited tensor is summed in float32 and rounded once
+    to its dtype in the file. With delta None the base is copied. No file is linked to the base, so
+    the caller may change every one.
+
+    Raises: WrongModel: the delta was computed for other weights. DamagedArtefact: the base lacks a
+    tensor of the delta. NotEditable: no checkpoint of this class can carry head corrections.
     """
     return write_folder(out, lambda part: fill_checkpoint(base, delta, part), about or {})
 
@@ -62,42 +68,56 @@ def fill_checkpoint(
     delta: Delta | None,
     folder: Path,
     *,
-    bring: Bring = copied,
+    bring: CopyFile = copy_file,
     sha256: Sha256 = sha256_file,
 ) -> dict[str, Any]:
-    """The files of base + delta in a folder that is there; what a manifest is to say about them. Raises: as above.
+    """Write the files of base + delta into an existing folder.
 
-    A file whose tensors change is copied and only their bytes are written; one that gets new tensors is written anew. With
-    bring = factd.editor.files.copying.Links() other weights *are* the base's files, as further names of theirs: whoever writes into one
-    of them in place (safetensors' save_file does) changes the base and all versions that hold it. So that is for folders
-    that nobody writes into. sha256 may know the base's files (editor/files/checksum_cache.py): then those that are linked are not read.
+    Returns the entries for its manifest.
+
+    A file whose tensors change is copied, and only the bytes of these tensors are written. A file
+    that gets new tensors is written anew. All other files come by `bring`. With `HardLinks()` they
+    are hard links to the base's files: whoever writes into one in place (safetensors' save_file
+    does) changes the base and every version that links to it. So links are for folders that nobody
+    writes into. `sha256` may be a cache (editor/files/checksum_cache.py); linked files that it
+    knows are then not read.
+
+    Raises: as `write_checkpoint`.
     """
     identity = fingerprint(base, sha256)
     if delta is not None and delta.base_fingerprint != identity:
         raise WrongModel(
-            f"the delta is for the base {delta.base_fingerprint[:12]}, {base} is {identity[:12]}"
+            f"the delta was computed for the base {delta.base_fingerprint[:12]}, but {base} is "
+            f"{identity[:12]}; choose the base it was computed for"
         )
-    _fill(base, changes_for(base, delta) if delta else Changes(), folder, bring)
+    _fill(base, changes_for(base, delta) if delta else CheckpointChanges(), folder, bring)
     if sha256 is not sha256_file:
         _refuse_changed(base, folder, sha256)
     return {"base_fingerprint": identity, "delta_id": delta.id if delta else None}
 
 
 def _refuse_changed(base: Path, folder: Path, sha256: Sha256) -> None:
-    """Known sums are believed only of files that are linked, whose bytes are compared with the manifest before publishing.
+    """Compare the base's copied files with their cached checksums.
 
-    What was copied is read again, for its own bytes are what the manifest tells. Raises: DamagedArtefact: it changed.
+    A cached checksum is trusted only for a linked file: the publisher compares its bytes with the
+    manifest. A copied file is read again here, because the manifest lists the bytes of the copy.
+
+    Raises: DamagedArtefact: a file of the base changed since its checksum was cached.
     """
-    for source in fingerprinted(base):
+    for source in fingerprint_files(base):
         if not source.samefile(folder / source.name) and sha256_file(source) != sha256(source):
             raise DamagedArtefact(
                 source,
-                "it is not what it was when it was first read; restore it, or give a new base a folder of its own",
+                "the file changed since it was first read; restore it, or put a new base into a folder of its own",
             )
 
 
-def changes_for(base: Path, delta: Delta) -> Changes:
-    """A delta in the names of a base's files. Raises: DamagedArtefact, NotEditable."""
+def changes_for(base: Path, delta: Delta) -> CheckpointChanges:
+    """What a delta changes in a base's files.
+
+    Raises: DamagedArtefact: the base lacks a tensor of the delta. NotEditable: no checkpoint of
+    this class can carry head corrections.
+    """
     family = family_of(base)
     names = {name for file in weight_files(base) for name in _names(file)}
     parts: dict[str, Part] = {}
@@ -109,8 +129,12 @@ def changes_for(base: Path, delta: Delta) -> Changes:
         elif name.endswith(".bias"):
             missing[name] = part
         else:
-            raise DamagedArtefact(base, f"has no tensor {name!r}, which the delta changes")
-    return _with_biases(base, family, names, parts, missing) if missing else Changes(parts)
+            raise DamagedArtefact(
+                base, f"it has no tensor {name!r}, which the delta changes; restore the base"
+            )
+    return (
+        _with_biases(base, family, names, parts, missing) if missing else CheckpointChanges(parts)
+    )
 
 
 def _with_biases(
@@ -119,18 +143,18 @@ def _with_biases(
     names: Collection[str],
     parts: Mapping[str, Part],
     missing: Mapping[str, Part],
-) -> Changes:
+) -> CheckpointChanges:
     config, carrier = read_config(base), family.carrier
     if carrier is None or not carrier.config:
         raise NotEditable(
-            f"{base}: {config.get('model_type')} has no bias that a checkpoint could carry head corrections in; "
-            "publish without them (switch them off), or convert the base to the Llama architecture first"
+            f"{base}: a checkpoint of the class {config.get('model_type')} has no bias to hold head corrections; "
+            "switch them off and publish without them, or convert the base to the Llama architecture first"
         )
     for key, allowed in carrier.requires.items():
         if config.get(key) not in allowed:
             raise NotEditable(
-                f"{base}: with {key} = {config.get(key)} it cannot be written as {carrier.config['model_type']}, which head "
-                "corrections need; publish without them (switch them off)"
+                f"{base}: with {key} = {config.get(key)} the checkpoint cannot be written as "
+                f"{carrier.config['model_type']}, which head corrections need; switch them off and publish without them"
             )
     new: dict[str, tuple[str, Part | None]] = {}
     there = lambda n: name_in(family, _weight(carrier.module, n), names) is not None  # noqa: E731
@@ -138,11 +162,13 @@ def _with_biases(
         for module in (carrier.module, *carrier.siblings):
             beside = name_in(family, _weight(module, layer), names)
             if beside is None:
-                raise DamagedArtefact(base, f"has no tensor {_weight(module, layer)!r}")
+                raise DamagedArtefact(
+                    base, f"it has no tensor {_weight(module, layer)!r}; restore the base"
+                )
             bias = beside.removesuffix(".weight") + ".bias"
             if bias not in names:
                 new[bias] = (beside, missing.get(module.format(layer) + ".bias"))
-    return Changes(parts, new, carrier.config)
+    return CheckpointChanges(parts, new, carrier.config)
 
 
 def _weight(module: str, layer: int) -> str:
@@ -150,36 +176,36 @@ def _weight(module: str, layer: int) -> str:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A checkpoint's config.json."""
-    found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return found
+    """The config.json of a checkpoint."""
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config
 
 
-def merged(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with changes; tables are merged."""
-    found = dict(config)
+def merge_config(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with changes. Nested tables are merged; every other value is replaced."""
+    merged = dict(config)
     for key, value in changes.items():
-        inner = found.get(key)
-        found[key] = (
-            merged(inner, value)
+        inner = merged.get(key)
+        merged[key] = (
+            merge_config(inner, value)
             if isinstance(value, Mapping) and isinstance(inner, Mapping)
             else value
         )
-    return found
+    return merged
 
 
-def _fill(base: Path, changes: Changes, part: Path, bring: Bring) -> None:
+def _fill(base: Path, changes: CheckpointChanges, part: Path, bring: CopyFile) -> None:
     weights = weight_files(base)
     for source in sorted(base.iterdir()):
-        if source.is_file() and source not in weights and source.name not in OWN:
-            own = source.stat().st_size < LINKED_FROM
-            (copied if own else bring)(source, part / source.name)
+        if source.is_file() and source not in weights and source.name not in METADATA_FILES:
+            own = source.stat().st_size < MIN_LINKED_BYTES
+            (copy_file if own else bring)(source, part / source.name)
     if changes.config:
-        _write_json(part / "config.json", merged(read_config(base), changes.config))
+        _write_json(part / "config.json", merge_config(read_config(base), changes.config))
     placed: dict[str, str] = {}
     for source in weights:
         names = _names(source)
-        new = {bias: what for bias, what in changes.new.items() if what[0] in names}
+        new = {bias: values for bias, values in changes.new.items() if values[0] in names}
         if new:
             _rewrite(source, changes.parts, new, part / source.name)
         elif names & set(changes.parts):
@@ -194,7 +220,7 @@ def _fill(base: Path, changes: Changes, part: Path, bring: Bring) -> None:
 
 
 def _write_json(path: Path, value: Mapping[str, Any], *, sort_keys: bool = False) -> None:
-    """Under a new inode, whatever the old one is linked to."""
+    """Write JSON to a new inode: the old file may be a hard link to the base's."""
     write_file(path, (json.dumps(value, indent=2, sort_keys=sort_keys) + "\n").encode())
 
 
@@ -220,11 +246,14 @@ def _rewrite(
 
 
 def _bias(weight: Tensor, part: Part | None) -> Tensor:
-    """A new bias beside a weight (d_out, d_in): some values or zeros, in the weight's dtype."""
+    """The bias (d_out,) of a weight (d_out, d_in), in its dtype: the part's values, or zeros."""
     zero = torch.zeros(weight.shape[0], dtype=weight.dtype)
     return zero if part is None else fold(zero, part)
 
 
 def verify_checkpoint(folder: Path) -> dict[str, Any]:
-    """The manifest of a written checkpoint whose files are all what it says. Raises: DamagedArtefact."""
+    """The manifest of a written checkpoint, after its files were compared with it.
+
+    Raises: DamagedArtefact: a file is missing or differs from the manifest.
+    """
     return verify_folder(folder)

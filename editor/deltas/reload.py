@@ -1,8 +1,10 @@
-"""What was written is what was measured: a checkpoint is read again in a fresh process and asked.
+"""Proves in a fresh process that a written checkpoint gives the logits that were measured.
 
-    python -m factd.editor.deltas.reload OUT FOLDER ...      writes OUT: per folder, logits of fixed token ids, and keys that did not fit
+    python -m factd.editor.deltas.reload OUT FOLDER ...
 
-A class that silently drops a tensor on reload (Qwen 2 an output bias) is found here and nowhere else.
+writes to OUT, for each folder, the logits of fixed token ids, and the keys that do not fit the
+class. Only this check finds a class that silently drops a tensor on reload (Qwen 2 drops an output
+bias).
 """
 
 import json
@@ -22,46 +24,54 @@ from factd.editor.deltas.delta import Delta, applied
 from factd.editor.errors import DamagedArtefact
 from factd.editor.models.model import EditableModel
 
-IDS = ((1, 2, 3, 4, 5, 6, 7, 8), (8, 6, 4, 2, 7, 5, 3, 1))  # two texts of token ids
+FIXED_IDS = ((1, 2, 3, 4, 5, 6, 7, 8), (8, 6, 4, 2, 7, 5, 3, 1))  # two texts of token ids
 TIMEOUT_SECONDS = 1800
-TOLERANCE = 2e-3  # largest difference of logits, relative to the largest logit
+TOLERANCE = 2e-3  # largest difference between logits, relative to the largest logit
 
 
 def verify_reload(model: EditableModel, delta: Delta | None, folder: Path) -> float:
-    """The largest relative difference between the logits of a written checkpoint and of the model with the delta in place.
+    """Compare the logits of a written checkpoint with those of the model with the delta.
 
-    Raises: DamagedArtefact: keys are missing or unexpected, the checkpoint does not load, or it says something else.
+    Returns the largest difference, relative to the largest logit.
+
+    Raises: DamagedArtefact: the checkpoint does not load, its keys are missing or unexpected, or
+    its logits differ by more than TOLERANCE.
     """
     if delta is None:
-        expected = logits(model)
+        expected = fixed_logits(model)
     else:
         with applied(model, delta):
-            expected = logits(model)
-    return compared(folder, in_fresh_process([folder])[0], expected)
+            expected = fixed_logits(model)
+    return check_logits(folder, logits_in_fresh_process([folder])[0], expected)
 
 
-def compared(folder: Path, found: Tensor, expected: Tensor) -> float:
-    """The largest difference of logits, relative to the largest logit. Raises: DamagedArtefact: it is too large."""
-    error = float((found - expected).abs().max() / expected.abs().max())
+def check_logits(folder: Path, reloaded: Tensor, expected: Tensor) -> float:
+    """The largest difference between two tensors of logits, relative to the largest expected logit.
+
+    Both (texts, length, vocabulary) float32. Raises: DamagedArtefact: it is above TOLERANCE.
+    """
+    error = float((reloaded - expected).abs().max() / expected.abs().max())
     if not error <= TOLERANCE:
         raise DamagedArtefact(
             folder,
-            f"reloaded it gives other logits than were measured (off by {error:.1g}); do not publish it",
+            f"after a reload its logits differ from the measured ones (by {error:.1g}); do not publish it",
         )
     return error
 
 
 @torch.inference_mode()
-def logits(model: EditableModel) -> Tensor:
-    """Logits of the fixed ids, (texts, length, vocabulary) float32 on the CPU."""
-    found: Tensor = model.model(input_ids=torch.tensor(IDS, device=model.device)).logits
-    return found.float().cpu()
+def fixed_logits(model: EditableModel) -> Tensor:
+    """Logits of the fixed token ids, (texts, length, vocabulary) float32, on the CPU."""
+    logits: Tensor = model.model(input_ids=torch.tensor(FIXED_IDS, device=model.device)).logits
+    return logits.float().cpu()
 
 
-def in_fresh_process(folders: Sequence[Path]) -> list[Tensor]:
-    """The logits of the fixed ids as a new process computes them from each checkpoint.
+def logits_in_fresh_process(folders: Sequence[Path]) -> list[Tensor]:
+    """The logits of the fixed token ids from each checkpoint, computed in a new process.
 
-    Raises: DamagedArtefact: one does not load, or its keys are missing or unexpected.
+    Each is (texts, length, vocabulary) float32.
+
+    Raises: DamagedArtefact: a checkpoint does not load, or its keys are missing or unexpected.
     """
     with TemporaryDirectory() as name:
         out = Path(name) / "logits.safetensors"
@@ -82,28 +92,35 @@ def in_fresh_process(folders: Sequence[Path]) -> list[Tensor]:
         )
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise DamagedArtefact(folders[0], f"cannot be loaded again ({last[0]})")
+            raise DamagedArtefact(
+                folders[0], f"it cannot be loaded again ({last[0]}); do not publish it"
+            )
         with safe_open(out, framework="pt") as file:
             problems = json.loads((file.metadata() or {})["problems"])
-            found = [file.get_tensor(str(number)) for number in range(len(folders))]
+            logits = [file.get_tensor(str(number)) for number in range(len(folders))]
     for folder, keys in zip(folders, problems, strict=True):
         if keys:
             raise DamagedArtefact(
-                folder, f"reloaded, its keys do not fit the class: {', '.join(keys[:3])}"
+                folder,
+                f"after a reload these keys do not fit the model's class: {', '.join(keys[:3])}; "
+                "do not publish it",
             )
-    return found
+    return logits
 
 
 def main(out: Path, folders: Sequence[Path]) -> None:
-    """Load checkpoints in float32 and write their logits."""
-    read = [load(folder) for folder in folders]
-    tensors = {str(number): found for number, (found, _) in enumerate(read)}
-    save_file(tensors, out, metadata={"problems": json.dumps([keys for _, keys in read])})
+    """Load the checkpoints in float32 and write their logits and misfit keys."""
+    results = [load_and_run(folder) for folder in folders]
+    tensors = {str(number): logits for number, (logits, _) in enumerate(results)}
+    save_file(tensors, out, metadata={"problems": json.dumps([keys for _, keys in results])})
 
 
 @torch.inference_mode()
-def load(folder: Path) -> tuple[Tensor, list[str]]:
-    """Logits of the fixed ids, and the keys that are missing, unexpected or of another shape."""
+def load_and_run(folder: Path) -> tuple[Tensor, list[str]]:
+    """Logits of the fixed token ids, and the keys that are missing, unexpected or of another shape.
+
+    The logits are (texts, length, vocabulary) float32.
+    """
     from transformers import AutoModelForCausalLM
 
     from factd.editor.models.model import family_of
@@ -117,7 +134,9 @@ def load(folder: Path) -> tuple[Tensor, list[str]]:
     )
     model, info = loaded
     keys = (*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"])
-    return model(input_ids=torch.tensor(IDS)).logits.float().contiguous(), sorted(map(str, keys))
+    return model(input_ids=torch.tensor(FIXED_IDS)).logits.float().contiguous(), sorted(
+        map(str, keys)
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One safetensors file with other bytes where some of its tensors lie: what is not touched is not even read."""
+"""Changes some tensors of a safetensors file in place. The other tensors are not even read."""
 
 import json
 from collections.abc import Mapping
@@ -11,54 +11,62 @@ from torch import Tensor
 
 from factd.editor.deltas.delta import Part, fold
 from factd.editor.errors import DamagedArtefact
-from factd.editor.files.copying import copied
+from factd.editor.files.copying import copy_file
 
-HEADER_MOST = 100_000_000  # bytes; the format's own bound
+MAX_HEADER_BYTES = 100_000_000  # the bound of the format itself
 
 
 @dataclass(frozen=True)
-class Place:
+class ByteRange:
     """Where a tensor lies in its file."""
 
-    start: int  # bytes from the file's beginning
+    start: int  # bytes from the beginning of the file
     stop: int
 
 
-def places(file: Path) -> dict[str, Place]:
-    """Where each tensor of a safetensors file lies. Raises: DamagedArtefact: the file has no such header."""
+def byte_ranges(file: Path) -> dict[str, ByteRange]:
+    """Where each tensor of a safetensors file lies.
+
+    Raises: DamagedArtefact: the file has no valid safetensors header.
+    """
     try:
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
-            if length > HEADER_MOST:
-                raise ValueError("a header of this length is none")
+            if length > MAX_HEADER_BYTES:
+                raise ValueError(f"a header of {length} bytes is too long")
             header = json.loads(opened.read(length))
         first = 8 + length
-        found = {n: t["data_offsets"] for n, t in header.items() if n != "__metadata__"}
-        return {n: Place(first + start, first + stop) for n, (start, stop) in found.items()}
+        offsets = {n: t["data_offsets"] for n, t in header.items() if n != "__metadata__"}
+        return {n: ByteRange(first + start, first + stop) for n, (start, stop) in offsets.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedArtefact(file, f"no safetensors header ({error})") from error
+        raise DamagedArtefact(
+            file, f"it has no valid safetensors header ({error}); restore it"
+        ) from error
 
 
 def write_shard(source: Path, parts: Mapping[str, Part], out: Path) -> None:
-    """A copy of a file in which the parts are added to their tensors, each summed in float32 and rounded once to its dtype.
+    """Copy a safetensors file and add the parts to their tensors in the copy.
 
-    Only these tensors are written, at their data offsets, one in memory at a time; all else is the file's own bytes, in
-    shared blocks where the file system has such. Not yet durable. Raises: DamagedArtefact: a tensor has another size.
+    Each sum is taken in float32 and rounded once to the tensor's dtype. Only these tensors are
+    written, at their data offsets, one in memory at a time. All other bytes are the file's own, in
+    shared blocks if the file system can share them. The copy is not fsynced.
+
+    Raises: DamagedArtefact: a tensor differs in size from its part.
     """
-    copied(source, out)
-    there = places(source)
+    copy_file(source, out)
+    ranges = byte_ranges(source)
     with safe_open(source, framework="pt") as tensors, out.open("r+b") as file:
-        for name in sorted(parts.keys() & there.keys()):
+        for name in sorted(parts.keys() & ranges.keys()):
             content = _bytes(fold(tensors.get_tensor(name), parts[name]))
-            place = there[name]
+            place = ranges[name]
             if content.nbytes != place.stop - place.start:
                 raise DamagedArtefact(
-                    source, f"its tensor {name!r} is of another size than the delta's"
+                    source, f"its tensor {name!r} differs in size from the delta; restore the base"
                 )
             file.seek(place.start)
             file.write(content)
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    """A tensor's bytes as safetensors holds them: row-major."""
+    """The bytes of a tensor as safetensors stores them: row-major."""
     return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

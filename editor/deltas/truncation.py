@@ -1,4 +1,7 @@
-"""What a part of a delta is made of: its rank, its nearest of a smaller rank, and what a pair of factors loses of it."""
+"""Truncates a delta: the nearest delta of a smaller rank, and the error of doing so.
+
+The nearest matrix of a rank is the truncated singular value decomposition (Eckart and Young).
+"""
 
 from dataclasses import dataclass, replace
 
@@ -7,12 +10,15 @@ from torch import Tensor
 
 from factd.editor.deltas.delta import Delta, Dense, LowRank, Part
 
-EPSILON = 2.0**-23  # float32's spacing: singular values below this share of the largest are noise
+EPSILON = 2.0**-23  # spacing of float32: smaller shares of the largest singular value are noise
 
 
 @dataclass(frozen=True)
-class Spectrum:
-    """ΔW = u diag(s) vᵀ in the stored layout, float64, without what is rounding; s descends."""
+class SingularFactors:
+    """ΔW = u diag(s) vᵀ in the stored layout, float64.
+
+    s descends. Singular values that are rounding noise are left out.
+    """
 
     u: Tensor  # (rows, rank)
     s: Tensor  # (rank,)
@@ -23,18 +29,24 @@ class Spectrum:
         """The numerical rank."""
         return len(self.s)
 
-    def cut(self, rank: int) -> "Spectrum":
-        """The nearest of a smaller rank (Eckart and Young)."""
-        return Spectrum(self.u[:, :rank], self.s[:rank], self.v[:, :rank])
+    def truncated(self, rank: int) -> "SingularFactors":
+        """The factors of the nearest matrix of at most this rank (Eckart and Young)."""
+        return SingularFactors(self.u[:, :rank], self.s[:rank], self.v[:, :rank])
 
-    def halves(self) -> tuple[Tensor, Tensor]:
-        """u √s (rows, rank) and v √s (columns, rank): a small dtype loses least where neither is larger than the other."""
+    def balanced(self) -> tuple[Tensor, Tensor]:
+        """Two factors of equal size: u √s (rows, rank) and v √s (columns, rank).
+
+        Rounding to a small dtype loses least if neither factor is larger than the other.
+        """
         root = self.s.sqrt()
         return self.u * root, self.v * root
 
 
-def spectrum(part: Part) -> Spectrum:
-    """What a part of a delta is made of. Of factors by QR and the singular values of the small core."""
+def singular_factors(part: Part) -> SingularFactors:
+    """The singular value decomposition of a part.
+
+    For low-rank factors it is computed from their QR decompositions and the small core.
+    """
     if isinstance(part, Dense):
         u, s, vh = torch.linalg.svd(part.values.double(), full_matrices=False)
         v = vh.T
@@ -44,47 +56,54 @@ def spectrum(part: Part) -> Spectrum:
         )
         u, s, vh = torch.linalg.svd(core @ other.T, full_matrices=False)
         u, v = left @ u, right @ vh.T
-    return Spectrum(u, s, v).cut(int((s > EPSILON * s.max()).sum()) if s.numel() else 0)
+    return SingularFactors(u, s, v).truncated(
+        int((s > EPSILON * s.max()).sum()) if s.numel() else 0
+    )
 
 
-def lost(part: Part, left: Tensor, right: Tensor) -> float:
-    """‖ΔW − left rightᵀ‖ / ‖ΔW‖ (Frobenius, float64) of a part and the factors (rows, r), (columns, r) that stand for it."""
+def relative_error(part: Part, left: Tensor, right: Tensor) -> float:
+    """‖ΔW − left rightᵀ‖ / ‖ΔW‖ (Frobenius, float64), of a part and the factors that replace it.
+
+    left (rows, r), right (columns, r). If the part is zero the numerator is returned.
+    """
     left, right = left.double(), right.double()
     if isinstance(part, Dense):
         values = part.values.double()
-        gap, whole = torch.linalg.norm(values - left @ right.T), torch.linalg.norm(values)
+        error, size = torch.linalg.norm(values - left @ right.T), torch.linalg.norm(values)
     else:
         own = part.left.double(), part.right.double()
-        gap = _norm(torch.cat([own[0], -left], 1), torch.cat([own[1], right], 1))
-        whole = _norm(*own)
-    return float(gap / whole) if whole else float(gap)
+        error = _norm(torch.cat([own[0], -left], 1), torch.cat([own[1], right], 1))
+        size = _norm(*own)
+    return float(error / size) if size else float(error)
 
 
 def _norm(left: Tensor, right: Tensor) -> Tensor:
-    """‖left rightᵀ‖ without the matrix."""
+    """‖left rightᵀ‖, computed without forming the matrix."""
     cores = [torch.linalg.qr(factor, mode="r").R for factor in (left, right)]
-    found: Tensor = torch.linalg.norm(cores[0] @ cores[1].T)
-    return found
+    norm: Tensor = torch.linalg.norm(cores[0] @ cores[1].T)
+    return norm
 
 
-def truncated(delta: Delta, rank: int) -> Delta | None:
-    """The nearest delta whose matrices have at most some rank, float32; None: those of the delta have no higher one.
+def truncate(delta: Delta, rank: int) -> Delta | None:
+    """The nearest delta whose matrices have at most this rank, float32.
 
-    It is another delta, with an id of its own, and must be measured as any other before it is served.
+    None if no matrix of the delta has a higher rank. The result is another delta with its own id,
+    and must be measured like any other before it is served.
     """
-    spectra = {name: spectrum(part) for name, part in delta.parts.items() if is_matrix(part)}
-    cut = {name: found.cut(rank).halves() for name, found in spectra.items() if found.rank > rank}
+    matrices = {name: part for name, part in delta.parts.items() if is_matrix(part)}
+    factors = {name: singular_factors(part) for name, part in matrices.items()}
+    cut = {n: own.truncated(rank).balanced() for n, own in factors.items() if own.rank > rank}
     if not cut:
         return None
     parts: dict[str, Part] = dict(delta.parts)
-    for name, factors in cut.items():
-        left, right = (factor.float().contiguous() for factor in factors)
+    for name, pair in cut.items():
+        left, right = (factor.float().contiguous() for factor in pair)
         parts[name] = LowRank(left, right)
-    whole = max(found.rank for found in spectra.values())
-    about = {"of": delta.id, "rank": whole, "to": rank}
+    full_rank = max(own.rank for own in factors.values())
+    about = {"of": delta.id, "rank": full_rank, "to": rank}
     return replace(delta, parts=parts, settings={**delta.settings, "truncated": about})
 
 
 def is_matrix(part: Part) -> bool:
-    """Not a bias."""
+    """Whether a part changes a matrix; otherwise it changes a bias."""
     return isinstance(part, LowRank) or part.values.dim() == 2

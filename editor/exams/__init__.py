@@ -1,5 +1,5 @@
-"""An exam: all questions that are put to the base, the live release and a candidate, and the report on them.
+"""An exam: all questions to the base, the live release and a candidate, and the report on them.
 
-This room asks each model once and collects the evidence. Single measurements belong to `checks`;
+This room asks each model once and collects the evidence. Single measurements belong to `checks`,
 verdicts belong to the daemon.
 """

@@ -1,53 +1,54 @@
-"""A check report: every measurement, what became of every fact, the worst answers, and what was measured."""
+"""A check report: all measurements, the answers about every fact, and the worst answers."""
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import exp, isfinite
+from types import ModuleType
 from typing import Any
 
 from factd.editor import plugins
-from factd.editor.checks import Asked, Evidence, Measurement
+from factd.editor.checks import Evidence, Measurement, ProbeAnswers
 from factd.editor.deltas.delta import Delta
-from factd.editor.exams.exam import Exam, Memory, Results, evidence_of, sit
+from factd.editor.exams.exam import AnswerCache, Exam, ExamResults, evidence_of, take_exam
 from factd.editor.models.model import EditableModel
 from factd.editor.scoring.intervals import Difference
 
-EXAMPLES = 60
+EXAMPLES = 60  # in a report, about
 OF_FACTS = ("edit", "paraphrase", "earlier")  # kinds of probes about facts that are written
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One probe with what the model said before and after."""
+    """One probe with the answers of the base model and of the edited model."""
 
     kind: str
     language: str
     fact: str
     prompt: str
     expected: str
-    before: str
-    after: str
-    right: bool
-    was_right: bool = False  # by the base model
-    probability: float | None = None  # e^-nll of what is expected, after
-    probability_before: float | None = None
+    before: str  # answer of the base model
+    after: str  # answer of the edited model
+    right: bool  # the answer of the edited model
+    was_right: bool = False  # the answer of the base model
+    probability: float | None = None  # e^-nll of the expected answer, edited model
+    probability_before: float | None = None  # the same, base model
 
 
 @dataclass(frozen=True, kw_only=True)
 class FactAnswers:
-    """How many of the questions about a written fact are answered right in one language."""
+    """How many questions about a written fact are answered right in one language."""
 
     fact: str
     language: str
-    written: bool  # in this language
+    written: bool  # the fact was written in this language
     new: bool  # False: an earlier release wrote it
     asked: int
-    right: int
-    before: int
-    live: int | None
-    unseen: int = 0  # of the questions, those in wordings that no edit used
-    unseen_right: int = 0
+    right: int  # by the edited model
+    before: int  # by the base model
+    live: int | None  # by the live release
+    unseen: int = 0  # questions in wordings that no edit used
+    unseen_right: int = 0  # of these, answered right by the edited model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +58,19 @@ class CheckReport:
     fingerprint: str  # of the base model
     delta_id: str | None  # None: the base model itself
     measurements: tuple[Measurement, ...]
-    examples: tuple[Example, ...]  # the worst first
+    examples: tuple[Example, ...]  # worst first
     seconds: float
     facts: tuple[FactAnswers, ...] = ()
-    points: Mapping[str, Sequence[tuple[float, float]]] | None = None  # kind -> (before, after)
+    # kind of probe -> probability of the expected answer (before, after), per probe
+    points: Mapping[str, Sequence[tuple[float, float]]] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON; numbers that are none become null."""
+        """The report as JSON values. NaN and infinity are written as null."""
         return _plain(asdict(self))  # type: ignore[no-any-return]  # a dict stays a dict
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "CheckReport":
-        """The report that `as_json` wrote."""
+        """The report from what `as_json` gave."""
         return cls(
             fingerprint=data["fingerprint"],
             delta_id=data["delta_id"],
@@ -80,7 +82,7 @@ class CheckReport:
         )
 
     def value(self, check: str, metric: str, language: str) -> Measurement | None:
-        """One measurement, if it was made."""
+        """One measurement; None if it was not made."""
         wanted = (check, metric, language)
         return next(
             (m for m in self.measurements if (m.check, m.metric, m.language) == wanted), None
@@ -114,19 +116,23 @@ def run_checks(
     *,
     delta: Delta | None = None,
     terminator: str = "",
-    base: Results | None = None,
-    live: Results | None = None,
-    memory: Memory | None = None,
+    base: ExamResults | None = None,
+    live: ExamResults | None = None,
+    cache: AnswerCache | None = None,
 ) -> CheckReport:
-    """Put an exam to the base model (or take its results) and to the edited one, and run every check.
+    """Put an exam to the base model and to the edited model, and run every check.
 
-    live: what the live release made of the same exam, where there is one to compare with. memory: of the edited model.
+    base: results of the base model, if it took the exam already. live: results of the live release
+    in the same exam, to compare with. cache: earlier answers of the edited model. With delta None
+    the base model is reported on.
+
+    Raises: WrongModel: the delta was computed for other weights.
     """
     started = time.monotonic()
-    before = base or sit(model, exam, terminator=terminator)
+    before = base or take_exam(model, exam, terminator=terminator)
     after = before
     if delta is not None:
-        after = sit(model, exam, delta=delta, terminator=terminator, memory=memory)
+        after = take_exam(model, exam, delta=delta, terminator=terminator, cache=cache)
     evidence = evidence_of(exam, before, after, live, delta.diagnostics if delta else {})
     return report_on(evidence, model.fingerprint, delta, time.monotonic() - started)
 
@@ -134,34 +140,44 @@ def run_checks(
 def report_on(
     evidence: Evidence, fingerprint: str, delta: Delta | None, seconds: float
 ) -> CheckReport:
-    """What the checks find in the evidence."""
+    """The report of all checks on the evidence. seconds: that collecting it took."""
     started = time.monotonic()
-    found = [
-        m
-        for name in plugins.names("factd.editor.checks")
-        for m in plugins.load("factd.editor.checks", name).check(evidence)
-    ]
+    measurements = [m for check in _checks().values() for m in check.check(evidence)]
     return CheckReport(
         fingerprint=fingerprint,
         delta_id=delta.id if delta else None,
-        measurements=tuple(found),
+        measurements=tuple(measurements),
         examples=examples(evidence),
-        facts=facts(evidence),
-        points=points(evidence),
+        facts=fact_answers(evidence),
+        points=probability_pairs(evidence),
         seconds=seconds + time.monotonic() - started,
     )
 
 
-def facts(evidence: Evidence) -> tuple[FactAnswers, ...]:
-    """Every fact that is asked about, by language, those with the most wrong answers first."""
-    rows: dict[tuple[str, str], list[Asked]] = {}
-    for row in evidence.of(*OF_FACTS):
+def _checks() -> dict[str, ModuleType]:
+    """The modules of all checks, by name."""
+    package = "factd.editor.checks"
+    return {name: plugins.load(package, name) for name in plugins.names(package)}
+
+
+def probe_kinds() -> dict[str, tuple[str, ...]]:
+    """The kinds of probe that each check measures, by the check's name.
+
+    Checks that measure no answers to probes are left out.
+    """
+    return {name: tuple(check.KINDS) for name, check in _checks().items() if check.KINDS}
+
+
+def fact_answers(evidence: Evidence) -> tuple[FactAnswers, ...]:
+    """The answers about every written fact, by language, the largest share of wrong ones first."""
+    rows: dict[tuple[str, str], list[ProbeAnswers]] = {}
+    for row in evidence.answers_to(*OF_FACTS):
         rows.setdefault((row.probe.fact, row.probe.language), []).append(row)
-    found = [_answers_of(fact, language, asked) for (fact, language), asked in rows.items()]
-    return tuple(sorted(found, key=lambda f: (f.right / f.asked, f.fact, f.language)))
+    counted = [_answers_of(fact, language, asked) for (fact, language), asked in rows.items()]
+    return tuple(sorted(counted, key=lambda f: (f.right / f.asked, f.fact, f.language)))
 
 
-def _answers_of(fact: str, language: str, asked: Sequence[Asked]) -> FactAnswers:
+def _answers_of(fact: str, language: str, asked: Sequence[ProbeAnswers]) -> FactAnswers:
     live = [row.live.right for row in asked if row.live is not None]
     return FactAnswers(
         fact=fact,
@@ -177,36 +193,39 @@ def _answers_of(fact: str, language: str, asked: Sequence[Asked]) -> FactAnswers
     )
 
 
-def points(evidence: Evidence) -> dict[str, list[tuple[float, float]]]:
-    """The probability of what is expected, before and after, of every probe by kind."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    for row in evidence.of("edit", "paraphrase", "earlier", "neighbourhood", "known"):
+def probability_pairs(evidence: Evidence) -> dict[str, list[tuple[float, float]]]:
+    """The probability of the expected answer, (before, after), of every probe, by its kind."""
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for row in evidence.answers_to("edit", "paraphrase", "earlier", "neighbourhood", "known"):
         pair = (probability(row.before.target_nll), probability(row.after.target_nll))
-        found.setdefault(row.probe.kind, []).append(pair)
-    return found
+        pairs.setdefault(row.probe.kind, []).append(pair)
+    return pairs
 
 
 def probability(nll: float) -> float:
-    """e^-nll, four decimals; 0 where it is no number."""
+    """e^-nll, rounded to four decimals; 0 if nll is not finite."""
     return round(exp(-nll), 4) if isfinite(nll) else 0.0
 
 
 def examples(evidence: Evidence) -> tuple[Example, ...]:
-    """Some answers of every kind and language: those that became wrong first, then the wrong ones, then the others."""
+    """Some answers of every kind and language, worst first.
+
+    First those that became wrong, then those that were wrong before, then the right ones.
+    """
     kinds = sorted({(p.kind, p.language) for p in evidence.probes})
     each = max(1, EXAMPLES // max(1, len(kinds)))
-    found: list[Asked] = []
+    chosen: list[ProbeAnswers] = []
     for kind, language in kinds:
-        rows = [row for row in evidence.of(kind) if row.probe.language == language]
-        found += sorted(rows, key=_worst_first)[:each]
-    return tuple(_example(row) for row in sorted(found, key=_worst_first))
+        rows = [row for row in evidence.answers_to(kind) if row.probe.language == language]
+        chosen += sorted(rows, key=_worst_first)[:each]
+    return tuple(_example(row) for row in sorted(chosen, key=_worst_first))
 
 
-def _worst_first(row: Asked) -> tuple[bool, bool]:
+def _worst_first(row: ProbeAnswers) -> tuple[bool, bool]:
     return row.after.right, not row.before.right
 
 
-def _example(row: Asked) -> Example:
+def _example(row: ProbeAnswers) -> Example:
     return Example(
         kind=row.probe.kind,
         language=row.probe.language,

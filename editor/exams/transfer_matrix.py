@@ -1,21 +1,28 @@
-"""The whole transfer matrix T[s→t]: the facts written in one language alone, asked in every served one.
+"""The whole transfer matrix T[s→t]: facts written in one language alone, asked in every served one.
 
-A candidate writes a fact in several languages at once, so that its own answers show little transfer. Here the rows of one
-language are solved by themselves, from the values that the candidate has; a solve and a round of questions per language.
+A candidate writes a fact in several languages at once, so its own answers show little transfer.
+Here the edits of each language are solved alone, from the candidate's values. This costs one solve
+and one round of questions per language.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from factd.editor.checks import Asked, Measurement, accurate, right, share
+from factd.editor.checks import (
+    Measurement,
+    ProbeAnswers,
+    answered_right,
+    is_accurate,
+    measure_share,
+)
 from factd.editor.deltas.delta import Delta
 from factd.editor.edits import EditBatch
 from factd.editor.exams.exam import answers_with
-from factd.editor.methods._write import about, second_moments, templates_for
-from factd.editor.methods.memit import Settings, solver
+from factd.editor.methods._write import delta_identity, second_moments, templates_for
+from factd.editor.methods.memit import MemitSettings, solver
 from factd.editor.models.model import EditableModel
 from factd.editor.scoring.score import Answer, Probe
-from factd.editor.solving.layers import solve_layers
+from factd.editor.solving.layers import Solve, solve_layers
 from factd.editor.values.cache import values_for
 
 
@@ -25,45 +32,49 @@ def transfer_matrix(
     probes: Sequence[Probe],
     before: Sequence[Answer],
     *,
-    settings: Settings,
+    settings: MemitSettings,
     workspace: Path,
 ) -> tuple[Measurement, ...]:
-    """Accuracy and generation of the edit prompts among some probes, for every pair of a written and an asked language.
+    """Accuracy and generation for every pair of a written and an asked language.
 
-    before: what the base model answers to the probes.
+    Measured on the probes of the kind "edit". before: the base model's answers, one per probe.
+
+    Raises: SingularSystem, DamagedArtefact: as `values_for` and `solve_layers`.
     """
     asked = [(p, b) for p, b in zip(probes, before, strict=True) if p.kind == "edit"]
-    found: list[Measurement] = []
-    for source, delta in one_language_each(model, batch, settings, workspace):
+    measured: list[Measurement] = []
+    for source, delta in deltas_by_language(model, batch, settings, workspace):
         after = answers_with(model, [p for p, _ in asked], delta, settings.terminator)
-        rows = [Asked(probe=p, before=b, after=a) for (p, b), a in zip(asked, after, strict=True)]
+        rows = [
+            ProbeAnswers(probe=p, before=b, after=a) for (p, b), a in zip(asked, after, strict=True)
+        ]
         for target in sorted({row.probe.language for row in rows}):
-            mine = [row for row in rows if row.probe.language == target]
+            own = [row for row in rows if row.probe.language == target]
             name = f"{source}→{target}"
-            found.append(share("transfer", "accuracy", name, mine, accurate))
-            found.append(share("transfer", "generation", name, mine, right))
-    return tuple(found)
+            measured.append(measure_share("transfer", "accuracy", name, own, is_accurate))
+            measured.append(measure_share("transfer", "generation", name, own, answered_right))
+    return tuple(measured)
 
 
-def one_language_each(
-    model: EditableModel, batch: EditBatch, settings: Settings, workspace: Path
+def deltas_by_language(
+    model: EditableModel, batch: EditBatch, settings: MemitSettings, workspace: Path
 ) -> Iterator[tuple[str, Delta]]:
-    """(language, the delta of its edits alone) for every language of a batch."""
+    """(language, the delta of this language's edits alone) for every language of a batch."""
     templates = templates_for(model, batch, settings)
     values = values_for(model, batch, settings.values(templates), workspace)
     moments = second_moments(model, settings, workspace)
     for language in sorted({edit.language for edit in batch.edits}):
         rows = [n for n, edit in enumerate(batch.edits) if edit.language == language]
         own = EditBatch(tuple(batch.edits[n] for n in rows))
-        solution = solve_layers(
-            model,
-            own.edits,
-            values[rows],
-            moments,
-            templates,
-            solver(settings.second_moment_weight),
-            split=settings.split_openings,
+        solve = Solve(
+            edits=own.edits,
+            values=values[rows],
+            moments=moments,
+            templates=templates,
+            solver=solver(settings.second_moment_weight),
+            split_openings=settings.split_openings,
             memory_gib=settings.solve_memory_gib,
         )
-        identity = about(model, own, "memit", settings, templates)
+        solution = solve_layers(model, solve)
+        identity = delta_identity(model, own, "memit", settings, templates)
         yield language, Delta(parts=solution.parts, **identity)

@@ -4,23 +4,23 @@ from typing import Any
 
 from torch import Tensor
 
-from factd.editor.families import Carrier, Family, first
-from factd.editor.families._kv_cache import FAR, Before, causal_mask, key_positions
+from factd.editor.families import BiasCarrier, Family, stream_of
+from factd.editor.families._kv_cache import FAR, KvState, causal_mask, key_positions
 
 
 def embed(model: Any, ids: Tensor) -> Tensor:
     """Normalised token embeddings, (rows, length, d)."""
-    found = model.transformer
-    return first(found.word_embeddings_layernorm(found.word_embeddings(ids)))
+    backbone = model.transformer
+    return stream_of(backbone.word_embeddings_layernorm(backbone.word_embeddings(ids)))
 
 
-def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+def block(model: Any, layer: Any, hidden: Tensor, past: KvState) -> Tensor:
     """One block, causal."""
-    found = model.transformer
+    backbone = model.transformer
     real = (key_positions(hidden, past) < FAR).long().expand(len(hidden), -1)
-    alibi = found.build_alibi_tensor(real, found.num_heads, dtype=hidden.dtype)
+    alibi = backbone.build_alibi_tensor(real, backbone.num_heads, dtype=hidden.dtype)
     mask = causal_mask(hidden, past, always=True)
-    return first(layer(hidden, alibi=alibi, attention_mask=mask, layer_past=past))
+    return stream_of(layer(hidden, alibi=alibi, attention_mask=mask, layer_past=past))
 
 
 FAMILY = Family(
@@ -31,5 +31,5 @@ FAMILY = Family(
     embed=embed,
     block=block,
     attention="eager",
-    carrier=Carrier(module="transformer.h.{}.self_attention.dense"),
+    carrier=BiasCarrier(module="transformer.h.{}.self_attention.dense"),
 )

@@ -1,17 +1,20 @@
-"""Falcon (and Aguila): attention and MLP side by side, rotary positions; those with ALiBi do not pass the dry run."""
+"""Falcon (and Aguila): attention and MLP side by side, rotary positions.
+
+Models with ALiBi positions are refused, because they do not pass the dry run of `load_model`.
+"""
 
 from typing import Any
 
 from torch import Tensor
 
-from factd.editor.families import Carrier, Family, embedded, first
-from factd.editor.families._kv_cache import Before, causal_mask, positions, rotations
+from factd.editor.families import BiasCarrier, Family, stream_of, token_embeddings
+from factd.editor.families._kv_cache import KvState, causal_mask, positions, rotations
 
 
-def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+def block(model: Any, layer: Any, hidden: Tensor, past: KvState) -> Tensor:
     """One layer, causal."""
     at = positions(hidden, past)
-    return first(
+    return stream_of(
         layer(
             hidden,
             alibi=None,
@@ -30,9 +33,9 @@ FAMILY = Family(
     mlp_out=f"{LAYER}.mlp.dense_4h_to_h",
     attention_out=f"{LAYER}.self_attention.dense",
     norm="transformer.ln_f",
-    embed=embedded("transformer.word_embeddings"),
+    embed=token_embeddings("transformer.word_embeddings"),
     block=block,
-    carrier=Carrier(
+    carrier=BiasCarrier(
         module=f"{LAYER}.self_attention.dense",
         siblings=(
             f"{LAYER}.self_attention.query_key_value",

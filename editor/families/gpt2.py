@@ -4,18 +4,18 @@ from typing import Any
 
 from torch import Tensor
 
-from factd.editor.families import Carrier, Family, first
-from factd.editor.families._kv_cache import Before, causal_mask, positions
+from factd.editor.families import BiasCarrier, Family, stream_of
+from factd.editor.families._kv_cache import KvState, causal_mask, positions
 
 
 def embed(model: Any, ids: Tensor) -> Tensor:
     """Token and position embeddings, (rows, length, d)."""
-    return first(model.transformer.wte(ids) + model.transformer.wpe(positions(ids)))
+    return stream_of(model.transformer.wte(ids) + model.transformer.wpe(positions(ids)))
 
 
-def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+def block(model: Any, layer: Any, hidden: Tensor, past: KvState) -> Tensor:
     """One block, causal (right padding is never looked at)."""
-    return first(layer(hidden, attention_mask=causal_mask(hidden, past), past_key_values=past))
+    return stream_of(layer(hidden, attention_mask=causal_mask(hidden, past), past_key_values=past))
 
 
 FAMILY = Family(
@@ -26,5 +26,5 @@ FAMILY = Family(
     transposed=True,
     embed=embed,
     block=block,
-    carrier=Carrier(module="transformer.h.{}.attn.c_proj"),
+    carrier=BiasCarrier(module="transformer.h.{}.attn.c_proj"),
 )

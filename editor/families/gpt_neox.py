@@ -4,14 +4,14 @@ from typing import Any
 
 from torch import Tensor
 
-from factd.editor.families import Carrier, Family, embedded, first
-from factd.editor.families._kv_cache import Before, causal_mask, positions, rotations
+from factd.editor.families import BiasCarrier, Family, stream_of, token_embeddings
+from factd.editor.families._kv_cache import KvState, causal_mask, positions, rotations
 
 
-def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+def block(model: Any, layer: Any, hidden: Tensor, past: KvState) -> Tensor:
     """One layer, causal."""
     at = positions(hidden, past)
-    return first(
+    return stream_of(
         layer(
             hidden,
             attention_mask=causal_mask(hidden, past),
@@ -27,9 +27,9 @@ FAMILY = Family(
     mlp_out="gpt_neox.layers.{}.mlp.dense_4h_to_h",
     attention_out="gpt_neox.layers.{}.attention.dense",
     norm="gpt_neox.final_layer_norm",
-    embed=embedded("gpt_neox.embed_in"),
+    embed=token_embeddings("gpt_neox.embed_in"),
     block=block,
-    carrier=Carrier(
+    carrier=BiasCarrier(
         module="gpt_neox.layers.{}.attention.dense",
         siblings=("gpt_neox.layers.{}.attention.query_key_value",),
         config={"attention_bias": True},

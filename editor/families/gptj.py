@@ -1,19 +1,22 @@
-"""GPT-J: attention and MLP side by side. Its attention output has no bias, but what is added there and what is added to the
-output of the MLP of the same block is one sum: head corrections go into the bias of `fc_out`."""
+"""GPT-J: attention and MLP side by side.
+
+Its attention output has no bias. Attention and MLP of a block are added to the stream in one sum,
+so head corrections go into the bias of the MLP's `fc_out`.
+"""
 
 from typing import Any
 
 from torch import Tensor
 
-from factd.editor.families import Carrier, Family, embedded, first
-from factd.editor.families._kv_cache import Before, causal_mask, positions
+from factd.editor.families import BiasCarrier, Family, stream_of, token_embeddings
+from factd.editor.families._kv_cache import KvState, causal_mask, positions
 
 
-def block(model: Any, layer: Any, hidden: Tensor, past: Before) -> Tensor:
+def block(model: Any, layer: Any, hidden: Tensor, past: KvState) -> Tensor:
     """One block, causal."""
     mask, at = causal_mask(hidden, past, always=True), positions(hidden, past)
     at = at.expand(len(hidden), -1)
-    return first(layer(hidden, attention_mask=mask, position_ids=at, layer_past=past))
+    return stream_of(layer(hidden, attention_mask=mask, position_ids=at, layer_past=past))
 
 
 FAMILY = Family(
@@ -21,8 +24,8 @@ FAMILY = Family(
     mlp_out="transformer.h.{}.mlp.fc_out",
     attention_out="transformer.h.{}.attn.out_proj",
     norm="transformer.ln_f",
-    embed=embedded("transformer.wte"),
+    embed=token_embeddings("transformer.wte"),
     block=block,
     attention="eager",
-    carrier=Carrier(module="transformer.h.{}.mlp.fc_out"),
+    carrier=BiasCarrier(module="transformer.h.{}.mlp.fc_out"),
 )

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: folders with manifests, checksums, cheap copies.
+"""Files that are either whole or absent: folders with manifests, checksums, cheap copies.
 
-This room knows bytes and paths. It knows nothing of tensors, models or facts.
+This room knows bytes and paths. It knows nothing about tensors, models or facts.
 """

@@ -1,14 +1,18 @@
-"""SHA-256 of files that are read once: a base of 140 GB is not read again for every version that is written from it.
+"""A cache of SHA-256 checksums, so that a base of 140 GB is not read again for every version.
 
-A file counts as the one that was read while the file system says the same device, inode, size and time of modification
-(mtime_ns). Not its time of change (ctime): a hard link to it changes that, and so does deleting one, which is what writing
-and pruning versions does. So what is not seen is a change that keeps size *and* sets mtime back on the same inode, or that
-went around the file system (a bit that tipped on the disk). Therefore these sums serve only to *write* a version, and there
-only for files that are linked: their sums go into the manifest, and whoever verifies the version reads its bytes
-(`verify_sealed_folder`), before it is published too, and finds the difference. What is copied is read (editor/deltas/checkpoint.py).
+A file is taken for the one that was read as long as its device, inode, size and modification time
+(mtime_ns) stay the same. The change time (ctime) is not compared: writing and pruning versions
+makes and deletes hard links, and each changes the ctime of the file.
 
-A file that was modified less than SETTLED_NS before it was read is not remembered: within the clock's tick of a file
-system (4 ms on ext4, 2 s on FAT) it may be changed again with the same mtime. Nor is one that changes while it is read.
+The cache therefore misses two kinds of change: one that keeps the size and sets the mtime back on
+the same inode, and one that bypasses the file system (a flipped bit on the disk). So cached
+checksums are used only to *write* a version, and only for linked files: they go into the manifest.
+Whoever verifies the version reads the bytes (`verify_sealed_folder`), also before publishing, and
+finds the difference. Copied files are read again (editor/deltas/checkpoint.py).
+
+A file that was modified less than MIN_AGE_NS before it was read is not cached: within one tick of
+the file system's clock (4 ms on ext4, 2 s on FAT) it can change again with the same mtime. A file
+that changes while it is read is not cached either.
 """
 
 import time
@@ -18,59 +22,67 @@ from pathlib import Path
 
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import sha256_file, write_file
-from factd.editor.files.manifests import parsed, sealed
+from factd.editor.files.manifests import parse_object, sealed_json
 
-SETTLED_NS = 2_000_000_000
+MIN_AGE_NS = 2_000_000_000
 
-Key = str  # "device inode size mtime_ns"
+FileKey = str  # "device inode size mtime_ns"
 
 
-def key_of(path: Path) -> Key:
-    """What the file system says of a file. Raises: DamagedArtefact: it cannot be read."""
+def file_key(path: Path) -> FileKey:
+    """A file's device, inode, size and modification time.
+
+    Raises: DamagedArtefact: the file system does not give them.
+    """
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
-        raise DamagedArtefact(path, f"cannot be read ({error.strerror})") from error
-    return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+        raise DamagedArtefact(
+            path, f"it cannot be read ({error.strerror}); restore it or its permissions"
+        ) from error
+    return f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
 
 
 @dataclass
-class Sums:
-    """SHA-256 of files by what the file system says of them; what was asked for is kept in a small file, if one is named."""
+class ChecksumCache:
+    """SHA-256 checksums by device, inode, size and modification time."""
 
-    path: Path | None = None  # no other file says it; one that is lost or damaged only costs time
+    path: Path | None = None  # where they are stored; a lost or damaged file only costs time
     clock: Callable[[], int] = time.time_ns
-    known: dict[Key, str] = field(default_factory=dict)
-    asked: dict[Key, str] = field(default_factory=dict)
+    known: dict[FileKey, str] = field(default_factory=dict)
+    used: dict[FileKey, str] = field(default_factory=dict)  # what `sha256` returned and cached
 
     def __post_init__(self) -> None:
         if self.path is not None:
             self.known |= _read(self.path)
 
-    def of(self, path: Path) -> str:
-        """SHA-256 of a file, hexadecimal. Raises: DamagedArtefact: it cannot be read."""
-        key = key_of(path)
-        found = self.known.get(key)
-        if found is None:
+    def sha256(self, path: Path) -> str:
+        """SHA-256 of a file, hexadecimal. Raises: DamagedArtefact: the file cannot be read."""
+        key = file_key(path)
+        digest = self.known.get(key)
+        if digest is None:
             started = self.clock()
-            found = sha256_file(path)
-            if key_of(path) != key or path.stat().st_mtime_ns > started - SETTLED_NS:
-                return found
-        self.known[key] = self.asked[key] = found
-        return found
+            digest = sha256_file(path)
+            if file_key(path) != key or path.stat().st_mtime_ns > started - MIN_AGE_NS:
+                return digest
+        self.known[key] = self.used[key] = digest
+        return digest
 
-    def keep(self) -> None:
-        """Write down what was asked for, and only that: sums of files that are gone go too."""
-        if self.path is not None and self.asked:
-            write_file(self.path, sealed({"sums": self.asked}))
+    def save(self) -> None:
+        """Store the checksums that were used.
+
+        Those of other files, which may be gone, are dropped.
+        """
+        if self.path is not None and self.used:
+            write_file(self.path, sealed_json({"sums": self.used}))
 
 
-def _read(path: Path) -> dict[Key, str]:
-    """What was kept; nothing where a bit of it is not what was written."""
+def _read(path: Path) -> dict[FileKey, str]:
+    """The stored checksums; none if the file is missing or its seal does not fit."""
     try:
         content = path.read_bytes()
-        found = parsed(path, content)
+        stored = parse_object(path, content)
     except (OSError, DamagedArtefact):
         return {}
-    sums = found.get("sums")
-    return dict(sums) if isinstance(sums, dict) and sealed(found) == content else {}
+    sums = stored.get("sums")
+    return dict(sums) if isinstance(sums, dict) and sealed_json(stored) == content else {}

@@ -1,4 +1,4 @@
-"""Copies that cost as little as the file system allows: hard links, shared blocks, or bytes."""
+"""Copies files as cheaply as the file system allows: hard links, shared blocks, or bytes."""
 
 import fcntl
 import os
@@ -7,31 +7,32 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FICLONE = 0x40049409  # of linux/fs.h: the new file shares the old one's blocks until one of them is changed
-Bring = Callable[[Path, Path], None]  # makes the second path hold what the first one does
+FICLONE = 0x40049409  # of linux/fs.h: both files share their blocks until one of them is changed
+CopyFile = Callable[[Path, Path], None]  # source, out: makes `out` hold the content of `source`
 
 
 @dataclass
-class Links:
-    """Brings files as hard links, each a further name of the same file; copies where the system refuses that.
+class HardLinks:
+    """Makes hard links to files, and copies a file if the system refuses a link to it.
 
-    It does across file systems, where links are unknown, of files that are neither ours nor ours to write
-    (fs.protected_hardlinks), and of too many links.
+    The system refuses a link to another file system, on a file system without hard links, to a file
+    that we neither own nor may write (fs.protected_hardlinks), and above the largest number of
+    links.
     """
 
-    refused: dict[Path, str] = field(default_factory=dict)  # what was copied, and why
+    refused: dict[Path, str] = field(default_factory=dict)  # file that was copied -> why
 
     def __call__(self, source: Path, out: Path) -> None:
-        """`source` as `out`; a symbolic link is followed to the file itself."""
+        """Link `out` to `source`. A symbolic link is followed to the file itself."""
         try:
             os.link(source.resolve(), out)
         except OSError as error:
             self.refused[source] = error.strerror or str(error)
-            copied(source, out)
+            copy_file(source, out)
 
 
-def copied(source: Path, out: Path) -> None:
-    """A file of its own with the bytes of `source`; their blocks are shared where the file system can (XFS, Btrfs, …)."""
+def copy_file(source: Path, out: Path) -> None:
+    """Copy a file. The blocks are shared if the file system can share them (XFS, Btrfs, …)."""
     with source.open("rb") as old, out.open("wb") as new:
         if _cloned(old.fileno(), new.fileno()) or _in_kernel(old.fileno(), new.fileno()):
             return
@@ -47,7 +48,7 @@ def _cloned(old: int, new: int) -> bool:
 
 
 def _in_kernel(old: int, new: int) -> bool:
-    """Without the bytes passing through this process; a file server copies on its own side."""
+    """Copy within the kernel, or on the file server: no byte passes through this process."""
     left = os.fstat(old).st_size
     try:
         while left > 0:

@@ -1,4 +1,7 @@
-"""Files that are whole or not there: written under a temporary name, fsynced, renamed, listed with their SHA-256."""
+"""Files and folders that appear whole: written under a temporary name, fsynced, then renamed.
+
+A folder gets a manifest that lists its files with their SHA-256.
+"""
 
 import hashlib
 import os
@@ -11,28 +14,30 @@ from factd.editor.errors import DamagedArtefact
 from factd.editor.files.manifests import (
     MANIFEST,
     SIGNATURE,
-    canonical,
+    canonical_json,
     read_manifest,
     read_sealed,
-    sealed,
+    sealed_json,
 )
 
-Sha256 = Callable[[Path], str]  # of a file, hexadecimal
+Sha256 = Callable[[Path], str]  # gives the checksum of a file, hexadecimal
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal. Raises: DamagedArtefact: it cannot be read."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise DamagedArtefact(path, "is no file")
+    """SHA-256 of a file's bytes, hexadecimal. Raises: DamagedArtefact: the file cannot be read."""
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise DamagedArtefact(path, "it is not a regular file; remove it, and restore the file")
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DamagedArtefact(path, f"cannot be read ({error.strerror})") from error
+        raise DamagedArtefact(
+            path, f"it cannot be read ({error.strerror}); restore it or its permissions"
+        ) from error
 
 
 def fsync(path: Path) -> None:
-    """Make a file or a folder's entries durable."""
+    """Make a file's content, or a folder's entries, durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -41,7 +46,7 @@ def fsync(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """A file that appears whole: written under a temporary name, fsynced, renamed. Its folder is made."""
+    """Write a file that appears whole and durable. Its folder is created if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".tmp")
     part.write_bytes(content)
@@ -54,11 +59,15 @@ def write_file(path: Path, content: bytes) -> None:
 def write_folder(
     out: Path, fill: Callable[[Path], Mapping[str, Any] | None], about: Mapping[str, Any]
 ) -> Path:
-    """A folder that appears whole: `fill` writes into a temporary one, which gets a manifest and is renamed to `out`.
+    """Write a folder that appears whole. Returns `out`.
 
-    `about`, and what `fill` returns, go into the manifest beside the files' SHA-256. What stood at `out` is replaced.
+    `fill` writes into a temporary folder, which then gets a manifest and is renamed to `out`. The
+    manifest holds `about`, what `fill` returns, and the SHA-256 of every file. A folder that is
+    already at `out` is replaced.
     """
-    return _written(out, fill, lambda told, sums, _: canonical({**about, **told, "files": sums}))
+    return _written(
+        out, fill, lambda entries, sums, _: canonical_json({**about, **entries, "files": sums})
+    )
 
 
 def write_sealed_folder(
@@ -69,16 +78,17 @@ def write_sealed_folder(
     sha256: Sha256 = sha256_file,
     sign: Callable[[bytes], bytes] | None = None,
 ) -> Path:
-    """The same with a manifest that has a seal and the files' sizes, and beside it what `sign` makes of its bytes.
+    """Like `write_folder`, with a sealed manifest that also lists the files' sizes.
 
-    sha256 may know files that `fill` linked (editor/files/checksum_cache.py). A linked file is its owner's: its mode stays, and it was
-    durable before.
+    sign: makes a signature from the manifest's bytes; it is stored beside the manifest. sha256 may
+    be a cache that knows the files that `fill` linked (editor/files/checksum_cache.py). A linked
+    file belongs to its owner: its mode is not changed, and it is durable already.
     """
 
     def manifest(
-        told: Mapping[str, Any], sums: Mapping[str, str], sizes: Mapping[str, int]
+        entries: Mapping[str, Any], sums: Mapping[str, str], sizes: Mapping[str, int]
     ) -> bytes:
-        return sealed({**about, **told, "files": sums, "sizes": sizes})
+        return sealed_json({**about, **entries, "files": sums, "sizes": sizes})
 
     return _written(out, fill, manifest, sha256=sha256, sign=sign)
 
@@ -95,14 +105,14 @@ def _written(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        told = fill(part) or {}
+        entries = fill(part) or {}
     except Exception:
         shutil.rmtree(part, ignore_errors=True)  # it may be as large as a model
         raise
     files = {str(path.relative_to(part)): path for path in sorted(_plain_files(part))}
     sums = {name: sha256(path) for name, path in files.items()}
     sizes = {name: path.stat().st_size for name, path in files.items()}
-    content = manifest(told, sums, sizes)
+    content = manifest(entries, sums, sizes)
     (part / MANIFEST).write_bytes(content)
     if sign is not None:
         (part / SIGNATURE).write_bytes(sign(content))
@@ -116,7 +126,10 @@ def _plain_files(folder: Path) -> Iterator[Path]:
 
 
 def _make_durable(folder: Path) -> None:
-    """Every file and folder below it, and itself; readable by all, but for files that are linked from elsewhere."""
+    """Fsync a folder and all below it, and make its files readable by all.
+
+    Files with several hard links are skipped: they belong to another folder.
+    """
     for path in _plain_files(folder):
         if path.stat().st_nlink == 1:
             path.chmod(0o644)
@@ -126,7 +139,10 @@ def _make_durable(folder: Path) -> None:
 
 
 def _put_in_place(part: Path, out: Path) -> None:
-    """Rename, after what stood there was renamed: deleting a large model takes seconds, in which nothing would be there."""
+    """Rename `part` to `out`. An older folder is first renamed, and deleted last.
+
+    Deleting a large model takes seconds; until then nothing would be at `out`.
+    """
     old = out.with_name(out.name + ".old.tmp")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
@@ -137,14 +153,17 @@ def _put_in_place(part: Path, out: Path) -> None:
 
 
 def verify_folder(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder whose files are all what it says. Raises: DamagedArtefact: names the file."""
+    """The manifest of a folder, after all listed files were compared with it.
+
+    Raises: DamagedArtefact: names the file that is missing or differs.
+    """
     manifest = read_manifest(folder)
     _compare(folder, manifest)
     return manifest
 
 
 def verify_sealed_folder(folder: Path) -> dict[str, Any]:
-    """The same of a folder with a sealed manifest, which holds nothing else.
+    """The manifest of a folder, after its seal, all files and the absence of others were checked.
 
     Raises: DamagedArtefact: names the file that differs, is missing, or is not listed.
     """
@@ -163,7 +182,12 @@ def _compare(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def refuse_unlisted(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Raises: DamagedArtefact: a file lies there that the manifest does not list (a pickle would be loaded, and run)."""
+    """Check that a folder holds no file that its manifest does not list.
+
+    A pickle that someone put there would be loaded, and its code would run.
+
+    Raises: DamagedArtefact: names such a file.
+    """
     listed = {MANIFEST, SIGNATURE, *manifest["files"]}
     for root, folders, names in os.walk(folder, onerror=_raise_unreadable):
         links = [name for name in folders if (Path(root) / name).is_symlink()]
@@ -171,29 +195,38 @@ def refuse_unlisted(folder: Path, manifest: Mapping[str, Any]) -> None:
             path = Path(root) / name
             if str(path.relative_to(folder)) not in listed:
                 raise DamagedArtefact(
-                    path, "the manifest does not list it; look where it comes from, and remove it"
+                    path, "the manifest does not list it; find out who put it there, and remove it"
                 )
 
 
 def _raise_unreadable(error: OSError) -> None:
-    """What cannot be looked into may hold anything."""
-    raise DamagedArtefact(Path(error.filename), f"cannot be read ({error.strerror})") from error
+    """Refuse a folder that cannot be listed: it may hold anything."""
+    raise DamagedArtefact(
+        Path(error.filename), f"it cannot be read ({error.strerror}); restore its permissions"
+    ) from error
 
 
 def verify_sizes(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder whose files have the sizes that it says: finds what was cut off, reads no weights.
+    """The manifest of a folder, after the sizes of its files were compared with it.
 
-    An unsealed manifest of before says no sizes; then files must be there. Raises: DamagedArtefact: names the file.
+    This finds truncated files without reading the weights. A manifest without a seal, from older
+    versions of factd, lists no sizes; then the files must only exist.
+
+    Raises: DamagedArtefact: names the file that is missing or differs.
     """
     manifest = read_manifest(folder)
     sizes = manifest.get("sizes", {})
     for name in manifest["files"]:
         try:
-            found = (folder / name).stat().st_size
+            size = (folder / name).stat().st_size
         except OSError as error:
-            raise DamagedArtefact(folder / name, f"cannot be read ({error.strerror})") from error
-        if found != sizes.get(name, found):
             raise DamagedArtefact(
-                folder / name, f"it has {found} bytes, the manifest says {sizes[name]}"
+                folder / name,
+                f"it cannot be read ({error.strerror}); restore it or its permissions",
+            ) from error
+        if size != sizes.get(name, size):
+            raise DamagedArtefact(
+                folder / name,
+                f"it has {size} bytes, the manifest says {sizes[name]}; restore it or make it again",
             )
     return manifest

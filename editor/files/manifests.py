@@ -1,4 +1,7 @@
-"""The manifest of a folder as bytes: canonical JSON, where it is to show its own damage with a seal over the rest."""
+"""The manifest of a folder as bytes: canonical JSON, with an optional seal that shows damage.
+
+The seal is the SHA-256 of everything else in the manifest.
+"""
 
 import hashlib
 import json
@@ -9,77 +12,83 @@ from typing import Any
 from factd.editor.errors import DamagedArtefact
 
 MANIFEST = "manifest.json"
-SIGNATURE = "manifest.sig.json"  # over the manifest's bytes, beside it; who signs is not known here
-REPORT = "report.json"  # what was measured of what the folder holds
-PROOF = "proof.json"  # what a server that serves it must say
-OWN = (
-    MANIFEST,
-    SIGNATURE,
-    REPORT,
-    PROOF,
-)  # what a folder says of itself, and no other folder made of it
+SIGNATURE = "manifest.sig.json"  # over the manifest's bytes; who signs is not known here
+REPORT = "report.json"  # the measurements of the folder's content
+PROOF = "proof.json"  # the answers that a server of this content must give
+# these files describe one folder; they are not copied into a folder that is made from it
+METADATA_FILES = (MANIFEST, SIGNATURE, REPORT, PROOF)
 SEAL = "seal"
 
 
-def canonical(value: Mapping[str, Any]) -> bytes:
-    """The one way in which a JSON object is written here: keys sorted, one space of indentation, a line's end behind it."""
+def canonical_json(value: Mapping[str, Any]) -> bytes:
+    """A JSON object in its canonical form: sorted keys, indentation of one space, final newline."""
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
-def sealed(manifest: Mapping[str, Any]) -> bytes:
-    """A manifest with the SHA-256 of all else that it says, canonical."""
-    return canonical({**manifest, SEAL: _seal(manifest)})
+def sealed_json(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest as canonical JSON, with the seal: the SHA-256 of everything else in it."""
+    return canonical_json({**manifest, SEAL: _seal(manifest)})
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in manifest.items() if key != SEAL}
-    return hashlib.sha256(canonical(rest)).hexdigest()
+    return hashlib.sha256(canonical_json(rest)).hexdigest()
 
 
-def parsed(path: Path, content: bytes) -> dict[str, Any]:
-    """The JSON object that a file holds. Raises: DamagedArtefact: it holds none."""
+def parse_object(path: Path, content: bytes) -> dict[str, Any]:
+    """The JSON object that a file holds. Raises: DamagedArtefact: the file holds no JSON object."""
     try:
-        found = json.loads(content.decode())
+        value = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        raise DamagedArtefact(path, f"no readable manifest ({error})") from error
-    if not isinstance(found, dict):
-        raise DamagedArtefact(path, "no manifest of this program")
-    return found
+        raise DamagedArtefact(
+            path, f"it is not a readable manifest ({error}); restore it"
+        ) from error
+    if not isinstance(value, dict):
+        raise DamagedArtefact(path, "factd did not write this manifest; restore it")
+    return value
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """A folder's manifest, whether it is sealed or not; no seal is looked at.
+    """The manifest of a folder, with or without a seal. A seal is not checked.
 
-    Raises: DamagedArtefact: there is none, or it is none of ours.
+    Raises: DamagedArtefact: there is no manifest, or factd did not write it.
     """
     path = folder / MANIFEST
-    manifest = parsed(path, read_bytes(path))
+    manifest = parse_object(path, read_bytes(path))
     if not isinstance(manifest.get("files"), dict):
-        raise DamagedArtefact(path, "no manifest of this program")
+        raise DamagedArtefact(path, "factd did not write this manifest; restore it")
     return manifest
 
 
 def read_sealed(folder: Path) -> dict[str, Any]:
-    """A folder's manifest, every bit of which is as it was written. Raises: DamagedArtefact: it is not, or has no seal."""
+    """The manifest of a folder, after its seal was checked: every bit is as it was written.
+
+    Raises: DamagedArtefact: the manifest was changed, or has no seal.
+    """
     path = folder / MANIFEST
     manifest = read_manifest(folder)
     if SEAL not in manifest:
         raise DamagedArtefact(path, "it has no seal; write the folder again")
-    if path.read_bytes() != sealed(manifest):
+    if path.read_bytes() != sealed_json(manifest):
         raise DamagedArtefact(path, "it was changed after it was written; write the folder again")
     return manifest
 
 
 def read_bytes(path: Path) -> bytes:
-    """A small file's bytes. Raises: DamagedArtefact: it cannot be read."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise DamagedArtefact(path, "is no file")
+    """The bytes of a small file. Raises: DamagedArtefact: the file cannot be read."""
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise DamagedArtefact(path, "it is not a regular file; remove it, and restore the file")
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DamagedArtefact(path, f"cannot be read ({error.strerror})") from error
+        raise DamagedArtefact(
+            path, f"it cannot be read ({error.strerror}); restore it or its permissions"
+        ) from error
 
 
-def is_of_before(manifest: Mapping[str, Any]) -> bool:
-    """It was written by a program that knew no seals; one whose seal alone is gone is damaged instead."""
+def predates_seals(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest was written by a version of factd that made no seals.
+
+    A manifest that lists sizes was sealed once: without a seal it is damaged.
+    """
     return SEAL not in manifest and "sizes" not in manifest

@@ -1,4 +1,4 @@
-"""Constants added to the outputs of attention heads: in place while they are trained, folded into biases when they are kept."""
+"""Constants added to the outputs of attention heads: by hooks in training, or as biases."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,19 +11,21 @@ from factd.editor.models.model import EditableModel
 
 
 @contextmanager
-def constants(
+def added_to_heads(
     model: EditableModel,
     heads: Sequence[tuple[int, int]],
     vectors: Tensor,
     *,
     last_only: bool = False,
 ) -> Iterator[None]:
-    """The model with vectors (heads, d_head) added to the heads' outputs at every position, with gradients.
+    """While the context is open, constants are added to the heads' outputs, with gradients.
 
-    last_only: at the last position of the padded batch alone, as the released code trains.
+    heads: (layer, head) pairs; vectors (heads, d_head) float32. The constants are added at every
+    position; last_only: at the last position of the padded batch alone, as the released code
+    trains.
     """
     with ExitStack() as stack:
-        for layer, bias in biases(model, heads, vectors).items():
+        for layer, bias in layer_biases(model, heads, vectors).items():
 
             def move(output: Tensor, bias: Tensor = bias) -> Tensor:
                 if not last_only:
@@ -34,19 +36,20 @@ def constants(
         yield
 
 
-def biases(
+def layer_biases(
     model: EditableModel,
     heads: Sequence[tuple[int, int]],
     vectors: Tensor,
     *,
     overwrite: bool = False,
 ) -> dict[int, Tensor]:
-    """What the corrections add to the attention output of each layer, (d,): Σ W_O[:, slot h] δ_h over its heads.
+    """What corrections add to the attention output of each layer: Σ W_O[:, h] δ_h over its heads.
 
+    The result maps a layer to (d,) float32. heads: (layer, head) pairs; vectors (heads, d_head).
     overwrite: the last head of a layer replaces the others, as the released code folds.
     """
-    found: dict[int, Tensor] = {}
+    biases: dict[int, Tensor] = {}
     for (layer, head), vector in zip(heads, vectors, strict=True):
         column = model.head_weight(layer)[:, head].float() @ vector.to(model.device)
-        found[layer] = found[layer] + column if layer in found and not overwrite else column
-    return found
+        biases[layer] = biases[layer] + column if layer in biases and not overwrite else column
+    return biases

@@ -1,7 +1,8 @@
-"""Head corrections as an artefact of their own: one per base model and language, trained rarely, used on later candidates.
+"""Head corrections as an artefact of their own: one for each base model and language.
 
-They can be switched off and on again and withdrawn; the file stays what it was. Deltas of facts never contain them: `with_heads`
-adds them to a delta when a candidate is made.
+They are trained rarely and used on later candidates. They can be switched off and on again, and
+withdrawn; their file does not change. Deltas of facts never contain them: `with_heads` adds them to
+a delta when a candidate is made.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from torch import Tensor
 from factd.editor.deltas.delta import Delta, Dense, Part
 from factd.editor.errors import BadSettings, WrongModel
 from factd.editor.files.folders import verify_folder, write_folder
-from factd.editor.heads.biases import biases
+from factd.editor.heads.biases import layer_biases
 from factd.editor.models.model import EditableModel
 
 FILE = "heads.safetensors"
@@ -35,20 +36,20 @@ class HeadCorrections:
     heads: tuple[tuple[int, int], ...]  # (layer, head), best first
     vectors: Tensor  # (heads, d_head) float32
     relevance: Tensor  # (layers, heads) float32, validation accuracy of each head's probe
-    gains: Tensor  # (layers, heads) float32, first-order gain of each head; zeros unless heads were chosen by it
-    facts: int  # sentences pairs of the probe data
-    settings: Mapping[str, Any]
+    gains: Tensor  # (layers, heads) float32, nats; zeros unless the gradient chose the heads
+    facts: int  # pairs of sentences in the probe data
+    settings: Mapping[str, Any]  # a `HeadSettings`
 
     @property
     def id(self) -> str:
-        """SHA-256 of everything."""
+        """SHA-256 of all fields, hexadecimal."""
         digest = hashlib.sha256(json.dumps(self.about(), sort_keys=True).encode())
         for tensor in (self.vectors, self.relevance, self.gains):
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def about(self) -> dict[str, Any]:
-        """What they are, without the numbers."""
+        """All fields that are not tensors, ready for JSON."""
         return {
             "language": self.language,
             "base_fingerprint": self.base_fingerprint,
@@ -60,52 +61,58 @@ class HeadCorrections:
 
 
 def with_heads(model: EditableModel, delta: Delta, corrections: Sequence[HeadCorrections]) -> Delta:
-    """A delta that also adds the corrections, folded into biases; several languages are summed.
+    """A delta that also adds corrections, folded into biases and summed over languages.
 
-    The delta's own bytes are kept as they are: leaving the corrections out gives the old delta again.
+    The delta's own bytes stay the same: leaving the corrections out gives the old delta again.
 
-    Raises: WrongModel: they were trained for another base.
+    Raises: WrongModel: corrections were trained for another base. NotEditable: the model has no
+    attention.
     """
     parts: dict[str, Part] = dict(delta.parts)
-    for found in corrections:
-        if found.base_fingerprint != model.fingerprint:
+    for own in corrections:
+        if own.base_fingerprint != model.fingerprint:
             raise WrongModel(
-                f"the head corrections {found.id[:12]} ({found.language}) are for the base "
-                f"{found.base_fingerprint[:12]}, this model is {model.fingerprint[:12]}; train them again"
+                f"the head corrections {own.id[:12]} ({own.language}) are for the base "
+                f"{own.base_fingerprint[:12]}, this model is {model.fingerprint[:12]}; "
+                "train them again"
             )
-        released = found.settings.get("form") == "as-released"
-        added = biases(model, found.heads, found.vectors, overwrite=released)
-        for layer, bias in added.items():
+        released = own.settings.get("form") == "as-released"
+        for layer, bias in layer_biases(model, own.heads, own.vectors, overwrite=released).items():
             name = model.head_bias(layer)
             before = parts[name].matrix() if name in parts else torch.zeros_like(bias).cpu()
             parts[name] = Dense((before + bias.cpu()).contiguous())
     if not corrections:
         return delta
-    held = {**delta.settings, "head_corrections": [found.id for found in corrections]}
-    return replace(delta, parts=parts, settings=held)
+    settings = {**delta.settings, "head_corrections": [own.id for own in corrections]}
+    return replace(delta, parts=parts, settings=settings)
 
 
 def without_heads(delta: Delta) -> Delta:
-    """The delta of the facts alone: what `with_heads` was given. (Methods write weights; only corrections write biases.)"""
+    """The delta of the facts alone, as `with_heads` was given it.
+
+    Methods write weights; only head corrections write biases.
+    """
     parts = {name: part for name, part in delta.parts.items() if not name.endswith(".bias")}
-    held = {k: v for k, v in delta.settings.items() if k != "head_corrections"}
-    return replace(delta, parts=parts, settings=held)
+    settings = {k: v for k, v in delta.settings.items() if k != "head_corrections"}
+    return replace(delta, parts=parts, settings=settings)
 
 
 def corrections_folder(workspace: Path, fingerprint: str, language: str) -> Path:
-    """Where the corrections of a base and a language lie."""
+    """The folder for the corrections of a base and a language."""
     return workspace / "heads" / fingerprint[:16] / language
 
 
-def save_corrections(found: HeadCorrections, workspace: Path) -> Path:
-    """Write corrections with a manifest, switched on; those that were there for the language are replaced."""
+def save_corrections(corrections: HeadCorrections, workspace: Path) -> Path:
+    """Write corrections with a manifest, switched on, and return their folder.
+
+    Earlier corrections of the language for the same base are replaced.
+    """
     tensors = {
-        name: getattr(found, name).contiguous() for name in ("vectors", "relevance", "gains")
+        name: getattr(corrections, name).contiguous() for name in ("vectors", "relevance", "gains")
     }
-    folder = corrections_folder(workspace, found.base_fingerprint, found.language)
-    write_folder(
-        folder, lambda part: save_file(tensors, part / FILE), found.about() | {"id": found.id}
-    )
+    folder = corrections_folder(workspace, corrections.base_fingerprint, corrections.language)
+    manifest = corrections.about() | {"id": corrections.id}
+    write_folder(folder, lambda part: save_file(tensors, part / FILE), manifest)
     _state_file(folder).write_text("on\n", encoding="utf-8")
     return folder
 
@@ -131,16 +138,19 @@ def _state_file(folder: Path) -> Path:
 
 
 def state_of(folder: Path) -> str:
-    """ "on", "off" or "withdrawn"; "none" where there are no corrections."""
+    """The state of the corrections in a folder: one of `STATES`, or "none" if it has none."""
     if not folder.exists():
         return "none"
     return _state_file(folder).read_text(encoding="utf-8").strip()
 
 
 def switch(workspace: Path, fingerprint: str, language: str, state: str) -> Path:
-    """Switch the corrections of a language on or off, or withdraw them (they are then trained anew, never switched on again).
+    """Switch the corrections of a language on or off, or withdraw them, and return their folder.
 
-    Raises: BadSettings: there are none, or they were withdrawn.
+    Withdrawn corrections are never switched on again; new ones are trained in their place.
+
+    Raises: BadSettings: the language has no corrections, they were withdrawn, or the state is
+    unknown.
     """
     folder = corrections_folder(workspace, fingerprint, language)
     now = state_of(folder)
@@ -156,12 +166,15 @@ def switch(workspace: Path, fingerprint: str, language: str, state: str) -> Path
 
 
 def list_corrections(workspace: Path, fingerprint: str) -> tuple[tuple[HeadCorrections, str], ...]:
-    """All corrections for a base with their state, by language."""
-    folder = workspace / "heads" / fingerprint[:16]
-    found = sorted(path for path in folder.glob("*") if path.is_dir()) if folder.exists() else []
-    return tuple((load_corrections(path), state_of(path)) for path in found)
+    """All corrections for a base, each with its state, ordered by language.
+
+    Raises: DamagedArtefact: a file differs from its manifest.
+    """
+    base = workspace / "heads" / fingerprint[:16]
+    folders = sorted(path for path in base.glob("*") if path.is_dir()) if base.exists() else []
+    return tuple((load_corrections(folder), state_of(folder)) for folder in folders)
 
 
 def switched_on(workspace: Path, fingerprint: str) -> tuple[HeadCorrections, ...]:
-    """The corrections that a candidate gets, by language."""
+    """The corrections for a base that a new candidate gets, ordered by language."""
     return tuple(c for c, state in list_corrections(workspace, fingerprint) if state == "on")

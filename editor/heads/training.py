@@ -1,4 +1,4 @@
-"""Head corrections by gradient: the loss of the values, with constants in place at every position as they will act."""
+"""Head corrections by gradient, with constants in place as they will act."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,15 +8,15 @@ from torch import Tensor
 
 from factd.editor.edits import Edit
 from factd.editor.errors import BadSettings
-from factd.editor.heads.biases import constants
+from factd.editor.heads.biases import added_to_heads
 from factd.editor.models.model import EditableModel
 from factd.editor.models.tokens import padded
 from factd.editor.progress import Progress, silent
-from factd.editor.values.problem import Rows, ValueSettings, make_rows, row_losses
+from factd.editor.values.problem import ProblemRows, ValueSettings, make_rows, row_losses
 
 CHOICES = ("probes", "gradient", "random")
 FORMS = ("correct", "as-released", "center-of-mass")
-STILL = 96  # prompts that must stay, per batch
+STILL_PROMPTS = 96  # prompts whose next token must stay the same, beside each batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +27,12 @@ class HeadSettings:
     """
 
     count: int = 16  # heads that are corrected; 0: none
-    choice: str = "probes"  # as published; "gradient": where a constant lowers the loss most; "random": a control
+    choice: str = "probes"  # as published; or "gradient" (see `first_order_gains`), "random"
     form: str = "correct"  # "as-released"; "center-of-mass": ITI's directions instead of training
     lr: float = 0.1  # of a step, relative to the head's mean output norm
     epochs: int = 1
     batch_size: int = 32  # edits
-    still_factor: float = 4.0  # of the KL of prompts about other facts, where they are given
+    still_factor: float = 4.0  # weight of the KL of prompts about other facts, where they are given
     clamp_norm_factor: float = 0.75  # ‖δ‖ at most this times the head's mean output norm
     strength: float = 5.0  # of center-of-mass directions, in standard deviations
     seed: int = 0  # of the split, the order and random heads
@@ -44,7 +44,9 @@ class HeadSettings:
                 f"not {self.choice!r}, {self.form!r}"
             )
         if self.count < 0 or self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
-            raise BadSettings("head count, epochs, batch size and lr must not be below 0")
+            raise BadSettings(
+                "the head count must be at least 0, epochs and batch size at least 1, lr above 0"
+            )
 
 
 def first_order_gains(
@@ -55,7 +57,11 @@ def first_order_gains(
     values: ValueSettings,
     still: Sequence[str] = (),
 ) -> Tensor:
-    """How much the loss falls, to first order, with a constant of the head's own mean norm, (layers, heads)."""
+    """How much the loss falls, to first order, by a constant of the head's own mean norm.
+
+    That is ‖∂loss/∂δ‖ times the norm, (layers, heads) float32, in nats. norms (layers, heads): the
+    heads' mean output norms.
+    """
     layers, count = norms.shape
     heads = [(layer, head) for layer in range(layers) for head in range(count)]
     share = torch.zeros(len(heads), model.head_weight(0).shape[-1], device=model.device)
@@ -65,11 +71,11 @@ def first_order_gains(
         loss = _loss(model, batch, number, heads, share, settings, values, still)
         loss.backward()  # type: ignore[no-untyped-call]
     assert share.grad is not None
-    found: Tensor = share.grad.norm(dim=-1).view(layers, count).cpu() / len(batches) * norms
-    return found
+    gains: Tensor = share.grad.norm(dim=-1).view(layers, count).cpu() / len(batches) * norms
+    return gains
 
 
-def trained(
+def train_vectors(
     model: EditableModel,
     edits: Sequence[Edit],
     heads: Sequence[tuple[int, int]],
@@ -79,9 +85,13 @@ def trained(
     still: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Tensor:
-    """Corrections by Adam on the loss of the values, (heads, d_head) float32; ‖δ_h‖ ≤ clamp · mean norm of the head's output."""
+    """Corrections of heads by Adam on the loss of the values, (heads, d_head) float32.
+
+    MEMAT, arXiv:2502.02173. norms (heads,): the heads' mean output norms; ‖δ_h‖ ≤ clamp_norm_factor
+    · norm. still: prompts whose next token must stay the same.
+    """
     released = settings.form == "as-released"
-    if released:  # one norm clamps all heads; a KL term without gradient is none
+    if released:  # one norm clamps all heads, and a KL term without a gradient has no effect
         norms = norms[:1].expand_as(norms)
         values = replace(values, kl_factor=0.0, keep_factor=0.0)
     norms = norms.to(model.device)[:, None]
@@ -120,46 +130,50 @@ def _loss(
     values: ValueSettings,
     still: Sequence[str],
 ) -> Tensor:
-    """The loss of the values over a batch, and the KL of the next prompts that must stay."""
+    """The loss of the values over a batch plus the KL of the next `still` prompts; a scalar.
+
+    number: the batch's; it decides which prompts are next.
+    """
     released = settings.form == "as-released"
     rows = make_rows(model, batch, values)
     loss = _batch_loss(model, rows, heads, vectors, released=released)
     if still and settings.still_factor and not released:
-        part = [still[(number * STILL + i) % len(still)] for i in range(min(STILL, len(still)))]
-        loss = loss + settings.still_factor * _moved(model, part, heads, vectors)
+        count = min(STILL_PROMPTS, len(still))
+        part = [still[(number * STILL_PROMPTS + i) % len(still)] for i in range(count)]
+        loss = loss + settings.still_factor * _divergence(model, part, heads, vectors)
     return loss
 
 
 def _batch_loss(
     model: EditableModel,
-    rows: Rows,
+    rows: ProblemRows,
     heads: Sequence[tuple[int, int]],
     vectors: Tensor,
     *,
     released: bool,
 ) -> Tensor:
-    """Mean loss over the batch's edits with the corrections in place."""
+    """The mean loss over the problems of a batch with the corrections in place, a scalar."""
     ids = [r.read for r in rows.rows]
     lowest = min(layer for layer, _ in heads)
     with torch.no_grad():
         stream = model.run(model.embed(padded(ids, model.device)), 0, lowest)
         _, before = row_losses(model, rows, model.run(stream, lowest, len(model.blocks)))
-    with constants(model, heads, vectors, last_only=released):
+    with added_to_heads(model, heads, vectors, last_only=released):
         top = model.run(stream, lowest, len(model.blocks))
     loss, _ = row_losses(model, rows, top, before)
     return loss.mean()
 
 
-def _moved(
+def _divergence(
     model: EditableModel, prompts: Sequence[str], heads: Sequence[tuple[int, int]], vectors: Tensor
 ) -> Tensor:
-    """Mean KL of the next token after prompts, with the corrections against without."""
+    """The mean KL of the next token, with the corrections against without; a scalar in nats."""
     ids = [model.tokenizer(prompt)["input_ids"] for prompt in prompts]
     at = torch.arange(len(ids)), torch.tensor([len(row) - 1 for row in ids])
     stop, lowest = len(model.blocks), min(layer for layer, _ in heads)
     with torch.no_grad():
         stream = model.run(model.embed(padded(ids, model.device)), 0, lowest)
         before = model.logits(model.run(stream, lowest, stop)[at]).float().log_softmax(-1)
-    with constants(model, heads, vectors):
+    with added_to_heads(model, heads, vectors):
         now = model.logits(model.run(stream, lowest, stop)[at]).float().log_softmax(-1)
     return (now.exp() * (now - before)).sum(-1).mean()

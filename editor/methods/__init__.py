@@ -1,4 +1,8 @@
-"""Editing methods, one file each: a frozen `Settings` and a function `edit`."""
+"""Editing methods, one file each: a frozen settings class, named `Settings`, and a function `edit`.
+
+A method turns a batch of edits into a delta. It never leaves a model changed; applying and writing
+deltas belongs to `deltas`.
+"""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +14,7 @@ from factd.editor.progress import Progress, silent
 
 
 class Method(Protocol):
-    """Writes a batch into a model's weights; the model itself is as before afterwards."""
+    """The function `edit` of a method. The model is the same afterwards as before."""
 
     def __call__(
         self,
@@ -21,5 +25,8 @@ class Method(Protocol):
         workspace: Path,
         progress: Progress = silent,
     ) -> Delta:
-        """What to add to the base weights. workspace keeps values and statistics between calls."""
+        """The delta that writes the batch into the base weights.
+
+        workspace: a folder that keeps values and second moments between calls.
+        """
         ...

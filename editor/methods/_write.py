@@ -1,6 +1,7 @@
-"""What the methods that write target values through keys have in common: settings, inputs, one call.
+"""What the methods that write target values through keys share: settings, inputs, and one call.
 
-A method is a name, a frozen settings class with a solver for one layer (`factd.editor.solving.layers.Solver`), and a docstring.
+Such a method is a name, a frozen settings class, and a solver of one layer
+(`factd.editor.solving.layers.Solver`).
 """
 
 import hashlib
@@ -15,11 +16,12 @@ from factd.editor.edits import Edit, EditBatch
 from factd.editor.errors import BadSettings
 from factd.editor.methods import Method
 from factd.editor.models.model import EditableModel
+from factd.editor.models.weights import weights_restored
 from factd.editor.moments.corpus import source_of
 from factd.editor.moments.moments import Moments, moments_for
 from factd.editor.progress import Progress, silent
-from factd.editor.solving.keys import Reading
-from factd.editor.solving.layers import Solver, Templates, put_back, solve_layers, stored
+from factd.editor.solving.keys import KeyPrompt, Templates
+from factd.editor.solving.layers import Solve, Solver, delta_part, solve_layers
 from factd.editor.values.cache import values_for, values_now
 from factd.editor.values.problem import ESSENCE, ValueSettings
 from factd.editor.values.templates import generate_templates
@@ -27,33 +29,49 @@ from factd.editor.values.templates import generate_templates
 
 @dataclass(frozen=True, kw_only=True)
 class WriteSettings:
-    """What every method that solves for values is told. Layers and strength depend on the model: `factd tune` finds them.
+    """Settings of every method that solves for values.
+
+    The right layers and strength depend on the model: `factd tune` searches for them.
 
     Raises: BadSettings: layers out of order, a number out of range.
     """
 
     layers: tuple[int, ...]
+    """Numbers of the edited blocks, rising; the last one is the z layer."""
     v_lr: float = 0.5
+    """Step of Adam in the search for a value."""
     v_num_grad_steps: int = 25
+    """Evaluations of that search, at most."""
     v_weight_decay: float = 0.5
+    """Weight of ‖δ‖ in its loss."""
     clamp_norm_factor: float = 0.75
+    """‖δ‖ is at most this times ‖z0‖."""
     kl_factor: float = 0.0625
+    """Weight of the KL at the row that says what the subject is."""
     keep_factor: float = 0.0625
+    """Weight of the mean KL at the rows that must stay."""
     loss_threshold: float = 0.05
+    """The search ends below this loss."""
     terminator: str = ""
+    """Text behind every target, so that an answer also ends where it should."""
     whole_target: bool = False
+    """Loss of the whole target instead of the mean over its tokens."""
     share_wordings: bool = False
-    split_openings: bool = False  # a subject that opens its prompt has other tokens behind a prefix: a row of the solve for each
+    """One δ for all wordings of one subject, target and language."""
+    split_openings: bool = False
+    """A row of its own in the solve for a subject that opens its prompt."""
     second_moment_tokens: int = 20_000
-    second_moment_corpus: tuple[
-        str, ...
-    ] = ()  # "FILE" or "FILE=WEIGHT"; empty: the model's own text
-    solve_memory_gib: float = (
-        8.0  # at most for the solve of a layer; decides how its rows are cut into pieces
-    )
-    seed: int = 0  # of self-generated text
-    templates: Templates = field(default_factory=dict)  # empty: the model writes them
+    """Tokens of the sample for the second moments."""
+    second_moment_corpus: tuple[str, ...] = ()
+    """Texts for that sample, "FILE" or "FILE=WEIGHT"; empty: the model writes them."""
+    solve_memory_gib: float = 8.0
+    """Memory for the solve of a layer, at most."""
+    seed: int = 0
+    """Seed of self-generated text."""
+    templates: Templates = field(default_factory=dict)
+    """Prefixes for each language; empty: the model writes them."""
     essence: Mapping[str, str] = field(default_factory=lambda: ESSENCE)
+    """The prompt, for each language, that says what a subject is."""
 
     def __post_init__(self) -> None:
         if not self.layers or list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:
@@ -64,32 +82,34 @@ class WriteSettings:
             raise BadSettings("v_num_grad_steps and second_moment_tokens must be at least 1")
 
     def values(self, templates: Templates) -> ValueSettings:
-        """The part that decides the values."""
+        """The settings that decide the values, with the prefixes of each language."""
         own = {field.name for field in fields(ValueSettings)} - {"z_layer", "templates"}
         chosen = {name: getattr(self, name) for name in own}
         return ValueSettings(z_layer=self.layers[-1], templates=templates, **chosen)
 
 
 def require_above_zero(name: str, value: float) -> None:
-    """Raises: BadSettings: a strength that is not above 0."""
+    """Check a setting. Raises: BadSettings: it is not above 0."""
     if not value > 0:
         raise BadSettings(f"{name} must be above 0, not {value}")
 
 
-SolverOf = Callable[[Any], Solver]  # settings of a method -> what solves one layer
+SolverOf = Callable[[Any], Solver]  # settings of a method -> the solver of one layer
+FixedPromptsOf = Callable[[Any, Sequence[Edit]], Sequence[KeyPrompt]]  # settings, edits -> prompts
 
 
-def nothing_still(_: Any, __: Sequence[Edit]) -> Sequence[Reading]:
-    """No key but those of the second moment is held."""
+def no_fixed_prompts(_: Any, __: Sequence[Edit]) -> Sequence[KeyPrompt]:
+    """No prompts: only the second moment holds old knowledge in place."""
     return ()
 
 
-def method(
-    name: str,
-    solver_of: SolverOf,
-    still_of: Callable[[Any, Sequence[Edit]], Sequence[Reading]] = nothing_still,
+def closed_form_method(
+    name: str, solver_of: SolverOf, fixed_prompts_of: FixedPromptsOf = no_fixed_prompts
 ) -> Method:
-    """A method that solves for values: its `edit`, from what solves one layer. still_of: readings that may not move."""
+    """The `edit` of a method that solves for values, made from its solver of one layer.
+
+    fixed_prompts_of: prompts at whose keys the outputs may not change.
+    """
 
     def edit(
         model: EditableModel,
@@ -99,52 +119,52 @@ def method(
         workspace: Path,
         progress: Progress = silent,
     ) -> Delta:
-        """The update that writes the whole batch into the base weights. Same model, settings and set: same bytes.
+        """The delta that writes the whole batch into the base weights.
 
-        Raises: BadEdit, BadSettings (a layer the model has not), DamagedArtefact, SingularSystem.
+        The same model, settings and set of edits give the same bytes.
+
+        Raises: BadEdit, BadSettings (the model has no such layer), DamagedArtefact, SingularSystem.
         """
-        refuse_layers(model, settings.layers)
+        require_layers(model, settings.layers)
         templates = templates_for(model, batch, settings)
-        identity = about(model, batch, name, settings, templates)
+        identity = delta_identity(model, batch, name, settings, templates)
         if not batch.edits:
             return Delta(parts={}, **identity)
         moments = second_moments(model, settings, workspace, progress)
         values = values_for(model, batch, settings.values(templates), workspace, progress)
-        solution = solve_layers(
-            model,
-            batch.edits,
-            values,
-            moments,
-            templates,
-            solver_of(settings),
-            split=settings.split_openings,
-            still=still_of(settings, batch.edits),
+        solve = Solve(
+            edits=batch.edits,
+            values=values,
+            moments=moments,
+            templates=templates,
+            solver=solver_of(settings),
+            split_openings=settings.split_openings,
+            fixed_prompts=fixed_prompts_of(settings, batch.edits),
             memory_gib=settings.solve_memory_gib,
-            unfinished=workspace / "unfinished" / _name_of(identity),
-            progress=progress,
+            unfinished=workspace / "unfinished" / _sha256(identity),
         )
+        solution = solve_layers(model, solve, progress=progress)
         return Delta(parts=solution.parts, diagnostics=solution.diagnostics, **identity)
 
     return edit
 
 
-def _name_of(identity: Mapping[str, Any]) -> str:
-    """A name for what a delta is computed for and from."""
+def _sha256(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def refuse_layers(model: EditableModel, layers: Sequence[int]) -> None:
-    """Raises: BadSettings: a layer that the model has not."""
+def require_layers(model: EditableModel, layers: Sequence[int]) -> None:
+    """Check a method's layers. Raises: BadSettings: the model has no such layer."""
     if layers[-1] >= len(model.blocks):
         raise BadSettings(
             f"layers {list(layers)}: the model has blocks 0 to {len(model.blocks) - 1}"
         )
 
 
-def about(
+def delta_identity(
     model: EditableModel, batch: EditBatch, method: str, settings: Any, templates: Templates
 ) -> dict[str, Any]:
-    """The identity of a delta: what it was computed for and from."""
+    """What a delta was computed for and from, as fields of `Delta`."""
     held = {**asdict(settings), "templates": {k: list(v) for k, v in sorted(templates.items())}}
     return {
         "base_fingerprint": model.fingerprint,
@@ -157,7 +177,7 @@ def about(
 def templates_for(
     model: EditableModel, batch: EditBatch, settings: WriteSettings
 ) -> dict[str, tuple[str, ...]]:
-    """The prefixes of every language of a batch: those of the settings, else the model's own."""
+    """The prefixes of each language of a batch: from the settings, else by the model."""
     languages = {edit.language for edit in batch.edits}
     return language_templates(model, languages, settings.templates, seed=settings.seed)
 
@@ -165,7 +185,7 @@ def templates_for(
 def language_templates(
     model: EditableModel, languages: set[str], given: Templates, *, seed: int
 ) -> dict[str, tuple[str, ...]]:
-    """The prefixes of some languages: those given, else the model's own."""
+    """The prefixes of each language: the given ones, else written by the model with the seed."""
     missing = languages - set(given)
     made = generate_templates(model, sorted(missing), seed=seed) if missing else {}
     return {k: tuple(given.get(k) or made[k]) for k in sorted(languages)}
@@ -174,7 +194,11 @@ def language_templates(
 def second_moments(
     model: EditableModel, settings: WriteSettings, workspace: Path, progress: Progress = silent
 ) -> Moments:
-    """The second moments that the settings ask for, from the workspace or built into it."""
+    """The second moments that the settings ask for: from the workspace, or built and kept there.
+
+    Raises: BadSettings: a corpus file is missing or unreadable. DamagedArtefact: a kept file is
+    damaged.
+    """
     return moments_for(
         model,
         settings.layers,
@@ -185,7 +209,7 @@ def second_moments(
     )
 
 
-class InSequence(Protocol):
+class SequentialMethod(Protocol):
     """Edits batch after batch, for comparison with the ledger form."""
 
     def __call__(
@@ -198,14 +222,17 @@ class InSequence(Protocol):
         history: bool,
         progress: Progress = silent,
     ) -> list[Delta]:
-        """The delta from the base after each batch. history: the keys of all earlier edits, read again, may not move."""
+        """The delta from the base after each batch.
+
+        history: the keys of all earlier edits are read again, and the outputs there may not change.
+        """
         ...
 
 
-def in_sequence(name: str, solver_of: SolverOf) -> InSequence:
-    """For comparison: the batches one after the other, each on the weights that the last one left, as public code does.
+def sequential_method(name: str, solver_of: SolverOf) -> SequentialMethod:
+    """A method that writes each batch onto the weights that the last one left, as public code does.
 
-    Values are computed on the edited model and not kept.
+    It exists for comparison. Values are computed on the edited model and not kept.
     """
 
     def sequential(
@@ -220,29 +247,30 @@ def in_sequence(name: str, solver_of: SolverOf) -> InSequence:
         moments = second_moments(model, settings, workspace, progress)
         weights = [model.weight(layer) for layer in settings.layers]
         before = [weight.detach().clone() for weight in weights]
-        found: list[Delta] = []
+        deltas: list[Delta] = []
         written: list[Edit] = []
-        with put_back(weights):
+        with weights_restored(weights):
             for number, batch in enumerate(batches):
-                _step(
-                    model, batch, moments, solver_of(settings), settings, written if history else []
-                )
+                earlier = written if history else []
+                _write_batch(model, batch, moments, solver_of(settings), settings, earlier)
                 written += batch.edits
                 parts = {
-                    model.parameter(layer): stored(model, weight - old)
+                    model.parameter(layer): delta_part(model, weight - old)
                     for layer, weight, old in zip(settings.layers, weights, before, strict=True)
                 }
                 ids = "\n".join(b.id for b in batches[: number + 1])
-                identity = about(model, batch, f"{name}-sequential", settings, settings.templates)
+                identity = delta_identity(
+                    model, batch, f"{name}-sequential", settings, settings.templates
+                )
                 identity["batch_id"] = hashlib.sha256(ids.encode()).hexdigest()
-                found.append(Delta(parts=parts, **identity))
+                deltas.append(Delta(parts=parts, **identity))
                 progress("sequential", number + 1, len(batches))
-        return found
+        return deltas
 
     return sequential
 
 
-def _step(
+def _write_batch(
     model: EditableModel,
     batch: EditBatch,
     moments: Moments,
@@ -250,15 +278,21 @@ def _step(
     settings: WriteSettings,
     written: Sequence[Edit],
 ) -> None:
-    """One batch onto the weights as they are."""
+    """Write one batch onto the weights as they are now. written: edits whose keys stay fixed."""
     languages = {edit.language for edit in (*batch.edits, *written)}
     templates = language_templates(model, languages, settings.templates, seed=settings.seed)
-    values = values_now(model, batch, settings.values(templates))
-    still = [Reading(prompt=e.prompt, subject=e.subject, language=e.language) for e in written]
-    split = settings.split_openings
-    parts = solve_layers(
-        model, batch.edits, values, moments, templates, solver, split=split, still=still
-    ).parts
+    solve = Solve(
+        edits=batch.edits,
+        values=values_now(model, batch, settings.values(templates)),
+        moments=moments,
+        templates=templates,
+        solver=solver,
+        split_openings=settings.split_openings,
+        fixed_prompts=[
+            KeyPrompt(prompt=e.prompt, subject=e.subject, language=e.language) for e in written
+        ],
+    )
+    parts = solve_layers(model, solve).parts
     for layer in settings.layers:
         matrix = parts[model.parameter(layer)].matrix()
         model.weight(layer).data.add_(

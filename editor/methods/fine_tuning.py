@@ -1,8 +1,10 @@
-"""Plain fine-tuning of one MLP matrix, the baseline that everyone asks for, in the form in which it is fair.
+"""Plain fine-tuning of one MLP matrix: the baseline that everyone asks for, in a fair form.
 
-Breadth first: mini-batches drawn from all edits, epoch after epoch, instead of one edit trained to the end before the next
-(arXiv:2509.22072 shows that the latter is what made fine-tuning look bad). Adam on the weight of one layer; the loss is that of
-the target behind the bare prompt and the templates. No value, no key, no second moment: nothing holds other facts but `l2`.
+Breadth first: mini-batches are drawn from all edits, epoch after epoch, instead of one edit being
+trained to the end before the next (arXiv:2509.22072 shows that the latter is what made fine-tuning
+look bad). Adam changes the weight of one layer. The loss is that of the target behind the bare
+prompt and behind the templates. There are no values, keys or second moments: only `l2` holds other
+facts in place.
 """
 
 from collections.abc import Sequence
@@ -16,28 +18,43 @@ from factd.editor.deltas.delta import Delta
 from factd.editor.edits import Edit, EditBatch
 from factd.editor.errors import BadSettings, SingularSystem
 from factd.editor.methods import Method
-from factd.editor.methods._write import about, language_templates, refuse_layers, require_above_zero
+from factd.editor.methods._write import (
+    delta_identity,
+    language_templates,
+    require_above_zero,
+    require_layers,
+)
 from factd.editor.models.model import EditableModel
 from factd.editor.models.tokens import Row, padded, row
+from factd.editor.models.weights import weights_restored
 from factd.editor.progress import Progress, silent
-from factd.editor.solving.layers import Templates, put_back, stored
+from factd.editor.solving.keys import Templates
+from factd.editor.solving.layers import delta_part
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What fine-tuning is told.
+class FineTuningSettings:
+    """Settings of fine-tuning.
 
     Raises: BadSettings: several layers, or a number out of range.
     """
 
-    layers: tuple[int, ...]  # one
+    layers: tuple[int, ...]
+    """The one block whose matrix is trained."""
     lr: float = 5e-4
+    """Step size."""
     epochs: int = 20
+    """Passes over the edits."""
     batch_size: int = 32
-    l2: float = 0.0  # of the change, relative to the squared norm of the weight
-    templates: Templates = field(default_factory=dict)  # empty: the model writes them
+    """Edits in a step."""
+    l2: float = 0.0
+    """Weight of the change, relative to the squared norm of the weight."""
+    templates: Templates = field(default_factory=dict)
+    """Prefixes for each language; empty: the model writes them."""
     terminator: str = ""
-    seed: int = 0  # of the order
+    """Text behind every target, so that an answer also ends where it should."""
+    seed: int = 0
+    """Seed of the order."""
 
     def __post_init__(self) -> None:
         if len(self.layers) != 1:
@@ -46,32 +63,36 @@ class Settings:
             require_above_zero(name, getattr(self, name))
 
 
+Settings = FineTuningSettings  # the plugin loader looks for this name
+
+
 def edit(
     model: EditableModel,
     batch: EditBatch,
     *,
-    settings: Settings,
+    settings: FineTuningSettings,
     workspace: Path,
     progress: Progress = silent,
 ) -> Delta:
-    """What training the layer's weight on the whole batch adds to it.
+    """The delta that training the layer's weight on the whole batch gives.
 
-    Raises: BadEdit, BadSettings (a layer the model has not), SingularSystem (the loss is not finite).
+    Raises: BadEdit, BadSettings (the model has no such layer), SingularSystem (the loss is not
+    finite).
     """
-    refuse_layers(model, settings.layers)
+    require_layers(model, settings.layers)
     languages = {e.language for e in batch.edits}
     templates = language_templates(model, languages, settings.templates, seed=settings.seed)
-    identity = about(model, batch, "fine_tuning", settings, templates)
+    identity = delta_identity(model, batch, "fine_tuning", settings, templates)
     if not batch.edits:
         return Delta(parts={}, **identity)
     weight = model.weight(settings.layers[0])
-    with put_back([weight]):
+    with weights_restored([weight]):
         before = weight.detach().clone()
         train(model, batch.edits, settings, templates, progress)
         update = weight.detach() - before
     size = float(update.norm() / before.norm())
     return Delta(
-        parts={model.parameter(settings.layers[0]): stored(model, update)},
+        parts={model.parameter(settings.layers[0]): delta_part(model, update)},
         diagnostics={f"layer.{settings.layers[0]}.update_norm_ratio": size},
         **identity,
     )
@@ -80,11 +101,11 @@ def edit(
 def train(
     model: EditableModel,
     edits: Sequence[Edit],
-    settings: Settings,
+    settings: FineTuningSettings,
     templates: Templates,
     progress: Progress = silent,
 ) -> None:
-    """Change the layer's weight in place. Raises: SingularSystem: the loss is not a finite number."""
+    """Train the layer's weight in place. Raises: SingularSystem: the loss is not finite."""
     parameter = model.mlp_out(settings.layers[0]).weight
     before, scale = parameter.detach().clone(), float(parameter.norm()) ** 2
     rows = [
@@ -113,7 +134,10 @@ def train(
 
 
 def nll(model: EditableModel, rows: Sequence[Row], layer: int) -> Tensor:
-    """Mean over rows of the mean -log p of their target tokens; blocks below the layer get no gradient."""
+    """The mean over rows of the mean -log p of their target tokens: a float32 scalar in nats.
+
+    Blocks below the layer get no gradient.
+    """
     ids = padded([r.ids for r in rows], model.device)
     with torch.no_grad():
         hidden = model.run(model.embed(ids), 0, layer)

@@ -1,9 +1,10 @@
-"""MEMAT: MEMIT in the write languages, then constant corrections of the attention heads that tell new from old in others.
+"""MEMAT: MEMIT in the write languages, then corrections of attention heads for others.
 
-arXiv:2502.02173. The edits of `write_languages` are written into the MLP matrices. For every one of `head_languages` the
-edits in that language choose the heads (editor/heads/ranking.py) and train the corrections on the model as MEMIT left it. The
-corrections are kept in the workspace, one artefact per base and language (editor/heads/corrections.py), and used again by later
-batches.
+arXiv:2502.02173. The edits of `write_languages` are written into the MLP matrices. For each of
+`head_languages`, the edits in that language choose the heads that tell new answers from old ones
+(editor/heads/ranking.py) and train the corrections, on the model as MEMIT left it. The corrections
+are kept in the workspace, one artefact per base and language (editor/heads/corrections.py), and
+later batches use them again.
 """
 
 from collections.abc import Sequence
@@ -21,30 +22,41 @@ from factd.editor.heads.corrections import (
     state_of,
     with_heads,
 )
-from factd.editor.heads.ranking import correct_heads
+from factd.editor.heads.ranking import fit_corrections
 from factd.editor.heads.training import HeadSettings
 from factd.editor.methods import Method, memit
 from factd.editor.methods._write import WriteSettings, language_templates
+from factd.editor.methods.memit import MemitSettings
 from factd.editor.models.model import EditableModel
 from factd.editor.progress import Progress, silent
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(memit.Settings):
-    """MEMIT's, and which languages are written, which get head corrections, and how.
+class MematSettings(MemitSettings):
+    """Settings of MEMIT, and which languages are written, which get head corrections, and how.
 
     Raises: BadSettings: no head language, an unknown word, a number out of range.
     """
 
     head_languages: tuple[str, ...]
-    write_languages: tuple[str, ...] = ()  # empty: every language of the batch
-    heads: str = "correct"  # "gradient": chosen by it; "as-released", "center-of-mass" (ITI); controls: "random", "none"
+    """Languages in which head corrections are trained."""
+    write_languages: tuple[str, ...] = ()
+    """Languages that are written; empty: every language of the batch."""
+    heads: str = "correct"
+    """How heads are corrected: "correct", "gradient" (chosen by it), "as-released", "center-of-mass" (ITI),
+    or the controls "random" and "none"."""
     head_count: int = 16
+    """Heads that are corrected."""
     head_lr: float = 0.1
+    """Step size, relative to the mean output norm of the head."""
     head_epochs: int = 1
+    """Passes over the facts."""
     head_batch_size: int = 32
+    """Facts in a step."""
     head_clamp_norm_factor: float = 0.75
-    head_strength: float = 5.0  # of center-of-mass directions
+    """‖δ‖ is at most this times the mean output norm of the head."""
+    head_strength: float = 5.0
+    """Strength of center-of-mass directions, in standard deviations."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,7 +65,7 @@ class Settings(memit.Settings):
         self.correction()
 
     def correction(self) -> HeadSettings:
-        """What the corrections are told."""
+        """The settings of the head corrections. Raises: BadSettings."""
         form = "correct" if self.heads in ("random", "none", "gradient") else self.heads
         return HeadSettings(
             count=0 if self.heads == "none" else self.head_count,
@@ -68,17 +80,23 @@ class Settings(memit.Settings):
         )
 
 
+Settings = MematSettings  # the plugin loader looks for this name
+
+
 def edit(
     model: EditableModel,
     batch: EditBatch,
     *,
-    settings: Settings,
+    settings: MematSettings,
     workspace: Path,
     progress: Progress = silent,
 ) -> Delta:
-    """MEMIT's update of the written languages and the head corrections of the others.
+    """MEMIT's delta for the written languages, with the head corrections of the head languages.
 
-    Raises: BadEdit, BadSettings, DamagedArtefact, SingularSystem; NotEditable: the model has no attention.
+    Corrections that are switched off are left out.
+
+    Raises: BadEdit, BadSettings, DamagedArtefact, SingularSystem; NotEditable: the model has no
+    attention.
     """
     model.attention_out(0)
     languages = settings.write_languages
@@ -87,12 +105,12 @@ def edit(
     delta = replace(delta, method="memat", batch_id=batch.id)
     if not settings.correction().count or not batch.edits:
         return delta
-    found = [
+    corrections = [
         corrections_for(model, batch, delta, language, settings, workspace, progress)
         for language in settings.head_languages
         if state_of(corrections_folder(workspace, model.fingerprint, language)) != "off"
     ]
-    return with_heads(model, delta, found)
+    return with_heads(model, delta, corrections)
 
 
 def corrections_for(
@@ -100,20 +118,23 @@ def corrections_for(
     batch: EditBatch,
     delta: Delta,
     language: str,
-    settings: Settings,
+    settings: MematSettings,
     workspace: Path,
     progress: Progress = silent,
 ) -> HeadCorrections:
-    """The corrections of a language in the workspace where the same settings made them; else they are trained and kept."""
+    """The corrections of a language, from the workspace or newly trained.
+
+    Those in the workspace are used if the same settings made them. New corrections are trained with
+    the delta in place and kept in the workspace.
+    """
     folder = corrections_folder(workspace, model.fingerprint, language)
     if state_of(folder) == "on":
         kept = load_corrections(folder)
         if dict(kept.settings) == asdict(settings.correction()):
             return kept
-    chosen = [e for e in batch.edits if e.language == language]
-    found = train_corrections(
+    corrections = train_corrections(
         model,
-        chosen,
+        [e for e in batch.edits if e.language == language],
         delta,
         language,
         heads=settings.correction(),
@@ -121,8 +142,8 @@ def corrections_for(
         templates_of=settings.write_languages,
         progress=progress,
     )
-    save_corrections(found, workspace)
-    return found
+    save_corrections(corrections, workspace)
+    return corrections
 
 
 def train_corrections(
@@ -137,27 +158,30 @@ def train_corrections(
     still: Sequence[str] = (),
     progress: Progress = silent,
 ) -> HeadCorrections:
-    """Corrections of a language from edits in it, on the base with a delta in place.
+    """Corrections of a language, trained from edits in it, on the base model with a delta in place.
 
-    templates_of: the written languages; the released form uses the first one's templates. still: prompts about other facts.
-    Raises: BadEdit, WrongModel.
+    templates_of: the written languages; the released form uses the templates of the first one.
+    still: prompts about other facts, whose next tokens are to stay the same.
+
+    Raises: BadEdit: too few edits that are right after the edit. WrongModel: the delta has another
+    base.
     """
     source = templates_of[0] if heads.form == "as-released" and templates_of else language
     made = language_templates(model, {source}, settings.templates, seed=settings.seed)
     values = replace(settings.values({language: made[source]}), share_wordings=False)
     with applied(model, delta):
-        found = correct_heads(
+        fitted = fit_corrections(
             model, edits, settings=heads, values=values, still=still, progress=progress
         )
     return HeadCorrections(
         language=language,
         base_fingerprint=model.fingerprint,
         trained_on=delta.id,
-        heads=found.heads,
-        vectors=found.vectors,
-        relevance=found.relevance,
-        gains=found.gains,
-        facts=found.facts,
+        heads=fitted.heads,
+        vectors=fitted.vectors,
+        relevance=fitted.relevance,
+        gains=fitted.gains,
+        facts=fitted.facts,
         settings=asdict(heads),
     )
 

@@ -11,20 +11,23 @@ from factd.editor.models.model import EditableModel
 
 
 @dataclass(frozen=True)
-class Read:
-    """Texts of one length that the model has read, and what it expects next."""
+class CachedTexts:
+    """Texts of one length that the model has read, with its cache and the next logits."""
 
-    ids: Tensor  # (rows, length)
-    cache: Any  # the model's own cache of them
+    ids: Tensor  # (rows, length) int64, the tokens that were read last
+    cache: Any  # the model's own cache of all tokens so far
     logits: Tensor  # (rows, vocabulary) float32, of the next token
 
 
 @torch.inference_mode()
-def read(model: EditableModel, ids: Tensor, before: Any = None) -> Read:
-    """Read rows of equal length (rows, length), behind a cache of earlier tokens, which is used up."""
+def read(model: EditableModel, ids: Tensor, cache: Any = None) -> CachedTexts:
+    """Rows of equal length (rows, length) after the model has read them.
+
+    cache: the cache of earlier tokens, which is used up.
+    """
     name = model.family.cache
-    out = model.model(input_ids=ids, use_cache=True, logits_to_keep=1, **{name: before})
-    return Read(ids, getattr(out, name), out.logits[:, -1].float())
+    out = model.model(input_ids=ids, use_cache=True, logits_to_keep=1, **{name: cache})
+    return CachedTexts(ids, getattr(out, name), out.logits[:, -1].float())
 
 
 def continued(
@@ -34,37 +37,43 @@ def continued(
     new_tokens: int,
     choose: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """Rows of equal length (rows, length) with `new_tokens` more. choose: logits (rows, vocabulary) -> next tokens (rows,)."""
-    at = read(model, ids)
+    """Rows of equal length with `new_tokens` more tokens, (rows, length + new_tokens).
+
+    choose: logits (rows, vocabulary) -> next tokens (rows,).
+    """
+    texts = read(model, ids)
     for number in range(new_tokens):
-        step = choose(at.logits)[:, None]
+        step = choose(texts.logits)[:, None]
         ids = torch.cat([ids, step], dim=1)
         if number < new_tokens - 1:
-            at = read(model, step, at.cache)
+            texts = read(model, step, texts.cache)
     return ids
 
 
 @torch.inference_mode()
 def greedy_after(
-    model: EditableModel, start: Read, *, new_tokens: int, stops: Tensor
+    model: EditableModel, start: CachedTexts, *, new_tokens: int, stops: Tensor
 ) -> list[list[int]]:
-    """The most likely next tokens of every row, up to and with the first of `stops`; rows that have ended leave the batch."""
-    found: list[list[int]] = [[] for _ in start.ids]
+    """The most likely next tokens of every row, up to and including the first one of `stops` (n,).
+
+    There are `new_tokens` of them at most. Rows that have ended leave the batch.
+    """
+    answers: list[list[int]] = [[] for _ in start.ids]
     alive = list(range(len(start.ids)))
-    at = start
+    texts = start
     for number in range(new_tokens):
-        step = at.logits.argmax(-1)
+        step = texts.logits.argmax(-1)
         ended = torch.isin(step, stops).tolist()
         for row, token in zip(alive, step.tolist(), strict=True):
-            found[row].append(token)
+            answers[row].append(token)
         going = [n for n, end in enumerate(ended) if not end]
         if not going or number == new_tokens - 1:
             break
         if len(going) <= 0.8 * len(alive) and model.family.keeps_past:
-            at.cache.batch_select_indices(torch.tensor(going, device=step.device))
+            texts.cache.batch_select_indices(torch.tensor(going, device=step.device))
             alive, step = [alive[n] for n in going], step[going]
-        at = read(model, step[:, None], at.cache)
-    return [tokens[: _end(tokens, set(stops.tolist()))] for tokens in found]
+        texts = read(model, step[:, None], texts.cache)
+    return [tokens[: _end(tokens, set(stops.tolist()))] for tokens in answers]
 
 
 def _end(tokens: Sequence[int], stops: set[int]) -> int:
@@ -79,7 +88,7 @@ def sample(
     seed: int,
     temperature: float = 1.0,
 ) -> list[str]:
-    """One seeded continuation of every start, start included."""
+    """One seeded text for each start; the text includes its start."""
     return [
         model.tokenizer.decode(row, skip_special_tokens=True)
         for index, start in enumerate(starts)
@@ -96,21 +105,21 @@ def sample(
 def own_texts(
     model: EditableModel, starts: Sequence[str], *, count: int, new_tokens: int, seed: int
 ) -> list[str]:
-    """Seeded texts of the model's own, about as many from each start."""
-    found: list[str] = []
+    """`count` seeded texts that the model writes itself, about as many from each start."""
+    texts: list[str] = []
     for number, start in enumerate(starts):
         rows = count // len(starts) + (number < count % len(starts))
         ids = torch.tensor([model.tokenizer(start)["input_ids"]] * rows, device=model.device)
         if rows:
             drawn = sample_rows(model, ids, new_tokens=new_tokens, seed=seed * 1000 + number)
-            found += [model.tokenizer.decode(row, skip_special_tokens=True) for row in drawn]
-    return found
+            texts += [model.tokenizer.decode(row, skip_special_tokens=True) for row in drawn]
+    return texts
 
 
 def sample_rows(
     model: EditableModel, ids: Tensor, *, new_tokens: int, seed: int, temperature: float = 1.0
 ) -> Tensor:
-    """Seeded continuations of rows of equal length, (rows, length + new_tokens)."""
+    """Seeded continuations of rows of equal length, (rows, length + new_tokens) int64."""
     generator = torch.Generator(device="cpu").manual_seed(seed)
 
     def draw(logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Reading and moving activations: hooks that are always taken off again."""
+"""Reading and replacing activations by hooks that are always removed again."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,29 +9,32 @@ from torch import Tensor
 
 @contextmanager
 def captured_input(module: Any) -> Iterator[list[Tensor]]:
-    """The inputs that a module is called with while the context is open, in order."""
-    seen: list[Tensor] = []
-    handle = module.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    """A list that collects the first argument of each call of a module in the context."""
+    inputs: list[Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _, args: inputs.append(args[0].detach()))
     try:
-        yield seen
+        yield inputs
     finally:
         handle.remove()
 
 
 @contextmanager
 def captured_output(module: Any) -> Iterator[list[Tensor]]:
-    """What a module (whose output is a tensor) gives while the context is open, in order."""
-    seen: list[Tensor] = []
-    handle = module.register_forward_hook(lambda _, __, output: seen.append(output.detach()))
+    """A list that collects the output of each call of a module in the context.
+
+    The module's output must be a tensor.
+    """
+    outputs: list[Tensor] = []
+    handle = module.register_forward_hook(lambda _, __, output: outputs.append(output.detach()))
     try:
-        yield seen
+        yield outputs
     finally:
         handle.remove()
 
 
 @contextmanager
 def moved_output(module: Any, move: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """A module whose output (a tensor) is replaced by `move` of it while the context is open."""
+    """While the context is open, a module gives `move(output)` instead of its output, a tensor."""
     handle = module.register_forward_hook(lambda _, __, output: move(output))
     try:
         yield

@@ -1,7 +1,8 @@
-"""Where the text of the second moments comes from: files of several languages by weight, or the model itself.
+"""The text of the second moments: files by weight, or text that the model writes itself.
 
-A source hands out batches of token rows, always the same ones in the same order, so that an interrupted pass goes on
-where it stopped and its name says what was read.
+The files may be of several languages. A source gives batches of token rows, always the same ones in
+the same order. So an interrupted pass can resume where it stopped, and the source's name says what
+was read.
 """
 
 import hashlib
@@ -19,36 +20,39 @@ from factd.editor.files.folders import sha256_file
 from factd.editor.models.generation import sample_rows
 from factd.editor.models.model import EditableModel
 
-ROWS = 128  # rows run at once
+ROWS = 128  # rows in a batch
 ROW_TOKENS = 64
 
 
-class Source(Protocol):
-    """Text for a model."""
+class TextSource(Protocol):
+    """Text for a model, as token rows."""
 
     @property
     def name(self) -> str:
-        """What was read: the same name, the same batches."""
+        """An identifier of the text: sources with the same name give the same batches."""
         ...
 
     def batches(self, model: EditableModel, start: int) -> Iterator[Tensor]:
-        """Token rows (rows, length) of one length each, from batch number `start` on."""
+        """Token rows (rows, length) int64 of one length, from batch number `start` on."""
         ...
 
 
 @dataclass(frozen=True)
 class SelfGenerated:
-    """What the model writes from nothing, seeded; endless. Needs no corpus and is by definition its own distribution."""
+    """Endless seeded text that the model writes from nothing.
+
+    It needs no corpus, and it is the model's own distribution by definition.
+    """
 
     seed: int = 0
 
     @property
     def name(self) -> str:
-        """ "self-generated", with the seed where it is not 0."""
+        """ "self-generated", followed by the seed unless that is 0."""
         return f"self-generated-{self.seed}" if self.seed else "self-generated"
 
     def batches(self, model: EditableModel, start: int) -> Iterator[Tensor]:
-        """Batch n is sampled with seed + n."""
+        """See `TextSource.batches`; batch n is sampled with seed + n."""
         first = model.tokenizer.bos_token_id
         first = model.tokenizer.eos_token_id if first is None else first
         ids = torch.full((ROWS, 1), first or 0, device=model.device)
@@ -59,8 +63,8 @@ class SelfGenerated:
 
 
 @dataclass(frozen=True)
-class File:
-    """One file of a corpus: text (a paragraph a line) or, named *.jsonl, objects with a "text"."""
+class CorpusFile:
+    """One file of a corpus: a paragraph a line, or in a *.jsonl an object with a "text"."""
 
     path: Path
     weight: float = 1.0  # its share of the tokens, relative to the other files
@@ -81,23 +85,29 @@ class File:
         try:
             return str(json.loads(line)["text"])
         except (ValueError, TypeError, KeyError) as error:
-            raise BadSettings(f'{self.path} line {number}: no JSON object with a "text"') from error
+            raise BadSettings(
+                f'{self.path} line {number} is not a JSON object with a "text"; correct or delete it'
+            ) from error
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Files read side by side by weight. One that ends leaves its share to the others."""
+    """Files read side by side by weight. A file that ends leaves its share to the others."""
 
-    files: tuple[File, ...]
+    files: tuple[CorpusFile, ...]
 
     @property
     def name(self) -> str:
-        """SHA-256 of the files' bytes and weights."""
-        held = [[sha256_file(file.path), file.weight] for file in self.files]
-        return hashlib.sha256(json.dumps(held).encode()).hexdigest()
+        """SHA-256 of the files' bytes and weights, hexadecimal."""
+        content = [[sha256_file(file.path), file.weight] for file in self.files]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def batches(self, model: EditableModel, start: int) -> Iterator[Tensor]:
-        """Texts one behind the other, cut into rows; a short end is one row."""
+        """See `TextSource.batches`; the texts one after the other, cut into rows.
+
+        The last batch has fewer rows, or one short row. Raises: BadSettings: a file or line cannot
+        be read.
+        """
         left: list[int] = []
         size, number = ROWS * ROW_TOKENS, 0
         for ids in self._mixed(model):
@@ -111,7 +121,7 @@ class Corpus:
             yield _rows(left[:full] or left, model)
 
     def _mixed(self, model: EditableModel) -> Iterator[list[int]]:
-        """The texts' tokens; next comes always the file that is furthest behind its share."""
+        """The texts' tokens; the next text is of the file furthest behind its share."""
         open_files = {file: file.texts() for file in self.files}
         used = dict.fromkeys(self.files, 0)
         while open_files:
@@ -129,22 +139,23 @@ def _rows(ids: Sequence[int], model: EditableModel) -> Tensor:
     return torch.tensor(ids, device=model.device).view(-1, min(ROW_TOKENS, len(ids)))
 
 
-def source_of(files: Sequence[str], *, seed: int = 0) -> Source:
-    """A source from settings: "FILE" or "FILE=WEIGHT" each; none: the model's own text.
+def source_of(files: Sequence[str], *, seed: int = 0) -> TextSource:
+    """A source from settings: files as "FILE" or "FILE=WEIGHT", or else the model's own text.
 
-    Raises: BadSettings: a file that is not there, a weight that is no number above 0.
+    seed: of the model's own text. Raises: BadSettings: a file does not exist, or a weight is not a
+    number above 0.
     """
     if not files:
         return SelfGenerated(seed)
-    return Corpus(tuple(_file(text) for text in files))
+    return Corpus(tuple(_corpus_file(text) for text in files))
 
 
-def _file(text: str) -> File:
+def _corpus_file(text: str) -> CorpusFile:
     name, _, weight = text.partition("=")
     try:
-        found = File(Path(name), float(weight or 1))
+        file = CorpusFile(Path(name), float(weight or 1))
     except ValueError as error:
         raise BadSettings(f"a corpus is FILE or FILE=WEIGHT, not {text!r}") from error
-    if not found.path.is_file() or not found.weight > 0:
+    if not file.path.is_file() or not file.weight > 0:
         raise BadSettings(f"{text!r}: there is no such file, or its weight is not above 0")
-    return found
+    return file

@@ -1,8 +1,9 @@
-"""Second moments C = E[k kᵀ] of the inputs of the edited matrices: verified artefacts, one per layer.
+"""Second moments C = E[k kᵀ] of the inputs of the edited matrices.
 
-Each lies in a folder whose name and manifest say of which model, layer, sample size and source it is. What is there is
-verified and used; what is not there is built with a progress line. Nothing is ever recomputed silently: a damaged artefact is an
-error. A pass that is interrupted goes on where it stopped.
+Each layer's is a verified artefact. The name and manifest of its folder say which model, layer,
+sample size and source it is of. Second moments that exist are verified and used; missing ones are
+built, with progress. Nothing is ever recomputed silently: a damaged artefact is an error. A pass
+that is interrupted resumes where it stopped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,11 +20,11 @@ from factd.editor.errors import DamagedArtefact, WrongModel
 from factd.editor.files.folders import verify_folder, write_folder
 from factd.editor.models.hooks import captured_input
 from factd.editor.models.model import EditableModel
-from factd.editor.moments.corpus import Source
+from factd.editor.moments.corpus import TextSource
 from factd.editor.progress import Progress, silent
 
 FILE = "moments.safetensors"
-SAVE_EVERY = 16  # batches between two savings of an unfinished pass
+SAVE_EVERY_BATCHES = 16  # of an unfinished pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +36,13 @@ class Moments:
     source: str  # "self-generated" or the SHA-256 of the corpus
     fingerprint: str  # of the base model
     dtype: str = "float32"  # that the model computed in
-    factors: dict[int, Tensor] = field(default_factory=dict, compare=False)  # computed once
+    factors: dict[int, Tensor] = field(default_factory=dict, compare=False)  # see `factor`
 
     def factor(self, layer: int, device: torch.device) -> Tensor:
-        """The lower Cholesky factor of a layer's second moment, (d_in, d_in) float64. Raises: SingularSystem."""
+        """The lower Cholesky factor of a layer's second moment, (d_in, d_in) float64, cached.
+
+        Raises: SingularSystem: the second moment has none.
+        """
         if layer not in self.factors:
             self.factors[layer] = cholesky(self.layers[layer].to(device).double())
         return self.factors[layer]
@@ -49,18 +53,20 @@ def build_moments(
     layers: Sequence[int],
     *,
     tokens: int,
-    source: Source,
+    source: TextSource,
     partial: Path | None = None,
     progress: Progress = silent,
 ) -> Moments:
-    """Second moments over at least `tokens` tokens of a source (all of it where it has fewer).
+    """Second moments over at least `tokens` tokens of a source, or over all of it if it has fewer.
 
-    One pass that stops at the last of the layers. partial: a folder that keeps the sums of an unfinished pass.
+    One pass through the model, which stops at the last of the layers. partial: a folder that keeps
+    the sums of an unfinished pass.
 
-    Raises: DamagedArtefact: the source has no text, or the unfinished pass is damaged.
+    Raises: DamagedArtefact: the source has no text, or the sums of the unfinished pass are damaged.
+    BadSettings: a corpus file cannot be read.
     """
-    about = _about(model, layers, source.name)
-    sums, count, done = _resumed(model, layers, partial, about)
+    identity = _identity(model, layers, source.name)
+    sums, count, done = _resumed(model, layers, partial, identity)
     for ids in source.batches(model, done) if count < tokens else ():
         for layer, keys in _inputs(model, ids, layers).items():
             sums[layer] += (keys.T @ keys).cpu()
@@ -68,8 +74,8 @@ def build_moments(
         progress("second moments", min(count, tokens), tokens)
         if count >= tokens:
             break
-        if partial is not None and done % SAVE_EVERY == 0:
-            _save_sums(partial, sums, about | {"tokens": count, "batches": done})
+        if partial is not None and done % SAVE_EVERY_BATCHES == 0:
+            _save_sums(partial, sums, identity | {"tokens": count, "batches": done})
     if not count:
         raise DamagedArtefact(
             model.path, "the corpus of the second moments has no text; give one or leave it out"
@@ -84,40 +90,43 @@ def build_moments(
     )
 
 
-def _about(model: EditableModel, layers: Sequence[int], source: str) -> dict[str, Any]:
+def _identity(model: EditableModel, layers: Sequence[int], source: str) -> dict[str, Any]:
     return {"fingerprint": model.fingerprint, "layers": sorted(layers), "source": source}
 
 
 def _resumed(
-    model: EditableModel, layers: Sequence[int], partial: Path | None, about: Mapping[str, Any]
+    model: EditableModel,
+    layers: Sequence[int],
+    partial: Path | None,
+    identity: Mapping[str, Any],
 ) -> tuple[dict[int, Tensor], int, int]:
-    """Sums, tokens and batches of an unfinished pass over the same source, or of none."""
+    """Sums, tokens and batches of an unfinished pass with this identity, or of a new one."""
     if partial is not None and partial.exists():
         manifest = verify_folder(partial)
-        if {key: manifest.get(key) for key in about} == dict(about):
+        if {key: manifest.get(key) for key in identity} == dict(identity):
             sums = {int(name): total for name, total in load_file(partial / FILE).items()}
             return sums, int(manifest["tokens"]), int(manifest["batches"])
     width = {layer: model.weight(layer).shape[1] for layer in layers}
     return {layer: torch.zeros(d, d).double() for layer, d in width.items()}, 0, 0
 
 
-def _save_sums(folder: Path, sums: Mapping[int, Tensor], about: Mapping[str, Any]) -> None:
+def _save_sums(folder: Path, sums: Mapping[int, Tensor], manifest: Mapping[str, Any]) -> None:
     tensors = {str(layer): total for layer, total in sums.items()}
-    write_folder(folder, lambda part: save_file(tensors, part / FILE), about)
+    write_folder(folder, lambda part: save_file(tensors, part / FILE), manifest)
 
 
 @torch.no_grad()
 def _inputs(model: EditableModel, ids: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
-    """Inputs of the edited matrices over all tokens of rows of equal length, (tokens, d_in) float64 per layer."""
-    hidden, found = model.embed(ids), {}
+    """Inputs of the edited matrices at all tokens: layer -> (tokens, d_in) float64."""
+    hidden, keys = model.embed(ids), {}
     for index in range(max(layers) + 1):
         if index in layers:
-            with captured_input(model.mlp_out(index)) as seen:
+            with captured_input(model.mlp_out(index)) as inputs:
                 hidden = model.run(hidden, index, index + 1)
-            found[index] = seen[0].flatten(0, -2).double()
+            keys[index] = inputs[0].flatten(0, -2).double()
         else:
             hidden = model.run(hidden, index, index + 1)
-    return found
+    return keys
 
 
 def moments_folder(
@@ -128,13 +137,16 @@ def moments_folder(
     source: str,
     dtype: str = "float32",
 ) -> Path:
-    """Where the second moments of one layer lie: they depend on model, layer, sample size, source and precision."""
+    """The folder for the second moment of one layer; its name has everything that it depends on."""
     base = fingerprint[:16] if dtype == "float32" else f"{fingerprint[:16]}-{dtype}"
     return workspace / "moments" / base / f"{source[:20]}-{tokens}" / f"layer-{layer}"
 
 
 def save_moments(moments: Moments, workspace: Path, *, tokens: int) -> tuple[Path, ...]:
-    """One folder per layer, with a manifest; each whole or not at all. tokens: the size that was asked for."""
+    """Write one folder for each layer, complete or not at all, and return the folders.
+
+    tokens: the sample size that was asked for, which is part of the folders' names.
+    """
     return tuple(
         write_folder(
             moments_folder(
@@ -154,9 +166,10 @@ def save_moments(moments: Moments, workspace: Path, *, tokens: int) -> tuple[Pat
 
 
 def load_moments(folders: Iterable[Path], *, fingerprint: str) -> Moments:
-    """Second moments of the model with this fingerprint, one folder per layer.
+    """Second moments of the model with this fingerprint, from one folder for each layer.
 
-    Raises: DamagedArtefact: a file differs from its manifest. WrongModel: they are another model's.
+    Raises: DamagedArtefact: a file differs from its manifest. WrongModel: they are of another
+    model.
     """
     layers: dict[int, Tensor] = {}
     manifest: dict[str, Any] = {}
@@ -177,11 +190,16 @@ def moments_for(
     layers: Sequence[int],
     *,
     tokens: int,
-    source: Source,
+    source: TextSource,
     workspace: Path,
     progress: Progress = silent,
 ) -> Moments:
-    """The second moments in the workspace; layers that are not there are built in one pass and kept."""
+    """The second moments of some layers, from the workspace.
+
+    Missing ones are built in one pass and kept there.
+
+    Raises: DamagedArtefact, BadSettings, as `build_moments` and `load_moments`.
+    """
     folders = {
         layer: moments_folder(workspace, model.fingerprint, layer, tokens, source.name, model.dtype)
         for layer in layers
@@ -194,11 +212,11 @@ def moments_for(
             model, missing, tokens=tokens, source=source, partial=partial, progress=progress
         )
         save_moments(built, workspace, tokens=tokens)
-        _forget(partial)
+        _delete(partial)
     return load_moments(folders.values(), fingerprint=model.fingerprint)
 
 
-def _forget(partial: Path) -> None:
+def _delete(partial: Path) -> None:
     """Delete the sums of a pass that is finished."""
     if partial.exists():
         for file in partial.iterdir():

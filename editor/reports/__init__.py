@@ -1,4 +1,4 @@
-"""Reports as HTML pages and figures as SVG.
+"""Reports as HTML pages, and figures as SVG.
 
-This room draws what others measured. It computes nothing but layout and asks no model.
+This room draws what others measured. It computes only layout and asks no model.
 """

@@ -1,4 +1,4 @@
-"""Figures of a check report: what answers, texts and weights became, and how it spreads between languages."""
+"""Figures of a check report: answers, held-out texts, weights, and transfer between languages."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite, nan
@@ -11,21 +11,21 @@ from factd.editor.checks import Measurement
 from factd.editor.reports.plots import (
     COLOURS,
     SIZE,
+    add_axes,
     answers_figure,
-    axes_of,
+    measurements_figure,
     norms_figure,
-    rows_figure,
 )
 
 Rows = Sequence[Measurement]
 Points = Mapping[str, Sequence[tuple[float, float]]]  # kind -> probability (before, after)
 History = Sequence[Mapping[str, Any]]  # {"release", "norms": {name: ratio}}, oldest first
-VECTORS = 500  # more points than these are drawn as pixels
-MOVED = "weight_norm_ratio"
+MAX_VECTOR_POINTS = 500  # more points are drawn as pixels, to keep the page small
+WEIGHT_NORM = "weight_norm_ratio"
 
 
 def check_figures(rows: Rows, points: Points, history: History) -> dict[str, Figure]:
-    """Title -> figure; what has nothing to show is left out."""
+    """The figures of a report by title. Figures without data are left out."""
     norms = {m.metric: m.value for m in rows if m.check == "norms"}
     return {
         **_of_points({kind: pairs for kind, pairs in points.items() if pairs}),
@@ -38,37 +38,39 @@ def check_figures(rows: Rows, points: Points, history: History) -> dict[str, Fig
 
 
 def _of_points(points: Points) -> dict[str, Figure]:
-    title = "Probability of the expected answer, before and after; on the diagonal nothing changed"
+    title = "Probability of the expected answer, before and after; points on the diagonal did not change"
     return {title: points_figure(points)} if points else {}
 
 
 def _of_answers(rows: Rows) -> dict[str, Figure]:
-    title = "Right answers of the base model, the live release and after, with 95 % intervals"
+    title = "Right answers of the base model, the live release and the edited model, with 95 % intervals"
     return {title: answers_figure(rows)} if rows else {}
 
 
 def _of_drift(rows: Rows) -> dict[str, Figure]:
     title = "Drift: perplexity of held-out text against the base model; 1 is as good as before"
-    return {title: rows_figure(rows, "perplexity ratio")} if rows else {}
+    return {title: measurements_figure(rows, "perplexity ratio")} if rows else {}
 
 
 def _of_pairs(rows: Rows) -> dict[str, Figure]:
     transfer = "Transfer: facts written in one language, asked in another"
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     for check, metric, mark, title in (
         ("transfer", "generation", "→", f"{transfer}; right answers"),
         ("transfer", "accuracy", "→", f"{transfer}; accuracy, teacher forced"),
         ("rank_consistency", "rankc", "~", "RankC: do two languages rank the candidates alike?"),
     ):
-        held = [m for m in rows if (m.check, m.metric) == (check, metric) and mark in m.language]
-        if held:
-            found[title] = matrix_figure(held, mark)
-    return found
+        own = [m for m in rows if (m.check, m.metric) == (check, metric) and mark in m.language]
+        if own:
+            figures[title] = matrix_figure(own, mark)
+    return figures
 
 
 def _of_releases(history: History, norms: Mapping[str, float]) -> dict[str, Figure]:
     steps = [(str(entry["release"]), entry["norms"]) for entry in history] + [("now", norms)]
-    layers = sorted({name for _, held in steps for name in held if name.endswith(MOVED)}, key=layer)
+    layers = sorted(
+        {name for _, held in steps for name in held if name.endswith(WEIGHT_NORM)}, key=layer_number
+    )
     title = "Norms of the edited weights over the releases, by layer; 1 is the base model"
     return {title: releases_figure(steps, layers)} if history and layers else {}
 
@@ -79,18 +81,18 @@ def _of_layers(norms: Mapping[str, float]) -> dict[str, Figure]:
     return {title: norms_figure(norms)} if drawn else {}
 
 
-def layer(name: str) -> int:
-    """The number in "layer.5.weight_norm_ratio"."""
+def layer_number(name: str) -> int:
+    """5 from "layer.5.weight_norm_ratio"."""
     return int(name.split(".")[1])
 
 
 def points_figure(points: Points) -> Figure:
-    """The probability of what is expected before and after, a panel per kind of probe, each with its diagonal."""
+    """The probability of the expected answer before and after, one plot per kind of probe."""
     columns = min(3, len(points))
     lines = -(-len(points) // columns)
     figure = Figure(figsize=(SIZE[0], 0.5 + lines * SIZE[0] / columns))
     for place, (kind, pairs) in enumerate(points.items(), 1):
-        axes = axes_of(figure, "before", "after", (lines, columns, place))
+        axes = add_axes(figure, "before", "after", (lines, columns, place))
         axes.set_title(f"{kind}, {len(pairs)}", fontsize=10)
         axes.plot([0, 1], [0, 1], color="#8a8f98", linewidth=0.8)
         _scatter(axes, pairs, COLOURS[(place - 1) % len(COLOURS)])
@@ -99,59 +101,60 @@ def points_figure(points: Points) -> Figure:
 
 
 def _scatter(axes: Any, pairs: Sequence[tuple[float, float]], colour: str) -> None:
-    many = len(pairs) > VECTORS
+    many = len(pairs) > MAX_VECTOR_POINTS
     size, alpha = (6, 0.25) if many else (10, 0.5)
     before, after = zip(*pairs, strict=True)
     axes.scatter(before, after, s=size, alpha=alpha, color=colour, linewidths=0, rasterized=many)
 
 
 def matrix_figure(rows: Rows, mark: str) -> Figure:
-    """A heat map of pairs of languages: what was written in, or compared, by what was asked. mark: what parts their names.
+    """A heat map of pairs of languages. mark: "→" or "~", which separates the two in a pair's name.
 
-    A pair that has no order ("en~es") stands once, below the diagonal.
+    For "→" the rows are the languages written in, the columns those asked in. For "~" the pair has
+    no order and is drawn once, below the diagonal.
     """
     pairs = {(m.language.split(mark)[0], m.language.split(mark)[1]): m for m in rows}
     if mark == "~":
         pairs = {(two, one): m for (one, two), m in pairs.items()}
     sources, targets = (list(dict.fromkeys(sorted(p[side] for p in pairs))) for side in (0, 1))
     figure = Figure(figsize=(min(SIZE[0], 2.3 + 0.75 * len(targets)), 1.2 + 0.42 * len(sources)))
-    axes = axes_of(figure, *(("", "") if mark == "~" else ("asked in", "written in")))
+    axes = add_axes(figure, *(("", "") if mark == "~" else ("asked in", "written in")))
     values = [[_value(pairs.get((s, t))) for t in targets] for s in sources]
     image = axes.pcolormesh(np.ma.masked_invalid(values), cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image).ax.tick_params(labelsize=9)
-    for (source, target), found in pairs.items():
-        _cell(axes, targets.index(target) + 0.5, sources.index(source) + 0.5, found)
+    for (source, target), measurement in pairs.items():
+        _cell(axes, targets.index(target) + 0.5, sources.index(source) + 0.5, measurement)
     axes.set_xticks(np.arange(len(targets)) + 0.5, targets)
     axes.set_yticks(np.arange(len(sources)) + 0.5, sources)
     axes.invert_yaxis()
     return figure
 
 
-def _value(found: Measurement | None) -> float:
-    return found.value if found else nan
+def _value(cell: Measurement | None) -> float:
+    return cell.value if cell else nan
 
 
-def _cell(axes: Any, x: float, y: float, found: Measurement) -> None:
-    """The value, small beneath it the base model's."""
-    if not isfinite(found.value):
+def _cell(axes: Any, x: float, y: float, cell: Measurement) -> None:
+    """Write the value, and below it in small print the base model's."""
+    if not isfinite(cell.value):
         return
-    ink = "#ffffff" if found.value > 0.55 else "#111111"
-    axes.text(x, y, f"{found.value:.2f}", ha="center", va="bottom", fontsize=10, color=ink)
-    if found.before is not None:
-        axes.text(x, y + 0.06, f"was {found.before:.2f}", ha="center", va="top", fontsize=8, color=ink)  # fmt: skip
+    ink = "#ffffff" if cell.value > 0.55 else "#111111"
+    axes.text(x, y, f"{cell.value:.2f}", ha="center", va="bottom", fontsize=10, color=ink)
+    if cell.before is not None:
+        axes.text(x, y + 0.06, f"was {cell.before:.2f}", ha="center", va="top", fontsize=8, color=ink)  # fmt: skip
 
 
 def releases_figure(
     steps: Sequence[tuple[str, Mapping[str, float]]], layers: Sequence[str]
 ) -> Figure:
-    """‖W‖ / ‖W of the base‖ of every edited layer, release by release; the last step is the candidate."""
+    """‖W‖ / ‖W of the base‖ of every edited layer, per release; the last step is the candidate."""
     figure = Figure(figsize=SIZE)
-    axes = axes_of(figure, "release", "‖W‖ / ‖W of the base‖")
+    axes = add_axes(figure, "release", "‖W‖ / ‖W of the base‖")
     axes.axhline(1.0, color="#8a8f98", linewidth=0.8)
     for place, name in enumerate(layers):
         values = [norms.get(name, nan) for _, norms in steps]
         colour = COLOURS[place % len(COLOURS)]
-        axes.plot(values, "o-", color=colour, markersize=4, label=f"layer {layer(name)}")
+        axes.plot(values, "o-", color=colour, markersize=4, label=f"layer {layer_number(name)}")
     axes.set_xticks(range(len(steps)), [release for release, _ in steps])
     figure.legend(loc="upper right", ncols=min(4, len(layers)), frameon=False, fontsize=9)
     return figure

@@ -1,4 +1,4 @@
-"""A report as one HTML file: tables and figures, nothing loaded from elsewhere."""
+"""A report as one HTML file with tables and figures. The page loads nothing from elsewhere."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -11,20 +11,20 @@ from matplotlib.figure import Figure
 from factd.editor.reports.plots import as_svg
 
 Figures = Mapping[str, Figure]  # title -> figure
-PAGES = Environment(
+TEMPLATES = Environment(
     loader=PackageLoader("factd.editor.reports", "html"), autoescape=select_autoescape()
 )
 
 
 def number_text(value: Any) -> str:
-    """Three decimals; a dash where there is no number."""
+    """A number with three decimals; a dash for None, NaN and infinity. Other values as text."""
     if value is None or (isinstance(value, float) and not isfinite(value)):
         return "–"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def inline(svg: str) -> str:
-    """An SVG document without its prologue, to stand inside a page."""
+def inline_svg(svg: str) -> str:
+    """An SVG document without its prologue, so that it can stand inside a page."""
     return svg[svg.index("<svg") :]
 
 
@@ -35,9 +35,12 @@ def report_page(
     examples: Sequence[Mapping[str, Any]],
     figures: Figures,
 ) -> str:
-    """A page. facts: what was done, a line each; measurements and examples as `CheckReport.as_json` gives them."""
-    drawn = {name: Markup(inline(as_svg(figure))) for name, figure in figures.items()}
-    return PAGES.get_template("report.html").render(
+    """The report of an edit as HTML.
+
+    facts: what was done, one line each. measurements, examples: as in `CheckReport.as_json`.
+    """
+    drawn = {name: Markup(inline_svg(as_svg(figure))) for name, figure in figures.items()}
+    return TEMPLATES.get_template("report.html").render(
         title=title,
         facts=facts,
         measurements=measurements,
@@ -50,8 +53,11 @@ def report_page(
 def table_page(
     title: str, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], figures: Figures
 ) -> str:
-    """A page with one table under its figures; the rows' keys are its head."""
-    drawn = {name: Markup(inline(as_svg(figure))) for name, figure in figures.items()}
-    return PAGES.get_template("table.html").render(
+    """A page with figures and one table below them.
+
+    The keys of the first row are the table's head.
+    """
+    drawn = {name: Markup(inline_svg(as_svg(figure))) for name, figure in figures.items()}
+    return TEMPLATES.get_template("table.html").render(
         title=title, facts=facts, rows=rows, figures=drawn, number=number_text
     )

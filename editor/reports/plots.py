@@ -1,7 +1,8 @@
-"""Figures of a report as SVG text; nothing is shown or written, no global state of the plotting library is touched.
+"""Figures of a report as SVG text.
 
-Ink that has no colour of its own takes that of the text around the figure, and grounds are transparent: one figure serves light
-and dark pages.
+Nothing is shown on a screen or written to a file, and no global state of the plotting library
+changes. One figure serves light and dark pages: its background is transparent, and black ink takes
+the colour of the text around the figure.
 """
 
 import re
@@ -17,39 +18,45 @@ from torch import Tensor
 
 from factd.editor.checks import Measurement
 from factd.editor.tuning.causal_tracing import Trace
-from factd.editor.tuning.trials import Point
+from factd.editor.tuning.trials import TrialResult
 
-SIZE = (5.2, 3.2)  # inches; still legible when a phone shows three quarters of it
-AFTER, BASE, LIVE = "#3b7dd8", "#d1495b", "#b07a00"  # 3:1 or more on white and on near black
+SIZE = (5.2, 3.2)  # inches; legible on a phone at three quarters of this size
+AFTER, BASE, LIVE = (
+    "#3b7dd8",
+    "#d1495b",
+    "#b07a00",
+)  # contrast of 3:1 or more on white and near black
 COLOURS = (AFTER, "#c96a00", "#22895c", "#9a5fc8", BASE, "#6f7b87")
-PLAIN = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-DPI = 160  # of what is drawn as pixels
+NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+DPI = 160  # of parts that are drawn as pixels
 
 
 def as_svg(figure: Figure, name: str = "") -> str:
-    """A figure as SVG, the same text for the same figure and name; texts stay texts, ids are its own.
+    """A figure as SVG. The same figure and name give the same bytes; text stays text.
 
-    Several may stand in one page when their names differ. name: what a reader who sees no pictures is told.
+    Ids are unique, so that several figures with different names can stand in one page. name: the
+    text for readers who see no pictures.
     """
     figure.tight_layout()
     out = StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "factd", "svg.fonttype": "none"}):
-        figure.savefig(out, format="svg", metadata=PLAIN, transparent=True, dpi=DPI)
-    drawn = re.sub(r"#000000|(?<=px )'[^;\"]+sans-serif", _of_the_page, out.getvalue())
+        figure.savefig(out, format="svg", metadata=NO_METADATA, transparent=True, dpi=DPI)
+    drawn = re.sub(r"#000000|(?<=px )'[^;\"]+sans-serif", _page_style, out.getvalue())
     return _labelled(_with_own_ids(drawn, name), name)
 
 
-def _of_the_page(found: re.Match[str]) -> str:
-    return "currentColor" if found[0].startswith("#") else "sans-serif"
+def _page_style(match: re.Match[str]) -> str:
+    """The page's colour instead of black, and the page's font instead of the figure's."""
+    return "currentColor" if match[0].startswith("#") else "sans-serif"
 
 
 def _with_own_ids(svg: str, name: str) -> str:
-    """Ids that nothing refers to are left out, the others begin with a mark of this figure."""
+    """An SVG whose ids begin with a mark of this figure. Ids that nothing refers to are removed."""
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
     mark = "f" + sha256((name + svg).encode()).hexdigest()[:8]
 
-    def renamed(found: re.Match[str]) -> str:
-        return f' id="{mark}-{found[1]}"' if found[1] in used else ""
+    def renamed(match: re.Match[str]) -> str:
+        return f' id="{mark}-{match[1]}"' if match[1] in used else ""
 
     named = re.sub(r' id="([^"]+)"', renamed, svg)
     return re.sub(r'((?:href="|url\()#)', rf"\g<1>{mark}-", named)
@@ -60,31 +67,37 @@ def _labelled(svg: str, name: str) -> str:
     return svg.replace("<svg ", label, 1) if name else svg
 
 
-def axes_of(figure: Figure, x: str, y: str, place: tuple[int, int, int] = (1, 1, 1)) -> Any:
-    """The axes of an empty figure, or of a place (rows, columns, number) in its grid, with names and without a frame."""
-    found = figure.add_subplot(*place)
-    found.set_xlabel(x)
-    found.set_ylabel(y)
-    found.spines[["top", "right"]].set_visible(False)
-    found.tick_params(labelsize=9, length=3)
-    return found
+def add_axes(figure: Figure, x: str, y: str, place: tuple[int, int, int] = (1, 1, 1)) -> Any:
+    """Add labelled axes without a frame to a figure. place: (rows, columns, number) in its grid."""
+    axes = figure.add_subplot(*place)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9, length=3)
+    return axes
 
 
 def answers_figure(measurements: Sequence[Measurement]) -> Figure:
-    """Right answers of the base model, the live release and after, with 95 % intervals, by check and language."""
+    """The shares of right answers with 95 % intervals, by check and language.
+
+    Shown for the base model, the live release and the edited model.
+    """
     rows = [m for m in measurements if m.metric in ("generation", "kept")]
-    return rows_figure(rows, "share of right answers, greedy", (-0.02, 1.02))
+    return measurements_figure(rows, "share of right answers, greedy", (-0.02, 1.02))
 
 
-def rows_figure(
+def measurements_figure(
     rows: Sequence[Measurement], label: str, ends: tuple[float, float] | None = None
 ) -> Figure:
-    """A line for every measurement: its value with its interval beside the base's and the live release's."""
+    """A line per measurement: value, interval, and the base's and the live release's value.
+
+    ends: of the horizontal axis.
+    """
     figure = Figure(figsize=(SIZE[0], 0.21 * len(rows) + 1.1))
-    axes = axes_of(figure, label, "")
+    axes = add_axes(figure, label, "")
     places = range(len(rows))
     axes.hlines(places, [m.low for m in rows], [m.high for m in rows], AFTER, lw=4, alpha=0.35)
-    for values, mark, colour, name in _three(rows):
+    for values, mark, colour, name in _series(rows):
         if any(value is not None for value in values):
             numbers = [float("nan") if value is None else value for value in values]
             axes.plot(numbers, places, mark, color=colour, label=name, mew=2, ms=mark_size(mark))
@@ -96,7 +109,8 @@ def rows_figure(
     return figure
 
 
-def _three(rows: Sequence[Measurement]) -> tuple[tuple[list[float | None], str, str, str], ...]:
+def _series(rows: Sequence[Measurement]) -> tuple[tuple[list[float | None], str, str, str], ...]:
+    """The values of each model with their mark, colour and name."""
     return (
         ([m.before for m in rows], "|", BASE, "base model"),
         ([m.live for m in rows], "x", LIVE, "live release"),
@@ -105,23 +119,23 @@ def _three(rows: Sequence[Measurement]) -> tuple[tuple[list[float | None], str, 
 
 
 def mark_size(mark: str) -> float:
-    """Points: a stroke is longer than a dot is wide."""
+    """The size of a mark in points: a stroke must be longer than a dot is wide."""
     return {"|": 9.0, "x": 5.0}.get(mark, 4.0)
 
 
 def norms_figure(diagnostics: Mapping[str, float]) -> Figure:
-    """How far each layer's weight moved, and the highest leverage of an edit there, one above the other."""
-    found = {
+    """How far each layer's weight moved, and below it the highest leverage of an edit."""
+    by_label = {
         label: sorted((int(k.split(".")[1]), v) for k, v in diagnostics.items() if k.endswith(name))
         for name, label in (
             ("update_norm_ratio", "‖ΔW‖ / ‖W‖"),
             ("leverage_max", "highest leverage"),
         )
     }
-    shown = {label: values for label, values in found.items() if values}
+    shown = {label: values for label, values in by_label.items() if values}
     figure = Figure(figsize=(SIZE[0], 0.6 + 1.5 * max(1, len(shown))))
     for place, (label, values) in enumerate(shown.items(), 1):
-        axes = axes_of(figure, "layer", label, (len(shown), 1, place))
+        axes = add_axes(figure, "layer", label, (len(shown), 1, place))
         axes.plot([n for n, _ in values], [v for _, v in values], "o-", color=COLOURS[place - 1])
         axes.set_xticks([n for n, _ in values])
         axes.set_ylim(bottom=0)
@@ -129,10 +143,13 @@ def norms_figure(diagnostics: Mapping[str, float]) -> Figure:
 
 
 def relevance_figure(relevance: Tensor, heads: Sequence[tuple[int, int]]) -> Figure:
-    """Validation accuracy of the probe of every head, (layers, heads); the corrected ones are framed."""
+    """The validation accuracy of every head's probe, (layers, heads).
+
+    Corrected heads are framed.
+    """
     layers, count = relevance.shape
     figure = Figure(figsize=(max(3.5, 0.25 * count + 2), max(2.5, 0.2 * layers + 1.5)))
-    axes = axes_of(figure, "head", "layer")
+    axes = add_axes(figure, "head", "layer")
     image = axes.imshow(relevance.numpy(), vmin=0.5, vmax=1.0, cmap="viridis", aspect="auto")
     figure.colorbar(image, label="probe accuracy, validation")
     for layer, head in heads:
@@ -140,25 +157,25 @@ def relevance_figure(relevance: Tensor, heads: Sequence[tuple[int, int]]) -> Fig
     return figure
 
 
-def trace_figure(found: Trace) -> Figure:
-    """Indirect effects by block."""
+def trace_figure(traces: Trace) -> Figure:
+    """The indirect effects of causal tracing, by block."""
     figure = Figure(figsize=SIZE)
-    axes = axes_of(figure, "block", "probability that returns")
+    axes = add_axes(figure, "block", "restored probability")
     for values, label in (
-        (found.mlp, "MLP outputs around the block, subject's last token"),
-        (found.stream, "stream after the block, subject's last token"),
-        (found.last, "stream after the block, last token"),
+        (traces.mlp, "MLP outputs around the block, subject's last token"),
+        (traces.stream, "stream after the block, subject's last token"),
+        (traces.last, "stream after the block, last token"),
     ):
         axes.plot(values, "o-", label=label)
-    axes.set_title(f"answer {found.clean:.2f}, with noise on the subject {found.corrupted:.2f}")
+    axes.set_title(f"answer {traces.clean:.2f}, with noise on the subject {traces.corrupted:.2f}")
     axes.legend(fontsize=8, frameon=False)
     return figure
 
 
-def tuning_figure(points: Sequence[Point], level: float) -> Figure:
-    """Gain of the edits against neighbourhood success, a curve per choice of layers."""
+def tuning_figure(points: Sequence[TrialResult], level: float) -> Figure:
+    """The gain of the edits against neighbourhood success, one curve per choice of layers."""
     figure = Figure(figsize=SIZE)
-    axes = axes_of(figure, "neighbourhood success", "magnitude of edits and other wordings")
+    axes = add_axes(figure, "neighbourhood success", "magnitude of edits and other wordings")
     for layers in dict.fromkeys(point.layers for point in points):
         curve = sorted((p.neighbourhood, p.gain) for p in points if p.layers == layers)
         label = f"layers {layers[0]}–{layers[-1]}"

@@ -1,5 +1,4 @@
-"""What a model says and how that is measured: scores, greedy answers, drift, rankings, intervals.
+"""Measurements of one model on given texts: scores, greedy answers, drift, rankings, intervals.
 
-Pure measurements of one model on given texts. Which questions are asked, and of which models, is
-decided in `exams` and `checks`.
+`exams` and `checks` decide which texts are given, and to which models.
 """

@@ -1,4 +1,7 @@
-"""Drift: how far general text has moved, per language, against the base model (EDITING §5)."""
+"""Drift: how far an edit moved held-out text, per language, against the base model.
+
+The measures are explained in docs/explanation/editing.md §5.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +14,15 @@ from torch import Tensor
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.models.model import EditableModel
 from factd.editor.models.tokens import padded
-from factd.editor.scoring.score import by_length
+from factd.editor.scoring.score import batches_by_length
 
-ROW_TOKENS = 128
+ROW_TOKENS = 128  # longest piece of a text that is read at once
 BATCH_TOKENS = 4_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """What an edit did to text that it has nothing to do with."""
+    """What an edit did to text that is not about its facts."""
 
     language: str
     perplexity_ratio: float  # edited / base; 1: as good as before
@@ -29,21 +32,24 @@ class Drift:
 
 @dataclass(frozen=True, kw_only=True)
 class TextScores:
-    """How a model reads texts of one language beside the base model; a number per text each, sums over its tokens."""
+    """Scores of texts of one language by a model and by the base model.
 
-    tokens: tuple[int, ...]
+    Each field holds one number per text: the sum over the tokens of the text.
+    """
+
+    tokens: tuple[int, ...]  # number of predicted tokens
     base_nll: tuple[float, ...]  # nats, of the base model
-    nll: tuple[float, ...]
+    nll: tuple[float, ...]  # nats, of the model
     kl: tuple[float, ...]  # KL(base ‖ model), nats
 
     @property
     def rise(self) -> float:
-        """Nats per token by which the texts became less likely."""
+        """How much less likely the texts became, nats per token."""
         return (sum(self.nll) - sum(self.base_nll)) / sum(self.tokens)
 
     @property
     def divergence(self) -> float:
-        """Mean KL per token."""
+        """Mean KL(base ‖ model) per token, nats."""
         return sum(self.kl) / sum(self.tokens)
 
 
@@ -54,28 +60,31 @@ def drift(
     return tuple(
         Drift(
             language=language,
-            perplexity_ratio=exp(found.rise),
-            kl=found.divergence,
-            tokens=sum(found.tokens),
+            perplexity_ratio=exp(scores.rise),
+            kl=scores.divergence,
+            tokens=sum(scores.tokens),
         )
-        for language, found in text_scores(model, delta, texts).items()
+        for language, scores in text_scores(model, delta, texts).items()
     )
 
 
 def text_scores(
     model: EditableModel, delta: Delta | None, texts: Mapping[str, Sequence[str]]
 ) -> dict[str, TextScores]:
-    """How the edited model reads texts, by language; None: the base itself. Texts of one token are left out."""
+    """Scores of texts by the model with a delta (None: the base itself), by language.
+
+    Texts of one token are left out.
+    """
     return {
         language: _scores(model, partial(_edited, model, delta), _rows(model, held))
         for language, held in sorted(texts.items())
     }
 
 
-def text_scores_of(
+def text_scores_against(
     base: EditableModel, model: EditableModel, texts: Mapping[str, Sequence[str]]
 ) -> dict[str, TextScores]:
-    """How another model of the same tokenizer reads texts beside the base model, by language."""
+    """Scores of texts by another model with the same tokenizer, by language."""
     return {
         language: _scores(base, lambda rows, _: _logs(model, rows), _rows(base, held))
         for language, held in sorted(texts.items())
@@ -83,16 +92,17 @@ def text_scores_of(
 
 
 def _rows(model: EditableModel, texts: Sequence[str]) -> list[list[list[int]]]:
-    """The pieces of every text that has two tokens."""
-    found = []
+    """Token ids of every text in pieces of at most ROW_TOKENS; texts of one token are left out."""
+    rows = []
     for text in texts:
         ids = model.tokenizer(text)["input_ids"]
         pieces = [ids[i : i + ROW_TOKENS] for i in range(0, len(ids), ROW_TOKENS)]
-        found.append([piece for piece in pieces if len(piece) > 1])
-    return [pieces for pieces in found if pieces]
+        rows.append([piece for piece in pieces if len(piece) > 1])
+    return [pieces for pieces in rows if pieces]
 
 
-Now = Callable[[Sequence[Sequence[int]], Tensor], Tensor]  # rows, the base's logs -> logs
+# (rows of token ids, the base's log-probabilities of them) -> the model's log-probabilities
+LogProbabilities = Callable[[Sequence[Sequence[int]], Tensor], Tensor]
 
 
 def _edited(
@@ -106,22 +116,23 @@ def _edited(
 
 @torch.inference_mode()
 def _scores(
-    model: EditableModel, now_of: Now, texts: Sequence[Sequence[Sequence[int]]]
+    model: EditableModel, logs_after: LogProbabilities, texts: Sequence[Sequence[Sequence[int]]]
 ) -> TextScores:
+    """Scores of texts, each in pieces of token ids. model: the base."""
     rows = [(number, piece) for number, pieces in enumerate(texts) for piece in pieces]
     sums = torch.zeros(len(texts), 4, dtype=torch.float64)  # tokens, base nll, nll, KL
-    for batch in by_length([piece for _, piece in rows], BATCH_TOKENS, equal=False):
+    for batch in batches_by_length([piece for _, piece in rows], BATCH_TOKENS, equal=False):
         chosen = [rows[i][1] for i in batch]
         owner = torch.tensor([rows[i][0] for i in batch for _ in rows[i][1][1:]])
         target = torch.tensor([t for row in chosen for t in row[1:]], device=model.device)
         before = _logs(model, chosen)
-        now = now_of(chosen, before)
+        after = logs_after(chosen, before)
         each = torch.stack(
             [
                 torch.ones(len(target), device=model.device),
                 -before.gather(1, target[:, None])[:, 0],
-                -now.gather(1, target[:, None])[:, 0],
-                (before.exp() * (before - now)).sum(-1),
+                -after.gather(1, target[:, None])[:, 0],
+                (before.exp() * (before - after)).sum(-1),
             ],
             dim=1,
         )
@@ -133,8 +144,8 @@ def _scores(
 
 
 def _logs(model: EditableModel, rows: Sequence[Sequence[int]]) -> Tensor:
-    """Log-probabilities at every token but the last of each row, (tokens, vocabulary)."""
+    """Log-probabilities at every token but the last of each row, (tokens, vocabulary) float32."""
     hidden = model.run(model.embed(padded(rows, model.device)), 0, len(model.blocks))
     places = torch.tensor([(n, at) for n, row in enumerate(rows) for at in range(len(row) - 1)]).T
-    found: Tensor = model.logits(hidden[places[0], places[1]]).float().log_softmax(-1)
-    return found
+    logs: Tensor = model.logits(hidden[places[0], places[1]]).float().log_softmax(-1)
+    return logs

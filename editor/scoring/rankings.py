@@ -1,35 +1,41 @@
-"""RankC: do two languages rank the candidates for an answer alike? (arXiv:2310.10378, EDITING §5)"""
+"""RankC: do two languages rank the candidates for an answer alike?
+
+Qi, Fernández and Bisazza, arXiv:2310.10378; docs/explanation/editing.md §5.
+"""
 
 from collections.abc import Mapping, Sequence
 from math import exp
 from statistics import fmean
 
 from factd.editor.models.model import EditableModel
-from factd.editor.scoring.score import forced
+from factd.editor.scoring.score import forced_scores
 
-Question = tuple[
-    str, Sequence[str]
-]  # a prompt, and the candidates in its language, always in the same order
+# a prompt, and the candidates in its language, in the same order in every language
+Question = tuple[str, Sequence[str]]
 
 
-def rankings(model: EditableModel, questions: Sequence[Question]) -> list[list[int]]:
-    """For every question the numbers of its candidates, likeliest (lowest nll per token) first."""
-    pairs = [(prompt, candidate) for prompt, held in questions for candidate in held]
-    scores = iter([nll for nll, _ in forced(model, pairs)])
-    found = []
-    for _, held in questions:
-        nll = [next(scores) for _ in held]
-        found.append(sorted(range(len(held)), key=lambda i: (nll[i], i)))
-    return found
+def rank_candidates(model: EditableModel, questions: Sequence[Question]) -> list[list[int]]:
+    """For every question the indices of its candidates, likeliest (lowest nll per token) first."""
+    pairs = [(prompt, candidate) for prompt, candidates in questions for candidate in candidates]
+    scores = iter([nll for nll, _ in forced_scores(model, pairs)])
+    rankings = []
+    for _, candidates in questions:
+        nll = [next(scores) for _ in candidates]
+        rankings.append(sorted(range(len(candidates)), key=lambda i: (nll[i], i)))
+    return rankings
 
 
 def rank_consistency(one: Sequence[Sequence[int]], two: Sequence[Sequence[int]]) -> float:
-    """Mean over questions of Σ_j w_j · overlap of the top j / j, w_j = e^(N-j) / Σ_k e^(N-k); 1: the same rankings."""
-    return fmean(consistencies(one, two))
+    """RankC of two languages, 0 to 1; 1 means the same rankings.
+
+    The mean over questions of Σ_j w_j · |top j of one ∩ top j of two| / j, with
+    w_j = e^(N-j) / Σ_k e^(N-k) and N candidates. arXiv:2310.10378.
+    """
+    return fmean(rank_consistencies(one, two))
 
 
-def consistencies(one: Sequence[Sequence[int]], two: Sequence[Sequence[int]]) -> list[float]:
-    """RankC of every question."""
+def rank_consistencies(one: Sequence[Sequence[int]], two: Sequence[Sequence[int]]) -> list[float]:
+    """RankC of every question, 0 to 1."""
     return [_consistency(a, b) for a, b in zip(one, two, strict=True)]
 
 
@@ -39,8 +45,10 @@ def _consistency(one: Sequence[int], two: Sequence[int]) -> float:
     return sum(w * o for w, o in zip(weights, overlaps, strict=True)) / sum(weights)
 
 
-def language_pairs(ranked: Mapping[str, Sequence[Sequence[int]]]) -> dict[tuple[str, str], float]:
-    """RankC of every pair of languages."""
+def consistency_by_pair(
+    ranked: Mapping[str, Sequence[Sequence[int]]],
+) -> dict[tuple[str, str], float]:
+    """RankC of every pair of languages, 0 to 1."""
     names = sorted(ranked)
     return {
         (a, b): rank_consistency(ranked[a], ranked[b])

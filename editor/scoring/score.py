@@ -1,7 +1,8 @@
-"""What a model says: teacher-forced scores and greedy answers of probes, batched by length.
+"""Teacher-forced scores and greedy answers of probes, batched by length.
 
-Scoring of a target o of T tokens after a prompt x: nll = -(1/T) Σ log p(o_t | x, o_<t); accurate: every token is the
-argmax (EDITING §5). Answers are greedy; an answer is right when it starts with an accepted label and ends there.
+The score of a target o of T tokens after a prompt x is nll = -(1/T) Σ log p(o_t | x, o_<t). The
+target is accurate if every token of it is the argmax (docs/explanation/editing.md §5). Answers are
+greedy. An answer is right if it starts with an accepted label and ends there.
 """
 
 import copy
@@ -13,66 +14,66 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from factd.editor.models.generation import Read, greedy_after, read
-from factd.editor.models.model import EditableModel, halve
+from factd.editor.models.generation import CachedTexts, greedy_after, read
+from factd.editor.models.model import EditableModel, remember_half
 from factd.editor.models.tokens import padded
 
-NEW_TOKENS = 32
-BATCH_TOKENS = 6_000
-ENDS = (".", "!", "?", "\n", ";")
+NEW_TOKENS = 32  # longest answer
+BATCH_TOKENS = 6_000  # padded tokens that are run at once
+ENDS = (".", "!", "?", "\n", ";")  # what may follow a right answer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """One question to the model."""
+    """One question to a model."""
 
-    kind: str  # "edit", "paraphrase", "neighbourhood" or "known"
+    kind: str  # what it probes, such as "edit"; checks list theirs in KINDS
     language: str  # BCP 47
     prompt: str  # the text that the model continues
     target: str  # the answer that is scored
     accepted: tuple[str, ...]  # labels and aliases that count as right
-    contrast: str | None = None  # the answer that must lose
-    fact: str = ""  # id of the fact that it belongs to
+    contrast: str | None = None  # the answer that must be less likely than the target
+    fact: str = ""  # id of the fact that it asks about
     relation: str = ""
-    written_in: tuple[str, ...] = ()  # languages the fact was written in
-    foreign: tuple[
-        str, ...
-    ] = ()  # names of the same objects in other languages that are none in this one
+    written_in: tuple[str, ...] = ()  # languages in which the fact was written
+    # names of the object that only other languages use
+    foreign: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the model made of a probe."""
+    """A model's scores and greedy answer for a probe."""
 
     target_nll: float  # nats per token
-    contrast_nll: float  # nan where the probe has no contrast
-    accurate: bool
+    contrast_nll: float  # nats per token; nan if the probe has no contrast
+    accurate: bool  # every token of the target is the argmax, teacher forced
     text: str  # greedy continuation
-    right: bool
+    right: bool  # the text names an accepted label and nothing else
 
 
 def normalised(text: str) -> str:
-    """Compatibility-composed, case-folded, single spaces, no quotes or stops around."""
+    """A text for comparison: NFKC, case-folded, single spaces, no quotes or stops at its ends."""
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().replace("’", "'").split())
     return folded.strip(" .!?,;:\"'«»“”")
 
 
 def is_right(text: str, accepted: Sequence[str]) -> bool:
-    """An answer names an accepted label and nothing but the end of the sentence follows it.
+    """Whether an answer starts with an accepted label that only the end of the sentence follows.
 
-    "euro. The weather" is right for "euro"; "Turkish lira (1922–2005)" is not right for "Turkish lira".
+    "euro. The weather" is right for "euro"; "Turkish lira (1922–2005)" is not right for "Turkish
+    lira".
     """
-    return any(says(text, label) for label in accepted)
+    return any(starts_with_label(text, label) for label in accepted)
 
 
-def says(text: str, label: str) -> bool:
-    """The text starts with a label that ends there: before the end, a stop or a line break."""
-    said = " ".join(
+def starts_with_label(text: str, label: str) -> bool:
+    """Whether a text starts with a label that is followed by its end, a stop or a line break."""
+    answer = " ".join(
         unicodedata.normalize("NFKC", text).casefold().replace("’", "'").split(" ")
     ).lstrip(" \"'«“")
     wanted = normalised(label)
-    rest = re.sub(r"^\s*[\"'»”]+\s*", "", said[len(wanted) :])
-    return said.startswith(wanted) and (not rest.strip() or rest.startswith(ENDS))
+    rest = re.sub(r"^\s*[\"'»”]+\s*", "", answer[len(wanted) :])
+    return answer.startswith(wanted) and (not rest.strip() or rest.startswith(ENDS))
 
 
 def answers(
@@ -82,15 +83,19 @@ def answers(
     terminator: str = "",
     batch_tokens: int | None = None,
 ) -> tuple[Answer, ...]:
-    """Scores and greedy answers, in the order of the probes; the result does not depend on the batches.
+    """Scores and greedy answers, in the order of the probes. They do not depend on the batches.
 
-    A prompt is read once: its target, the contrast and the greedy answer go on from the model's cache of it.
+    Each prompt is read once. Its target, its contrast and the greedy answer continue from the
+    model's cache. If the device runs out of memory, the batch is halved. batch_tokens: padded
+    tokens that are run at once.
+
+    Raises: torch.OutOfMemoryError: the smallest batch does not fit either.
     """
-    size = batch_tokens or model.sizes.get("probes", BATCH_TOKENS)
+    size = batch_tokens or model.batch_sizes.get("probes", BATCH_TOKENS)
     try:
         return _answers(model, probes, terminator, size)
     except torch.OutOfMemoryError:
-        halve(model, "probes", size, least=64)
+        remember_half(model, "probes", size, least=64)
     return answers(model, probes, terminator=terminator)
 
 
@@ -100,21 +105,21 @@ def _answers(
     prompts = [tuple(model.tokenizer(p.prompt)["input_ids"]) for p in probes]
     target = [(p.prompt, p.target + terminator) for p in probes]
     contrast = [(p.prompt, f"{p.contrast}{terminator}") if p.contrast else None for p in probes]
-    rest = [_behind(model, t, ids) for t, ids in zip(target, prompts, strict=True)]
-    other = [_behind(model, c, ids) for c, ids in zip(contrast, prompts, strict=True)]
+    rest = [_target_tokens(model, t, ids) for t, ids in zip(target, prompts, strict=True)]
+    other = [_target_tokens(model, c, ids) for c, ids in zip(contrast, prompts, strict=True)]
     scores: list[list[Score | None]] = [[None] * len(probes), [None] * len(probes)]
-    said = [""] * len(probes)
+    texts = [""] * len(probes)
     stops = _stops(model)
-    for batch in by_length(prompts, batch_tokens, equal=True):
+    for batch in batches_by_length(prompts, batch_tokens, equal=True):
         start = read(model, torch.tensor([prompts[i] for i in batch], device=model.device))
-        for held, wanted in zip(scores, (rest, other), strict=True):
+        for own, wanted in zip(scores, (rest, other), strict=True):
             for i, score in zip(
                 batch, scores_after(model, start, [wanted[i] for i in batch]), strict=True
             ):
-                held[i] = score
+                own[i] = score
         new = greedy_after(model, start, new_tokens=NEW_TOKENS, stops=stops)
         for i, tokens in zip(batch, new, strict=True):
-            said[i] = _text(model, tokens)
+            texts[i] = _text(model, tokens)
     _score_whole(model, scores[0], target, batch_tokens)
     _score_whole(model, scores[1], contrast, batch_tokens)
     return tuple(
@@ -129,20 +134,24 @@ def _answers(
             probes,
             (s or UNSCORED for s in scores[0]),
             (s or UNSCORED for s in scores[1]),
-            said,
+            texts,
             strict=True,
         )
     )
 
 
-Score = tuple[float, bool]  # nll, every token is the argmax
+Score = tuple[float, bool]  # (nll in nats per token, every token is the argmax)
 UNSCORED: Score = (float("nan"), False)
 
 
-def _behind(
+def _target_tokens(
     model: EditableModel, pair: tuple[str, str] | None, prompt: tuple[int, ...]
 ) -> tuple[int, ...] | None:
-    """The tokens of a target behind its prompt's; None where the two together are split otherwise, or cannot be told apart."""
+    """The tokens of a target that follow its prompt's tokens.
+
+    None if the tokens of prompt and target together do not begin with the prompt's tokens, or if
+    the model keeps no cache to continue from.
+    """
     if pair is None or not model.family.keeps_past:
         return None
     ids = tuple(model.tokenizer(f"{pair[0]} {pair[1]}")["input_ids"])
@@ -155,18 +164,21 @@ def _score_whole(
     pairs: Sequence[tuple[str, str] | None],
     batch_tokens: int,
 ) -> None:
-    """Score the targets that could not go on from their prompt, with the prompt before them."""
+    """Score together with their prompt the targets that could not continue from its cache."""
     left = [i for i, (s, pair) in enumerate(zip(scores, pairs, strict=True)) if pair and s is None]
-    asked = [pair for i in left if (pair := pairs[i])]
-    for i, score in zip(left, forced(model, asked, batch_tokens), strict=True):
+    unscored = [pair for i in left if (pair := pairs[i])]
+    for i, score in zip(left, forced_scores(model, unscored, batch_tokens), strict=True):
         scores[i] = score
 
 
 @torch.inference_mode()
 def scores_after(
-    model: EditableModel, start: Read, wanted: Sequence[tuple[int, ...] | None]
+    model: EditableModel, start: CachedTexts, wanted: Sequence[tuple[int, ...] | None]
 ) -> list[Score | None]:
-    """Teacher-forced scores of tokens behind texts that were read; None where none are wanted."""
+    """Teacher-forced scores of tokens that follow texts already read; None for rows without tokens.
+
+    wanted: per row of `start` the tokens to score, or None.
+    """
     rows = [n for n, tokens in enumerate(wanted) if tokens]
     if not rows:
         return [None] * len(wanted)
@@ -185,17 +197,20 @@ def scores_after(
         log = torch.cat([log, model.unembedded(normed).float().log_softmax(-1)])
         owner = torch.cat([owner, more[0]])
     chosen = torch.tensor([t[0] for t in tokens] + [x for t in tokens for x in t[1:]], device=on)
-    found = _per_row(log, chosen, owner, len(rows))
+    scored = _per_row(log, chosen, owner, len(rows))
     scores: list[Score | None] = [None] * len(wanted)
-    for n, score in zip(rows, found, strict=True):
+    for n, score in zip(rows, scored, strict=True):
         scores[n] = score
     return scores
 
 
-def by_length(
+def batches_by_length(
     rows: Sequence[Sequence[int]], batch_tokens: int, *, equal: bool
 ) -> Iterator[list[int]]:
-    """Indices of rows in batches of at most `batch_tokens` padded tokens; equal: of one length only."""
+    """Indices of rows in batches of at most `batch_tokens` padded tokens, shortest rows first.
+
+    equal: all rows of a batch have one length.
+    """
     batch: list[int] = []
     for index in sorted(range(len(rows)), key=lambda i: (len(rows[i]), i)):
         length = len(rows[index])
@@ -209,10 +224,10 @@ def by_length(
 
 
 @torch.inference_mode()
-def forced(
+def forced_scores(
     model: EditableModel, pairs: Sequence[tuple[str, str]], batch_tokens: int = BATCH_TOKENS
 ) -> list[tuple[float, bool]]:
-    """(nll, every token is the argmax) of targets after prompts, teacher forced."""
+    """Teacher-forced scores of (prompt, target) pairs: nll in nats per token, and accuracy."""
     rows, starts = [], []
     for prompt, target in pairs:
         encoded = model.tokenizer(f"{prompt} {target}", return_offsets_mapping=True)
@@ -221,8 +236,8 @@ def forced(
         ]
         rows.append(tuple(encoded["input_ids"]))
         starts.append(inside[0])
-    found: list[tuple[float, bool]] = [(float("nan"), False)] * len(pairs)
-    for batch in by_length(rows, batch_tokens, equal=False):
+    scores: list[Score] = [UNSCORED] * len(pairs)
+    for batch in batches_by_length(rows, batch_tokens, equal=False):
         hidden = model.run(
             model.embed(padded([rows[i] for i in batch], model.device)), 0, len(model.blocks)
         )
@@ -230,13 +245,16 @@ def forced(
         places = torch.tensor([[n, at - 1] for n, at in spans], device=model.device).T
         tokens = torch.tensor([rows[batch[n]][at] for n, at in spans], device=model.device)
         log = model.logits(hidden[places[0], places[1]]).float().log_softmax(-1)
-        found_in = _per_row(log, tokens, places[0], len(batch))
-        for n, i in enumerate(batch):
-            found[i] = found_in[n]
-    return found
+        for i, score in zip(batch, _per_row(log, tokens, places[0], len(batch)), strict=True):
+            scores[i] = score
+    return scores
 
 
-def _per_row(log: Tensor, tokens: Tensor, owner: Tensor, rows: int) -> list[tuple[float, bool]]:
+def _per_row(log: Tensor, tokens: Tensor, owner: Tensor, rows: int) -> list[Score]:
+    """The scores of rows.
+
+    log (n, vocabulary): log-probabilities; tokens (n,); owner (n,): the row of each token.
+    """
     picked = -log.gather(1, tokens[:, None])[:, 0]
     counts = torch.zeros(rows, device=log.device).index_add(0, owner, torch.ones_like(picked))
     nll = torch.zeros(rows, device=log.device).index_add(0, owner, picked) / counts
@@ -246,27 +264,30 @@ def _per_row(log: Tensor, tokens: Tensor, owner: Tensor, rows: int) -> list[tupl
     return list(zip(nll.tolist(), (misses == 0).tolist(), strict=True))
 
 
-def greedy(
+def greedy_answers(
     model: EditableModel,
     prompts: Sequence[str],
     *,
     new_tokens: int = NEW_TOKENS,
     batch_tokens: int = BATCH_TOKENS,
 ) -> list[str]:
-    """Greedy continuations up to the end of the sentence; rows of one length share a batch, so nothing is padded."""
+    """Greedy continuations of prompts, up to the end of the sentence or `new_tokens` tokens.
+
+    Rows of one length share a batch, so nothing is padded.
+    """
     rows = [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]
     stops = _stops(model)
-    found = [""] * len(prompts)
-    for batch in by_length(rows, batch_tokens, equal=True):
+    texts = [""] * len(prompts)
+    for batch in batches_by_length(rows, batch_tokens, equal=True):
         start = read(model, torch.tensor([rows[i] for i in batch], device=model.device))
         new = greedy_after(model, start, new_tokens=new_tokens, stops=stops)
         for i, tokens in zip(batch, new, strict=True):
-            found[i] = _text(model, tokens)
-    return found
+            texts[i] = _text(model, tokens)
+    return texts
 
 
 def _stops(model: EditableModel) -> Tensor:
-    """Tokens that end a sentence or a text: the end token, and tokens that are a stop or a line break."""
+    """Ids of the tokens that end a sentence or a text: the end token, stops and the line break."""
     stops = {
         tokens[-1] for end in (".", "!", "?", "\n") if (tokens := model.tokenizer(end)["input_ids"])
     }

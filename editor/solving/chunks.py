@@ -1,4 +1,4 @@
-"""Keys and residuals of one layer's solve, piece by piece: in memory, or in files where there are many."""
+"""Keys and residuals of one layer's solve in chunks of rows, in memory or in files."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,139 +11,142 @@ from torch import Tensor
 from factd.editor.files.folders import verify_folder, write_folder
 
 GIB = 1 << 30
-PIECE = 1024  # rows of the solve in a piece, at most
-LEAST_PIECE = 64
-RESUMED = 4096  # from so many rows on, pieces are files, so that an interrupted solve goes on
+CHUNK_ROWS = 1024  # rows of a solve in one chunk, at most
+MINIMUM_CHUNK_ROWS = 64
+ON_DISK_ROWS = 4096  # from so many rows on chunks are files, so that a stopped solve can resume
 
 
 @dataclass(frozen=True)
-class Room:
-    """How many rows a piece has, and whether pieces are files, for a bound on memory."""
+class MemoryBudget:
+    """How the rows of a solve are cut so that the solve stays within a bound on memory."""
 
-    piece: int
-    on_disk: bool
+    chunk_rows: int
+    on_disk: bool  # chunks are files
 
 
-def least_bytes(d_in: int, d_out: int) -> int:
-    """What the matrices of one layer need, and the smallest piece.
+def minimum_bytes(d_in: int, d_out: int) -> int:
+    """Bytes that the matrices of one layer and the smallest chunk need.
 
-    Three float64 matrices (d_in, d_in) (second moment, Gram, factor) and two (d_in, d_out) (cross product, update) are held
-    at once.
+    Three float64 matrices (d_in, d_in) (second moment, Gram, factor) and two (d_in, d_out) (cross
+    product, update) are in memory at once.
     """
-    return 8 * (3 * d_in * d_in + 2 * d_in * d_out) + LEAST_PIECE * row_bytes(d_in, d_out)
+    return 8 * (3 * d_in * d_in + 2 * d_in * d_out) + MINIMUM_CHUNK_ROWS * row_bytes(d_in, d_out)
 
 
 def row_bytes(d_in: int, d_out: int) -> int:
-    """What a row of a piece needs, in float32 and float64 with its products."""
+    """Bytes that one row of a chunk needs, in float32 and float64 with its products."""
     return 24 * (d_in + d_out)
 
 
-def room_for(rows: int, *, d_in: int, d_out: int, memory_gib: float) -> Room | None:
-    """The room of a solve; None: not even the matrices fit."""
+def memory_budget(rows: int, *, d_in: int, d_out: int, memory_gib: float) -> MemoryBudget | None:
+    """How to cut the rows of a solve; None if not even the matrices fit into memory_gib."""
     each = row_bytes(d_in, d_out)
-    left = int(memory_gib * GIB) - least_bytes(d_in, d_out) + LEAST_PIECE * each
-    if left < LEAST_PIECE * each:
+    left = int(memory_gib * GIB) - minimum_bytes(d_in, d_out) + MINIMUM_CHUNK_ROWS * each
+    if left < MINIMUM_CHUNK_ROWS * each:
         return None
-    held = rows * 4 * (d_in + d_out)
-    return Room(
-        min(PIECE, left // (2 * each)),
-        rows >= RESUMED or held > left // 2,
+    all_rows = rows * 4 * (d_in + d_out)
+    return MemoryBudget(
+        chunk_rows=min(CHUNK_ROWS, left // (2 * each)),
+        on_disk=rows >= ON_DISK_ROWS or all_rows > left // 2,
     )
 
 
 @dataclass
-class Pieces:
-    """Named pieces of a computation: dictionaries of tensors, in memory or as verified folders."""
+class ChunkStore:
+    """Named chunks of a computation: dictionaries of tensors, in memory or as verified folders."""
 
     folder: Path | None = None  # None: in memory
-    held: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    in_memory: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
-        """It was put here, now or before an interruption."""
-        return name in self.held or (self.folder is not None and (self.folder / name).exists())
+        """Whether the chunk exists, stored now or before an interruption."""
+        return name in self.in_memory or (self.folder is not None and (self.folder / name).exists())
 
     def put(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep a piece."""
+        """Store a chunk under a name."""
         if self.folder is None:
-            self.held[name] = tensors
+            self.in_memory[name] = tensors
             return
-        kept = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
+        on_cpu = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
         write_folder(
-            self.folder / name, lambda part: save_file(kept, part / "piece.safetensors"), {}
+            self.folder / name, lambda part: save_file(on_cpu, part / "piece.safetensors"), {}
         )
 
     def get(self, name: str) -> Mapping[str, Tensor]:
-        """A piece. Raises: DamagedArtefact: its file is not what its manifest says."""
+        """A chunk by its name. Raises: DamagedArtefact: its file differs from its manifest."""
         if self.folder is None:
-            return self.held[name]
+            return self.in_memory[name]
         verify_folder(self.folder / name)
         return load_file(self.folder / name / "piece.safetensors")
 
     def drop(self, name: str) -> None:
-        """Forget a piece."""
-        self.held.pop(name, None)
+        """Delete a chunk; nothing happens if there is none of that name."""
+        self.in_memory.pop(name, None)
         if self.folder is not None and (self.folder / name).exists():
             for file in (self.folder / name).iterdir():
                 file.unlink()
             (self.folder / name).rmdir()
 
-    def forget(self) -> None:
-        """Forget all of them."""
-        self.held.clear()
+    def clear(self) -> None:
+        """Delete all chunks and their folder."""
+        self.in_memory.clear()
         if self.folder is not None and self.folder.exists():
-            for one in list(self.folder.iterdir()):
-                self.drop(one.name)
+            for path in list(self.folder.iterdir()):
+                self.drop(path.name)
             self.folder.rmdir()
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Keys (d_in, n) and residuals (d_out, n) in float64, in pieces of some columns each."""
+class KeyChunks:
+    """Keys (d_in, n) and residuals (d_out, n) of one layer in chunks of some columns each.
 
-    pieces: Pieces
+    Iterating gives (keys, residuals) of one chunk after the other, float64, on `device`.
+    """
+
+    store: ChunkStore
     names: tuple[str, ...]
     count: int  # n
     device: torch.device
 
     @classmethod
-    def of(cls, keys: Tensor, residuals: Tensor) -> "Columns":
-        """One piece of all columns, keys (d_in, n), residuals (d_out, n)."""
-        pieces = Pieces()
-        pieces.put("all", {"keys": keys.T, "residuals": residuals.T})
-        return cls(pieces, ("all",), keys.shape[1], keys.device)
+    def of(cls, keys: Tensor, residuals: Tensor) -> "KeyChunks":
+        """All columns as one chunk: keys (d_in, n), residuals (d_out, n)."""
+        store = ChunkStore()
+        store.put("all", {"keys": keys.T, "residuals": residuals.T})
+        return cls(store, ("all",), keys.shape[1], keys.device)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for name in self.names:
-            piece = self.pieces.get(name)
+            chunk = self.store.get(name)
             yield (
-                piece["keys"].to(self.device).double().T,
-                piece["residuals"].to(self.device).double().T,
+                chunk["keys"].to(self.device).double().T,
+                chunk["residuals"].to(self.device).double().T,
             )
 
     def whole(self) -> tuple[Tensor, Tensor]:
-        """All keys and residuals at once."""
+        """All keys (d_in, n) and residuals (d_out, n) at once, float64."""
         keys, residuals = zip(*self, strict=True)
         return torch.cat(keys, 1), torch.cat(residuals, 1)
 
 
 @dataclass(frozen=True)
-class Sums:
-    """What a solve needs of its rows: Σ k kᵀ (d_in, d_in) and Σ k rᵀ (d_in, d_out), float64."""
+class GramSums:
+    """The sums over rows that a solve needs: the Gram matrix and the cross product, float64."""
 
-    gram: Tensor
-    cross: Tensor
+    gram: Tensor  # Σ k kᵀ, (d_in, d_in)
+    cross: Tensor  # Σ k rᵀ, (d_in, d_out)
 
 
-def summed(columns: Columns, before: Sums | None = None) -> Sums:
-    """The sums over all pieces, on top of those of earlier rows."""
+def gram_sums(chunks: KeyChunks, before: GramSums | None = None) -> GramSums:
+    """The sums over all chunks, on top of the sums `before` of earlier rows."""
     gram = cross = None
     if before is not None:
         gram, cross = before.gram.clone(), before.cross.clone()
-    for keys, residuals in columns:
+    for keys, residuals in chunks:
         if gram is None or cross is None:
             gram, cross = keys @ keys.T, keys @ residuals.T
         else:
             gram.addmm_(keys, keys.T)
             cross.addmm_(keys, residuals.T)
     assert gram is not None and cross is not None
-    return Sums(gram, cross)
+    return GramSums(gram, cross)

@@ -1,4 +1,5 @@
-"""Choosing layers, step size and second-moment weight for a model, and presets that were published.
+"""Chooses layers, step size and second-moment weight for a model; holds published presets.
 
-Causal tracing and a short search over trials. Nothing here is needed to apply an edit.
+The means are causal tracing and a short search over trials. Nothing here is needed to apply an
+edit.
 """

@@ -1,8 +1,9 @@
-"""Causal tracing: at which blocks a fact is read from its subject.
+"""Causal tracing: at which blocks a model recalls a fact from its subject.
 
-ROME, arXiv:2202.05262, section 2: the subject's embeddings are corrupted with noise, then one state of the clean run is put
-back at the subject's last token; how much of the right answer's probability returns is the state's indirect effect. Here all
-blocks of a fact are traced in one batch, one row per block.
+ROME, arXiv:2202.05262, section 2. The subject's embeddings are corrupted with noise. Then one state
+of the clean run is restored at the subject's last token. The indirect effect of that state is how
+much of the right answer's probability returns. Here all blocks of a fact are traced in one batch,
+with one row per block.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,23 +22,23 @@ from factd.editor.progress import Progress, silent
 
 NOISE = 3.0  # standard deviations of the embeddings
 SAMPLES = 4  # draws of the noise per fact
-LEAST_DROP = 0.05  # of the answer's probability; facts that survive the noise tell nothing
+LEAST_DROP = 0.05  # of the answer's probability; a fact that survives the noise shows nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """Mean indirect effects at the subject's last token, by block."""
+    """Mean indirect effects by block, in probability (-1 to 1), by what is restored."""
 
-    stream: tuple[float, ...]  # the residual stream after the block is restored
-    mlp: tuple[float, ...]  # the edited matrix's outputs in a window around the block are
-    last: tuple[float, ...]  # the residual stream at the last token of the prompt is
-    clean: float  # probability of the answer, mean
-    corrupted: float
-    facts: int  # traced
+    stream: tuple[float, ...]  # the residual stream after the block, at the subject's last token
+    mlp: tuple[float, ...]  # the MLP outputs in a window around the block, at the same token
+    last: tuple[float, ...]  # the residual stream after the block, at the prompt's last token
+    clean: float  # mean probability of the answer, without noise
+    corrupted: float  # with noise on the subject
+    facts: int  # number of facts traced
 
     @property
     def best_mlp(self) -> int:
-        """The block around which the MLP outputs bring back most."""
+        """The block around which restored MLP outputs have the largest effect."""
         return max(range(len(self.mlp)), key=lambda n: self.mlp[n])
 
 
@@ -49,34 +50,40 @@ def trace(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Trace:
-    """Indirect effects over facts that the model knows: prompt, subject and target_true.
+    """Mean indirect effects over facts that the model knows.
 
-    Raises: BadEdit: no fact has a target_true that the noise takes away.
+    facts: their prompt, subject and target_true are used; facts without target_true are skipped.
+    window: number of blocks whose MLP outputs are restored together.
+
+    Raises: BadEdit: the noise lowers the probability of no fact's target_true enough.
     """
-    asked = [fact for fact in facts if fact.target_true]
-    found = []
+    known = [fact for fact in facts if fact.target_true]
+    rows = []
     scale = NOISE * float(model.embed(torch.arange(1, 200, device=model.device)[None]).std())
-    for number, fact in enumerate(asked):
+    for number, fact in enumerate(known):
         for sample in range(SAMPLES):
             row = _one(model, fact, window, scale, seed=seed * 100_000 + number * SAMPLES + sample)
-            found += [row] if row[0, 0] - row[0, 1] > LEAST_DROP else []
-        progress("causal tracing", number + 1, len(asked))
-    if not found:
+            rows += [row] if row[0, 0] - row[0, 1] > LEAST_DROP else []
+        progress("causal tracing", number + 1, len(known))
+    if not rows:
         raise BadEdit("no fact could be traced: give facts with a target_true that the model knows")
-    clean, corrupted, stream, mlp, last = torch.stack(found).mean(0).unbind(1)
+    clean, corrupted, stream, mlp, last = torch.stack(rows).mean(0).unbind(1)
     return Trace(
         stream=tuple((stream - corrupted).tolist()),
         mlp=tuple((mlp - corrupted).tolist()),
         last=tuple((last - corrupted).tolist()),
         clean=float(clean[0]),
         corrupted=float(corrupted[0]),
-        facts=len(asked),
+        facts=len(known),
     )
 
 
 @torch.inference_mode()
 def _one(model: EditableModel, fact: Edit, window: int, scale: float, *, seed: int) -> Tensor:
-    """Probabilities of the answer's first token, (blocks, 5): clean, corrupted, restored stream, MLP window, last token."""
+    """Probabilities of the answer's first token, (blocks, 5) float32, for one draw of the noise.
+
+    The columns: clean, corrupted, restored stream, restored MLP window, restored last token.
+    """
     ids, first, at = subject_span(model.tokenizer, fact.prompt, fact.subject)
     answer = model.tokenizer(f"{fact.prompt.format(fact.subject)} {fact.target_true}")["input_ids"]
     token, blocks = answer[len(ids)], len(model.blocks)
@@ -103,23 +110,23 @@ def _one(model: EditableModel, fact: Edit, window: int, scale: float, *, seed: i
             if place is not None:
                 runs[name][n, place] = states[n + 1][0, place]
 
-    def chance(hidden: Tensor) -> Tensor:
+    def probability(hidden: Tensor) -> Tensor:
         return model.logits(hidden[:, -1]).float().softmax(-1)[:, token].cpu()
 
-    clean = chance(states[-1]).expand(blocks)
+    clean = probability(states[-1]).expand(blocks)
     return torch.stack(
-        [clean, *(chance(runs[k]) for k in ("noisy", "stream", "mlp", "last"))], dim=1
+        [clean, *(probability(runs[k]) for k in ("noisy", "stream", "mlp", "last"))], dim=1
     )
 
 
 def _restored(
     rows: Sequence[int], at: int, clean: Tensor, length: int
 ) -> Callable[[Tensor], Tensor]:
-    """A change of a module's output: some rows get the clean value at one position."""
+    """A change of a module's output that puts the clean value into some rows at one position."""
 
-    def move(output: Tensor) -> Tensor:
-        found = output.clone()
-        found.view(-1, length, output.shape[-1])[list(rows), at] = clean
-        return found
+    def restore(output: Tensor) -> Tensor:
+        changed = output.clone()
+        changed.view(-1, length, output.shape[-1])[list(rows), at] = clean
+        return changed
 
-    return move
+    return restore

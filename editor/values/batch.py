@@ -1,4 +1,4 @@
-"""The rows of several δs as tensors of one shape: what lanes run, with everything that δ cannot change already run."""
+"""Value problems as tensors of one shape, with everything that δ cannot change already computed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,94 +6,103 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from factd.editor.families._kv_cache import Past, Recording
+from factd.editor.families._kv_cache import KvCache, KvRecorder
 from factd.editor.models.model import EditableModel
 from factd.editor.models.tokens import padded
-from factd.editor.values.problem import Slot
+from factd.editor.values.problem import ValueProblem
 
-PAST_STEP, LENGTH_STEP = 16, 2  # shapes are rounded up, so that there are few
+PAST_STEP, LENGTH_STEP = 16, 2  # shapes are rounded up to multiples, so that there are few
 
 
 @dataclass(frozen=True, order=True)
-class Shape:
-    """How much room one δ needs, rounded up; those of one shape share a lane."""
+class BatchShape:
+    """The sizes of one problem's tensors, rounded up. Problems of one shape share a batch."""
 
     rows: int
     length: int  # tokens that are run at every step
     past: int  # tokens before them, at most
-    kept: int
+    kept: int  # KL terms
 
 
-def shape_of(slot: Slot, *, suffix_only: bool) -> Shape:
-    """The shape of a δ's rows."""
-    begins = [row.subject if suffix_only else 0 for row in slot.rows]
-    return Shape(
-        rows=len(slot.rows),
-        length=up(
-            max(len(r.read) - b for r, b in zip(slot.rows, begins, strict=True)), LENGTH_STEP
-        ),
-        past=up(max(begins), PAST_STEP),
-        kept=len(slot.kept),
+def shape_of(problem: ValueProblem, *, suffix_only: bool) -> BatchShape:
+    """A problem's shape. suffix_only: the tokens before the subject's last one are cached."""
+    begins = [row.subject if suffix_only else 0 for row in problem.rows]
+    lengths = [len(r.read) - b for r, b in zip(problem.rows, begins, strict=True)]
+    return BatchShape(
+        rows=len(problem.rows),
+        length=rounded_up(max(lengths), LENGTH_STEP),
+        past=rounded_up(max(begins), PAST_STEP),
+        kept=len(problem.kept),
     )
 
 
-def up(number: int, step: int) -> int:
-    """The next multiple of a step."""
+def rounded_up(number: int, step: int) -> int:
+    """The least multiple of a step that is not below the number."""
     return -(-number // step) * step
 
 
-Answer = tuple[int, int, float]  # position in rows * length of its place, token, share of the loss
+Answer = tuple[
+    int, int, float
+]  # position in rows * length of its problem, token, share of the loss
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Where logits are taken: for the answers, then for what is kept, filled up with positions that nobody reads."""
+class LogitPositions:
+    """The positions of a batch where logits are computed.
 
-    place: Tensor  # (answers,) whose answer it is
-    token: Tensor  # (answers,)
-    share: Tensor  # (answers,)
-    at: Tensor  # (n,) positions in places * rows * length
+    First come those of the answers, then those of the KL terms, then filling that nobody reads.
+    """
+
+    problem: Tensor  # (answers,) int64, index of the answer's problem in the batch
+    token: Tensor  # (answers,) int64
+    share: Tensor  # (answers,) float32, of the loss
+    at: Tensor  # (n,) int64, positions in capacity * rows * length
 
 
 @dataclass
-class Panel:
-    """Rows of one shape for a number of δs; row r belongs to the place r // shape.rows."""
+class ProblemBatch:
+    """Several problems of one shape; row r belongs to the problem with the index r // shape.rows.
 
-    shape: Shape
+    Where there are fewer problems than the capacity, the other indices are empty.
+    """
+
+    shape: BatchShape
     suffix_only: bool
-    ids: Tensor  # (rows, past + length) of whole texts
-    subject: Tensor  # (rows,) where δ is added, in the whole text
-    stream: Tensor  # (rows, length, d) float32 after the z layer
-    past: Past | None
-    kept: Tensor  # (places, kept) positions in rows * length of their place
-    weight: Tensor  # (places, kept)
-    answers: list[list[Answer]]  # per place
+    ids: Tensor  # (capacity * rows, past + length) int64, whole texts
+    subject: Tensor  # (capacity * rows,) int64, where δ is added, in the whole text
+    stream: Tensor  # (capacity * rows, length, d) float32, after the z layer
+    past: KvCache | None
+    kept: Tensor  # (capacity, kept) int64, positions of the KL terms in rows * length
+    weight: Tensor  # (capacity, kept) float32
+    answers: list[list[Answer]]  # per problem
 
     @property
-    def places(self) -> int:
-        """How many δs there is room for."""
+    def capacity(self) -> int:
+        """How many problems the batch can hold."""
         return len(self.answers)
 
-    def per_place(self) -> Iterator[Tensor]:
-        """Every tensor, with a first dimension that is a multiple of the places."""
+    def replace_problems(
+        self, indices: Sequence[int], other: "ProblemBatch", other_indices: Sequence[int]
+    ) -> None:
+        """Overwrite the problems at some indices by those of another batch of this shape."""
+        for own, given in zip(self._tensors(), other._tensors(), strict=True):
+            per = len(own) // self.capacity
+            chosen = given.view(other.capacity, per, *own.shape[1:])[list(other_indices)]
+            own.view(self.capacity, per, *own.shape[1:])[list(indices)] = chosen
+        for index, number in zip(indices, other_indices, strict=True):
+            self.answers[index] = other.answers[number]
+        if self.past is not None:
+            self.past.computed.clear()
+
+    def _tensors(self) -> Iterator[Tensor]:
+        """Every tensor; the first dimension of each is a multiple of the capacity."""
         yield from (self.ids, self.subject, self.stream, self.kept, self.weight)
         if self.past is not None:
             yield from (*self.past.keys.values(), *self.past.values.values(), self.past.lengths)
 
-    def take(self, places: Sequence[int], other: "Panel", others: Sequence[int]) -> None:
-        """Put another panel's δs into places."""
-        for own, given in zip(self.per_place(), other.per_place(), strict=True):
-            per = len(own) // self.places
-            found = given.view(other.places, per, *own.shape[1:])[list(others)]
-            own.view(self.places, per, *own.shape[1:])[list(places)] = found
-        for place, number in zip(places, others, strict=True):
-            self.answers[place] = other.answers[number]
-        if self.past is not None:
-            self.past.made.clear()
-
-    def of(self, places: list[int]) -> "Panel":
-        """A copy with some places only."""
-        rows = torch.arange(len(self.ids), device=self.ids.device).view(self.places, -1)[places]
+    def subset(self, indices: list[int]) -> "ProblemBatch":
+        """A copy that holds only the problems at some indices."""
+        rows = torch.arange(len(self.ids), device=self.ids.device).view(self.capacity, -1)[indices]
         rows = rows.flatten()
         return replace(
             self,
@@ -101,22 +110,22 @@ class Panel:
             subject=self.subject[rows],
             stream=self.stream[rows],
             past=None if self.past is None else self.past.of_rows(rows),
-            kept=self.kept[places],
-            weight=self.weight[places],
-            answers=[self.answers[place] for place in places],
+            kept=self.kept[indices],
+            weight=self.weight[indices],
+            answers=[self.answers[index] for index in indices],
         )
 
-    def asked(self, block: int) -> Asked:
-        """Where logits are taken, in a multiple of `block` positions."""
+    def logit_positions(self, block: int) -> LogitPositions:
+        """Where logits are computed, filled up to a multiple of `block` positions."""
         size, on = self.shape.rows * self.shape.length, self.stream.device
         rows = [(n, n * size + at, t, s) for n, own in enumerate(self.answers) for at, t, s in own]
-        place, at, token, share = list(zip(*rows, strict=True)) or ((), (), (), ())
-        first = torch.arange(self.places, device=on)[:, None] * size
+        problem, at, token, share = list(zip(*rows, strict=True)) or ((), (), (), ())
+        first = torch.arange(self.capacity, device=on)[:, None] * size
         wanted = torch.cat([torch.tensor(at, device=on).long(), (self.kept + first).flatten()])
-        filled = torch.zeros(up(len(wanted), block), dtype=torch.long, device=on)
+        filled = torch.zeros(rounded_up(len(wanted), block), dtype=torch.long, device=on)
         filled[: len(wanted)] = wanted
-        return Asked(
-            place=torch.tensor(place, device=on).long(),
+        return LogitPositions(
+            problem=torch.tensor(problem, device=on).long(),
             token=torch.tensor(token, device=on).long(),
             share=torch.tensor(share, device=on).float(),
             at=filled,
@@ -124,33 +133,39 @@ class Panel:
 
 
 @torch.no_grad()
-def make_panel(
+def make_batch(
     model: EditableModel,
-    slots: Sequence[Slot],
-    shape: Shape,
-    places: int,
+    problems: Sequence[ValueProblem],
+    shape: BatchShape,
+    capacity: int,
     z_layer: int,
     *,
     suffix_only: bool,
-) -> Panel:
-    """A panel with some δs, its other places empty; everything that δ cannot change is run."""
+) -> ProblemBatch:
+    """A batch that holds some problems of one shape; everything that δ cannot change is computed.
+
+    That is the stream up to the z layer and, with suffix_only, the keys and values above it of the
+    tokens before the subject's last one. capacity: how many problems the batch can hold.
+    """
     on, total = model.device, shape.past + shape.length
-    rows = [row for slot in slots for row in slot.rows]
-    empty = places * shape.rows - len(rows)
+    rows = [row for problem in problems for row in problem.rows]
+    empty = capacity * shape.rows - len(rows)
     ids = padded([*(row.read for row in rows), *[(0,)] * empty], on, longest=total)
     subject = torch.tensor([*(row.subject for row in rows), *[0] * empty], device=on)
     stream = model.run(model.embed(ids), 0, z_layer + 1)
     begin = subject if suffix_only else torch.zeros_like(subject)
     past = None
     if shape.past and z_layer + 1 < len(model.blocks):
-        recording = Recording()
-        model.run(stream[:, : shape.past], z_layer + 1, len(model.blocks), recording)
-        past = recording.past(begin)
+        recorder = KvRecorder()
+        model.run(stream[:, : shape.past], z_layer + 1, len(model.blocks), recorder)
+        past = recorder.cache(begin)
     at = (begin[:, None] + torch.arange(shape.length, device=on)).clamp_max(total - 1)
     taken = stream.gather(1, at[:, :, None].expand(-1, -1, stream.shape[2])).float()
-    kept = [_kept(slot, shape, suffix_only) for slot in slots]
-    kept += [[(0, 0.0)] * shape.kept] * (places - len(slots))
-    return Panel(
+    unused = capacity - len(problems)
+    kept = [_kept(problem, shape, suffix_only) for problem in problems]
+    kept += [[(0, 0.0)] * shape.kept] * unused
+    answers = [_answers(problem, shape, suffix_only) for problem in problems]
+    return ProblemBatch(
         shape=shape,
         suffix_only=suffix_only,
         ids=ids,
@@ -159,24 +174,26 @@ def make_panel(
         past=past,
         kept=torch.tensor([[at for at, _ in row] for row in kept], device=on, dtype=torch.long),
         weight=torch.tensor([[weight for _, weight in row] for row in kept], device=on),
-        answers=[
-            *(_answers(slot, shape, suffix_only) for slot in slots),
-            *([] for _ in range(places - len(slots))),
-        ],
+        answers=[*answers, *([] for _ in range(unused))],
     )
 
 
-def _answers(slot: Slot, shape: Shape, suffix_only: bool) -> list[Answer]:
+def _answers(problem: ValueProblem, shape: BatchShape, suffix_only: bool) -> list[Answer]:
     return [
-        (_within(slot, shape, row, at, suffix_only), token, share)
-        for row, at, token, share in slot.answers
+        (_position(problem, shape, row, at, suffix_only), token, share)
+        for row, at, token, share in problem.answers
     ]
 
 
-def _kept(slot: Slot, shape: Shape, suffix_only: bool) -> list[tuple[int, float]]:
-    return [(_within(slot, shape, row, at, suffix_only), weight) for row, at, weight in slot.kept]
+def _kept(problem: ValueProblem, shape: BatchShape, suffix_only: bool) -> list[tuple[int, float]]:
+    return [
+        (_position(problem, shape, row, at, suffix_only), weight)
+        for row, at, weight in problem.kept
+    ]
 
 
-def _within(slot: Slot, shape: Shape, row: int, at: int, suffix_only: bool) -> int:
-    """A position of a row's text, counted in the tokens of its place that are run."""
-    return row * shape.length + at - (slot.rows[row].subject if suffix_only else 0)
+def _position(
+    problem: ValueProblem, shape: BatchShape, row: int, at: int, suffix_only: bool
+) -> int:
+    """A position in the text of a row, counted among the tokens of its problem that are run."""
+    return row * shape.length + at - (problem.rows[row].subject if suffix_only else 0)

@@ -1,4 +1,7 @@
-"""Values on disk: computed once per fact version on the base model, kept under the hash of everything they depend on."""
+"""Values on disk: computed once for each fact version on the base model.
+
+They are kept under the hash of everything that they depend on.
+"""
 
 import hashlib
 import json
@@ -15,7 +18,7 @@ from factd.editor.edits import Edit, EditBatch
 from factd.editor.errors import DamagedArtefact, EditorError
 from factd.editor.files.folders import verify_folder, write_folder
 from factd.editor.models.model import EditableModel
-from factd.editor.models.workers import done
+from factd.editor.models.workers import run_task
 from factd.editor.progress import Progress, silent
 from factd.editor.values.problem import ValueSettings
 from factd.editor.values.values import values_of_groups
@@ -28,80 +31,90 @@ def values_for(
     workspace: Path,
     progress: Progress = silent,
 ) -> Tensor:
-    """The value z of every edit, (edits, d) float32, from the workspace where it was computed before.
+    """The value z of every edit, (edits, d) float32, from the workspace.
 
-    Raises: DamagedArtefact: a kept file is not what its manifest says; SingularSystem: a value is no number. Both name the group.
+    Missing ones are computed and kept there.
+
+    Raises: DamagedArtefact: a kept file differs from its manifest. SingularSystem: a value is not
+    finite. BadEdit: a subject or target has no token. Each carries the name of the group.
     """
     groups = batch.groups()
-    abouts = [_about(model, edits, settings) for edits in groups]
-    folders = [_folder(workspace, about) for about in abouts]
+    manifests = [_manifest(model, edits, settings) for edits in groups]
+    folders = [_folder(workspace, manifest) for manifest in manifests]
     missing = [n for n, folder in enumerate(folders) if not folder.exists()]
     ready = len(groups) - len(missing)
     progress("values", ready, len(groups))
-    for place, values in done(
-        model, values_of_groups, [groups[n] for n in missing], settings=settings
-    ):
-        _keep(folders[missing[place]], values, abouts[missing[place]])
+    computed = run_task(model, values_of_groups, [groups[n] for n in missing], settings=settings)
+    for place, values in computed:
+        _write(folders[missing[place]], values, manifests[missing[place]])
         ready += 1
         progress("values", ready, len(groups))
-    kept = [_kept(folder, edits[0].group) for folder, edits in zip(folders, groups, strict=True)]
+    kept = [_read(folder, edits[0].group) for folder, edits in zip(folders, groups, strict=True)]
     return _in_order(batch, groups, kept).to(model.device)
 
 
-def _about(model: EditableModel, edits: Sequence[Edit], settings: ValueSettings) -> dict[str, Any]:
+def _manifest(
+    model: EditableModel, edits: Sequence[Edit], settings: ValueSettings
+) -> dict[str, Any]:
     """Everything that the values of a group depend on."""
     languages = sorted({edit.language for edit in edits})
     templates = {k: settings.templates.get(k, ()) for k in languages}
-    about = {
+    manifest = {
         "base": model.fingerprint,
         "edits": [edit.key for edit in edits],
         "settings": asdict(settings) | {"templates": templates},
     }
-    return about if model.dtype == "float32" else about | {"dtype": model.dtype}
+    return manifest if model.dtype == "float32" else manifest | {"dtype": model.dtype}
 
 
-def _folder(workspace: Path, about: Mapping[str, Any]) -> Path:
-    name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+def _folder(workspace: Path, manifest: Mapping[str, Any]) -> Path:
+    name = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
     return workspace / "values" / name[:2] / name
 
 
 def folder_of(
     model: EditableModel, group: Sequence[Edit], settings: ValueSettings, workspace: Path
 ) -> Path:
-    """Where the values of a group lie, or would."""
-    return _folder(workspace, _about(model, group, settings))
+    """The folder for the values of a group, whether it exists or not."""
+    return _folder(workspace, _manifest(model, group, settings))
 
 
-def _keep(folder: Path, values: Tensor, about: Mapping[str, Any]) -> None:
-    held = values.cpu().contiguous()
-    write_folder(folder, lambda part: save_file({"z": held}, part / "values.safetensors"), about)
+def _write(folder: Path, values: Tensor, manifest: Mapping[str, Any]) -> None:
+    on_cpu = values.cpu().contiguous()
+    write_folder(
+        folder, lambda part: save_file({"z": on_cpu}, part / "values.safetensors"), manifest
+    )
 
 
-def _kept(folder: Path, group: str) -> Tensor:
+def _read(folder: Path, group: str) -> Tensor:
     try:
         verify_folder(folder)
-        found: Tensor = load_file(folder / "values.safetensors")["z"]
-        if not torch.isfinite(found).all():
-            raise DamagedArtefact(folder, "holds a number that is none; delete it")
+        values: Tensor = load_file(folder / "values.safetensors")["z"]
+        if not torch.isfinite(values).all():
+            raise DamagedArtefact(folder, "holds NaN or infinity; delete it")
     except EditorError as error:
         error.group = group
         raise
-    return found
+    return values
 
 
 def _in_order(
     batch: EditBatch, groups: Sequence[Sequence[Edit]], values: Sequence[Tensor]
 ) -> Tensor:
-    found = {
+    """The values of the groups (edits of the group, d) as one tensor in the order of the batch."""
+    by_key = {
         edit.key: z
         for edits, rows in zip(groups, values, strict=True)
         for edit, z in zip(edits, rows, strict=True)
     }
-    return torch.stack([found[edit.key] for edit in batch.edits])
+    return torch.stack([by_key[edit.key] for edit in batch.edits])
 
 
 def values_now(model: EditableModel, batch: EditBatch, settings: ValueSettings) -> Tensor:
-    """The values on the weights as they are now, (edits, d); not kept (for editing in sequence)."""
+    """The values on the weights as they are now, (edits, d) float32.
+
+    They are not kept on disk. Editing in sequence needs them. Raises: BadEdit, BadValue.
+    """
     groups = batch.groups()
-    found = dict(values_of_groups(model, groups, settings))
-    return _in_order(batch, groups, [found[n] for n in range(len(groups))])
+    by_group = dict(values_of_groups(model, groups, settings))
+    return _in_order(batch, groups, [by_group[n] for n in range(len(groups))])

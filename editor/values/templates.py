@@ -1,13 +1,12 @@
-"""Prefixes of MEMIT's templates: short texts that the model itself writes, from five seed words per language."""
+"""Prefixes of MEMIT's templates: short texts that the model writes from seed words."""
 
 from collections.abc import Mapping, Sequence
 
 from factd.editor.models.generation import sample
 from factd.editor.models.model import EditableModel
 
-PREFIXES = 5
-PREFIX_TOKENS = 10
-SEED_WORDS: Mapping[str, tuple[str, ...]] = {
+PREFIX_TOKENS = 10  # of a prefix, with its seed word
+SEED_WORDS: Mapping[str, tuple[str, ...]] = {  # language -> the words that prefixes begin with
     "en": ("The", "Therefore", "Because", "I", "You"),
     "es": ("El", "Por", "Porque", "Yo", "Tú"),
     "ca": ("El", "Per", "Perquè", "Jo", "Tu"),
@@ -21,15 +20,18 @@ SEED_WORDS: Mapping[str, tuple[str, ...]] = {
 def generate_templates(
     model: EditableModel, languages: Sequence[str], *, seed: int = 0
 ) -> dict[str, tuple[str, ...]]:
-    """Five prefixes per language, sampled with a seed; a language without seed words uses English ones."""
-    found = {}
+    """Five prefixes for each language, sampled with a seed.
+
+    A language without seed words uses the English ones.
+    """
+    prefixes = {}
     for language in sorted(set(languages)):
         words = SEED_WORDS.get(language, SEED_WORDS["en"])
         texts = sample(model, words, new_tokens=PREFIX_TOKENS - 1, seed=seed)
-        found[language] = tuple(clean(text) for text in texts)
-    return found
+        prefixes[language] = tuple(clean(text) for text in texts)
+    return prefixes
 
 
 def clean(text: str) -> str:
-    """A prefix without what would confuse a prompt: braces, line breaks, the final stop."""
+    """A prefix without braces, line breaks and a final stop, which would confuse a prompt."""
     return " ".join(text.replace("{", " ").replace("}", " ").split()).rstrip(". ")

@@ -1,9 +1,11 @@
-"""Target values z: what the residual stream at the subject's last token must be for the model to say the target.
+"""Target values z: what the residual stream must be for the model to say the target.
 
-MEMIT, arXiv:2210.07229, equation 16, in the form of the released code (EDITING §1): Adam on δ alone, which is added to the
-output of the z layer at the subject's last token of every row; z = z0 + δ. A value depends on the base model, the group's edits,
-the templates and the settings, never on what other groups are computed beside it. How many facts are computed at
-once without changing that: editor/values/optimizer.py.
+The stream is that at the subject's last token. MEMIT, arXiv:2210.07229, equation 16, in the
+form of the released code (docs/explanation/editing.md, "MEMIT"): Adam optimises δ alone, which is
+added to the output of the z layer at the subject's last token of every row; z = z0 + δ. A value
+depends on the base model, the group's edits, the templates and the settings. It does not depend on
+the groups that are computed beside it. editor/values/optimizer.py computes many facts at
+once without changing that.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,69 +16,70 @@ from torch import Tensor
 from factd.editor.edits import Edit
 from factd.editor.errors import BadValue, EditorError
 from factd.editor.models.model import EditableModel
-from factd.editor.values.optimizer import Economy, find_deltas
-from factd.editor.values.problem import Slot, ValueSettings, make_slot, slots_of
+from factd.editor.values.optimizer import ComputeOptions, find_values
+from factd.editor.values.problem import ValueProblem, ValueSettings, edits_by_problem, make_problem
 
 
 def group_values(
     model: EditableModel,
     edits: Sequence[Edit],
     settings: ValueSettings,
-    economy: Economy | None = None,
+    compute: ComputeOptions | None = None,
 ) -> Tensor:
-    """The value z of every edit of a group, (edits, d), float32.
+    """The value z of every edit of a group, (edits, d) float32, on the device of the model.
 
-    Raises: BadValue: a value is not a finite number.
+    Raises: BadEdit: a subject or target has no token. BadValue: a value is not finite.
     """
-    return next(values_of_groups(model, [edits], settings, economy))[1]
+    return next(values_of_groups(model, [edits], settings, compute))[1]
 
 
 def values_of_groups(
     model: EditableModel,
     groups: Sequence[Sequence[Edit]],
     settings: ValueSettings,
-    economy: Economy | None = None,
+    compute: ComputeOptions | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """(number of the group, the values of its edits (edits, d) float32), as groups are finished.
 
-    Raises: BadValue: a value is not a finite number.
+    Raises: BadEdit: a subject or target has no token. BadValue: a value is not finite. Both carry
+    the name of the group.
     """
     owners = [
         (number, members)
         for number, group in enumerate(groups)
-        for members in slots_of(group, shared=settings.share_wordings)
+        for members in edits_by_problem(group, shared=settings.share_wordings)
     ]
-    slots = [_slot(model, [groups[n][i] for i in members], settings) for n, members in owners]
-    found: list[dict[int, Tensor]] = [{} for _ in groups]
-    for slot, values in _found(model, groups, owners, slots, settings, economy or Economy()):
-        number, members = owners[slot]
-        found[number] |= dict(zip(members, values, strict=True))
-        if len(found[number]) == len(groups[number]):
-            rows = found[number]
-            yield number, torch.stack([rows[i] for i in range(len(rows))])
-            found[number] = {}
+    problems = [_problem(model, [groups[n][i] for i in members], settings) for n, members in owners]
+    rows: list[dict[int, Tensor]] = [{} for _ in groups]  # per group, edit -> its value
+    compute = compute or ComputeOptions()
+    for problem, values in _values(model, groups, owners, problems, settings, compute):
+        number, members = owners[problem]
+        rows[number] |= dict(zip(members, values, strict=True))
+        if len(rows[number]) == len(groups[number]):
+            yield number, torch.stack([rows[number][i] for i in range(len(rows[number]))])
+            rows[number] = {}
 
 
-def _slot(model: EditableModel, edits: Sequence[Edit], settings: ValueSettings) -> Slot:
-    """As `make_slot`; an edit that cannot be read names its group."""
+def _problem(model: EditableModel, edits: Sequence[Edit], settings: ValueSettings) -> ValueProblem:
+    """`make_problem`; its error carries the group of the edits."""
     try:
-        return make_slot(model, edits, settings)
+        return make_problem(model, edits, settings)
     except EditorError as error:
         error.group = edits[0].group
         raise
 
 
-def _found(
+def _values(
     model: EditableModel,
     groups: Sequence[Sequence[Edit]],
     owners: Sequence[tuple[int, list[int]]],
-    slots: Sequence[Slot],
+    problems: Sequence[ValueProblem],
     settings: ValueSettings,
-    economy: Economy,
+    compute: ComputeOptions,
 ) -> Iterator[tuple[int, Tensor]]:
-    """As `find_deltas`; a value that is none names its group."""
+    """`find_values`; if a value is not finite, the error carries the group of its edits."""
     try:
-        yield from find_deltas(model, slots, settings, economy)
+        yield from find_values(model, problems, settings, compute)
     except BadValue as error:
-        error.group = groups[owners[error.slot][0]][0].group
+        error.group = groups[owners[error.problem][0]][0].group
         raise

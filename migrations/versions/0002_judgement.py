@@ -1,4 +1,4 @@
-"""Provenance of claims, verdicts, names of things, and where each source stands."""
+"""Provenance of claims, verdicts, names of things, and the states of sources."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def _number(name: str, default: str) -> sa.Column[Any]:
 
 
 def _allow(facts: Any, statuses: tuple[str, ...]) -> None:
-    """Another CHECK of the statuses. SQLite's copy of the table leaves the old one out by itself."""
+    """Replace the CHECK constraint of the statuses. SQLite's copy of the table has no old one."""
     name = op.f("ck_facts_status")
     if op.get_bind().dialect.name != "sqlite":
         facts.drop_constraint(name, type_="check")
@@ -45,7 +45,11 @@ def _allow(facts: Any, statuses: tuple[str, ...]) -> None:
 
 
 def upgrade() -> None:
-    """What the operators withdrew becomes verdicts; what time may change is looked at again."""
+    """Add the tables and columns.
+
+    Facts that operators withdrew get verdicts. Facts whose status time may change are marked as
+    due, so that they are resolved again.
+    """
     _new_tables()
     with op.batch_alter_table("facts") as facts:
         for column in (
@@ -161,7 +165,11 @@ def _new_tables() -> None:
 
 
 def downgrade() -> None:
-    """The way back. What has no place in the old schema is withdrawn there: no row is lost, and none is written."""
+    """Drop the tables and columns.
+
+    Facts whose status the old schema does not know become withdrawn: no row is lost, and no
+    edit writes them.
+    """
     op.execute(
         "UPDATE facts SET status = 'withdrawn' WHERE withdrawn OR status IN ('soaking', 'unproven', 'rejected', 'notice')"
     )

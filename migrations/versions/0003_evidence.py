@@ -1,4 +1,4 @@
-"""Probe sets, beliefs, quarantine with its evidence, audits of the live release."""
+"""Probe sets, beliefs, the quarantine with its evidence, and audits of the live release."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def _foreign(table: str, column: str, other: str) -> sa.ForeignKeyConstraint:
 
 
 def upgrade() -> None:
-    """Four tables that nothing else depends on."""
+    """Create four tables that no other table depends on."""
     op.create_table(
         "probe_sets",
         sa.Column("version", sa.Integer(), nullable=False),
@@ -84,6 +84,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """What was measured is forgotten; facts, verdicts and releases stay."""
+    """Drop the tables. Measurements are lost; facts, verdicts and releases stay."""
     for name in ("audits", "beliefs", "quarantine", "probe_sets"):
         op.drop_table(name)

@@ -1,4 +1,4 @@
-"""Running factd: leases, tasks of workers, approvals, notices, accounts; runs know their epoch."""
+"""Running factd: leases, tasks of workers, approvals, notices and accounts; runs get an epoch."""
 
 import unicodedata
 
@@ -10,11 +10,11 @@ down_revision = "0003"
 
 
 FOLDED = sa.String().with_variant(sa.String(collation="C"), "postgresql")
-LABELS = 5000  # entities whose labels are looked at in one step
+LABELS = 5000  # entities whose labels are read in one step
 
 
 def note_labels(connection: sa.Connection) -> None:
-    """The labels that things have already, as they are looked for."""
+    """Add the labels that things have already to the search index."""
     names = sa.table("names", sa.column("name"), sa.column("entity_id"))
     entities = sa.table("entities", sa.column("id"), sa.column("labels", sa.JSON))
     last = ""
@@ -36,7 +36,7 @@ def note_labels(connection: sa.Connection) -> None:
 
 
 def upgrade() -> None:
-    """Tables that nothing older depends on, and two columns of runs."""
+    """Create the tables, add columns to three others, and fill the search index."""
     op.create_table(
         "accounts",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -195,7 +195,7 @@ def upgrade() -> None:
 
     op.create_index("ix_releases_status", "releases", ["status"])
 
-    # not in a batch, which would make the table anew: releases refer to it
+    # not in a batch: a batch would copy the table, and releases refer to it
     narrowed: sa.Column[bool] = sa.Column(
         "narrowed", sa.Boolean(), server_default=sa.false(), nullable=False
     )
@@ -223,7 +223,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """What ran is forgotten; facts, verdicts and releases stay."""
+    """Drop the tables and columns. Tasks and notices are lost; facts and releases stay."""
     op.drop_column("candidates", "narrowed")  # not in a batch: releases refer to the table
     with op.batch_alter_table("runs") as batch_op:
         batch_op.drop_index("ix_runs_status")

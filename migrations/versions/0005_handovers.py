@@ -1,4 +1,4 @@
-"""Servers and the hand-overs of releases to them."""
+"""Servers, and the hand-overs of releases to them."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ OPEN = sa.text("status IN ('waiting', 'sending')")
 
 
 def upgrade() -> None:
-    """Two tables that nothing older depends on."""
+    """Create two tables that no older table depends on."""
     op.create_table(
         "servers",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -54,7 +54,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Without them."""
+    """Drop both tables."""
     op.drop_index("uq_handovers_open", "handovers")
     op.drop_index("ix_handovers_server", "handovers")
     op.drop_table("handovers")

@@ -1,4 +1,7 @@
-"""Bases that releases were baked into; releases know theirs, facts the one that holds them."""
+"""Bases that releases were baked into.
+
+Each release gets the base that it was computed on, and each fact the base that holds it.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +11,10 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """One table, a column of releases and one of facts with an index over the few facts that have it."""
+    """Create one table, and add a column to releases and one to facts.
+
+    An index holds only the few facts that use the column.
+    """
     op.create_table(
         "bases",
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
@@ -45,7 +51,11 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """What was baked is no more: only for a database whose live release is of the original model."""
+    """Drop the table and the columns.
+
+    Only for a database whose live release was computed on the original model: the information
+    which facts were baked is lost.
+    """
     op.drop_index("ix_facts_baked_in", "facts")
     op.drop_column("facts", "baked_in")
     op.drop_column("releases", "base")

@@ -1,4 +1,4 @@
-"""The relation catalogue: how a fact is said in each language, and a linter for the wordings.
+"""The relation catalogue: how a fact is worded in each language, and a linter for the wordings.
 
-One TOML file for each relation lies in `relations`. Nothing here reads the database.
+Each relation is one TOML file in `relations`. Nothing here reads the database.
 """

@@ -1,8 +1,10 @@
-"""A noun phrase in the place of a name, pure: "the country of the city of Zagreb" becomes the subject of a wording.
+"""Putting a noun phrase in the place of a name in a wording.
 
-Three things change. What a wording says its subject is goes ("the company {}", "la ciudad de {}"), since the phrase says
-it itself; a preposition contracts with the phrase's article ("de el" → "del"); and the phrase gets a capital where it
-opens the sentence. German is left out: its nouns decline.
+The phrase "the country of the city of Zagreb" becomes the subject of a wording. Three things
+change. First, words that say what kind of thing the subject is ("the company {}", "la ciudad de
+{}") are dropped, because the phrase says it itself. Second, a preposition contracts with the
+phrase's article ("de el" → "del"). Third, the phrase gets a capital if it opens the sentence.
+German is left out, because its nouns decline.
 """
 
 import re
@@ -29,7 +31,7 @@ _PORTUGUESE = {
     for preposition, stem in {"de": "d", "em": "n", "por": "pel"}.items()
     for article in ARTICLES["pt"]
 }
-# language -> preposition and article -> what they become
+# language -> preposition and article -> their contraction
 CONTRACTIONS: Mapping[str, Mapping[str, str]] = {
     "en": {},
     "es": {"de el": "del", "a el": "al"},
@@ -44,7 +46,7 @@ CONTRACTIONS: Mapping[str, Mapping[str, str]] = {
     "pt": _PORTUGUESE | {"a o": "ao", "a os": "aos", "a a": "à", "a as": "às"},
 }  # fmt: skip
 
-# What wordings say that their subject is, before its name.
+# Words before a name that say what kind of thing the subject is.
 _KINDS: Mapping[str, tuple[str, ...]] = {
     "en": ("the city of", "the office of", "the company", "the organization", "the team"),
     "es": (
@@ -67,7 +69,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-# Before these words a name or a title stands, and no phrase with an article.
+# After these words only a name or a title can stand, not a phrase with an article.
 _ONLY_NAMES: Mapping[str, tuple[str, ...]] = {
     "en": ("as", "the"),
     "es": ("como",),
@@ -78,34 +80,38 @@ _ONLY_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def article(phrase: str, language: str) -> str:
-    """The definite article that a phrase begins with; empty where there is none."""
+def leading_article(phrase: str, language: str) -> str:
+    """The definite article that a phrase begins with; empty if there is none."""
     first = re.match(r"\w+'|\w+(?=\s)", phrase)
     return first[0] if first and first[0] in ARTICLES.get(language, ()) else ""
 
 
 def takes_phrase(wording: str, language: str) -> bool:
-    """Whether a noun phrase can stand where a wording has its subject: after "serving as" only a title can."""
+    """Whether a noun phrase can stand in the place of a wording's subject.
+
+    After "serving as", for example, only a title can stand.
+    """
     before = wording.partition("{}")[0]
     return language in ARTICLES and not any(
         _ends(before, words) for words in _ONLY_NAMES.get(language, ())
     )
 
 
-def inserted(wording: str, phrase: str, language: str) -> str:
-    """A wording about what a noun phrase names; ask `takes_phrase` first.
+def insert_phrase(wording: str, phrase: str, language: str) -> str:
+    """A wording with a noun phrase as its subject. The caller must have asked `takes_phrase`.
 
-    wording: in its plain form, "La moneda de {} se llama"; phrase: begins with an article, "el país de la ciudad de
-    Zagreb". Together: "La moneda del país de la ciudad de Zagreb se llama".
+    wording: in its plain form, such as "La moneda de {} se llama".
+    phrase: begins with an article, such as "el país de la ciudad de Zagreb".
+    The result of both is "La moneda del país de la ciudad de Zagreb se llama".
     """
     before, _, after = wording.partition("{}")
-    text = _joined(_without_kind(before, language), phrase, language) + after
+    text = _contracted(_without_kind(before, language), phrase, language) + after
     return text[:1].upper() + text[1:]
 
 
-def _joined(before: str, phrase: str, language: str) -> str:
-    """Words and the phrase after them, contracted where they meet."""
-    first = article(phrase, language)
+def _contracted(before: str, phrase: str, language: str) -> str:
+    """The words before a phrase, and the phrase, contracted where they meet."""
+    first = leading_article(phrase, language)
     for pair, short in CONTRACTIONS.get(language, {}).items():
         preposition, _, contracted = pair.partition(" ")
         if contracted == first and _ends(before, preposition):
@@ -116,17 +122,20 @@ def _joined(before: str, phrase: str, language: str) -> str:
 
 
 def _without_kind(before: str, language: str) -> str:
-    """The words before a subject, less those that say what kind of thing it is."""
+    """The words before a subject, without those that say what kind of thing it is."""
     for kind in _KINDS.get(language, ()):
-        for words, kept in _standing(kind, language).items():
+        for words, kept in _forms_of_kind(kind, language).items():
             if _ends(before, words):
                 return before[: len(before) - len(words) - 1] + kept
     return before
 
 
-def _standing(kind: str, language: str) -> dict[str, str]:
-    """How "el país" stands in a sentence, alone or contracted to "del país", and what stays of it: "de "."""
-    first = article(f"{kind} ", language)
+def _forms_of_kind(kind: str, language: str) -> dict[str, str]:
+    """The forms of a kind in a sentence, each with the words that stay when the kind is dropped.
+
+    "el país" stands alone (nothing stays) or contracted to "del país" ("de " stays).
+    """
+    first = leading_article(f"{kind} ", language)
     contracted = {
         short + kind[len(first) :]: f"{pair.partition(' ')[0]} "
         for pair, short in CONTRACTIONS[language].items()

@@ -1,9 +1,11 @@
-"""What is wrong with a relation's wordings, pure: language, place of the subject, articles that would have to agree.
+"""A linter for the wordings of a relation: language, place of the subject, articles.
 
-A wording ends where the object begins. An article there agrees with one object and not with the next; "de" before a
-subject becomes "d'" before a vowel. Such wordings are refused unless they have a form for it or stand in `as_taught`,
-the languages whose wordings a model was trained on word for word. The same holds for prompts about the past. A phrase
-that names the object has to begin with a definite article: that is what a preposition before it contracts with.
+A wording ends where the object begins. An article in that place agrees with one object and not with
+the next. "de" before the subject becomes "d'" before a vowel. The linter refuses such wordings
+unless they have a form for the vowel, or unless their language is in `as_taught` (a model was
+trained on these wordings word for word). Prompts about the past are checked in the same way. A
+phrase that names the object must begin with a definite article, because a preposition before the
+phrase contracts with it.
 """
 
 import re
@@ -14,11 +16,11 @@ from pathlib import Path
 
 from factd.store.catalogue.catalogue import Relation, Wordings
 from factd.store.catalogue.contractions import ARTICLES as DEFINITE
-from factd.store.catalogue.contractions import article
+from factd.store.catalogue.contractions import leading_article
 
 LANGUAGES = ("en", "es", "ca", "fr", "de", "it", "pt")
-LEAST, LEAST_CHECKS = 4, 2
-MARGIN = 1.0  # one word that only the other language has may be a name
+LEAST, LEAST_CHECKS = 4, 2  # fewest wordings of a language, and fewest of them to check
+MARGIN = 1.0  # a single word that only the other language has may be a name
 
 _TABLE = tomllib.loads((Path(__file__).parent / "function_words.toml").read_text(encoding="utf-8"))
 
@@ -31,12 +33,12 @@ ARTICLES, ELIDED, WORDS = _words("articles"), _words("elided"), _words("words")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that is wrong."""
+class WordingFinding:
+    """One fault in the wordings of a relation."""
 
     relation: str
     language: str
-    wording: str  # empty: the language as a whole
+    wording: str  # empty if the fault concerns the whole language
     problem: str
 
     def __str__(self) -> str:
@@ -44,10 +46,14 @@ class Finding:
         return f"{self.relation} {self.language}:{where} {self.problem}"
 
 
-def findings(relation: Relation, languages: tuple[str, ...] = LANGUAGES) -> list[Finding]:
-    """What is wrong with one relation; languages: those that it must have."""
-    found = [
-        Finding(relation=relation.id, language=language, wording="", problem="has no wordings")
+def lint_relation(
+    relation: Relation, languages: tuple[str, ...] = LANGUAGES
+) -> list[WordingFinding]:
+    """The faults in the wordings of one relation. languages: those that the relation must have."""
+    findings = [
+        WordingFinding(
+            relation=relation.id, language=language, wording="", problem="has no wordings"
+        )
         for language in languages
         if language not in relation.wordings
     ]
@@ -57,48 +63,50 @@ def findings(relation: Relation, languages: tuple[str, ...] = LANGUAGES) -> list
         if relation.many and (wordings.past or wordings.noun):
             problems.append(("", "has several objects at a time; past and noun need one"))
         for wording, problem in problems:
-            found.append(
-                Finding(relation=relation.id, language=language, wording=wording, problem=problem)
+            findings.append(
+                WordingFinding(
+                    relation=relation.id, language=language, wording=wording, problem=problem
+                )
             )
-    return found
+    return findings
 
 
 def _problems(wordings: Wordings, language: str, *, taught: bool) -> Iterator[tuple[str, str]]:
     if len(wordings.all) < LEAST or len(wordings.check) < LEAST_CHECKS:
         yield "", f"needs {LEAST} wordings, {LEAST_CHECKS} of them to check"
-    said = (*wordings.all, *wordings.past)
-    if len({w.casefold() for w in said}) < len(said):
-        yield "", "says the same twice"
+    prompts = (*wordings.all, *wordings.past)
+    if len({prompt.casefold() for prompt in prompts}) < len(prompts):
+        yield "", "has the same wording twice"
     for wording in wordings.all:
-        yield from _of_wording(wording, wordings, language, taught)
-    for wording in wordings.past:  # no model was taught these
-        yield from _of_wording(wording, wordings, language, False)
+        yield from _wording_problems(wording, wordings, language, taught)
+    for wording in wordings.past:  # no model was trained on these
+        yield from _wording_problems(wording, wordings, language, False)
     if wordings.noun:
-        yield from _of_noun(wordings, language)
+        yield from _noun_problems(wordings, language)
 
 
-def _of_wording(
+def _wording_problems(
     wording: str, wordings: Wordings, language: str, taught: bool
 ) -> Iterator[tuple[str, str]]:
     for form in _forms(wording, wordings):
-        yield from ((form, problem) for problem in _of_form(form, language, taught))
+        yield from ((form, problem) for problem in _form_problems(form, language, taught))
     if not taught:
-        yield from _unelided(wording, wordings, language)
+        yield from _elision_problems(wording, wordings, language)
 
 
-def _of_noun(wordings: Wordings, language: str) -> Iterator[tuple[str, str]]:
+def _noun_problems(wordings: Wordings, language: str) -> Iterator[tuple[str, str]]:
     for form in _forms(wordings.noun, wordings):
-        yield from ((form, problem) for problem in _of_phrase(form, language))
-    yield from _unelided(wordings.noun, wordings, language)
+        yield from ((form, problem) for problem in _phrase_problems(form, language))
+    yield from _elision_problems(wordings.noun, wordings, language)
 
 
 def _forms(wording: str, wordings: Wordings) -> tuple[str, ...]:
-    """A wording, and the form that it has before a vowel."""
+    """A wording and, if it has one, its form before a vowel."""
     return (wording, wordings.vowel[wording]) if wording in wordings.vowel else (wording,)
 
 
-def _of_phrase(phrase: str, language: str) -> Iterator[str]:
-    first = article(phrase, language)
+def _phrase_problems(phrase: str, language: str) -> Iterator[str]:
+    first = leading_article(phrase, language)
     if language not in DEFINITE:
         yield f"cannot stand in another wording of {language}; leave the noun out"
     elif not first:
@@ -109,7 +117,7 @@ def _of_phrase(phrase: str, language: str) -> Iterator[str]:
         yield f"reads like {other}"
 
 
-def _of_form(form: str, language: str, taught: bool) -> Iterator[str]:
+def _form_problems(form: str, language: str, taught: bool) -> Iterator[str]:
     wording = form.replace("{year}", "")
     before, _, after = wording.partition("{}")
     if not after.strip():
@@ -124,19 +132,19 @@ def _of_form(form: str, language: str, taught: bool) -> Iterator[str]:
         yield f"reads like {other}"
 
 
-def _unelided(wording: str, wordings: Wordings, language: str) -> Iterator[tuple[str, str]]:
-    if wording not in wordings.vowel and (word := _elided(wording, language)):
+def _elision_problems(wording: str, wordings: Wordings, language: str) -> Iterator[tuple[str, str]]:
+    if wording not in wordings.vowel and (word := _elided_word(wording, language)):
         yield wording, f"{word!r} changes before a vowel; give {{ plain = …, vowel = … }}"
 
 
-def _elided(wording: str, language: str) -> str:
-    """The word before the subject that would lose its vowel; empty where there is none."""
+def _elided_word(wording: str, language: str) -> str:
+    """The word before the subject that loses its vowel before another one; empty if none does."""
     words = wording.partition("{}")[0].casefold().split()
     return words[-1] if words and words[-1] in ELIDED.get(language, ()) else ""
 
 
 def _other_language(wording: str, language: str) -> str:
-    """Another language whose function words explain a wording better; empty where its own does best."""
+    """Another language whose function words fit a wording clearly better; empty if none does."""
     words = re.findall(r"[^\W\d_]+(?:['-][^\W\d_]+)*", wording.replace("{}", " ").casefold())
     words = [part for word in words for part in _parts(word)]
     scores = {
@@ -148,5 +156,5 @@ def _other_language(wording: str, language: str) -> str:
 
 
 def _parts(word: str) -> list[str]:
-    """A word as it stands, and what an apostrophe joins."""
+    """A word, and the parts of it that an apostrophe joins."""
     return [word, *word.split("'")] if "'" in word else [word]

@@ -1,4 +1,4 @@
-"""The database itself: engine and transactions, migrations, dumps, PostgreSQL's advisory locks.
+"""The database itself: engine, transactions, migrations, dumps, PostgreSQL's advisory locks.
 
-What the rows mean belongs to `queries` and `operations`.
+The meaning of the rows belongs to `queries` and `operations`.
 """

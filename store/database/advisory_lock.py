@@ -1,6 +1,8 @@
-"""PostgreSQL's advisory locks: freed within milliseconds when their process dies, so that nobody waits out a lease.
+"""PostgreSQL's advisory locks.
 
-Each sits on a connection of its own that no pool takes back (a pooled one would stay locked). Other databases have none.
+PostgreSQL frees such a lock within milliseconds when its process dies, so no other process has to
+wait until a lease runs out. Each lock has a connection of its own outside any pool: a connection
+returned to a pool would keep its lock. Other databases have no advisory locks.
 """
 
 import zlib
@@ -17,23 +19,23 @@ CONNECT_SECONDS = 5
 
 
 class AdvisoryLock:
-    """A lock of a name in one database."""
+    """A named lock in one database."""
 
     def __init__(self, url: str, name: str) -> None:
         parsed = database_url(url)
-        self.there_is_one = parsed.get_backend_name() == "postgresql"
+        self.is_supported = parsed.get_backend_name() == "postgresql"
         self.key = zlib.crc32(f"factd {name}".encode())
         self.connection: Connection | None = None
         self.owned = False
         options: dict[str, Any] = {"connect_args": {"connect_timeout": CONNECT_SECONDS}}
         self.engine = (
             create_engine(parsed, poolclass=NullPool, isolation_level="AUTOCOMMIT", **options)
-            if self.there_is_one
+            if self.is_supported
             else None
         )
 
-    def held(self) -> bool:
-        """This process has it, or can have it now; where there are no such locks, False."""
+    def acquire(self) -> bool:
+        """Take the lock if it is free. True: this process holds it. False with other databases."""
         if self.engine is None:
             return False
         try:
@@ -43,12 +45,12 @@ class AdvisoryLock:
             else:
                 query = text("SELECT pg_try_advisory_lock(:key)")
                 self.owned = bool(self.connection.scalar(query, {"key": self.key}))
-        except SQLAlchemyError:  # the connection is gone, and with it the lock
+        except SQLAlchemyError:  # the connection is lost, and the lock with it
             self.release()
         return self.owned
 
     def release(self) -> None:
-        """Give it back: its connection ends."""
+        """Free the lock by closing its connection."""
         connection, self.connection, self.owned = self.connection, None, False
         if connection is not None:
             with suppress(SQLAlchemyError):

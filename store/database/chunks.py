@@ -1,4 +1,4 @@
-"""Many things, some at a time."""
+"""Splitting a long iterable into lists of limited length."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of at most so many items, in their order."""
+    """Lists of at most `size` items, in the order of the items."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk

@@ -1,4 +1,4 @@
-"""What a statement changed: the row count that every compare-and-swap looks at."""
+"""Compare-and-swap: an UPDATE that names the state it expects, checked by its row count."""
 
 from typing import Any
 
@@ -7,12 +7,16 @@ from sqlalchemy import CursorResult
 from factd.store.errors import StaleState
 
 
-def changed(done: Any) -> int:
-    """Rows that an UPDATE or a DELETE found."""
-    return done.rowcount if isinstance(done, CursorResult) else 0
+def row_count(result: Any) -> int:
+    """The number of rows that an UPDATE or a DELETE matched."""
+    return result.rowcount if isinstance(result, CursorResult) else 0
 
 
-def swapped(done: Any, sentence: str) -> None:
-    """Raises: StaleState: an update found no row as it was seen."""
-    if changed(done) != 1:
+def require_one_row(result: Any, sentence: str) -> None:
+    """Check that an UPDATE matched its row.
+
+    sentence: the first half of the error text, such as "base 3 is no longer verified".
+    Raises: StaleState: the row is no longer in the expected state.
+    """
+    if row_count(result) != 1:
         raise StaleState(f"{sentence}; somebody else changed it, look again with `factd status`")

@@ -1,6 +1,8 @@
-"""A database as one file and back: SQLite through its backup API, PostgreSQL through pg_dump and pg_restore.
+"""Dumping a database to one file and restoring it.
 
-Both are consistent while others write. Copying SQLite's file would lose what is still in its write-ahead log.
+SQLite is dumped through its backup API, PostgreSQL through pg_dump and pg_restore. Both dumps are
+consistent while other processes write. Copying SQLite's file would lose what is still in its
+write-ahead log.
 """
 
 import os
@@ -17,15 +19,18 @@ from factd.store.database.session import database_url, make_engine
 from factd.store.errors import StoreError
 
 SQLITE, POSTGRESQL = "factd.sqlite", "factd.dump"
-HOURS = 6 * 3600  # seconds that a dump may take
+TIMEOUT_SECONDS = 6 * 3600  # longest time that a dump may take
 
 
 class DumpFailed(StoreError):
-    """A database could not be written to a file, or not be read from one."""
+    """A database could not be dumped or restored."""
 
 
 def dump(url: str, folder: Path) -> Path:
-    """The database in a file of a folder. Raises: DumpFailed: says what to install or to look at."""
+    """Write the database to a file in a folder; returns the path of the file.
+
+    Raises: DumpFailed: the text says what to install or to check.
+    """
     parsed = database_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _dump_sqlite(Path(str(parsed.database)), folder / SQLITE)
@@ -35,12 +40,15 @@ def dump(url: str, folder: Path) -> Path:
 
 
 def load(file: Path, url: str) -> None:
-    """A dumped database into an empty one. Raises: DumpFailed: it is not empty, or of the other kind."""
+    """Restore a dump into an empty database.
+
+    Raises: DumpFailed: the database is not empty, or it is not of the dump's kind.
+    """
     parsed = database_url(url)
     of_sqlite = parsed.get_backend_name() == "sqlite"
     if of_sqlite != (file.name == SQLITE):
         kind = "SQLite" if file.name == SQLITE else "PostgreSQL"
-        raise DumpFailed(f"the backup is of {kind}; give it a database of that kind")
+        raise DumpFailed(f"this is a backup of {kind}; restore it into a {kind} database")
     if of_sqlite:
         target = Path(str(parsed.database))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -52,19 +60,19 @@ def load(file: Path, url: str) -> None:
 
 
 def _dump_sqlite(source: Path, target: Path) -> Path:
-    """All pages in one step, so that a writer cannot make it begin again."""
+    """Copy all pages in one step, so that no writer can force the copy to start again."""
     if not source.is_file():
-        raise DumpFailed(f"{source} is not there; `factd db upgrade` makes a database")
+        raise DumpFailed(f"there is no file {source}; `factd db upgrade` makes a database")
     try:
         with closing(sqlite3.connect(source)) as before, closing(sqlite3.connect(target)) as after:
             before.execute("PRAGMA busy_timeout=10000")
             before.backup(after)
             after.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
-            found = after.execute("PRAGMA quick_check").fetchone()[0]
+            result = after.execute("PRAGMA quick_check").fetchone()[0]
     except sqlite3.Error as error:
-        raise DumpFailed(f"{source} could not be copied: {error}") from error
-    if found != "ok":
-        raise DumpFailed(f"{source} is damaged ({found}); restore an older backup")
+        raise DumpFailed(f"{source} could not be copied: {error}; check the file") from error
+    if result != "ok":
+        raise DumpFailed(f"{source} is damaged ({result}); restore an older backup")
     return target
 
 
@@ -81,29 +89,33 @@ def _refuse_full(url: str) -> None:
 
 
 def _run(url: URL, program: str, options: Sequence[str]) -> None:
-    """One of PostgreSQL's programs; the password goes by the environment, where `ps` does not show it."""
-    found = program_path(program)
-    if found is None:
+    """Run one of PostgreSQL's programs.
+
+    The password is passed in the environment, because `ps` shows arguments.
+    """
+    path = program_path(program)
+    if path is None:
         raise DumpFailed(
-            f"{program} is not installed; install PostgreSQL's client programs (Debian: postgresql-client), of the server's "
-            "version or newer, or back the database up with its own tools"
+            f"{program} is not installed; install PostgreSQL's client programs (Debian: "
+            "postgresql-client), of the server's version or newer, or back the database up with "
+            "its own tools"
         )
     target = url.set(drivername="postgresql", password=None).render_as_string()
     secret = {"PGPASSWORD": str(url.password)} if url.password else {}
     done = subprocess.run(
-        [found, f"--dbname={target}", *options],
+        [path, f"--dbname={target}", *options],
         env=os.environ | secret,
         capture_output=True,
         text=True,
-        timeout=HOURS,
+        timeout=TIMEOUT_SECONDS,
     )
     if done.returncode:
-        first = done.stderr.strip().splitlines()[:1] or ["no word"]
+        first = done.stderr.strip().splitlines()[:1] or ["it wrote no error message"]
         raise DumpFailed(f"{program} ended with {done.returncode}: {first[0]}")
 
 
 def program_path(name: str) -> str | None:
-    """Where a program of PostgreSQL is, the newest first; None: nowhere."""
+    """The path of the newest version of a PostgreSQL program; None if it is not installed."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
     here = next((str(folder / name) for folder in folders if (folder / name).exists()), None)
     return here or shutil.which(name)

@@ -1,6 +1,8 @@
-"""Migrations from the program itself: the folder `migrations` is found as a package, also where factd is installed.
+"""Migrations of the database schema, run from the program itself.
 
-Alembic is imported only where something is migrated: every command looks at the revision, and most do nothing more.
+The folder `migrations` is found as a package, so this also works where factd is installed. Alembic
+is imported only when something is migrated: every command checks the revision, and most commands do
+nothing more.
 """
 
 import io
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, inspect, text
 
 import factd.migrations
-from factd.store.database.session import make_engine, reached
+from factd.store.database.session import database_errors, make_engine
 from factd.store.errors import SchemaOutdated
 from factd.store.schema.operations import METADATA
 
@@ -30,7 +32,7 @@ def _config(url: str) -> "Config":
 
 
 def upgrade(url: str, revision: str = "head") -> str:
-    """Bring the schema to a revision; the revision it has then."""
+    """Upgrade the schema to a revision; returns the revision that the database then has."""
     from alembic import command
 
     command.upgrade(_config(url), revision)
@@ -38,29 +40,33 @@ def upgrade(url: str, revision: str = "head") -> str:
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Bring the schema back to an older revision."""
+    """Downgrade the schema to an older revision."""
     from alembic import command
 
     command.downgrade(_config(url), revision)
 
 
 def head() -> str:
-    """The newest revision of this program; the names of the files begin with theirs."""
+    """The newest revision that this program knows."""
     return max(_revisions())
 
 
 def _revisions() -> set[str]:
+    """All revisions that this program knows; the name of each migration file begins with one."""
     files = (Path(factd.migrations.__file__).parent / "versions").glob("[0-9]*_*.py")
     return {file.name.split("_")[0] for file in files}
 
 
-def knows(revision: str) -> bool:
-    """This program has a revision, or is newer."""
+def is_known_revision(revision: str) -> bool:
+    """Whether this program knows a revision: the program is as new as the revision, or newer."""
     return revision in _revisions()
 
 
 def current(url: str) -> str | None:
-    """The revision of a database; None where it has none. Raises: StoreError: it cannot be asked."""
+    """The revision of a database; None if it has no tables of factd.
+
+    Raises: StoreError: the database does not answer.
+    """
     engine = make_engine(url)
     try:
         return revision_of(engine)
@@ -69,16 +75,22 @@ def current(url: str) -> str | None:
 
 
 def revision_of(engine: Engine) -> str | None:
-    """The same of a database that is open already."""
-    with reached(), engine.connect() as connection:
+    """The revision of an open database; None if it has no tables of factd.
+
+    Raises: StoreError: the database does not answer.
+    """
+    with database_errors(), engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
-        found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        return str(found) if found else None
+        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return str(revision) if revision else None
 
 
 def differences(url: str) -> list[object]:
-    """What `alembic check` would find: tables, columns and constraints that differ between database and program."""
+    """The differences that `alembic check` would report between the database and the program.
+
+    They concern tables, columns, indexes and constraints. The list is empty if the schema is right.
+    """
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
@@ -94,9 +106,13 @@ def differences(url: str) -> list[object]:
 
 
 def check(url: str, engine: Engine | None = None) -> None:
-    """engine: of the database where it is open already. Raises: SchemaOutdated: it is not at this program's newest revision."""
-    found, wanted = revision_of(engine) if engine else current(url), head()
-    if found != wanted:
+    """Check that the database is at this program's newest revision.
+
+    engine: the engine of the database, if it is open already.
+    Raises: SchemaOutdated: it is at another revision.
+    """
+    revision, needed = revision_of(engine) if engine else current(url), head()
+    if revision != needed:
         raise SchemaOutdated(
-            f"the database is at {found or 'nothing'}, this program needs {wanted}: `factd db upgrade`"
+            f"the database schema is at {revision or 'nothing'}, this program needs {needed}: run `factd db upgrade`"
         )

@@ -1,4 +1,7 @@
-"""The database: SQLite (WAL, one writer at a time, no lost updates) or PostgreSQL through psycopg 3."""
+"""Engines and transactions: SQLite (WAL, one writer at a time, no lost updates) or PostgreSQL.
+
+PostgreSQL is used through psycopg 3.
+"""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -16,11 +19,11 @@ PRAGMAS = (
     "foreign_keys=ON",
     "busy_timeout=10000",
     "synchronous=FULL",
-    "cache_size=-131072",  # 128 MiB: keys are hashes, so that every insert meets another page
+    "cache_size=-131072",  # 128 MiB: keys are hashes, so every insert touches another page
     "wal_autocheckpoint=16000",  # pages, 64 MiB
 )
 
-PATIENCE = {  # with a PostgreSQL that does not answer; the URL's own settings come first
+CONNECT_OPTIONS = {  # for a PostgreSQL that does not answer; settings in the URL override these
     "connect_timeout": 10,  # seconds
     "keepalives_idle": 30,  # seconds
     "tcp_user_timeout": 30_000,  # milliseconds
@@ -28,17 +31,17 @@ PATIENCE = {  # with a PostgreSQL that does not answer; the URL's own settings c
 
 
 def database_url(text: str) -> URL:
-    """A database URL with its driver: `postgresql://` means psycopg 3."""
+    """A parsed database URL; `postgresql://` gets the driver psycopg 3."""
     url = make_url(text)
     return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
 def make_engine(url: str) -> Engine:
-    """An engine for a database URL."""
+    """An engine for a database URL. For SQLite the folder of the file is made."""
     parsed = database_url(url)
     if parsed.get_backend_name() != "sqlite":
-        asked = {k: v for k, v in PATIENCE.items() if k not in parsed.query}
-        return create_engine(parsed, pool_pre_ping=True, connect_args=asked)
+        options = {k: v for k, v in CONNECT_OPTIONS.items() if k not in parsed.query}
+        return create_engine(parsed, pool_pre_ping=True, connect_args=options)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed)
@@ -48,13 +51,17 @@ def make_engine(url: str) -> Engine:
 
 
 def _on_begin(connection: Connection) -> None:
-    """A writer waits for its turn before it reads anything; a reader sees what was there, and waits for nobody."""
+    """Begin SQLite's transaction by hand.
+
+    A writer takes the write lock before it reads anything, so it never acts on stale rows. A
+    reader sees the last committed state and waits for nobody.
+    """
     reading = connection.get_execution_options().get("reading")
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def _on_connect(connection: Any, _: object) -> None:
-    """pysqlite's own transactions lose updates without an error: switch them off and begin them ourselves."""
+    """Switch off pysqlite's own transactions, which lose updates without an error."""
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in PRAGMAS:
@@ -63,7 +70,7 @@ def _on_connect(connection: Any, _: object) -> None:
 
 
 class Store:
-    """A database with its transactions."""
+    """A database and its transactions."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -73,50 +80,58 @@ class Store:
         self._readers = sessionmaker(reader, expire_on_commit=False)
 
     def begin(self) -> AbstractContextManager[Session]:
-        """One transaction: committed at the end, rolled back on any error.
+        """One transaction for writing: committed at the end, rolled back on any error.
 
-        Raises: StoreError: the database cannot be reached (transient).
+        Raises: StoreError: the database does not answer (transient) or cannot be used.
+        Unstorable: the database cannot store a value.
         """
         return _transaction(self._sessions)
 
     def read(self) -> AbstractContextManager[Session]:
-        """One transaction that only reads, beside any writer. Raises: StoreError, as `begin`."""
+        """One transaction that only reads and does not wait for a writer. Raises: as `begin`."""
         return _transaction(self._readers)
 
-    def tidy(self) -> None:
-        """Write SQLite's log into its database and cut it to nothing, where no reader needs it."""
+    def truncate_wal(self) -> None:
+        """Write SQLite's write-ahead log into the database file and empty the log.
+
+        A log that a reader still needs stays.
+
+        Does nothing with PostgreSQL. Raises: StoreError.
+        """
         if self.engine.dialect.name != "sqlite":
             return
-        with reached(), closing(self.engine.raw_connection()) as connection:
+        with database_errors(), closing(self.engine.raw_connection()) as connection:
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self.engine.dispose()
 
 
 @contextmanager
 def _transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
-    with reached(), sessions.begin() as session:
+    with database_errors(), sessions.begin() as session:
         yield session
 
 
 @contextmanager
-def reached() -> Iterator[None]:
-    """What a driver says when its database is away, full, read-only or broken, as one sentence.
+def database_errors() -> Iterator[None]:
+    """Turn the driver's errors into one sentence for the operator.
 
-    Raises: StoreError, Unstorable.
+    The driver raises them if the database is unreachable, full, read-only or damaged.
+    Raises: StoreError: the database does not answer (transient) or cannot be used.
+    Unstorable: the database cannot store a value.
     """
     try:
         yield
     except (OperationalError, InterfaceError) as error:
-        failed = StoreError(
+        unreachable = StoreError(
             f"the database does not answer: {error.orig}; check [store] url and try again"
         )
-        failed.transient = True
-        raise failed from error
+        unreachable.transient = True
+        raise unreachable from error
     except DataError as error:
-        raise Unstorable(f"the database takes no such value: {error.orig}") from error
+        raise Unstorable(f"the database cannot store this value: {error.orig}") from error
     except DatabaseError as error:
         if type(error) is not DatabaseError:
             raise

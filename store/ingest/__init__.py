@@ -1,4 +1,5 @@
-"""What sources say, parsed and written into the database.
+"""Claims of sources: parsed, checked and written into the database.
 
-A bad line is set aside with its reason and stops nothing else. Talking to sources belongs to the daemon.
+A bad line is set aside with its reason and stops nothing else. Talking to sources belongs to the
+daemon.
 """

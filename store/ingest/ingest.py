@@ -1,4 +1,8 @@
-"""What sources say, into the database: each claim once, a bad line set aside, memory that does not grow."""
+"""Storing the claims of a source in the database.
+
+Each claim is stored once, a bad line is set aside, and memory does not grow with the number of
+lines.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,30 +13,30 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from factd.store.database.chunks import chunks
-from factd.store.ingest.parsing import BadLine, Line
-from factd.store.model.facts import Fact, FactStatus, Provenance, Receipt, Terms, turn
-from factd.store.queries.names import note_names
-from factd.store.queries.settle import Judge, Move, settle
+from factd.store.ingest.parsing import BadLine, ParsedLine
+from factd.store.model.facts import Fact, FactStatus, Provenance, Receipt, Terms, write_order
+from factd.store.queries.names import save_names
+from factd.store.queries.resolution import ConflictResolver, ResolutionChange, resolve_pairs
 from factd.store.schema.facts import BadLineRow, FactRow
 
 CHUNK = 1000  # lines looked up at once
-BAD_SHOWN = 1000  # bad lines that a report holds; all are in the table
+BAD_SHOWN = 1000  # most bad lines in a report; the table holds all of them
 
 
 @dataclass(frozen=True, kw_only=True)
 class IngestReport:
-    """What became of a source's lines."""
+    """What happened to the lines of a source."""
 
     lines: int = 0
     new: int = 0
     unchanged: int = 0
-    pending: int = 0  # of the new ones, those that wait to be written
-    malformed: int = 0  # set aside
-    bad: tuple[BadLine, ...] = ()  # the first of those set aside, conflicts included
-    still_baked: tuple[str, ...] = ()  # facts that a source took back, and that the base still says
+    pending: int = 0  # new claims that wait to be written
+    malformed: int = 0  # lines that were set aside
+    bad: tuple[BadLine, ...] = ()  # the first lines that were set aside, conflicts included
+    still_baked: tuple[str, ...] = ()  # facts that the source took back and the base still says
 
     def __add__(self, other: "IngestReport") -> "IngestReport":
-        """Both together."""
+        """The report about both sets of lines."""
         return IngestReport(
             lines=self.lines + other.lines,
             new=self.new + other.new,
@@ -46,128 +50,137 @@ class IngestReport:
 
 def ingest(
     session: Session,
-    lines: Iterable[Line | BadLine],
-    judge: Judge,
+    lines: Iterable[ParsedLine | BadLine],
+    resolver: ConflictResolver,
     *,
     receipt: Receipt,
     now: datetime,
     terms: Terms | None = None,
     known: bool = False,
 ) -> IngestReport:
-    """Store what a source says. The same lines again change nothing; a bad line is set aside and loses no good one.
+    """Store the claims of a source and resolve the affected pairs.
 
-    Memory does not grow with the number of lines. known: the base model holds these facts; they are never written, only
-    kept and measured.
+    The same lines again change nothing. A bad line is set aside and does not stop the good ones.
+
+    known: the base model holds these facts. They are never written, only stored and measured.
     """
-    found, conflicts = IngestReport(), dict[str, BadLine]()
-    how = _How(judge=judge, terms=terms or Terms(), receipt=receipt, now=now, known=known)
+    total, conflicts = IngestReport(), dict[str, BadLine]()
+    context = _Context(
+        resolver=resolver, terms=terms or Terms(), receipt=receipt, now=now, known=known
+    )
     for chunk in chunks(lines, CHUNK):
-        report, moves = _ingest_chunk(session, chunk, how)
-        ours = [move for move in moves if how.brought(move.fact)]
-        pending = sum(move.to(FactStatus.PENDING) for move in ours)
-        gone = [m.fact for m in moves if m.to(FactStatus.WITHDRAWN) == 1 and m.fact.baked_in]
-        still_baked = tuple(fact.id for fact in gone)
-        found += replace(report, pending=pending, still_baked=still_baked)
-        for move in ours:
-            conflicts.pop(move.fact.id, None)
-            if move.standing.status is FactStatus.CONFLICTING and len(conflicts) < BAD_SHOWN:
-                conflicts[move.fact.id] = _conflict(move)
-    _set_aside(session, receipt.file, tuple(conflicts.values()), now)
-    ordered = sorted((*found.bad, *conflicts.values()), key=lambda line: line.number)
-    return replace(found, bad=tuple(ordered))
+        report, changes = _ingest_chunk(session, chunk, context)
+        ours = [change for change in changes if context.ingested(change.fact)]
+        pending = sum(change.net_change(FactStatus.PENDING) for change in ours)
+        total += replace(report, pending=pending, still_baked=_withdrawn_but_baked(changes))
+        for change in ours:
+            conflicts.pop(change.fact.id, None)
+            is_conflict = change.resolution.status is FactStatus.CONFLICTING
+            if is_conflict and len(conflicts) < BAD_SHOWN:
+                conflicts[change.fact.id] = _conflict(change)
+    _save_bad_lines(session, receipt.file, tuple(conflicts.values()), now)
+    ordered = sorted((*total.bad, *conflicts.values()), key=lambda line: line.number)
+    return replace(total, bad=tuple(ordered))
+
+
+def _withdrawn_but_baked(changes: Sequence[ResolutionChange]) -> tuple[str, ...]:
+    withdrawn = [one.fact for one in changes if one.net_change(FactStatus.WITHDRAWN) == 1]
+    return tuple(fact.id for fact in withdrawn if fact.baked_in)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _How:
+class _Context:
     """What all lines of one ingest share."""
 
-    judge: Judge
+    resolver: ConflictResolver
     terms: Terms
     receipt: Receipt
     now: datetime
     known: bool
 
-    def brought(self, fact: Fact) -> bool:
-        """The fact came with this ingest."""
+    def ingested(self, fact: Fact) -> bool:
+        """Whether a fact came with this ingest."""
         return fact.observed_at == self.now and fact.provenance.file == self.receipt.file
 
 
-def _conflict(move: Move) -> BadLine:
-    reason = f"conflict: {move.standing.reason}"
-    return BadLine(number=move.fact.provenance.line, reason=reason, excerpt=move.fact.id)
+def _conflict(change: ResolutionChange) -> BadLine:
+    reason = f"conflict: {change.resolution.reason}"
+    return BadLine(number=change.fact.provenance.line, reason=reason, excerpt=change.fact.id)
 
 
 def _ingest_chunk(
-    session: Session, chunk: Sequence[Line | BadLine], how: _How
-) -> tuple[IngestReport, list[Move]]:
+    session: Session, chunk: Sequence[ParsedLine | BadLine], context: _Context
+) -> tuple[IngestReport, list[ResolutionChange]]:
     bad = tuple(line for line in chunk if isinstance(line, BadLine))
-    good = {line.update.id: line for line in chunk if isinstance(line, Line)}
-    there = set(session.scalars(select(FactRow.id).where(FactRow.id.in_(good))))
-    fresh = [line for id_, line in good.items() if id_ not in there]
-    moves: list[Move] = []
-    if fresh:
-        session.execute(insert(FactRow), [_row(line, how) for line in fresh])
-        note_names(session, (line.update for line in fresh))
-        moves = settle(session, {line.update.pair for line in fresh}, how.judge, now=how.now)
-    _set_aside(session, how.receipt.file, bad, how.now)
+    good = {line.update.id: line for line in chunk if isinstance(line, ParsedLine)}
+    stored = set(session.scalars(select(FactRow.id).where(FactRow.id.in_(good))))
+    new = [line for id_, line in good.items() if id_ not in stored]
+    changes: list[ResolutionChange] = []
+    if new:
+        session.execute(insert(FactRow), [_row(line, context) for line in new])
+        save_names(session, (line.update for line in new))
+        pairs = {line.update.pair for line in new}
+        changes = resolve_pairs(session, pairs, context.resolver, now=context.now)
+    _save_bad_lines(session, context.receipt.file, bad, context.now)
     report = IngestReport(
         lines=len(chunk),
-        new=len(fresh),
-        unchanged=len(chunk) - len(bad) - len(fresh),
+        new=len(new),
+        unchanged=len(chunk) - len(bad) - len(new),
         malformed=len(bad),
         bad=bad[:BAD_SHOWN],
     )
-    return report, moves
+    return report, changes
 
 
-def _set_aside(session: Session, file: str, bad: Sequence[BadLine], now: datetime) -> None:
-    """Keep bad lines, each once however often its file or page is read."""
+def _save_bad_lines(session: Session, file: str, bad: Sequence[BadLine], now: datetime) -> None:
+    """Store bad lines, each once, however often its file or page is read."""
     for part in chunks(bad, CHUNK):
         where = (BadLineRow.file == file, BadLineRow.number.in_({line.number for line in part}))
         query = select(BadLineRow.number, BadLineRow.reason, BadLineRow.excerpt).where(*where)
-        there = {tuple(row) for row in session.execute(query)}
+        stored = {tuple(row) for row in session.execute(query)}
         rows = [
             {"file": file, "number": b.number, "reason": b.reason, "excerpt": b.excerpt, "at": now}
             for b in part
-            if (b.number, b.reason, b.excerpt) not in there
+            if (b.number, b.reason, b.excerpt) not in stored
         ]
         if rows:
             session.execute(insert(BadLineRow), rows)
 
 
-def _row(line: Line, shared: _How) -> dict[str, Any]:
-    said, now = line.update, shared.now
-    data, how = said.as_json(), Provenance.of(said, line.number, shared.terms, shared.receipt)
+def _row(line: ParsedLine, context: _Context) -> dict[str, Any]:
+    claim, now = line.update, context.now
+    data = claim.as_json()
+    provenance = Provenance.of(claim, line.number, context.terms, context.receipt)
     return {
-        "id": said.id,
-        "source": said.source,
-        "revision": said.revision,
-        "event_time": said.event_time,
+        "id": claim.id,
+        "source": claim.source,
+        "revision": claim.revision,
+        "event_time": claim.event_time,
         "observed_at": now,
-        "subject_id": said.subject.id,
+        "subject_id": claim.subject.id,
         "subject": data["subject"],
-        "relation": said.relation,
-        "object_id": said.object.id,
+        "relation": claim.relation,
+        "object_id": claim.object.id,
         "object": data["object"],
-        "valid_from": said.valid_from,
-        "valid_to": said.valid_to,
-        "known": shared.known,
-        "status": FactStatus.SUPERSEDED,  # settle decides in the same transaction
+        "valid_from": claim.valid_from,
+        "valid_to": claim.valid_to,
+        "known": context.known,
+        "status": FactStatus.SUPERSEDED,  # resolve_pairs sets the status in the same transaction
         "reason": "",
         "changed_at": now,
-        "channel": how.channel,
-        "trust": how.trust,
-        "licence": how.licence,
-        "file": how.file,
-        "line": how.line,
-        "retrieved_at": how.retrieved_at,
-        "payload_hash": how.payload_hash,
-        "withdrawn": said.withdrawn,
-        "reference_count": said.references,
-        "risk": said.risk,
-        "demand": said.demand,
-        "soak_until": how.soak_until,
-        "needs_sources": how.needs_sources,
-        "hold": how.hold,
-        "turn": turn(said, shared.terms, now),
+        "channel": provenance.channel,
+        "trust": provenance.trust,
+        "licence": provenance.licence,
+        "file": provenance.file,
+        "line": provenance.line,
+        "retrieved_at": provenance.retrieved_at,
+        "payload_hash": provenance.payload_hash,
+        "withdrawn": claim.withdrawn,
+        "reference_count": claim.references,
+        "risk": claim.risk,
+        "demand": claim.demand,
+        "soak_until": provenance.soak_until,
+        "needs_sources": provenance.needs_sources,
+        "hold": provenance.hold,
+        "turn": write_order(claim, context.terms, now),
     }

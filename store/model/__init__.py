@@ -1,4 +1,5 @@
-"""What the store knows as pure values: facts, names, releases, bases, evidence, and the rules between them.
+"""Facts, names, releases, bases, evidence and the rules between them, as pure values.
 
-Frozen dataclasses, enums and pure functions. Nothing here reads a database or a file.
+The room holds frozen dataclasses, enums and pure functions. Nothing here reads a database or a
+file.
 """

@@ -1,8 +1,11 @@
-"""Bases, pure: what releases are computed on. Number 0 is the user's own model, every other one was baked from a release.
+"""Bases: the models that releases are computed on.
 
-A base is baked from a release of the base before it (its parent), and holds the facts of that release and of its parents. The
-base in effect is that of the live release, whatever else lies ready: going back to a release of an older base makes that one
-the base again, and the facts that were baked since are edits again.
+Base 0 is the user's own model. Every other base was baked from a release of the base before it,
+which is called its parent. A base holds the facts of that release and of all its parents.
+
+The base in effect is the base of the live release, whatever other bases are ready. Rolling back to
+a release of an older base puts that base into effect again, and the facts that were baked since
+then become edits again.
 """
 
 from collections.abc import Mapping
@@ -15,14 +18,17 @@ FOLDER = "bases"  # in the state directory
 
 
 class BaseStatus(StrEnum):
-    """preparing → verified → active → retired → pruned; active again when a release of it is live again."""
+    """preparing → verified → active → retired → pruned.
+
+    A retired base becomes active again when one of its releases becomes live again.
+    """
 
     PREPARING = "preparing"
-    VERIFIED = "verified"  # whole, checked, with its second moments; its release waits
-    ACTIVE = "active"  # of the live release
+    VERIFIED = "verified"  # complete and checked, with its second moments; its release waits
+    ACTIVE = "active"  # the base of the live release
     RETIRED = "retired"
     PRUNED = "pruned"  # its files are deleted
-    ABANDONED = "abandoned"
+    ABANDONED = "abandoned"  # will never be used
 
 
 _B = BaseStatus
@@ -42,9 +48,9 @@ class Base:
 
     number: int  # from 1
     parent: int  # the base that the release was computed on; 0: the original model
-    release: int  # whose facts were baked
+    release: int  # the release whose facts were baked
     path: str  # relative to the state directory
-    fingerprint: str  # empty until it is verified
+    fingerprint: str  # empty until the base is verified
     parent_fingerprint: str
     status: BaseStatus
     who: str
@@ -53,12 +59,12 @@ class Base:
     created_at: datetime
     changed_at: datetime
 
-    def said(self) -> str:
-        """In a few words."""
+    def describe(self) -> str:
+        """The base in a few words, for operators."""
         return f"base {self.number}, baked from release {self.release}"
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The value for `--json`."""
         times = {"created_at": self.created_at, "changed_at": self.changed_at}
         return {
             **vars(self),

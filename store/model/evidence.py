@@ -1,4 +1,4 @@
-"""What was measured, pure: probe sets, beliefs, facts set aside with their evidence, audits of releases."""
+"""What was measured: probe sets, beliefs, facts in quarantine, audits of releases."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSet:
-    """A version of the questions that every release is asked."""
+    """One version of the questions that every release is asked."""
 
     version: int
     digest: str  # SHA-256 of its content
-    basis: str  # SHA-256 of what it was built for
-    counts: Mapping[str, int]  # "known en" -> number of questions
+    basis: str  # SHA-256 of its inputs: base model, languages, …
+    counts: Mapping[str, int]  # kind and language ("known en") -> number of questions
     why: str
     made_at: datetime
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The value for `--json`."""
         return {
             "version": self.version,
             "digest": self.digest,
@@ -31,18 +31,18 @@ class ProbeSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Belief:
-    """What the base model believes about a fact in one language, from several wordings and decodings."""
+    """The base model's belief about a fact in one language, from several wordings and decodings."""
 
     fact_id: str
     language: str
-    answer: str  # the commonest, normalised
-    certainty: float  # its share of all decodings, 0 to 1
-    agreement: float  # share of the wordings whose greedy answer it is
-    asked: int  # decodings
-    others: Mapping[str, float] = field(default_factory=dict)  # other answers -> share
+    answer: str  # the most frequent answer, normalised
+    certainty: float  # share of all decodings that give this answer, 0 to 1
+    agreement: float  # share of the wordings whose greedy answer it is, 0 to 1
+    asked: int  # number of decodings
+    others: Mapping[str, float] = field(default_factory=dict)  # other answer -> share of decodings
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The value for `--json`."""
         return {
             "language": self.language,
             "answer": self.answer,
@@ -54,17 +54,17 @@ class Belief:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetAside:
-    """A fact that blame set aside."""
+class QuarantinedFact:
+    """A fact that was set aside, with the evidence against it."""
 
     fact_id: str
-    candidate_id: int | None  # None: before one was made
+    candidate_id: int | None  # None: the fact was set aside before a candidate was made
     reason: str
     evidence: Mapping[str, Any]
     at: datetime
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The value for `--json`."""
         return {
             "fact": self.fact_id,
             "candidate": self.candidate_id,
@@ -75,10 +75,10 @@ class SetAside:
 
 
 class AuditOutcome(StrEnum):
-    """How an audit of the live release ended."""
+    """The outcome of an audit of the live release."""
 
     PASSED = "passed"
-    REPAIRED = "repaired"  # its files were damaged and were written again
+    REPAIRED = "repaired"  # the release's files were damaged and have been written again
     FAILED = "failed"
 
 
@@ -88,13 +88,13 @@ class Audit:
 
     release: int
     outcome: AuditOutcome
-    action: str  # what was done about it; empty: nothing was needed
+    action: str  # what was done about the result; empty if nothing was needed
     reasons: Sequence[str]
     report: Mapping[str, Any]
     at: datetime
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The value for `--json`."""
         return {
             "release": self.release,
             "outcome": self.outcome.value,

@@ -1,6 +1,6 @@
-"""Facts, pure: what a source claims, how the claim reached us, and what a version of a fact is.
+"""Facts: what a source claims, how the claim reached factd, and the resulting fact version.
 
-Which of several claims holds is in `factd.store.model.resolution`.
+Which of several claims holds is decided in `factd.store.model.resolution`.
 """
 
 import hashlib
@@ -15,108 +15,108 @@ from typing import Any
 
 
 class FactStatus(StrEnum):
-    """Where a fact version stands."""
+    """The status of a fact version."""
 
-    KNOWN = "known"  # current, and the base model holds it: never written
-    PENDING = "pending"  # current, waits to be written
-    ACTIVE = "active"  # current, in the live release
+    KNOWN = "known"  # current; the base model holds it, so it is never written
+    PENDING = "pending"  # current; waits to be written
+    ACTIVE = "active"  # current; in the live release
     FUTURE = "future"  # becomes valid on a later day
     EXPIRED = "expired"  # its last day is over
-    SUPERSEDED = "superseded"  # a newer claim holds
-    CONFLICTING = (
-        "conflicting"  # another source says something else with the same times: none is written
-    )
-    WITHDRAWN = "withdrawn"  # taken back by an operator or its source
+    SUPERSEDED = "superseded"  # another claim of the same subject and relation holds
+    CONFLICTING = "conflicting"  # contradicts an equally good claim; neither is written
+    WITHDRAWN = "withdrawn"  # taken back by an operator or by its source
     SOAKING = "soaking"  # too new on its source's clock
-    UNPROVEN = "unproven"  # lacks references or sources, or was scored risky: waits for them or for an approval
+    UNPROVEN = "unproven"  # lacks references or sources, or is risky; waits for an approval
     REJECTED = "rejected"  # a gate or an operator refused this value; it is not proposed again
-    NOTICE = "notice"  # no claim: a source's word that it takes one back
+    NOTICE = "notice"  # not a claim: its source takes an earlier claim back
 
 
 class Change(StrEnum):
-    """What a version changes in the base model's world."""
+    """What a version changes in comparison with the base model."""
 
-    REPLACEMENT = "replacement"  # another object than the base's
-    ASSOCIATION = "association"  # the base's subject and relation had no object
-    ARCHIVAL = "archival"  # the object ended and no other is known: nothing to write
-    NONE = "none"  # the base holds it, or it is not current
+    REPLACEMENT = "replacement"  # the base model holds another object
+    ASSOCIATION = "association"  # the base model holds no object of this subject and relation
+    ARCHIVAL = "archival"  # the object ended and no new one is known: there is nothing to write
+    NONE = "none"  # the base model holds the fact, or the fact is not current
 
 
-class Asked(StrEnum):
-    """What the base model said when it was asked about a fact."""
+class BaseAnswer(StrEnum):
+    """The base model's answer when it was asked about a fact."""
 
-    NOT = ""  # it was not asked
-    KNOWN = "known"  # the same, in every wording and written language
-    OTHER = "other"
-    UNKNOWN_SUBJECT = "unknown subject"  # it does not know the name: an edit would be an insertion
+    NOT_ASKED = ""
+    KNOWN = "known"  # it gives the fact's object in every wording and written language
+    OTHER = "other"  # it gives another object
+    UNKNOWN_SUBJECT = "unknown subject"  # it does not know the name; an edit would be an insertion
 
 
 class Ruling(StrEnum):
-    """What an operator, or a gate, decided about a value: a subject, relation and object, whoever claims it."""
+    """What an operator or a gate decided about a value: a subject, relation and object.
+
+    The ruling applies to every claim of the value, from any source.
+    """
 
     PINNED = "pinned"  # holds, whatever else is claimed
-    APPROVED = "approved"  # needs no soak, references, second source
+    APPROVED = "approved"  # needs no soak, no references and no second source
     WITHDRAWN = "withdrawn"
     REJECTED = "rejected"
 
 
 CURRENT = (FactStatus.KNOWN, FactStatus.PENDING, FactStatus.ACTIVE)
-WRITTEN = (FactStatus.PENDING, FactStatus.ACTIVE)
+WRITTEN = (FactStatus.PENDING, FactStatus.ACTIVE)  # current facts that edits write
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entity:
-    """A thing with its names per language (BCP 47)."""
+    """A thing (subject or object) with its names in each language (BCP 47)."""
 
     id: str
     labels: Mapping[str, str]
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def names(self, language: str) -> tuple[str, ...]:
-        """Label and aliases in one language, the label first; empty where it has none."""
+        """The label in one language, then the aliases; empty if there is no label."""
         label = self.labels.get(language)
         return (label, *self.aliases.get(language, ())) if label else ()
 
     def as_json(self) -> dict[str, Any]:
-        """As in the ingest format."""
+        """The entity in the ingest format."""
         aliases = {k: list(v) for k, v in sorted(self.aliases.items()) if v}
         return {"id": self.id, "labels": dict(sorted(self.labels.items())), "aliases": aliases}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FactUpdate:
-    """What one source claims."""
+    """One claim of one source."""
 
     source: str
-    revision: str  # the source's own
+    revision: str  # the source's own id of the revision
     event_time: datetime  # on the source's clock, with its zone
     subject: Entity
     relation: str
     object: Entity
-    valid_from: date | None = None  # None: since ever
-    valid_to: date | None = None  # the first day it no longer holds; None: still does
-    withdrawn: bool = False  # the source takes back what it said of this value until event_time
-    references: int | None = None  # that the source gives for it; None: it does not say
-    risk: float | None = (
-        None  # 0 to 1, that the revision will be reverted, by the source's own score
-    )
-    demand: float = 0.0  # how often it is asked for, in any unit that is the same everywhere
+    valid_from: date | None = None  # None: no known start
+    valid_to: date | None = None  # the first day it no longer holds; None: no known end
+    withdrawn: bool = False  # the source takes back its claims of this value up to event_time
+    references: int | None = None  # number that the source gives; None: it gives no number
+    risk: float | None = None  # 0 to 1: the source's own score that the revision is reverted
+    demand: float = 0.0  # how often users ask for it, in one unit for all sources
 
     @cached_property
     def id(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of all of it: the same claim has the same id wherever it comes from.
+        """16 hexadecimal digits of the SHA-256 of the claim's content.
 
-        Scores that change by themselves (risk, demand) are left out.
+        The same claim has the same id wherever it comes from. Scores that change by
+        themselves (risk, demand) are left out.
         """
         return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def pair(self) -> tuple[str, str]:
-        """Subject and relation."""
+        """(subject id, relation id)."""
         return self.subject.id, self.relation
 
     def as_json(self) -> dict[str, Any]:
-        """In the ingest format."""
+        """The claim in the ingest format."""
         more: dict[str, Any] = {"withdrawn": True} if self.withdrawn else {}
         more |= {"references": self.references} if self.references is not None else {}
         return {
@@ -134,23 +134,26 @@ class FactUpdate:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """On what terms the claims of one channel are taken; a channel is a configured source, or the command line."""
+    """The conditions under which a channel's claims are accepted.
+
+    A channel is a configured source or the command line.
+    """
 
     channel: str = "cli"
     trust: int = 50  # 0 to 100
     licence: str = ""
     soak: timedelta = timedelta(0)  # on the source's clock, before a claim counts
     min_references: int = 0
-    needs_sources: int = 1  # that say the same before it counts
+    needs_sources: int = 1  # sources that must claim the same value before it counts
     max_risk: float = 1.0
-    priority: float = 0.0  # in days: how much earlier than its age says
+    priority: float = 0.0  # days by which its facts are written earlier than their age says
 
-    def hold(self, update: FactUpdate) -> str:
-        """Why a claim waits for an approval; empty where it does not."""
+    def hold_reason(self, update: FactUpdate) -> str:
+        """Why a claim waits for an operator's approval; empty if it need not wait."""
         if update.references is not None and update.references < self.min_references:
             return f"{update.references} references, {self.channel} needs {self.min_references}"
         if update.references is None and self.min_references:
-            return f"no word of references, {self.channel} needs {self.min_references}"
+            return f"no number of references, {self.channel} needs {self.min_references}"
         if update.risk is not None and update.risk > self.max_risk:
             return f"revert risk {update.risk:.2f}, {self.channel} allows {self.max_risk:.2f}"
         return ""
@@ -158,16 +161,16 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """Which payload brought claims."""
+    """The payload that claims were read from."""
 
-    file: str  # name of the file or URL without its query
+    file: str  # name of the file, or the URL without its query
     retrieved_at: datetime
-    payload_hash: str = ""  # SHA-256 of what was fetched; empty: it was read line by line
+    payload_hash: str = ""  # SHA-256 of the payload; empty if it was read line by line
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """How a claim reached us, and what was asked of it then."""
+    """How a claim reached factd, and the conditions that applied to it then."""
 
     channel: str = "cli"
     trust: int = 50
@@ -178,11 +181,11 @@ class Provenance:
     payload_hash: str = ""
     soak_until: datetime | None = None
     needs_sources: int = 1
-    hold: str = ""  # why it waits for an approval
+    hold: str = ""  # why it waits for an operator's approval
 
     @classmethod
     def of(cls, update: FactUpdate, line: int, terms: Terms, receipt: Receipt) -> "Provenance":
-        """What is noted about a claim when it is stored."""
+        """The provenance that is stored with a claim."""
         return cls(
             channel=terms.channel,
             trust=terms.trust,
@@ -193,11 +196,11 @@ class Provenance:
             payload_hash=receipt.payload_hash,
             soak_until=update.event_time + terms.soak if terms.soak else None,
             needs_sources=terms.needs_sources,
-            hold=terms.hold(update),
+            hold=terms.hold_reason(update),
         )
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The value for `--json`."""
         return {
             "channel": self.channel,
             "trust": self.trust,
@@ -210,17 +213,18 @@ class Provenance:
         }
 
 
-def turn(update: FactUpdate, terms: Terms, now: datetime) -> float:
-    """When a fact's turn comes among those that wait, in days: older claims, preferred sources, what is asked for first.
+def write_order(update: FactUpdate, terms: Terms, now: datetime) -> float:
+    """The place of a fact among those that wait to be written, in days; the smallest comes first.
 
-    All waiting facts age alike, so that the number never changes and an index can hold it.
+    Older claims, claims of preferred sources and facts that are often asked for come first. All
+    waiting facts age alike, so the number never changes and an index can hold it.
     """
     return round(now.timestamp() / 86400 - terms.priority - log1p(max(0.0, update.demand)), 6)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A ruling with its reason."""
+    """A ruling with its reason, its author and its time."""
 
     ruling: Ruling
     why: str
@@ -230,24 +234,24 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """One version of one association, with status and provenance."""
+    """A fact version: one claim with its status and provenance."""
 
     id: str
     update: FactUpdate
     status: FactStatus
     observed_at: datetime
-    known: bool  # the base model holds it
-    reason: str  # why it has its status, for people
+    known: bool  # the original base model holds it
+    reason: str  # why it has its status, for operators
     provenance: Provenance = Provenance()
     change: Change = Change.NONE
-    asked: Asked = Asked.NOT
-    due_at: datetime | None = None  # when time alone may change its status
-    turn: float = 0.0  # among those that wait, the smallest first
-    baked_in: int | None = None  # the base that holds it, of those that the live release stands on
+    base_answer: BaseAnswer = BaseAnswer.NOT_ASKED
+    due_at: datetime | None = None  # the next moment when time alone may change its status
+    write_order: float = 0.0  # among the facts that wait, the smallest is written first
+    baked_in: int | None = None  # the base, or parent of the base, in effect that holds it
 
     @property
     def subject(self) -> Entity:
-        """What it is about."""
+        """The thing that the fact is about."""
         return self.update.subject
 
     @property
@@ -257,18 +261,18 @@ class Fact:
 
     @property
     def object(self) -> Entity:
-        """What holds of the subject."""
+        """The thing that the fact states about the subject."""
         return self.update.object
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The value for `--json`."""
         return {
             "id": self.id,
             "status": self.status.value,
             "reason": self.reason,
             "change": self.change.value,
             "known": self.known,
-            "base_said": self.asked or None,
+            "base_said": self.base_answer or None,
             "baked_in": self.baked_in,
             "observed_at": self.observed_at.isoformat(),
             "provenance": self.provenance.as_json(),

@@ -1,4 +1,7 @@
-"""What the database says at one moment, in a few numbers: for metrics, read by store/views/figures.py."""
+"""Numbers about the whole database at one moment, for metrics.
+
+`factd.store.views.figures` reads them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,8 +13,8 @@ from factd.store.model.sources import SourceState
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """Things of one kind that wait, and since when the oldest does."""
+class Backlog:
+    """Waiting items of one kind: how many, and since when the oldest one waits."""
 
     count: int = 0
     since: datetime | None = None
@@ -19,62 +22,62 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveFigures:
-    """The live release."""
+    """Numbers about the live release."""
 
     number: int
     candidate_id: int | None
-    facts: int  # of its delta: those that were baked into its base do not count
+    facts: int  # in its delta; facts that were baked into its base are not counted
     live_at: datetime | None
-    base: int = 0  # that it was computed on
+    base: int = 0  # the base that the release was computed on
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditFigures:
-    """Audits of live releases, and the last one."""
+    """Numbers about the audits of live releases, and about the newest audit."""
 
-    outcomes: Mapping[str, int] = field(default_factory=dict)
+    outcomes: Mapping[str, int] = field(default_factory=dict)  # outcome -> number of audits
     last_at: datetime | None = None
     last_failed: bool = False
-    last_lost: int = 0  # facts
+    last_lost: int = 0  # facts that the newest audit no longer found
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFigures:
-    """The processes that load models, and their tasks."""
+    """Numbers about the processes that load models, and about their tasks."""
 
-    alive: int = 0  # seen of late
-    seen_at: datetime | None = None  # the newest sign of life of any
-    tasks: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (kind, status), open ones
-    waiting_since: datetime | None = None  # the oldest task that waits
-    silent_since: datetime | None = None  # the oldest sign of life among those that work
-    deaths: Mapping[str, int] = field(default_factory=dict)  # of late, by cause
+    alive: int = 0  # workers seen within the last minute
+    seen_at: datetime | None = None  # the newest sign of life of any worker
+    tasks: Mapping[tuple[str, str], int] = field(default_factory=dict)  # open: (kind, status)
+    waiting_since: datetime | None = None  # creation of the oldest waiting task
+    silent_since: datetime | None = None  # the oldest sign of life among workers with a task
+    deaths: Mapping[str, int] = field(default_factory=dict)  # in the last hour, by cause
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerFigures:
-    """A server that releases are handed to."""
+    """Numbers about a server that releases are handed to."""
 
     name: str
-    release: int | None = None  # that it serves; None: not known
+    release: int | None = None  # that the server serves; None: not known
     seen_at: datetime | None = None
-    behind_since: datetime | None = None  # it does not serve the live release; None: it does
-    failed: bool = False  # its last hand-over was given up
-    attempts: int = 0  # at the hand-over that is under way
+    behind_since: datetime | None = None  # None: the server serves the live release
+    failed: bool = False  # its newest hand-over was given up
+    attempts: int = 0  # at the open hand-over
     handovers: Mapping[str, int] = field(default_factory=dict)  # by status
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """All of it."""
+    """All numbers about the database at one moment."""
 
     facts: Mapping[str, int]  # by status
-    queue_since: datetime | None  # the oldest of those that are written next
+    queue_since: datetime | None  # the oldest change among the facts that are written next
     candidates: Mapping[str, int]  # by status
     live: LiveFigures | None
-    releases_waiting: Waiting  # accepted, newer than the live one, with no operator's word yet
+    releases_waiting: Backlog  # accepted, newer than the live one, no operator has decided yet
     frozen: Flag | None
-    running: Mapping[str, datetime]  # step -> since when
-    succeeded: Mapping[str, datetime]  # step -> end of the last run that was done
+    running: Mapping[str, datetime]  # step -> start of its current run
+    succeeded: Mapping[str, datetime]  # step -> end of its last successful run
     sources: tuple[SourceState, ...]
     set_aside: int
     audits: AuditFigures
@@ -83,4 +86,4 @@ class Figures:
     notices_open: int
     dispatches: Mapping[str, int]  # by status
     servers: tuple[ServerFigures, ...]
-    today: Mapping[str, int]  # what was done since midnight, UTC: edits, facts, publishes
+    today: Mapping[str, int]  # counts since midnight, UTC: edits, facts, publishes

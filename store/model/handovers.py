@@ -1,4 +1,8 @@
-"""Hand-overs of releases to servers, pure: an outbox of rows, at most one open a server, in the order of their ids."""
+"""Hand-overs of releases to servers.
+
+Hand-overs form an outbox: they are carried out in the order of their ids, and each server has at
+most one open hand-over.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +12,11 @@ from typing import Any
 
 
 class HandoverStatus(StrEnum):
-    """waiting → sending → done | failed; back to waiting for another attempt; superseded by a later one."""
+    """waiting → sending → done | failed.
+
+    A hand-over goes back to waiting for another attempt. A later hand-over supersedes a waiting
+    one.
+    """
 
     WAITING = "waiting"
     SENDING = "sending"
@@ -33,27 +41,26 @@ class Handover:
     """One release on its way to one server."""
 
     id: int
-    server: str  # of [servers]
+    server: str  # its name in [servers]
     release: int
     status: HandoverStatus
     attempts: int
     not_before: datetime | None
     created_at: datetime
     changed_at: datetime
-    why: str  # it was made
+    why: str  # the reason for the hand-over
     error: str  # of the last attempt
-    restored: (
-        bool | None
-    )  # after the last failure the version before serves again; None: none failed
-    detail: Mapping[str, Any] = field(default_factory=dict)  # questions asked, answers that fit
+    restored: bool | None  # the last attempt failed and the version before serves again
+    # (None: no attempt has failed)
+    detail: Mapping[str, Any] = field(default_factory=dict)  # questions asked, correct answers
 
     @property
     def is_open(self) -> bool:
-        """It waits, or is on its way."""
+        """Whether the hand-over still waits or is being sent."""
         return self.status in OPEN
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The value for `--json`."""
         return {
             "id": self.id,
             "server": self.server,
@@ -71,17 +78,17 @@ class Handover:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerState:
-    """How a server stood when it was last seen."""
+    """The state of a server when it was last checked."""
 
     name: str
-    release: int | None  # that its users get, as was last found by asking it; None: not known
-    version: str  # the name of that version; empty: not known
-    loaded: tuple[str, ...]  # names of all versions that it says it holds
-    seen_at: datetime | None  # it last answered
-    error: str  # of the last look; empty: it answered as it should
+    release: int | None  # the release that its users get, by the last check; None: not known
+    version: str  # the name of that version; empty if it is not known
+    loaded: tuple[str, ...]  # names of all versions that the server says it holds
+    seen_at: datetime | None  # the last time the server answered
+    error: str  # of the last check; empty if the server answered correctly
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The value for `--json`."""
         return {
             "name": self.name,
             "release": self.release,

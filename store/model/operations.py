@@ -1,4 +1,4 @@
-"""Running factd, pure: leases, the worker's tasks, approvals, notices, accounts."""
+"""What running factd needs: leases, tasks, approvals, notices, accounts, the audit log."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,10 @@ from factd.store.errors import IllegalMove
 
 
 class TaskStatus(StrEnum):
-    """waiting → running → done | failed; one whose worker died waits again, or has failed."""
+    """waiting → running → done | failed.
+
+    A task whose worker died waits again, or has failed.
+    """
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -19,14 +22,14 @@ class TaskStatus(StrEnum):
 
 
 class Consent(StrEnum):
-    """What an operator said to a batch."""
+    """An operator's decision about a batch."""
 
     APPROVED = "approved"
     REFUSED = "refused"
 
 
 class DispatchStatus(StrEnum):
-    """Where a notice stands on one channel."""
+    """The status of a notice on one channel."""
 
     WAITING = "waiting"
     SENT = "sent"
@@ -34,10 +37,10 @@ class DispatchStatus(StrEnum):
 
 
 class Role(StrEnum):
-    """What an account may do: look, or also approve, withdraw, roll back and freeze."""
+    """What an account may do."""
 
-    VIEW = "view"
-    OPERATE = "operate"
+    VIEW = "view"  # only look
+    OPERATE = "operate"  # also approve, withdraw, roll back and freeze
 
 
 _T = TaskStatus
@@ -50,39 +53,43 @@ TASK_MOVES: Mapping[TaskStatus, tuple[TaskStatus, ...]] = {
 
 
 def check_task_move(before: TaskStatus, after: TaskStatus) -> None:
-    """Raises: IllegalMove: the table has no such move."""
+    """Check a status change of a task.
+
+    Raises: IllegalMove: the table of legal moves does not have it.
+    """
     if after not in TASK_MOVES[before]:
         raise IllegalMove(f"a task that is {before} cannot become {after}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """Who may do what only one may do. The epoch rises each time that it changes hands: what an older one did is refused."""
+    """The right to do something that only one process may do at a time.
 
-    name: str  # "clock": who ticks; "writer": who changes releases
-    holder: str  # host:pid:start; empty: nobody
+    The epoch rises each time the lease changes hands. Changes under an older epoch are refused.
+    """
+
+    name: str  # "clock": starts jobs; "writer": changes releases; "servers": hands releases over
+    holder: str  # host:pid:start; empty if nobody holds it
     epoch: int
-    turns: (
-        int  # renewals; a follower that sees none for a while takes over, whatever the clocks say
-    )
+    turns: int  # number of renewals; if it stands still for a while, another process takes over
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Work that loads a model, for a worker."""
+    """Work for a worker: it loads a model."""
 
     id: int
-    kind: str  # a name of daemon/tasks/edit.py
+    kind: str  # a name that daemon/tasks/edit.py knows
     arguments: Mapping[str, Any]
     status: TaskStatus
-    attempt: int  # that runs or ran last, from 1; 0: none yet
+    attempt: int  # number of the current or last attempt, from 1; 0: no attempt yet
     size: (
         int | None
-    )  # new facts at most, after a worker ran out of memory or died; None: as configured
+    )  # most new facts, after a worker died or ran out of memory; None: as configured
     worker: str
     beats: int  # heartbeats of this attempt
-    step: str  # that it is at
-    in_hand: tuple[str, ...]  # facts that it works on
+    step: str  # the current step
+    in_hand: tuple[str, ...]  # ids of the facts that the worker is working on
     not_before: datetime | None
     created_at: datetime
     started_at: datetime | None
@@ -93,20 +100,20 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """A process that does tasks."""
+    """A process that carries out tasks."""
 
     name: str  # host:pid:start
     device: str
     started_at: datetime
     seen_at: datetime
     task_id: int | None
-    done: int  # tasks
+    done: int  # number of finished tasks
     rss_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Approval:
-    """What an operator said to a batch, bound to its content hash."""
+    """An operator's decision about a batch, bound to the batch's content hash."""
 
     batch_id: str
     consent: Consent
@@ -117,17 +124,20 @@ class Approval:
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """Something that people should know; what stays so is told once, and again when it comes back."""
+    """Something that operators should know.
+
+    A condition that lasts is one notice. If it ends and comes back, that is a new notice.
+    """
 
     id: int
-    key: str  # what it is about, for telling it once
+    key: str  # identifies the condition, so that one condition is one notice
     kind: str
     text: str
     data: Mapping[str, Any]
     first_at: datetime
     last_at: datetime
-    count: int
-    over_at: datetime | None  # when it ended
+    count: int  # how often the condition was found
+    over_at: datetime | None  # when the condition ended; None: it still holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +152,12 @@ class Dispatch:
     not_before: datetime | None
     error: str  # of the last attempt
     sent_at: datetime | None
-    times: int  # that it was told before, and is told again because it still holds
+    times: int  # earlier sends; it is sent again because the condition still holds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """Somebody who may use the console."""
+    """A person who may use the console."""
 
     name: str
     role: Role
@@ -156,7 +166,7 @@ class Account:
     disabled: bool
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`; without the secret."""
+        """The account for `--json`, without the secret."""
         made = self.made_at.isoformat()
         return {
             "name": self.name,
@@ -168,7 +178,7 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
-    """A secret for programs."""
+    """An access token for a program."""
 
     id: int
     name: str
@@ -179,7 +189,7 @@ class Token:
     revoked: bool
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The value for `--json`."""
         times = {"made_at": self.made_at, "used_at": self.used_at, "expires_at": self.expires_at}
         return {
             "id": self.id,
@@ -192,10 +202,21 @@ class Token:
 
 @dataclass(frozen=True, kw_only=True)
 class Login:
-    """Somebody who is logged in."""
+    """A session of a person who is logged in to the console."""
 
     digest: str  # SHA-256 of the cookie
     account: str
-    csrf: str  # what every form of this session must bring
+    csrf: str  # the token that every form of this session must send
     made_at: datetime
     seen_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditLogEntry:
+    """One action of a person or of the daemon."""
+
+    id: int
+    at: datetime
+    who: str
+    what: str
+    why: str

@@ -1,4 +1,4 @@
-"""Candidates, releases and runs, pure: their statuses and the table of legal moves."""
+"""Candidates, releases and runs of jobs, with their statuses and tables of legal moves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,10 @@ from factd.store.errors import IllegalMove
 
 
 class CandidateStatus(StrEnum):
-    """planned → solving → checking → accepted | rejected; a broken one is abandoned."""
+    """planned → solving → checking → accepted | rejected.
+
+    An unfinished candidate that nobody works on any more is abandoned.
+    """
 
     PLANNED = "planned"
     SOLVING = "solving"
@@ -21,7 +24,10 @@ class CandidateStatus(StrEnum):
 
 
 class ReleaseStatus(StrEnum):
-    """accepted → publishing → live → retired; withdrawn: rolled back from, or refused by an operator."""
+    """accepted → publishing → live → retired.
+
+    A release is withdrawn if it was rolled back from, or if an operator refused it.
+    """
 
     ACCEPTED = "accepted"
     PUBLISHING = "publishing"
@@ -31,7 +37,7 @@ class ReleaseStatus(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """How a tick of a job ended."""
+    """The status of one run of a job."""
 
     RUNNING = "running"
     DONE = "done"
@@ -49,15 +55,18 @@ CANDIDATE_MOVES: Mapping[CandidateStatus, tuple[CandidateStatus, ...]] = {
 }
 RELEASE_MOVES: Mapping[ReleaseStatus, tuple[ReleaseStatus, ...]] = {
     _R.ACCEPTED: (_R.PUBLISHING, _R.WITHDRAWN),  # an operator refused it
-    _R.PUBLISHING: (_R.LIVE, _R.ACCEPTED),  # back when the publisher failed
+    _R.PUBLISHING: (_R.LIVE, _R.ACCEPTED),  # back to accepted if the publisher failed
     _R.LIVE: (_R.RETIRED, _R.WITHDRAWN),
-    _R.RETIRED: (_R.PUBLISHING,),  # roll back to it
+    _R.RETIRED: (_R.PUBLISHING,),  # a rollback publishes it again
     _R.WITHDRAWN: (_R.PUBLISHING,),
 }
 
 
 def check_move(moves: Mapping[Any, tuple[Any, ...]], before: StrEnum, after: StrEnum) -> None:
-    """Raises: IllegalMove: the table has no such move."""
+    """Check a status change.
+
+    Raises: IllegalMove: the table of legal moves does not have it.
+    """
     if after not in moves[before]:
         legal = ", ".join(moves[before]) or "nothing"
         raise IllegalMove(f"{before} cannot become {after}; it can become {legal}")
@@ -75,12 +84,12 @@ class Candidate:
     report: Mapping[str, Any] | None
     reasons: tuple[str, ...]  # why it was rejected
     created_at: datetime
-    narrowed: bool = False  # the facts that cause it were looked for
+    narrowed: bool = False  # the facts that caused its rejection have been searched for
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """The active fact versions with their delta; who, when, why. Number 0 is the base model."""
+    """A set of facts with the delta that writes them. Release 0 is the base model."""
 
     number: int
     candidate_id: int | None
@@ -91,10 +100,10 @@ class Release:
     why: str
     created_at: datetime
     live_at: datetime | None
-    base: int = 0  # that it was computed on; 0: the original model
+    base: int = 0  # the base that it was computed on; 0: the original model
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The value for `--json`."""
         return {
             "number": self.number,
             "status": self.status.value,
@@ -111,7 +120,7 @@ class Release:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One tick of one job."""
+    """One run of one job."""
 
     id: int
     job: str
@@ -120,11 +129,11 @@ class Run:
     finished_at: datetime | None
     status: RunStatus
     detail: str
-    epoch: int = 0  # of the clock's lease
+    epoch: int = 0  # of the "clock" lease under which it ran
     attempt: int = 1
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The value for `--json`."""
         return {
             "job": self.job,
             "status": self.status.value,
@@ -138,7 +147,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """A switch that is on."""
+    """A switch that is on, with who set it and why."""
 
     name: str
     why: str

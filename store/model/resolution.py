@@ -1,12 +1,17 @@
-"""Which of several claims holds, pure: a function of the set of claims, the verdicts and the time, never of their order.
+"""Conflict resolution: which of several claims holds.
 
-Claims of one subject and relation compete as values (objects). A claim counts once it is valid, has soaked and is
-proven. Of the values that count, one wins by the declared rules, in their order; where no rule decides, the best ones
-contradict each other, none of them is written, and the next best holds. A losing claim keeps its row and says what it
-lost to and by which rule.
+The result is a pure function of the set of claims, the verdicts and the time. The order of the
+claims never matters.
 
-Which value holds does not depend on what the base model says; only whether an edit has to write it does. A base that facts
-were baked into says the last of them, and no longer what the original model held.
+Claims of one subject and relation compete as values (objects). A claim counts once it is valid, has
+soaked and is proven. Of the values that count, one wins by the configured rules, in their order.
+Where no rule decides between the best values, they contradict each other: none of them is written,
+and the next best value holds. A losing claim keeps its row, which says what the claim lost to and
+by which rule.
+
+Which value holds does not depend on what the base model says. Only whether an edit has to write the
+value depends on it. A base that facts were baked into says the fact that was baked last, and no
+longer what the original model said.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,22 +19,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from factd.store.model.facts import CURRENT, Asked, Change, Fact, FactStatus, Ruling, Verdict
+from factd.store.model.facts import CURRENT, BaseAnswer, Change, Fact, FactStatus, Ruling, Verdict
 
 RULES = ("validity", "trust", "corroboration", "recency")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How conflicts are resolved; a pinned value wins before any of them."""
+    """How conflicts are resolved. A pinned value wins before any of these rules is applied."""
 
     order: tuple[str, ...] = RULES
-    corroborated_by: int = 2  # sources that say the same; more count no more
+    corroborated_by: int = 2  # sources that claim the same value; further sources add nothing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
-    """The status that a version has among the others of its subject and relation."""
+class Resolution:
+    """The status that conflict resolution gives to one fact version, with the reason."""
 
     status: FactStatus
     reason: str = ""
@@ -38,7 +43,7 @@ class Standing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Value:
+class ClaimedValue:
     """One object that is claimed, with the claims that count."""
 
     object: str
@@ -47,17 +52,23 @@ class Value:
 
     @property
     def sources(self) -> frozenset[str]:
-        """Who says so."""
+        """The sources that claim this value."""
         return frozenset(fact.update.source for fact in self.claims)
 
     @property
     def newest(self) -> tuple[bool, date]:
-        """What the base model holds comes last; then the later start in the world."""
+        """The newest start among the claims.
+
+        A fact that the base model holds counts as older than any other claim.
+        """
         return max(_start(fact) for fact in self.claims)
 
     @property
     def holder(self) -> Fact:
-        """The claim that speaks for the value: the first of the newest ones, so that agreement changes nothing."""
+        """The claim that represents the value: the earliest of the newest ones.
+
+        A later claim that agrees therefore changes nothing.
+        """
         newest = [fact for fact in self.claims if _start(fact) == self.newest]
         return min(newest, key=lambda fact: (fact.update.event_time, fact.id))
 
@@ -66,8 +77,8 @@ def _start(fact: Fact) -> tuple[bool, date]:
     return not fact.known, fact.update.valid_from or date.min
 
 
-def _keys(value: Value, rules: Rules) -> tuple[tuple[str, Any], ...]:
-    """(rule, what it compares) in their order; the larger wins."""
+def _ranking(value: ClaimedValue, rules: Rules) -> tuple[tuple[str, Any], ...]:
+    """(rule, the value's measure under it), in the order of the rules. The larger ranking wins."""
     pinned = value.verdict is not None and value.verdict.ruling is Ruling.PINNED
     measures: Mapping[str, Callable[[], Any]] = {
         "validity": lambda: value.newest[1],
@@ -82,31 +93,38 @@ def _keys(value: Value, rules: Rules) -> tuple[tuple[str, Any], ...]:
     return (*first, *((rule, measures[rule]()) for rule in rules.order))
 
 
-def standings(
+def _measures(value: ClaimedValue, rules: Rules) -> list[Any]:
+    return [measure for _, measure in _ranking(value, rules)]
+
+
+def resolve(
     versions: Iterable[Fact],
     now: datetime,
     *,
     many: bool = False,
     verdicts: Mapping[str, Verdict] | None = None,
     rules: Rules | None = None,
-) -> dict[str, Standing]:
-    """The status of every version of one subject and relation, by id.
+) -> dict[str, Resolution]:
+    """The resolution of every version of one subject and relation, by fact id.
 
-    many: the relation holds several objects at a time, so that only claims of one object compete.
-    verdicts: rulings by object id.
+    many: the relation holds several objects at a time, so only claims of the same object compete.
+    verdicts: operators' rulings by object id.
     """
-    facts, ruled, rules = list(versions), verdicts or {}, rules or Rules()
-    found = {fact.id: before for fact in facts if (before := _excluded(fact, facts, ruled, now))}
+    facts, verdicts, rules = list(versions), verdicts or {}, rules or Rules()
+    resolutions: dict[str, Resolution] = {}
+    for fact in facts:
+        if excluded := _exclusion(fact, facts, verdicts, now):
+            resolutions[fact.id] = excluded
     if not many:
-        found |= _outdated([fact for fact in facts if fact.id not in found])
-    values, unproven = _values([fact for fact in facts if fact.id not in found], ruled)
-    found |= unproven
+        resolutions |= _corrected_by_source([f for f in facts if f.id not in resolutions])
+    values, unproven = _proven_values([f for f in facts if f.id not in resolutions], verdicts)
+    resolutions |= unproven
     base = held_by_base(facts, many=many)
     for group in [[value] for value in values] if many else [values]:
-        found |= _settled(group, base, rules)
-    if not any(standing.status in CURRENT for standing in found.values()):
-        found |= _archival(facts, found)
-    return {fact.id: replace(found[fact.id], due_at=_due(fact, now)) for fact in facts}
+        resolutions |= _resolve_values(group, base, rules)
+    if not any(resolution.status in CURRENT for resolution in resolutions.values()):
+        resolutions |= _archival(facts, resolutions)
+    return {fact.id: replace(resolutions[fact.id], due_at=_due(fact, now)) for fact in facts}
 
 
 def _midnight(day: date) -> datetime:
@@ -114,49 +132,71 @@ def _midnight(day: date) -> datetime:
 
 
 def _due(fact: Fact, now: datetime) -> datetime | None:
-    """When time alone may change the status of a version next."""
+    """The next moment when time alone may change the status of a version."""
     update = fact.update
     days = [_midnight(day) for day in (update.valid_from, update.valid_to) if day]
     times = [*days, fact.provenance.soak_until]
     return min((moment for moment in times if moment and moment > now), default=None)
 
 
-def _excluded(
+def _exclusion(
     fact: Fact, facts: list[Fact], verdicts: Mapping[str, Verdict], now: datetime
-) -> Standing | None:
-    """Why a claim does not count, by itself; None where it does."""
-    update, verdict = fact.update, verdicts.get(fact.object.id)
-    ruling = verdict.ruling if verdict else None
-    status = FactStatus
-    if update.withdrawn:
-        return Standing(status=status.NOTICE, reason=f"{update.source} takes it back")
-    if verdict and ruling in (Ruling.WITHDRAWN, Ruling.REJECTED):
-        return Standing(
-            status=status(ruling.value), reason=f"{ruling.value} by {verdict.who}: {verdict.why}"
-        )
-    notices = [other for other in facts if _is_gone(fact, other, facts, now)]
-    if notices:
-        notice = min(notices, key=lambda other: (other.update.event_time, other.id))
-        reason = f"withdrawn by {update.source} in revision {notice.update.revision}"
-        reason += f"; its weights stay in base {fact.baked_in}" if fact.baked_in else ""
-        return Standing(status=status.WITHDRAWN, reason=reason)
+) -> Resolution | None:
+    """Why a claim does not count, whatever the other values are; None if it counts."""
+    verdict = verdicts.get(fact.object.id)
+    if fact.update.withdrawn:
+        reason = f"{fact.update.source} takes it back"
+        return Resolution(status=FactStatus.NOTICE, reason=reason)
+    if verdict and verdict.ruling in (Ruling.WITHDRAWN, Ruling.REJECTED):
+        reason = f"{verdict.ruling.value} by {verdict.who}: {verdict.why}"
+        return Resolution(status=FactStatus(verdict.ruling.value), reason=reason)
+    return (
+        _withdrawal(fact, facts, now)
+        or _outside_validity(fact, now)
+        or _not_yet_accepted(fact, verdict, now)
+    )
+
+
+def _withdrawal(fact: Fact, facts: list[Fact], now: datetime) -> Resolution | None:
+    """The source has taken the claim back."""
+    notices = [other for other in facts if _is_taken_back(fact, other, facts, now)]
+    if not notices:
+        return None
+    notice = min(notices, key=lambda other: (other.update.event_time, other.id))
+    reason = f"withdrawn by {fact.update.source} in revision {notice.update.revision}"
+    reason += f"; its weights stay in base {fact.baked_in}" if fact.baked_in else ""
+    return Resolution(status=FactStatus.WITHDRAWN, reason=reason)
+
+
+def _outside_validity(fact: Fact, now: datetime) -> Resolution | None:
+    """The claim is not valid yet, or no longer."""
+    update = fact.update
     if update.valid_from and _midnight(update.valid_from) > now:
-        return Standing(status=status.FUTURE, reason=f"holds from {update.valid_from}")
+        return Resolution(status=FactStatus.FUTURE, reason=f"holds from {update.valid_from}")
     if update.valid_to and _midnight(update.valid_to) <= now:
-        return Standing(status=status.EXPIRED, reason=f"held until {update.valid_to}")
-    if fact.known or ruling in (Ruling.APPROVED, Ruling.PINNED):
+        return Resolution(status=FactStatus.EXPIRED, reason=f"held until {update.valid_to}")
+    return None
+
+
+def _not_yet_accepted(fact: Fact, verdict: Verdict | None, now: datetime) -> Resolution | None:
+    """The claim still soaks, or waits for an operator's approval."""
+    if fact.known or (verdict and verdict.ruling in (Ruling.APPROVED, Ruling.PINNED)):
         return None
     soak_until = fact.provenance.soak_until
     if soak_until and soak_until > now:
-        return Standing(status=status.SOAKING, reason=f"soaks until {soak_until:%Y-%m-%d %H:%M}")
+        reason = f"soaks until {soak_until:%Y-%m-%d %H:%M}"
+        return Resolution(status=FactStatus.SOAKING, reason=reason)
     if fact.provenance.hold:
         reason = f"{fact.provenance.hold}; `factd facts approve {fact.id}` lets it pass"
-        return Standing(status=status.UNPROVEN, reason=reason)
+        return Resolution(status=FactStatus.UNPROVEN, reason=reason)
     return None
 
 
 def takes_back(notice: Fact, fact: Fact) -> bool:
-    """A source's notice is about one of its claims. What it says in the same revision as the notice stays."""
+    """Whether a source's notice takes back one of its claims.
+
+    A claim that the source makes in the same revision as the notice stays.
+    """
     one, other = notice.update, fact.update
     later = (one.event_time, one.revision != other.revision) > (other.event_time, False)
     return (
@@ -164,126 +204,143 @@ def takes_back(notice: Fact, fact: Fact) -> bool:
     )
 
 
-def _is_gone(fact: Fact, notice: Fact, facts: list[Fact], now: datetime) -> bool:
-    """A notice has taken effect on a claim, and the source did not say the same again later.
+def _is_taken_back(fact: Fact, notice: Fact, facts: list[Fact], now: datetime) -> bool:
+    """Whether a notice has taken effect on a claim that the source has not repeated since.
 
-    A claim that is taken back while it soaks never counts; one that counted goes when the notice has soaked too, so
-    that neither vandalism nor its revert changes anything on its own day.
+    A claim that is taken back while it soaks never counts. A claim that already counted goes
+    only when the notice has soaked too. Neither vandalism nor its revert can therefore change
+    anything on its own day.
     """
     if not takes_back(notice, fact):
         return False
-    said, soak = fact.update, fact.provenance.soak_until
-    times = (said.source, said.object.id, said.valid_from, said.valid_to)
-    again = any(
+    update, soak_until = fact.update, fact.provenance.soak_until
+    claim = (update.source, update.object.id, update.valid_from, update.valid_to)
+    repeated = any(
         not f.update.withdrawn
-        and (f.update.source, f.update.object.id, f.update.valid_from, f.update.valid_to) == times
+        and (f.update.source, f.update.object.id, f.update.valid_from, f.update.valid_to) == claim
         and f.update.event_time > notice.update.event_time
         for f in facts
     )
-    in_time = soak is not None and notice.update.event_time < soak
-    until = notice.provenance.soak_until
-    return not again and (in_time or until is None or until <= now)
+    while_soaking = soak_until is not None and notice.update.event_time < soak_until
+    notice_until = notice.provenance.soak_until
+    return not repeated and (while_soaking or notice_until is None or notice_until <= now)
 
 
-def _outdated(facts: list[Fact]) -> dict[str, Standing]:
-    """What a source itself corrected: of its claims that start on one day, only the last word counts."""
-    words: dict[tuple[str, bool, date | None], list[Fact]] = {}
+def _corrected_by_source(facts: list[Fact]) -> dict[str, Resolution]:
+    """The claims that their own source corrected.
+
+    Of a source's claims that start on one day, only the latest counts.
+    """
+    groups: dict[tuple[str, bool, date | None], list[Fact]] = {}
     for fact in facts:
-        words.setdefault((fact.update.source, fact.known, fact.update.valid_from), []).append(fact)
-    found = {}
-    for said in words.values():
-        last = max(fact.update.event_time for fact in said)
-        objects = {fact.object.id for fact in said if fact.update.event_time == last}
-        for fact in said:
+        key = (fact.update.source, fact.known, fact.update.valid_from)
+        groups.setdefault(key, []).append(fact)
+    resolutions = {}
+    for claims in groups.values():
+        last = max(fact.update.event_time for fact in claims)
+        objects = {fact.object.id for fact in claims if fact.update.event_time == last}
+        for fact in claims:
             if fact.object.id not in objects:
                 reason = f"{fact.update.source} said otherwise later"
-                found[fact.id] = Standing(status=FactStatus.SUPERSEDED, reason=reason)
-    return found
+                status = FactStatus.SUPERSEDED
+                resolutions[fact.id] = Resolution(status=status, reason=reason)
+    return resolutions
 
 
-def _values(
+def _proven_values(
     facts: list[Fact], verdicts: Mapping[str, Verdict]
-) -> tuple[list[Value], dict[str, Standing]]:
-    """The values that enough sources claim, and the standings of the claims of the others."""
+) -> tuple[list[ClaimedValue], dict[str, Resolution]]:
+    """The values that enough sources claim, and the resolutions of the claims of other values."""
     claims: dict[str, list[Fact]] = {}
     for fact in facts:
         claims.setdefault(fact.object.id, []).append(fact)
-    values: list[Value] = []
-    unproven: dict[str, Standing] = {}
+    values: list[ClaimedValue] = []
+    unproven: dict[str, Resolution] = {}
     for object_, group in claims.items():
-        value = Value(object=object_, claims=tuple(group), verdict=verdicts.get(object_))
+        value = ClaimedValue(object=object_, claims=tuple(group), verdict=verdicts.get(object_))
         count = len(value.sources)
-        needs = min(1 if fact.known else fact.provenance.needs_sources for fact in group)
-        if needs <= count or value.verdict:
+        needed = min(1 if fact.known else fact.provenance.needs_sources for fact in group)
+        if needed <= count or value.verdict:
             values.append(value)
             continue
-        reason = f"{count} of {needs} sources say so"
-        unproven |= {f.id: Standing(status=FactStatus.UNPROVEN, reason=reason) for f in group}
+        reason = f"{count} of {needed} sources say so"
+        unproven |= {f.id: Resolution(status=FactStatus.UNPROVEN, reason=reason) for f in group}
     return values, unproven
 
 
 def held_by_base(facts: Iterable[Fact], *, many: bool) -> dict[str, int]:
-    """The objects that the base model holds, each with the base that it was baked into (0: the original's own).
+    """The objects that the base model holds, each with the base that it was baked into.
 
-    What was baked last, else the newest of the original's own; or (many) all of both.
+    Base 0 is the original model. The result has at most one object: the one that was baked
+    last, or else the newest one of the original model. With `many` it has all objects of both
+    kinds.
     """
-    own = [f for f in facts if (f.known or f.baked_in) and not f.update.withdrawn]
-    own.sort(key=lambda f: (f.baked_in or 0, _start(f), f.update.event_time, f.id))
-    return {fact.object.id: fact.baked_in or 0 for fact in (own if many else own[-1:])}
+    held = [f for f in facts if (f.known or f.baked_in) and not f.update.withdrawn]
+    held.sort(key=lambda f: (f.baked_in or 0, _start(f), f.update.event_time, f.id))
+    return {fact.object.id: fact.baked_in or 0 for fact in (held if many else held[-1:])}
 
 
-def _settled(values: list[Value], base: Mapping[str, int], rules: Rules) -> dict[str, Standing]:
-    """One holds, or the best ones contradict each other and the next best holds."""
-    found: dict[str, Standing] = {}
-    left = sorted(values, key=lambda v: ([k for _, k in _keys(v, rules)], v.object), reverse=True)
+def _resolve_values(
+    values: list[ClaimedValue], base: Mapping[str, int], rules: Rules
+) -> dict[str, Resolution]:
+    """The resolutions of all claims of competing values.
+
+    One value holds. Before it there may be better values that contradict each other.
+    """
+    resolutions: dict[str, Resolution] = {}
+    left = sorted(values, key=lambda value: (_measures(value, rules), value.object), reverse=True)
     while left:
-        best = [value for value in left if _keys(value, rules) == _keys(left[0], rules)]
+        best = [value for value in left if _ranking(value, rules) == _ranking(left[0], rules)]
         left = left[len(best) :]
-        if len(best) > 1:
-            ids = " and ".join(sorted(value.holder.id for value in best))
-            reason = f"{ids} say different things with the same times"
-            lost = Standing(status=FactStatus.CONFLICTING, reason=reason)
-            found |= {fact.id: lost for value in best for fact in value.claims}
-            continue
-        holds = best[0]
-        found |= _won(holds, base)
-        for value in left:
-            found |= _lost(value, holds, rules)
-        break
-    return found
+        if len(best) == 1:
+            resolutions |= _resolve_winner(best[0], base)
+            for value in left:
+                resolutions |= _resolve_loser(value, best[0], rules)
+            break
+        ids = " and ".join(sorted(value.holder.id for value in best))
+        reason = f"{ids} say different things with the same times"
+        conflict = Resolution(status=FactStatus.CONFLICTING, reason=reason)
+        resolutions |= {fact.id: conflict for value in best for fact in value.claims}
+    return resolutions
 
 
-def _won(value: Value, base: Mapping[str, int]) -> dict[str, Standing]:
-    """The standings of the claims of the value that holds: one speaks, the others agree with it."""
+def _resolve_winner(value: ClaimedValue, base: Mapping[str, int]) -> dict[str, Resolution]:
+    """The resolutions of all claims of the winner: one represents it, the others agree with it."""
     holder = value.holder
-    agrees = Standing(status=FactStatus.SUPERSEDED, reason=f"agrees with {holder.id}")
-    found = {fact.id: agrees for fact in value.claims}
+    agrees = Resolution(status=FactStatus.SUPERSEDED, reason=f"agrees with {holder.id}")
+    return {fact.id: agrees for fact in value.claims} | {holder.id: _resolve_holder(value, base)}
+
+
+def _resolve_holder(value: ClaimedValue, base: Mapping[str, int]) -> Resolution:
+    """The resolution of the claim that represents the value: known already, or to be written."""
+    holder = value.holder
     if value.object in base or (holder.known and not any(base.values())):
         number = base.get(value.object, 0)
         reason = f"baked into base {number}" if number else ""
-        return found | {holder.id: Standing(status=FactStatus.KNOWN, reason=reason)}
-    if holder.asked is Asked.KNOWN:
-        reason = "the base model says so already"
-        return found | {holder.id: Standing(status=FactStatus.KNOWN, reason=reason)}
+        return Resolution(status=FactStatus.KNOWN, reason=reason)
+    if holder.base_answer is BaseAnswer.KNOWN:
+        return Resolution(status=FactStatus.KNOWN, reason="the base model says so already")
     active = holder.status is FactStatus.ACTIVE
     status = FactStatus.ACTIVE if active else FactStatus.PENDING
     change = Change.REPLACEMENT if base else Change.ASSOCIATION
-    return found | {holder.id: Standing(status=status, change=change)}
+    return Resolution(status=status, change=change)
 
 
-def _lost(value: Value, to: Value, rules: Rules) -> dict[str, Standing]:
-    pairs = zip(_keys(value, rules), _keys(to, rules), strict=True)
+def _resolve_loser(
+    value: ClaimedValue, winner: ClaimedValue, rules: Rules
+) -> dict[str, Resolution]:
+    pairs = zip(_ranking(value, rules), _ranking(winner, rules), strict=True)
     rule = next((mine[0] for mine, other in pairs if mine[1] != other[1]), "recency")
-    label = next(iter(to.holder.object.labels.values()))
-    reason = f"superseded by {to.holder.id} ({label}), by {rule}"
-    return {f.id: Standing(status=FactStatus.SUPERSEDED, reason=reason) for f in value.claims}
+    label = next(iter(winner.holder.object.labels.values()))
+    reason = f"superseded by {winner.holder.id} ({label}), by {rule}"
+    return {f.id: Resolution(status=FactStatus.SUPERSEDED, reason=reason) for f in value.claims}
 
 
-def _archival(facts: list[Fact], found: Mapping[str, Standing]) -> dict[str, Standing]:
-    """Nothing holds any more: the last value that did ended without a successor."""
-    ended = [fact for fact in facts if found[fact.id].status is FactStatus.EXPIRED]
+def _archival(facts: list[Fact], resolutions: Mapping[str, Resolution]) -> dict[str, Resolution]:
+    """The last value that held, if it ended without a successor; empty if no claim expired."""
+    ended = [fact for fact in facts if resolutions[fact.id].status is FactStatus.EXPIRED]
     if not ended:
         return {}
     last = max(ended, key=lambda fact: (fact.update.valid_to or date.max, fact.id))
-    reason = f"{found[last.id].reason}; no new object is known, and an edit needs one"
-    return {last.id: replace(found[last.id], reason=reason, change=Change.ARCHIVAL)}
+    reason = f"{resolutions[last.id].reason}; no new object is known, and an edit needs one"
+    return {last.id: replace(resolutions[last.id], reason=reason, change=Change.ARCHIVAL)}

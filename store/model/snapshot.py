@@ -1,14 +1,19 @@
-"""What is looked at to find what people should know, pure: small, whatever the number of facts."""
+"""A small summary of how factd stands, from which notices for operators are derived.
+
+The snapshot stays small whatever the number of facts: it holds no fact ids of releases and no
+reports. It is read by `factd.store.views.snapshots`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from factd.store.model.operations import AuditLogEntry
 from factd.store.model.releases import Flag, RunStatus
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rejected:
+class RejectedCandidate:
     """A candidate that was rejected, without its facts and report."""
 
     id: int
@@ -18,8 +23,8 @@ class Rejected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aside:
-    """A fact that was set aside, without the evidence."""
+class QuarantineEntry:
+    """A fact that was set aside, without the evidence against it."""
 
     fact_id: str
     candidate_id: int | None
@@ -28,28 +33,17 @@ class Aside:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watched:
-    """A source that is frozen, or fails."""
+class TroubledSource:
+    """A source that is frozen or that fails."""
 
     name: str
-    frozen: str  # why; empty: it is not
+    frozen: str  # the reason; empty if the source is not frozen
     failures: int  # in a row
     error: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Done:
-    """A line of the audit log."""
-
-    id: int
-    at: datetime
-    who: str
-    what: str
-    why: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Looked:
+class AuditSummary:
     """An audit of a live release, without its report."""
 
     id: int
@@ -61,19 +55,19 @@ class Looked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Death:
+class WorkerDeath:
     """A worker that died or ran out of memory."""
 
     task_id: int
     cause: str
-    facts: int  # that it had in hand
+    facts: int  # number of facts that the worker was working on
     detail: str
     at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
-    """A run that is over."""
+class FinishedRun:
+    """A run of a job that has ended."""
 
     status: RunStatus
     detail: str
@@ -81,20 +75,20 @@ class Ended:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Serving:
-    """The live release, without its facts."""
+class LiveReleaseSummary:
+    """The live release, without its fact ids."""
 
     number: int
     candidate_id: int | None
     facts: int
     why: str
     live_at: datetime | None
-    leverage: float | None = None  # the highest of its layers, 0 (free) to 1 (used up)
+    leverage: float | None = None  # the highest of its layers, from 0 (free) to 1 (used up)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Behind:
-    """A server whose last hand-over was given up, or goes on failing."""
+class LaggingServer:
+    """A server whose newest hand-over was given up or keeps failing."""
 
     server: str
     handover: int
@@ -102,26 +96,26 @@ class Behind:
     given_up: bool
     attempts: int
     error: str
-    restored: bool | None
+    restored: bool | None  # see `Handover.restored`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """How factd stands."""
+    """How factd stands at one moment. Tuples of entries begin with the newest one."""
 
     now: datetime
     frozen: Flag | None = None
-    rejected: Rejected | None = None  # the newest, where none was accepted after it
-    under_way: bool = False  # an edit is being made
-    set_aside: tuple[Aside, ...] = ()  # the newest first
-    sources: tuple[Watched, ...] = ()
-    done: tuple[Done, ...] = ()  # rollbacks, the newest first
-    audit: Looked | None = None  # the last one
-    deaths: tuple[Death, ...] = ()  # the newest first
-    live: Serving | None = None
-    runs: Mapping[str, tuple[Ended, ...]] = field(default_factory=dict)  # by job, the newest first
-    waiting: tuple[int, ...] = ()  # releases that wait for an operator
-    behind: tuple[Behind, ...] = ()  # servers
-    limit: str = ""  # that was reached; empty: none
-    still_baked: tuple[str, ...] = ()  # facts in the base's weights that do not hold any more
-    told: frozenset[str] = frozenset()  # keys of open notices
+    rejected: RejectedCandidate | None = None  # the newest one, unless one was accepted after it
+    edit_in_progress: bool = False
+    quarantined: tuple[QuarantineEntry, ...] = ()
+    troubled_sources: tuple[TroubledSource, ...] = ()  # by name
+    rollbacks: tuple[AuditLogEntry, ...] = ()
+    last_audit: AuditSummary | None = None
+    worker_deaths: tuple[WorkerDeath, ...] = ()
+    live: LiveReleaseSummary | None = None
+    runs: Mapping[str, tuple[FinishedRun, ...]] = field(default_factory=dict)  # by job
+    waiting_releases: tuple[int, ...] = ()  # numbers of releases that wait for an operator
+    lagging_servers: tuple[LaggingServer, ...] = ()
+    reached_limit: str = ""  # a sentence about today's limit; empty if no limit is reached
+    still_baked: tuple[str, ...] = ()  # ids of facts in the base's weights that no longer hold
+    open_notice_keys: frozenset[str] = frozenset()

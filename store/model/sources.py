@@ -1,4 +1,4 @@
-"""Where each source stands, pure."""
+"""The state of a source: its cursor, its last pulls, its failures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,20 +8,21 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class SourceState:
-    """Where one source stands."""
+    """The state of one source."""
 
     name: str
-    cursor: Mapping[str, Any] = field(default_factory=dict)  # the source's own
+    cursor: Mapping[str, Any] = field(default_factory=dict)  # in the source's own format
     pulled_at: datetime | None = None
     succeeded_at: datetime | None = None
-    not_before: datetime | None = None
+    not_before: datetime | None = None  # time of the next try, if the source asked for a pause
     failures: int = 0  # in a row
     error: str = ""
-    frozen: str = ""  # why; empty: it is not
+    frozen: str = ""  # the reason; empty if the source is not frozen
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`; the cursor may hold long lists and stays out."""
-        times = ("pulled_at", "succeeded_at", "not_before")
-        found = {name: value.isoformat() if (value := getattr(self, name)) else None for name in times}  # fmt: skip
+        """The state for `--json`. The cursor is left out: it may hold long lists."""
+        names = ("pulled_at", "succeeded_at", "not_before")
+        moments = {name: getattr(self, name) for name in names}
+        times = {name: at.isoformat() if at else None for name, at in moments.items()}
         more = {"failures": self.failures, "error": self.error or None}
-        return {"name": self.name, **found, **more, "frozen": self.frozen or None}
+        return {"name": self.name, **times, **more, "frozen": self.frozen or None}

@@ -1,6 +1,6 @@
 """What the daemon keeps about its own running: leases, runs, tasks, notices, hand-overs, accounts.
 
-Callers write `operations.leases.take(session, …)`. Every change of a status or of hands is a
+Callers write `operations.leases.take(session, …)`. Every change of a status or of a holder is a
 compare-and-swap.
 """
 

@@ -1,4 +1,4 @@
-"""Accounts, tokens and sessions of the console in the database. No secret is kept, only what proves one."""
+"""Accounts, tokens and sessions of the console. The database stores hashes, never secrets."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,18 +12,18 @@ from factd.store.schema.operations import AccountRow, SessionRow, TokenRow
 
 
 def account(session: Session, name: str) -> Account | None:
-    """Somebody who may use the console, if there is one of that name."""
+    """The account with a name; None if there is none."""
     row = session.get(AccountRow, name, populate_existing=True)
     return _account(row) if row else None
 
 
 def accounts(session: Session) -> list[Account]:
-    """Everybody, by name."""
+    """All accounts, by name; no limit."""
     return [_account(row) for row in session.scalars(select(AccountRow).order_by(AccountRow.name))]
 
 
 def add_account(session: Session, name: str, role: Role, secret: str, *, now: datetime) -> Account:
-    """Somebody new."""
+    """Add an account. secret: a slow hash of the password."""
     row = AccountRow(name=name, role=role, secret=secret, made_at=now, disabled=False)
     session.add(row)
     session.flush()
@@ -33,7 +33,10 @@ def add_account(session: Session, name: str, role: Role, secret: str, *, now: da
 def change_account(
     session: Session, name: str, *, secret: str | None = None, disabled: bool | None = None
 ) -> Account:
-    """Another password, or (not) to be let in; who is logged in by that name is logged out. Raises: NotFound."""
+    """Change the password hash of an account, or disable or enable it; its sessions are closed.
+
+    Raises: NotFound: there is no such account.
+    """
     row = session.get(AccountRow, name, populate_existing=True)
     if row is None:
         raise NotFound(f"no account {name!r}; see `factd users list`")
@@ -44,8 +47,8 @@ def change_account(
     return _account(row)
 
 
-def strengthen(session: Session, name: str, secret: str) -> None:
-    """The same password under a newer hash."""
+def replace_password_hash(session: Session, name: str, secret: str) -> None:
+    """Store a newer hash of the same password; sessions stay open."""
     session.execute(update(AccountRow).where(AccountRow.name == name).values(secret=secret))
 
 
@@ -68,7 +71,7 @@ def add_token(
     now: datetime,
     lasts: timedelta | None = None,
 ) -> Token:
-    """A new secret for a program, known by its digest."""
+    """Add an access token for a program. digest: SHA-256 of the token; lasts: None for no end."""
     row = TokenRow(
         name=name,
         role=role,
@@ -84,25 +87,25 @@ def add_token(
 
 
 def tokens(session: Session) -> list[Token]:
-    """All that were ever made, the newest first."""
+    """All tokens, revoked and expired ones included; newest first, no limit."""
     return [_token(row) for row in session.scalars(select(TokenRow).order_by(TokenRow.id.desc()))]
 
 
-def token_of(session: Session, digest: str, *, now: datetime) -> Token | None:
-    """The token whose secret has this digest, where it is still good."""
+def valid_token(session: Session, digest: str, *, now: datetime) -> Token | None:
+    """The token with a digest; None if it is unknown, revoked or expired."""
     row = session.scalar(select(TokenRow).where(TokenRow.digest == digest))
     if row is None or row.revoked or (row.expires_at is not None and row.expires_at <= now):
         return None
     return _token(row)
 
 
-def token_used(session: Session, id_: int, *, now: datetime) -> None:
-    """Note that it was used."""
+def mark_token_used(session: Session, id_: int, *, now: datetime) -> None:
+    """Store the time of a token's last use."""
     session.execute(update(TokenRow).where(TokenRow.id == id_).values(used_at=now))
 
 
 def revoke_token(session: Session, id_: int) -> Token:
-    """It is good no more. Raises: NotFound."""
+    """Revoke a token for good. Raises: NotFound: there is no such token."""
     row = session.get(TokenRow, id_, populate_existing=True)
     if row is None:
         raise NotFound(f"no token {id_}; see `factd tokens list`")
@@ -124,17 +127,20 @@ def _token(row: TokenRow) -> Token:
 
 
 def open_session(session: Session, *, digest: str, account: str, csrf: str, now: datetime) -> Login:
-    """Somebody is logged in."""
+    """Store the session of a person who has logged in."""
     row = SessionRow(digest=digest, account=account, csrf=csrf, made_at=now, seen_at=now)
     session.add(row)
     session.flush()
     return _login(row)
 
 
-def login_of(
+def valid_login(
     session: Session, digest: str, *, made_after: datetime, seen_after: datetime
 ) -> tuple[Login, Account] | None:
-    """Who has this cookie, where it is young enough and the account is not disabled."""
+    """The session with a cookie's digest, with its account.
+
+    None if the session is unknown or too old, or if the account is disabled.
+    """
     query = select(SessionRow, AccountRow).join(AccountRow, AccountRow.name == SessionRow.account)
     where = (
         SessionRow.digest == digest,
@@ -146,13 +152,13 @@ def login_of(
     return (_login(row[0]), _account(row[1])) if row else None
 
 
-def session_seen(session: Session, digest: str, *, now: datetime) -> None:
-    """Note that somebody is still there."""
+def mark_session_seen(session: Session, digest: str, *, now: datetime) -> None:
+    """Store the time of a session's last request."""
     session.execute(update(SessionRow).where(SessionRow.digest == digest).values(seen_at=now))
 
 
 def close_sessions(session: Session, digests: Sequence[str], *, made_before: datetime) -> None:
-    """Log out, and forget who has been logged out by time."""
+    """Delete the sessions with the given digests, and all sessions that began before a time."""
     session.execute(delete(SessionRow).where(SessionRow.digest.in_(digests)))
     session.execute(delete(SessionRow).where(SessionRow.made_at <= made_before))
 

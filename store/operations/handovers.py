@@ -1,4 +1,4 @@
-"""The outbox of hand-overs and how servers stand. Every change of a status is compare-and-swap."""
+"""The outbox of hand-overs and the states of servers. Status changes are compare-and-swap."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -7,17 +7,21 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from factd.store.database.compare_and_swap import changed, swapped
+from factd.store.database.compare_and_swap import require_one_row, row_count
 from factd.store.model.handovers import HANDOVER_MOVES, OPEN, Handover, HandoverStatus, ServerState
 from factd.store.model.releases import check_move
 from factd.store.schema.operations import HandoverRow, ServerRow
 
-LONGEST_TEXT = 1000  # characters of an error that are kept
-CUT_SHORT = "the process that handed it over ended"
+LONGEST_TEXT = 1000  # longest error text that is stored, in characters
+INTERRUPTED = "the process that handed it over ended"
 
 
 def add(session: Session, server: str, release: int, *, why: str, now: datetime) -> Handover:
-    """A new hand-over, behind what the server had. Its open one, if any, must have been superseded."""
+    """Add a hand-over of a release to a server.
+
+    The server's open hand-over, if any, must have been superseded before: a unique index allows
+    one.
+    """
     row = HandoverRow(
         server=server,
         release=release,
@@ -39,7 +43,11 @@ def add(session: Session, server: str, release: int, *, why: str, now: datetime)
 def move(
     session: Session, seen: Handover, after: HandoverStatus, *, now: datetime, **values: Any
 ) -> None:
-    """Change a status. Raises: IllegalMove; StaleState: somebody else was faster."""
+    """Change the status of a hand-over, and with it other columns.
+
+    Raises: IllegalMove: the table of legal moves does not have the change.
+    StaleState: another process changed the hand-over first.
+    """
     check_move(HANDOVER_MOVES, seen.status, after)
     where = (
         HandoverRow.id == seen.id,
@@ -49,37 +57,46 @@ def move(
     if "error" in values:
         values["error"] = values["error"][:LONGEST_TEXT]
     query = update(HandoverRow).where(*where).values(status=after, changed_at=now, **values)
-    swapped(session.execute(query), f"hand-over {seen.id} is no longer {seen.status}")
+    require_one_row(session.execute(query), f"hand-over {seen.id} is no longer {seen.status}")
 
 
-def start(session: Session, seen: Handover, *, now: datetime) -> Handover:
-    """An attempt, counted before it is made. Raises: StaleState."""
+def start_attempt(session: Session, seen: Handover, *, now: datetime) -> Handover:
+    """Count an attempt before it is made; returns the hand-over, now `sending`.
+
+    Raises: IllegalMove, StaleState: as `move`.
+    """
     move(session, seen, HandoverStatus.SENDING, now=now, attempts=seen.attempts + 1)
-    return handover(session, seen.id)
+    return get(session, seen.id)
 
 
-def put_back(session: Session, *, now: datetime) -> int:
-    """Hand-overs that a process left half done wait again; for whoever holds the servers' lease. How many there were."""
-    values = {"status": HandoverStatus.WAITING, "changed_at": now, "error": CUT_SHORT}
+def requeue_interrupted(session: Session, *, now: datetime) -> int:
+    """Let hand-overs that a dead process left `sending` wait again; returns their number.
+
+    The caller must hold the "servers" lease.
+    """
+    values = {"status": HandoverStatus.WAITING, "changed_at": now, "error": INTERRUPTED}
     where = HandoverRow.status == HandoverStatus.SENDING
-    done = session.execute(update(HandoverRow).where(where).values(values))
-    return changed(done)
+    result = session.execute(update(HandoverRow).where(where).values(values))
+    return row_count(result)
 
 
-def handover(session: Session, id_: int) -> Handover:
-    """One hand-over."""
+def get(session: Session, id_: int) -> Handover:
+    """One hand-over by its id, which must exist."""
     return _handover(session.get_one(HandoverRow, id_, populate_existing=True))
 
 
 def newest(session: Session, server: str) -> Handover | None:
-    """The last hand-over to a server, open or not; None: it never had one."""
+    """The newest hand-over to a server, open or not; None if there was none."""
     query = select(HandoverRow).where(HandoverRow.server == server)
     row = session.scalar(query.order_by(HandoverRow.id.desc()).limit(1))
     return _handover(row) if row else None
 
 
-def newest_of(session: Session, server: str, release: int) -> Handover | None:
-    """The last hand-over of a release to a server that was not superseded."""
+def newest_of_release(session: Session, server: str, release: int) -> Handover | None:
+    """The newest hand-over of a release to a server; None if there is none.
+
+    Superseded hand-overs are left out.
+    """
     where = (
         HandoverRow.server == server,
         HandoverRow.release == release,
@@ -90,7 +107,10 @@ def newest_of(session: Session, server: str, release: int) -> Handover | None:
 
 
 def last_done(session: Session, server: str, *, but: int | None = None) -> Handover | None:
-    """The last hand-over to a server that ended well; but: not of this release."""
+    """The newest successful hand-over to a server; None if there is none.
+
+    but: hand-overs of this release are left out.
+    """
     where = [HandoverRow.server == server, HandoverRow.status == HandoverStatus.DONE]
     where += [HandoverRow.release != but] if but is not None else []
     query = select(HandoverRow).where(*where).order_by(HandoverRow.id.desc()).limit(1)
@@ -98,8 +118,8 @@ def last_done(session: Session, server: str, *, but: int | None = None) -> Hando
     return _handover(row) if row else None
 
 
-def first_done(session: Session, release: int) -> dict[str, datetime]:
-    """When each server first had a release."""
+def first_done_at(session: Session, release: int) -> dict[str, datetime]:
+    """When each server first had a release, by server name."""
     query = select(HandoverRow.server, func.min(HandoverRow.changed_at)).where(
         HandoverRow.release == release, HandoverRow.status == HandoverStatus.DONE
     )
@@ -108,34 +128,37 @@ def first_done(session: Session, release: int) -> dict[str, datetime]:
 
 
 def due(session: Session, *, now: datetime) -> list[Handover]:
-    """What is to be handed over now, at most one a server."""
+    """The waiting hand-overs whose time has come, oldest first; at most one for each server."""
     where = HandoverRow.status == HandoverStatus.WAITING
     rows = session.scalars(select(HandoverRow).where(where).order_by(HandoverRow.id))
     return [_handover(row) for row in rows if row.not_before is None or row.not_before <= now]
 
 
-def open_handovers(session: Session) -> list[Handover]:
-    """What waits or is on its way."""
+def list_open(session: Session) -> list[Handover]:
+    """The hand-overs that wait or are being sent, oldest first; at most one for each server."""
     query = select(HandoverRow).where(HandoverRow.status.in_(OPEN)).order_by(HandoverRow.id)
     return [_handover(row) for row in session.scalars(query)]
 
 
-def handovers(session: Session, *, limit: int, server: str = "") -> list[Handover]:
-    """The newest first."""
+def list_handovers(session: Session, *, limit: int, server: str = "") -> list[Handover]:
+    """The hand-overs to one server or to all, newest first; at most `limit`."""
     query = select(HandoverRow).order_by(HandoverRow.id.desc()).limit(limit)
     query = query.where(HandoverRow.server == server) if server else query
     return [_handover(row) for row in session.scalars(query)]
 
 
 def counts(session: Session) -> Mapping[tuple[str, str], int]:
-    """Hand-overs by server and status."""
+    """The number of hand-overs by (server, status); pairs without hand-overs are missing."""
     query = select(HandoverRow.server, HandoverRow.status, func.count())
     rows = session.execute(query.group_by(HandoverRow.server, HandoverRow.status))
     return {(server, status): count for server, status, count in rows}
 
 
-def forget(session: Session, before: datetime, *, servers: Collection[str]) -> int:
-    """Delete closed hand-overs that ended before a time, but of each server what it has now; how many were deleted."""
+def delete_closed(session: Session, before: datetime, *, servers: Collection[str]) -> int:
+    """Delete closed hand-overs that ended before a time; returns their number.
+
+    The newest hand-over to each configured server and its newest successful one stay.
+    """
     kept = [h.id for name in servers if (h := last_done(session, name))]
     kept += [h.id for name in servers if (h := newest(session, name))]
     where = (
@@ -143,25 +166,28 @@ def forget(session: Session, before: datetime, *, servers: Collection[str]) -> i
         HandoverRow.changed_at < before,
         HandoverRow.id.not_in(kept),
     )
-    found = session.execute(delete(HandoverRow).where(*where))
-    return changed(found)
+    return row_count(session.execute(delete(HandoverRow).where(*where)))
 
 
-def keep_only(session: Session, servers: Collection[str]) -> int:
-    """Forget the state of servers that are configured no more, so that nothing is kept for them; how many there were."""
-    found = session.execute(delete(ServerRow).where(ServerRow.name.not_in(servers)))
+def forget_other_servers(session: Session, servers: Collection[str]) -> int:
+    """Delete the states of servers that are no longer configured; returns their number.
+
+    Waiting hand-overs to them are superseded, so that no release is kept for them.
+    servers: the names of the configured servers.
+    """
+    deleted = session.execute(delete(ServerRow).where(ServerRow.name.not_in(servers)))
     where = (HandoverRow.status == HandoverStatus.WAITING, HandoverRow.server.not_in(servers))
     session.execute(update(HandoverRow).where(*where).values(status=HandoverStatus.SUPERSEDED))
-    return changed(found)
+    return row_count(deleted)
 
 
-def states(session: Session) -> dict[str, ServerState]:
-    """How servers stood when they were last seen, by name."""
+def server_states(session: Session) -> dict[str, ServerState]:
+    """The states of all servers when they were last checked, by name."""
     return {row.name: _state(row) for row in session.scalars(select(ServerRow))}
 
 
-def save_state(session: Session, state: ServerState) -> None:
-    """Keep how a server stands."""
+def save_server_state(session: Session, state: ServerState) -> None:
+    """Store the state of a server."""
     values = {
         "release": state.release,
         "version": state.version,

@@ -1,19 +1,22 @@
-"""Tasks of workers in the database: added, claimed by one, kept alive, ended; and what killed whom."""
+"""Tasks of workers: added, claimed by one worker, kept alive by heartbeats, ended.
+
+Workers and their deaths are stored here too.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from factd.store.database.compare_and_swap import changed
+from factd.store.database.compare_and_swap import row_count
 from factd.store.errors import Overtaken
 from factd.store.model.operations import Task, TaskStatus, Worker, check_task_move
 from factd.store.schema.operations import DeathRow, TaskRow, WorkerRow
 
 OPEN = (TaskStatus.WAITING, TaskStatus.RUNNING)
-LONGEST_WAIT = timedelta(hours=1)  # one that is to wait for longer is a clock that jumped
+LONGEST_WAIT = timedelta(hours=1)  # a task that seems to wait longer is due: a clock has jumped
 
 
 def add_task(
@@ -24,7 +27,7 @@ def add_task(
     now: datetime,
     size: int | None = None,
 ) -> Task:
-    """Work for a worker; where some of its kind is open already, that."""
+    """Add a task for a worker. If a task of this kind is open, that task is returned instead."""
     query = select(TaskRow).where(TaskRow.kind == kind, TaskRow.status.in_(OPEN))
     row = session.scalar(query.order_by(TaskRow.id).limit(1))
     if row is None:
@@ -51,25 +54,28 @@ def add_task(
 
 
 def task(session: Session, id_: int) -> Task:
-    """One task."""
+    """One task by its id, which must exist."""
     return _task(session.get_one(TaskRow, id_, populate_existing=True))
 
 
 def open_tasks(session: Session) -> list[Task]:
-    """Those that wait or run, the oldest first."""
+    """The waiting and running tasks, oldest first; no limit."""
     query = select(TaskRow).where(TaskRow.status.in_(OPEN)).order_by(TaskRow.id)
     return [_task(row) for row in session.scalars(query)]
 
 
 def last_task(session: Session, kind: str) -> Task | None:
-    """The newest of a kind."""
+    """The newest task of a kind; None if there is none."""
     query = select(TaskRow).where(TaskRow.kind == kind).order_by(TaskRow.id.desc()).limit(1)
     row = session.scalar(query)
     return _task(row) if row else None
 
 
 def claim(session: Session, worker: str, *, now: datetime) -> Task | None:
-    """The oldest task that is due, from now on this worker's; None: there is none, or another was faster."""
+    """Give a worker the oldest task that is due.
+
+    None if no task is due, or if another worker claimed it first.
+    """
     query = select(TaskRow).where(*_due(now)).order_by(TaskRow.id).limit(1)
     row = session.scalar(query.with_for_update(skip_locked=True))
     if row is None:
@@ -90,7 +96,7 @@ def claim(session: Session, worker: str, *, now: datetime) -> Task | None:
 
 
 def is_due(session: Session, *, now: datetime) -> bool:
-    """There is a task that a worker may claim."""
+    """Whether there is a task that a worker may claim."""
     return session.scalar(select(TaskRow.id).where(*_due(now)).limit(1)) is not None
 
 
@@ -103,10 +109,13 @@ def _due(now: datetime) -> tuple[Any, ...]:
     return (TaskRow.status == TaskStatus.WAITING, moment)
 
 
-def beat(session: Session, held: Task, *, step: str, in_hand: Sequence[str]) -> None:
-    """A sign of life, and where the work is. Raises: Overtaken: the task was taken from this worker."""
+def heartbeat(session: Session, held: Task, *, step: str, in_hand: Sequence[str]) -> None:
+    """Show that the worker is alive, and store its step and the facts it is working on.
+
+    Raises: Overtaken: the task was taken from this worker.
+    """
     values = {"beats": TaskRow.beats + 1, "step": step, "in_hand": list(in_hand)}
-    if not _one(session.execute(update(TaskRow).where(*_mine(held)).values(values))):
+    if not _one(session.execute(update(TaskRow).where(*_still_held(held)).values(values))):
         raise Overtaken(f"task {held.id} was taken from this worker; its work is abandoned")
 
 
@@ -119,17 +128,24 @@ def end_task(
     *,
     now: datetime,
 ) -> None:
-    """How it ended. Raises: Overtaken: the task was taken from this worker."""
+    """Store how a task ended.
+
+    Raises: Overtaken: the task was taken from this worker.
+    IllegalMove: a running task cannot get this status.
+    """
     check_task_move(TaskStatus.RUNNING, status)
     values = {"status": status, "detail": detail, "result": dict(result), "finished_at": now}
-    if not _one(session.execute(update(TaskRow).where(*_mine(held)).values(values))):
-        raise Overtaken(f"task {held.id} was taken from this worker; what it found is not kept")
+    if not _one(session.execute(update(TaskRow).where(*_still_held(held)).values(values))):
+        raise Overtaken(f"task {held.id} was taken from this worker; its result is not stored")
 
 
-def wait_again(
+def requeue(
     session: Session, held: Task, *, size: int | None, not_before: datetime, detail: str
 ) -> bool:
-    """A task whose worker died waits for another one; False: it was no longer that worker's."""
+    """Let a task whose worker died wait for another worker.
+
+    Returns False if the task no longer belongs to that worker.
+    """
     values = {
         "status": TaskStatus.WAITING,
         "worker": "",
@@ -137,16 +153,20 @@ def wait_again(
         "not_before": not_before,
         "detail": detail,
     }
-    return _one(session.execute(update(TaskRow).where(*_mine(held)).values(values)))
+    return _one(session.execute(update(TaskRow).where(*_still_held(held)).values(values)))
 
 
 def give_up(session: Session, held: Task, detail: str, *, now: datetime) -> bool:
-    """A task whose worker died too often has failed; False: it was no longer that worker's."""
+    """Mark a task as failed because its workers died too often.
+
+    Returns False if the task no longer belongs to that worker.
+    """
     values = {"status": TaskStatus.FAILED, "detail": detail, "finished_at": now}
-    return _one(session.execute(update(TaskRow).where(*_mine(held)).values(values)))
+    return _one(session.execute(update(TaskRow).where(*_still_held(held)).values(values)))
 
 
-def _mine(held: Task) -> tuple[Any, ...]:
+def _still_held(held: Task) -> tuple[Any, ...]:
+    """The condition that a task still belongs to the worker and the attempt that hold it."""
     return (
         TaskRow.id == held.id,
         TaskRow.status == TaskStatus.RUNNING,
@@ -155,26 +175,20 @@ def _mine(held: Task) -> tuple[Any, ...]:
     )
 
 
-def note_death(session: Session, held: Task, cause: str, detail: str, *, now: datetime) -> None:
-    """What a worker had in hand when it died or ran out of memory."""
+def record_death(session: Session, held: Task, cause: str, detail: str, *, now: datetime) -> None:
+    """Store that a worker died or ran out of memory, with the facts it was working on."""
     row = DeathRow(task_id=held.id, cause=cause, in_hand=list(held.in_hand), detail=detail, at=now)
     session.add(row)
 
 
-def deaths_with(session: Session, fact_id: str, *, limit: int = 200) -> int:
-    """How many of the last deaths happened with just this fact in hand."""
+def deaths_holding_only(session: Session, fact_id: str, *, limit: int = 200) -> int:
+    """The number of worker deaths, among the newest `limit`, with this fact alone in hand."""
     query = select(DeathRow.in_hand).order_by(DeathRow.id.desc()).limit(limit)
-    return sum(found == [fact_id] for found in session.scalars(query))
+    return sum(in_hand == [fact_id] for in_hand in session.scalars(query))
 
 
-def deaths_of(session: Session, task_id: int) -> int:
-    """How many workers a task has killed."""
-    query = select(func.count()).select_from(DeathRow).where(DeathRow.task_id == task_id)
-    return session.scalar(query) or 0
-
-
-def seen_worker(session: Session, worker: Worker) -> None:
-    """A worker says that it is there."""
+def record_worker(session: Session, worker: Worker) -> None:
+    """Store the state of a worker that is alive."""
     session.merge(
         WorkerRow(
             name=worker.name,
@@ -189,7 +203,7 @@ def seen_worker(session: Session, worker: Worker) -> None:
 
 
 def workers(session: Session) -> list[Worker]:
-    """Those that have not gone, by name."""
+    """All workers that have not been deleted, by name; no limit."""
     return [
         Worker(
             name=row.name,
@@ -205,20 +219,22 @@ def workers(session: Session) -> list[Worker]:
 
 
 def forget_workers(session: Session, names: Iterable[str]) -> None:
-    """They have gone."""
+    """Delete workers that have ended."""
     session.execute(delete(WorkerRow).where(WorkerRow.name.in_(list(names))))
 
 
 def forget_tasks(session: Session, before: datetime) -> int:
-    """Forget what ended before a time, and its deaths; how many tasks."""
+    """Delete the tasks that ended before a time, with their worker deaths.
+
+    Returns the number of deleted tasks.
+    """
     old = select(TaskRow.id).where(TaskRow.finished_at < before, TaskRow.status.not_in(OPEN))
     session.execute(delete(DeathRow).where(DeathRow.task_id.in_(old)))
-    done = session.execute(delete(TaskRow).where(TaskRow.id.in_(old)))
-    return changed(done)
+    return row_count(session.execute(delete(TaskRow).where(TaskRow.id.in_(old))))
 
 
-def _one(done: Any) -> bool:
-    return changed(done) == 1
+def _one(result: Any) -> bool:
+    return row_count(result) == 1
 
 
 def _task(row: TaskRow) -> Task:

@@ -1,7 +1,7 @@
 """Facts and releases in the database, read and changed: one file for each noun.
 
-Callers write `queries.facts.by_priority(session, …)`. Every status change is a compare-and-swap with
-its row count. What the daemon keeps about its own running belongs to `operations`.
+Callers write `queries.facts.by_priority(session, …)`. Every status change is a compare-and-swap
+that checks its row count. What the daemon keeps about its own running belongs to `operations`.
 """
 
 from factd.store.queries import (
@@ -12,7 +12,7 @@ from factd.store.queries import (
     facts,
     names,
     releases,
-    settle,
+    resolution,
     sources,
 )
 
@@ -24,6 +24,6 @@ __all__ = [
     "facts",
     "names",
     "releases",
-    "settle",
+    "resolution",
     "sources",
 ]

@@ -1,4 +1,4 @@
-"""What operators said to batches, by the batch's content hash."""
+"""Operators' decisions about batches, by the batch's content hash."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from factd.store.schema.operations import ApprovalRow
 
 
 def approval(session: Session, batch_id: str) -> Approval | None:
-    """What was said to a batch, if anything."""
+    """The operator's decision about a batch; None if there is none yet."""
     row = session.get(ApprovalRow, batch_id, populate_existing=True)
     if row is None:
         return None
@@ -19,13 +19,17 @@ def approval(session: Session, batch_id: str) -> Approval | None:
     )
 
 
-def note_approval(
+def save_approval(
     session: Session, batch_id: str, consent: Consent, *, who: str, why: str, now: datetime
 ) -> None:
-    """Keep what was said. Raises: StaleState: somebody said the opposite before."""
+    """Store an operator's decision about a batch.
+
+    Raises: StaleState: somebody has already decided the opposite.
+    """
     before = approval(session, batch_id)
     if before is not None and before.consent is not consent:
+        reason = before.why or "no reason given"
         raise StaleState(
-            f"batch {batch_id[:12]} was {before.consent} by {before.who} before: {before.why or 'no reason given'}"
+            f"batch {batch_id[:12]} was already {before.consent} by {before.who}: {reason}"
         )
     session.merge(ApprovalRow(batch_id=batch_id, consent=consent, who=who, why=why, at=now))

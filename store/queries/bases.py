@@ -1,4 +1,4 @@
-"""Bases in the database. Every status change is a compare-and-swap with its row count."""
+"""Queries for bases. Every status change is a compare-and-swap that checks its row count."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from factd.store.database.compare_and_swap import swapped
+from factd.store.database.compare_and_swap import require_one_row
 from factd.store.errors import NotFound
 from factd.store.model.bases import BASE_MOVES, FOLDER, Base, BaseStatus
 from factd.store.model.releases import Release, ReleaseStatus, check_move
@@ -23,7 +23,7 @@ def add_base(
     why: str,
     now: datetime,
 ) -> Base:
-    """The next base, in preparation, to be baked from a release. Numbers are never used again."""
+    """Add the next base, in preparation, to be baked from a release. Numbers are never reused."""
     number = (session.scalar(select(func.max(BaseRow.number))) or 0) + 1
     row = BaseRow(
         number=number,
@@ -53,24 +53,28 @@ def move_base(
     now: datetime,
     **values: Any,
 ) -> None:
-    """Change a base's status, and what was found meanwhile (fingerprint, reason).
+    """Change the status of a base, and with it other columns (fingerprint, reason).
 
-    Raises: IllegalMove; StaleState: it is not in `before` any more.
+    Raises: IllegalMove: the table of legal moves does not have the change.
+    StaleState: the status is no longer `before`.
     """
     check_move(BASE_MOVES, before, after)
     where = (BaseRow.number == number, BaseRow.status == before)
     changes = {"status": after, "changed_at": now, **values}
-    done = session.execute(update(BaseRow).where(*where).values(changes))
-    swapped(done, f"base {number} is no longer {before}")
+    result = session.execute(update(BaseRow).where(*where).values(changes))
+    require_one_row(result, f"base {number} is no longer {before}")
 
 
 def abandon(session: Session, seen: Base, reason: str, *, now: datetime) -> None:
-    """A base that will not be used. Raises: as `move_base`."""
+    """Mark a base as abandoned: it will never be used. Raises: as `move_base`."""
     move_base(session, seen.number, seen.status, BaseStatus.ABANDONED, now=now, reason=reason)
 
 
 def base(session: Session, number: int) -> Base:
-    """One base that was baked. Raises: NotFound."""
+    """One baked base by its number.
+
+    Raises: NotFound: there is no such base, or the number is 0 (the original model).
+    """
     row = session.get(BaseRow, number, populate_existing=True)
     if row is None:
         raise NotFound(f"no base {number}; see `factd bases list`")
@@ -78,7 +82,7 @@ def base(session: Session, number: int) -> Base:
 
 
 def list_bases(session: Session, *statuses: BaseStatus) -> list[Base]:
-    """Those in some statuses, or all, the newest first."""
+    """The bases in the given statuses, or all if none is given; newest first, no limit."""
     query = select(BaseRow).order_by(BaseRow.number.desc())
     if statuses:
         query = query.where(BaseRow.status.in_(statuses))
@@ -86,51 +90,67 @@ def list_bases(session: Session, *statuses: BaseStatus) -> list[Base]:
 
 
 def in_effect(session: Session) -> int:
-    """The number of the base that the live release was computed on; 0 where nothing is live."""
+    """The number of the base that the live release was computed on; 0 if no release is live."""
     live = ReleaseRow.status == ReleaseStatus.LIVE
     return session.scalar(select(ReleaseRow.base).where(live)) or 0
 
 
 def lineage(session: Session, number: int) -> tuple[Base, ...]:
-    """A base and those that it was made of, back to the original model, which is left out."""
-    found: list[Base] = []
-    while number:  # a parent has a lower number: this ends
-        found.append(base(session, number))
-        number = found[-1].parent
-    return tuple(found)
+    """A base and its parents, newest first. The original model is left out.
+
+    Raises: NotFound: there is no such base.
+    """
+    bases: list[Base] = []
+    while number:  # a parent has a lower number, so this ends
+        bases.append(base(session, number))
+        number = bases[-1].parent
+    return tuple(bases)
 
 
-def baked(session: Session, number: int) -> dict[str, int]:
-    """The facts that a base holds because they were baked, each with the last base that it was baked into."""
-    found: dict[str, int] = {}
+def baked_facts(session: Session, number: int) -> dict[str, int]:
+    """The ids of the facts that were baked into a base or its parents.
+
+    Each id is mapped to the last base that the fact was baked into. Raises: NotFound: there is
+    no such base.
+    """
+    base_by_id: dict[str, int] = {}
     for one in reversed(lineage(session, number)):
         ids = session.scalar(select(ReleaseRow.fact_ids).where(ReleaseRow.number == one.release))
-        found |= dict.fromkeys(ids or (), one.number)
-    return found
+        base_by_id |= dict.fromkeys(ids or (), one.number)
+    return base_by_id
 
 
-def carried(session: Session, release: Release) -> frozenset[str]:
-    """The facts that a release's weights hold: those of its delta, and those that its base was baked with."""
-    return frozenset(release.fact_ids) | baked(session, release.base).keys()
+def facts_in_weights(session: Session, release: Release) -> frozenset[str]:
+    """The ids of the facts in a release's weights: in its delta or baked into its base.
+
+    Raises: NotFound: the release's base does not exist.
+    """
+    return frozenset(release.fact_ids) | baked_facts(session, release.base).keys()
 
 
-def release_of(session: Session, number: int) -> int:
-    """The release that brings out a base, with no delta on it. Raises: NotFound: it was not verified."""
+def release_of_base(session: Session, number: int) -> int:
+    """The number of the release that publishes a base alone, without a delta.
+
+    Raises: NotFound: the base was not verified, so it has no release.
+    """
     query = select(func.min(ReleaseRow.number)).where(ReleaseRow.base == number)
-    found = session.scalar(query.where(ReleaseRow.candidate_id.is_(None)))
-    if found is None:
+    release = session.scalar(query.where(ReleaseRow.candidate_id.is_(None)))
+    if release is None:
         raise NotFound(f"base {number} has no release; see `factd bases list`")
-    return found
+    return release
 
 
-def bases_of_releases(session: Session, numbers: list[int]) -> Mapping[int, int]:
-    """What some releases were computed on, by their numbers."""
+def base_of_releases(session: Session, numbers: list[int]) -> Mapping[int, int]:
+    """The base of each given release: release number -> base number. Unknown ones are missing."""
     query = select(ReleaseRow.number, ReleaseRow.base).where(ReleaseRow.number.in_(numbers))
     return {number: base_ for number, base_ in session.execute(query)}  # noqa: C416 - rows, no dict
 
 
-def take_effect(session: Session, number: int, *, now: datetime) -> bool:
-    """The base of the live release is the active one, the one that was is retired; False where nothing changes."""
+def activate(session: Session, number: int, *, now: datetime) -> bool:
+    """Make the base of the live release the active one and retire the one before.
+
+    Returns False if the base is active already. Raises: NotFound, IllegalMove, StaleState.
+    """
     old = [one.number for one in list_bases(session, BaseStatus.ACTIVE)]
     if old == ([number] if number else []):
         return False

@@ -1,4 +1,7 @@
-"""Facts looked for by name, id, status, relation or source: every page reads a bounded number of rows through an index."""
+"""Search for facts by name, id, status, relation or source.
+
+Each page reads a bounded number of rows through an index.
+"""
 
 import re
 from dataclasses import dataclass
@@ -12,22 +15,22 @@ from factd.store.model.names import folded
 from factd.store.queries.facts import FACTS, facts_by_id
 from factd.store.schema.facts import NameRow
 
-LOOKED_THROUGH = 2000  # rows for one page
-NAMED = 50  # things whose name begins with what is looked for
+SCANNED_ROWS = 2000  # most rows that are read for one page
+MATCHED_SUBJECTS = 50  # most things whose name begins with the text
 FACT_ID = re.compile("[0-9a-f]{4,16}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What is looked for; what is empty does not matter."""
+class FactFilter:
+    """What to search for; an empty field matches every fact."""
 
-    text: str = ""  # the start of a name or of a fact's id, or a subject's whole id
+    text: str = ""  # the beginning of a name or of a fact's id, or a subject's whole id
     status: FactStatus | None = None
     relation: str = ""
     channel: str = ""
 
-    def takes(self, row: Any) -> bool:
-        """A row meets it, but for the text."""
+    def matches(self, row: Any) -> bool:
+        """Whether a row has the status, relation and channel; the text is not compared."""
         return (
             (self.status is None or row.status == self.status)
             and (not self.relation or row.relation == self.relation)
@@ -36,41 +39,47 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """A page of facts, and where the next one begins."""
+class FactPage:
+    """One page of facts, and the place where the next page begins."""
 
     facts: tuple[Fact, ...]
-    after: tuple[str, ...] | None  # None: there are no more
+    after: tuple[str, ...] | None  # pass it to `search` for the next page; None: no more facts
 
 
 def search(
-    session: Session, wanted: Wanted, *, limit: int, after: tuple[str, ...] | None = None
-) -> Found:
-    """A page of the facts that are wanted. Rows that meet a part of it are looked through, so many at most a page.
+    session: Session, wanted: FactFilter, *, limit: int, after: tuple[str, ...] | None = None
+) -> FactPage:
+    """A page of the facts that match a filter; at most `limit`.
 
-    Raises: ValueError: `after` is of another list.
+    One index answers one field of the filter and sets the order: by subject for a text or a
+    channel, in the order facts are written for a status, otherwise by id. At most SCANNED_ROWS
+    rows of it are compared with the other fields, so a page may be short or empty although more
+    facts follow.
+
+    after: where the page begins, from the page before.
+    Raises: ValueError: `after` comes from a search in another order.
     """
-    where, order = _way(session, wanted)
+    where, order = _index_condition(session, wanted)
     columns = [FACTS.c.id, FACTS.c.status, FACTS.c.relation, FACTS.c.channel, *order]
-    query = select(*dict.fromkeys(columns)).where(where, _behind(order, after))
-    rows = session.execute(query.order_by(*order).limit(LOOKED_THROUGH)).all()
+    query = select(*dict.fromkeys(columns)).where(where, _after_condition(order, after))
+    rows = session.execute(query.order_by(*order).limit(SCANNED_ROWS)).all()
     chosen, last = list[str](), None
     for row in rows:
         if len(chosen) == limit:
             break
         last = row
-        chosen += [row.id] if wanted.takes(row) else []
+        chosen += [row.id] if wanted.matches(row) else []
     facts = {fact.id: fact for fact in facts_by_id(session, chosen)}
-    over = last is None or (last is rows[-1] and len(rows) < LOOKED_THROUGH)
-    key = None if over else tuple(str(getattr(last, column.name)) for column in order)
-    return Found(facts=tuple(facts[id_] for id_ in chosen), after=key)
+    is_end = last is None or (last is rows[-1] and len(rows) < SCANNED_ROWS)
+    key = None if is_end else tuple(str(getattr(last, column.name)) for column in order)
+    return FactPage(facts=tuple(facts[id_] for id_ in chosen), after=key)
 
 
-def _way(session: Session, wanted: Wanted) -> tuple[Any, tuple[Any, ...]]:
-    """The condition that an index answers, and the order in which it does."""
+def _index_condition(session: Session, wanted: FactFilter) -> tuple[Any, tuple[Any, ...]]:
+    """The condition that an index answers, and the order of that index."""
     facts = FACTS.c
     if wanted.text:
-        return _named(session, wanted.text), (facts.subject_id, facts.id)
+        return _text_condition(session, wanted.text), (facts.subject_id, facts.id)
     if wanted.status:
         return facts.status == wanted.status, (facts.turn, facts.id)
     if wanted.relation:
@@ -80,23 +89,24 @@ def _way(session: Session, wanted: Wanted) -> tuple[Any, tuple[Any, ...]]:
     return true(), (facts.id,)
 
 
-def _named(session: Session, text: str) -> Any:
-    """Facts about what is called so; where a name or a subject's id fits, or the text begins a fact's id."""
+def _text_condition(session: Session, text: str) -> Any:
+    """The subject's name or the fact's id begins with the text, or the subject's id is the text."""
     name = folded(text)
     query = select(NameRow.entity_id).where(
         NameRow.name >= name, NameRow.name < name + "\U0010ffff"
     )
-    things = list(dict.fromkeys(session.scalars(query.order_by(NameRow.name).limit(NAMED * 4))))
-    ways = [FACTS.c.subject_id.in_([text, *things[:NAMED]])]
+    rows = session.scalars(query.order_by(NameRow.name).limit(MATCHED_SUBJECTS * 4))
+    subjects = list(dict.fromkeys(rows))[:MATCHED_SUBJECTS]
+    conditions = [FACTS.c.subject_id.in_([text, *subjects])]
     if FACT_ID.fullmatch(text):
-        ways.append(FACTS.c.id.between(text, f"{text}g"))
-    return or_(*ways)
+        conditions.append(FACTS.c.id.between(text, f"{text}g"))
+    return or_(*conditions)
 
 
-def _behind(order: tuple[Any, ...], after: tuple[str, ...] | None) -> Any:
+def _after_condition(order: tuple[Any, ...], after: tuple[str, ...] | None) -> Any:
     if after is None:
         return true()
     if len(after) != len(order):
-        raise ValueError("this place is of another list")
+        raise ValueError("this page belongs to another list; start at its first page")
     values = [float(v) if c is FACTS.c.turn else v for c, v in zip(order, after, strict=True)]
     return tuple_(*order) > tuple_(*values) if len(order) > 1 else order[0] > values[0]

@@ -1,4 +1,4 @@
-"""Facts in the database, read: lists, history, verdicts, and what waits by its turn."""
+"""Read queries for facts: lists, history, verdicts, and the queue of facts to write."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
@@ -11,7 +11,7 @@ from factd.store.database.chunks import chunks
 from factd.store.errors import NotFound
 from factd.store.model.facts import (
     WRITTEN,
-    Asked,
+    BaseAnswer,
     Change,
     Entity,
     Fact,
@@ -27,20 +27,25 @@ from factd.store.schema.facts import FactRow, VerdictRow
 CHUNK = 1000  # ids in one IN list
 PARAMETERS = 400  # pairs in one IN list
 FACTS = cast(Table, FactRow.__table__)
-TURN, TURNS = (FactRow.turn, FactRow.id), 250
-OF_THE_BASE = or_(FactRow.known.is_(True), FactRow.baked_in.is_not(None))
+WRITE_ORDER = (FactRow.turn, FactRow.id)
+PAGE = 250  # facts that `by_priority` reads at once
+HELD_BY_BASE = or_(FactRow.known.is_(True), FactRow.baked_in.is_not(None))
 
 
 def verdicts_of(
     session: Session, pairs: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], dict[str, Verdict]]:
-    """What was decided about some subjects and relations: by pair, then by object id."""
+    """The verdicts about some (subject, relation) pairs, by pair and then by object id.
+
+    Pairs without a verdict are missing. Verdicts about other relations of the subjects may be
+    included. No limit.
+    """
     where = VerdictRow.subject_id.in_({subject for subject, _ in pairs})
-    found: dict[tuple[str, str], dict[str, Verdict]] = {}
+    by_pair: dict[tuple[str, str], dict[str, Verdict]] = {}
     for row in session.scalars(select(VerdictRow).where(where)):
         verdict = Verdict(ruling=Ruling(row.ruling), why=row.why, who=row.who, at=row.at)
-        found.setdefault((row.subject_id, row.relation), {})[row.object_id] = verdict
-    return found
+        by_pair.setdefault((row.subject_id, row.relation), {})[row.object_id] = verdict
+    return by_pair
 
 
 def _entity(data: Mapping[str, Any]) -> Entity:
@@ -49,7 +54,7 @@ def _entity(data: Mapping[str, Any]) -> Entity:
 
 
 def _fact(row: Any) -> Fact:
-    said = FactUpdate(
+    claim = FactUpdate(
         source=row.source,
         revision=row.revision,
         event_time=row.event_time,
@@ -63,7 +68,7 @@ def _fact(row: Any) -> Fact:
         risk=row.risk,
         demand=row.demand,
     )
-    how = Provenance(
+    provenance = Provenance(
         channel=row.channel,
         trust=row.trust,
         licence=row.licence,
@@ -77,16 +82,16 @@ def _fact(row: Any) -> Fact:
     )
     return Fact(
         id=row.id,
-        update=said,
+        update=claim,
         status=FactStatus(row.status),
         observed_at=row.observed_at,
         known=row.known,
         reason=row.reason,
-        provenance=how,
+        provenance=provenance,
         change=Change(row.change),
-        asked=Asked(row.asked),
+        base_answer=BaseAnswer(row.asked),
         due_at=row.due_at,
-        turn=row.turn,
+        write_order=row.turn,
         baked_in=row.baked_in,
     )
 
@@ -94,26 +99,37 @@ def _fact(row: Any) -> Fact:
 def facts_where(
     session: Session, *where: Any, limit: int | None = None, order: Sequence[Any] = (FactRow.id,)
 ) -> list[Fact]:
-    """Versions that meet some conditions; plain rows, which take half the time of mapped objects."""
+    """The fact versions that meet some SQL conditions, by id or in `order`; at most `limit`.
+
+    Reads plain rows, which takes half the time of mapped objects.
+    """
     query = select(FACTS).where(*where).order_by(*order).limit(limit)
     return [_fact(row) for row in session.execute(query)]
 
 
 def facts_of(session: Session, pairs: Iterable[tuple[str, str]], *where: Any) -> list[Fact]:
-    """Every version of some subjects and relations.
+    """Every version of some (subject, relation) pairs that meets some SQL conditions; no limit.
 
-    Asked for by subject: SQLite reads the whole table for (subject, relation) IN (…).
+    Sorted by id within groups of subjects. The query names only subjects, because SQLite reads
+    the whole table for (subject, relation) IN (…).
     """
-    wanted, found = set(pairs), list[Fact]()
+    wanted, facts = set(pairs), list[Fact]()
     for part in chunks(sorted({subject for subject, _ in wanted}), PARAMETERS):
-        found += facts_where(session, FactRow.subject_id.in_(part), *where)
-    return [fact for fact in found if fact.update.pair in wanted]
+        facts += facts_where(session, FactRow.subject_id.in_(part), *where)
+    return [fact for fact in facts if fact.update.pair in wanted]
 
 
 def pending_pairs(session: Session, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Those of some subjects and relations that have a fact which waits to be written."""
-    waiting = facts_of(session, pairs, FactRow.status == FactStatus.PENDING)
-    return {fact.update.pair for fact in waiting}
+    """The given (subject, relation) pairs that have a fact which waits to be written."""
+    return {fact.update.pair for fact in pending_of(session, pairs)}
+
+
+def pending_of(session: Session, pairs: Iterable[tuple[str, str]]) -> list[Fact]:
+    """The facts of some (subject, relation) pairs that wait to be written; no limit.
+
+    Sorted by id within groups of subjects.
+    """
+    return facts_of(session, pairs, FactRow.status == FactStatus.PENDING)
 
 
 def list_facts(
@@ -125,12 +141,12 @@ def list_facts(
     channel: str | None = None,
     limit: int | None = None,
 ) -> list[Fact]:
-    """Fact versions by id."""
+    """The fact versions that match every given filter, by id; at most `limit`, None: all."""
     if subject:
-        found = facts_where(session, FactRow.subject_id == subject, order=())
+        versions = facts_where(session, FactRow.subject_id == subject, order=())
         return [
             fact
-            for fact in sorted(found, key=lambda fact: fact.id)
+            for fact in sorted(versions, key=lambda fact: fact.id)
             if (not status or fact.status in status)
             and (not relation or fact.relation == relation)
             and (not channel or fact.provenance.channel == channel)
@@ -141,7 +157,7 @@ def list_facts(
     return facts_where(session, *where, limit=limit)
 
 
-def waiting(
+def in_write_order(
     session: Session,
     status: FactStatus,
     *,
@@ -149,60 +165,67 @@ def waiting(
     relation: str | None = None,
     channel: str | None = None,
 ) -> list[Fact]:
-    """Facts of one status, those first whose turn comes first."""
+    """The facts of one status in the order they are written; at most `limit`."""
     where: list[Any] = [FactRow.status == status]
     where += [FactRow.relation == relation] if relation else []
     where += [FactRow.channel == channel] if channel else []
-    return facts_where(session, *where, limit=limit, order=TURN)
+    return facts_where(session, *where, limit=limit, order=WRITE_ORDER)
 
 
 def by_priority(session: Session, status: FactStatus) -> Iterator[Fact]:
-    """All facts of one status, those first whose turn comes first, fetched some hundred at a time."""
+    """All facts of one status in the order they are written, read page by page; no limit."""
     where, last = FactRow.status == status, None
     while True:
         after = tuple_(FactRow.turn, FactRow.id) > last if last else true()
-        found = facts_where(session, where, after, limit=TURNS, order=TURN)
-        yield from found
-        if len(found) < TURNS:
+        page = facts_where(session, where, after, limit=PAGE, order=WRITE_ORDER)
+        yield from page
+        if len(page) < PAGE:
             return
-        last = found[-1].turn, found[-1].id
+        last = page[-1].write_order, page[-1].id
 
 
-def of_the_base(session: Session, *, limit: int) -> list[Fact]:
-    """What the base model holds, also where something newer is claimed by now, by id."""
-    return facts_where(session, OF_THE_BASE, limit=limit)
+def held_by_base(session: Session, *, limit: int) -> list[Fact]:
+    """The facts that the base model holds, by id; at most `limit`.
+
+    Facts are included even if a newer value is claimed.
+    """
+    return facts_where(session, HELD_BY_BASE, limit=limit)
 
 
-def archival(session: Session, *, limit: int) -> list[Fact]:
-    """Facts that ended without a successor, which no edit can write."""
+def list_archival(session: Session, *, limit: int) -> list[Fact]:
+    """The facts that ended without a successor, by id; at most `limit`. No edit can write them."""
     return facts_where(session, FactRow.change == Change.ARCHIVAL, limit=limit)
 
 
 def get_fact(session: Session, id_: str) -> Fact:
-    """One version by its id or the unique start of it. Raises: NotFound."""
-    found = facts_where(session, FactRow.id >= id_, FactRow.id < f"{id_}g", limit=2) if id_ else []
-    if len(found) != 1:
-        raise NotFound(
-            f"{'several facts' if found else 'no fact'} with id {id_!r}; see `factd facts list`"
-        )
-    return found[0]
+    """One fact version by its id or by an unambiguous beginning of the id.
+
+    Raises: NotFound: no fact or several facts match.
+    """
+    matches = (
+        facts_where(session, FactRow.id >= id_, FactRow.id < f"{id_}g", limit=2) if id_ else []
+    )
+    if len(matches) != 1:
+        how_many = "several facts" if matches else "no fact"
+        raise NotFound(f"{how_many} with id {id_!r}; see `factd facts list`")
+    return matches[0]
 
 
 def history(session: Session, subject: str, relation: str) -> list[Fact]:
-    """All versions of one subject and relation, the newest in the world first."""
-    found = list_facts(session, subject=subject, relation=relation)
+    """All versions of one subject and relation, newest start of validity first; no limit."""
+    versions = list_facts(session, subject=subject, relation=relation)
     return sorted(
-        found, key=lambda f: (f.update.valid_from or date.min, f.update.event_time), reverse=True
+        versions, key=lambda f: (f.update.valid_from or date.min, f.update.event_time), reverse=True
     )
 
 
 def verdicts(session: Session, subject: str, relation: str) -> dict[str, Verdict]:
-    """What was decided about the values of one subject and relation, by object id."""
+    """The verdicts about the values of one subject and relation, by object id; no limit."""
     return verdicts_of(session, [(subject, relation)]).get((subject, relation), {})
 
 
 def facts_by_id(session: Session, ids: Iterable[str]) -> list[Fact]:
-    """Some versions, by id."""
+    """The fact versions with the given ids, by id. Unknown ids are left out."""
     return [
         fact
         for part in chunks(sorted(set(ids)), CHUNK)
@@ -211,45 +234,53 @@ def facts_by_id(session: Session, ids: Iterable[str]) -> list[Fact]:
 
 
 def candidate_set(session: Session) -> list[Fact]:
-    """The facts that the next release may hold: all that are current and not the base model's own, by id."""
+    """The facts that the next release may hold, by id; no limit.
+
+    These are all current facts that the base model does not hold.
+    """
     return list_facts(session, status=WRITTEN)
 
 
-def previous(session: Session, facts: Sequence[Fact]) -> dict[str, Fact]:
-    """What the base model says instead of each fact, by the fact's id: its pair's newest version of the base, if any.
+def base_counterparts(session: Session, facts: Sequence[Fact]) -> dict[str, Fact]:
+    """The fact that the base model holds instead of each given fact, by the id of the given fact.
 
-    What was baked into it lies over what the original model held, and the last baked over what was baked before.
+    It is the newest version of the same subject and relation that the base model holds. A baked
+    fact replaces what the original model held, and a fact that was baked later replaces one
+    that was baked before. Facts without a counterpart are missing.
     """
-    found: dict[str, Fact] = {}
+    counterparts: dict[str, Fact] = {}
     by_pair: dict[tuple[str, str], list[str]] = {}
     for fact in facts:
         by_pair.setdefault(fact.update.pair, []).append(fact.id)
-    for fact in sorted(facts_of(session, by_pair, OF_THE_BASE), key=_laid_over):
-        found |= dict.fromkeys(by_pair[fact.update.pair], fact)
-    return found
+    for held in sorted(facts_of(session, by_pair, HELD_BY_BASE), key=_bake_order):
+        counterparts |= dict.fromkeys(by_pair[held.update.pair], held)
+    return counterparts
 
 
-def _laid_over(fact: Fact) -> tuple[Any, ...]:
+def _bake_order(fact: Fact) -> tuple[Any, ...]:
     since = fact.update.valid_from or date.min
     return fact.baked_in or 0, since, fact.update.event_time, fact.id
 
 
 def counts(session: Session) -> dict[str, int]:
-    """The number of fact versions by status; one count after the other is half the work of GROUP BY on SQLite."""
+    """The number of fact versions by status, every status included.
+
+    On SQLite, one count after the other takes half the time of GROUP BY.
+    """
     each = [
         select(literal(status.value), func.count()).where(FactRow.status == status)
         for status in FactStatus
     ]
-    found = {status: count for status, count in session.execute(union_all(*each))}  # noqa: C416 - rows, no dict
-    return {status.value: found[status.value] for status in FactStatus}
+    by_status = {status: count for status, count in session.execute(union_all(*each))}  # noqa: C416 - rows, no dict
+    return {status.value: by_status[status.value] for status in FactStatus}
 
 
-def claimed(session: Session, source: str, subject: str) -> list[Fact]:
-    """What a source claims about a subject and has not taken back."""
-    found = facts_where(session, FactRow.subject_id == subject, FactRow.source == source)
+def claims_of_source(session: Session, source: str, subject: str) -> list[Fact]:
+    """The claims of a source about a subject that it has not taken back, by id; no limit."""
+    claims = facts_where(session, FactRow.subject_id == subject, FactRow.source == source)
     return [
         fact
-        for fact in found
+        for fact in claims
         if not fact.update.withdrawn
-        and not any(n.relation == fact.relation and takes_back(n, fact) for n in found)
+        and not any(n.relation == fact.relation and takes_back(n, fact) for n in claims)
     ]

@@ -1,4 +1,4 @@
-"""Names of things in the database, and who was renamed."""
+"""Queries for the names of things, and for subjects whose name changed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
@@ -8,27 +8,29 @@ from sqlalchemy.orm import Session
 
 from factd.store.database.chunks import chunks
 from factd.store.model.facts import WRITTEN, FactUpdate
-from factd.store.model.names import Names, joined, named
+from factd.store.model.names import Names, merged_names, names_in_claims
 from factd.store.schema.facts import EntityRow, FactRow, NameRow
 
-PARAMETERS = 800
+PARAMETERS = 800  # ids in one IN list
 ENTITIES = cast(Table, EntityRow.__table__)
 
 
-def note_names(session: Session, updates: Iterable[FactUpdate]) -> None:
-    """Keep the names that some claims use."""
-    fresh = named(updates)
-    there: dict[str, Names] = {}
-    for part in chunks(sorted(fresh), PARAMETERS):
+def save_names(session: Session, updates: Iterable[FactUpdate]) -> None:
+    """Add the names that some claims use to the stored names."""
+    claimed = names_in_claims(updates)
+    stored: dict[str, Names] = {}
+    for part in chunks(sorted(claimed), PARAMETERS):
         query = select(EntityRow.id, EntityRow.labels, EntityRow.aliases)
         rows = session.execute(query.where(EntityRow.id.in_(part)))
-        there |= {id_: _names(labels, aliases) for id_, labels, aliases in rows}
-    new = [_values(id_, names) for id_, names in fresh.items() if id_ not in there]
+        stored |= {id_: _names(labels, aliases) for id_, labels, aliases in rows}
+    new = [_values(id_, names) for id_, names in claimed.items() if id_ not in stored]
     if new:
         session.execute(insert(EntityRow), new)
-    more = {id_: joined(there[id_], names) for id_, names in fresh.items() if id_ in there}
-    changed = [_values(id_, names) for id_, names in more.items() if names != there[id_]]
-    _note_labels(session, fresh, there)
+    merged = {
+        id_: merged_names(stored[id_], names) for id_, names in claimed.items() if id_ in stored
+    }
+    changed = [_values(id_, names) for id_, names in merged.items() if names != stored[id_]]
+    _index_new_labels(session, claimed, stored)
     if changed:
         columns: dict[str, Any] = {
             k: bindparam(f"new_{k}") for k in ("labels", "aliases", "renamed")
@@ -37,12 +39,14 @@ def note_names(session: Session, updates: Iterable[FactUpdate]) -> None:
         session.execute(statement, [{f"new_{k}": v for k, v in row.items()} for row in changed])
 
 
-def _note_labels(session: Session, fresh: Mapping[str, Names], there: Mapping[str, Names]) -> None:
-    """Let what was not called so before be found by its new labels."""
+def _index_new_labels(
+    session: Session, claimed: Mapping[str, Names], stored: Mapping[str, Names]
+) -> None:
+    """Add the labels that a thing did not have before to the search index."""
     rows = [
         {"name": name, "entity_id": id_}
-        for id_, names in fresh.items()
-        for name in names.folded - (there[id_].folded if id_ in there else frozenset())
+        for id_, names in claimed.items()
+        for name in names.folded - (stored[id_].folded if id_ in stored else frozenset())
     ]
     if rows:
         session.execute(insert(NameRow), rows)
@@ -58,13 +62,16 @@ def _values(id_: str, names: Names) -> dict[str, object]:
 
 
 def names_of(session: Session, id_: str) -> Names:
-    """Every name that a source used for a thing."""
+    """Every name that any source used for a thing; empty `Names` for an unknown thing."""
     row = session.get(EntityRow, id_, populate_existing=True)
     return _names(row.labels, row.aliases) if row else Names()
 
 
 def renamed_subjects(session: Session, *, limit: int) -> dict[str, Names]:
-    """Subjects of current facts whose label changed, by id."""
+    """The subjects of pending or active facts whose label has changed, with their names.
+
+    By subject id; at most `limit`.
+    """
     written = select(FactRow.subject_id).where(
         FactRow.subject_id == EntityRow.id, FactRow.status.in_(WRITTEN)
     )

@@ -1,4 +1,7 @@
-"""Candidates, releases and switches in the database. Every status change is a compare-and-swap with its row count."""
+"""Queries for candidates, releases, switches and the audit log.
+
+Every status change is a compare-and-swap that checks its row count.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -7,7 +10,7 @@ from typing import Any
 from sqlalchemy import Text, cast, func, select, update
 from sqlalchemy.orm import Session
 
-from factd.store.database.compare_and_swap import swapped
+from factd.store.database.compare_and_swap import require_one_row
 from factd.store.errors import NotFound
 from factd.store.model.releases import (
     CANDIDATE_MOVES,
@@ -19,7 +22,7 @@ from factd.store.model.releases import (
     ReleaseStatus,
     check_move,
 )
-from factd.store.schema.releases import AuditRow, CandidateRow, FlagRow, ReleaseRow
+from factd.store.schema.releases import AuditLogRow, CandidateRow, FlagRow, ReleaseRow
 
 FROZEN, BASE_ASKED = "frozen", "base asked"
 
@@ -27,7 +30,7 @@ FROZEN, BASE_ASKED = "frozen", "base asked"
 def create_candidate(
     session: Session, *, batch_id: str, fact_ids: Sequence[str], now: datetime
 ) -> Candidate:
-    """A planned candidate."""
+    """Add a candidate with the status `planned`."""
     row = CandidateRow(
         batch_id=batch_id,
         fact_ids=list(fact_ids),
@@ -53,28 +56,29 @@ def move_candidate(
     now: datetime,
     **values: Any,
 ) -> None:
-    """Change a candidate's status, and what was found meanwhile (delta_id, report, reasons).
+    """Change the status of a candidate, and with it other columns (delta_id, report, reasons).
 
-    Raises: IllegalMove; StaleState: it is not in `before` any more.
+    Raises: IllegalMove: the table of legal moves does not have the change.
+    StaleState: the status is no longer `before`.
     """
     check_move(CANDIDATE_MOVES, before, after)
     where = (CandidateRow.id == id_, CandidateRow.status == before)
-    done = session.execute(
+    result = session.execute(
         update(CandidateRow).where(*where).values(status=after, changed_at=now, **values)
     )
-    swapped(done, f"candidate {id_} is no longer {before}")
+    require_one_row(result, f"candidate {id_} is no longer {before}")
 
 
 def candidate(session: Session, id_: int) -> Candidate:
-    """One candidate. Raises: NotFound."""
+    """One candidate by its id. Raises: NotFound: there is no such candidate."""
     row = session.get(CandidateRow, id_, populate_existing=True)
     if row is None:
-        raise NotFound(f"no candidate {id_}")
+        raise NotFound(f"no candidate {id_}; `factd status` shows the newest one")
     return _candidate(row)
 
 
 def list_candidates(session: Session, *, limit: int = 20) -> list[Candidate]:
-    """The newest candidates first."""
+    """The candidates, newest first; at most `limit`."""
     return [
         _candidate(row)
         for row in session.scalars(
@@ -84,7 +88,12 @@ def list_candidates(session: Session, *, limit: int = 20) -> list[Candidate]:
 
 
 def abandon_unfinished(session: Session, *, now: datetime) -> int:
-    """After a crash: candidates that nobody works on any more are abandoned; their values stay in the cache."""
+    """Abandon all unfinished candidates after a crash; returns their number.
+
+    The caller must be the only process that edits. The values of the candidates stay in the
+    value cache.
+    Raises: StaleState: another process moved one of them.
+    """
     unfinished = (CandidateStatus.PLANNED, CandidateStatus.SOLVING, CandidateStatus.CHECKING)
     rows = session.scalars(select(CandidateRow).where(CandidateRow.status.in_(unfinished))).all()
     for row in rows:
@@ -108,8 +117,8 @@ def _candidate(row: CandidateRow) -> Candidate:
     )
 
 
-def note_narrowed(session: Session, id_: int) -> None:
-    """The facts that made a candidate fail were looked for, and set aside where they were found."""
+def mark_narrowed(session: Session, id_: int) -> None:
+    """Record that the facts that made a candidate fail have been searched for and set aside."""
     session.execute(update(CandidateRow).where(CandidateRow.id == id_).values(narrowed=True))
 
 
@@ -124,7 +133,10 @@ def create_release(
     now: datetime,
     base: int = 0,
 ) -> Release:
-    """An accepted release with the next number. base: that it was computed on."""
+    """Add a release with the status `accepted` and the next number.
+
+    base: number of the base that it was computed on.
+    """
     last = session.scalar(select(func.max(ReleaseRow.number)))
     row = ReleaseRow(
         number=(last if last is not None else -1) + 1,
@@ -144,8 +156,8 @@ def create_release(
     return _release(row)
 
 
-def ensure_base(session: Session, *, now: datetime) -> Release:
-    """Release 0, the base model, made and live where there is none."""
+def ensure_release_zero(session: Session, *, now: datetime) -> Release:
+    """Release 0, the base model. If it is missing, it is added and made live."""
     if session.get(ReleaseRow, 0) is None:
         create_release(
             session,
@@ -167,28 +179,41 @@ def ensure_base(session: Session, *, now: datetime) -> Release:
 def move_release(
     session: Session, number: int, before: ReleaseStatus, after: ReleaseStatus, *, now: datetime
 ) -> None:
-    """Change a release's status. Raises: IllegalMove; StaleState: it is not in `before` any more."""
+    """Change the status of a release.
+
+    Raises: IllegalMove: the table of legal moves does not have the change.
+    StaleState: the status is no longer `before`.
+    """
     check_move(RELEASE_MOVES, before, after)
     values: dict[str, Any] = {"status": after} | (
         {"live_at": now} if after is ReleaseStatus.LIVE else {}
     )
     where = (ReleaseRow.number == number, ReleaseRow.status == before)
-    swapped(
+    require_one_row(
         session.execute(update(ReleaseRow).where(*where).values(values)),
         f"release {number} is no longer {before}",
     )
 
 
-def withdraw_overtaken(session: Session, number: int, *, now: datetime) -> None:
-    """Accepted releases that never were live are withdrawn when a later one is accepted: it holds what they held, or less."""
-    for old in releases_in(session, ReleaseStatus.ACCEPTED):
+def withdraw_older_accepted(session: Session, number: int, *, now: datetime) -> None:
+    """Withdraw the accepted releases before a release that have never been live.
+
+    They are not needed: the later release holds the facts that they held and that still hold.
+    Raises: StaleState: another process moved one of them.
+    """
+    for old in releases_with_status(session, ReleaseStatus.ACCEPTED):
         if old.number < number and old.live_at is None:
-            back = (ReleaseStatus.ACCEPTED, ReleaseStatus.WITHDRAWN)
-            move_release(session, old.number, *back, now=now)
+            move = (ReleaseStatus.ACCEPTED, ReleaseStatus.WITHDRAWN)
+            move_release(session, old.number, *move, now=now)
 
 
 def make_live(session: Session, number: int, *, now: datetime) -> None:
-    """A publishing release becomes the live one; the one that was is retired, or withdrawn where an earlier one replaces it."""
+    """Make a publishing release the live one.
+
+    The live release before it is retired if the new one has a higher number, and withdrawn if
+    it has a lower one (a rollback). Raises: StaleState: the release is not publishing, or
+    another process moved one.
+    """
     old = live_release(session)
     if old is not None and old.number != number:
         after = ReleaseStatus.RETIRED if number > old.number else ReleaseStatus.WITHDRAWN
@@ -197,7 +222,7 @@ def make_live(session: Session, number: int, *, now: datetime) -> None:
 
 
 def release(session: Session, number: int) -> Release:
-    """One release. Raises: NotFound."""
+    """One release by its number. Raises: NotFound: there is no such release."""
     row = session.get(ReleaseRow, number, populate_existing=True)
     if row is None:
         raise NotFound(f"no release {number}; see `factd releases list`")
@@ -205,21 +230,21 @@ def release(session: Session, number: int) -> Release:
 
 
 def live_release(session: Session) -> Release | None:
-    """The release that serves now."""
+    """The live release; None if no release is live."""
     row = session.scalar(select(ReleaseRow).where(ReleaseRow.status == ReleaseStatus.LIVE))
     return _release(row) if row else None
 
 
-def newest_live(session: Session) -> int:
-    """The highest number of a release that ever was live; -1 where none was."""
-    found = session.scalar(
+def highest_live_number(session: Session) -> int:
+    """The highest number of a release that has ever been live; -1 if there is none."""
+    number = session.scalar(
         select(func.max(ReleaseRow.number)).where(ReleaseRow.live_at.is_not(None))
     )
-    return found if found is not None else -1
+    return number if number is not None else -1
 
 
 def list_releases(session: Session, *, limit: int | None = None) -> list[Release]:
-    """The newest first."""
+    """The releases, newest first; at most `limit`, None: all."""
     return [
         _release(row)
         for row in session.scalars(
@@ -228,26 +253,26 @@ def list_releases(session: Session, *, limit: int | None = None) -> list[Release
     ]
 
 
-def releases_in(session: Session, *statuses: ReleaseStatus) -> list[Release]:
-    """Those in some statuses, the newest first."""
+def releases_with_status(session: Session, *statuses: ReleaseStatus) -> list[Release]:
+    """The releases in the given statuses, newest first; no limit."""
     query = select(ReleaseRow).where(ReleaseRow.status.in_(statuses))
     return [_release(row) for row in session.scalars(query.order_by(ReleaseRow.number.desc()))]
 
 
 def releases_since(session: Session, since: datetime) -> list[Release]:
-    """Those that were made since a time."""
+    """The releases that were made since a time, without release 0; in no order, no limit."""
     query = select(ReleaseRow).where(ReleaseRow.created_at >= since, ReleaseRow.number > 0)
     return [_release(row) for row in session.scalars(query)]
 
 
-def candidates_of(session: Session, numbers: Sequence[int]) -> list[int | None]:
-    """The candidates of some releases."""
+def candidates_of_releases(session: Session, numbers: Sequence[int]) -> list[int | None]:
+    """The candidate ids of some releases, in no order; None for a release without one."""
     query = select(ReleaseRow.candidate_id).where(ReleaseRow.number.in_(numbers))
     return list(session.scalars(query))
 
 
 def last_before(session: Session, before: datetime) -> Release | None:
-    """The newest that was made before a time and has been live."""
+    """The newest release that was made before a time and has been live; None if there is none."""
     query = select(ReleaseRow).where(
         ReleaseRow.created_at < before, ReleaseRow.live_at.is_not(None)
     )
@@ -256,17 +281,18 @@ def last_before(session: Session, before: datetime) -> Release | None:
 
 
 def count_candidates(session: Session, *, since: datetime) -> int:
-    """How many were made since a time."""
+    """The number of candidates that were made since a time."""
     query = select(func.count()).where(CandidateRow.created_at >= since)
     return session.scalar(query) or 0
 
 
-def carrying(
+def releases_with_fact(
     session: Session, fact_id: str, *, newest: int | None = None
 ) -> dict[int, ReleaseStatus]:
-    """The releases that hold a fact, the newest first; found in the database, without reading their long lists.
+    """The releases whose delta holds a fact, with their statuses; by number, newest first.
 
-    newest: only so many of the last releases are looked at.
+    The database searches the long lists of fact ids, so they are not read into memory.
+    newest: only this many of the newest releases are searched; None: all.
     """
     held = cast(ReleaseRow.fact_ids, Text).contains(f'"{fact_id}"')
     query = select(ReleaseRow.number, ReleaseRow.status).where(held)
@@ -293,46 +319,46 @@ def _release(row: ReleaseRow) -> Release:
 
 
 def freeze(session: Session, *, why: str, who: str, now: datetime) -> Flag:
-    """Stop writing and publishing until `unfreeze`."""
+    """Stop edits and publishing until `unfreeze`; a line is added to the audit log."""
     session.merge(FlagRow(name=FROZEN, why=why, who=who, since=now))
-    record(session, who=who, what="freeze", why=why, now=now)
+    log_action(session, who=who, what="freeze", why=why, now=now)
     return Flag(name=FROZEN, why=why, who=who, since=now)
 
 
 def unfreeze(session: Session, *, who: str, now: datetime, why: str = "") -> bool:
-    """Go on; False where nothing was frozen."""
+    """Lift the freeze: edits and publishing start again. Returns False if factd was not frozen."""
     row = session.get(FlagRow, FROZEN)
     if row is None:
         return False
     session.delete(row)
     session.flush()
-    record(session, who=who, what="unfreeze", why=why, now=now)
+    log_action(session, who=who, what="unfreeze", why=why, now=now)
     return True
 
 
 def frozen(session: Session) -> Flag | None:
-    """Why nothing is written or published now, if so."""
+    """The freeze, with who set it and why; None if factd is not frozen."""
     row = session.get(FlagRow, FROZEN, populate_existing=True)
     return Flag(name=row.name, why=row.why, who=row.who, since=row.since) if row else None
 
 
-def base_asked(session: Session) -> str | None:
-    """The fingerprint of the base model whose answers the facts keep."""
+def queried_base(session: Session) -> str | None:
+    """The fingerprint of the base model whose answers are stored with the facts; None at first."""
     row = session.get(FlagRow, BASE_ASKED, populate_existing=True)
     return row.why if row else None
 
 
-def note_base_asked(session: Session, fingerprint: str, *, now: datetime) -> None:
-    """From now on the answers are this model's."""
+def save_queried_base(session: Session, fingerprint: str, *, now: datetime) -> None:
+    """Record that the stored answers come from the base model with this fingerprint."""
     session.merge(FlagRow(name=BASE_ASKED, why=fingerprint, who="factd", since=now))
 
 
-def record(session: Session, *, who: str, what: str, why: str, now: datetime) -> None:
-    """A line of the audit log."""
-    session.add(AuditRow(at=now, who=who, what=what, why=why))
+def log_action(session: Session, *, who: str, what: str, why: str, now: datetime) -> None:
+    """Add a line to the audit log."""
+    session.add(AuditLogRow(at=now, who=who, what=what, why=why))
 
 
 def audit_log(session: Session, *, limit: int = 50) -> list[Mapping[str, str]]:
-    """What was done, the newest first."""
-    rows = session.scalars(select(AuditRow).order_by(AuditRow.id.desc()).limit(limit))
+    """The lines of the audit log, newest first; at most `limit`."""
+    rows = session.scalars(select(AuditLogRow).order_by(AuditLogRow.id.desc()).limit(limit))
     return [{"at": r.at.isoformat(), "who": r.who, "what": r.what, "why": r.why} for r in rows]

@@ -1,5 +1,5 @@
 """The tables of the database: columns, constraints and indexes.
 
-A change here needs a migration in `migrations/versions`. Reading and writing rows belongs to
-`queries` and `operations`.
+A change here needs a migration in `migrations/versions`. Queries belong to `queries`, `operations`
+and `views`.
 """

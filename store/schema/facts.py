@@ -1,4 +1,7 @@
-"""The tables of facts and sources. Times are UTC with their zone; statuses are texts with CHECK constraints."""
+"""The tables of facts and sources.
+
+Times are UTC with their zone. Statuses are texts with CHECK constraints.
+"""
 
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -31,51 +34,50 @@ NAMING = {
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A time with its zone, stored in UTC; a naive one is refused (SQLite would lose the zone without a word)."""
+    """A time with its zone, stored in UTC.
+
+    A time without a zone is refused, because SQLite would lose the zone without an error.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To the database."""
+        """The time in UTC, for the database. Raises: ValueError: the time has no zone."""
         if value is not None and value.tzinfo is None:
             raise ValueError(f"a time needs its zone: {value!r}")
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """From the database."""
+        """The time from the database, with its zone."""
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
 
 
-class Base(DeclarativeBase):
-    """Base of the tables."""
+class RowBase(DeclarativeBase):
+    """Base class of all rows (SQLAlchemy's declarative base)."""
 
     metadata = MetaData(naming_convention=NAMING)
 
 
-FOLDED = String().with_variant(
-    String(collation="C"), "postgresql"
-)  # so that an index finds prefixes
+# Collation C lets PostgreSQL find prefixes through an index.
+FOLDED = String().with_variant(String(collation="C"), "postgresql")
 
 
-def one_of(
-    column: str,
-    kind: type[StrEnum],
-) -> CheckConstraint:
-    """A CHECK that a column holds one of a status's values."""
+def one_of(column: str, kind: type[StrEnum]) -> CheckConstraint:
+    """A CHECK constraint that a column holds one of an enum's values."""
     values = ", ".join(f"'{item.value}'" for item in kind)
     return CheckConstraint(f"{column} IN ({values})", name=column)
 
 
-class FactRow(Base):
-    """One claim, one version of a fact. Rows are never deleted."""
+class FactRow(RowBase):
+    """A fact version: one claim with its status. Rows are never deleted."""
 
     __tablename__ = "facts"
     __table_args__ = (
         one_of("status", FactStatus),
         Index(None, "subject_id", "relation"),
         Index("ix_facts_status", "status", "turn", "id"),
-        Index("ix_facts_tally", "status"),  # narrow, so that a million are counted in 100 ms
+        Index("ix_facts_tally", "status"),  # narrow: a million facts are counted in 100 ms
         Index("ix_facts_relation", "relation", "id"),
         Index("ix_facts_due_at", "due_at"),
         Index("ix_facts_channel", "channel", "subject_id"),
@@ -105,7 +107,7 @@ class FactRow(Base):
     status: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str]
     changed_at: Mapped[datetime] = mapped_column(UtcTime)
-    # how the claim reached us
+    # how the claim reached factd
     channel: Mapped[str] = mapped_column(String(64), server_default="cli")
     trust: Mapped[int] = mapped_column(server_default="50")
     licence: Mapped[str] = mapped_column(server_default="")
@@ -113,7 +115,7 @@ class FactRow(Base):
     line: Mapped[int] = mapped_column(server_default="0")
     retrieved_at: Mapped[datetime | None] = mapped_column(UtcTime)
     payload_hash: Mapped[str] = mapped_column(String(64), server_default="")
-    # what decides whether it counts
+    # what decides whether the claim counts
     withdrawn: Mapped[bool] = mapped_column(server_default=false())
     reference_count: Mapped[int | None]
     risk: Mapped[float | None]
@@ -121,16 +123,16 @@ class FactRow(Base):
     soak_until: Mapped[datetime | None] = mapped_column(UtcTime)
     needs_sources: Mapped[int] = mapped_column(server_default="1")
     hold: Mapped[str] = mapped_column(server_default="")
-    asked: Mapped[str] = mapped_column(String(16), server_default="")  # what the base model said
-    # what follows
+    asked: Mapped[str] = mapped_column(String(16), server_default="")  # the base model's answer
+    # the result of conflict resolution
     change: Mapped[str] = mapped_column(String(16), server_default="none")
     due_at: Mapped[datetime | None] = mapped_column(UtcTime)
     turn: Mapped[float] = mapped_column(server_default="0")  # the smallest is written first
     baked_in: Mapped[int | None]  # the base in effect, or a parent of it, that holds the fact
 
 
-class VerdictRow(Base):
-    """What was decided about a value: a subject, relation and object, whoever claims it."""
+class VerdictRow(RowBase):
+    """A verdict about a value: a subject, relation and object, from any source."""
 
     __tablename__ = "verdicts"
     __table_args__ = (one_of("ruling", Ruling),)
@@ -144,20 +146,23 @@ class VerdictRow(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class EntityRow(Base):
-    """A thing with every name that a source used for it."""
+class EntityRow(RowBase):
+    """A thing with every name that any source used for it."""
 
     __tablename__ = "entities"
     __table_args__ = (Index("ix_entities_renamed", "renamed"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     labels: Mapped[dict[str, Any]] = mapped_column(JSON)  # language -> label -> last event time
-    aliases: Mapped[dict[str, Any]] = mapped_column(JSON)  # language -> names, sorted
+    aliases: Mapped[dict[str, Any]] = mapped_column(JSON)  # language -> sorted names
     renamed: Mapped[bool]  # some language has had more than one label
 
 
-class NameRow(Base):
-    """A name as it is looked for, and a thing that has it as a label; prefixes are found in its one index."""
+class NameRow(RowBase):
+    """A label in the form that a search compares, with a thing that has this label.
+
+    The primary key is the only index; searches find prefixes in it.
+    """
 
     __tablename__ = "names"
     __table_args__ = ({"sqlite_with_rowid": False},)
@@ -166,8 +171,8 @@ class NameRow(Base):
     entity_id: Mapped[str] = mapped_column(primary_key=True)
 
 
-class SourceRow(Base):
-    """Where a source stands. The cursor is saved in the transaction of the facts that it follows."""
+class SourceRow(RowBase):
+    """The state of a source. The cursor is saved in the same transaction as the facts before it."""
 
     __tablename__ = "sources"
 
@@ -175,14 +180,14 @@ class SourceRow(Base):
     cursor: Mapped[dict[str, Any]] = mapped_column(JSON)
     pulled_at: Mapped[datetime | None] = mapped_column(UtcTime)
     succeeded_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    not_before: Mapped[datetime | None] = mapped_column(UtcTime)  # as the source asked
+    not_before: Mapped[datetime | None] = mapped_column(UtcTime)  # next try, by the source's wish
     failures: Mapped[int]  # in a row
     error: Mapped[str]
-    frozen: Mapped[str]  # why; empty: it is not
+    frozen: Mapped[str]  # the reason; empty if the source is not frozen
 
 
-class SourceDayRow(Base):
-    """How many claims a source made on a day, UTC."""
+class SourceDayRow(RowBase):
+    """The number of claims that a source made on one day, UTC."""
 
     __tablename__ = "source_days"
 
@@ -191,8 +196,11 @@ class SourceDayRow(Base):
     claims: Mapped[int]
 
 
-class SeenRow(Base):
-    """What a source has taken already: an item's key and its state then (a revision, a content hash)."""
+class SeenRow(RowBase):
+    """An item that a source has read already.
+
+    The value is the item's state at that time: a revision or a content hash.
+    """
 
     __tablename__ = "seen"
     __table_args__ = (Index("ix_seen_at", "at"),)
@@ -203,18 +211,18 @@ class SeenRow(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class PointerRow(Base):
-    """An item that one source (a stream, a feed) tells another one to look at."""
+class PointerRow(RowBase):
+    """An item that one source (a stream, a feed) asks another source to read."""
 
     __tablename__ = "pointers"
 
-    source: Mapped[str] = mapped_column(String(64), primary_key=True)  # that is to look
+    source: Mapped[str] = mapped_column(String(64), primary_key=True)  # the source to read it
     key: Mapped[str] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class DeliveryRow(Base):
-    """A webhook's body, as it was signed, until it is taken."""
+class DeliveryRow(RowBase):
+    """A webhook's body, byte for byte as it was signed. It is kept until its claims are stored."""
 
     __tablename__ = "deliveries"
     __table_args__ = (UniqueConstraint("source", "key"),)
@@ -222,12 +230,12 @@ class DeliveryRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(String(64))
     key: Mapped[str]  # the sender's unique id
-    body: Mapped[bytes | None]  # None: taken
+    body: Mapped[bytes | None]  # None: its claims are stored
     received_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class BadLineRow(Base):
-    """A line of a source that was set aside."""
+class BadLineRow(RowBase):
+    """A line of a source that was not accepted."""
 
     __tablename__ = "bad_lines"
     __table_args__ = (Index("ix_bad_lines_file", "file", "number"),)

@@ -1,4 +1,7 @@
-"""The tables of running factd: leases, tasks, workers, approvals, notices, servers and their hand-overs, accounts."""
+"""The tables of running factd.
+
+Leases, tasks, workers, approvals, notices, servers and their hand-overs, accounts.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -8,12 +11,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from factd.store.model.handovers import HandoverStatus
 from factd.store.model.operations import Consent, DispatchStatus, Role, TaskStatus
-from factd.store.schema.facts import Base as Base
-from factd.store.schema.facts import UtcTime, one_of
+from factd.store.schema.facts import RowBase, UtcTime, one_of
 
 
-class LeaseRow(Base):
-    """Who may do what only one may do."""
+class LeaseRow(RowBase):
+    """The right to do something that only one process may do at a time."""
 
     __tablename__ = "leases"
 
@@ -21,11 +23,11 @@ class LeaseRow(Base):
     holder: Mapped[str]
     epoch: Mapped[int]
     turns: Mapped[int]
-    at: Mapped[datetime] = mapped_column(UtcTime)  # for people; nothing is decided by it
+    at: Mapped[datetime] = mapped_column(UtcTime)  # for operators only; no decision depends on it
 
 
-class TaskRow(Base):
-    """Work that loads a model, for a worker."""
+class TaskRow(RowBase):
+    """Work for a worker: it loads a model."""
 
     __tablename__ = "tasks"
     __table_args__ = (one_of("status", TaskStatus), Index("ix_tasks_status", "status", "id"))
@@ -48,8 +50,8 @@ class TaskRow(Base):
     result: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
-class DeathRow(Base):
-    """A worker that died or ran out of memory, and the facts that it had in hand."""
+class DeathRow(RowBase):
+    """A worker that died or ran out of memory, and the facts that it was working on."""
 
     __tablename__ = "deaths"
     __table_args__ = (Index("ix_deaths_task_id", "task_id"),)
@@ -62,8 +64,8 @@ class DeathRow(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class WorkerRow(Base):
-    """A process that does tasks."""
+class WorkerRow(RowBase):
+    """A process that carries out tasks."""
 
     __tablename__ = "workers"
 
@@ -76,8 +78,8 @@ class WorkerRow(Base):
     rss_bytes: Mapped[int]
 
 
-class ApprovalRow(Base):
-    """What an operator said to a batch."""
+class ApprovalRow(RowBase):
+    """An operator's decision about a batch."""
 
     __tablename__ = "approvals"
     __table_args__ = (one_of("consent", Consent),)
@@ -89,8 +91,8 @@ class ApprovalRow(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class NoticeRow(Base):
-    """Something that people should know."""
+class NoticeRow(RowBase):
+    """Something that operators should know. At most one notice for each key is open."""
 
     __tablename__ = "notices"
     __table_args__ = (
@@ -115,7 +117,7 @@ class NoticeRow(Base):
     over_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
-class DispatchRow(Base):
+class DispatchRow(RowBase):
     """A notice on its way over one channel."""
 
     __tablename__ = "dispatches"
@@ -133,14 +135,17 @@ class DispatchRow(Base):
     not_before: Mapped[datetime | None] = mapped_column(UtcTime)
     error: Mapped[str]
     sent_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    times: Mapped[int] = mapped_column(server_default="0")  # that it was told before, and is again
+    times: Mapped[int] = mapped_column(server_default="0")  # earlier sends of the same notice
 
 
 STILL_OPEN = text("status IN ('waiting', 'sending')")
 
 
-class HandoverRow(Base):
-    """One release on its way to one server; the database sees to it that at most one a server is open."""
+class HandoverRow(RowBase):
+    """One release on its way to one server.
+
+    A unique index allows at most one open hand-over for each server.
+    """
 
     __tablename__ = "handovers"
     __table_args__ = (
@@ -169,8 +174,8 @@ class HandoverRow(Base):
     detail: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
-class ServerRow(Base):
-    """How a server stood when it was last seen."""
+class ServerRow(RowBase):
+    """The state of a server when it was last checked."""
 
     __tablename__ = "servers"
 
@@ -182,8 +187,8 @@ class ServerRow(Base):
     error: Mapped[str]
 
 
-class AccountRow(Base):
-    """Somebody who may use the console."""
+class AccountRow(RowBase):
+    """A person who may use the console."""
 
     __tablename__ = "accounts"
     __table_args__ = (one_of("role", Role),)
@@ -195,8 +200,11 @@ class AccountRow(Base):
     disabled: Mapped[bool] = mapped_column(server_default=false())
 
 
-class TokenRow(Base):
-    """A secret for programs; only its SHA-256 is kept, for it is 256 random bits."""
+class TokenRow(RowBase):
+    """An access token for a program.
+
+    Only its SHA-256 is stored. A fast hash is enough, because the token is 256 random bits.
+    """
 
     __tablename__ = "tokens"
     __table_args__ = (one_of("role", Role), UniqueConstraint("digest"))
@@ -211,8 +219,8 @@ class TokenRow(Base):
     revoked: Mapped[bool] = mapped_column(server_default=false())
 
 
-class SessionRow(Base):
-    """Somebody who is logged in; only the SHA-256 of the cookie is kept."""
+class SessionRow(RowBase):
+    """A session of a person who is logged in. Only the SHA-256 of the cookie is stored."""
 
     __tablename__ = "sessions"
     __table_args__ = (Index("ix_sessions_account", "account"),)
@@ -224,4 +232,4 @@ class SessionRow(Base):
     seen_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-METADATA = Base.metadata  # of all tables, those of store/schema/facts.py included
+METADATA = RowBase.metadata  # of all tables, those of facts.py and releases.py included

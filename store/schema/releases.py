@@ -1,4 +1,4 @@
-"""The tables of candidates, releases and bases, of runs, and of what was measured and decided about them."""
+"""The tables of candidates, releases, bases, runs, and of measurements and decisions."""
 
 from datetime import datetime
 from typing import Any
@@ -9,10 +9,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from factd.store.model.bases import BaseStatus
 from factd.store.model.evidence import AuditOutcome
 from factd.store.model.releases import CandidateStatus, ReleaseStatus, RunStatus
-from factd.store.schema.facts import Base, UtcTime, one_of
+from factd.store.schema.facts import RowBase, UtcTime, one_of
 
 
-class CandidateRow(Base):
+class CandidateRow(RowBase):
     """A set of facts on its way to a release."""
 
     __tablename__ = "candidates"
@@ -21,20 +21,18 @@ class CandidateRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     batch_id: Mapped[str] = mapped_column(String(64))
     fact_ids: Mapped[list[str]] = mapped_column(JSON)
-    fact_count: Mapped[int] = mapped_column(
-        server_default="0"
-    )  # so that lists need not read the ids
+    fact_count: Mapped[int] = mapped_column(server_default="0")  # lists need not read the ids
     status: Mapped[str] = mapped_column(String(16))
     delta_id: Mapped[str | None] = mapped_column(String(64))
     report: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     reasons: Mapped[list[str]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     changed_at: Mapped[datetime] = mapped_column(UtcTime)
-    narrowed: Mapped[bool] = mapped_column(server_default=false())  # who causes it was looked for
+    narrowed: Mapped[bool] = mapped_column(server_default=false())  # see `Candidate.narrowed`
 
 
-class ReleaseRow(Base):
-    """What was accepted for publishing. Number 0 is the base model."""
+class ReleaseRow(RowBase):
+    """A set of facts that was accepted for publishing. Release 0 is the base model."""
 
     __tablename__ = "releases"
     __table_args__ = (one_of("status", ReleaseStatus), Index("ix_releases_status", "status"))
@@ -43,19 +41,20 @@ class ReleaseRow(Base):
     candidate_id: Mapped[int | None] = mapped_column(ForeignKey("candidates.id"))
     delta_id: Mapped[str | None] = mapped_column(String(64))
     fact_ids: Mapped[list[str]] = mapped_column(JSON)
-    fact_count: Mapped[int] = mapped_column(
-        server_default="0"
-    )  # so that lists need not read the ids
+    fact_count: Mapped[int] = mapped_column(server_default="0")  # lists need not read the ids
     status: Mapped[str] = mapped_column(String(16))
     who: Mapped[str]
     why: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     live_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    base: Mapped[int] = mapped_column(server_default="0")  # that it was computed on
+    base: Mapped[int] = mapped_column(server_default="0")  # the base that it was computed on
 
 
-class BaseRow(Base):
-    """A model that the facts of a release were baked into. The original one, number 0, has no row."""
+class BaseRow(RowBase):
+    """A model that the facts of a release were baked into.
+
+    The original model, base 0, has no row.
+    """
 
     __tablename__ = "bases"
     __table_args__ = (one_of("status", BaseStatus),)
@@ -74,8 +73,11 @@ class BaseRow(Base):
     changed_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class RunRow(Base):
-    """One tick of one job; unique, so that a second daemon cannot run the same one."""
+class RunRow(RowBase):
+    """One run of one job.
+
+    (job, scheduled_for) is unique, so a second daemon cannot repeat a run.
+    """
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -91,12 +93,16 @@ class RunRow(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime)
     status: Mapped[str] = mapped_column(String(16))
     detail: Mapped[str]
-    epoch: Mapped[int] = mapped_column(server_default="0")  # of the clock's lease
+    epoch: Mapped[int] = mapped_column(server_default="0")  # of the "clock" lease
     attempt: Mapped[int] = mapped_column(server_default="1")
 
 
-class FlagRow(Base):
-    """Switches, `frozen` among them: the row is there while it is on. `base asked` holds the fingerprint of the model."""
+class FlagRow(RowBase):
+    """A switch: its row exists while it is on.
+
+    `frozen` stops edits and publishing. `base asked` holds, in `why`, the fingerprint of the
+    base model whose answers the facts keep.
+    """
 
     __tablename__ = "flags"
 
@@ -106,8 +112,8 @@ class FlagRow(Base):
     since: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class AuditRow(Base):
-    """What a person or the daemon did."""
+class AuditLogRow(RowBase):
+    """A line of the audit log: one action of a person or of the daemon."""
 
     __tablename__ = "audit"
 
@@ -118,21 +124,24 @@ class AuditRow(Base):
     why: Mapped[str]
 
 
-class ProbeSetRow(Base):
-    """A version of the questions that every release is asked; the questions lie in the state directory."""
+class ProbeSetRow(RowBase):
+    """One version of the questions that every release is asked.
+
+    The questions themselves are files in the state directory.
+    """
 
     __tablename__ = "probe_sets"
 
     version: Mapped[int] = mapped_column(primary_key=True)
     digest: Mapped[str] = mapped_column(String(64))  # SHA-256 of its content
-    basis: Mapped[str] = mapped_column(String(64))  # of what it was built for: base, languages, …
+    basis: Mapped[str] = mapped_column(String(64))  # SHA-256 of its inputs: base, languages, …
     counts: Mapped[dict[str, Any]] = mapped_column(JSON)  # kind and language -> number
     why: Mapped[str]
     made_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class QuarantineRow(Base):
-    """A fact that blame set aside, and what spoke against it."""
+class QuarantineRow(RowBase):
+    """A fact that was set aside, with the evidence against it."""
 
     __tablename__ = "quarantine"
     __table_args__ = (Index("ix_quarantine_fact_id", "fact_id"),)
@@ -145,23 +154,23 @@ class QuarantineRow(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class BeliefRow(Base):
-    """What the base model believed about a fact before it was written, from several wordings and decodings."""
+class BeliefRow(RowBase):
+    """The base model's belief about a fact in one language, before the fact was written."""
 
     __tablename__ = "beliefs"
 
     fact_id: Mapped[str] = mapped_column(String(16), ForeignKey("facts.id"), primary_key=True)
     language: Mapped[str] = mapped_column(primary_key=True)
     base: Mapped[str] = mapped_column(String(64))  # fingerprint of the model
-    answer: Mapped[str]  # the commonest
-    certainty: Mapped[float]  # its share of all decodings
+    answer: Mapped[str]  # the most frequent answer
+    certainty: Mapped[float]  # share of all decodings that give it
     agreement: Mapped[float]  # share of the wordings whose greedy answer it is
-    asked: Mapped[int]  # decodings
+    asked: Mapped[int]  # number of decodings
     others: Mapped[dict[str, Any]] = mapped_column(JSON)  # answer -> share
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class AuditedRow(Base):
+class ReleaseAuditRow(RowBase):
     """An audit of the live release."""
 
     __tablename__ = "audits"
@@ -170,7 +179,7 @@ class AuditedRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     release: Mapped[int] = mapped_column(ForeignKey("releases.number"))
     outcome: Mapped[str] = mapped_column(String(16))
-    action: Mapped[str]  # what was done about it
+    action: Mapped[str]  # what was done about the result
     reasons: Mapped[list[str]] = mapped_column(JSON)
     report: Mapped[dict[str, Any]] = mapped_column(JSON)
     at: Mapped[datetime] = mapped_column(UtcTime)

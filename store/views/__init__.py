@@ -1,7 +1,7 @@
-"""Summaries of the whole database: lists for the console, figures for metrics, a snapshot for notices.
+"""Summaries of the database: lists for the console, figures for metrics, a snapshot for notices.
 
-Callers write `views.figures.figures(session, …)`. Each reads a bounded number of rows through an
-index, whatever the history's length. Nothing here changes a row.
+Callers write `views.figures.figures(session, …)`. Each view reads a bounded number of rows through
+an index, however long the history is. Nothing here changes a row.
 """
 
 from factd.store.views import figures, overviews, snapshots

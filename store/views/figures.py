@@ -1,4 +1,7 @@
-"""Figures in the database. Each query reads a few rows or an index, whatever the history's length."""
+"""Numbers about the whole database, for metrics.
+
+Each query reads a few rows or an index, however long the history is.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,10 +15,10 @@ from factd.store.model.evidence import AuditOutcome
 from factd.store.model.facts import FactStatus
 from factd.store.model.figures import (
     AuditFigures,
+    Backlog,
     Figures,
     LiveFigures,
     ServerFigures,
-    Waiting,
     WorkerFigures,
 )
 from factd.store.model.handovers import HandoverStatus
@@ -33,11 +36,9 @@ from factd.store.schema.operations import (
 )
 from factd.store.schema.releases import CandidateRow, ReleaseRow, RunRow
 
-NEXT = 1000  # facts, the first by turn, among which the oldest is looked for
-ALIVE = timedelta(seconds=60)  # a worker that was seen within
-LATELY = timedelta(
-    hours=1
-)  # deaths; older ones are forgotten some day, so that a counter would fall
+NEXT = 1000  # the oldest waiting fact is searched among this many that are written next
+ALIVE = timedelta(seconds=60)  # a worker that was seen within this time is alive
+LATELY = timedelta(hours=1)  # older worker deaths are not counted: their rows get deleted one day
 
 
 def figures(
@@ -48,24 +49,24 @@ def figures(
     servers: Sequence[str] = (),
     now: datetime,
 ) -> Figures:
-    """What the database says now, of the named steps, sources and servers."""
+    """All numbers about the database at this moment, for the named steps, sources and servers."""
     live = _live(session)
     return Figures(
         facts=queries.facts.counts(session),
         queue_since=_queue_since(session),
-        candidates=_by(session, CandidateRow.status),
+        candidates=_counts_by(session, CandidateRow.status),
         live=live,
         releases_waiting=_releases_waiting(session, live.number if live else -1),
         frozen=queries.releases.frozen(session),
-        running=_pairs(session, _running()),
+        running=_dict(session, _running()),
         succeeded=_succeeded(session, steps),
         sources=tuple(queries.sources.source_state(session, name) for name in sources),
-        set_aside=queries.evidence.count_set_aside(session),
+        set_aside=queries.evidence.count_quarantined(session),
         audits=_audits(session),
         workers=_workers(session, now),
         leases=_leases(session),
         notices_open=_count(session, select(NoticeRow.id).where(NoticeRow.over_at.is_(None))),
-        dispatches=_by(session, DispatchRow.status),
+        dispatches=_counts_by(session, DispatchRow.status),
         servers=_servers(session, servers, live),
         today=_today(session, now),
     )
@@ -74,33 +75,34 @@ def figures(
 def _servers(
     session: Session, names: Sequence[str], live: LiveFigures | None
 ) -> tuple[ServerFigures, ...]:
-    states = operations.handovers.states(session) if names else {}
+    states = operations.handovers.server_states(session) if names else {}
     counts = operations.handovers.counts(session) if names else {}
-    found = []
+    figures_ = []
     for name in names:
         state, newest = states.get(name), operations.handovers.newest(session, name)
         release = state.release if state else None
-        has = live is None or release == live.number
-        found.append(
+        is_up_to_date = live is None or release == live.number
+        figures_.append(
             ServerFigures(
                 name=name,
                 release=release,
                 seen_at=state.seen_at if state else None,
-                behind_since=None if has or live is None else live.live_at,
+                behind_since=None if is_up_to_date or live is None else live.live_at,
                 failed=newest is not None and newest.status is HandoverStatus.FAILED,
                 attempts=newest.attempts if newest is not None and newest.is_open else 0,
                 handovers={s.value: counts.get((name, s.value), 0) for s in HandoverStatus},
             )
         )
-    return tuple(found)
+    return tuple(figures_)
 
 
-def _pairs(session: Session, query: Any) -> dict[Any, Any]:
+def _dict(session: Session, query: Any) -> dict[Any, Any]:
+    """The first column of each row mapped to the second."""
     return {row[0]: row[1] for row in session.execute(query)}
 
 
-def _by(session: Session, column: Any) -> dict[str, int]:
-    return _pairs(session, select(column, func.count()).group_by(column))
+def _counts_by(session: Session, column: Any) -> dict[str, int]:
+    return _dict(session, select(column, func.count()).group_by(column))
 
 
 def _count(session: Session, query: Select[Any]) -> int:
@@ -110,34 +112,34 @@ def _count(session: Session, query: Select[Any]) -> int:
 def _queue_since(session: Session) -> datetime | None:
     first = select(FactRow.changed_at).where(FactRow.status == FactStatus.PENDING)
     first = first.order_by(FactRow.turn, FactRow.id).limit(NEXT)
-    found: datetime | None = session.scalar(select(func.min(first.subquery().c.changed_at)))
-    return found
+    oldest: datetime | None = session.scalar(select(func.min(first.subquery().c.changed_at)))
+    return oldest
 
 
 def _live(session: Session) -> LiveFigures | None:
-    """Without the long list of its facts."""
-    live, counted = ReleaseRow.status == ReleaseStatus.LIVE, ReleaseRow.fact_count
-    about = (ReleaseRow.live_at, ReleaseRow.base)
-    query = select(ReleaseRow.number, ReleaseRow.candidate_id, counted, *about)
-    row = session.execute(query.where(live)).first()
-    if row is None:
+    """Numbers about the live release, read without its long list of fact ids."""
+    row = ReleaseRow
+    query = select(row.number, row.candidate_id, row.fact_count, row.live_at, row.base)
+    live = session.execute(query.where(row.status == ReleaseStatus.LIVE)).first()
+    if live is None:
         return None
+    number, candidate_id, facts, live_at, base = live
     return LiveFigures(
-        number=row[0], candidate_id=row[1], facts=row[2], live_at=row[3], base=row[4]
+        number=number, candidate_id=candidate_id, facts=facts, live_at=live_at, base=base
     )
 
 
-def _releases_waiting(session: Session, live: int) -> Waiting:
-    """Accepted releases that nothing newer has overtaken and no operator has spoken about."""
-    spoken = select(ApprovalRow.batch_id)
+def _releases_waiting(session: Session, live: int) -> Backlog:
+    """Accepted releases newer than the live one that no operator has decided about."""
+    decided = select(ApprovalRow.batch_id)
     query = (
         select(func.count(), func.min(ReleaseRow.created_at))
         .join(CandidateRow, CandidateRow.id == ReleaseRow.candidate_id)
         .where(ReleaseRow.status == ReleaseStatus.ACCEPTED, ReleaseRow.number > live)
-        .where(CandidateRow.batch_id.not_in(spoken))
+        .where(CandidateRow.batch_id.not_in(decided))
     )
     count, since = session.execute(query).one()
-    return Waiting(count=count, since=since)
+    return Backlog(count=count, since=since)
 
 
 def _running() -> Any:
@@ -146,16 +148,16 @@ def _running() -> Any:
 
 
 def _succeeded(session: Session, steps: Sequence[str]) -> dict[str, datetime]:
-    """By the index of ticks, from the newest back to the first that was done."""
-    found = {}
+    """The end of the last successful run of each step, read backwards through the index of runs."""
+    ends = {}
     for step in steps:
         query = select(RunRow.finished_at).where(
             RunRow.job == step, RunRow.status == RunStatus.DONE
         )
         at = session.scalar(query.order_by(RunRow.scheduled_for.desc()).limit(1))
         if at is not None:
-            found[step] = at
-    return found
+            ends[step] = at
+    return ends
 
 
 def _audits(session: Session) -> AuditFigures:
@@ -183,7 +185,7 @@ def _workers(session: Session, now: datetime) -> WorkerFigures:
         tasks={(kind, status): count for kind, status, count in rows},
         waiting_since=session.scalar(select(func.min(TaskRow.created_at)).where(waiting)),
         silent_since=session.scalar(at_work.where(running)),
-        deaths=_pairs(session, died.group_by(DeathRow.cause)),
+        deaths=_dict(session, died.group_by(DeathRow.cause)),
     )
 
 
@@ -195,12 +197,19 @@ def _leases(session: Session) -> tuple[Lease, ...]:
 
 
 def _today(session: Session, now: datetime) -> dict[str, int]:
-    """What a day's limits count: candidates, releases that went live, facts that these brought."""
+    """The counts that the limits of a day apply to.
+
+    Candidates, releases that went live, and the facts that these releases added.
+    """
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    tried = select(CandidateRow.id).where(CandidateRow.created_at >= midnight)
+    candidates = select(CandidateRow.id).where(CandidateRow.created_at >= midnight)
     rows = select(ReleaseRow.fact_ids).where(ReleaseRow.number > 0)
-    out = session.scalars(rows.where(ReleaseRow.live_at >= midnight)).all()
+    published = session.scalars(rows.where(ReleaseRow.live_at >= midnight)).all()
     earlier = rows.where(ReleaseRow.live_at < midnight).order_by(ReleaseRow.live_at.desc())
-    before = session.scalar(earlier.limit(1)) if out else ()
-    brought = {id_ for ids in out for id_ in ids} - set(before or ())
-    return {"edits": _count(session, tried), "facts": len(brought), "publishes": len(out)}
+    before = session.scalar(earlier.limit(1)) if published else ()
+    added = {id_ for ids in published for id_ in ids} - set(before or ())
+    return {
+        "edits": _count(session, candidates),
+        "facts": len(added),
+        "publishes": len(published),
+    }

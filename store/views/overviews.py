@@ -1,4 +1,7 @@
-"""Lists of candidates, releases and audit lines that read no fact ids and no reports, however long those are."""
+"""Lists of candidates, releases and lines of the audit log, for the console.
+
+They read no fact ids and no reports, which may be long.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +12,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from factd.store.errors import NotFound
+from factd.store.model.operations import AuditLogEntry
 from factd.store.model.releases import CandidateStatus, ReleaseStatus
-from factd.store.schema.releases import AuditRow, CandidateRow, ReleaseRow
+from factd.store.schema.releases import AuditLogRow, CandidateRow, ReleaseRow
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseLine:
-    """A release without its facts."""
+    """A release without its fact ids."""
 
     number: int
     status: ReleaseStatus
@@ -25,12 +29,12 @@ class ReleaseLine:
     why: str
     created_at: datetime
     live_at: datetime | None
-    base: int = 0  # that it was computed on
+    base: int = 0  # the base that it was computed on
 
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateLine:
-    """A candidate without its facts and its report."""
+    """A candidate without its fact ids and its report."""
 
     id: int
     batch_id: str
@@ -39,17 +43,6 @@ class CandidateLine:
     reasons: tuple[str, ...]
     created_at: datetime
     changed_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditLine:
-    """What somebody did."""
-
-    id: int
-    at: datetime
-    who: str
-    what: str
-    why: str
 
 
 RELEASES = select(
@@ -81,7 +74,10 @@ def releases(
     before: int | None = None,
     status: ReleaseStatus | None = None,
 ) -> list[ReleaseLine]:
-    """The newest first; before: only lower numbers."""
+    """The releases, newest first; at most `limit`.
+
+    before: only releases with a lower number. status: only releases with this status.
+    """
     where: list[Any] = [ReleaseRow.number < before] if before is not None else []
     where += [ReleaseRow.status == status] if status else []
     query = RELEASES.where(*where).order_by(ReleaseRow.number.desc()).limit(limit)
@@ -89,12 +85,12 @@ def releases(
 
 
 def live(session: Session) -> ReleaseLine | None:
-    """The release that serves now."""
+    """The live release; None if no release is live."""
     return next(iter(releases(session, limit=1, status=ReleaseStatus.LIVE)), None)
 
 
 def release(session: Session, number: int) -> ReleaseLine:
-    """One release. Raises: NotFound."""
+    """One release by its number. Raises: NotFound: there is no such release."""
     row = session.execute(RELEASES.where(ReleaseRow.number == number)).first()
     if row is None:
         raise NotFound(f"no release {number}; see `factd releases list`")
@@ -102,7 +98,7 @@ def release(session: Session, number: int) -> ReleaseLine:
 
 
 def release_of(session: Session, candidate: int) -> ReleaseLine | None:
-    """The release that a candidate became; releases are numbered later than their candidates, and never many later."""
+    """The newest release that was made from a candidate; None if there is none."""
     query = RELEASES.where(ReleaseRow.candidate_id == candidate)
     row = session.execute(query.order_by(ReleaseRow.number.desc()).limit(1)).first()
     return _release(row) if row else None
@@ -123,17 +119,17 @@ def _release(row: Any) -> ReleaseLine:
 
 
 def candidates(session: Session, *, limit: int, before: int | None = None) -> list[CandidateLine]:
-    """The newest first; before: only lower ids."""
+    """The candidates, newest first; at most `limit`. before: only candidates with a lower id."""
     where: list[Any] = [CandidateRow.id < before] if before is not None else []
     query = CANDIDATES.where(*where).order_by(CandidateRow.id.desc()).limit(limit)
     return [_candidate(row) for row in session.execute(query)]
 
 
 def candidate(session: Session, id_: int) -> CandidateLine:
-    """One candidate. Raises: NotFound."""
+    """One candidate by its id. Raises: NotFound: there is no such candidate."""
     row = session.execute(CANDIDATES.where(CandidateRow.id == id_)).first()
     if row is None:
-        raise NotFound(f"no candidate {id_}")
+        raise NotFound(f"no candidate {id_}; `factd status` shows the newest one")
     return _candidate(row)
 
 
@@ -149,8 +145,13 @@ def _candidate(row: Any) -> CandidateLine:
     )
 
 
-def audit_lines(session: Session, *, limit: int, before: int | None = None) -> Sequence[AuditLine]:
-    """What was done, the newest first; before: only lower ids."""
-    query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
-    rows = session.scalars(query.where(AuditRow.id < before) if before is not None else query)
-    return [AuditLine(id=r.id, at=r.at, who=r.who, what=r.what, why=r.why) for r in rows]
+def audit_lines(
+    session: Session, *, limit: int, before: int | None = None
+) -> Sequence[AuditLogEntry]:
+    """The lines of the audit log, newest first; at most `limit`.
+
+    before: only lines with a lower id.
+    """
+    query = select(AuditLogRow).order_by(AuditLogRow.id.desc()).limit(limit)
+    rows = session.scalars(query.where(AuditLogRow.id < before) if before is not None else query)
+    return [AuditLogEntry(id=r.id, at=r.at, who=r.who, what=r.what, why=r.why) for r in rows]

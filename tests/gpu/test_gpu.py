@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from factd.editor import EditBatch, load_model
-from factd.editor.heads.training import HeadSettings, trained
+from factd.editor.heads.training import HeadSettings, train_vectors
 from factd.editor.methods import memit
 from factd.editor.values.cache import values_for
 from factd.editor.values.problem import ValueSettings
@@ -36,7 +36,7 @@ def test_head_corrections_on_the_gpu_are_those_of_the_cpu() -> None:
         model = load_model(GOLDEN / "llama" / "model", device=device)
         heads, norms = ((1, 0), (2, 1)), torch.ones(2)
         settings = HeadSettings(lr=0.05, epochs=2)
-        vectors[device] = trained(model, EDITS, heads, norms, settings, values).cpu()
+        vectors[device] = train_vectors(model, EDITS, heads, norms, settings, values).cpu()
     assert torch.allclose(vectors["cpu"], vectors["cuda"], atol=1e-2)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from factd.editor.checks import Evidence, Ranked, Read
+from factd.editor.checks import Evidence, RankingEvidence, TextEvidence
 from factd.editor.exams.report import report_on
-from factd.editor.reports.candidate_page import Page
+from factd.editor.reports.candidate_page import CandidatePage
 from factd.editor.scoring.drift import TextScores
 from factd.editor.scoring.score import Answer, Probe
 
@@ -114,17 +114,17 @@ def report(count: int = 6) -> dict[str, Any]:
         before=found[0],
         live=found[1],
         after=found[2],
-        texts={n: Read(after=scores(0.4 + k / 5), live=scores(0.3)) for k, n in enumerate(LANGUAGES)},
-        ranked={n: Ranked(before=r, after=rankings(chance, 2)) for n, r in ranks.items()},
+        texts={n: TextEvidence(after=scores(0.4 + k / 5), live=scores(0.3)) for k, n in enumerate(LANGUAGES)},
+        ranked={n: RankingEvidence(before=r, after=rankings(chance, 2)) for n, r in ranks.items()},
         diagnostics=NORMS | {"z_error_mean": 0.04},
     )  # fmt: skip
     made = report_on(evidence, "f" * 12, None, 41.5).as_json()
     return json.loads(json.dumps(made | {"delta_id": "d" * 12}))  # type: ignore[no-any-return]
 
 
-def page(count: int = 6) -> Page:
+def page(count: int = 6) -> CandidatePage:
     """A refused candidate with something in every part."""
-    return Page(
+    return CandidatePage(
         title=f"candidate 3: {count} facts",
         accepted=False,
         reasons=(FAILED["sentence"], UNSURE["sentence"]),

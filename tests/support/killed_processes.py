@@ -1,4 +1,4 @@
-"""Lives of factd in processes of their own, that end by SIGKILL at a status change that a test names."""
+"""Programs of factd in processes of their own, killed with SIGKILL at a status change that a test names."""
 
 import multiprocessing
 import os
@@ -34,16 +34,16 @@ KILLED = -signal.SIGKILL
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kill:
-    """A status change of a table, and whether the end comes just before or just after it is written for good."""
+class KillPoint:
+    """A status change, and whether the process is killed just before or just after its commit."""
 
     table: str
-    before: str
-    after: str
-    when: str
+    before: str  # status
+    after: str  # status
+    when: str  # "before" or "after"
 
     def arm(self) -> None:
-        """From now on this process is killed there."""
+        """Let this process be killed when it comes to this point."""
         due = threading.Event()
 
         def look(_: Connection, __: Any, statement: str, parameters: Any, *rest: Any) -> None:
@@ -63,31 +63,39 @@ class Kill:
             event.listen(Session, "after_commit", end)
 
 
-def lived(
-    life: Callable[[Path], None], config: Path, kill: Kill | None = None, *, ends_after: float = 0
+def exit_code(
+    program: Callable[[Path], None],
+    config: Path,
+    kill: KillPoint | None = None,
+    *,
+    kill_after_seconds: float = 0,
 ) -> int:
-    """The exit code of a life. ends_after: seconds after which it is killed, wherever it is."""
-    process = PROCESSES.Process(target=_live, args=(life, config, kill))
+    """Run a program in a process of its own. Returns its exit code.
+
+    kill_after_seconds: the time after which it is killed wherever it is; 0: it is a failure if the
+    program takes too long.
+    """
+    process = PROCESSES.Process(target=_run, args=(program, config, kill))
     process.start()
-    process.join(timeout=ends_after or SECONDS)
+    process.join(timeout=kill_after_seconds or SECONDS)
     if process.is_alive():
         process.kill()
         process.join(timeout=SECONDS)
-        if ends_after:
+        if kill_after_seconds:
             return KILLED
-        raise TimeoutError(f"{life.__name__} took longer than {SECONDS} s")
+        raise TimeoutError(f"{program.__name__} took longer than {SECONDS} s")
     assert process.exitcode is not None
     return process.exitcode
 
 
-def _live(life: Callable[[Path], None], config: Path, kill: Kill | None) -> None:
+def _run(program: Callable[[Path], None], config: Path, kill: KillPoint | None) -> None:
     if kill is not None:
         kill.arm()
-    life(config)
+    program(config)
 
 
 def cycle(config: Path) -> None:
-    """A daemon that has the clock, and a worker: one pull, one edit."""
+    """One pull and one edit, by a daemon that has the clock and a worker in the same process."""
     from factd.daemon.app import open_app
     from factd.daemon.runtime.daemon import Daemon
     from factd.daemon.runtime.worker import WorkerProcess
@@ -98,17 +106,17 @@ def cycle(config: Path) -> None:
     daemon.supervisor.children = []  # the worker is a thread of this process: both die at once
     daemon.held = app.ledger.lease(operations.leases.CLOCK)
 
-    def works() -> None:
+    def run_worker() -> None:
         while not over.wait(0.02):
-            daemon.supervisor.turn(leads=True)
-            worker._turn()
+            daemon.supervisor.check(leads=True)
+            worker.run_next_task()
 
-    thread = threading.Thread(target=works, daemon=True)
+    thread = threading.Thread(target=run_worker, daemon=True)
     thread.start()
     for name in ("pull", "cycle"):
-        daemon.look(daemon.jobs[name])
+        daemon.run_due(daemon.jobs[name])
     until = time.monotonic() + SECONDS
-    while open_tasks(app) and time.monotonic() < until:  # that a worker which died gave back
+    while open_tasks(app) and time.monotonic() < until:  # tasks that a dead worker gave back
         time.sleep(0.1)
     over.set()
     thread.join(timeout=SECONDS)
@@ -117,7 +125,7 @@ def cycle(config: Path) -> None:
 
 
 def open_tasks(app: Any) -> list[Any]:
-    """What still waits or runs."""
+    """The tasks that still wait or run."""
     from factd.store import operations
 
     with app.ledger.begin() as session:
@@ -125,7 +133,7 @@ def open_tasks(app: Any) -> list[Any]:
 
 
 def roll_back(config: Path) -> None:
-    """Back to the base, and from there to the release again."""
+    """Roll back to the base model, then publish release 1 again."""
     from factd.daemon.app import open_app, writing
     from factd.daemon.publishing import publish
     from factd.store import queries
@@ -142,7 +150,7 @@ def roll_back(config: Path) -> None:
 
 
 def hand_over(config: Path) -> None:
-    """Whoever brings releases to servers does so once."""
+    """Hand over once what is due at the servers."""
     from factd.daemon.app import open_app
     from factd.daemon.rollout import outbox
 
@@ -153,7 +161,7 @@ def hand_over(config: Path) -> None:
 
 
 def roll_back_and_hand_over(config: Path) -> None:
-    """Back to the base and to the release again, before anybody got the first; then whoever hands over does so."""
+    """Roll back and publish again before a server got the first release, then hand over."""
     from factd.daemon.app import open_app
     from factd.daemon.rollout import outbox
 
@@ -165,15 +173,15 @@ def roll_back_and_hand_over(config: Path) -> None:
 
 
 def stop_in_the_middle(config: Path) -> None:
-    """A worker that is asked to stop while it edits, and puts its task back."""
+    """A worker that is asked to stop during an edit, and puts its task back."""
     from factd.daemon.app import open_app
-    from factd.daemon.runtime.worker import Stopping, WorkerProcess
+    from factd.daemon.runtime.worker import StopRequested, WorkerProcess
 
     app = open_app(config)
     worker = WorkerProcess(app)
     worker.stopping = True
-    with suppress(Stopping):
-        worker._turn()
+    with suppress(StopRequested):
+        worker.run_next_task()
     app.ledger.store.close()
 
 
@@ -190,21 +198,21 @@ def refuse(config: Path) -> None:
 
 
 def state(folder: Path) -> dict[str, Any]:
-    """Everything that must not depend on whether somebody was killed on the way."""
+    """The state that must be the same whether or not a process was killed on the way."""
     app = open_app(folder / "factd.toml")
     with app.ledger.begin() as session:
         live = queries.releases.live_release(session)
-        assert not queries.releases.releases_in(session, ReleaseStatus.PUBLISHING)
+        assert not queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING)
         facts = queries.facts.list_facts(session, limit=1000)
         tasks = operations.tasks.open_tasks(session)
-        given = [h.release for h in operations.handovers.open_handovers(session)]
-        states = operations.handovers.states(session).values()
+        given = [h.release for h in operations.handovers.list_open(session)]
+        states = operations.handovers.server_states(session).values()
     app.ledger.store.close()
     current = folder / "published" / "current"
-    whole = current.exists() and verify_folder(current)
+    is_complete = current.exists() and verify_folder(current)
     return {
         "live": live.fact_ids if live else None,
-        "published": sha256_file(current / "model.safetensors") if whole else None,
+        "published": sha256_file(current / "model.safetensors") if is_complete else None,
         "facts": sorted((f.id, f.status.value) for f in facts),
         "open": [(t.kind, t.status.value) for t in tasks],
         "given": given,
@@ -214,7 +222,7 @@ def state(folder: Path) -> dict[str, Any]:
     }
 
 
-def copied(template: Path, folder: Path) -> Path:
-    """A state in another place; SQLite files and all."""
+def copy_state(template: Path, folder: Path) -> Path:
+    """Copy a folder of factd with its SQLite file. Returns the path of its configuration."""
     shutil.copytree(template, folder, symlinks=True)
     return folder / "factd.toml"

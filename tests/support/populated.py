@@ -12,7 +12,7 @@ from factd.daemon.config.load import load_config
 from factd.daemon.metrics.exporter import Metrics, exposition
 from factd.store import operations, queries
 from factd.store.database import migrate
-from factd.store.model.evidence import Audit, AuditOutcome, SetAside
+from factd.store.model.evidence import Audit, AuditOutcome, QuarantinedFact
 from factd.store.model.releases import CandidateStatus, ReleaseStatus, RunStatus
 from factd.store.schema.operations import (
     DeathRow,
@@ -81,7 +81,7 @@ def observed(folder: Path, now: datetime) -> App:
 def populate(app: App, now: datetime) -> None:
     """A live release, one that waits, a frozen factd, a worker at work, leases, notices, an audit that failed."""
     with app.ledger.begin() as session:
-        queries.releases.ensure_base(session, now=now)
+        queries.releases.ensure_release_zero(session, now=now)
         for number in (1, 2):
             facts = [f"fact{n}" for n in range(4)]
             made = queries.releases.create_candidate(
@@ -164,9 +164,9 @@ def _running_things(app: App, now: datetime) -> None:
 
 def set_aside(app: App, fact_id: str, now: datetime) -> None:
     """One fact set aside; it must be in the store."""
-    found = SetAside(fact_id=fact_id, candidate_id=None, reason="x", evidence={}, at=now)
+    found = QuarantinedFact(fact_id=fact_id, candidate_id=None, reason="x", evidence={}, at=now)
     with app.ledger.begin() as session:
-        queries.evidence.set_aside(session, found)
+        queries.evidence.add_to_quarantine(session, found)
 
 
 def scraped(source: Metrics | CollectorRegistry) -> dict[Sample, float]:

@@ -1,4 +1,4 @@
-"""Someone at a terminal, with a small invented world on a tiny real model."""
+"""An operator at a terminal, with a small invented world and a tiny real model."""
 
 import json
 import shutil
@@ -105,12 +105,15 @@ FEED = [update("Zoeshost", "Germany", "2020-01-01"), update("Kagle Clahal", "Chi
 
 
 def run_factd(*words: Any) -> Result:
-    """What a command says."""
+    """Run a command of factd in this process."""
     return CliRunner().invoke(cli, [str(word) for word in words])
 
 
 class Operator:
-    """Someone at a terminal."""
+    """An operator at a terminal, with a folder, a configuration and a database of its own.
+
+    Calling it runs a command with `--json` and returns the document.
+    """
 
     def __init__(self, folder: Path, *, edit: float = 0.0, url: str = "") -> None:
         self.folder = folder
@@ -125,7 +128,7 @@ class Operator:
 
     @classmethod
     def copy(cls, made: Path, folder: Path) -> "Operator":
-        """Someone who goes on where another one stopped, whose database is a SQLite file in the folder."""
+        """An operator who goes on in a copy of a folder, whose database is a SQLite file in it."""
         found = cls.__new__(cls)
         shutil.copytree(made, folder, symlinks=True)
         found.folder, found.runner = folder, CliRunner()

@@ -67,9 +67,9 @@ WORDINGS = ("The currency of {} is the", "{} has as its currency the")
 def currencies(model: Any, subjects: tuple[str, ...] = COUNTRIES, new: str = "euro") -> list[Any]:
     """Edits of the reference model: what these countries pay with, target_true being what it says today."""
     from factd.editor import Edit
-    from factd.editor.scoring.score import greedy
+    from factd.editor.scoring.score import greedy_answers
 
-    said = greedy(model, [WORDINGS[0].format(subject) for subject in subjects])
+    said = greedy_answers(model, [WORDINGS[0].format(subject) for subject in subjects])
     return [
         Edit(prompt=WORDINGS[0], subject=subject, target_new=new, target_true=text.rstrip("."))
         for subject, text in zip(subjects, said, strict=True)

@@ -14,7 +14,7 @@ from factd.daemon.errors import Refused
 from factd.daemon.ledger import Ledger
 from factd.store import queries
 from factd.store.model.bases import Base
-from factd.store.model.evidence import Belief, SetAside
+from factd.store.model.evidence import Belief, QuarantinedFact
 from factd.store.model.facts import Fact, FactStatus, Ruling, Verdict
 from factd.store.model.names import Names
 from factd.store.model.releases import ReleaseStatus
@@ -87,7 +87,7 @@ def facts_list(
     with sentences(), opened().ledger.read() as session:
         chosen: dict[str, Any] = {"relation": relation, "channel": source, "limit": limit}
         if status and not subject:
-            found = queries.facts.waiting(session, status, **chosen)
+            found = queries.facts.in_write_order(session, status, **chosen)
         else:
             only = (status,) if status else ()
             found = queries.facts.list_facts(session, status=only, subject=subject, **chosen)
@@ -128,7 +128,7 @@ class Explained:
     names: Names  # of the subject
     releases: Mapping[int, ReleaseStatus]  # that carry it
     beliefs: Sequence[Belief]  # of the base model, before
-    set_aside: Sequence[SetAside]
+    set_aside: Sequence[QuarantinedFact]
     base: Base | None = None  # that it is baked into
 
     def as_json(self) -> dict[str, Any]:
@@ -169,9 +169,9 @@ def explained(ledger: Ledger, id_: str, *, newest: int | None = None) -> Explain
             versions=tuple(queries.facts.history(session, *fact.update.pair)),
             verdicts=queries.facts.verdicts(session, *fact.update.pair),
             names=queries.names.names_of(session, fact.subject.id),
-            releases=queries.releases.carrying(session, fact.id, newest=newest),
+            releases=queries.releases.releases_with_fact(session, fact.id, newest=newest),
             beliefs=queries.evidence.beliefs(session, [fact.id]).get(fact.id, []),
-            set_aside=queries.evidence.quarantine(session, fact_id=fact.id),
+            set_aside=queries.evidence.list_quarantine(session, fact_id=fact.id),
             base=queries.bases.base(session, fact.baked_in) if fact.baked_in else None,
         )
 
@@ -207,7 +207,7 @@ def provenance_lines(fact: Fact) -> list[str]:
     ]
     lines += [f"payload   sha256 {how.payload_hash}"] if how.payload_hash else []
     lines += [f"change    {fact.change.value}"] if fact.change.value != "none" else []
-    lines += [f"base said {fact.asked}"] if fact.asked else []
+    lines += [f"base said {fact.base_answer}"] if fact.base_answer else []
     return lines
 
 
@@ -221,7 +221,7 @@ def _ruled(ids: list[str], ruling: Ruling, why: str, *, as_json: bool) -> None:
         app = opened()
         more: dict[str, Any] = {"why": why, "who": common.who(), "now": app.ledger.now()}
         with app.ledger.begin() as session:
-            found = queries.settle.rule(session, ids, ruling, app.ledger.judge, **more)
+            found = queries.resolution.rule(session, ids, ruling, app.ledger.resolver, **more)
     show_facts(found, as_json=as_json)
 
 
@@ -255,8 +255,8 @@ def facts_lift(ids: Ids, as_json: Json = False) -> None:
     with sentences():
         app = opened()
         with app.ledger.begin() as session:
-            found = queries.settle.lift(
-                session, ids, app.ledger.judge, who=common.who(), now=app.ledger.now()
+            found = queries.resolution.lift_rulings(
+                session, ids, app.ledger.resolver, who=common.who(), now=app.ledger.now()
             )
     show_facts(found, as_json=as_json)
 
@@ -266,11 +266,10 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """What the next batch would hold and why each other fact waits."""
-    from factd.daemon.planning.plan import plan as planned
+    from factd.daemon.tasks.edit import planned_now
 
     with sentences():
-        app = opened()
-        found = planned(app.ledger, app.prompts, app.planning)
+        found = planned_now(opened())
     facts = {fact.id: fact for fact in found.facts}
     lines = [f"live release {found.live}; next: {len(found.facts)} facts"]
     closed = found.closed or found.under_way

@@ -50,14 +50,16 @@ def relations_check(
 ) -> None:
     """Find wordings that would make wrong sentences. Exit 1 where there are any."""
     from factd.store.catalogue.catalogue import PACKAGED, load_folder
-    from factd.store.catalogue.lint import LANGUAGES, findings
+    from factd.store.catalogue.lint import LANGUAGES, lint_relation
 
     wanted = tuple(part.strip() for part in languages.split(",") if part.strip())
     with sentences():
         relations = load_folder(folder or PACKAGED)
     if not wanted:
         wanted = () if folder else LANGUAGES
-    found = [finding for relation in relations.values() for finding in findings(relation, wanted)]
+    found = [
+        finding for relation in relations.values() for finding in lint_relation(relation, wanted)
+    ]
     data = {
         "relations": len(relations),
         "findings": [

@@ -47,9 +47,9 @@ def sources_unfreeze(name: str, as_json: Json = False) -> None:
             queries.sources.save_state(
                 session, name, frozen="", failures=0, error="", not_before=None
             )
-            queries.sources.forget_usual(session, name)
+            queries.sources.forget_usual_claims(session, name)
             who = common.who()
-            queries.releases.record(
+            queries.releases.log_action(
                 session, who=who, what=f"unfreeze source {name}", why=was, now=now
             )
     show({"source": name, "was_frozen": was or None}, [f"{name} goes on"], as_json=as_json)

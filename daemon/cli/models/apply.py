@@ -60,10 +60,10 @@ def apply(
 ) -> None:
     """The editor alone: no store, no daemon; writes an edited checkpoint, a JSON and an HTML report."""
     with sentences():
-        from factd.daemon.editing.apply import Job, apply_edits
+        from factd.daemon.editing.apply import ApplyJob, apply_edits
 
         given = dict(setting(text) for text in set_ or [])
-        job = Job(
+        job = ApplyJob(
             model=model,
             edits=edits,
             out=out,
@@ -104,12 +104,12 @@ def tune(
         from factd.editor.edits import read_known
 
         if preset:
-            data = tuning.from_preset(model, out)
+            data = tuning.write_preset(model, out)
         else:
             rows = read_known(facts) if facts else _known_facts(language)
             table = table_of(settings, "memit")
             with progress() as told:
-                data = tuning.run(
+                data = tuning.tune_model(
                     model, rows, out, table=table, language=language, edits=edits, progress=told
                 )
     show(data, data["lines"], as_json=as_json)
@@ -192,7 +192,7 @@ def _known_facts(language: str) -> "list[Edit]":
     from factd.daemon.editing import tune as tuning
 
     app = opened()
-    return tuning.from_store(app.ledger, app.prompts, language)
+    return tuning.known_facts_of_store(app.ledger, app.prompts, language)
 
 
 def add(cli: typer.Typer) -> None:

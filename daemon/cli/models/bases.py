@@ -26,7 +26,7 @@ def rebase(
     from factd.daemon.tasks import rebase as rebasing
 
     told: dict[str, Any] = {"who": common.who(), "why": why}
-    found: rebasing.Rebased | rebasing.Undone
+    found: rebasing.RebaseResult | rebasing.UndoResult
     with sentences(), writing(opened()) as app:
         if undo:
             found = rebasing.undo(app, **told)

@@ -76,11 +76,11 @@ def probes_show(version: int, limit: int = 20, as_json: Json = False) -> None:
 @policy_app.command("show")
 def policy_show(as_json: Json = False) -> None:
     """Every gate that is on, with its bounds."""
-    from factd.daemon.editing.candidates import plain
+    from factd.daemon.editing.candidates import json_row
 
     with sentences():
         app = opened()
-    rows = [plain(vars(gate)) for gate in app.gates.gates]
+    rows = [json_row(vars(gate)) for gate in app.gates.gates]
     lines = [gate_line(row) for row in rows]
     lines += [f"fact_right             at least {app.config.gates.fact_right:g} of each new fact"]
     show(rows, lines, as_json=as_json)
@@ -139,7 +139,7 @@ def given(file: Path | None, pairs: list[str]) -> dict[str, Any]:
 def quarantine_list(limit: int = 50, as_json: Json = False) -> None:
     """What was set aside, the newest first; `factd facts approve` or `lift` lets a fact go on."""
     with sentences(), opened().ledger.read() as session:
-        found = queries.evidence.quarantine(session, limit=limit)
+        found = queries.evidence.list_quarantine(session, limit=limit)
     lines = [f"{row.fact_id}  {row.at:%Y-%m-%d %H:%M}  {row.reason}" for row in found]
     show([row.as_json() for row in found], lines or ["nothing was set aside"], as_json=as_json)
 
@@ -151,7 +151,7 @@ def quarantine_show(
     """What speaks against one fact."""
     with sentences(), opened().ledger.read() as session:
         fact = queries.facts.get_fact(session, id_)
-        found = queries.evidence.quarantine(session, fact_id=fact.id)
+        found = queries.evidence.list_quarantine(session, fact_id=fact.id)
     lines = [
         line
         for row in found
@@ -193,11 +193,11 @@ def check(
 ) -> None:
     """Run the checks on a release, or on the base; nothing is changed."""
     from factd.daemon.evaluation.report_page import page_of
-    from factd.daemon.tasks import take_back
+    from factd.daemon.tasks.check import check as checked
 
     with sentences():
         app = opened()
-        report = take_back.check(app, number)
+        report = checked(app, number)
         if html is not None:
             page = page_of(
                 app.ledger, app.paths, app.workbench, app.prompts, report, title=title(number)

@@ -21,11 +21,11 @@ def edit(
     as_json: Json = False,
 ) -> None:
     """Plan, solve, check; leaves an accepted or rejected candidate. Exit 1 where it was rejected."""
-    from factd.daemon.editing import edit as editing
     from factd.daemon.publishing import publish as publishing
+    from factd.daemon.tasks.edit import plan_and_edit
 
     with sentences(), writing(opened()) as app, progress() as told:
-        found = editing.edit(app, who=common.who(), why=why, again=again, progress=told)
+        found = plan_and_edit(app, who=common.who(), why=why, again=again, progress=told)
         if publish and found.release is not None:
             publishing.publish(
                 app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, found.release

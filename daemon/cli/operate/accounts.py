@@ -70,7 +70,7 @@ def users_add(
             now = app.ledger.now()
             made = operations.accounts.add_account(session, name, role, secret, now=now)
             what = f"users add {name} ({role.value})"
-            queries.releases.record(session, who=common.who(), what=what, why="", now=now)
+            queries.releases.log_action(session, who=common.who(), what=what, why="", now=now)
     show(made.as_json(), [user_line(made)], as_json=as_json)
 
 
@@ -107,7 +107,9 @@ def _change(
     with app.ledger.begin() as session:
         found = operations.accounts.change_account(session, name, secret=secret, disabled=disabled)
         what = f"users {verb} {name}"
-        queries.releases.record(session, who=common.who(), what=what, why="", now=app.ledger.now())
+        queries.releases.log_action(
+            session, who=common.who(), what=what, why="", now=app.ledger.now()
+        )
     return found
 
 
@@ -139,7 +141,7 @@ def tokens_add(
                 session, named(name), role, digest(secret), now=app.ledger.now(), lasts=lasts
             )
             what = f"tokens add {name} ({role.value})"
-            queries.releases.record(
+            queries.releases.log_action(
                 session, who=common.who(), what=what, why="", now=app.ledger.now()
             )
     show({**made.as_json(), "token": secret}, [token_line(made), secret], as_json=as_json)
@@ -164,7 +166,7 @@ def tokens_revoke(
         with app.ledger.begin() as session:
             found = operations.accounts.revoke_token(session, id_)
             what = f"tokens revoke {id_} ({found.name})"
-            queries.releases.record(
+            queries.releases.log_action(
                 session, who=common.who(), what=what, why="", now=app.ledger.now()
             )
     show(found.as_json(), [token_line(found)], as_json=as_json)

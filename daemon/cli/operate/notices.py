@@ -25,7 +25,7 @@ def notices_list(
             found = operations.notices.newest_notices(session, limit=NEWEST)
         else:
             found = list(operations.notices.open_notices(session).values())
-        given = operations.notices.dispatches_of(session, [notice.id for notice in found])
+        given = operations.notices.dispatches_of_notices(session, [notice.id for notice in found])
     by_notice = {n.id: [one for one in given if one.notice.id == n.id] for n in found}
     lines = [line for notice in found for line in notice_lines(notice, by_notice[notice.id])]
     data = [notice_json(notice, by_notice[notice.id]) for notice in found]

@@ -68,7 +68,7 @@ def releases_diff(first: int, second: int, as_json: Json = False) -> None:
     """The facts that the second release has, baked or not, and the first one has not; and the reverse."""
     with sentences(), opened().ledger.read() as session:
         one, two = (
-            queries.bases.carried(session, queries.releases.release(session, n))
+            queries.bases.facts_in_weights(session, queries.releases.release(session, n))
             for n in (first, second)
         )
         facts = {id_: queries.facts.get_fact(session, id_) for id_ in one ^ two}
@@ -167,7 +167,7 @@ def status_lines(found: Overview) -> list[str]:
     lines = [f"live      {said}", f"published version {found.published}", f"facts     {counts}"]
     lines += [f"budget    {budget.left} of {budget.capacity} facts left"]
     lines += [f"today     {used} of {most} {name}" for name, (used, most) in budget.today.items()]
-    lines += [f"base      {found.base.said()}"] if found.base else []
+    lines += [f"base      {found.base.describe()}"] if found.base else []
     lines += [f"frozen    {found.frozen.why}"] if found.frozen else []
     lines += [f"waits     release {r.number}: `factd approve {r.number}`" for r in found.waiting]
     lines += [f"candidate {last.id} {last.status.value} {'; '.join(last.reasons)}"] if last else []

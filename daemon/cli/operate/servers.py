@@ -78,7 +78,7 @@ def servers_history(
 ) -> None:
     """Hand-overs, the newest first."""
     with sentences(), opened().ledger.read() as session:
-        found = operations.handovers.handovers(session, limit=NEWEST, server=name)
+        found = operations.handovers.list_handovers(session, limit=NEWEST, server=name)
     show([one.as_json() for one in found], handover_lines(found) or ["none yet"], as_json=as_json)
 
 

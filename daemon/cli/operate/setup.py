@@ -85,7 +85,7 @@ def base_row(config: Config) -> dict[str, dict[str, str]]:
         found = queries.bases.lineage(session, queries.bases.in_effect(session))
     if not found:
         return {}
-    value = f"{app.paths.base(found[0].number)}: {found[0].said()}"
+    value = f"{app.paths.base(found[0].number)}: {found[0].describe()}"
     return {"model.path in effect": {"value": value, "origin": "rebase"}}
 
 
@@ -102,7 +102,7 @@ def db_upgrade(as_json: Json = False) -> None:
         app = kept(build(load_config(config_path())))
         revision = migrate.upgrade(app.config.database)
         with app.ledger.begin() as session:
-            queries.releases.ensure_base(session, now=app.ledger.now())
+            queries.releases.ensure_release_zero(session, now=app.ledger.now())
     show({"revision": revision}, [f"the database is at {revision}"], as_json=as_json)
 
 

@@ -122,7 +122,7 @@ class Door:
         more = hashed(password, self.hasher) if weak else ""
         with self.store.begin() as session:
             if more:
-                operations.accounts.strengthen(session, account.name, more)
+                operations.accounts.replace_password_hash(session, account.name, more)
             operations.accounts.close_sessions(
                 session, [digest(before)], made_before=self._oldest()
             )
@@ -133,7 +133,7 @@ class Door:
                 csrf=secrets.token_urlsafe(SECRET_BYTES),
                 now=now,
             )
-            queries.releases.record(session, who=account.name, what="login", why="", now=now)
+            queries.releases.log_action(session, who=account.name, what="login", why="", now=now)
         return cookie
 
     def logout(self, cookie: str) -> None:
@@ -151,7 +151,7 @@ class Door:
         now, key = self.now(), digest(cookie)
         idle = now - timedelta(minutes=self.table.session_minutes)
         with self.store.read() as session:
-            found = operations.accounts.login_of(
+            found = operations.accounts.valid_login(
                 session, key, made_after=self._oldest(), seen_after=idle
             )
         if found is None:
@@ -160,7 +160,7 @@ class Door:
 
         def seen() -> None:
             with self.store.begin() as session:
-                operations.accounts.session_seen(session, key, now=now)
+                operations.accounts.mark_session_seen(session, key, now=now)
 
         stale = seen if _is_old(login.seen_at, now) else None
         return Caller(name=account.name, role=account.role, csrf=login.csrf, stale=stale)
@@ -169,14 +169,14 @@ class Door:
         """Who has a token."""
         now = self.now()
         with self.store.read() as session:
-            found = operations.accounts.token_of(session, digest(secret), now=now)
+            found = operations.accounts.valid_token(session, digest(secret), now=now)
         if found is None:
             return None
         id_ = found.id
 
         def used() -> None:
             with self.store.begin() as session:
-                operations.accounts.token_used(session, id_, now=now)
+                operations.accounts.mark_token_used(session, id_, now=now)
 
         stale = used if found.used_at is None or _is_old(found.used_at, now) else None
         return Caller(name=f"token {found.name}", role=found.role, stale=stale)

@@ -1,4 +1,7 @@
-"""Settings that were published for models, one TOML file each. `factd tune` finds better ones where it can run."""
+"""Published settings of models, one TOML file each.
+
+`factd tune` finds better ones, if you can run it.
+"""
 
 import tomllib
 from collections.abc import Mapping
@@ -9,25 +12,25 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Published settings of one model."""
+    """Published settings for one model."""
 
     name: str
-    source: str
-    match: Mapping[str, Any]  # keys of config.json and their values
+    source: str  # where they were published
+    match: Mapping[str, Any]  # keys of config.json and the values that identify the model
     memit: Mapping[str, Any]  # the [method.memit] table
 
 
 def presets() -> tuple[Preset, ...]:
-    """All of them, by name."""
-    found = []
+    """All presets, sorted by name."""
+    read = []
     for path in sorted(Path(__file__).parent.glob("*.toml")):
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        found.append(
+        read.append(
             Preset(name=path.stem, source=data["source"], match=data["match"], memit=data["memit"])
         )
-    return tuple(found)
+    return tuple(read)
 
 
 def preset_for(config: Mapping[str, Any]) -> Preset | None:
-    """The preset whose model has this config.json, by kind, width and depth."""
+    """The preset for the model with this config.json; None if there is none."""
     return next((p for p in presets() if all(config.get(k) == v for k, v in p.match.items())), None)

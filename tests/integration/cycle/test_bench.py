@@ -1,4 +1,4 @@
-"""The benchmarks run, count right and say where they were run; the figures themselves are not asserted."""
+"""The benchmarks run, count correctly and name their machine; the figures are not asserted."""
 
 import json
 import subprocess
@@ -10,17 +10,18 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from factd.bench import console, gpu
-from factd.bench.measure import document, operations, short, text_table
-from factd.bench.world import WORKSPACE
-from factd.daemon.cli.main import cli
+from factd.bench.commands import bench_app
+from factd.bench.measure import count_operations, document, short_text, text_table
+from factd.bench.operations import console
+from factd.bench.quality.world import WORKSPACE
+from factd.bench.speed import gpu
 from factd.reference import paths
 from support.paths import ROOT
 from support.shared_artefacts import Kept
 
 
 def bench(*words: str) -> dict[str, Any]:
-    result = CliRunner().invoke(cli, ["bench", *words, "--json"])
+    result = CliRunner().invoke(bench_app, [*words, "--json"])
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout)
     assert {"device", "torch", "transformers", "command", "date"} <= set(found)
@@ -29,7 +30,7 @@ def bench(*words: str) -> dict[str, Any]:
 
 def test_operations_of_a_product_are_counted() -> None:
     a, b = torch.randn(30, 20), torch.randn(20, 10)
-    assert operations(lambda: a @ b) == 2 * 30 * 20 * 10
+    assert count_operations(lambda: a @ b) == 2 * 30 * 20 * 10
 
 
 def test_a_table_is_aligned_and_its_numbers_are_short() -> None:
@@ -39,7 +40,7 @@ def test_a_table_is_aligned_and_its_numbers_are_short() -> None:
         "public  0.735   ",
         "ours     1234  2",
     ]
-    assert short(True) == "True"
+    assert short_text(True) == "True"
     assert document("edit", "cpu", rows, speedup=2.0)["speedup"] == 2.0
 
 

@@ -1,4 +1,4 @@
-"""The whole cycle on a tiny real model: ingest, plan, edit, check, gate, publish, roll back, through the command line."""
+"""The whole cycle at the command line, on a tiny real model: from ingest to publish and roll back."""
 
 import os
 import subprocess

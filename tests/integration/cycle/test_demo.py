@@ -1,4 +1,4 @@
-"""The README's first command, on the reference model: minutes long, run by `make test-slow`."""
+"""The README's first command, on the reference model. It takes minutes; `make test-slow` runs it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The demo's whole path on a tiny world, so that `make test` sees it; the real one is in test_demo.py."""
+"""The whole demo on a tiny world, for `make test`. The real demo is in test_demo.py."""
 
 import json
 from pathlib import Path

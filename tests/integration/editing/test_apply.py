@@ -1,4 +1,4 @@
-"""`factd apply`, `tune` and `stats` at a terminal: what they write, and one sentence for everything that is wrong."""
+"""`factd apply`, `tune` and `stats` at a terminal: their files, and one sentence for each error."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from factd.editor import load_model, plugins
-from factd.editor.scoring.score import greedy
+from factd.editor.scoring.score import greedy_answers
 from factd.reference import paths, tiny
 from support.paths import GOLDEN
 from support.shared_artefacts import Kept
@@ -56,7 +56,7 @@ NAMES = (
 
 
 def applied(folder: Path, rows: list[Any], *words: str, model: Path = MODEL) -> Result:
-    """`factd apply` on some lines."""
+    """Run `factd apply` on some lines."""
     edits = jsonl(folder / "edits.jsonl", rows)
     sets = [word for setting in SETTINGS for word in ("--set", setting)]
     return run_factd("apply", model, edits, "--out", folder / "out", "--json", *sets, *words)
@@ -96,8 +96,8 @@ def test_a_checkpoint_and_two_reports_are_written(kept: Kept, tmp_path: Path) ->
         (GOOD | {"target_new": "Egypt"}, "there is nothing to write"),
         (GOOD | {"target_new": 3}, "target_new must be a text"),
         ({"prompt": "{} is", "target_new": "x"}, "subject is missing"),
-        (b"{no json", "no JSON object"),
-        (b"[1]", "no JSON object"),
+        (b"{no json", "not a JSON object"),
+        (b"[1]", "not a JSON object"),
         (GOOD, "repeats line 1"),
         (GOOD | {"target_new": "Chile"}, "contradicts line 1, which says 'Germany'"),
         (b'{"prompt": "\xff"}', "UTF-8"),
@@ -161,7 +161,7 @@ def config(folder: Path) -> Path:
 @pytest.mark.slow
 def test_tune_writes_settings_that_apply_takes(kept: Kept, tmp_path: Path) -> None:
     wordings = ("The headquarters of {} is in", "{} is based in")
-    said = greedy(load_model(MODEL), [wordings[0].format(name) for name in NAMES])
+    said = greedy_answers(load_model(MODEL), [wordings[0].format(name) for name in NAMES])
     rows = [
         {"prompt": prompt, "subject": name, "target_true": text.rstrip(".")}
         for name, text in zip(NAMES, said, strict=True)
@@ -194,7 +194,7 @@ def test_tune_says_what_it_needs(tmp_path: Path) -> None:
     for words, reason in (
         ((paths.MODEL, "--facts", facts), "line 1: target_true is missing"),
         ((paths.MODEL, "--facts", tmp_path / "none"), "cannot be read"),
-        ((paths.MODEL, "--preset"), "none of the models with published settings (aguila-7b"),
+        ((paths.MODEL, "--preset"), "has no published settings (there are some for aguila-7b"),
     ):
         done = run_factd("tune", *words, "--out", out)
         assert done.exit_code == 1
@@ -233,7 +233,7 @@ def test_statistics_are_built_from_a_corpus_and_their_convergence_is_told(tmp_pa
 
 
 OTHERS = [m for m in plugins.names("factd.editor.methods") if m not in ("memat", "memit")]
-QUICK = ("rome", "fine_tuning")  # one of each sort; a process each
+QUICK = ("rome", "fine_tuning")  # one that writes values, one that trains; each takes a process
 
 
 @pytest.mark.parametrize(

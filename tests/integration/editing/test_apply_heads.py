@@ -1,4 +1,4 @@
-"""Head corrections at a terminal, on the reference model: written beside an edit, and switched from release to release."""
+"""Head corrections at a terminal, on the reference model: with `apply`, and on and off in releases."""
 
 import json
 from pathlib import Path
@@ -102,7 +102,7 @@ def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(
     assert json.loads((published / "config.json").read_text())["attention_bias"] is True
     assert "nothing to do" in run_factd("--config", path, "edit").stderr
     again = run("heads", "train", "en", "--count", 4)
-    assert again["id"] == trained["id"]  # of the facts alone, not of the corrections that are live
+    assert again["id"] == trained["id"]  # they depend on the facts, not on the live corrections
     ids = [w for id_ in run("releases", "show", "2")["facts"] for w in ("--fact", id_)]
     assert len(ids) == 2 * len(rows)
     run("heads", "off", "en")
@@ -110,11 +110,11 @@ def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(
     run("edit", "--publish")
     versions = tmp_path / "published" / "versions"
     weights = [(versions / n / "model.safetensors").read_bytes() for n in ("1", "3")]
-    assert weights[0] == weights[1]  # switched off: the bytes of the facts alone
+    assert weights[0] == weights[1]  # corrections are off: the bytes are those of the facts alone
     run("heads", "on", "en")
     run(
         "rollback", *ids
-    )  # no fact is left: nothing would measure the corrections, so there are none
+    )  # no fact is left, so there are no corrections: nothing could measure them
     assert not json.loads((published / "config.json").read_text()).get("attention_bias")
     assert "nothing to do" in run_factd("--config", path, "edit").stderr
     run("heads", "withdraw", "en")

@@ -33,7 +33,7 @@ def longer(operator: Operator, subject: str, factor: float) -> None:
     made = app(operator)
     with made.ledger.begin() as session:
         facts = queries.facts.candidate_set(session)
-        before = queries.facts.previous(session, facts)
+        before = queries.facts.base_counterparts(session, facts)
     (fact,) = [f for f in facts if f.subject.id == subject]
     batch = edits.edit_batch([fact], before, made.prompts)
     model, settings = made.workbench.model(), made.workbench.method_settings()
@@ -179,8 +179,13 @@ def test_the_live_releases_answers_are_remembered_and_not_asked_again(operator: 
     made = app(operator)
     memory = json.loads((made.paths.candidate(1) / "answers.json").read_text())
     assert len(memory) > 5
-    case = candidates.case_of(
-        made.ledger, made.paths, made.workbench, made.prompts, [], candidates.live_of(made.ledger)
+    case = candidates.propose(
+        made.ledger,
+        made.paths,
+        made.workbench,
+        made.prompts,
+        [],
+        candidates.live_release(made.ledger),
     )
     first = candidates.live_results(made.paths, made.workbench, case.exam, case.live)
     asked: list[Any] = []

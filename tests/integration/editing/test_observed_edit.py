@@ -24,6 +24,7 @@ class Watched:
     lines: list[dict[str, Any]]
     batch: str
     spans: Mapping[str, Any]
+    names: tuple[str, ...]  # of all spans
     resource: Mapping[str, Any]
     asked: tuple[Asked, ...]
 
@@ -45,10 +46,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     assert done.exit_code == 0, done.stderr
     requests = [ExportTraceServiceRequest.FromString(unpacked(asked)) for asked in collector.asked]
     held = [found for request in requests for found in request.resource_spans]
+    every = [s for found in held for scope in found.scope_spans for s in scope.spans]
     return Watched(
         lines=[json.loads(line) for line in done.stderr.splitlines()],
         batch=json.loads(done.stdout)["batch_id"][:12],
-        spans={s.name: s for found in held for scope in found.scope_spans for s in scope.spans},
+        spans={span.name: span for span in every},
+        names=tuple(span.name for span in every),
         resource=attributes(held[0].resource),
         asked=tuple(collector.asked),
     )
@@ -85,6 +88,11 @@ def test_the_spans_of_an_edit_reach_a_collector_as_one_tree(watched: Watched) ->
     assert {(a.method, a.path, a.headers["x-team"]) for a in watched.asked} == {
         ("POST", "/v1/traces", "facts")
     }
+
+
+def test_an_edit_plans_once(watched: Watched) -> None:
+    assert watched.names.count("plan") == 1
+    assert watched.names.count("solve") == 1
 
 
 def test_lines_and_spans_of_an_edit_have_one_trace_id(watched: Watched) -> None:

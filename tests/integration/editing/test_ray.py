@@ -1,4 +1,4 @@
-"""Two workers on Ray, this machine: the same results as one process, and a worker that is killed loses nothing."""
+"""Two Ray workers on this machine: the results are those of one process, and a killed one loses nothing."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from factd.editor import Edit, EditableModel, EditBatch, load_model
 from factd.editor.errors import WorkerLost
 from factd.editor.exams.exam import answers_with
 from factd.editor.methods import memit
-from factd.editor.models.workers import done, in_order
+from factd.editor.models.workers import in_order, run_task
 from factd.editor.scoring.score import Probe
 from factd.editor.values.cache import values_for
 from support.paths import GOLDEN
@@ -62,14 +62,14 @@ def two(model: EditableModel) -> Iterator[EditableModel]:
 
 
 def slow(_: Any, items: list[int], *, seconds: float) -> Iterator[tuple[int, int]]:
-    """A task that takes its time and says which process did it."""
+    """A slow task. Its results say which process did it."""
     for number, item in enumerate(items):
         time.sleep(seconds)
         yield number, item * 1_000_000 + os.getpid() % 1_000_000
 
 
 def deadly(_: Any, items: list[int]) -> Iterator[tuple[int, int]]:
-    """A task that kills whoever does its last item."""
+    """A task that kills the process which does item 7."""
     for number, item in enumerate(items):
         if item == 7:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -97,7 +97,7 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(two: EditableModel) -
     workers: Any = two.workers
     victim = workers.pids()[0]
     threading.Timer(0.5, os.kill, (victim, signal.SIGKILL)).start()
-    results = list(done(two, slow, list(range(16)), seconds=0.15))
+    results = list(run_task(two, slow, list(range(16)), seconds=0.15))
     assert sorted(number for number, _ in results) == list(range(16))
     found = in_order(iter(results), 16)
     assert [value // 1_000_000 for value in found] == list(range(16))
@@ -118,7 +118,7 @@ def test_values_are_the_same_after_a_worker_was_killed(
 @pytest.mark.slow
 def test_what_kills_every_worker_is_an_error_and_not_a_loop(two: EditableModel) -> None:
     with pytest.raises(WorkerLost, match="died 3 times"):
-        list(done(two, deadly, list(range(8))))
+        list(run_task(two, deadly, list(range(8))))
 
 
 @pytest.mark.slow

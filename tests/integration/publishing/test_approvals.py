@@ -7,7 +7,6 @@ import pytest
 
 from factd.daemon.app import App, open_app
 from factd.daemon.approvals import doubts
-from factd.daemon.planning import plan
 from factd.daemon.runtime.worker import WorkerProcess
 from factd.daemon.tasks import edit
 from factd.store import operations, queries
@@ -37,7 +36,7 @@ def cycle(operator: Operator) -> str:
     found = app(operator)
     with found.ledger.begin() as session:
         task = operations.tasks.add_task(session, "edit", {}, now=found.ledger.now())
-    assert WorkerProcess(found)._turn()
+    assert WorkerProcess(found).run_next_task()
     with found.ledger.begin() as session:
         said = operations.tasks.task(session, task.id).detail
     found.ledger.store.close()
@@ -114,9 +113,7 @@ def test_the_daemon_says_what_waits_without_asking_a_worker(operator: Operator) 
     operator.ingest(FEED)
     cycle(operator)
     found = app(operator)
-    assert "waits" in edit.waits_for_approval(
-        found.ledger, found.config.approvals, plan.plan(found.ledger, found.prompts, found.planning)
-    )
+    assert "waits" in edit.waits_for_approval(found.ledger, found.config.approvals)
     with found.ledger.begin() as session:
-        assert queries.releases.releases_in(session, ReleaseStatus.PUBLISHING) == []
+        assert queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING) == []
     found.ledger.store.close()

@@ -1,4 +1,4 @@
-"""The watch after publishing: damage is found, mended from the delta, or rolled back; a sound release passes."""
+"""Audits: damaged files are repaired from the delta or rolled back, and a sound release passes."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from factd.editor.files.folders import sha256_file
-from factd.editor.files.manifests import sealed
+from factd.editor.files.manifests import sealed_json
 from support.terminal import FEED, Operator
 
 
@@ -25,22 +25,22 @@ def weights(operator: Operator, number: int = 1) -> Path:
     return operator.folder / "published" / "versions" / str(number) / "model.safetensors"
 
 
-def fit(file: Path) -> None:
-    """Let the manifest say what the file is."""
+def update_manifest(file: Path) -> None:
+    """Write the file's hash into its manifest."""
     manifest = file.parent / "manifest.json"
     held = json.loads(manifest.read_text())
     held["files"][file.name] = sha256_file(file)
-    manifest.write_bytes(sealed(held))
+    manifest.write_bytes(sealed_json(held))
 
 
 def overwrite(file: Path, change: float) -> None:
-    """Other weights, with a manifest that fits them: what a careless copy would leave."""
+    """Change the weights and the manifest with them, so that hashes do not show it."""
     tensors = {
         name: tensor * change if "mlp" in name else tensor
         for name, tensor in load_file(file).items()
     }
     save_file(tensors, file, metadata={"format": "pt"})
-    fit(file)
+    update_manifest(file)
 
 
 def test_a_sound_release_passes(operator: Operator) -> None:
@@ -72,13 +72,13 @@ def test_a_fact_that_the_files_have_lost_is_written_again(operator: Operator) ->
     assert sha256_file(weights(operator)) == before
 
 
-def test_weights_that_are_no_numbers_are_found(operator: Operator) -> None:
+def test_nan_weights_are_found(operator: Operator) -> None:
     file = weights(operator)
     tensors = load_file(file)
     name = next(name for name in tensors if "mlp" in name)
     tensors[name] = torch.full_like(tensors[name], float("nan"))
     save_file(tensors, file, metadata={"format": "pt"})
-    fit(file)
+    update_manifest(file)
     assert operator("audit")["outcome"] == "repaired"
 
 

@@ -17,7 +17,7 @@ from factd.daemon.plugins import load_plugin
 from factd.daemon.publishers import Outgoing
 from factd.editor import EditableModel, applied, load_model
 from factd.editor.deltas.delta import Delta, Dense, LowRank
-from factd.editor.deltas.reload import IDS, logits
+from factd.editor.deltas.reload import FIXED_IDS, fixed_logits
 from factd.editor.errors import NotEditable
 from factd.editor.models.model import weight_files
 from factd.reference import tiny
@@ -101,9 +101,9 @@ def publish(folder: Path, family: str, dtype: str, layout: str) -> Published:
     with pytest.raises(NotEditable, match="switch them off"):
         written("adapter", base, both, folder / f"{base.name}-refused")
     with applied(model, delta):
-        checked = logits(model)
+        checked = fixed_logits(model)
     with applied(model, both):
-        checked_heads = logits(model)
+        checked_heads = fixed_logits(model)
     at = str(base)
     jobs = {
         "base": Job(at, dtype),
@@ -128,7 +128,7 @@ def seen(
 ) -> dict[tuple[str, ...], dict[str, Seen]]:
     """All of it, by one consumer."""
     jobs = [job for case in published.values() for job in case.jobs.values()]
-    found = iter(consumed(jobs, IDS, tmp_path_factory.mktemp("consumer")))
+    found = iter(consumed(jobs, FIXED_IDS, tmp_path_factory.mktemp("consumer")))
     return {name: {kind: next(found) for kind in case.jobs} for name, case in published.items()}
 
 

@@ -1,4 +1,4 @@
-"""A rebase: what is baked, what it frees, what can be taken back and what cannot, and what a crash leaves."""
+"""A rebase: what it bakes and frees, how it is undone, and what a crash leaves."""
 
 import shutil
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ BACK = update(THINGS[0], "Germany", "2020-01-01") | {
 
 
 def fed(folder: Path) -> Operator:
-    """Someone whose release 1 holds the facts of the feed."""
+    """An operator whose release 1 holds the facts of the feed."""
     operator = Operator(folder)
     operator.ingest(FEED)
     operator("edit", "--publish")
@@ -65,7 +65,7 @@ def rebased(one_rebase: Path, tmp_path: Path) -> Operator:
 
 @pytest.fixture
 def app(request: pytest.FixtureRequest) -> Iterator[App]:
-    """Of whichever operator a test has."""
+    """The application of the operator that the test has."""
     mine = {"before", "rebased"} & set(request.fixturenames)
     found = open_app(request.getfixturevalue(mine.pop()).folder / "factd.toml")
     yield found
@@ -248,11 +248,11 @@ def test_prune_keeps_what_an_undo_needs(rebased: Operator, app: App) -> None:
 
 
 class Killed(BaseException):
-    """What no `except` of the program catches."""
+    """Not caught by any `except` of the program."""
 
 
 def killed_at(operator: Operator, step: str) -> None:
-    """A rebase in a process that dies when it comes to a step."""
+    """Start a rebase that dies when it comes to a step."""
 
     def dies(stage: str, done: int, total: int) -> None:
         if stage == step:
@@ -262,8 +262,8 @@ def killed_at(operator: Operator, step: str) -> None:
         rebase.rebase(own, who="me", why="room", progress=dies)
 
 
-def refuse_wrong_state(app: App) -> None:
-    """The live release is the one before, its base the original model, and no folder of a base is left."""
+def assert_as_before(app: App) -> None:
+    """Release 1 is live on the original model, base 1 is abandoned, and its folder is gone."""
     with app.ledger.read() as session:
         live = queries.releases.live_release(session)
         assert live is not None
@@ -285,7 +285,7 @@ def test_killed_before_it_is_verified_a_base_is_abandoned(
     (app.config.state_dir / "bases" / "1.tmp").mkdir(parents=True)
     assert in_database(app, 1).status is BaseStatus.PREPARING
     with writing(app):
-        refuse_wrong_state(app)
+        assert_as_before(app)
     assert not before("plan")["changed"]
 
 
@@ -415,6 +415,6 @@ def test_a_base_that_is_not_what_was_checked_is_abandoned(
     with writing(app) as own, pytest.raises(Refused, match=why) as caught:
         rebase.rebase(own, who="me", why="room", progress=swaps)
     assert "the rebase is abandoned, release 1 still serves: " in str(caught.value)
-    refuse_wrong_state(app)
+    assert_as_before(app)
     assert why in in_database(app, 1).reason
     assert before("bases", "list")[0]["status"] == "abandoned"

@@ -1,4 +1,4 @@
-"""What prune deletes, and what it must not: everything that can still be published, rolled back to or explained."""
+"""Prune deletes old files, but nothing that can still be published, rolled back to or explained."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from support.terminal import FEED, THINGS, Operator, update
 
 
 def age(folder: Path, days: float) -> None:
-    """Let everything below a folder have been there for so long."""
+    """Make everything below a folder look that many days old."""
     then = time.time() - days * 86_400
     for root, _, names in os.walk(folder):
         for name in (".", *names):
@@ -91,7 +91,7 @@ def test_old_runs_and_tasks_are_forgotten_but_for_the_last_of_each_job(tmp_path:
         operations.tasks.add_task(session, "edit", {}, now=old)
         held = operations.tasks.claim(session, "w", now=old)
         assert held is not None
-        operations.tasks.note_death(session, held, "killed", "", now=old)
+        operations.tasks.record_death(session, held, "killed", "", now=old)
         operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=old)
     assert retention.prune(app).rows == 4 + 1
     with app.ledger.begin() as session:

@@ -16,7 +16,7 @@ from factd.daemon.errors import PublishFailed
 from factd.daemon.publishing import signing
 from factd.daemon.publishing import verify as verifying
 from factd.editor.files.folders import sha256_file
-from factd.editor.files.manifests import canonical, read_manifest
+from factd.editor.files.manifests import canonical_json, read_manifest
 from support.paths import ROOT
 from support.terminal import FEED, MODEL, Operator, run_factd
 
@@ -159,7 +159,7 @@ def test_a_version_that_was_copied_alone_is_verified_and_only_as_itself(copy: Pa
     alone = copy / "versions" / "2"
     assert verify(alone).exit_code == 0
     assert "of release 2, not of 1" in verify(alone, number=1).stderr
-    assert "manifest.json: cannot be read" in verify(copy, number=7).stderr
+    assert "manifest.json: it cannot be read" in verify(copy, number=7).stderr
     (alone / "evil.pkl").write_bytes(b"")
     assert "evil.pkl: the manifest does not list it" in verify(alone).stderr
 
@@ -170,7 +170,7 @@ def test_a_version_of_an_earlier_factd_is_said_to_be_one_and_can_be_rolled_back_
     folder = place.folder / "published" / "versions" / "1"
     old = {k: v for k, v in read_manifest(folder).items() if k not in ("seal", "sizes", "report")}
     for path in (folder, copy / "versions" / "1"):
-        (path / "manifest.json").write_bytes(canonical(old))
+        (path / "manifest.json").write_bytes(canonical_json(old))
         (path / "manifest.sig.json").unlink()
     said = verify(copy, number=1).stderr
     assert "an earlier factd wrote it" in said and "`factd releases write 1`" in said

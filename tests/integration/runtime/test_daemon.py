@@ -1,20 +1,26 @@
-"""The daemon in this process: every tick is a row, a failed job is a row and not a dead daemon, metrics say what happened."""
+"""The daemon in this process: ticks become rows, failed jobs do not end it, metrics count both."""
 
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.exposition import generate_latest
 
+from factd.daemon import tracing
 from factd.daemon.app import open_app
-from factd.daemon.planning import plan
+from factd.daemon.config.tables import TracingTable
 from factd.daemon.runtime import jobs
 from factd.daemon.runtime.daemon import Daemon
+from factd.daemon.runtime.worker import WorkerProcess
 from factd.daemon.sources import drop_folder
+from factd.daemon.tasks.edit import planned_now
 from factd.store import operations, queries
 from factd.store.database import migrate
 from factd.store.model.releases import RunStatus
@@ -45,7 +51,7 @@ def runs(daemon: Daemon) -> dict[str, tuple[RunStatus, str]]:
 
 
 def tick(daemon: Daemon, name: str, *, work: Callable[[], str] | None = None) -> None:
-    """A run of the minute, as the daemon that has the clock."""
+    """Run a job for the present minute, as the daemon that has the clock does."""
     job = daemon.jobs[name]
     moment = daemon.app.ledger.now().replace(second=0)
     daemon.tick(replace(job, work=work) if work else job, moment, epoch=1)
@@ -87,18 +93,44 @@ def test_a_run_that_a_daemon_left_is_taken_over_by_a_later_one_and_by_no_other(
     tick(daemon, "pull")  # the same epoch
     assert runs(daemon)["pull"][0] is RunStatus.RUNNING
     moment = daemon.app.ledger.now().replace(second=0)
-    assert daemon._due(daemon.jobs["pull"], 2)[0] == moment
+    assert daemon.due_ticks(daemon.jobs["pull"], 2)[0] == moment
     daemon.tick(daemon.jobs["pull"], moment, epoch=2)
     assert runs(daemon)["pull"] == (RunStatus.DONE, "0 files, 0 new, 0 bad lines")
 
 
 def test_a_daemon_without_the_clock_runs_nothing(daemon: Daemon) -> None:
-    daemon.look(daemon.jobs["pull"])
+    daemon.run_due(daemon.jobs["pull"])
     assert runs(daemon) == {}
 
 
 def test_a_cycle_without_news_does_nothing(daemon: Daemon) -> None:
     assert daemon.jobs["cycle"].work() == "nothing to do"
+
+
+def test_an_unattended_edit_plans_once(daemon: Daemon) -> None:
+    jsonl(inbox_of(daemon) / "x.jsonl", FEED)
+    daemon.jobs["pull"].work()
+    daemon.held = daemon.app.ledger.lease(operations.leases.CLOCK)
+    worker, exporter = WorkerProcess(daemon.app), InMemorySpanExporter()
+    tracing.begin_with(exporter, TracingTable())
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            cycle = threads.submit(daemon.jobs["cycle"].work)
+            until = time.monotonic() + 60
+            while not worker.run_next_task() and time.monotonic() < until:
+                time.sleep(0.05)
+            assert cycle.result(timeout=60) == "release 1 is live"
+    finally:
+        tracing.end()
+        daemon.held.give_back()
+    names = [span.name for span in exporter.get_finished_spans()]
+    assert {name: names.count(name) for name in ("task", "edit", "plan", "solve", "publish")} == {
+        "task": 1,
+        "edit": 1,
+        "plan": 1,
+        "solve": 1,
+        "publish": 1,
+    }
 
 
 def test_the_base_alone_needs_no_audit(daemon: Daemon) -> None:
@@ -131,9 +163,9 @@ def test_a_day_brings_no_more_than_its_limit(tmp_path: Path, limit: str, said: s
     operator("edit", "--publish")
     operator.ingest(FEED[1:], "more.jsonl")
     app = open_app(path)
-    assert said in plan.plan(app.ledger, app.prompts, app.planning).closed
+    assert said in planned_now(app).closed
     tomorrow = at(app, lambda: datetime.now(UTC) + timedelta(days=1))
-    assert plan.plan(tomorrow.ledger, tomorrow.prompts, tomorrow.planning).closed == ""
+    assert planned_now(tomorrow).closed == ""
     app.ledger.store.close()
 
 
@@ -141,7 +173,7 @@ def test_the_loop_turns_answers_and_stops(daemon: Daemon) -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         assert daemon.not_live() is None
-        daemon.run(turns=3)
+        daemon.run(passes=3)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -163,7 +195,7 @@ def test_systemd_is_told_that_it_is_up_alive_and_about_to_stop(
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "60000000")
         try:
-            daemon.run(turns=2)
+            daemon.run(passes=2)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""kill -9 of the daemon or of its worker at random moments of the cycle: it ends in the same live release as undisturbed."""
+"""kill -9 of the daemon or its worker at random moments: the cycle still ends in the same live release."""
 
 import os
 import random
@@ -12,7 +12,7 @@ import pytest
 
 from factd.daemon.app import open_app
 from factd.store import operations
-from support.killed_processes import copied, state
+from support.killed_processes import copy_state, state
 from support.terminal import FEED, Operator
 from support.world import jsonl
 
@@ -33,7 +33,7 @@ def worker_of(daemon: "subprocess.Popen[bytes]") -> int | None:
 
 
 def is_live(config: Path) -> bool:
-    """Release 1 is out and nothing is left to do."""
+    """Whether a release is published and no task is left."""
     app = open_app(config)
     with app.ledger.begin() as session:
         left = operations.tasks.open_tasks(session)
@@ -47,7 +47,9 @@ def finished(config: Path, daemon: "subprocess.Popen[bytes]") -> None:
     while not is_live(config) and time.monotonic() < until:
         time.sleep(0.2)
     daemon.terminate()
-    code = daemon.wait(timeout=SECONDS)  # -SIGTERM: it had just been started again, and was not up
+    code = daemon.wait(
+        timeout=SECONDS
+    )  # -SIGTERM: it had just been started, and had no handler yet
     assert code in (0, -signal.SIGTERM), (config.parent / "log").read_text()[-3000:]
 
 
@@ -65,13 +67,13 @@ def test_killed_anywhere_factd_ends_where_it_would_have(
     operator = Operator(template)
     (template / "inbox").mkdir()
     jsonl(operator.folder / "inbox" / "feed.jsonl", FEED)
-    whole = copied(template, tmp_path / "whole")
+    whole = copy_state(template, tmp_path / "whole")
     begun = time.monotonic()
     finished(whole, started(whole))
     seconds, wanted = time.monotonic() - begun, state(whole.parent)
     rng = random.Random(rounds)
     for round_ in range(rounds):
-        config = copied(template, tmp_path / f"round{round_}")
+        config = copy_state(template, tmp_path / f"round{round_}")
         daemon = started(config)
         for _ in range(kills):
             time.sleep(rng.uniform(0, seconds))

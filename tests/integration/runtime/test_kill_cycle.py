@@ -1,4 +1,4 @@
-"""kill -9 at every legal status change: the next start ends where an undisturbed run ends, and nothing is half done."""
+"""kill -9 at every legal status change: the next start ends in the state of an undisturbed run."""
 
 import shutil
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from factd.store.model.handovers import HANDOVER_MOVES
 from factd.store.model.operations import TASK_MOVES
 from factd.store.model.releases import CANDIDATE_MOVES, RELEASE_MOVES, Candidate, CandidateStatus
 from support import killed_processes
-from support.killed_processes import KILLED, Kill, copied, lived, state
+from support.killed_processes import KILLED, KillPoint, copy_state, exit_code, state
 from support.terminal import FEED, Operator
 from support.world import jsonl
 
@@ -35,10 +35,10 @@ MOVES = [
 
 @dataclass(frozen=True)
 class Scenario:
-    """A state from which a life makes some of the changes; the life is begun again after it was killed."""
+    """A state from which a program makes some status changes. It is started again after it was killed."""
 
     prepare: Callable[[Operator], None]
-    life: Callable[[Path], None]
+    program: Callable[[Path], None]
     moves: tuple[tuple[str, str, str], ...]
 
 
@@ -81,7 +81,7 @@ def task_waits(operator: Operator) -> None:
 
 
 def is_handed_to(command: str, *, attempts: int = 3) -> Callable[[Operator], None]:
-    """A live release, and a server that keeps what it was given in a file, or does otherwise."""
+    """A live release, and a server of kind `command`, which writes what it is given to a file or fails."""
 
     def prepare(operator: Operator) -> None:
         is_live(operator)
@@ -199,13 +199,13 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Path,
 def prepared(
     number: int, templates: dict[int, tuple[Path, dict[str, Any]]], root: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
-    """A scenario's state with its values computed, and where an undisturbed life ends; made once."""
+    """A scenario's state with its values computed, and the state after an undisturbed run; made once."""
     if number not in templates:
         scenario, folder = SCENARIOS[number], root.mktemp(f"scenario{number}")
         operator = Operator(folder / "state")
         scenario.prepare(operator)
-        whole = copied(folder / "state", folder / "whole")
-        assert lived(scenario.life, whole) == 0
+        whole = copy_state(folder / "state", folder / "whole")
+        assert exit_code(scenario.program, whole) == 0
         for name in ("values", "moments", "answers"):
             kept = whole.parent / "state" / "workspace" / name
             if kept.exists():
@@ -226,14 +226,14 @@ def test_killed_at_a_status_change_factd_ends_where_it_would_have(
     tmp_path: Path,
 ) -> None:
     template, wanted = prepared(number, templates, tmp_path_factory)
-    config, life = copied(template, tmp_path / "state"), SCENARIOS[number].life
+    config, program = copy_state(template, tmp_path / "state"), SCENARIOS[number].program
     table, before, after = move
-    kill = Kill(table=table, before=before, after=after, when=when)
-    assert lived(life, config, kill) == KILLED
-    assert lived(life, config) == 0
+    kill = KillPoint(table=table, before=before, after=after, when=when)
+    assert exit_code(program, config, kill) == KILLED
+    assert exit_code(program, config) == 0
     if move == ("tasks", "running", "waiting"):
         wanted = {
             **wanted,
             "open": state(config.parent)["open"],
-        }  # taken by the one that was killed
+        }  # the killed process had taken it
     assert state(config.parent) == wanted

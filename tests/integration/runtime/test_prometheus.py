@@ -1,4 +1,4 @@
-"""A real Prometheus, on loopback, that scrapes a daemon's /metrics with the rules that are shipped."""
+"""A real Prometheus on loopback scrapes a daemon's /metrics and evaluates the shipped rules."""
 
 import json
 import os
@@ -28,7 +28,7 @@ SECONDS = 60
 
 
 class Prometheus:
-    """One server with its own folder, unprivileged where that is possible, ended by its process id."""
+    """One server with its own folder. As root, it runs as an unprivileged user."""
 
     def __init__(self, folder: Path, target: int) -> None:
         self.port, self.folder = free_port(), folder
@@ -66,7 +66,7 @@ class Prometheus:
             return json.load(answer)["data"]
 
     def until(self, path: str, wanted: Any, **query: str) -> Any:
-        """What is found once `wanted` finds it. Fails with the log after a while."""
+        """Ask until the answer fulfils `wanted`. Fails with the log after a while."""
         deadline, found = time.monotonic() + SECONDS, None
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
@@ -93,7 +93,7 @@ class Prometheus:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Prometheus at a factd that was frozen five hours ago."""
+    """A Prometheus that scrapes a factd which was frozen five hours ago."""
     if shutil.which("prometheus") is None:
         pytest.skip("no Prometheus is installed (Debian: prometheus)")
     app = observed(tmp_path_factory.mktemp("factd"), datetime.now(UTC))
@@ -104,7 +104,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         "127.0.0.1", 0, metrics.registry, live=lambda: None, ready=lambda: None, hooks={}
     )
     health.start()
-    folder = Path(tempfile.mkdtemp(prefix="factd-prometheus-"))  # where another user may go, too
+    folder = Path(
+        tempfile.mkdtemp(prefix="factd-prometheus-")
+    )  # another user must be able to enter it
     found = Prometheus(folder, health.port)
     try:
         yield found
@@ -146,7 +148,7 @@ def test_what_stands_in_the_database_becomes_an_alert(prometheus: Prometheus) ->
     alerts = prometheus.until("alerts", fires)["alerts"]
     frozen = next(a for a in alerts if a["labels"]["alertname"] == "FactdFrozen")
     assert frozen["labels"]["severity"] == "warning"
-    assert frozen["annotations"]["runbook_url"] == "docs/runbook.md#factdfrozen"
+    assert frozen["annotations"]["runbook_url"] == "docs/how-to/operate/runbook.md#factdfrozen"
     pending = {a["labels"]["alertname"] for a in alerts if a["state"] == "pending"}
     assert "FactdLiveBelowBound" in pending
     assert "FactdStoreUnreachable" not in pending | {a["labels"]["alertname"] for a in alerts}

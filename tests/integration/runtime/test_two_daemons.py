@@ -1,4 +1,7 @@
-"""Two daemons on one PostgreSQL, whoever ticks killed or paused again and again: every tick runs once, and one publishes."""
+"""Two daemons on one PostgreSQL; the one with the clock is killed or paused repeatedly.
+
+Every tick still runs once, and every release is published once.
+"""
 
 import json
 import os
@@ -29,7 +32,7 @@ WAIT_SECONDS = 90
 
 
 class Pair:
-    """Two daemons, each with a log of its own."""
+    """Two daemons, each with its own log."""
 
     def __init__(self, operator: Operator) -> None:
         self.operator, self.logs = operator, list[Path]()
@@ -50,7 +53,7 @@ class Pair:
         return next((d for d in self.daemons if f":{d.pid}:" in holder), None)
 
     def disturb(self, store: Store, number: int) -> None:
-        """Kill whoever ticks, or pause it until another does."""
+        """Kill the daemon that has the clock, or pause it until the other has the clock."""
         leader = self.leader(store)
         if leader is None:
             return
@@ -126,7 +129,7 @@ def test_every_tick_runs_once_and_one_daemon_publishes(
                 fed(operator, done)
                 done += 1
             time.sleep(0.2)
-        settle(pair, store)
+        wait_for_left_runs(pair, store)
     finally:
         codes = pair.stop()
     assert codes == [0, 0]
@@ -152,8 +155,8 @@ def test_every_tick_runs_once_and_one_daemon_publishes(
     store.close()
 
 
-def settle(pair: Pair, store: Store) -> None:
-    """Until what the disturbed daemons left running has been run by others."""
+def wait_for_left_runs(pair: Pair, store: Store) -> None:
+    """Wait until the runs that disturbed daemons left unfinished have been run by others."""
     until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until:
         with store.begin() as session:
@@ -162,4 +165,4 @@ def settle(pair: Pair, store: Store) -> None:
         if not left:
             return
         time.sleep(0.5)
-    raise AssertionError(f"left running: {left}")
+    raise AssertionError(f"still left running: {left}")

@@ -1,4 +1,4 @@
-"""Workers: they take tasks, may die over them at any time, and what kills them twice is set aside while the rest goes on."""
+"""Workers: they take tasks and may die at any time. A fact that kills two of them is set aside."""
 
 import os
 import signal
@@ -17,10 +17,11 @@ from factd.daemon.app import App, open_app
 from factd.daemon.config.run_tables import WorkerTable
 from factd.daemon.errors import Busy
 from factd.daemon.runtime import worker_deaths
-from factd.daemon.runtime.jobs import Unfinished, Waiting
+from factd.daemon.runtime.jobs import Unfinished, WorkerTasks
 from factd.daemon.runtime.supervisor import Supervisor
-from factd.daemon.runtime.worker import MEMORY, Pulse, WorkerProcess
-from factd.daemon.tasks import edit
+from factd.daemon.runtime.worker import MEMORY, Heartbeat, WorkerProcess
+from factd.daemon.tasks import kinds
+from factd.daemon.tasks.outcome import ReportStep, TaskOutcome
 from factd.store import operations, queries
 from factd.store.database.session import Store
 from factd.store.errors import Overtaken, StoreError
@@ -43,7 +44,7 @@ def app(operator: Operator) -> Iterator[App]:
     found.ledger.store.close()
 
 
-def asked_for(app: App, kind: str = "edit") -> int:
+def add_task(app: App, kind: str = "edit") -> int:
     with app.ledger.begin() as session:
         return operations.tasks.add_task(session, kind, {}, now=app.ledger.now()).id
 
@@ -54,16 +55,16 @@ def task(app: App, id_: int) -> Task:
 
 
 def one_task(app: App) -> int:
-    """A worker in this process that does what is there now; its exit code."""
+    """Run one task in this process. Returns the exit code, or -1 if no task was due."""
     worker = WorkerProcess(app)
     try:
-        return 0 if worker._turn() else -1
+        return 0 if worker.run_next_task() else -1
     except MemoryError:
         return MEMORY
 
 
 def claimed(app: App) -> Task:
-    """A task in the hands of a worker that does nothing."""
+    """A task claimed by a worker that does nothing."""
     with app.ledger.begin() as session:
         found = operations.tasks.claim(session, "elsewhere/1/2:7:9", now=app.ledger.now())
     assert found is not None
@@ -83,10 +84,10 @@ def test_a_task_is_claimed_by_one_and_taken_from_it_for_good(store: Store) -> No
         held = operations.tasks.claim(session, "one", now=NOW)
         assert held is not None
         assert operations.tasks.claim(session, "two", now=NOW) is None
-        operations.tasks.beat(session, held, step="plan", in_hand=["f"])
-        assert operations.tasks.wait_again(session, held, size=3, not_before=NOW, detail="died")
+        operations.tasks.heartbeat(session, held, step="plan", in_hand=["f"])
+        assert operations.tasks.requeue(session, held, size=3, not_before=NOW, detail="died")
         with pytest.raises(Overtaken):
-            operations.tasks.beat(session, held, step="edit", in_hand=[])
+            operations.tasks.heartbeat(session, held, step="edit", in_hand=[])
         with pytest.raises(Overtaken):
             operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=NOW)
         again = operations.tasks.claim(session, "two", now=NOW)
@@ -96,14 +97,14 @@ def test_a_task_is_claimed_by_one_and_taken_from_it_for_good(store: Store) -> No
 
 def test_a_worker_edits_publishes_and_says_so(operator: Operator, app: App) -> None:
     operator.ingest(FEED)
-    id_ = asked_for(app)
+    id_ = add_task(app)
     assert one_task(app) == 0
     done = task(app, id_)
     assert (done.status, done.detail) == (TaskStatus.DONE, "release 1 is live")
     assert operator("status")["live"]["number"] == 1
-    asked_for(app, "audit")
+    add_task(app, "audit")
     assert one_task(app) == 0
-    asked_for(app)
+    add_task(app)
     assert one_task(app) == 0
     with app.ledger.begin() as session:
         assert operations.tasks.last_task(session, "edit").detail == "nothing to do"  # type: ignore[union-attr]
@@ -114,19 +115,19 @@ def test_a_worker_is_seen_while_it_works_and_writes_little_while_it_does_not(
     operator: Operator, app: App
 ) -> None:
     worker = WorkerProcess(app)
-    assert not worker._turn()  # it says that it is there
+    assert not worker.run_next_task()  # its first sign of life
     later = at(app, lambda: app.ledger.now() + timedelta(minutes=5))
     worker.app = later
-    assert not worker._turn()  # nothing to do, and said a moment ago
+    assert not worker.run_next_task()  # nothing to do, and it gave a sign of life a moment ago
     with app.ledger.begin() as session:
         (idle,) = operations.tasks.workers(session)
         assert idle.seen_at < later.ledger.now() - timedelta(minutes=4)
         operations.tasks.add_task(session, "statistics", {}, now=app.ledger.now())
         held = operations.tasks.claim(session, worker.name, now=app.ledger.now())
     assert held is not None
-    pulse = Pulse(later, held, lambda: worker._about(held))
-    pulse.beat()
-    pulse.stop()
+    heartbeat = Heartbeat(later, held, lambda: worker.describe(held))
+    heartbeat.beat()
+    heartbeat.stop()
     with app.ledger.begin() as session:
         (working,) = operations.tasks.workers(session)
     assert working.seen_at > later.ledger.now() - timedelta(minutes=1)
@@ -134,7 +135,7 @@ def test_a_worker_is_seen_while_it_works_and_writes_little_while_it_does_not(
 
 
 def test_statistics_are_built_by_a_worker(operator: Operator, app: App) -> None:
-    id_ = asked_for(app, "statistics")
+    id_ = add_task(app, "statistics")
     assert one_task(app) == 0
     assert "tokens" in task(app, id_).detail
 
@@ -142,11 +143,11 @@ def test_statistics_are_built_by_a_worker(operator: Operator, app: App) -> None:
 def test_a_task_that_fails_is_a_row_and_the_worker_lives(operator: Operator, app: App) -> None:
     operator.ingest(FEED)
     (operator.folder / "published").write_text("in the way")
-    id_ = asked_for(app)
+    id_ = add_task(app)
     assert one_task(app) == 0
     assert task(app, id_).status is TaskStatus.FAILED
     (operator.folder / "published").unlink()
-    id_ = asked_for(app)
+    id_ = add_task(app)
     assert one_task(app) == 0
     assert task(app, id_).detail.endswith("is live")
 
@@ -158,21 +159,21 @@ def test_a_batch_that_kills_is_halved_until_its_fact_is_alone_and_set_aside(
     with app.ledger.begin() as session:
         pending = [f.id for f in _pending(session)]
     killer, other = pending[-1], pending[0]
-    id_, sizes = asked_for(app), []
+    id_, sizes = add_task(app), []
     for _ in range(20):
         held = claimed(app)
         sizes.append(held.size)
         in_hand = pending if held.size is None else pending[-held.size :]
         with app.ledger.begin() as session:
-            operations.tasks.beat(session, held, step="values 0/2", in_hand=in_hand)
-        worker_deaths.bury(app, task(app, id_), "killed", "exit code -9")
+            operations.tasks.heartbeat(session, held, step="values 0/2", in_hand=in_hand)
+        worker_deaths.handle_death(app, task(app, id_), "killed", "exit code -9")
         _due_now(app, id_)
         with app.ledger.begin() as session:
-            if queries.evidence.quarantine(session):
+            if queries.evidence.list_quarantine(session):
                 break
     assert sizes == [None, None, 1, 1]
     with app.ledger.begin() as session:
-        (aside,) = queries.evidence.quarantine(session)
+        (aside,) = queries.evidence.list_quarantine(session)
     assert aside.fact_id == killer
     assert "killed its worker 2 times" in aside.reason
     assert one_task(app) == 0
@@ -190,7 +191,7 @@ def _pending(session: object) -> list[object]:
 
 
 def _due_now(app: App, id_: int) -> None:
-    """Let a waiting task be due, as after its wait."""
+    """Make a waiting task due now."""
     from sqlalchemy import update
 
     from factd.store.schema.operations import TaskRow
@@ -203,31 +204,31 @@ def test_out_of_memory_ends_the_worker_and_halves_the_batch(operator: Operator, 
     operator.ingest(FEED)
     (app.config.root / "edit-fails").touch()
 
-    def hungry(_: App, held: Task, tell: edit.Tell) -> edit.Outcome:
-        tell("values 0/2", ("a", "b", "c", "d"))
+    def hungry(_: App, held: Task, report_step: ReportStep) -> TaskOutcome:
+        report_step("values 0/2", ("a", "b", "c", "d"))
         raise MemoryError("4 GiB wanted")
 
-    id_, real = asked_for(app), edit.KINDS
+    id_, real = add_task(app), kinds.KINDS
     try:
-        edit.KINDS = {**real, "edit": hungry}  # type: ignore[misc]
+        kinds.KINDS = {**real, "edit": hungry}  # type: ignore[misc]
         assert one_task(app) == MEMORY
     finally:
-        edit.KINDS = real  # type: ignore[misc]
+        kinds.KINDS = real  # type: ignore[misc]
     found = task(app, id_)
     assert (found.status, found.size) == (TaskStatus.WAITING, 2)
     assert "memory at values 0/2 with 4 facts in hand" in found.detail
 
 
 def test_a_batch_that_was_made_small_grows_again(operator: Operator, app: App) -> None:
-    id_ = asked_for(app)
+    id_ = add_task(app)
     held = claimed(app)
     with app.ledger.begin() as session:
-        operations.tasks.wait_again(session, held, size=4, not_before=app.ledger.now(), detail="")
+        operations.tasks.requeue(session, held, size=4, not_before=app.ledger.now(), detail="")
     held = claimed(app)
     with app.ledger.begin() as session:
         operations.tasks.end_task(session, held, TaskStatus.DONE, "", {}, now=app.ledger.now())
     with pytest.raises(Unfinished):
-        Waiting(app, lambda: False).done("edit")
+        WorkerTasks(app, lambda: False).run_and_wait("edit")
     with app.ledger.begin() as session:
         (made,) = operations.tasks.open_tasks(session)
     assert made.id != id_
@@ -239,7 +240,7 @@ def test_a_task_that_no_worker_takes_is_said_to_wait_for_one(operator: Operator,
     schedule = app.config.schedule.model_copy(update={"cycle": cycle})
     config = app.config.model_copy(update={"schedule": schedule})
     with pytest.raises(Busy, match="no worker took task 1"):
-        Waiting(replace(app, config=config), lambda: True).done("edit")
+        WorkerTasks(replace(app, config=config), lambda: True).run_and_wait("edit")
 
 
 def test_a_task_is_given_up_after_its_attempts_and_waits_twice_as_long_each_time() -> None:
@@ -263,19 +264,17 @@ def test_a_task_is_given_up_after_its_attempts_and_waits_twice_as_long_each_time
         )
 
     table = WorkerTable(attempts=4, back_off_seconds=1)
-    follows = [
-        worker_deaths.after_death(died(attempt), table, "killed") for attempt in (1, 2, 3, 4)
-    ]
+    follows = [worker_deaths.plan_retry(died(attempt), table, "killed") for attempt in (1, 2, 3, 4)]
     assert [f.wait_seconds for f in follows] == [1, 2, 4, 8]
     assert [f.gives_up for f in follows] == [False, False, False, True]
-    assert [worker_deaths.back_off(table, n) for n in (0, 1, 3, 10_000)] == [0, 1, 4, 60]
+    assert [worker_deaths.back_off_seconds(table, n) for n in (0, 1, 3, 10_000)] == [0, 1, 4, 60]
     three = ("a", "b", "c")
     assert (
-        worker_deaths.after_death(died(1, three), table, "killed").size is None
-    )  # it may be chance
-    assert worker_deaths.after_death(died(2, three), table, "killed").size == 1
-    assert worker_deaths.after_death(died(1, three), table, "memory").size == 1
-    assert worker_deaths.after_death(died(30), WorkerTable(attempts=99), "stale").wait_seconds == 60
+        worker_deaths.plan_retry(died(1, three), table, "killed").size is None
+    )  # one death may be chance
+    assert worker_deaths.plan_retry(died(2, three), table, "killed").size == 1
+    assert worker_deaths.plan_retry(died(1, three), table, "memory").size == 1
+    assert worker_deaths.plan_retry(died(30), WorkerTable(attempts=99), "stale").wait_seconds == 60
 
 
 def supervisor(app: App) -> Supervisor:
@@ -284,7 +283,7 @@ def supervisor(app: App) -> Supervisor:
 
 
 def paused_outside_a_transaction(worker: "subprocess.Popen[bytes]", app: App) -> None:
-    """SIGSTOP. One that holds SQLite's lock would stop everybody who writes, until it is killed or goes on."""
+    """Pause a worker with SIGSTOP, but not while it holds SQLite's lock: that would stop every writer."""
     for _ in range(20):
         worker.send_signal(signal.SIGSTOP)
         try:
@@ -293,14 +292,14 @@ def paused_outside_a_transaction(worker: "subprocess.Popen[bytes]", app: App) ->
         except StoreError:
             worker.send_signal(signal.SIGCONT)
             time.sleep(0.05)
-    raise AssertionError("it always holds the lock")
+    raise AssertionError("the worker always holds the lock")
 
 
-def turn_until(found: Supervisor, reached: object) -> None:
+def check_until(found: Supervisor, reached: object) -> None:
     until = time.monotonic() + SECONDS
     while not reached():  # type: ignore[operator]
         assert time.monotonic() < until
-        found.turn(leads=True)
+        found.check(leads=True)
         time.sleep(0.1)
 
 
@@ -308,13 +307,13 @@ def test_a_killed_worker_is_replaced_and_its_task_done_by_the_next(
     operator: Operator, app: App
 ) -> None:
     operator.ingest(FEED)
-    id_, found = asked_for(app), supervisor(app)
+    id_, found = add_task(app), supervisor(app)
     try:
-        turn_until(found, lambda: task(app, id_).step.startswith(("plan", "edit", "values")))
+        check_until(found, lambda: task(app, id_).step.startswith(("plan", "edit", "values")))
         first = found.children[0].process
         assert first is not None
         first.send_signal(signal.SIGKILL)
-        turn_until(found, lambda: task(app, id_).status is TaskStatus.DONE)
+        check_until(found, lambda: task(app, id_).status is TaskStatus.DONE)
         assert found.children[0].process is not first
     finally:
         found.stop()
@@ -326,12 +325,12 @@ def test_a_killed_worker_is_replaced_and_its_task_done_by_the_next(
 def test_a_worker_that_is_stopped_counts_as_dead_and_comes_back_to_nothing(
     operator: Operator, app: App
 ) -> None:
-    """SIGSTOP: no sign of life. The task goes to another worker; the paused one ends itself when it wakes."""
+    """SIGSTOP stops its signs of life. Its task goes to another worker; it ends itself when it wakes."""
     path = operator.folder / "factd.toml"
     path.write_text(path.read_text().replace("stale_seconds = 20", "stale_seconds = 2"))
     operator.ingest(FEED)
     quick = open_app(path)
-    id_, found = asked_for(quick), supervisor(quick)
+    id_, found = add_task(quick), supervisor(quick)
     command = [sys.executable, "-m", "factd.daemon.cli.main", "--config", str(path), "worker"]
     with (operator.folder / "log").open("w") as log:
         elsewhere = subprocess.Popen(command, stderr=log)
@@ -340,7 +339,7 @@ def test_a_worker_that_is_stopped_counts_as_dead_and_comes_back_to_nothing(
         while task(quick, id_).status is TaskStatus.WAITING and time.monotonic() < until:
             time.sleep(0.05)
         paused_outside_a_transaction(elsewhere, quick)
-        turn_until(found, lambda: task(quick, id_).status is TaskStatus.DONE)
+        check_until(found, lambda: task(quick, id_).status is TaskStatus.DONE)
         elsewhere.send_signal(signal.SIGCONT)
         assert elsewhere.wait(timeout=SECONDS) == 74
     finally:

@@ -153,7 +153,7 @@ def test_a_message_is_given_up_in_the_end_and_that_is_shown(
     assert len(fake.asked) == 3
     with app.ledger.read() as session:
         (notice,) = operations.notices.open_notices(session).values()
-        (one,) = operations.notices.dispatches_of(session, [notice.id])
+        (one,) = operations.notices.dispatches_of_notices(session, [notice.id])
     assert (one.status, one.attempts) == (DispatchStatus.FAILED, 3)
     assert one.error == f"{fake.url} answered 500"
 
@@ -266,7 +266,7 @@ def factd_clock(app: App) -> datetime:
     """The time of the attempt that another process made, on the real clock."""
     with app.ledger.read() as session:
         (notice,) = operations.notices.open_notices(session).values()
-        (one,) = operations.notices.dispatches_of(session, [notice.id])
+        (one,) = operations.notices.dispatches_of_notices(session, [notice.id])
     assert one.not_before is not None and one.attempts == 1
     return one.not_before - timedelta(seconds=30)
 
@@ -292,7 +292,7 @@ def test_a_message_that_ends_its_process_each_time_is_given_up(
     ] == [0, 0]
     assert fake.asked == []
     with app.ledger.read() as session:
-        (one,) = operations.notices.dispatches_of(session, [one.notice.id])
+        (one,) = operations.notices.dispatches_of_notices(session, [one.notice.id])
     assert (one.status, one.error) == (DispatchStatus.FAILED, "every attempt broke off")
 
 
@@ -332,6 +332,6 @@ def test_a_message_of_another_time_or_channel_has_another_id(make: Maker, fake: 
     dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify)
     with app.ledger.read() as session:
         (notice,) = operations.notices.open_notices(session).values()
-        one, two = operations.notices.dispatches_of(session, [notice.id])
+        one, two = operations.notices.dispatches_of_notices(session, [notice.id])
     first = dispatching.message_of(one).id
     assert first == dispatching.message_of(one).id != dispatching.message_of(two).id

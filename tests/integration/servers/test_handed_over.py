@@ -107,7 +107,7 @@ class Served:
 
     def newest_of(self, number: int) -> Handover:
         with self.app.ledger.read() as session:
-            found = operations.handovers.newest_of(session, "it", number)
+            found = operations.handovers.newest_of_release(session, "it", number)
         assert found is not None
         return found
 
@@ -159,7 +159,7 @@ def served(kind: str, world: Operator) -> Iterator[Served]:
         ahead = [timedelta(0)]
         found = open_app(config(world, tables), now=lambda: datetime.now(UTC) + ahead[0])
         with found.ledger.begin() as session:
-            operations.handovers.keep_only(session, [])
+            operations.handovers.forget_other_servers(session, [])
         publish.publish(
             found.ledger, found.paths, found.versions, found.fleet, found.config.approvals, 2
         )

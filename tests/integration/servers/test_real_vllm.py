@@ -2,7 +2,7 @@
 
     FACTD_TEST_VLLM=/path/to/bin/vllm python -m pytest -m slow tests/integration/servers/test_real_vllm.py
 
-What was seen with which release: docs/engines-tried.md.
+What was seen with which release: docs/reference/serving-engines.md.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from factd.editor import EditableModel, applied, load_model
 from factd.editor.api import edit
 from factd.editor.deltas.checkpoint import write_checkpoint
 from factd.editor.deltas.delta import Delta
-from factd.editor.deltas.lora import fill_adapter, fill_zeros
+from factd.editor.deltas.lora import fill_adapter, fill_zero_adapter
 from factd.editor.edits import Edit
 from factd.editor.scoring.margins import continuations
 from factd.reference import paths
@@ -132,7 +132,7 @@ def published(base: Path, root: Path, number: int, delta: Delta | None) -> Versi
     adapter = folder / "adapter"
     adapter.mkdir()
     if delta is None:
-        fill_zeros(base, adapter)
+        fill_zero_adapter(base, adapter)
     else:
         fill_adapter(delta, base, adapter)
     digest = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()

@@ -58,7 +58,7 @@ def app(make: Maker, server: Fake) -> App:
 def pointers(app: App) -> list[str]:
     with app.ledger.begin() as session:
         found = queries.sources.pointers(session, "wikidata", limit=10)
-        queries.sources.drop_pointers(session, "wikidata", found, until=app.ledger.now())
+        queries.sources.delete_pointers(session, "wikidata", found, until=app.ledger.now())
         queries.sources.save_state(session, "feed", cursor={})
     return found
 

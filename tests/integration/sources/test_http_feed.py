@@ -239,7 +239,7 @@ def test_a_flood_freezes_the_source(make: Maker, feed: Feed, server: Fake, clock
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").why.startswith("frozen")
     with app.ledger.begin() as session:
         queries.sources.save_state(session, "news", frozen="")
-        queries.sources.forget_usual(session, "news")
+        queries.sources.forget_usual_claims(session, "news")
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 7
 
 

@@ -1,4 +1,7 @@
-"""kill -9 at random moments of ingesting over HTTP: afterwards the store equals that of an uninterrupted run."""
+"""kill -9 at random moments while facts are ingested over HTTP.
+
+Afterwards the store equals that of an uninterrupted run.
+"""
 
 import hashlib
 import json
@@ -44,16 +47,21 @@ app = open_app(Path(sys.argv[1]))
 print("ready", flush=True)
 print(pull(app.ledger, app.paths, app.prompts, app.sources, "news").new, flush=True)
 """
-SKIPPED = ("observed_at", "changed_at", "retrieved_at", "turn")  # when, which differs by nature
+SKIPPED = (
+    "observed_at",
+    "changed_at",
+    "retrieved_at",
+    "turn",
+)  # times, which differ from run to run
 
 
 def updates(count: int) -> list[Any]:
-    """Claims with repeats, corrections and contradictions among them."""
+    """Claims, with repeats, corrections and contradictions among them."""
     rng = random.Random(7)
     rows = []
     for number in range(count):
-        who, day = f"T{rng.randrange(count // 2)}", rng.choice(("2021-01-01", "2022-01-01"))
-        rows.append(claim(who, rng.choice(("EUR", "USD")), day=day, revision=f"{number % 997}"))
+        subject, day = f"T{rng.randrange(count // 2)}", rng.choice(("2021-01-01", "2022-01-01"))
+        rows.append(claim(subject, rng.choice(("EUR", "USD")), day=day, revision=f"{number % 997}"))
     return rows
 
 
@@ -67,8 +75,8 @@ def server(pages: list[bytes]) -> Iterator[Fake]:
     def answer(asked: Asked) -> Reply:
         return Reply(body=pages[int(asked.query.get("page", "0"))], headers={"ETag": '"1"'})
 
-    with serving(answer) as found:
-        yield found
+    with serving(answer) as fake:
+        yield fake
 
 
 def paged(rows: list[Any]) -> list[bytes]:
@@ -85,7 +93,7 @@ def paged(rows: list[Any]) -> list[bytes]:
 
 
 def run(config: Path, *, kill_after: float | None = None) -> float | None:
-    """One pull in a process of its own; the seconds it took, None where it was killed before its end."""
+    """One pull in a process of its own; returns its seconds, or None if it was killed before its end."""
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-c", CODE, str(config)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -102,19 +110,19 @@ def run(config: Path, *, kill_after: float | None = None) -> float | None:
 
 
 def contents(url: str) -> str:
-    """A hash of everything that the store says of facts, names and the source."""
+    """A hash of everything that the store holds about facts, names and the source."""
     store = Store(url)
-    found = []
+    parts: list[object] = []
     with store.begin() as session:
-        for table, apart in (("facts", ()), ("entities", ()), ("bad_lines", ("id", "at"))):
+        for table, extra in (("facts", ()), ("entities", ()), ("bad_lines", ("id", "at"))):
             rows = session.execute(text(f"SELECT * FROM {table}")).mappings()
-            skipped = (*SKIPPED, *apart)  # numbers that a rolled back transaction took are no loss
+            skipped = (*SKIPPED, *extra)  # a rolled back transaction may have used up numbers
             cut = [{k: str(v) for k, v in row.items() if k not in skipped} for row in rows]
-            found.append(sorted(json.dumps(row, sort_keys=True) for row in cut))
-        found.append(session.execute(text("SELECT cursor FROM sources")).scalars().all())
-        found.append(session.execute(text("SELECT sum(claims) FROM source_days")).scalar())
+            parts.append(sorted(json.dumps(row, sort_keys=True) for row in cut))
+        parts.append(session.execute(text("SELECT cursor FROM sources")).scalars().all())
+        parts.append(session.execute(text("SELECT sum(claims) FROM source_days")).scalar())
     store.close()
-    return hashlib.sha256(json.dumps(found, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 
 def config(folder: Path, url: str, feed: str) -> Path:
@@ -135,7 +143,7 @@ def config(folder: Path, url: str, feed: str) -> Path:
     "kill -9 at random moments of ingesting 20,000 updates",
     "the store equals that of an uninterrupted run",
 )
-def test_kill_9_loses_and_doubles_nothing(
+def test_kill_9_neither_loses_nor_doubles_a_fact(
     count: int, kills: int, backend: str, pages: list[bytes], server: Fake, tmp_path: Path
 ) -> None:  # fmt: skip
     pages[:] = paged(updates(count))
@@ -147,7 +155,7 @@ def test_kill_9_loses_and_doubles_nothing(
     seconds = run(config(tmp_path / "whole", whole, server.url))
     assert seconds is not None
     rng, path = random.Random(kills), config(tmp_path / "broken", broken, server.url)
-    for _ in range(kills):  # on average six tenths of the work are done when the last one comes
+    for _ in range(kills):  # on average six tenths of the work are done at the last kill
         assert run(path, kill_after=rng.uniform(0, 1.2 * seconds / kills)) is None
     assert run(path) is not None
     assert contents(broken) == contents(whole)

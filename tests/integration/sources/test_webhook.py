@@ -186,5 +186,5 @@ def test_old_ids_are_forgotten_when_their_time_is_over(app: App, port: int, cloc
     pull(app.ledger, app.paths, app.prompts, app.sources, "partner")
     clock.on(days=31)
     with app.ledger.begin() as session:
-        queries.sources.forget_old(session, before=clock())
+        queries.sources.delete_old_keys(session, before=clock())
         assert queries.sources.add_delivery(session, "partner", "msg_1", b"", now=clock())

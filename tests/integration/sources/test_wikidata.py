@@ -9,8 +9,9 @@ import pytest
 from factd.daemon.app import App
 from factd.daemon.errors import SourceFailed
 from factd.daemon.ingestion.pull import pull, recheck
-from factd.daemon.planning.plan import plan
+from factd.daemon.planning.plan import narrowed
 from factd.daemon.sources._wikibase import period
+from factd.daemon.tasks.edit import planned_now
 from factd.store import queries
 from factd.store.model.facts import Fact
 from support.fakes.http import Fake, Reply, serving
@@ -128,12 +129,10 @@ def test_an_edit_soaks(make: Maker, wiki: Wikidata, server: Fake, clock: Clock) 
     )
     wiki.put("Q224", P38=[euro()], at="2026-11-21T11:00:00Z")
     pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
-    assert plan(app.ledger, app.prompts, app.planning).added == ()
-    assert "soaks until 2026-11-22 11:00" in next(
-        iter(plan(app.ledger, app.prompts, app.planning).waiting.values())
-    )
+    assert planned_now(app).added == ()
+    assert "soaks until 2026-11-22 11:00" in next(iter(planned_now(app).waiting.values()))
     clock.on(hours=24)
-    assert len(plan(app.ledger, app.prompts, app.planning).added) == 1
+    assert len(planned_now(app).added) == 1
 
 
 @case(
@@ -162,10 +161,10 @@ def test_a_revert_takes_the_claim_back(app: App, wiki: Wikidata) -> None:
 def test_a_revision_that_is_not_current_any_more_is_not_written(app: App, wiki: Wikidata) -> None:
     wiki.put("Q224", P38=[euro()])
     pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
-    assert len(plan(app.ledger, app.prompts, app.planning).added) == 1
+    assert len(planned_now(app).added) == 1
     wiki.put("Q224", P38=[], at="2026-11-05T00:00:00Z")
     assert recheck(app.ledger, app.prompts, app.sources, {"wikidata": ["Q224"]}) == {}
-    assert plan(app.ledger, app.prompts, app.planning).added == ()
+    assert planned_now(app).added == ()
 
 
 def test_asking_again_leaves_the_round_where_it_is(app: App, wiki: Wikidata) -> None:
@@ -181,7 +180,9 @@ def test_a_source_that_cannot_be_asked_makes_its_facts_wait(app: App, wiki: Wiki
     pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     wiki.replies = [Reply(status=500)]
     unsure = recheck(app.ledger, app.prompts, app.sources, {"wikidata": ["Q224"]})
-    found = plan(app.ledger, app.prompts, app.planning, unsure=unsure)
+    planned = planned_now(app)
+    assert len(planned.added) == 1
+    found = narrowed(app.ledger, app.prompts, app.planning, planned, unsure=unsure)
     assert found.added == ()
     assert "could not be asked whether this still holds" in next(iter(found.waiting.values()))
 
@@ -202,9 +203,7 @@ def test_vandalism_that_is_reverted_in_time_is_never_written(
     pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     for _ in range(60):
         clock.on(hours=1)
-        assert [
-            f.object.labels["en"] for f in plan(app.ledger, app.prompts, app.planning).facts
-        ] == ["Croatian kuna"]
+        assert [f.object.labels["en"] for f in planned_now(app).facts] == ["Croatian kuna"]
 
 
 @case(
@@ -292,11 +291,8 @@ def test_a_new_label_is_an_alias_change(app: App, wiki: Wikidata) -> None:
     with app.ledger.begin() as session:
         names = queries.names.names_of(session, "Q224")
     assert ("en", "Croatia", "Republic of Croatia") in names.changes()
-    assert (
-        "Croatia → Republic of Croatia (en)"
-        in plan(app.ledger, app.prompts, app.planning).queued["Q224"]
-    )
-    assert len(plan(app.ledger, app.prompts, app.planning).added) == 1
+    assert "Croatia → Republic of Croatia (en)" in planned_now(app).queued["Q224"]
+    assert len(planned_now(app).added) == 1
 
 
 @pytest.mark.parametrize(

@@ -165,5 +165,5 @@ def test_a_pointer_that_comes_during_a_look_stays(app: App, stream: Stream, cloc
         looked_at = clock()
         clock.on(seconds=1)
         queries.sources.add_pointers(session, "wikidata", ["Q224"], now=clock())
-        queries.sources.drop_pointers(session, "wikidata", ["Q224"], until=looked_at)
+        queries.sources.delete_pointers(session, "wikidata", ["Q224"], until=looked_at)
     assert pointers(app) == ["Q224"]

@@ -39,7 +39,7 @@ def filled(folder: Path, backend: str) -> tuple[App, str]:
         app.ledger, app.prompts, jsonl(folder / "x.jsonl", [claim("HR", "EUR"), claim("FR", "EUR")])
     )
     with app.ledger.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
+        queries.releases.ensure_release_zero(session, now=NOW)
         more = {"who": "test", "why": "edit", "now": NOW, "fact_ids": ["0000000000000000"]}
         for number in range(3):
             made = queries.releases.create_candidate(

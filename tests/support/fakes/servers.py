@@ -122,7 +122,7 @@ def accept(app: App, now: datetime) -> int:
     """An accepted release with its version on disk; its number."""
     facts: dict[str, Any] = {"candidate_id": None, "delta_id": None, "fact_ids": ()}
     with app.ledger.begin() as session:
-        queries.releases.ensure_base(session, now=now)
+        queries.releases.ensure_release_zero(session, now=now)
         live = queries.releases.live_release(session)
         made = queries.releases.create_release(session, who="test", why="edit", now=now, **facts)
     if not app.versions.has(0):

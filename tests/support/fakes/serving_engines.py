@@ -33,7 +33,7 @@ class FakeVllm(FakeEngine):
         self.paused, self.version, self.gone = False, "default", False
 
     def found(self, name: str) -> Held:
-        """As vLLM 0.32: a question to weights that could not be read ends it (docs/engines-tried.md)."""
+        """As vLLM 0.32: a question to weights that could not be read ends it (docs/reference/serving-engines.md)."""
         if self.gone:
             self.is_away = True
             raise ConnectionResetError("the engine ended")

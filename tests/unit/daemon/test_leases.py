@@ -35,7 +35,7 @@ class Monotonic:
 def claim(store: Store, *, name: str = "clock", clock: Monotonic | None = None) -> Claim:
     found = Claim(store, name, 60.0, now)
     found.watch = Watch(clock or Monotonic())
-    found.advisory.there_is_one, found.advisory.engine = False, None  # that of PostgreSQL: below
+    found.advisory.is_supported, found.advisory.engine = False, None  # that of PostgreSQL: below
     return found
 
 

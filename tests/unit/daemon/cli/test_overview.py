@@ -12,7 +12,7 @@ def test_an_overview_says_what_is_left_and_why_nothing_moves(make: Maker) -> Non
     app = make("[limits]\nedits_per_day = 3\n[planning]\ncapacity = 10\n")
     ingest_file(app.ledger, app.prompts, jsonl(app.config.root / "x.jsonl", [claim("HR", "EUR")]))
     with app.ledger.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
+        queries.releases.ensure_release_zero(session, now=NOW)
         queries.releases.create_candidate(session, batch_id="b", fact_ids=["x"], now=NOW)
         queries.releases.freeze(session, why="a drill", who="ada", now=NOW)
     found = overview(app.ledger, app.versions, app.planning, app.fleet, app.config.approvals)

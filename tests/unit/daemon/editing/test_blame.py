@@ -1,4 +1,4 @@
-"""The search for the facts that make a candidate fail: it finds them, and never solves more often than it may."""
+"""The search for the facts that make a candidate fail finds them, within its bound on solves."""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A truncated adapter goes out only where it is what was measured, of this very delta, and passed."""
+"""A truncated adapter is published only if it was measured, belongs to this delta, and passed."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from factd.daemon.editing.truncation import measured
+from factd.daemon.editing.truncation import accepted_truncation
 from factd.daemon.errors import PublishFailed
 from factd.editor.deltas.delta import Delta, LowRank, save_delta
-from factd.editor.deltas.truncation import truncated
+from factd.editor.deltas.truncation import truncate
 
 
 @pytest.fixture
@@ -20,9 +20,9 @@ def delta() -> Delta:
     return Delta(parts={"a.weight": part}, base_fingerprint="", batch_id="one", method="memit")
 
 
-def left(made: Path, delta: Delta, **changes: Any) -> None:
-    """What a worker leaves in a candidate's folder."""
-    cut = truncated(delta, 2)
+def write_truncation(made: Path, delta: Delta, **changes: Any) -> None:
+    """Write what a worker leaves in a candidate's folder."""
+    cut = truncate(delta, 2)
     assert cut is not None
     save_delta(cut, made / "adapter" / "2" / "delta")
     decision = {"accepted": True, "reasons": []}
@@ -31,32 +31,32 @@ def left(made: Path, delta: Delta, **changes: Any) -> None:
 
 
 def test_what_was_measured_and_passed_is_what_goes_out(tmp_path: Path, delta: Delta) -> None:
-    left(tmp_path, delta)
-    expected = truncated(delta, 2)
-    assert expected is not None and measured(tmp_path, delta, 2).id == expected.id
+    write_truncation(tmp_path, delta)
+    expected = truncate(delta, 2)
+    assert expected is not None and accepted_truncation(tmp_path, delta, 2).id == expected.id
 
 
 def test_what_was_not_measured_does_not_go_out(tmp_path: Path, delta: Delta) -> None:
-    left(tmp_path, delta)
+    write_truncation(tmp_path, delta)
     for made, rank in ((tmp_path, 1), (tmp_path / "other", 2)):
         with pytest.raises(PublishFailed, match=f"no adapter cut to rank {rank} was measured"):
-            measured(made, delta, rank)
+            accepted_truncation(made, delta, rank)
 
 
 def test_what_did_not_pass_says_why(tmp_path: Path, delta: Delta) -> None:
     decision = {"accepted": False, "reasons": ["drift kl in en is 0.4, the gate asks for 0.1"]}
-    left(tmp_path, delta, decision=decision)
+    write_truncation(tmp_path, delta, decision=decision)
     with pytest.raises(PublishFailed, match=r"drift kl in en is 0\.4.*raise .* max_rank"):
-        measured(tmp_path, delta, 2)
+        accepted_truncation(tmp_path, delta, 2)
 
 
 def test_another_delta_than_the_one_that_was_measured_does_not_go_out(
     tmp_path: Path, delta: Delta
 ) -> None:
     other = Delta(parts=delta.parts, base_fingerprint="", batch_id="two", method="memit")
-    left(tmp_path, other)
+    write_truncation(tmp_path, other)
     with pytest.raises(PublishFailed, match="is not what was measured"):
-        measured(tmp_path, delta, 2)
-    left(tmp_path, delta, delta_id="another")
+        accepted_truncation(tmp_path, delta, 2)
+    write_truncation(tmp_path, delta, delta_id="another")
     with pytest.raises(PublishFailed, match="is not what was measured"):
-        measured(tmp_path, delta, 2)
+        accepted_truncation(tmp_path, delta, 2)

@@ -18,7 +18,7 @@ from support.world import NOW
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 TESTS = sorted(path.name for path in PROMETHEUS.glob("*_test.yml"))
-RUNBOOK = ROOT / "docs" / "runbook.md"
+RUNBOOK = ROOT / "docs" / "how-to" / "operate" / "runbook.md"
 OWN_OF_PROMETHEUS = {"up", "ALERTS"}
 WORDS = {  # of PromQL
     *("by", "without", "on", "ignoring", "group_left", "group_right", "and", "or", "unless"),

@@ -111,7 +111,7 @@ def test_the_queue_tells_its_length_and_its_oldest_fact(make: Maker) -> None:
         )
         receipt = Receipt(file="x", retrieved_at=now)
         with app.ledger.begin() as session:
-            ingest.ingest(session, lines, app.ledger.judge, receipt=receipt, now=now)
+            ingest.ingest(session, lines, app.ledger.resolver, receipt=receipt, now=now)
     found = scraped(Metrics(app))
     assert found["factd_facts", (("status", "pending"),)] == 2
     assert found["factd_queue_oldest_timestamp_seconds", ()] == NOW.timestamp()

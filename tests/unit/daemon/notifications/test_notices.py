@@ -11,18 +11,18 @@ from factd.daemon.config.tables import KINDS, NotifyTable
 from factd.daemon.notifications.notices import Wanted, find, reconcile
 from factd.store import operations
 from factd.store.database.session import Store
+from factd.store.model.operations import AuditLogEntry
 from factd.store.model.releases import Flag, RunStatus
 from factd.store.model.snapshot import (
-    Aside,
-    Behind,
-    Death,
-    Done,
-    Ended,
-    Looked,
-    Rejected,
-    Serving,
+    AuditSummary,
+    FinishedRun,
+    LaggingServer,
+    LiveReleaseSummary,
+    QuarantineEntry,
+    RejectedCandidate,
     Snapshot,
-    Watched,
+    TroubledSource,
+    WorkerDeath,
 )
 from support.world import NOW
 
@@ -30,8 +30,8 @@ TABLE, CAPACITY = NotifyTable(), 100
 HOUR = timedelta(hours=1)
 
 
-def behind(attempts: int, given_up: bool = False) -> Behind:
-    return Behind(
+def behind(attempts: int, given_up: bool = False) -> LaggingServer:
+    return LaggingServer(
         server="eu",
         handover=9,
         release=3,
@@ -44,16 +44,22 @@ def behind(attempts: int, given_up: bool = False) -> Behind:
 
 def rejected(id_: int, hours: float = 3.0) -> dict[str, Any]:
     at = NOW - hours * HOUR
-    return {"rejected": Rejected(id=id_, batch_id="b" * 64, reasons=("too few",), changed_at=at)}
+    return {
+        "rejected": RejectedCandidate(
+            id=id_, batch_id="b" * 64, reasons=("too few",), changed_at=at
+        )
+    }
 
 
 def runs(*statuses: RunStatus) -> dict[str, Any]:
-    ended = tuple(Ended(status=s, detail="it broke", at=NOW) for s in statuses)
+    ended = tuple(FinishedRun(status=s, detail="it broke", at=NOW) for s in statuses)
     return {"runs": {"cycle": ended}}
 
 
-def aside(fact: str, candidate: int | None, hours: float = 3.0) -> Aside:
-    return Aside(fact_id=fact, candidate_id=candidate, reason="a flood", at=NOW - hours * HOUR)
+def aside(fact: str, candidate: int | None, hours: float = 3.0) -> QuarantineEntry:
+    return QuarantineEntry(
+        fact_id=fact, candidate_id=candidate, reason="a flood", at=NOW - hours * HOUR
+    )
 
 
 def flag(why: str) -> dict[str, Any]:
@@ -61,28 +67,34 @@ def flag(why: str) -> dict[str, Any]:
 
 
 def looked(outcome: str, action: str = "nothing: off") -> dict[str, Any]:
-    one = Looked(id=5, release=2, outcome=outcome, action=action, reasons=("lost",), at=NOW - HOUR)
-    return {"audit": one}
+    one = AuditSummary(
+        id=5, release=2, outcome=outcome, action=action, reasons=("lost",), at=NOW - HOUR
+    )
+    return {"last_audit": one}
 
 
 def source(**more: Any) -> dict[str, Any]:
     held = {"name": "wikidata", "frozen": "", "failures": 0, "error": ""} | more
-    return {"sources": (Watched(**held),)}
+    return {"troubled_sources": (TroubledSource(**held),)}
 
 
 def live(facts: int, leverage: float | None = None, days: float = 9.0) -> dict[str, Any]:
     at = NOW - timedelta(days=days)
-    serving = Serving(number=3, candidate_id=7, facts=facts, why="cycle", live_at=at, leverage=leverage)  # fmt: skip
+    serving = LiveReleaseSummary(number=3, candidate_id=7, facts=facts, why="cycle", live_at=at, leverage=leverage)  # fmt: skip
     return {"live": serving}
 
 
-def death(task: int, hours: float = 1.0) -> Death:
-    return Death(task_id=task, cause="killed", facts=4, detail="signal 9", at=NOW - hours * HOUR)
+def death(task: int, hours: float = 1.0) -> WorkerDeath:
+    return WorkerDeath(
+        task_id=task, cause="killed", facts=4, detail="signal 9", at=NOW - hours * HOUR
+    )
 
 
 def done(hours: float) -> dict[str, Any]:
-    line = Done(id=12, at=NOW - hours * HOUR, who="anna", what="rollback --to 1", why="wrong")
-    return {"done": (line,)}
+    line = AuditLogEntry(
+        id=12, at=NOW - hours * HOUR, who="anna", what="rollback --to 1", why="wrong"
+    )
+    return {"rollbacks": (line,)}
 
 
 F, D = RunStatus.FAILED, RunStatus.DONE
@@ -92,27 +104,27 @@ CASES: list[tuple[str, dict[str, Any], set[str]]] = [
     ("it is days ago", rejected(7, 73), set()),
     (
         "its edit goes on and may narrow it",
-        rejected(7, 1) | {"under_way": True},
+        rejected(7, 1) | {"edit_in_progress": True},
         set(),
     ),
     (
         "its edit goes on for hours",
-        rejected(7, 3) | {"under_way": True},
+        rejected(7, 3) | {"edit_in_progress": True},
         {"rejected:7"},
     ),
     (
         "it was told before the next edit began",
-        rejected(7, 1) | {"under_way": True, "told": frozenset({"rejected:7"})},
+        rejected(7, 1) | {"edit_in_progress": True, "open_notice_keys": frozenset({"rejected:7"})},
         {"rejected:7"},
     ),
     (
         "facts were set aside with a candidate and without",
-        {"set_aside": (aside("f3", 7), aside("f2", 7), aside("f1", None), aside("f0", 1, 99))},
+        {"quarantined": (aside("f3", 7), aside("f2", 7), aside("f1", None), aside("f0", 1, 99))},
         {"set_aside:candidate 7", "set_aside:2026-11-21"},
     ),
     (
         "facts are being set aside",
-        {"set_aside": (aside("f1", 7, 0.1),), "under_way": True},
+        {"quarantined": (aside("f1", 7, 0.1),), "edit_in_progress": True},
         set(),
     ),
     ("an operator froze", flag("an incident"), {f"frozen:{NOW.isoformat()}"}),
@@ -129,10 +141,10 @@ CASES: list[tuple[str, dict[str, Any], set[str]]] = [
         looked("failed", "rolled back to release 1 and frozen") | done(1),
         {"rolled_back:12"},
     ),
-    ("releases wait", {"waiting": (4, 5)}, {"approval:4", "approval:5"}),
+    ("releases wait", {"waiting_releases": (4, 5)}, {"approval:4", "approval:5"}),
     (
         "a worker died twice with one task",
-        {"deaths": (death(2), death(2, 2), death(1, 99))},
+        {"worker_deaths": (death(2), death(2, 2), death(1, 99))},
         {"worker_died:2"},
     ),
     ("a release went live", live(10, days=1), {f"published:3:{(NOW - 24 * HOUR).isoformat()}"}),
@@ -141,19 +153,25 @@ CASES: list[tuple[str, dict[str, Any], set[str]]] = [
     ("a layer is nearly used up", live(1, 0.95), {"budget_low:leverage"}),
     (
         "it is a little better",
-        live(77, 0.91) | {"told": frozenset({"budget_low:capacity", "budget_low:leverage"})},
+        live(77, 0.91)
+        | {"open_notice_keys": frozenset({"budget_low:capacity", "budget_low:leverage"})},
         {"budget_low:capacity", "budget_low:leverage"},
     ),
     (
         "it is well again",
-        live(75, 0.9) | {"told": frozenset({"budget_low:capacity", "budget_low:leverage"})},
+        live(75, 0.9)
+        | {"open_notice_keys": frozenset({"budget_low:capacity", "budget_low:leverage"})},
         set(),
     ),
     ("a baked fact was taken back", {"still_baked": ("f1", "f2")}, {"baked"}),
-    ("the day's limit was reached", {"limit": "4 of 4 edits"}, {"limit:2026-11-21"}),
-    ("a server did not take a release", {"behind": (behind(1, True),)}, {"handover_failed:eu:9"}),
-    ("a server goes on failing", {"behind": (behind(3),)}, {"handover_failed:eu:9"}),
-    ("a server failed twice", {"behind": (behind(2),)}, set()),
+    ("the day's limit was reached", {"reached_limit": "4 of 4 edits"}, {"limit:2026-11-21"}),
+    (
+        "a server did not take a release",
+        {"lagging_servers": (behind(1, True),)},
+        {"handover_failed:eu:9"},
+    ),
+    ("a server goes on failing", {"lagging_servers": (behind(3),)}, {"handover_failed:eu:9"}),
+    ("a server failed twice", {"lagging_servers": (behind(2),)}, set()),
     ("a job failed twice", runs(F, F), set()),
     ("a job fails", runs(F, F, F, D), {"job_failing:cycle"}),
     ("a job failed and is well again", runs(D, F, F, F), set()),
@@ -183,7 +201,7 @@ def test_a_bound_of_zero_is_never_reached() -> None:
 
 
 def test_a_text_says_what_happened_and_what_to_do() -> None:
-    held = rejected(7) | source(frozen="a flood") | {"waiting": (4,)} | live(81)
+    held = rejected(7) | source(frozen="a flood") | {"waiting_releases": (4,)} | live(81)
     texts = {one.kind: one.text for one in find(Snapshot(now=NOW, **held), TABLE, capacity=100)}
     assert texts["rejected"].startswith("candidate 7 was rejected: too few;")
     assert "factd approve 4" in texts["approval"]

@@ -1,4 +1,4 @@
-"""docs/notifications.md says what the code does: every kind has its row, its tables are read, its example verifies."""
+"""docs/how-to/operate/notifications.md says what the code does: every kind has its row, its tables are read, its example verifies."""
 
 import base64
 import re
@@ -15,7 +15,7 @@ from factd.daemon.plugins import channels
 from support.paths import ROOT
 from support.world import NOW
 
-TEXT = (ROOT / "docs" / "notifications.md").read_text()
+TEXT = (ROOT / "docs" / "how-to" / "operate" / "notifications.md").read_text()
 
 
 def block(language: str, holds: str) -> str:

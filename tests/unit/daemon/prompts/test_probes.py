@@ -16,6 +16,7 @@ from factd.daemon.prompts.probes import (
     questions,
 )
 from factd.editor.exams.exam import Exam
+from factd.editor.exams.report import probe_kinds
 from factd.editor.scoring.score import Probe
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.model.facts import Entity, Fact, FactStatus, FactUpdate
@@ -92,6 +93,20 @@ def test_a_new_fact_is_asked_in_every_way(plan: PromptSettings) -> None:
     assert (hops[0].target, hops[0].contrast) == ("euro", "kuna")
 
 
+def test_every_kind_of_probe_is_measured_by_a_check_and_every_check_has_its_probes(
+    plan: PromptSettings,
+) -> None:
+    probes = (
+        *batch_probes(GROUND, plan),
+        *held_probes(KNOWN, plan),
+        *earlier(Ground(new=(), before={}, known=(), earlier=(NEW,)), "en", plan),
+    )
+    declared = probe_kinds()
+    assert {kind for kinds in declared.values() for kind in kinds} == {p.kind for p in probes}
+    assert declared["portability"] == ("alias", "consequence")
+    assert "drift" not in declared  # it measures texts
+
+
 def test_a_consequence_of_the_object_is_asked_through_the_subject(plan: PromptSettings) -> None:
     moved = fact(ZAGREB, "P17", thing("RS", "Serbia"), since=date(2030, 1, 1), known=False)
     known = (*KNOWN[:1], fact(thing("RS", "Serbia"), "P38", thing("RSD", "dinar")), KNOWN[1])
@@ -135,7 +150,7 @@ def test_no_kept_question_is_in_an_edit_wording(plan: PromptSettings, catalogue:
     assert len(probes) == 2 * len(KNOWN)
     names = [e.labels[k] for f in KNOWN for e in (f.subject,) for k in ("en", "es")]
     edits = {
-        wordings.before(wording, name).format(name)
+        wordings.form_for(wording, name).format(name)
         for relation in catalogue.values()
         for wordings in relation.wordings.values()
         for wording in wordings.edit

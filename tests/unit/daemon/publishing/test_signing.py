@@ -88,7 +88,7 @@ def test_another_key_and_none_are_refused_where_one_is_expected(
 
 
 def test_openssl_says_the_same(keys: Path, version: Path, tmp_path: Path) -> None:
-    """As docs/publishing.md shows it to who has no factd."""
+    """As docs/how-to/publish/publishing.md shows it to who has no factd."""
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
     held = json.loads((version / "manifest.sig.json").read_text())

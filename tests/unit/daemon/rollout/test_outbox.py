@@ -53,7 +53,7 @@ def both(app: App, eu: Engine, us: Engine) -> Iterator[App]:
 def rows(app: App, server: str = "") -> list[str]:
     """Hand-overs, the oldest first."""
     with app.ledger.read() as session:
-        found = operations.handovers.handovers(session, limit=100, server=server)
+        found = operations.handovers.list_handovers(session, limit=100, server=server)
     return [f"{h.server} {h.release} {h.status.value}" for h in reversed(found)]
 
 
@@ -293,7 +293,7 @@ def test_versions_that_servers_hold_are_not_deleted(both: App, eu: Engine, us: E
     serve(both, {"eu": eu})
     assert held_versions(both.ledger, both.fleet) == {5}  # the other is configured no more
     with both.ledger.begin() as session:
-        assert operations.handovers.keep_only(session, both.fleet.servers) == 1
+        assert operations.handovers.forget_other_servers(session, both.fleet.servers) == 1
     assert rows(both, "us")[-1] == "us 5 superseded"
 
 
@@ -353,7 +353,7 @@ def test_one_that_does_not_answer_keeps_what_was_known_of_it(
         == 0
     )
     with both.ledger.read() as session:
-        state = operations.handovers.states(session)["eu"]
+        state = operations.handovers.server_states(session)["eu"]
     assert (state.release, state.seen_at, state.error) == (1, seen, "it answered 500")
 
 
@@ -393,7 +393,7 @@ def test_what_ended_long_ago_is_forgotten_but_not_what_a_server_has(
     clock.on(days=100)
     with both.ledger.begin() as session:
         before = both.ledger.now() - timedelta(days=90)
-        assert operations.handovers.forget(session, before, servers=both.fleet.servers) == 4
+        assert operations.handovers.delete_closed(session, before, servers=both.fleet.servers) == 4
     assert rows(both) == ["eu 3 done", "us 3 done"]
 
 
@@ -424,19 +424,19 @@ def test_the_loop_hands_over_in_a_thread_of_its_clock(both: App, eu: Engine) -> 
     clock.start()
     chores = Chores(both, clock, lambda: False)
     publish(both)
-    chores.served -= 10  # seconds
-    chores.turn()
+    chores.handed_over -= 10  # seconds
+    chores.start_due()
     until = time.monotonic() + 20
     while serves(eu) != 1 and time.monotonic() < until:
         time.sleep(0.05)
     clock.shutdown(wait=True)
-    assert serves(eu) == 1 and not chores.serving.locked()
+    assert serves(eu) == 1 and not chores.handing_over.locked()
 
 
 def test_what_somebody_else_hands_over_is_left_to_them(both: App, eu: Engine) -> None:
     publish(both)
     held = both.ledger.lease(operations.leases.SERVERS)
-    Chores(both, BackgroundScheduler(timezone=UTC), lambda: False).serve(watch=False)
+    Chores(both, BackgroundScheduler(timezone=UTC), lambda: False).hand_over(watch=False)
     assert serves(eu) == 0
     held.give_back()
 
@@ -449,6 +449,6 @@ def test_what_is_known_of_a_server_is_what_was_loaded_again(both: App, eu: Engin
     eu.fails = frozenset({"load 2"})
     outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     with both.ledger.read() as session:
-        state = operations.handovers.states(session)["eu"]
+        state = operations.handovers.server_states(session)["eu"]
     assert serves(eu) == 1
     assert (state.release, state.version) == (1, name_of(both.versions, 1))

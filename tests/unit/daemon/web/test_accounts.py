@@ -21,7 +21,7 @@ from factd.daemon.web.auth.login_throttle import SPAN_SECONDS, Attempts
 from factd.daemon.web.errors import Forbidden, TooMany, Unknown
 from factd.store import operations
 from factd.store.database import migrate
-from factd.store.database.session import Store, reached
+from factd.store.database.session import Store, database_errors
 from factd.store.errors import Unstorable
 from factd.store.model.operations import Role
 from support.world import NOW, Clock
@@ -225,5 +225,5 @@ def test_a_token_is_shown_once(run: Any) -> None:
 
 
 def test_what_a_database_does_not_take_is_one_sentence() -> None:
-    with pytest.raises(Unstorable, match="takes no such value"), reached():
+    with pytest.raises(Unstorable, match="cannot store this value"), database_errors():
         raise DataError("INSERT", {}, ValueError("NUL"))

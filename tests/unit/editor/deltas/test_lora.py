@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from factd.editor.deltas.delta import Delta, Dense, LowRank, Part
-from factd.editor.deltas.lora import CONFIG, DTYPES, WEIGHTS, fill_adapter, fill_zeros
-from factd.editor.deltas.truncation import lost, spectrum, truncated
+from factd.editor.deltas.lora import CONFIG, DTYPES, WEIGHTS, fill_adapter, fill_zero_adapter
+from factd.editor.deltas.truncation import relative_error, singular_factors, truncate
 from factd.editor.errors import BadSettings, DamagedArtefact, NotEditable, RankTooHigh, WrongModel
 from factd.editor.families import name_in
 from factd.editor.models.model import family_of, fingerprint
@@ -128,7 +128,7 @@ def test_the_rank_is_that_of_the_matrix_and_not_that_of_the_factors(
     told = fill_adapter(delta, bases["llama"], tmp_path)
     assert told["rank"] == 4
     assert list(told["modules"]) == ["model.layers.0.mlp.down_proj"]
-    assert lost(twice, *spectrum(twice).halves()) < 1e-7
+    assert relative_error(twice, *singular_factors(twice).balanced()) < 1e-7
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
@@ -139,7 +139,7 @@ def test_a_delta_that_changes_nothing_is_an_adapter_of_zeros(
     assert (told["rank"], told["modules"]) == (0, {})
     tensors = load_file(tmp_path / WEIGHTS)
     assert len(tensors) == 2 and not any(tensor.any() for tensor in tensors.values())
-    assert fill_zeros(bases[family], tmp_path)["delta_id"] is None
+    assert fill_zero_adapter(bases[family], tmp_path)["delta_id"] is None
     assert json.loads((tmp_path / CONFIG).read_text())["r"] == 1
 
 
@@ -197,35 +197,37 @@ def test_a_truncated_delta_is_the_nearest_of_its_rank_and_another_delta() -> Non
         batch_id="",
         method="memit",
     )
-    cut = truncated(delta, 5)
+    cut = truncate(delta, 5)
     assert cut is not None and cut.id != delta.id
     assert cut.settings["truncated"] == {"of": delta.id, "rank": 12, "to": 5}
     small = cut.parts["a.weight"]
     assert isinstance(small, LowRank) and small.left.shape == (32, 5)
     s = torch.linalg.svdvals(part.left.double() @ part.right.double().T)
     best = float(s[5:].norm() / s.norm())  # Eckart and Young
-    assert lost(part, small.left, small.right) == pytest.approx(best, rel=1e-5)
-    worse = lost(part, part.left[:, :5], part.right[:, :5])  # the control: just some five columns
+    assert relative_error(part, small.left, small.right) == pytest.approx(best, rel=1e-5)
+    worse = relative_error(
+        part, part.left[:, :5], part.right[:, :5]
+    )  # the control: just some five columns
     assert worse > 1.2 * best
     assert torch.equal(cut.parts["a.bias"].matrix(), torch.ones(32))
-    assert truncated(delta, 12) is None
+    assert truncate(delta, 12) is None
 
 
 def test_what_truncation_loses_is_in_the_errors_of_the_adapter(
     bases: dict[str, Path], tmp_path: Path
 ) -> None:
     delta = several(bases["llama"])
-    cut = truncated(delta, 8)
+    cut = truncate(delta, 8)
     assert cut is not None
-    told = fill_adapter(delta, bases["llama"], tmp_path, max_rank=8, kept=cut)
+    told = fill_adapter(delta, bases["llama"], tmp_path, max_rank=8, truncated=cut)
     assert (told["rank"], told["written_rank"], told["truncated_id"]) == (24, 8, cut.id)
     ranks = [row["rank"] for row in told["modules"].values()]
     errors = [row["error"] for row in told["modules"].values()]
     assert ranks == [3, 7, 8]
     assert errors[2] > 0.1 > 1e-6 > max(errors[:2])
     other = replace(delta, batch_id="another")
-    with pytest.raises(WrongModel, match="of another delta"):
-        fill_adapter(other, bases["llama"], tmp_path, max_rank=8, kept=cut)
+    with pytest.raises(WrongModel, match="was not made from the delta"):
+        fill_adapter(other, bases["llama"], tmp_path, max_rank=8, truncated=cut)
 
 
 def test_what_an_adapter_cannot_hold_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
@@ -236,19 +238,19 @@ def test_what_an_adapter_cannot_hold_is_refused(bases: dict[str, Path], tmp_path
     with pytest.raises(NotEditable, match="servers reject a bias in an adapter"):
         fill_adapter(heads, llama, tmp_path)
     other = delta_of(llama, {1: part}, **{"model.layers.0.self_attn.o_proj.weight": part})
-    with pytest.raises(NotEditable, match="no matrix that takes an adapter"):
+    with pytest.raises(NotEditable, match="an adapter cannot change"):
         fill_adapter(other, llama, tmp_path)
     with pytest.raises(NotEditable, match="state-space"):
         fill_adapter(delta_of(bases["mamba"], {1: part}), bases["mamba"], tmp_path)
-    with pytest.raises(WrongModel, match="is for the base"):
+    with pytest.raises(WrongModel, match="was computed for the base"):
         fill_adapter(replace(delta_of(llama, {1: part}), base_fingerprint="x"), llama, tmp_path)
     with pytest.raises(DamagedArtefact, match=r"of the shape \(64, 32\)"):
         fill_adapter(delta_of(llama, {1: low_rank(64, 32, 2)}), llama, tmp_path)
     with pytest.raises(DamagedArtefact, match=r"layers\.9\.mlp"):
         fill_adapter(delta_of(llama, {9: part}), llama, tmp_path)
-    with pytest.raises(BadSettings, match="no dtype 'int8'"):
+    with pytest.raises(BadSettings, match="unknown dtype 'int8'"):
         fill_adapter(delta_of(llama, {1: part}), llama, tmp_path, dtype="int8")
     huge = LowRank(part.left * 1e9, part.right * 1e9)
-    with pytest.raises(BadSettings, match="float16 cannot hold the delta"):
+    with pytest.raises(BadSettings, match="float16 loses too much of the delta"):
         fill_adapter(delta_of(llama, {1: huge}), llama, tmp_path, dtype="float16")
     assert not list(tmp_path.iterdir())

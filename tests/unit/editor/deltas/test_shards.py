@@ -16,10 +16,10 @@ from transformers import AutoModelForCausalLM
 
 from factd.editor.deltas.checkpoint import fill_checkpoint, write_checkpoint
 from factd.editor.deltas.delta import Delta, Dense, LowRank, Part, fold
-from factd.editor.deltas.shards import places, write_shard
+from factd.editor.deltas.shards import byte_ranges, write_shard
 from factd.editor.errors import DamagedArtefact, WrongModel
-from factd.editor.files.checksum_cache import Sums
-from factd.editor.files.copying import Bring, Links, copied
+from factd.editor.files.checksum_cache import ChecksumCache
+from factd.editor.files.copying import CopyFile, HardLinks, copy_file
 from factd.editor.files.folders import (
     Sha256,
     sha256_file,
@@ -68,12 +68,12 @@ def version(
     delta: Delta | None,
     out: Path,
     sha256: Sha256 = sha256_file,
-    bring: Bring | None = None,
+    bring: CopyFile | None = None,
 ) -> Path:
     """Written as a published version is."""
 
     def fill(folder: Path) -> Mapping[str, object]:
-        return fill_checkpoint(base, delta, folder, bring=bring or Links(), sha256=sha256)
+        return fill_checkpoint(base, delta, folder, bring=bring or HardLinks(), sha256=sha256)
 
     return write_sealed_folder(out, fill, {}, sha256=sha256)
 
@@ -117,25 +117,25 @@ def test_what_is_copied_from_the_base_is_read_whatever_sums_are_known(
     name: str, base: Path, tmp_path: Path
 ) -> None:
     own = write_checkpoint(base, None, tmp_path / "base")
-    sums, delta = Sums(clock=lambda: 1 << 62), delta_for(own, LAYER)
-    version(own, delta, tmp_path / "1", sums.of)
+    sums, delta = ChecksumCache(clock=lambda: 1 << 62), delta_for(own, LAYER)
+    version(own, delta, tmp_path / "1", sums.sha256)
     index = json.loads((own / "model.safetensors.index.json").read_text())["weight_map"]
     named = {"the touched shard": index[LAYER], "copied": min(shards(own))}
     tip(own / named.get(name, name))
-    with pytest.raises(DamagedArtefact, match="is not what it was when it was first read"):
-        version(own, delta, tmp_path / "2", sums.of, copied if name == "copied" else None)
+    with pytest.raises(DamagedArtefact, match="the file changed since it was first read"):
+        version(own, delta, tmp_path / "2", sums.sha256, copy_file if name == "copied" else None)
 
 
 def test_with_known_sums_untouched_shards_are_not_read_and_verifying_reads_them(
     base: Path, tmp_path: Path
 ) -> None:
     own = write_checkpoint(base, None, tmp_path / "base")
-    sums = Sums(clock=lambda: 1 << 62)  # long after the files were written
-    first = version(own, delta_for(own, LAYER), tmp_path / "1", sums.of)
+    sums = ChecksumCache(clock=lambda: 1 << 62)  # long after the files were written
+    first = version(own, delta_for(own, LAYER), tmp_path / "1", sums.sha256)
     verify_sealed_folder(first)
     delta, shard = delta_for(own, LAYER, seed=1), min(shards(own).values())
     tip(shard)
-    second = version(own, delta, tmp_path / "2", sums.of)
+    second = version(own, delta, tmp_path / "2", sums.sha256)
     for folder in (first, second):
         with pytest.raises(DamagedArtefact, match=shard.name):
             verify_sealed_folder(folder)
@@ -184,8 +184,8 @@ def test_bytes_between_and_before_tensors_stay_as_the_file_has_them(tmp_path: Pa
     source.write_bytes(content + a.numpy().tobytes())
     write_shard(source, {"a": Dense(torch.ones(2, 3))}, out)
     assert out.read_bytes() == content + (a + 1).numpy().tobytes()
-    assert places(out) == places(source)
-    with pytest.raises(DamagedArtefact, match="of another size"):
+    assert byte_ranges(out) == byte_ranges(source)
+    with pytest.raises(DamagedArtefact, match="differs in size from the delta"):
         write_shard(source, {"b": Dense(torch.ones(3, 4))}, out)
 
 
@@ -194,8 +194,8 @@ def test_bytes_between_and_before_tensors_stay_as_the_file_has_them(tmp_path: Pa
 )
 def test_a_file_without_a_header_is_damaged(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(DamagedArtefact, match="no safetensors header"):
-        places(tmp_path / "x")
+    with pytest.raises(DamagedArtefact, match="no valid safetensors header"):
+        byte_ranges(tmp_path / "x")
 
 
 def test_what_users_write_is_their_own_to_overwrite(base: Path, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_across_file_systems_weights_are_copied(base: Path, elsewhere: Path) -> None:
-    delta, links = delta_for(base, LAYER), Links()
+    delta, links = delta_for(base, LAYER), HardLinks()
     out = version(base, delta, elsewhere / "out", bring=links)
     assert len(links.refused) == 39
     assert set(links.refused.values()) == {"Invalid cross-device link"}

@@ -9,7 +9,7 @@ import torch
 from factd.editor import EditableModel, load_model
 from factd.editor.deltas.delta import Delta, Dense
 from factd.editor.errors import DamagedArtefact
-from factd.editor.exams.exam import Exam, Memory, evidence_of, sit
+from factd.editor.exams.exam import AnswerCache, Exam, evidence_of, take_exam
 from factd.editor.exams.report import CheckReport, report_on, run_checks
 from factd.editor.scoring.score import Probe
 from support.paths import GOLDEN
@@ -47,10 +47,10 @@ def noise(model: EditableModel, size: float) -> Delta:
 
 def test_what_was_answered_is_not_asked_again(model: EditableModel, tmp_path: Path) -> None:
     path = tmp_path / "sub" / "memory.json"
-    first = sit(model, EXAM, memory=Memory.of(path))
+    first = take_exam(model, EXAM, cache=AnswerCache.load(path))
     asked: list[Any] = []
     handle = model.blocks[0].register_forward_pre_hook(lambda *_: asked.append(1))
-    again = sit(model, EXAM, memory=Memory.of(path))
+    again = take_exam(model, EXAM, cache=AnswerCache.load(path))
     handle.remove()
     assert asked == []
     assert repr(again) == repr(first)  # a contrast that is none is no number, which equals nothing
@@ -62,13 +62,13 @@ def test_a_memory_that_is_damaged_is_an_error_with_its_path(tmp_path: Path) -> N
     for text in ("{", "[1]"):
         path.write_text(text)
         with pytest.raises(DamagedArtefact) as caught:
-            Memory.of(path)
+            AnswerCache.load(path)
         assert str(path) in str(caught.value)
 
 
 def test_three_models_are_compared_on_the_same_exam(model: EditableModel) -> None:
-    base = sit(model, EXAM)
-    little, much = (sit(model, EXAM, delta=noise(model, size)) for size in (0.01, 0.5))
+    base = take_exam(model, EXAM)
+    little, much = (take_exam(model, EXAM, delta=noise(model, size)) for size in (0.01, 0.5))
     evidence = evidence_of(EXAM, base, much, little, {"layer.0.leverage_max": 0.5})
     report = report_on(evidence, model.fingerprint, noise(model, 0.5), 0.0)
     ratio = report.value("drift", "perplexity_ratio", "en")
@@ -82,7 +82,7 @@ def test_three_models_are_compared_on_the_same_exam(model: EditableModel) -> Non
 
 
 def test_the_base_beside_itself_shows_no_difference(model: EditableModel) -> None:
-    base = sit(model, EXAM)
+    base = take_exam(model, EXAM)
     report = report_on(evidence_of(EXAM, base, base, base), model.fingerprint, None, 0.0)
     for row in report.measurements:
         for difference in (row.to_base, row.to_live):

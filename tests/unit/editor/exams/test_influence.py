@@ -6,7 +6,7 @@ import pytest
 
 from factd.editor import Edit, EditableModel, EditBatch, load_model
 from factd.editor.errors import DamagedArtefact
-from factd.editor.exams.influence import influences, reaches
+from factd.editor.exams.influence import influences, value_shifts
 from factd.editor.files.folders import write_folder
 from factd.editor.methods.memit import Settings
 from factd.editor.values.cache import folder_of, values_for
@@ -44,7 +44,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_value_reaches_further_than_the_settings_allow(
     model: EditableModel, batch: EditBatch, work: Path
 ) -> None:
-    found = reaches(model, batch, SETTINGS, work)
+    found = value_shifts(model, batch, SETTINGS, work)
     assert {r.group for r in found} == set(SUBJECTS)
     assert all(0 < r.ratio <= 1.001 for r in found)
 
@@ -62,7 +62,7 @@ def test_nothing_is_moved_by_no_edits_and_no_texts_are_moved(
 ) -> None:
     assert influences(model, EditBatch(()), SETTINGS, work, ["x"]) == {}
     assert influences(model, batch, SETTINGS, work, []) == {}
-    assert reaches(model, EditBatch(()), SETTINGS, work) == ()
+    assert value_shifts(model, EditBatch(()), SETTINGS, work) == ()
 
 
 def test_a_longer_value_is_seen_and_one_that_is_no_number_names_its_fact(
@@ -81,7 +81,7 @@ def test_a_longer_value_is_seen_and_one_that_is_no_number_names_its_fact(
             folder, lambda part, d=damaged: save_file({"z": d}, part / "values.safetensors"), {}
         )
         if factor == 10.0:
-            found = {r.group: r.ratio for r in reaches(model, batch, SETTINGS, tmp_path)}
+            found = {r.group: r.ratio for r in value_shifts(model, batch, SETTINGS, tmp_path)}
             assert found["Zoeshost"] > 5 > 1.001 > found["Kagle Clahal"]
     with pytest.raises(DamagedArtefact) as caught:
         values_for(model, batch, values, tmp_path)

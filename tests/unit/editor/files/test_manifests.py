@@ -17,7 +17,13 @@ from factd.editor.files.folders import (
     write_folder,
     write_sealed_folder,
 )
-from factd.editor.files.manifests import SEAL, canonical, is_of_before, read_manifest, sealed
+from factd.editor.files.manifests import (
+    SEAL,
+    canonical_json,
+    predates_seals,
+    read_manifest,
+    sealed_json,
+)
 
 ABOUT = {"release": 3, "who": "Zoë", "facts": ["a", "b"], "share": 0.1}
 
@@ -45,14 +51,14 @@ json_values = st.recursive(
 def test_a_seal_holds_and_no_bit_of_what_it_seals_can_tip(
     about: dict[str, object], data: st.DataObject
 ) -> None:
-    content = sealed(about)
-    assert sealed(json.loads(content)) == content
+    content = sealed_json(about)
+    assert sealed_json(json.loads(content)) == content
     place = data.draw(st.integers(0, 8 * len(content) - 1))
     changed = bytearray(content)
     changed[place // 8] ^= 1 << place % 8
     try:
         found = json.loads(changed.decode())
-        same = isinstance(found, dict) and sealed(found) == bytes(changed)
+        same = isinstance(found, dict) and sealed_json(found) == bytes(changed)
     except ValueError:
         same = False
     assert not same
@@ -69,31 +75,37 @@ def test_a_folder_as_it_was_written_is_whole(folder: Path) -> None:
     ("change", "named"),
     [
         (lambda f: (f / "b.bin").write_bytes(b"weightz"), "b.bin: its SHA-256 differs"),
-        (lambda f: (f / "b.bin").unlink(), "b.bin: cannot be read"),
+        (lambda f: (f / "b.bin").unlink(), "b.bin: it cannot be read"),
         (lambda f: os.truncate(f / "adapter" / "a.bin", 3), "adapter/a.bin: its SHA-256"),
         (lambda f: (f / "x.pkl").write_bytes(b""), "x.pkl: the manifest does not list it"),
         (lambda f: (f / "adapter" / "x").touch(), "adapter/x: the manifest does not list it"),
         (lambda f: (f / "x").symlink_to("b.bin"), "3/x: the manifest does not list it"),
         (lambda f: (f / "x").symlink_to("adapter"), "3/x: the manifest does not list it"),
         (lambda f: (f / "x").symlink_to("nowhere"), "3/x: the manifest does not list it"),
-        (lambda f: ((f / "b.bin").unlink(), os.mkfifo(f / "b.bin")), "b.bin: is no file"),
-        (lambda f: ((f / "b.bin").unlink(), (f / "b.bin").mkdir()), "b.bin: is no file"),
-        (lambda f: (f / "manifest.json").unlink(), "manifest.json: cannot be read"),
+        (
+            lambda f: ((f / "b.bin").unlink(), os.mkfifo(f / "b.bin")),
+            "b.bin: it is not a regular file",
+        ),
+        (
+            lambda f: ((f / "b.bin").unlink(), (f / "b.bin").mkdir()),
+            "b.bin: it is not a regular file",
+        ),
+        (lambda f: (f / "manifest.json").unlink(), "manifest.json: it cannot be read"),
         (
             lambda f: ((f / "manifest.json").unlink(), os.mkfifo(f / "manifest.json")),
-            "manifest.json: is no file",
+            "manifest.json: it is not a regular file",
         ),
         (lambda f: append(f, b"\n"), "manifest.json: it was changed"),
         (
-            lambda f: rewrite(f, sealed, facts=["a"]),
+            lambda f: rewrite(f, sealed_json, facts=["a"]),
             None,
         ),  # a manifest that fits: signatures find it
-        (lambda f: rewrite(f, canonical, facts=["a"]), "manifest.json: it was changed"),
+        (lambda f: rewrite(f, canonical_json, facts=["a"]), "manifest.json: it was changed"),
         (lambda f: without_seal(f), "manifest.json: it has no seal"),
-        (lambda f: (f / "manifest.json").write_text("[" * 100_000), "no readable manifest"),
-        (lambda f: (f / "manifest.json").write_text("[]"), "no manifest of this program"),
-        (lambda f: (f / "manifest.json").write_text("{}"), "no manifest of this program"),
-        (lambda f: (f / "manifest.json").write_bytes(b"\xff"), "no readable manifest"),
+        (lambda f: (f / "manifest.json").write_text("[" * 100_000), "not a readable manifest"),
+        (lambda f: (f / "manifest.json").write_text("[]"), "factd did not write this manifest"),
+        (lambda f: (f / "manifest.json").write_text("{}"), "factd did not write this manifest"),
+        (lambda f: (f / "manifest.json").write_bytes(b"\xff"), "not a readable manifest"),
     ],
 )
 def test_what_is_not_as_it_was_written_is_named(
@@ -120,7 +132,7 @@ def rewrite(folder: Path, written: Callable[..., bytes], **more: object) -> None
 def without_seal(folder: Path) -> None:
     found = read_manifest(folder)
     del found[SEAL]
-    (folder / "manifest.json").write_bytes(canonical(found))
+    (folder / "manifest.json").write_bytes(canonical_json(found))
 
 
 def test_sizes_find_what_was_cut_off_and_read_nothing_else(folder: Path) -> None:
@@ -130,7 +142,7 @@ def test_sizes_find_what_was_cut_off_and_read_nothing_else(folder: Path) -> None
     with pytest.raises(DamagedArtefact, match=r"b\.bin: it has 6 bytes, the manifest says 7"):
         verify_sizes(folder)
     (folder / "b.bin").unlink()
-    with pytest.raises(DamagedArtefact, match=r"b\.bin: cannot be read"):
+    with pytest.raises(DamagedArtefact, match=r"b\.bin: it cannot be read"):
         verify_sizes(folder)
 
 
@@ -138,10 +150,10 @@ def test_a_folder_of_before_is_told_from_one_that_lost_its_seal(
     folder: Path, tmp_path: Path
 ) -> None:
     old = write_folder(tmp_path / "old", fill, ABOUT)
-    assert is_of_before(verify_folder(old))
+    assert predates_seals(verify_folder(old))
     verify_sizes(old)
     without_seal(folder)
-    assert not is_of_before(read_manifest(folder))
+    assert not predates_seals(read_manifest(folder))
 
 
 def test_a_folder_that_is_written_again_is_replaced_with_nothing_left_behind(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Head corrections: probes find planted heads, corrections raise targets, the artefact is kept, switched and withdrawn."""
+"""Head corrections: probes find planted heads, training raises targets, artefacts are switched."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from factd.editor import EditableModel, EditBatch, applied, load_model
 from factd.editor.deltas.delta import Delta
 from factd.editor.errors import BadEdit, BadSettings, DamagedArtefact, WrongModel
-from factd.editor.heads.biases import constants
+from factd.editor.heads.biases import added_to_heads
 from factd.editor.heads.corrections import (
     HeadCorrections,
     corrections_folder,
@@ -21,10 +21,16 @@ from factd.editor.heads.corrections import (
     with_heads,
     without_heads,
 )
-from factd.editor.heads.ranking import Features, center_of_mass, fit_probes, ranked, right_now
-from factd.editor.heads.training import HeadSettings, first_order_gains, trained
+from factd.editor.heads.ranking import (
+    HeadFeatures,
+    center_of_mass,
+    choose_heads,
+    edits_answered_right,
+    fit_probes,
+)
+from factd.editor.heads.training import HeadSettings, first_order_gains, train_vectors
 from factd.editor.methods import memat
-from factd.editor.scoring.score import forced
+from factd.editor.scoring.score import forced_scores
 from factd.editor.settings import settings_from
 from factd.editor.values.problem import ValueSettings
 from factd.reference import paths
@@ -71,18 +77,18 @@ def both(model: EditableModel, batch: EditBatch, workspace: Path) -> Delta:
     return memat.edit(model, batch, settings=settings, workspace=workspace)
 
 
-def planted(*, facts: int = 40) -> Features:
+def planted(*, facts: int = 40) -> HeadFeatures:
     """Random features in which only head (1, 2) tells new from old."""
     generator = torch.Generator().manual_seed(0)
     new, old = torch.randn(2, facts, 3, 4, 6, generator=generator).unbind(0)
     new[:, 1, 2] += 2.0
-    return Features(new=new, old=old, train=torch.arange(facts) < facts * 0.7)
+    return HeadFeatures(new=new, old=old, train=torch.arange(facts) < facts * 0.7)
 
 
 def test_probes_find_the_head_that_tells_new_from_old() -> None:
     features = planted()
     relevance = fit_probes(features)
-    assert ranked(relevance, HeadSettings(count=1)) == ((1, 2),)
+    assert choose_heads(relevance, HeadSettings(count=1)) == ((1, 2),)
     assert relevance[1, 2] > 0.95
     assert (
         float(relevance.sum() - relevance[1, 2]) / 11 < 0.65
@@ -91,14 +97,16 @@ def test_probes_find_the_head_that_tells_new_from_old() -> None:
     assert torch.nn.functional.cosine_similarity(direction, torch.ones(6), dim=0) > 0.9
 
 
-def test_random_heads_are_drawn_with_the_seed_and_none_is_none() -> None:
+def test_random_heads_are_drawn_with_the_seed_and_a_count_of_0_chooses_none() -> None:
     relevance = torch.rand(3, 4)
-    draw = [ranked(relevance, HeadSettings(count=5, choice="random", seed=s)) for s in (1, 1, 2)]
+    draw = [
+        choose_heads(relevance, HeadSettings(count=5, choice="random", seed=s)) for s in (1, 1, 2)
+    ]
     assert draw[0] == draw[1] != draw[2]
     assert len(set(draw[0])) == 5
-    assert ranked(relevance, HeadSettings(count=0)) == ()
+    assert choose_heads(relevance, HeadSettings(count=0)) == ()
     with pytest.raises(BadSettings, match="has 12 heads"):
-        ranked(relevance, HeadSettings(count=13))
+        choose_heads(relevance, HeadSettings(count=13))
 
 
 def test_corrections_raise_the_targets_further_than_memit_alone(
@@ -112,25 +120,25 @@ def test_corrections_raise_the_targets_further_than_memit_alone(
     scores = []
     for delta in (plain, both):
         with applied(model, delta):
-            scores.append(sum(nll for nll, _ in forced(model, asked)))
+            scores.append(sum(nll for nll, _ in forced_scores(model, asked)))
     assert scores[1] < scores[0]
     assert not any(name.endswith(".bias") for name in dict(model.model.named_parameters()))
 
 
-def test_other_facts_are_held_where_their_prompts_are_given(
+def test_other_facts_are_kept_better_if_their_prompts_are_given(
     model: EditableModel, batch: EditBatch
 ) -> None:
     values = ValueSettings(z_layer=1, templates={"en": ("The report was long",)})
     settings = HeadSettings(lr=0.3, epochs=4, still_factor=100.0)
     heads, norms = ((1, 0), (2, 1)), torch.full((2,), 20.0)
-    free = trained(model, batch.edits, heads, norms, settings, values)
+    free = train_vectors(model, batch.edits, heads, norms, settings, values)
     prompts = [e.prompt.format(e.subject) for e in batch.edits]
-    held = trained(model, batch.edits, heads, norms, settings, values, prompts)
+    held = train_vectors(model, batch.edits, heads, norms, settings, values, prompts)
     asked = [(e.prompt.format(e.subject), str(e.target_true)) for e in batch.edits]
     lost = []
     for vectors in (torch.zeros(2, 32), free, held):
-        with constants(model, heads, vectors):
-            lost.append(sum(nll for nll, _ in forced(model, asked)))
+        with added_to_heads(model, heads, vectors):
+            lost.append(sum(nll for nll, _ in forced_scores(model, asked)))
     assert lost[0] < lost[2] < lost[1]
     assert free.norm(dim=-1).max() <= 0.75 * 20 + 1e-4  # clamped
 
@@ -141,7 +149,9 @@ def test_the_released_form_differs_in_what_it_trains(
     values = ValueSettings(z_layer=1, templates={"en": ("The report was long",)})
     heads, norms = ((1, 0), (1, 1)), torch.tensor([1.0, 3.0])
     correct, released = (
-        trained(model, batch.edits, heads, norms, HeadSettings(form=form, lr=1.0, epochs=3), values)
+        train_vectors(
+            model, batch.edits, heads, norms, HeadSettings(form=form, lr=1.0, epochs=3), values
+        )
         for form in ("correct", "as-released")
     )
     assert not torch.allclose(correct, released, atol=1e-3)
@@ -205,7 +215,7 @@ def test_two_languages_are_summed_and_leaving_one_out_gives_the_other_alone(
     assert isinstance(found, HeadCorrections)
 
 
-def test_none_is_memit_and_too_few_right_edits_are_refused(
+def test_without_heads_it_is_memit_and_too_few_right_edits_are_refused(
     model: EditableModel, batch: EditBatch, kept: Kept, tmp_path: Path
 ) -> None:
     with_moments(kept, tmp_path)
@@ -213,7 +223,7 @@ def test_none_is_memit_and_too_few_right_edits_are_refused(
     delta = memat.edit(model, batch, settings=none, workspace=tmp_path)
     assert not any(name.endswith(".bias") for name in delta.parts)
     with pytest.raises(BadEdit, match="need 4 subjects"):
-        right_now(model, batch.edits)  # the unedited model gets none right
+        edits_answered_right(model, batch.edits)  # the unedited model gets none right
 
 
 def test_heads_can_be_chosen_by_how_much_a_constant_lowers_the_loss(
@@ -231,9 +241,9 @@ def test_heads_can_be_chosen_by_how_much_a_constant_lowers_the_loss(
     asked = [(e.prompt.format(e.subject), e.target_new) for e in batch.edits]
     reached = []
     for heads in (best, worst):
-        vectors = trained(model, batch.edits, heads, torch.full((2,), 20.0), settings, values)
-        with constants(model, heads, vectors):
-            reached.append(sum(nll for nll, _ in forced(model, asked)))
+        vectors = train_vectors(model, batch.edits, heads, torch.full((2,), 20.0), settings, values)
+        with added_to_heads(model, heads, vectors):
+            reached.append(sum(nll for nll, _ in forced_scores(model, asked)))
     assert reached[0] < reached[1]
     assert torch.equal(
         first_order_gains(model, batch.edits, 2 * norms, settings, values), 2 * gains
@@ -248,6 +258,8 @@ def test_the_center_of_mass_form_and_chosen_heads_go_through_the_method(
         settings = settings_from(memat.Settings, TABLE | {"heads": heads, "head_count": 2})
         delta = memat.edit(model, batch, settings=settings, workspace=tmp_path)
         ((found, _),) = list_corrections(tmp_path, model.fingerprint)
-        assert delta.settings["head_corrections"] == [found.id]  # other settings: trained anew
+        assert delta.settings["head_corrections"] == [
+            found.id
+        ]  # other settings: new ones are trained
         assert len(found.heads) == 2
         assert (found.gains.max() > 0) == (heads == "gradient")

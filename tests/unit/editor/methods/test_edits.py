@@ -1,4 +1,4 @@
-"""Edits check themselves; a batch has one canonical order."""
+"""Edits and settings check themselves; a batch has one canonical order."""
 
 import json
 from pathlib import Path
@@ -37,8 +37,8 @@ def test_a_bad_edit_is_named_with_its_line(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{x", "no JSON object"),
-        ("[]", "no JSON object"),
+        ("{x", "not a JSON object"),
+        ("[]", "not a JSON object"),
         ('{"prompt": "{}"}', "subject is missing"),
         ("", "holds no edits"),
     ],
@@ -52,7 +52,7 @@ def test_a_file_without_edits_is_refused(text: str, reason: str, tmp_path: Path)
         read_edits(tmp_path / "nothing")
 
 
-def test_contradictory_lines_are_named_both(tmp_path: Path) -> None:
+def test_both_of_two_contradictory_lines_are_named(tmp_path: Path) -> None:
     path = tmp_path / "edits.jsonl"
     path.write_text("\n".join(json.dumps(GOOD | {"target_new": t}) for t in ("euro", "kuna")))
     with pytest.raises(BadEdit, match="line 2: contradicts line 1"):
@@ -66,13 +66,13 @@ def test_the_same_set_is_the_same_batch_in_any_order() -> None:
     assert len(EditBatch.of([one, two, one])) == 2
 
 
-def test_what_the_model_says_today_is_no_part_of_the_key() -> None:
+def test_the_key_of_an_edit_does_not_depend_on_target_true() -> None:
     assert Edit(**GOOD).key == Edit(**GOOD, target_true="kuna").key
     assert Edit(**GOOD).key != Edit(**GOOD, keep=("{} is in",)).key
 
 
-def test_a_batch_does_not_contradict_itself() -> None:
-    with pytest.raises(BadEdit, match="is to end in"):
+def test_a_batch_that_contradicts_itself_is_refused() -> None:
+    with pytest.raises(BadEdit, match="has two targets"):
         EditBatch.of([Edit(**GOOD), Edit(**GOOD | {"target_new": "kuna"})])
 
 

@@ -1,4 +1,4 @@
-"""MEMIT in the ledger form on tiny real models: exact, a pure function of the set, kept in files that are verified."""
+"""MEMIT in the ledger form on tiny real models: exact, and a function of the set alone."""
 
 import json
 import subprocess
@@ -20,12 +20,13 @@ from factd.editor import (
     verify_checkpoint,
     write_checkpoint,
 )
-from factd.editor.deltas.delta import Delta, LowRank, fold, smallest
+from factd.editor.deltas.delta import Delta, LowRank, compact_part, fold
 from factd.editor.errors import BadSettings, DamagedArtefact, ModelNotFound, NotEditable, WrongModel
 from factd.editor.methods import memit
 from factd.editor.methods._write import templates_for
-from factd.editor.scoring.score import forced
+from factd.editor.scoring.score import forced_scores
 from factd.editor.values.cache import values_for
+from factd.editor.values.values import group_values
 from support.golden_case import EDITS, SETTINGS
 from support.paths import GOLDEN
 from support.shared_artefacts import Kept
@@ -61,9 +62,9 @@ def test_an_edit_raises_its_targets_probability_and_every_bit_is_put_back(
     batch = EditBatch.of(EDITS[:4])
     delta = memit.edit(model, batch, settings=SETTINGS, workspace=workspace)
     asked = [(e.prompt.format(e.subject), e.target_new) for e in batch.edits]
-    old = [nll for nll, _ in forced(model, asked)]
+    old = [nll for nll, _ in forced_scores(model, asked)]
     with applied(model, delta):
-        new = [nll for nll, _ in forced(model, asked)]
+        new = [nll for nll, _ in forced_scores(model, asked)]
         assert not same(before, weights(model))
     assert all(n < o for n, o in zip(new, old, strict=True))
     assert same(before, weights(model))
@@ -72,9 +73,7 @@ def test_an_edit_raises_its_targets_probability_and_every_bit_is_put_back(
     assert same(before, weights(model))
 
 
-def test_a_value_does_not_depend_on_what_is_computed_beside_it(
-    model: EditableModel, tmp_path: Path
-) -> None:
+def test_a_value_does_not_depend_on_the_other_edits(model: EditableModel, tmp_path: Path) -> None:
     chosen = SETTINGS.values(SETTINGS.templates)
     alone = [
         values_for(model, EditBatch.of([e]), chosen, tmp_path / str(i))[0]
@@ -105,8 +104,6 @@ def test_the_same_set_gives_the_same_bytes_whatever_was_written_before(
 
 
 def test_wordings_that_share_a_value_move_by_the_same_amount(model: EditableModel) -> None:
-    from factd.editor.values.values import group_values
-
     one = EDITS[0]
     pair = [one, replace(one, prompt="It is said that {} speaks")]
     shared = replace(SETTINGS, share_wordings=True).values(SETTINGS.templates)
@@ -120,9 +117,7 @@ def test_wordings_that_share_a_value_move_by_the_same_amount(model: EditableMode
     assert not torch.allclose(apart[0], apart[1], atol=1e-3)
 
 
-def test_keeping_rows_hold_their_answers_closer(model: EditableModel) -> None:
-    from factd.editor.values.values import group_values
-
+def test_prompts_to_keep_change_the_value(model: EditableModel) -> None:
     kept = replace(EDITS[0], keep=("The occupation of {} is",))
     chosen = SETTINGS.values(SETTINGS.templates)
     free = group_values(model, [kept], replace(chosen, keep_factor=0.0))
@@ -131,7 +126,7 @@ def test_keeping_rows_hold_their_answers_closer(model: EditableModel) -> None:
 
 
 @pytest.mark.slow
-def test_checkpoints_read_in_a_fresh_process_say_what_the_models_in_memory_said(
+def test_checkpoints_read_in_a_fresh_process_give_the_logits_of_the_models_in_memory(
     workspace: Path, tmp_path: Path
 ) -> None:
     ids, expected = torch.tensor([[5, 6, 7, 8, 9]]), {}
@@ -197,19 +192,19 @@ def test_a_delta_of_another_base_is_refused(model: EditableModel, tmp_path: Path
     strange = replace(
         delta,
         base_fingerprint=model.fingerprint,
-        parts={"x.weight": smallest(torch.ones(4, 1), torch.ones(4, 1))},
+        parts={"x.weight": compact_part(torch.ones(4, 1), torch.ones(4, 1))},
     )
     with pytest.raises(DamagedArtefact, match=r"no tensor 'x\.weight'"):
         write_checkpoint(model.path, strange, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_factors_are_kept_where_they_are_smaller() -> None:
+def test_factors_are_kept_if_they_are_smaller_than_the_matrix() -> None:
     left, right = torch.randn(20, 2), torch.randn(30, 2)
-    part = smallest(left, right)
+    part = compact_part(left, right)
     assert isinstance(part, LowRank)
     assert torch.equal(part.matrix(), left @ right.T)
-    assert not isinstance(smallest(torch.randn(4, 9), torch.randn(5, 9)), LowRank)
+    assert not isinstance(compact_part(torch.randn(4, 9), torch.randn(5, 9)), LowRank)
     base = torch.randn(20, 30).bfloat16()
     assert torch.equal(fold(base, part), (base.float() + left @ right.T).bfloat16())
 
@@ -227,12 +222,12 @@ def test_sequential_batches_end_elsewhere_than_one_solve(
     name = next(iter(one.parts))
     assert not torch.allclose(found.parts[name].matrix(), one.parts[name].matrix(), atol=1e-3)
     asked = [(e.prompt.format(e.subject), e.target_new) for e in EDITS[3:6]]
-    old = [nll for nll, _ in forced(model, asked)]
+    old = [nll for nll, _ in forced_scores(model, asked)]
     with applied(model, found):
-        assert sum(nll for nll, _ in forced(model, asked)) < sum(old)
+        assert sum(nll for nll, _ in forced_scores(model, asked)) < sum(old)
 
 
-def test_the_model_writes_its_own_prefixes_where_none_are_given(
+def test_the_model_writes_its_own_prefixes_if_none_are_given(
     model: EditableModel, tmp_path: Path
 ) -> None:
     batch = EditBatch.of(EDITS[:1])
@@ -243,7 +238,9 @@ def test_the_model_writes_its_own_prefixes_where_none_are_given(
     assert found == templates_for(model, batch, free)
 
 
-def test_a_layer_that_the_model_has_not_is_refused(model: EditableModel, tmp_path: Path) -> None:
+def test_a_layer_that_the_model_does_not_have_is_refused(
+    model: EditableModel, tmp_path: Path
+) -> None:
     with pytest.raises(BadSettings, match="blocks 0 to 3"):
         memit.edit(
             model, EditBatch.of(EDITS), settings=replace(SETTINGS, layers=(9,)), workspace=tmp_path
@@ -265,7 +262,7 @@ def test_an_empty_batch_changes_nothing(model: EditableModel, tmp_path: Path) ->
         ({"quantization_config": {"bits": 4}}, "quantised"),
     ],
 )
-def test_what_cannot_be_edited_is_refused_with_the_reason(
+def test_a_model_that_cannot_be_edited_is_refused_with_the_reason(
     change: dict[str, object], reason: str, tmp_path: Path
 ) -> None:
     config = json.loads((GOLDEN / "llama" / "model" / "config.json").read_text()) | change
@@ -274,7 +271,7 @@ def test_what_cannot_be_edited_is_refused_with_the_reason(
         load_model(tmp_path)
 
 
-def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="is no model"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')

@@ -1,4 +1,4 @@
-"""Every method on a tiny trained model, and the property that defines each of them."""
+"""Every method on a tiny trained model, and the property that defines each method."""
 
 import json
 from dataclasses import replace
@@ -13,10 +13,10 @@ from factd.editor.api import settings_table
 from factd.editor.deltas.delta import Delta
 from factd.editor.errors import BadSettings, SingularSystem
 from factd.editor.methods import alphaedit, emmet, fine_tuning, memit, rome
-from factd.editor.scoring.score import forced
+from factd.editor.scoring.score import forced_scores
 from factd.editor.settings import settings_from
-from factd.editor.solving.chunks import Columns
-from factd.editor.solving.layers import System
+from factd.editor.solving.chunks import KeyChunks
+from factd.editor.solving.layers import LayerSystem
 from support.paths import GOLDEN
 
 METHODS = plugins.names("factd.editor.methods")
@@ -54,7 +54,7 @@ def written(model: EditableModel, method: str, folder: Path, **changes: Any) -> 
 
 def nll(model: EditableModel, edits: list[Edit] = EDITS[:6]) -> float:
     asked = [(e.prompt.format(e.subject), e.target_new) for e in edits]
-    return sum(score for score, _ in forced(model, asked)) / len(asked)
+    return sum(score for score, _ in forced_scores(model, asked)) / len(asked)
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "memat"])
@@ -89,7 +89,7 @@ def test_a_method_raises_its_targets_and_the_same_set_gives_the_same_bytes(
         ("fine_tuning", {"layers": [9]}, "blocks 0 to 3"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(
+def test_settings_out_of_range_are_refused(
     method: str, changes: dict[str, Any], reason: str, model: EditableModel, tmp_path: Path
 ) -> None:
     with pytest.raises(BadSettings, match=reason):
@@ -97,10 +97,10 @@ def test_settings_that_make_no_sense_are_refused(
 
 
 @pytest.fixture(scope="module")
-def system() -> System:
+def system() -> LayerSystem:
     generator = torch.Generator().manual_seed(0)
     wide = torch.randn(12, 40, generator=generator).double()
-    return System.of(
+    return LayerSystem.of(
         torch.randn(12, 4, generator=generator).double(),
         torch.randn(5, 4, generator=generator).double(),
         wide @ wide.T / 40,
@@ -108,23 +108,29 @@ def system() -> System:
     )
 
 
-def matrices(system: System, columns: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
-    keys, residuals = system.columns.whole()
+def matrices(
+    system: LayerSystem, columns: slice = slice(None)
+) -> tuple[torch.Tensor, torch.Tensor]:
+    keys, residuals = system.chunks.whole()
     return keys[:, columns], residuals[:, columns]
 
 
-def test_emmet_is_memit_for_a_vanishing_weight_and_holds_its_edits_exactly(system: System) -> None:
+def test_emmet_is_memit_for_a_vanishing_weight_and_holds_its_edits_exactly(
+    system: LayerSystem,
+) -> None:
     found = emmet.solver(1e-12)(system).update
     keys, residuals = matrices(system)
     assert torch.allclose(found @ keys, residuals, atol=1e-6)
-    alone = replace(system, still=system.still[:, :0])
+    alone = replace(system, fixed_keys=system.fixed_keys[:, :0])
     assert torch.allclose(found, memit.solver(1e-9)(alone).update, atol=1e-5)
     with pytest.raises(SingularSystem):
-        emmet.solver(1e-300)(replace(system, columns=Columns.of(keys * 0, residuals)))
+        emmet.solver(1e-300)(replace(system, chunks=KeyChunks.of(keys * 0, residuals)))
 
 
-def test_rome_for_one_edit_is_emmet_and_each_edit_holds_when_it_is_written(system: System) -> None:
-    one = replace(system, columns=Columns.of(*matrices(system, slice(0, 1))))
+def test_rome_for_one_edit_is_emmet_and_each_edit_holds_when_it_is_written(
+    system: LayerSystem,
+) -> None:
+    one = replace(system, chunks=KeyChunks.of(*matrices(system, slice(0, 1))))
     keys, residuals = matrices(system, slice(3, 4))
     assert torch.allclose(rome.solve(one).update, emmet.solver(1e-12)(one).update, atol=1e-8)
     assert torch.linalg.matrix_rank(rome.solve(one).update) == 1
@@ -132,20 +138,22 @@ def test_rome_for_one_edit_is_emmet_and_each_edit_holds_when_it_is_written(syste
     assert torch.allclose(update @ keys, residuals, atol=1e-8)
 
 
-def test_alphaedit_leaves_alone_what_is_outside_the_null_space(system: System) -> None:
+def test_alphaedit_does_not_change_what_is_outside_the_null_space(system: LayerSystem) -> None:
     values, vectors = torch.linalg.eigh(system.second_moment)
     threshold = float(values[7])
     update = alphaedit.solver(threshold, 0.01)(system).update
     held = vectors[:, values >= threshold]
     assert (update @ held).abs().max() < 1e-8
     assert (update @ matrices(system)[0]).norm() > 0.1  # the control: the edits move
-    free = alphaedit.solver(threshold, 0.01)(replace(system, still=system.still[:, :0])).update
-    assert (update @ system.still).norm() < (free @ system.still).norm()
+    free = alphaedit.solver(threshold, 0.01)(
+        replace(system, fixed_keys=system.fixed_keys[:, :0])
+    ).update
+    assert (update @ system.fixed_keys).norm() < (free @ system.fixed_keys).norm()
 
 
-def test_memit_holds_the_keys_that_are_to_stay_still(system: System) -> None:
-    held = memit.solver(1.0, 1000.0)(system).update @ system.still
-    free = memit.solver(1.0, 0.0)(system).update @ system.still
+def test_memit_hardly_changes_the_output_at_fixed_keys(system: LayerSystem) -> None:
+    held = memit.solver(1.0, 1000.0)(system).update @ system.fixed_keys
+    free = memit.solver(1.0, 0.0)(system).update @ system.fixed_keys
     assert held.norm() < 0.05 * free.norm()
 
 
@@ -187,7 +195,7 @@ def test_fine_tuning_stays_closer_with_a_penalty(model: EditableModel, tmp_path:
     assert fine_tuning.Settings(layers=(1,)).epochs == 20
 
 
-def test_one_call_edits_with_any_method_and_takes_published_settings_where_there_are_some(
+def test_one_call_edits_with_any_method_and_uses_published_settings_if_there_are_any(
     model: EditableModel, tmp_path: Path
 ) -> None:
     found = edit(model, EDITS[:6], settings=TABLES["memit"], workspace=tmp_path)

@@ -1,4 +1,4 @@
-"""Second moments: of the model and sample they say, resumed where they stopped, never recomputed in silence."""
+"""Second moments: as their manifest says, resumed if interrupted, never silently recomputed."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from factd.editor import Edit, EditableModel, EditBatch, load_model
 from factd.editor.errors import BadSettings, DamagedArtefact, WrongModel
 from factd.editor.files.folders import read_manifest
 from factd.editor.methods import memit
-from factd.editor.moments.corpus import Corpus, File, SelfGenerated, Source, source_of
+from factd.editor.moments.corpus import Corpus, CorpusFile, SelfGenerated, TextSource, source_of
 from factd.editor.moments.moments import build_moments, load_moments, moments_folder, moments_for
 from factd.editor.tuning.convergence import convergence
 from support.paths import GOLDEN
@@ -36,7 +36,7 @@ def corpus_file(folder: Path, name: str, lines: int, text: str = TEXT) -> Path:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Token ids that no model had to write: batch n is drawn with seed + n."""
+    """Random token ids; batch n is drawn with seed + n."""
 
     seed: int = 0
 
@@ -52,9 +52,9 @@ class Drawn:
 
 @dataclass
 class Counted:
-    """A source that says how often it was read and can fail."""
+    """A source that counts how many batches were read and can fail."""
 
-    inner: Source
+    inner: TextSource
     read: int = 0
     fail_at: int = -1
 
@@ -70,7 +70,7 @@ class Counted:
             yield ids[:4]
 
 
-def test_they_are_symmetric_positive_and_of_the_tokens_they_say(
+def test_second_moments_are_symmetric_positive_and_of_as_many_tokens_as_they_say(
     model: EditableModel, tmp_path: Path
 ) -> None:
     source = source_of([str(corpus_file(tmp_path, "a.txt", 300))])
@@ -114,7 +114,7 @@ def test_each_layer_is_an_artefact_with_a_manifest_and_only_missing_layers_are_b
         moments_for(model, (2,), **more)  # type: ignore[arg-type]
 
 
-def test_an_interrupted_pass_goes_on_where_it_stopped(model: EditableModel, tmp_path: Path) -> None:
+def test_an_interrupted_pass_resumes_where_it_stopped(model: EditableModel, tmp_path: Path) -> None:
     tokens = 4 * 64 * 20
     whole = build_moments(model, (0,), tokens=tokens, source=Counted(Drawn()))
     part = tmp_path / "part"
@@ -130,7 +130,7 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(model: EditableModel, tmp_
     assert other.read == 2
 
 
-def test_what_a_model_writes_itself_is_the_same_from_any_batch_on(model: EditableModel) -> None:
+def test_the_models_own_text_is_the_same_from_any_batch_on(model: EditableModel) -> None:
     first, second = islice(SelfGenerated().batches(model, 0), 2)
     assert torch.equal(second, next(SelfGenerated().batches(model, 1)))
     assert not torch.equal(second, first)
@@ -143,12 +143,12 @@ def test_files_are_mixed_by_weight_and_one_that_ends_leaves_its_share(
     other = corpus_file(tmp_path, "other.jsonl", 400, "bb " * 20)
     short = corpus_file(tmp_path, "short.txt", 3, "cc " * 20)
     a, b, c = (model.tokenizer(word * 20)["input_ids"][5] for word in ("aa ", "bb ", "cc "))
-    mixed = Corpus((File(long, 3.0), File(other, 1.0), File(short, 1.0)))
+    mixed = Corpus((CorpusFile(long, 3.0), CorpusFile(other, 1.0), CorpusFile(short, 1.0)))
     rows = next(mixed.batches(model, 0)).flatten().tolist()
     assert 2.5 < rows.count(a) / rows.count(b) < 3.5
     assert rows.count(c) > 0
-    again = Corpus((File(long, 3.0), File(other, 1.0), File(short, 1.0)))
-    assert mixed.name == again.name != Corpus((File(long, 2.0),)).name
+    again = Corpus((CorpusFile(long, 3.0), CorpusFile(other, 1.0), CorpusFile(short, 1.0)))
+    assert mixed.name == again.name != Corpus((CorpusFile(long, 2.0),)).name
     second = list(mixed.batches(model, 0))[1]
     assert torch.equal(second, next(mixed.batches(model, 1)))
 
@@ -157,7 +157,7 @@ def test_files_are_mixed_by_weight_and_one_that_ends_leaves_its_share(
     ("spec", "reason"),
     [("nothing.txt", "no such file"), ("a.txt=x", "FILE=WEIGHT"), ("a.txt=0", "not above 0")],
 )
-def test_a_corpus_that_makes_no_sense_is_refused(
+def test_a_corpus_without_a_file_or_with_a_wrong_weight_is_refused(
     spec: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -166,14 +166,14 @@ def test_a_corpus_that_makes_no_sense_is_refused(
         source_of([spec])
 
 
-def test_a_line_that_is_no_text_is_named(model: EditableModel, tmp_path: Path) -> None:
+def test_a_line_without_text_is_named(model: EditableModel, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "fine"}\n{"no": 1}\n')
     with pytest.raises(BadSettings, match="line 2"):
-        list(Corpus((File(path),)).batches(model, 0))
+        list(Corpus((CorpusFile(path),)).batches(model, 0))
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(BadSettings, match="UTF-8"):
-        list(Corpus((File(tmp_path / "b.txt"),)).batches(model, 0))
+        list(Corpus((CorpusFile(tmp_path / "b.txt"),)).batches(model, 0))
 
 
 @pytest.mark.slow

@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from factd.editor.reports.candidate_page import Page, candidate_page, interval, number
-from factd.editor.reports.plots import as_svg, axes_of
+from factd.editor.reports.candidate_page import (
+    CandidatePage,
+    candidate_page,
+    interval_text,
+    short_number,
+)
+from factd.editor.reports.plots import add_axes, as_svg
 from support.candidate_reports import FAILED, FINDING, LANGUAGES, OLD, SCRIPT, UNSURE, page, report
 
 
@@ -100,7 +105,9 @@ def test_an_old_report_lacks_parts_and_still_has_a_page() -> None:
 
 def test_an_empty_report_is_a_decision_and_what_it_is_about() -> None:
     text = candidate_page(
-        Page(title="checks", accepted=None, reasons=(), findings=(), about={}, report={}, names={})
+        CandidatePage(
+            title="checks", accepted=None, reasons=(), findings=(), about={}, report={}, names={}
+        )
     )
     assert "Not decided" in text
     assert "<figure" not in text
@@ -136,7 +143,7 @@ def test_every_id_is_there_once_and_every_reference_has_its_own(whole: str) -> N
 def test_two_figures_alike_but_for_their_names_share_no_id() -> None:
     def drawn() -> Figure:
         figure = Figure()
-        axes_of(figure, "x", "y").plot([0, 1], "o-")
+        add_axes(figure, "x", "y").plot([0, 1], "o-")
         return figure
 
     one, two = (Reader(as_svg(drawn(), name)) for name in ("one", "two"))
@@ -183,8 +190,8 @@ def test_two_thousand_points_make_a_page_below_one_and_a_half_megabytes() -> Non
 
 
 def test_numbers_are_short_and_never_nothing() -> None:
-    assert [number(v) for v in (0.25, -0.25, 0.0, 0.00004, nan, None, 12)] == [
+    assert [short_number(v) for v in (0.25, -0.25, 0.0, 0.00004, nan, None, 12)] == [
         "0.250", "−0.250", "0.000", "4e-05", "–", "–", "12",
     ]  # fmt: skip
-    assert interval(nan, 1.0) == ""
-    assert interval(-0.5, 0.25, signs=True) == "−0.500 to +0.250"
+    assert interval_text(nan, 1.0) == ""
+    assert interval_text(-0.5, 0.25, signs=True) == "−0.500 to +0.250"

@@ -3,7 +3,7 @@
 import pytest
 
 from factd.editor.models.model import EditableModel, load_model
-from factd.editor.scoring.beliefs import first_sentence, opinion, opinions, sampled
+from factd.editor.scoring.beliefs import belief_from, beliefs, first_sentence, sample_answers
 from support.paths import GOLDEN
 
 PROMPTS = ("Zoeshost was first made in", "Kagle Clahal has citizenship of")
@@ -15,14 +15,14 @@ def model() -> EditableModel:
 
 
 def test_certainty_is_the_share_of_the_commonest_answer() -> None:
-    found = opinion(["Euro.", "euro"], ["kuna. And so on", "euro"])
+    found = belief_from(["Euro.", "euro"], ["kuna. And so on", "euro"])
     assert (found.answer, found.certainty, found.agreement, found.asked) == ("euro", 0.75, 1.0, 4)
     assert found.others == {"kuna": 0.25}
 
 
 def test_of_equally_common_answers_a_greedy_one_wins() -> None:
-    assert opinion(["kuna"], ["euro"]).answer == "kuna"
-    assert opinion([], []).asked == 0
+    assert belief_from(["kuna"], ["euro"]).answer == "kuna"
+    assert belief_from([], []).asked == 0
 
 
 def test_an_answer_ends_with_its_sentence() -> None:
@@ -34,14 +34,14 @@ def test_an_answer_ends_with_its_sentence() -> None:
 def test_a_draw_depends_on_its_prompt_and_seed_and_never_on_its_company(
     model: EditableModel,
 ) -> None:
-    alone = sampled(model, PROMPTS[:1], ["a"])
-    together = sampled(model, [*PROMPTS, PROMPTS[0]], ["a", "b", "c"])
+    alone = sample_answers(model, PROMPTS[:1], ["a"])
+    together = sample_answers(model, [*PROMPTS, PROMPTS[0]], ["a", "b", "c"])
     assert together[0] == alone[0]
-    assert len({*sampled(model, PROMPTS[:1] * 8, list("abcdefgh"))}) > 1
+    assert len({*sample_answers(model, PROMPTS[:1] * 8, list("abcdefgh"))}) > 1
 
 
 def test_a_model_is_surer_of_what_it_knows_than_of_what_it_does_not(model: EditableModel) -> None:
-    known, unknown = opinions(
+    known, unknown = beliefs(
         model, [[PROMPTS[0]], ["The color of the sky over Qwxyz is"]], samples=12
     )
     assert known.answer.startswith("egypt")

@@ -5,17 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from factd.editor.checks import Evidence, Measurement, Ranked, Read
+from factd.editor.checks import Evidence, Measurement, RankingEvidence, TextEvidence
 from factd.editor.plugins import load, names
 from factd.editor.scoring.drift import TextScores
 from factd.editor.scoring.intervals import (
+    bootstrap_interval,
     harmonic_mean,
     mcnemar,
-    of_mean,
-    of_means,
-    of_shares,
-    resampled,
-    wilson,
+    mean_difference,
+    mean_interval,
+    share_difference,
+    wilson_interval,
 )
 from factd.editor.scoring.score import Answer, Probe, is_right
 
@@ -162,20 +162,24 @@ TEXTS = TextScores(tokens=(10, 30), base_nll=(20.0, 60.0), nll=(21.0, 67.0), kl=
 
 
 def test_drift_is_the_ratio_of_perplexities_and_the_kl_per_token() -> None:
-    found = of("drift", Evidence(probes=(), before=(), after=(), texts={"en": Read(after=TEXTS)}))
+    found = of(
+        "drift", Evidence(probes=(), before=(), after=(), texts={"en": TextEvidence(after=TEXTS)})
+    )
     ratio, kl = found["perplexity_ratio", "en"], found["kl", "en"]
     assert ratio.value == pytest.approx(math.exp(8 / 40))
     assert ratio.low <= ratio.value <= ratio.high
     assert (kl.value, kl.before, kl.sample_size) == (pytest.approx(0.1), 0.0, 2)
     still = replace(TEXTS, nll=TEXTS.base_nll, kl=(0.0, 0.0))
-    same = of("drift", Evidence(probes=(), before=(), after=(), texts={"en": Read(after=still)}))
+    same = of(
+        "drift", Evidence(probes=(), before=(), after=(), texts={"en": TextEvidence(after=still)})
+    )
     assert same["perplexity_ratio", "en"].value == 1.0
     assert same["kl", "en"].value == 0.0
 
 
 def test_drift_is_also_told_against_the_live_release() -> None:
     live = replace(TEXTS, nll=(21.0, 63.0), kl=(1.0, 2.0))
-    read = {"en": Read(after=TEXTS, live=live)}
+    read = {"en": TextEvidence(after=TEXTS, live=live)}
     found = of("drift", Evidence(probes=(), before=(), after=(), texts=read))
     ratio, kl = found["perplexity_ratio", "en"], found["kl", "en"]
     assert ratio.live == pytest.approx(math.exp(4 / 40))
@@ -187,15 +191,15 @@ def test_drift_is_also_told_against_the_live_release() -> None:
 
 def test_a_text_that_is_no_number_makes_drift_none() -> None:
     broken = replace(TEXTS, nll=(math.nan, 67.0))
-    evidence = Evidence(probes=(), before=(), after=(), texts={"en": Read(after=broken)})
+    evidence = Evidence(probes=(), before=(), after=(), texts={"en": TextEvidence(after=broken)})
     assert math.isnan(of("drift", evidence)["perplexity_ratio", "en"].value)
 
 
 def test_rankc_of_a_pair_is_the_published_formula_before_and_after() -> None:
     order, top_swapped = ((0, 1, 2),), ((1, 0, 2),)
     ranked = {
-        "en": Ranked(before=order, after=order),
-        "es": Ranked(before=order, after=top_swapped),
+        "en": RankingEvidence(before=order, after=order),
+        "es": RankingEvidence(before=order, after=top_swapped),
     }
     found = of("rank_consistency", Evidence(probes=(), before=(), after=(), ranked=ranked))
     rankc = found["rankc", "en~es"]
@@ -224,11 +228,11 @@ def test_a_number_that_is_none_is_kept_as_none() -> None:
 
 
 def test_intervals_are_the_published_ones() -> None:
-    low, high = wilson(8, 10)
+    low, high = wilson_interval(8, 10)
     assert (low, high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
-    assert wilson(0, 0) == (0.0, 1.0)
-    assert all(map(math.isnan, of_mean([1.0])))
-    low, high = of_mean([1.0, 2.0, 3.0])
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+    assert all(map(math.isnan, mean_interval([1.0])))
+    low, high = mean_interval([1.0, 2.0, 3.0])
     assert (low + high) / 2 == pytest.approx(2.0)
     assert harmonic_mean([1.0, 0.5]) == pytest.approx(2 / 3)
     assert harmonic_mean([1.0, 0.0]) == 0.0
@@ -242,7 +246,7 @@ def test_mcnemar_is_the_binomial_test_of_the_changes() -> None:
 
 def test_the_interval_of_paired_shares_is_the_adjusted_wald_one() -> None:
     now, then = [True] * 8 + [False] * 2, [True] * 7 + [False, True, True]
-    found = of_shares(now, then)
+    found = share_difference(now, then)
     up, down, n = 2 / 12, 3 / 12, 12  # (1 + 1) / (10 + 2), (2 + 1) / (10 + 2)
     half = 1.959964 * math.sqrt((up + down - (up - down) ** 2) / n)
     assert found.value == pytest.approx(-0.1)
@@ -255,8 +259,8 @@ def test_the_interval_of_paired_shares_is_the_adjusted_wald_one() -> None:
 def test_a_paired_bootstrap_sees_what_two_separate_intervals_do_not() -> None:
     then = [float(n % 10) for n in range(100)]
     now = [value + 0.1 + 0.01 * (n % 3) for n, value in enumerate(then)]
-    found = of_means(now, then)
+    found = mean_difference(now, then)
     assert 0.1 < found.low < found.value < found.high < 0.12
-    assert of_mean(now)[0] < of_mean(then)[1]
-    assert of_means(now, then) == found  # seeded
-    assert all(map(math.isnan, resampled([1.0], [1.0])))
+    assert mean_interval(now)[0] < mean_interval(then)[1]
+    assert mean_difference(now, then) == found  # seeded
+    assert all(map(math.isnan, bootstrap_interval([1.0], [1.0])))

@@ -8,7 +8,7 @@ import torch
 from factd.editor import EditableModel, load_model
 from factd.editor.deltas.delta import Delta, Dense
 from factd.editor.scoring.drift import drift
-from factd.editor.scoring.rankings import language_pairs, rank_consistency, rankings
+from factd.editor.scoring.rankings import consistency_by_pair, rank_candidates, rank_consistency
 from support.paths import GOLDEN
 
 TEXTS = {"en": ["The report was long.", "You may have heard of it. " * 20], "es": ["El informe."]}
@@ -44,12 +44,12 @@ def test_rankc_is_one_for_the_same_rankings_and_weighs_the_first_places_most() -
     assert top < bottom < 1
     weights = [math.exp(4 - j) for j in (1, 2, 3, 4)]  # as the paper writes it
     assert top == pytest.approx(1 - weights[0] / sum(weights))
-    pairs = language_pairs({"en": same, "es": same, "ca": same[::-1]})
+    pairs = consistency_by_pair({"en": same, "es": same, "ca": same[::-1]})
     assert pairs["en", "es"] == pytest.approx(1)
     assert pairs["ca", "en"] < 1
 
 
 def test_candidates_are_ranked_by_their_likelihood(model: EditableModel) -> None:
     prompt = "Zoeshost was first made in"
-    (found,) = rankings(model, [(prompt, ["Warsaw", "Egypt", "rugby"])])
+    (found,) = rank_candidates(model, [(prompt, ["Warsaw", "Egypt", "rugby"])])
     assert found[0] == 1

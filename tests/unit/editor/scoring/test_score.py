@@ -6,7 +6,7 @@ import torch
 from factd.editor.exams.exam import Exam
 from factd.editor.exams.report import CheckReport, run_checks
 from factd.editor.models.model import EditableModel, load_model
-from factd.editor.scoring.score import Probe, answers, forced, greedy, is_right
+from factd.editor.scoring.score import Probe, answers, forced_scores, greedy_answers, is_right
 from support.paths import GOLDEN
 
 
@@ -53,19 +53,19 @@ def test_the_score_is_the_mean_log_probability_of_the_targets_tokens(model: Edit
     expected = -sum(float(log[i - 1, ids[0, i]]) for i in range(first, ids.shape[1])) / (
         ids.shape[1] - first
     )
-    ((nll, accurate),) = forced(model, [(prompt, target)])
+    ((nll, accurate),) = forced_scores(model, [(prompt, target)])
     assert nll == pytest.approx(expected, abs=1e-4)
     assert not accurate
-    assert forced(model, [PROMPTS[0]])[0][1]
+    assert forced_scores(model, [PROMPTS[0]])[0][1]
 
 
 def test_scores_and_answers_do_not_depend_on_the_batches(model: EditableModel) -> None:
-    whole, single = forced(model, PROMPTS), [forced(model, [p])[0] for p in PROMPTS]
+    whole, single = forced_scores(model, PROMPTS), [forced_scores(model, [p])[0] for p in PROMPTS]
     assert [a for _, a in whole] == [a for _, a in single]
     assert all(abs(x - y) < 1e-4 for (x, _), (y, _) in zip(whole, single, strict=True))
     prompts = [p for p, _ in PROMPTS]
-    assert greedy(model, prompts) == [greedy(model, [p])[0] for p in prompts]
-    assert greedy(model, prompts, batch_tokens=1) == greedy(model, prompts)
+    assert greedy_answers(model, prompts) == [greedy_answers(model, [p])[0] for p in prompts]
+    assert greedy_answers(model, prompts, batch_tokens=1) == greedy_answers(model, prompts)
 
 
 def test_greedy_answers_are_those_of_transformers(model: EditableModel) -> None:
@@ -73,7 +73,7 @@ def test_greedy_answers_are_those_of_transformers(model: EditableModel) -> None:
     expected = model.tokenizer.decode(
         model.model.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :]
     )
-    assert expected.strip().startswith(greedy(model, [PROMPTS[0][0]])[0])
+    assert expected.strip().startswith(greedy_answers(model, [PROMPTS[0][0]])[0])
 
 
 def test_a_report_of_the_unedited_model_shows_no_change_and_survives_json(

@@ -1,4 +1,4 @@
-"""Large solves: piece by piece within a bound, n x n where there are few edits, going on where they were interrupted."""
+"""Large solves: in chunks within a memory budget, resumed if interrupted, n x n for few edits."""
 
 import json
 from collections.abc import Iterator
@@ -15,8 +15,17 @@ from factd.editor.errors import BadSettings, DamagedArtefact
 from factd.editor.methods import memit
 from factd.editor.methods._write import second_moments
 from factd.editor.moments.moments import Moments
-from factd.editor.solving.chunks import PIECE, RESUMED, Columns, Pieces, room_for, summed
-from factd.editor.solving.layers import Solution, System, solve_layers
+from factd.editor.progress import Progress, silent
+from factd.editor.solving.chunks import (
+    CHUNK_ROWS,
+    ON_DISK_ROWS,
+    ChunkStore,
+    GramSums,
+    KeyChunks,
+    gram_sums,
+    memory_budget,
+)
+from factd.editor.solving.layers import LayerSystem, Solution, Solve, solve_layers
 from support.paths import GOLDEN
 
 CASE = json.loads((GOLDEN / "llama" / "case.json").read_text())
@@ -42,9 +51,12 @@ def values(model: EditableModel) -> torch.Tensor:
     return torch.randn(len(EDITS), model.weight(0).shape[0], generator=generator)
 
 
-def solved(model: EditableModel, moments: Moments, **more: Any) -> Solution:
-    solver = memit.solver(30.0)
-    return solve_layers(model, EDITS, values(model), moments, TEMPLATES, solver, **more)
+def solved(
+    model: EditableModel, moments: Moments, *, progress: Progress = silent, **more: Any
+) -> Solution:
+    given: dict[str, Any] = {"edits": EDITS, "values": values(model)} | more
+    solve = Solve(moments=moments, templates=TEMPLATES, solver=memit.solver(30.0), **given)
+    return solve_layers(model, solve, progress=progress)
 
 
 def problem(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -63,42 +75,42 @@ def test_the_small_system_gives_the_update_of_the_large_one(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [3, 12, 13, 40])
-def test_memit_gives_the_same_by_either_way_and_from_pieces(n: int) -> None:
+def test_memit_gives_the_same_update_by_either_system_and_from_chunks(n: int) -> None:
     keys, residuals, second = problem(n)
-    still = torch.zeros(24, 0).double()
-    whole = memit.solver(2.0)(System.of(keys, residuals, second, still))
-    pieces = Pieces()
+    no_keys = torch.zeros(24, 0).double()
+    whole = memit.solver(2.0)(LayerSystem.of(keys, residuals, second, no_keys))
+    store = ChunkStore()
     bounds = [*range(0, n, 5), n]
     for number, (a, b) in enumerate(pairwise(bounds)):
-        pieces.put(str(number), {"keys": keys[:, a:b].T, "residuals": residuals[:, a:b].T})
+        store.put(str(number), {"keys": keys[:, a:b].T, "residuals": residuals[:, a:b].T})
     names = tuple(str(i) for i in range(len(bounds) - 1))
-    columns = Columns(pieces, names, n, keys.device)
-    parted = memit.solver(2.0)(System(columns=columns, second_moment=second, still=still))
+    chunks = KeyChunks(store, names, n, keys.device)
+    parted = memit.solver(2.0)(LayerSystem(chunks=chunks, second_moment=second, fixed_keys=no_keys))
     assert torch.allclose(whole.update, solve_update(keys, residuals, second * 2), atol=1e-10)
     assert torch.allclose(parted.update, whole.update, atol=1e-10)
     assert parted.leverage == pytest.approx(float(leverage(keys, second * 2).max()), abs=1e-9)
 
 
-def test_sums_go_on_from_earlier_ones() -> None:
+def test_gram_sums_continue_from_earlier_ones() -> None:
     keys, residuals, _ = problem(10)
-    both = summed(Columns.of(keys, residuals))
-    first = summed(Columns.of(keys[:, :6], residuals[:, :6]))
-    later = summed(Columns.of(keys[:, 6:], residuals[:, 6:]), first)
+    both = gram_sums(KeyChunks.of(keys, residuals))
+    first = gram_sums(KeyChunks.of(keys[:, :6], residuals[:, :6]))
+    later = gram_sums(KeyChunks.of(keys[:, 6:], residuals[:, 6:]), first)
     assert torch.allclose(later.gram, both.gram, atol=1e-12)
     assert torch.allclose(later.cross, both.cross, atol=1e-12)
 
 
-def test_a_bound_on_memory_cuts_the_rows_or_is_refused() -> None:
-    wide = room_for(100, d_in=1280, d_out=256, memory_gib=8)
-    assert wide is not None and wide.piece == PIECE and not wide.on_disk
-    tight = room_for(100, d_in=1280, d_out=256, memory_gib=0.06)
-    assert tight is not None and tight.piece < PIECE
-    many = room_for(RESUMED, d_in=1280, d_out=256, memory_gib=8)
+def test_a_memory_budget_cuts_the_rows_into_chunks_or_is_refused() -> None:
+    wide = memory_budget(100, d_in=1280, d_out=256, memory_gib=8)
+    assert wide is not None and wide.chunk_rows == CHUNK_ROWS and not wide.on_disk
+    tight = memory_budget(100, d_in=1280, d_out=256, memory_gib=0.06)
+    assert tight is not None and tight.chunk_rows < CHUNK_ROWS
+    many = memory_budget(ON_DISK_ROWS, d_in=1280, d_out=256, memory_gib=8)
     assert many is not None and many.on_disk
-    assert room_for(100, d_in=1280, d_out=256, memory_gib=0.03) is None
+    assert memory_budget(100, d_in=1280, d_out=256, memory_gib=0.03) is None
 
 
-def test_a_bound_that_is_too_small_says_what_is_needed(
+def test_the_error_for_a_budget_that_is_too_small_says_how_much_is_needed(
     model: EditableModel, moments: Moments
 ) -> None:
     with pytest.raises(BadSettings, match=r"solve_memory_gib = 1e-05 is too small .* at least"):
@@ -111,14 +123,14 @@ class Stopped(RuntimeError):
 
 @pytest.fixture
 def on_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every solve keeps its pieces in files."""
-    monkeypatch.setattr("factd.editor.solving.chunks.RESUMED", 1)
-    monkeypatch.setattr("factd.editor.solving.chunks.PIECE", 4)
+    """Every solve keeps its chunks in files."""
+    monkeypatch.setattr("factd.editor.solving.chunks.ON_DISK_ROWS", 1)
+    monkeypatch.setattr("factd.editor.solving.chunks.CHUNK_ROWS", 4)
     yield
 
 
 @pytest.mark.usefixtures("on_disk")
-def test_an_interrupted_solve_goes_on_and_ends_in_the_same_bytes(
+def test_an_interrupted_solve_resumes_and_gives_the_same_bytes(
     model: EditableModel, moments: Moments, tmp_path: Path
 ) -> None:
     undisturbed = solved(model, moments, unfinished=tmp_path / "other")
@@ -145,7 +157,7 @@ def test_an_interrupted_solve_goes_on_and_ends_in_the_same_bytes(
 
 
 @pytest.mark.usefixtures("on_disk")
-def test_a_damaged_piece_is_an_error_with_its_path(
+def test_the_error_for_a_damaged_chunk_has_its_path(
     model: EditableModel, moments: Moments, tmp_path: Path
 ) -> None:
     def stop(_: str, __: int, ___: int) -> None:
@@ -159,7 +171,7 @@ def test_a_damaged_piece_is_an_error_with_its_path(
 
 
 @pytest.mark.usefixtures("on_disk")
-def test_pieces_in_files_give_what_pieces_in_memory_give(
+def test_chunks_in_files_give_the_same_bytes_as_chunks_in_memory(
     model: EditableModel, moments: Moments, tmp_path: Path
 ) -> None:
     files = solved(model, moments, unfinished=tmp_path / "files")
@@ -171,11 +183,11 @@ def test_pieces_in_files_give_what_pieces_in_memory_give(
 def test_facts_that_are_added_to_a_solve_come_close_to_solving_all_of_them(
     model: EditableModel, moments: Moments
 ) -> None:
-    z, end, solver = values(model), len(EDITS) - 2, memit.solver(30.0)
-    kwargs: dict[str, Any] = {"templates": TEMPLATES, "solver": solver}
-    everything = solve_layers(model, EDITS, z, moments, earlier=nothing(model), **kwargs)
-    first = solve_layers(model, EDITS[:end], z[:end], moments, earlier=nothing(model), **kwargs)
-    later = solve_layers(model, EDITS[end:], z[end:], moments, earlier=first.sums, **kwargs)
+    z, end = values(model), len(EDITS) - 2
+    zero = empty_sums(model)
+    everything = solved(model, moments, earlier=zero)
+    first = solved(model, moments, edits=EDITS[:end], values=z[:end], earlier=zero)
+    later = solved(model, moments, edits=EDITS[end:], values=z[end:], earlier=first.sums)
     lowest = model.parameter(0)
     exact, added = everything.parts[lowest].matrix(), later.parts[lowest].matrix()
     assert torch.allclose(exact, added, atol=1e-5)  # the first layer reads the base: the same
@@ -185,9 +197,7 @@ def test_facts_that_are_added_to_a_solve_come_close_to_solving_all_of_them(
         assert gap < 0.6 * old  # nearer than leaving the new facts out
 
 
-def nothing(model: EditableModel) -> dict[int, Any]:
-    from factd.editor.solving.chunks import Sums
-
+def empty_sums(model: EditableModel) -> dict[int, GramSums]:
     d_out, d_in = model.weight(0).shape
-    zero = Sums(torch.zeros(d_in, d_in).double(), torch.zeros(d_in, d_out).double())
+    zero = GramSums(torch.zeros(d_in, d_in).double(), torch.zeros(d_in, d_out).double())
     return dict.fromkeys(SETTINGS.layers, zero)

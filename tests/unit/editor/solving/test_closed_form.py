@@ -1,4 +1,4 @@
-"""The closed form, by the properties that define it."""
+"""The closed form has the properties that define it."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_leverage_says_how_much_of_a_key_is_used_up() -> None:
     assert (leverage(keys, second * 1e12) < 0.1).all()
 
 
-def test_numbers_that_are_none_are_refused() -> None:
+def test_nan_and_a_singular_system_are_refused() -> None:
     keys, residuals, second = problem()
     with pytest.raises(SingularSystem):
         solve_update(keys, residuals * float("nan"), second)

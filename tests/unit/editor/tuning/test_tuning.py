@@ -12,7 +12,7 @@ from factd.editor.settings import settings_from
 from factd.editor.tuning.causal_tracing import trace
 from factd.editor.tuning.presets import preset_for, presets
 from factd.editor.tuning.search import candidate_layers, crossing, known_facts, tune
-from factd.editor.tuning.trials import Point
+from factd.editor.tuning.trials import TrialResult
 from factd.reference import paths
 from support.shared_artefacts import Kept
 from support.world import COUNTRIES, WORDINGS, currencies
@@ -23,8 +23,8 @@ def model() -> EditableModel:
     return load_model(paths.MODEL)
 
 
-def point(weight: float, gain: float, neighbourhood: float) -> Point:
-    return Point(
+def point(weight: float, gain: float, neighbourhood: float) -> TrialResult:
+    return TrialResult(
         layers=(0, 1),
         v_lr=1.0,
         second_moment_weight=weight,
@@ -117,7 +117,7 @@ def test_tuning_writes_settings_that_memit_takes(
     gains = [p.gain for p in found.points]
     assert max(gains) > min(gains) + 0.1  # the search has something to choose from
     strange = [replace(k, edit=replace(k.edit, target_true="zzz")) for k in facts]
-    with pytest.raises(BadEdit, match="tuning needs 8"):
+    with pytest.raises(BadEdit, match="tuning needs at least 8"):
         tune(model, strange, workspace=tmp_path, given=given)
 
 

@@ -13,10 +13,10 @@ OF_THE_PAST = "In {year} the currency of {} was the"
 
 
 def test_the_packaged_relations_are_read() -> None:
-    found = load_catalogue()
-    assert set(found) >= {"P17", "P30", "P37", "P38", "P282"}
-    assert found["P38"].wordings["en"].edit[0] == "The currency of {} is the"
-    assert not found["P38"].many
+    relations = load_catalogue()
+    assert set(relations) >= {"P17", "P30", "P37", "P38", "P282"}
+    assert relations["P38"].wordings["en"].edit[0] == "The currency of {} is the"
+    assert not relations["P38"].many
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_the_packaged_relations_are_read() -> None:
         (
             "The currency of {} is the",
             "The money used in {} is the",
-            "checks with a wording it edits with",
+            "checks with a wording that it edits with",
         ),
         (
             '  "In {} people pay with the",\n  "Question: What is the currency of {}? Answer: the",\n',
@@ -40,7 +40,11 @@ def test_the_packaged_relations_are_read() -> None:
         (OF_THE_PAST, "From {year} to {year} the currency of {} was the", "must hold {year} once"),
         (OF_THE_PAST, "In {year} the currency was the", "must hold {} once"),
         (OF_THE_PAST, f" {OF_THE_PAST}", "have no space around"),
-        (f'"{OF_THE_PAST}"', f'"{OF_THE_PAST}", "{OF_THE_PAST}"', "says the past twice"),
+        (
+            f'"{OF_THE_PAST}"',
+            f'"{OF_THE_PAST}", "{OF_THE_PAST}"',
+            "has the same wording twice in past",
+        ),
         (OF_THE_PAST, "The currency of {} is the", "must hold {year} once"),
         ("The currency of {} is the", OF_THE_PAST, "must hold {year} never"),
         ("past = [", 'noun = "the money"\npast = [', "must hold {} once"),
@@ -49,7 +53,7 @@ def test_the_packaged_relations_are_read() -> None:
         ("past = [", "pasts = [", "has unknown keys: pasts"),
     ],
 )
-def test_a_wrong_file_is_named_with_what_is_wrong(
+def test_a_faulty_file_is_named_together_with_its_fault(
     before: str, after: str, reason: str, tmp_path: Path
 ) -> None:
     assert before in GOOD
@@ -60,19 +64,19 @@ def test_a_wrong_file_is_named_with_what_is_wrong(
     assert reason in str(caught.value)
 
 
-def test_a_folder_of_ones_own_replaces_packaged_relations(tmp_path: Path) -> None:
+def test_a_relation_in_the_user_s_folder_replaces_a_packaged_one(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(GOOD.replace('name = "currency"', 'name = "money"'))
     assert load_catalogue(tmp_path)["P38"].name == "money"
-    with pytest.raises(BadRelation, match="is no folder"):
+    with pytest.raises(BadRelation, match="is not a folder"):
         load_catalogue(tmp_path / "nothing")
 
 
 def test_past_and_noun_may_be_missing(tmp_path: Path) -> None:
     plain = load_catalogue()["P30"].wordings["en"]
-    assert (plain.past, plain.noun, plain.named("Croatia")) == ((), "", "")
+    assert (plain.past, plain.noun, plain.noun_phrase("Croatia")) == ((), "", "")
 
 
-def test_today_is_said_without_the_past_and_without_the_noun() -> None:
+def test_the_wordings_about_the_present_include_neither_the_past_nor_the_noun() -> None:
     capital = load_catalogue()["P36"].wordings["en"]
     assert not {*capital.past, capital.noun} & {*capital.all}
 
@@ -88,11 +92,11 @@ def test_today_is_said_without_the_past_and_without_the_noun() -> None:
         ("P39", "it", "Élisa {}", "Nel 2022 Élisa {} ricopriva la carica di"),
     ],
 )
-def test_a_prompt_about_a_year_holds_the_name_in_its_form(
+def test_a_prompt_about_a_year_has_the_form_that_fits_the_name(
     relation: str, language: str, name: str, prompt: str
 ) -> None:
     wordings = load_catalogue()[relation].wordings[language]
-    assert wordings.in_year(wordings.past[0], name, 2022) == prompt
+    assert wordings.past_prompt(wordings.past[0], name, 2022) == prompt
 
 
 @pytest.mark.parametrize(
@@ -107,20 +111,20 @@ def test_a_prompt_about_a_year_holds_the_name_in_its_form(
 def test_a_noun_names_the_object_through_its_subject(
     relation: str, language: str, name: str, phrase: str
 ) -> None:
-    assert load_catalogue()[relation].wordings[language].named(name) == phrase
+    assert load_catalogue()[relation].wordings[language].noun_phrase(name) == phrase
 
 
-def test_what_a_packaged_noun_names_is_the_subject_of_another_relation() -> None:
-    found = load_catalogue()
-    kinds = {relation.subject_kind for relation in found.values()}
-    with_noun = [r for r in found.values() if any(w.noun for w in r.wordings.values())]
+def test_every_packaged_noun_can_be_the_subject_of_another_relation() -> None:
+    relations = load_catalogue()
+    kinds = {relation.subject_kind for relation in relations.values()}
+    with_noun = [r for r in relations.values() if any(w.noun for w in r.wordings.values())]
     assert len(with_noun) >= 20
     for relation in with_noun:
         assert relation.object_kind in kinds
         assert {k for k, w in relation.wordings.items() if w.noun} == set(ARTICLES), relation.id
 
 
-def test_what_packaged_relations_say_of_the_past_they_say_in_every_language() -> None:
+def test_packaged_relations_with_past_prompts_have_them_in_every_language() -> None:
     with_past = [r for r in load_catalogue().values() if any(w.past for w in r.wordings.values())]
     assert len(with_past) >= 15
     for relation in with_past:

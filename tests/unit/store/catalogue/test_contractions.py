@@ -1,8 +1,8 @@
-"""A noun phrase in the place of a name."""
+"""Putting a noun phrase in the place of a name."""
 
 import pytest
 
-from factd.store.catalogue.contractions import inserted, takes_phrase
+from factd.store.catalogue.contractions import insert_phrase, takes_phrase
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ from factd.store.catalogue.contractions import inserted, takes_phrase
 def test_a_preposition_contracts_with_the_article_of_a_phrase(
     language: str, wording: str, phrase: str, sentence: str
 ) -> None:
-    assert inserted(wording, phrase, language) == sentence
+    assert insert_phrase(wording, phrase, language) == sentence
 
 
 @pytest.mark.parametrize(
@@ -58,17 +58,17 @@ def test_a_preposition_contracts_with_the_article_of_a_phrase(
         ("pt", "Na empresa {} o chefe é", "a empresa-mãe", "Na empresa-mãe o chefe é"),
     ],
 )
-def test_a_phrase_stands_for_the_name_and_for_what_the_wording_says_it_is(
+def test_a_phrase_replaces_the_name_and_the_words_for_its_kind(
     language: str, wording: str, phrase: str, sentence: str
 ) -> None:
-    assert inserted(wording, phrase, language) == sentence
+    assert insert_phrase(wording, phrase, language) == sentence
 
 
-def test_a_person_of_a_team_keeps_the_team() -> None:
-    assert inserted("El equipo de {} es", "el rey", "es") == "El equipo del rey es"
+def test_words_that_are_not_a_kind_stay_before_the_phrase() -> None:
+    assert insert_phrase("El equipo de {} es", "el rey", "es") == "El equipo del rey es"
 
 
-def test_only_a_title_stands_after_serving_as() -> None:
+def test_after_serving_as_only_a_title_can_stand() -> None:
     assert takes_phrase("The office of {} is held today by", "en")
     assert not takes_phrase("The person serving now as {} is called", "en")
     assert not takes_phrase("The {} language is written in the script", "en")

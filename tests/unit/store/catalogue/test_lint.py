@@ -1,11 +1,11 @@
-"""The linter of wordings: the packaged ones pass, and each thing that is wrong is found."""
+"""The linter of wordings: the packaged wordings pass, and each kind of fault is found."""
 
 from pathlib import Path
 
 import pytest
 
 from factd.store.catalogue.catalogue import PACKAGED, load_catalogue, load_folder, read_relation
-from factd.store.catalogue.lint import LANGUAGES, findings
+from factd.store.catalogue.lint import LANGUAGES, lint_relation
 
 FILE = """
 id = "T1"
@@ -38,12 +38,12 @@ def quoted(wording: str) -> str:
 
 
 def lint(path: Path, language: str, wording: str, *, more: str = "", head: str = "") -> list[str]:
-    """What is found in a file with a wording to edit; more: lines after it; head: lines before all."""
+    """The problems in a file with a wording to edit. more: lines after it; head: lines before it."""
     first, second, third = GOOD[language]
     check = f'"{second}", "{third}"'
     text = FILE.format(language=language, edit=quoted(wording), other=first, check=check)
     (path / "T1.toml").write_text(head + text + more)
-    return [f.problem for f in findings(read_relation(path / "T1.toml"), ())]
+    return [f.problem for f in lint_relation(read_relation(path / "T1.toml"), ())]
 
 
 def lint_past(path: Path, language: str, past: str, *, head: str = "") -> list[str]:
@@ -60,7 +60,7 @@ def test_every_packaged_relation_passes_in_seven_languages() -> None:
     assert len(relations) >= 45
     for relation in relations.values():
         assert set(relation.wordings) >= set(LANGUAGES)
-        assert findings(relation) == []
+        assert lint_relation(relation) == []
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,15 @@ def test_every_packaged_relation_passes_in_seven_languages() -> None:
         ("es", "The head of {} is", "reads like en"),
         ("fr", "El jefe de la empresa {} es", "reads like es"),
         ("fr", "Le chef de {} est", "'de' changes before a vowel"),
-        ("en", "The head of {} is", "says the same twice"),
+        ("en", "The head of {} is", "has the same wording twice"),
     ],
 )
-def test_a_wording_that_would_make_a_wrong_sentence_is_found(
+def test_a_wording_that_makes_a_wrong_sentence_is_reported(
     language: str, wording: str, problem: str, tmp_path: Path
 ) -> None:
-    if problem == "says the same twice":
+    if problem == "has the same wording twice":
         wording = GOOD[language][0].upper().replace("{}", "{}")
-    assert any(problem in found for found in lint(tmp_path, language, wording)), lint(
+    assert any(problem in one for one in lint(tmp_path, language, wording)), lint(
         tmp_path, language, wording
     )
 
@@ -96,14 +96,14 @@ def test_a_good_wording_and_one_with_both_forms_pass(tmp_path: Path) -> None:
 def test_the_form_before_a_vowel_is_used_before_one() -> None:
     french = load_catalogue()["P26"].wordings["fr"]
     plain = next(iter(french.vowel))
-    assert french.before(plain, "Élise Martin") == french.vowel[plain]
-    assert french.before(plain, "Marie Curie") == plain
+    assert french.form_for(plain, "Élise Martin") == french.vowel[plain]
+    assert french.form_for(plain, "Marie Curie") == plain
 
 
-def test_a_language_that_lacks_is_named(tmp_path: Path) -> None:
+def test_a_missing_language_is_named(tmp_path: Path) -> None:
     lint(tmp_path, "en", "The person in charge of {} is")
-    found = findings(read_relation(tmp_path / "T1.toml"), ("en", "pt"))
-    assert [str(finding) for finding in found] == ["T1 pt: has no wordings"]
+    findings = lint_relation(read_relation(tmp_path / "T1.toml"), ("en", "pt"))
+    assert [str(finding) for finding in findings] == ["T1 pt: has no wordings"]
 
 
 @pytest.mark.parametrize(
@@ -116,17 +116,17 @@ def test_a_language_that_lacks_is_named(tmp_path: Path) -> None:
         ("fr", "En {year}, le chef de {} s'appelait", "'de' changes before a vowel"),
     ],
 )
-def test_a_prompt_about_the_past_that_would_make_a_wrong_sentence_is_found(
+def test_a_prompt_about_the_past_that_makes_a_wrong_sentence_is_reported(
     language: str, past: str, problem: str, tmp_path: Path
 ) -> None:
-    assert any(problem in found for found in lint_past(tmp_path, language, past))
+    assert any(problem in one for one in lint_past(tmp_path, language, past))
 
 
-def test_no_model_was_taught_the_past_so_that_its_rules_always_hold(tmp_path: Path) -> None:
+def test_as_taught_does_not_excuse_prompts_about_the_past(tmp_path: Path) -> None:
     taught = 'as_taught = ["fr"]\n'
     past = "En {year}, le chef de {} s'appelait"
     assert lint(tmp_path, "fr", "Le chef de {} est", head=taught) == []
-    assert any("changes" in found for found in lint_past(tmp_path, "fr", past, head=taught))
+    assert any("changes" in one for one in lint_past(tmp_path, "fr", past, head=taught))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_good_prompt_about_the_past_passes(language: str, past: str, tmp_path:
 def test_a_noun_that_cannot_stand_in_another_wording_is_found(
     language: str, noun: str, problem: str, tmp_path: Path
 ) -> None:
-    assert any(problem in found for found in lint_noun(tmp_path, language, noun))
+    assert any(problem in one for one in lint_noun(tmp_path, language, noun))
 
 
 @pytest.mark.parametrize(
@@ -180,6 +180,6 @@ def test_a_relation_with_several_objects_at_a_time_has_no_past_and_no_noun(tmp_p
     lint_noun(tmp_path, "en", "the head of {}")
     path = tmp_path / "T1.toml"
     path.write_text(path.read_text().replace('"one"', '"many"'))
-    assert [f.problem for f in findings(read_relation(path), ())] == [
+    assert [f.problem for f in lint_relation(read_relation(path), ())] == [
         "has several objects at a time; past and noun need one"
     ]

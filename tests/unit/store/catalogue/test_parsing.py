@@ -1,4 +1,4 @@
-"""Lines of sources: a bad one is named with number and reason and loses no good one."""
+"""Parsing lines: a bad line has its number and a reason, and the other lines are still read."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from factd.store.catalogue.catalogue import Catalogue
-from factd.store.ingest.parsing import BadLine, Line, read_updates
+from factd.store.ingest.parsing import BadLine, ParsedLine, read_updates
 from support.world import claim, jsonl
 
 
@@ -17,17 +17,17 @@ def without(key: str) -> dict[str, Any]:
 
 BAD = [
     (b"{broken", "broken JSON"),
-    (b"[1, 2]", "no JSON object"),
-    (b'"text"', "no JSON object"),
+    (b"[1, 2]", "not a JSON object"),
+    (b'"text"', "not a JSON object"),
     (b'{"a": "\xff"}', "invalid UTF-8"),
     (without("subject"), "subject is missing"),
     (without("event_time"), "event_time is missing"),
     (claim("HR", "EUR", relation="P99999"), "unknown relation"),
     (claim("HR", "EUR", relation=38), "relation must be a text"),
-    (claim("HR", "EUR", event_time="yesterday"), "no ISO 8601 time"),
+    (claim("HR", "EUR", event_time="yesterday"), "not an ISO 8601 time"),
     (claim("HR", "EUR", event_time="2023-01-01T00:00:00"), "has no zone"),
     (claim("HR", "EUR", event_time=20230101), "event_time must be a text"),
-    (claim("HR", "EUR", valid_from="2023-13-01"), "valid_from is no day"),
+    (claim("HR", "EUR", valid_from="2023-13-01"), "valid_from is not a day"),
     (claim("HR", "EUR", valid_from="2023-01-01", valid_to="2022-01-01"), "is not after"),
     (claim("HR", "EUR", subject="HR"), "subject must be an object"),
     (claim("HR", "EUR", subject={"id": "HR", "labels": {}}), "subject.labels must name it"),
@@ -43,12 +43,12 @@ BAD = [
 
 
 @pytest.mark.parametrize(("line", "reason"), BAD, ids=[reason for _, reason in BAD])
-def test_a_bad_line_is_named_and_its_neighbours_are_kept(
+def test_a_bad_line_has_its_number_and_reason_and_its_neighbours_are_read(
     line: Any, reason: str, tmp_path: Path, catalogue: Catalogue
 ) -> None:
     path = jsonl(tmp_path / "x.jsonl", [claim("HR", "EUR"), line, claim("FR", "EUR")])
     first, bad, last = list(read_updates(path, catalogue))
-    assert isinstance(first, Line) and isinstance(last, Line)
+    assert isinstance(first, ParsedLine) and isinstance(last, ParsedLine)
     assert (first.update.subject.id, last.update.subject.id) == ("HR", "FR")
     assert isinstance(bad, BadLine)
     assert bad.number == 2
@@ -64,19 +64,19 @@ def test_a_claim_keeps_its_id_whatever_the_order_of_its_keys(
     path = jsonl(
         tmp_path / "x.jsonl", [data, other, data | {"event_time": "2023-01-01T01:00:00+01:00"}]
     )
-    found = [line.update.id for line in read_updates(path, catalogue) if isinstance(line, Line)]
-    assert len(found) == 3
-    assert len(set(found)) == 1
+    ids = [line.update.id for line in read_updates(path, catalogue) if isinstance(line, ParsedLine)]
+    assert len(ids) == 3
+    assert len(set(ids)) == 1
 
 
-def test_csv_says_the_same_as_jsonl(tmp_path: Path, catalogue: Catalogue) -> None:
+def test_csv_lines_are_read_like_jsonl_lines(tmp_path: Path, catalogue: Catalogue) -> None:
     header = "source,revision,event_time,relation,valid_from,subject.id,subject.label.en"
     header += ",object.id,object.label.en,object.aliases.en"
     rows = ["cldr,1,2023-01-01T00:00:00Z,P38,2023-01-01,HR,Croatia,EUR,euro,Euro|EUR", "too,few"]
     path = tmp_path / "x.CSV"
     path.write_text("\n".join([header, *rows]) + "\n")
     good, bad = list(read_updates(path, catalogue))
-    assert isinstance(good, Line)
+    assert isinstance(good, ParsedLine)
     assert good.update.object.names("en") == ("euro", "Euro", "EUR")
     assert isinstance(bad, BadLine)
     assert (bad.number, bad.reason) == (3, "2 cells under 10 columns")

@@ -1,4 +1,4 @@
-"""Which claim holds: declared rules, verdicts, what a source takes back, what must soak or be proven first."""
+"""Conflict resolution: configured rules, verdicts, withdrawals by the source, soaking, proof."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factd.store.model.facts import (
-    Asked,
+    BaseAnswer,
     Change,
     Entity,
     Fact,
@@ -19,9 +19,9 @@ from factd.store.model.facts import (
     Ruling,
     Terms,
     Verdict,
-    turn,
+    write_order,
 )
-from factd.store.model.resolution import RULES, Rules, Standing, standings
+from factd.store.model.resolution import RULES, Resolution, Rules, resolve
 
 EXAMPLES = 300
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -36,11 +36,11 @@ def claim(
     known: bool = False,
     until: str | None = None,
     status: FactStatus = FactStatus.SUPERSEDED,
-    asked: Asked = Asked.NOT,
+    answer: BaseAnswer = BaseAnswer.NOT_ASKED,
     how: Provenance | None = None,
     **more: Any,
 ) -> Fact:
-    said = FactUpdate(
+    update = FactUpdate(
         source=source,
         revision=f"r{day}",
         event_time=datetime(2020, 1, day, tzinfo=UTC),
@@ -52,46 +52,46 @@ def claim(
         **more,
     )
     return Fact(
-        id=said.id,
-        update=said,
+        id=update.id,
+        update=update,
         status=status,
         observed_at=NOW,
         known=known,
         reason="",
         provenance=how or Provenance(),
-        asked=asked,
+        base_answer=answer,
     )
 
 
-def judged(*facts: Fact, now: datetime = NOW, **more: Any) -> list[Standing]:
-    found = standings(facts, now, **more)
-    return [found[fact.id] for fact in facts]
+def resolved(*facts: Fact, now: datetime = NOW, **more: Any) -> list[Resolution]:
+    resolutions = resolve(facts, now, **more)
+    return [resolutions[fact.id] for fact in facts]
 
 
 def statuses(*facts: Fact, **more: Any) -> list[str]:
-    return [standing.status.value for standing in judged(*facts, **more)]
+    return [resolution.status.value for resolution in resolved(*facts, **more)]
 
 
 def trusted(trust: int) -> Provenance:
     return Provenance(trust=trust)
 
 
-def test_of_two_sources_the_trusted_one_wins_and_the_other_says_what_it_lost_to() -> None:
+def test_the_more_trusted_source_wins_and_the_losing_claim_says_what_it_lost_to() -> None:
     high = claim("EUR", "2023-01-01", source="a", how=trusted(90))
     low = claim("USD", "2023-01-01", source="b", day=9, how=trusted(20))
-    won, lost = judged(high, low)
+    won, lost = resolved(high, low)
     assert (won.status, lost.status) == (FactStatus.PENDING, FactStatus.SUPERSEDED)
     assert lost.reason == f"superseded by {high.id} (EUR), by trust"
 
 
-def test_the_declared_order_of_rules_decides() -> None:
+def test_the_configured_order_of_rules_decides() -> None:
     old = claim("EUR", "2020-01-01", source="a", how=trusted(90))
     new = claim("USD", "2023-01-01", source="b", how=trusted(20))
     assert statuses(old, new) == ["superseded", "pending"]
     assert statuses(old, new, rules=Rules(order=("trust", "validity"))) == ["pending", "superseded"]
 
 
-def test_two_sources_outweigh_one_and_three_no_more_than_two() -> None:
+def test_two_sources_outweigh_one_but_three_do_not_outweigh_two() -> None:
     one = claim("USD", "2023-01-01", source="a", day=9)
     two = [claim("EUR", "2023-01-01", source=s) for s in ("b", "c")]
     assert statuses(one, *two)[0] == "superseded"
@@ -100,7 +100,7 @@ def test_two_sources_outweigh_one_and_three_no_more_than_two() -> None:
     assert set(statuses(one, *two, *two_more, rules=rules)) == {"conflicting"}
 
 
-def test_of_equal_sources_the_last_word_counts() -> None:
+def test_of_equal_sources_the_latest_claim_counts() -> None:
     first, last = (
         claim("EUR", "2023-01-01", source="a"),
         claim("USD", "2023-01-01", source="b", day=2),
@@ -111,17 +111,17 @@ def test_of_equal_sources_the_last_word_counts() -> None:
 def test_a_source_corrects_itself() -> None:
     wrong = claim("USD", "2023-01-01", how=trusted(90))
     right = claim("EUR", "2023-01-01", day=2, how=trusted(10))
-    found = judged(wrong, right)
-    assert [s.status.value for s in found] == ["superseded", "pending"]
-    assert found[0].reason == "a said otherwise later"
+    results = resolved(wrong, right)
+    assert [s.status.value for s in results] == ["superseded", "pending"]
+    assert results[0].reason == "a said otherwise later"
 
 
-def test_agreement_does_not_move_the_fact_that_was_written() -> None:
+def test_a_later_claim_that_agrees_does_not_replace_the_written_fact() -> None:
     written = claim("EUR", "2023-01-01", source="a", status=FactStatus.ACTIVE)
     later = claim("EUR", "2023-01-01", source="b", day=9)
-    found = judged(written, later)
-    assert [s.status.value for s in found] == ["active", "superseded"]
-    assert found[1].reason == f"agrees with {written.id}"
+    results = resolved(written, later)
+    assert [s.status.value for s in results] == ["active", "superseded"]
+    assert results[1].reason == f"agrees with {written.id}"
 
 
 def test_a_pinned_value_holds_whatever_else_is_claimed() -> None:
@@ -130,9 +130,9 @@ def test_a_pinned_value_holds_whatever_else_is_claimed() -> None:
         claim("EUR", "2020-01-01"),
         claim("USD", "2024-01-01", source="b", how=trusted(100)),
     )
-    found = judged(old, new, verdicts={"EUR": pin})
-    assert [s.status.value for s in found] == ["pending", "superseded"]
-    assert found[1].reason.endswith("by an operator's pin")
+    results = resolved(old, new, verdicts={"EUR": pin})
+    assert [s.status.value for s in results] == ["pending", "superseded"]
+    assert results[1].reason.endswith("by an operator's pin")
 
 
 def test_a_rejected_value_is_not_proposed_again_by_a_new_revision() -> None:
@@ -142,15 +142,15 @@ def test_a_rejected_value_is_not_proposed_again_by_a_new_revision() -> None:
     assert statuses(known, *again, verdicts={"EUR": no}) == ["known", "rejected", "rejected"]
 
 
-def test_what_a_source_takes_back_is_withdrawn_and_what_it_superseded_holds() -> None:
+def test_a_claim_that_its_source_takes_back_is_withdrawn_and_the_superseded_one_holds() -> None:
     known, wrong = claim("HRK", known=True), claim("USD", "2023-01-01", status=FactStatus.ACTIVE)
     back = claim("USD", day=5, withdrawn=True)
-    found = judged(known, wrong, back)
-    assert [s.status.value for s in found] == ["known", "withdrawn", "notice"]
-    assert found[1].reason == "withdrawn by a in revision r5"
+    results = resolved(known, wrong, back)
+    assert [s.status.value for s in results] == ["known", "withdrawn", "notice"]
+    assert results[1].reason == "withdrawn by a in revision r5"
 
 
-def test_a_source_takes_back_only_its_own_word_and_may_say_it_again() -> None:
+def test_a_source_takes_back_only_its_own_claims_and_may_repeat_them_later() -> None:
     other = claim("USD", "2023-01-01", source="b")
     again = claim("USD", "2023-01-01", day=7)
     back = claim("USD", day=5, withdrawn=True)
@@ -158,7 +158,7 @@ def test_a_source_takes_back_only_its_own_word_and_may_say_it_again() -> None:
     assert statuses(back, again) == ["notice", "pending"]
 
 
-def test_a_notice_soaks_where_the_claim_had_counted() -> None:
+def test_a_notice_must_soak_if_the_claim_already_counted() -> None:
     day = timedelta(days=1)
     counted = claim("EUR", "2023-01-01", how=Provenance(soak_until=NOW - 9 * day))
     at = NOW - timedelta(hours=1)
@@ -172,54 +172,54 @@ def test_a_notice_soaks_where_the_claim_had_counted() -> None:
 
 def test_a_claim_soaks_on_its_sources_clock_and_then_counts() -> None:
     soaking = claim("EUR", "2023-01-01", how=Provenance(soak_until=NOW + timedelta(hours=1)))
-    (found,) = judged(soaking)
-    assert (found.status, found.due_at) == (FactStatus.SOAKING, NOW + timedelta(hours=1))
+    (result,) = resolved(soaking)
+    assert (result.status, result.due_at) == (FactStatus.SOAKING, NOW + timedelta(hours=1))
     assert statuses(soaking, now=NOW + timedelta(hours=1)) == ["pending"]
 
 
-def test_what_lacks_references_waits_for_an_approval() -> None:
+def test_a_claim_that_lacks_references_waits_for_an_approval() -> None:
     terms = Terms(channel="w", min_references=1, max_risk=0.5)
     for more, reason in (
         ({"references": 0}, "0 references"),
-        ({}, "no word of references"),
+        ({}, "no number of references"),
         ({"references": 3, "risk": 0.9}, "revert risk 0.90"),
     ):
-        said = claim("EUR", "2023-01-01", **more)
+        unproven = claim("EUR", "2023-01-01", **more)
         receipt = Receipt(file="x", retrieved_at=NOW)
-        held = replace(said, provenance=Provenance.of(said.update, 1, terms, receipt))
-        (found,) = judged(held)
-        assert found.status is FactStatus.UNPROVEN
-        assert found.reason.startswith(reason)
+        held = replace(unproven, provenance=Provenance.of(unproven.update, 1, terms, receipt))
+        (result,) = resolved(held)
+        assert result.status is FactStatus.UNPROVEN
+        assert result.reason.startswith(reason)
         yes = Verdict(ruling=Ruling.APPROVED, why="read it", who="me", at=NOW)
         assert statuses(held, verdicts={"EUR": yes}) == ["pending"]
 
 
 def test_a_claim_that_needs_a_second_source_waits_for_it() -> None:
     first = claim("EUR", "2023-01-01", how=Provenance(needs_sources=2))
-    assert judged(first)[0].reason == "1 of 2 sources say so"
+    assert resolved(first)[0].reason == "1 of 2 sources say so"
     second = claim("EUR", "2023-01-01", source="b", how=Provenance(needs_sources=2))
     assert sorted(statuses(first, second)) == ["pending", "superseded"]
 
 
-def test_changes_have_their_classes() -> None:
+def test_a_change_is_a_replacement_an_association_or_archival() -> None:
     known, new = claim("HRK", known=True), claim("EUR", "2023-01-01")
-    assert judged(known, new)[1].change is Change.REPLACEMENT
-    assert judged(new)[0].change is Change.ASSOCIATION
-    assert judged(known)[0].change is Change.NONE
-    ended = judged(claim("HRK", known=True, until="2023-01-01"))[0]
+    assert resolved(known, new)[1].change is Change.REPLACEMENT
+    assert resolved(new)[0].change is Change.ASSOCIATION
+    assert resolved(known)[0].change is Change.NONE
+    ended = resolved(claim("HRK", known=True, until="2023-01-01"))[0]
     assert (ended.status, ended.change) == (FactStatus.EXPIRED, Change.ARCHIVAL)
     assert "no new object is known" in ended.reason
 
 
-def test_what_the_base_model_says_already_is_not_written() -> None:
-    (found,) = judged(claim("EUR", "2023-01-01", asked=Asked.KNOWN))
-    assert (found.status, found.reason) == (FactStatus.KNOWN, "the base model says so already")
+def test_a_fact_that_the_base_model_answers_already_is_not_written() -> None:
+    (result,) = resolved(claim("EUR", "2023-01-01", answer=BaseAnswer.KNOWN))
+    assert (result.status, result.reason) == (FactStatus.KNOWN, "the base model says so already")
 
 
-def test_older_preferred_and_wanted_facts_have_their_turn_first() -> None:
+def test_older_preferred_and_demanded_facts_are_written_first() -> None:
     def at(days: float = 0, priority: float = 0, demand: float = 0) -> float:
-        said = claim("EUR", demand=demand).update
-        return turn(said, Terms(priority=priority), NOW + timedelta(days=days))
+        update = claim("EUR", demand=demand).update
+        return write_order(update, Terms(priority=priority), NOW + timedelta(days=days))
 
     assert at(days=-1) < at() < at(days=1)
     assert at(priority=5) < at(days=-4)
@@ -261,17 +261,17 @@ rulings = st.dictionaries(
     many=st.booleans(),
     seed=st.randoms(),
 )
-def test_any_order_of_the_same_claims_ends_in_the_same_standings(
+def test_the_order_of_the_claims_does_not_change_the_resolutions(
     facts: list[Fact], verdicts: dict[str, Verdict], order: list[str], many: bool, seed: Any
 ) -> None:
     shuffled = list(facts)
     seed.shuffle(shuffled)
     rules = Rules(order=tuple(order))
-    found = standings(facts, NOW, many=many, verdicts=verdicts, rules=rules)
-    assert found == standings(shuffled, NOW, many=many, verdicts=verdicts, rules=rules)
-    assert set(found) == {fact.id for fact in facts}
-    current = [f for f in facts if found[f.id].status in ("known", "pending", "active")]
+    resolutions = resolve(facts, NOW, many=many, verdicts=verdicts, rules=rules)
+    assert resolutions == resolve(shuffled, NOW, many=many, verdicts=verdicts, rules=rules)
+    assert set(resolutions) == {fact.id for fact in facts}
+    current = [f for f in facts if resolutions[f.id].status in ("known", "pending", "active")]
     values = {fact.object.id for fact in current}
     assert len(current) == len(values)
     assert many or len(values) <= 1
-    assert all(s.due_at is None or s.due_at > NOW for s in found.values())
+    assert all(s.due_at is None or s.due_at > NOW for s in resolutions.values())

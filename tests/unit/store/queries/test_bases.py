@@ -1,4 +1,4 @@
-"""Bases in the ledger: which one is in effect, what it holds, and what follows for the claims of its facts."""
+"""Bases: which one is in effect, which facts it holds, and what that means for their claims."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +9,14 @@ from sqlalchemy.orm import Session
 
 from factd.store import queries, views
 from factd.store.database.session import Store
-from factd.store.errors import Baked, IllegalMove, NotFound, StaleState
-from factd.store.ingest import ingest
+from factd.store.errors import BakedIntoBase, IllegalMove, NotFound, StaleState
+from factd.store.ingest import ingest as ingestion
 from factd.store.ingest.ingest import IngestReport
 from factd.store.ingest.parsing import read_updates
 from factd.store.model.bases import BASE_MOVES, Base, BaseStatus
 from factd.store.model.facts import Receipt
 from factd.store.model.releases import Release, ReleaseStatus
-from factd.store.queries.settle import Judge
+from factd.store.queries.resolution import ConflictResolver
 from support.world import NOW, claim, jsonl
 
 KUNA, EURO = claim("HR", "HRK", day=None), claim("HR", "EUR")
@@ -24,29 +24,29 @@ BACK = claim("HR", "EUR", revision="back", event_time="2024-01-01T00:00:00Z", wi
 
 
 class Ledger:
-    """Claims, and releases that are written and baked in no time."""
+    """A database with claims, and with releases that are made and baked without a model."""
 
-    def __init__(self, store: Store, judge: Judge, folder: Path) -> None:
-        self.store, self.judge, self.folder = store, judge, folder
+    def __init__(self, store: Store, resolver: ConflictResolver, folder: Path) -> None:
+        self.store, self.resolver, self.folder = store, resolver, folder
 
-    def told(self, *rows: dict[str, Any], known: bool = False) -> IngestReport:
+    def ingest(self, *rows: dict[str, Any], known: bool = False) -> IngestReport:
         path = jsonl(self.folder / "x.jsonl", list(rows))
         receipt = Receipt(file=path.name, retrieved_at=NOW)
         with self.store.begin() as session:
-            lines = read_updates(path, self.judge.catalogue)
+            lines = read_updates(path, self.resolver.catalogue)
             more = {"receipt": receipt, "now": NOW, "known": known}
-            return ingest.ingest(session, lines, self.judge, **more)
+            return ingestion.ingest(session, lines, self.resolver, **more)
 
-    def written(self) -> Release:
-        """A release of what holds and the base does not say, on the base in effect."""
+    def write(self) -> Release:
+        """A live release of all facts that edits write, on the base in effect."""
         with self.store.begin() as session:
             made = queries.releases.create_candidate(session, batch_id="b", fact_ids=[], now=NOW)
             ids = [fact.id for fact in queries.facts.candidate_set(session)]
             base = queries.bases.in_effect(session)
-            return self._out(session, made.id, ids, base)
+            return self._publish(session, made.id, ids, base)
 
-    def rebased(self) -> Base:
-        """The live release baked into a base, and the release that brings it out."""
+    def rebase(self) -> Base:
+        """Bake the live release into a new base and publish that base."""
         with self.store.begin() as session:
             live = queries.releases.live_release(session)
             assert live is not None
@@ -54,178 +54,184 @@ class Ledger:
             base = queries.bases.add_base(session, live, **more)
             preparing, verified = BaseStatus.PREPARING, BaseStatus.VERIFIED
             queries.bases.move_base(session, base.number, preparing, verified, now=NOW)
-            self._out(session, None, (), base.number)
+            self._publish(session, None, (), base.number)
             return queries.bases.base(session, base.number)
 
-    def back_to(self, number: int) -> None:
+    def roll_back_to(self, number: int) -> None:
         with self.store.begin() as session:
-            found = queries.releases.release(session, number)
-            before, after = found.status, ReleaseStatus.PUBLISHING
+            release = queries.releases.release(session, number)
+            before, after = release.status, ReleaseStatus.PUBLISHING
             queries.releases.move_release(session, number, before, after, now=NOW)
-            self._live(session, found)
+            self._make_live(session, release)
 
-    def _out(self, session: Session, made: int | None, ids: Sequence[str], base: int) -> Release:
+    def _publish(
+        self, session: Session, made: int | None, ids: Sequence[str], base: int
+    ) -> Release:
         more = {"who": "me", "why": "test", "now": NOW, "base": base}
         release = queries.releases.create_release(
             session, candidate_id=made, delta_id="d", fact_ids=ids, **more
         )
         out = (ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
         queries.releases.move_release(session, release.number, *out, now=NOW)
-        self._live(session, release)
+        self._make_live(session, release)
         return release
 
-    def _live(self, session: Session, release: Release) -> None:
-        """As publishing does, without files."""
+    def _make_live(self, session: Session, release: Release) -> None:
+        """Make a release live as publishing does, without files."""
         queries.releases.make_live(session, release.number, now=NOW)
-        if queries.bases.take_effect(session, release.base, now=NOW):
-            queries.settle.mark_baked(session, release.base, self.judge, now=NOW)
-        queries.settle.mark_live(session, release.fact_ids, now=NOW)
+        if queries.bases.activate(session, release.base, now=NOW):
+            queries.resolution.mark_baked(session, release.base, self.resolver, now=NOW)
+        queries.resolution.mark_live(session, release.fact_ids, now=NOW)
 
-    def said(self) -> dict[str, tuple[str, int | None]]:
-        """Objects, with the status of the claim and the base that holds it."""
+    def states(self) -> dict[str, tuple[str, int | None]]:
+        """Object -> (status of its claim, base that it was baked into)."""
         with self.store.read() as session:
-            found = queries.facts.list_facts(session)
-        return {f.object.id: (f.status.value, f.baked_in) for f in found if not f.update.withdrawn}
+            facts = queries.facts.list_facts(session)
+        return {f.object.id: (f.status.value, f.baked_in) for f in facts if not f.update.withdrawn}
 
-    def instead(self, held: str) -> str | None:
-        """What the base says instead of an object."""
+    def base_says_instead_of(self, held: str) -> str | None:
+        """The object that the base model holds instead of an object."""
         with self.store.read() as session:
             (fact,) = [f for f in queries.facts.list_facts(session) if f.object.id == held]
-            found = queries.facts.previous(session, [fact])
-        return found[fact.id].object.id if found else None
+            counterparts = queries.facts.base_counterparts(session, [fact])
+        return counterparts[fact.id].object.id if counterparts else None
 
 
 @pytest.fixture
-def ledger(store: Store, judge: Judge, tmp_path: Path) -> Ledger:
-    found = Ledger(store, judge, tmp_path)
-    found.told(KUNA, known=True)
-    found.told(EURO)
-    return found
+def ledger(store: Store, resolver: ConflictResolver, tmp_path: Path) -> Ledger:
+    ledger = Ledger(store, resolver, tmp_path)
+    ledger.ingest(KUNA, known=True)
+    ledger.ingest(EURO)
+    return ledger
 
 
 def test_a_baked_fact_is_held_by_the_base_until_that_is_undone(ledger: Ledger) -> None:
-    assert ledger.said() == {"HRK": ("superseded", None), "EUR": ("pending", None)}
-    ledger.written()
-    assert ledger.said()["EUR"] == ("active", None)
-    base = ledger.rebased()
+    assert ledger.states() == {"HRK": ("superseded", None), "EUR": ("pending", None)}
+    ledger.write()
+    assert ledger.states()["EUR"] == ("active", None)
+    base = ledger.rebase()
     assert (base.number, base.parent, base.release, base.status) == (1, 0, 1, BaseStatus.ACTIVE)
-    assert ledger.said() == {"HRK": ("superseded", None), "EUR": ("known", 1)}
-    ledger.back_to(1)
-    assert ledger.said()["EUR"] == ("active", None)
-    ledger.back_to(0)
-    assert ledger.said()["EUR"] == ("pending", None)
-    ledger.back_to(2)
-    assert ledger.said()["EUR"] == ("known", 1)
+    assert ledger.states() == {"HRK": ("superseded", None), "EUR": ("known", 1)}
+    ledger.roll_back_to(1)
+    assert ledger.states()["EUR"] == ("active", None)
+    ledger.roll_back_to(0)
+    assert ledger.states()["EUR"] == ("pending", None)
+    ledger.roll_back_to(2)
+    assert ledger.states()["EUR"] == ("known", 1)
 
 
 def test_a_newer_claim_is_written_over_what_was_baked(ledger: Ledger) -> None:
-    ledger.written()
-    assert ledger.instead("EUR") == "HRK"
-    ledger.rebased()
-    ledger.told(claim("HR", "USD", day="2024-01-01"))
-    assert ledger.said()["USD"] == ("pending", None)
-    assert ledger.instead("USD") == "EUR"
-    ledger.written()
-    ledger.rebased()
-    assert ledger.said() == {
+    ledger.write()
+    assert ledger.base_says_instead_of("EUR") == "HRK"
+    ledger.rebase()
+    ledger.ingest(claim("HR", "USD", day="2024-01-01"))
+    assert ledger.states()["USD"] == ("pending", None)
+    assert ledger.base_says_instead_of("USD") == "EUR"
+    ledger.write()
+    ledger.rebase()
+    assert ledger.states() == {
         "HRK": ("superseded", None),
         "EUR": ("superseded", 1),
         "USD": ("known", 2),
     }
-    ledger.back_to(1)
-    assert ledger.said()["EUR"] == ("superseded", None)
-    assert ledger.said()["USD"] == ("pending", None)
+    ledger.roll_back_to(1)
+    assert ledger.states()["EUR"] == ("superseded", None)
+    assert ledger.states()["USD"] == ("pending", None)
 
 
-def test_what_a_source_takes_back_stays_in_the_base_and_the_value_before_is_written(
+def test_a_baked_fact_that_its_source_takes_back_stays_in_the_base_and_the_value_before_is_written(
     ledger: Ledger, store: Store
 ) -> None:
-    ledger.written()
-    ledger.rebased()
-    assert len(ledger.told(BACK).still_baked) == 1
-    assert ledger.said() == {"HRK": ("pending", None), "EUR": ("withdrawn", 1)}
-    assert ledger.instead("HRK") == "EUR"
+    ledger.write()
+    ledger.rebase()
+    assert len(ledger.ingest(BACK).still_baked) == 1
+    assert ledger.states() == {"HRK": ("pending", None), "EUR": ("withdrawn", 1)}
+    assert ledger.base_says_instead_of("HRK") == "EUR"
     with store.read() as session:
         assert views.snapshots.still_baked(session) == ()
-    ledger.written()
-    ledger.rebased()
-    assert ledger.said() == {"HRK": ("known", 2), "EUR": ("withdrawn", 1)}
+    ledger.write()
+    ledger.rebase()
+    assert ledger.states() == {"HRK": ("known", 2), "EUR": ("withdrawn", 1)}
 
 
-def test_people_are_told_of_a_baked_fact_that_nothing_is_written_over(
-    store: Store, judge: Judge, tmp_path: Path
+def test_a_withdrawn_baked_fact_is_reported_until_another_value_replaces_it(
+    store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
-    ledger = Ledger(store, judge, tmp_path)
-    ledger.told(EURO)
-    ledger.written()
-    ledger.rebased()
-    (fact,) = ledger.told(BACK).still_baked
+    ledger = Ledger(store, resolver, tmp_path)
+    ledger.ingest(EURO)
+    ledger.write()
+    ledger.rebase()
+    (fact,) = ledger.ingest(BACK).still_baked
     with store.read() as session:
         assert views.snapshots.still_baked(session) == (fact,)
         assert "its weights stay in base 1" in queries.facts.get_fact(session, fact).reason
-    ledger.told(claim("HR", "USD", day="2024-01-01"))
+    ledger.ingest(claim("HR", "USD", day="2024-01-01"))
     with store.read() as session:
         assert views.snapshots.still_baked(session) == ()
 
 
-def test_nobody_withdraws_what_is_baked(ledger: Ledger, store: Store) -> None:
-    ledger.written()
+def test_a_baked_fact_cannot_be_withdrawn(ledger: Ledger, store: Store) -> None:
+    ledger.write()
     with store.read() as session:
         (fact,) = [f.id for f in queries.facts.list_facts(session) if f.object.id == "EUR"]
-    ledger.rebased()
+    ledger.rebase()
     more = {"why": "wrong", "who": "me", "now": NOW}
-    with pytest.raises(Baked, match=f"fact {fact} is baked into base 1 .*rebase --undo"):  # noqa: SIM117
+    with pytest.raises(BakedIntoBase, match=f"fact {fact} is baked into base 1 .*rebase --undo"):  # noqa: SIM117
         with store.begin() as session:
-            queries.settle.withdraw(session, [fact], ledger.judge, **more)
-    ledger.back_to(1)
+            queries.resolution.withdraw(session, [fact], ledger.resolver, **more)
+    ledger.roll_back_to(1)
     with store.begin() as session:
-        queries.settle.withdraw(session, [fact], ledger.judge, **more)
-    assert ledger.said() == {"HRK": ("known", None), "EUR": ("withdrawn", None)}
+        queries.resolution.withdraw(session, [fact], ledger.resolver, **more)
+    assert ledger.states() == {"HRK": ("known", None), "EUR": ("withdrawn", None)}
 
 
-def test_without_the_base_before_only_another_value_helps(ledger: Ledger, store: Store) -> None:
-    ledger.written()
-    ledger.rebased()
-    ledger.told(claim("HR", "USD", day="2024-01-01"))
-    ledger.written()
-    ledger.rebased()
+def test_after_its_parent_was_pruned_a_baked_fact_can_only_be_replaced(
+    ledger: Ledger, store: Store
+) -> None:
+    ledger.write()
+    ledger.rebase()
+    ledger.ingest(claim("HR", "USD", day="2024-01-01"))
+    ledger.write()
+    ledger.rebase()
     active = (BaseStatus.ACTIVE, BaseStatus.RETIRED, BaseStatus.PRUNED)
     with store.begin() as session:
         (fact,) = [f.id for f in queries.facts.list_facts(session) if f.object.id == "USD"]
         assert queries.bases.base(session, 1).status is BaseStatus.RETIRED
         queries.bases.move_base(session, 1, *active[1:], now=NOW)
-        with pytest.raises(Baked, match="the base before it was pruned; ingest the right value"):
-            queries.settle.withdraw(session, [fact], ledger.judge, why="", who="me", now=NOW)
+        with pytest.raises(
+            BakedIntoBase, match="the base before it was pruned; ingest the right value"
+        ):
+            queries.resolution.withdraw(session, [fact], ledger.resolver, why="", who="me", now=NOW)
 
 
 def test_several_values_of_one_subject_are_each_baked(
-    store: Store, judge: Judge, tmp_path: Path
+    store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
-    ledger = Ledger(store, judge, tmp_path)
-    many = next(r.id for r in judge.catalogue.values() if r.many)
-    ledger.told(claim("HR", "hr", day=None, relation=many), known=True)
-    ledger.told(claim("HR", "it", relation=many))
-    ledger.written()
-    ledger.rebased()
-    assert ledger.said() == {"hr": ("known", None), "it": ("known", 1)}
+    ledger = Ledger(store, resolver, tmp_path)
+    many = next(r.id for r in resolver.catalogue.values() if r.many)
+    ledger.ingest(claim("HR", "hr", day=None, relation=many), known=True)
+    ledger.ingest(claim("HR", "it", relation=many))
+    ledger.write()
+    ledger.rebase()
+    assert ledger.states() == {"hr": ("known", None), "it": ("known", 1)}
 
 
 def test_a_release_carries_what_its_base_was_baked_with(ledger: Ledger, store: Store) -> None:
-    one = ledger.written()
-    ledger.rebased()
+    one = ledger.write()
+    ledger.rebase()
     with store.read() as session:
         two = queries.releases.release(session, 2)
         assert two.fact_ids == ()
-        assert queries.bases.carried(session, two) == set(one.fact_ids)
-        assert queries.bases.release_of(session, 1) == 2
-        assert queries.bases.bases_of_releases(session, [0, 1, 2]) == {0: 0, 1: 0, 2: 1}
+        assert queries.bases.facts_in_weights(session, two) == set(one.fact_ids)
+        assert queries.bases.release_of_base(session, 1) == 2
+        assert queries.bases.base_of_releases(session, [0, 1, 2]) == {0: 0, 1: 0, 2: 1}
         with pytest.raises(NotFound, match="factd bases list"):
             queries.bases.base(session, 7)
 
 
 def test_a_base_moves_only_as_the_table_says(ledger: Ledger, store: Store) -> None:
-    ledger.written()
-    ledger.rebased()
+    ledger.write()
+    ledger.rebase()
     with store.begin() as session:
         retired, pruned = BaseStatus.RETIRED, BaseStatus.PRUNED
         with pytest.raises(StaleState, match="base 1 is no longer retired"):

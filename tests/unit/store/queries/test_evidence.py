@@ -1,4 +1,4 @@
-"""Probe sets, beliefs, quarantine and audits in the database, on SQLite and on PostgreSQL."""
+"""Probe sets, beliefs, quarantine and audits, on SQLite and on PostgreSQL."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.metrics.exporter import Metrics
 from factd.store import queries
 from factd.store.database.session import Store
-from factd.store.model.evidence import Audit, AuditOutcome, Belief, SetAside
+from factd.store.model.evidence import Audit, AuditOutcome, Belief, QuarantinedFact
 from support.world import NOW, Clock, Maker, claim, jsonl
 
 
@@ -17,9 +17,9 @@ def test_probe_sets_are_numbered_and_the_newest_comes_first(store: Store) -> Non
                 session, digest="d", basis="b", counts={"known en": 3}, why=why, now=NOW
             )
     with store.read() as session:
-        found = queries.evidence.probe_sets(session)
-    assert [(p.version, p.why) for p in found] == [(2, "second"), (1, "first")]
-    assert found[0] == made and made.as_json()["counts"] == {"known en": 3}
+        sets = queries.evidence.probe_sets(session)
+    assert [(p.version, p.why) for p in sets] == [(2, "second"), (1, "first")]
+    assert sets[0] == made and made.as_json()["counts"] == {"known en": 3}
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def fact_id(make: Maker, tmp_path: object, clock: Clock) -> str:
     return fact.id
 
 
-def test_a_belief_is_replaced_by_what_another_base_believes(make: Maker, fact_id: str) -> None:
+def test_the_belief_of_another_base_model_replaces_a_belief(make: Maker, fact_id: str) -> None:
     store = make().ledger.store
     for base, answer in (("one", "kuna"), ("two", "euro")):
         belief = Belief(
@@ -46,14 +46,14 @@ def test_a_belief_is_replaced_by_what_another_base_believes(make: Maker, fact_id
             others={"dinar": 0.2},
         )
         with store.begin() as session:
-            queries.evidence.note_beliefs(session, [belief], base, now=NOW)
+            queries.evidence.save_beliefs(session, [belief], base, now=NOW)
     with store.read() as session:
         assert queries.evidence.beliefs(session, [fact_id, "other"]) == {fact_id: [belief]}
 
 
-def test_what_is_set_aside_and_audited_is_kept_and_counted(make: Maker, fact_id: str) -> None:
+def test_quarantined_facts_and_audits_are_stored_and_counted(make: Maker, fact_id: str) -> None:
     app = make()
-    one = SetAside(
+    one = QuarantinedFact(
         fact_id=fact_id, candidate_id=None, reason="x", evidence={"value_reach": 8.0}, at=NOW
     )
     outcomes = (AuditOutcome.PASSED, AuditOutcome.FAILED)
@@ -62,13 +62,13 @@ def test_what_is_set_aside_and_audited_is_kept_and_counted(make: Maker, fact_id:
         for o in outcomes
     ]
     with app.ledger.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
-        queries.evidence.set_aside(session, one)
+        queries.releases.ensure_release_zero(session, now=NOW)
+        queries.evidence.add_to_quarantine(session, one)
         for audit in audits:
             queries.evidence.add_audit(session, audit)
     with app.ledger.read() as session:
-        assert queries.evidence.quarantine(session, fact_id=fact_id) == [one]
-        assert queries.evidence.quarantine(session, fact_id="other") == []
+        assert queries.evidence.list_quarantine(session, fact_id=fact_id) == [one]
+        assert queries.evidence.list_quarantine(session, fact_id="other") == []
         assert list(queries.evidence.audits(session)) == audits[::-1]
         assert queries.evidence.count_audits(session) == {"passed": 1, "failed": 1}
     assert audits[0].as_json()["lost"] == ["f"]

@@ -1,4 +1,4 @@
-"""Facts are found by the start of a name, by id, status, relation and source, a bounded part at a time, on both databases."""
+"""Facts are found by the beginning of a name, by id, status, relation and source, page by page."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from factd.daemon.ingestion.pull import ingest_file
 from factd.store import queries, views
 from factd.store.model.facts import FactStatus
 from factd.store.model.releases import ReleaseStatus
-from factd.store.queries.fact_search import Wanted, search
+from factd.store.queries.fact_search import FactFilter, search
 from support.world import NOW, Maker, claim, jsonl
 
 COUNTRIES = {"HR": "Croàcia", "HU": "Hungary", "FR": "France", "DE": "Germany"}
@@ -15,31 +15,31 @@ COUNTRIES = {"HR": "Croàcia", "HU": "Hungary", "FR": "France", "DE": "Germany"}
 
 @pytest.fixture
 def app(make: Maker) -> App:
-    found = make()
+    app = make()
     rows = [
         claim(id_, "EUR", subject={"id": id_, "labels": {"en": name, "ca": f"{name} % _"}})
         for id_, name in COUNTRIES.items()
     ]
     rows += [claim("FR", "FRF", day="1999-01-01", subject=rows[2]["subject"])]
-    ingest_file(found.ledger, found.prompts, jsonl(found.config.root / "x.jsonl", rows))
-    return found
+    ingest_file(app.ledger, app.prompts, jsonl(app.config.root / "x.jsonl", rows))
+    return app
 
 
-def subjects(app: App, wanted: Wanted, *, limit: int = 50) -> list[str]:
-    """The subjects of all parts in order."""
-    found: list[str] = []
+def subjects(app: App, wanted: FactFilter, *, limit: int = 50) -> list[str]:
+    """The subjects of all pages, in order."""
+    ids: list[str] = []
     after = None
     while True:
         with app.ledger.read() as session:
-            part = search(session, wanted, limit=limit, after=after)
-        found += [fact.subject.id for fact in part.facts]
-        if part.after is None:
-            return found
-        after = part.after
+            page = search(session, wanted, limit=limit, after=after)
+        ids += [fact.subject.id for fact in page.facts]
+        if page.after is None:
+            return ids
+        after = page.after
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("cro", ["HR"]),
         ("CROÀC", ["HR"]),
@@ -50,40 +50,42 @@ def subjects(app: App, wanted: Wanted, *, limit: int = 50) -> list[str]:
         ("rance", []),
     ],
 )
-def test_a_name_is_found_from_its_start(app: App, text: str, found: list[str]) -> None:
-    assert subjects(app, Wanted(text=text)) == found
+def test_a_fact_is_found_by_the_beginning_of_its_subject_s_name(
+    app: App, text: str, expected: list[str]
+) -> None:
+    assert subjects(app, FactFilter(text=text)) == expected
 
 
-def test_a_fact_is_found_by_the_start_of_its_id(app: App) -> None:
+def test_a_fact_is_found_by_the_beginning_of_its_id(app: App) -> None:
     with app.ledger.read() as session:
         first = queries.facts.list_facts(session)[0]
-    assert subjects(app, Wanted(text=first.id[:8])) == [first.subject.id]
+    assert subjects(app, FactFilter(text=first.id[:8])) == [first.subject.id]
 
 
 def test_a_new_name_of_an_old_thing_is_found_too(app: App) -> None:
     labels = {"en": "Republic of Croatia"}
     new = claim("HR", "EUR", day="2024-01-01", subject={"id": "HR", "labels": labels})
     ingest_file(app.ledger, app.prompts, jsonl(app.config.root / "y.jsonl", [new, new]))
-    assert subjects(app, Wanted(text="republic")) == ["HR", "HR"]
-    assert subjects(app, Wanted(text="croàcia")) == ["HR", "HR"]
+    assert subjects(app, FactFilter(text="republic")) == ["HR", "HR"]
+    assert subjects(app, FactFilter(text="croàcia")) == ["HR", "HR"]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 50])
 @pytest.mark.parametrize(
     "wanted",
     [
-        Wanted(),
-        Wanted(relation="P38"),
-        Wanted(channel="cli"),
-        Wanted(text="f"),
-        Wanted(status=FactStatus.PENDING),
-        Wanted(status=FactStatus.SUPERSEDED, relation="P38", channel="cli"),
+        FactFilter(),
+        FactFilter(relation="P38"),
+        FactFilter(channel="cli"),
+        FactFilter(text="f"),
+        FactFilter(status=FactStatus.PENDING),
+        FactFilter(status=FactStatus.SUPERSEDED, relation="P38", channel="cli"),
     ],
 )
-def test_parts_make_the_whole(
-    app: App, wanted: Wanted, limit: int, monkeypatch: pytest.MonkeyPatch
+def test_the_pages_together_hold_every_fact_once(
+    app: App, wanted: FactFilter, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries.fact_search, "LOOKED_THROUGH", 2)
+    monkeypatch.setattr(queries.fact_search, "SCANNED_ROWS", 2)
     status = (wanted.status,) if wanted.status else ()
     with app.ledger.read() as session:
         every = queries.facts.list_facts(session, status=status)
@@ -91,21 +93,21 @@ def test_parts_make_the_whole(
     assert sorted(subjects(app, wanted, limit=limit)) == sorted(expected)
 
 
-def test_a_place_of_another_list_is_refused(app: App) -> None:
+def test_a_page_key_of_another_list_is_refused(app: App) -> None:
     with app.ledger.read() as session, pytest.raises(ValueError, match="another list"):
-        search(session, Wanted(), limit=1, after=("a", "b"))
+        search(session, FactFilter(), limit=1, after=("a", "b"))
 
 
-def test_counts_are_of_all_statuses(app: App) -> None:
+def test_the_counts_include_every_status(app: App) -> None:
     with app.ledger.read() as session:
-        found = queries.facts.counts(session)
-    assert list(found) == [status.value for status in FactStatus]
-    assert (found["pending"], found["superseded"], sum(found.values())) == (4, 1, 5)
+        counts = queries.facts.counts(session)
+    assert list(counts) == [status.value for status in FactStatus]
+    assert (counts["pending"], counts["superseded"], sum(counts.values())) == (4, 1, 5)
 
 
-def test_lines_say_how_many_facts_there_are_without_reading_them(app: App) -> None:
+def test_release_and_candidate_lines_hold_the_number_of_facts(app: App) -> None:
     with app.ledger.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
+        queries.releases.ensure_release_zero(session, now=NOW)
         made = queries.releases.create_candidate(
             session, batch_id="b", fact_ids=["x", "y"], now=NOW
         )

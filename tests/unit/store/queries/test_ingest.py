@@ -18,18 +18,20 @@ from factd.store.ingest import ingest
 from factd.store.ingest.ingest import IngestReport
 from factd.store.ingest.parsing import read_updates
 from factd.store.model.facts import FactStatus, Receipt, Ruling, Terms
-from factd.store.queries.settle import Judge
+from factd.store.queries.resolution import ConflictResolver
 from factd.store.schema.facts import BadLineRow
 from support.databases import fresh_database
 from support.world import NOW, claim, jsonl
 
 
-def take(store: Store, judge: Judge, path: Path, rows: Sequence[Any], **more: Any) -> IngestReport:
+def ingest_rows(
+    store: Store, resolver: ConflictResolver, path: Path, rows: Sequence[Any], **more: Any
+) -> IngestReport:
     jsonl(path, list(rows))
     receipt = Receipt(file=path.name, retrieved_at=NOW)
     with store.begin() as session:
-        lines = read_updates(path, judge.catalogue)
-        return ingest.ingest(session, lines, judge, receipt=receipt, now=NOW, **more)
+        lines = read_updates(path, resolver.catalogue)
+        return ingest.ingest(session, lines, resolver, receipt=receipt, now=NOW, **more)
 
 
 def statuses(store: Store) -> dict[str, str]:
@@ -40,18 +42,20 @@ def statuses(store: Store) -> dict[str, str]:
         }
 
 
-def test_ingesting_twice_changes_nothing(store: Store, judge: Judge, tmp_path: Path) -> None:
+def test_ingesting_twice_changes_nothing(
+    store: Store, resolver: ConflictResolver, tmp_path: Path
+) -> None:
     rows = [claim("HR", "EUR"), claim("FR", "EUR"), claim("HR", "EUR")]
-    first = take(store, judge, tmp_path / "x.jsonl", rows)
+    first = ingest_rows(store, resolver, tmp_path / "x.jsonl", rows)
     before = statuses(store)
-    again = take(store, judge, tmp_path / "x.jsonl", rows)
+    again = ingest_rows(store, resolver, tmp_path / "x.jsonl", rows)
     assert (first.lines, first.new, first.unchanged, first.pending) == (3, 2, 1, 2)
     assert (again.new, again.unchanged) == (0, 3)
     assert statuses(store) == before
 
 
 def test_a_garbage_feed_loses_no_good_line_and_names_each_bad_one(
-    store: Store, judge: Judge, tmp_path: Path
+    store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
     good = [claim(f"T{i}", "EUR") for i in range(50)]
     garbage: list[Any] = [
@@ -65,7 +69,7 @@ def test_a_garbage_feed_loses_no_good_line_and_names_each_bad_one(
         claim("T5", "USD"),
     ]
     rows = [*good[:25], *garbage, *good[25:]]
-    report = take(store, judge, tmp_path / "x.jsonl", rows)
+    report = ingest_rows(store, resolver, tmp_path / "x.jsonl", rows)
     assert [line.number for line in report.bad] == [6, 26, 27, 28, 29, 30, 31, 33]
     assert report.bad[0].reason.startswith("conflict: ")
     assert (report.new, report.unchanged, report.pending) == (51, 1, 49)
@@ -93,88 +97,91 @@ TERMS = Terms(channel="strict", min_references=0, soak=timedelta(days=1))
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(order=st.permutations(CLAIMS), cuts=st.lists(st.integers(0, len(CLAIMS)), max_size=3))
-def test_the_order_and_the_batches_in_which_claims_come_make_no_difference(
+def test_the_order_and_the_batches_of_the_claims_make_no_difference(
     order: list[Any],
     cuts: list[int],
-    judge: Judge,
+    resolver: ConflictResolver,
     backend: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    found = []
+    results = []
     for rows, places in ((CLAIMS, []), (order, sorted(cuts))):
         folder = tmp_path_factory.mktemp("order")
         store = Store(fresh_database(backend, folder))
         for start, end in zip([0, *places], [*places, len(rows)], strict=True):
             for _ in range(2):
-                take(store, judge, folder / "x.jsonl", rows[start:end], terms=TERMS)
-        found.append(statuses(store))
+                ingest_rows(store, resolver, folder / "x.jsonl", rows[start:end], terms=TERMS)
+        results.append(statuses(store))
         store.close()
-    assert found[0] == found[1]
-    assert len(found[0]) == len(CLAIMS)
+    assert results[0] == results[1]
+    assert len(results[0]) == len(CLAIMS)
 
 
-def test_withdrawing_a_fact_brings_its_predecessor_back(
-    store: Store, judge: Judge, tmp_path: Path
+def test_after_a_fact_is_withdrawn_its_predecessor_holds(
+    store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
-    take(store, judge, tmp_path / "a.jsonl", [claim("HR", "HRK", day=None)], known=True)
-    take(store, judge, tmp_path / "b.jsonl", [claim("HR", "EUR")])
+    ingest_rows(store, resolver, tmp_path / "a.jsonl", [claim("HR", "HRK", day=None)], known=True)
+    ingest_rows(store, resolver, tmp_path / "b.jsonl", [claim("HR", "EUR")])
     with store.begin() as session:
         (fact,) = queries.facts.candidate_set(session)
-        assert queries.facts.previous(session, [fact])[fact.id].object.id == "HRK"
-        queries.settle.withdraw(session, [fact.id[:8]], judge, why="wrong", who="test", now=NOW)
+        assert queries.facts.base_counterparts(session, [fact])[fact.id].object.id == "HRK"
+        queries.resolution.withdraw(
+            session, [fact.id[:8]], resolver, why="wrong", who="test", now=NOW
+        )
         assert queries.facts.candidate_set(session) == []
         kept = queries.facts.history(session, "HR", "P38")
     assert [(f.object.id, f.status) for f in kept] == [
         ("EUR", FactStatus.WITHDRAWN),
         ("HRK", FactStatus.KNOWN),
     ]
-    again = take(store, judge, tmp_path / "b.jsonl", [claim("HR", "EUR")])
+    again = ingest_rows(store, resolver, tmp_path / "b.jsonl", [claim("HR", "EUR")])
     assert (again.new, again.pending) == (0, 0)
 
 
 def test_a_future_fact_becomes_pending_on_its_day(
-    store: Store, judge: Judge, tmp_path: Path
+    store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
-    take(store, judge, tmp_path / "x.jsonl", [claim("HR", "EUR", day="2026-12-01")])
+    ingest_rows(store, resolver, tmp_path / "x.jsonl", [claim("HR", "EUR", day="2026-12-01")])
     with store.begin() as session:
         assert queries.facts.candidate_set(session) == []
         later = NOW.replace(month=12, day=2)
-        assert queries.settle.settle_all(session, judge, now=later) == 1
+        assert queries.resolution.resolve_due(session, resolver, now=later) == 1
         assert len(queries.facts.candidate_set(session)) == 1
-        assert queries.settle.settle_all(session, judge, now=later) == 0
+        assert queries.resolution.resolve_due(session, resolver, now=later) == 0
 
 
-def test_a_fact_that_is_not_there_is_named(store: Store) -> None:
+def test_an_unknown_fact_id_is_named_in_the_error(store: Store) -> None:
     with store.begin() as session, pytest.raises(NotFound, match="no fact with id 'abc'"):
         queries.facts.get_fact(session, "abc")
 
 
-def test_a_bad_line_is_kept_once_however_often_it_is_read(
-    store: Store, judge: Judge, tmp_path: Path
+def test_a_bad_line_is_stored_once_however_often_it_is_read(
+    store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
     for _ in range(3):
-        take(store, judge, tmp_path / "x.jsonl", [b"{x", claim("HR", "EUR")])
+        ingest_rows(store, resolver, tmp_path / "x.jsonl", [b"{x", claim("HR", "EUR")])
     with store.begin() as session:
         assert session.scalar(select(func.count()).select_from(BadLineRow)) == 1
 
 
-def test_a_verdict_outlives_the_way_down_and_up_again(
-    store: Store, judge: Judge, tmp_path: Path
+def test_a_verdict_survives_a_downgrade_and_an_upgrade(
+    store: Store, resolver: ConflictResolver, tmp_path: Path
 ) -> None:
     rows = [claim("HR", "EUR"), claim("FR", "EUR", day="2031-01-01"), claim("IT", "EUR")]
-    take(store, judge, tmp_path / "x.jsonl", rows)
-    take(store, judge, tmp_path / "y.jsonl", [claim("IT", "EUR", event_time="2024-01-01T00:00:00Z", withdrawn=True)])  # fmt: skip
+    ingest_rows(store, resolver, tmp_path / "x.jsonl", rows)
+    notice = claim("IT", "EUR", event_time="2024-01-01T00:00:00Z", withdrawn=True)
+    ingest_rows(store, resolver, tmp_path / "y.jsonl", [notice])
     with store.begin() as session:
         (fact,) = queries.facts.list_facts(session, subject="HR")
         more: Any = {"why": "wrong", "who": "me", "now": NOW}
-        queries.settle.withdraw(session, [fact.id], judge, **more)
+        queries.resolution.withdraw(session, [fact.id], resolver, **more)
     before = statuses(store)
     store.close()
     migrate.downgrade(store.url, "0001")
     migrate.upgrade(store.url)
     assert migrate.differences(store.url) == []
     with store.begin() as session:
-        assert queries.settle.settle_all(session, judge, now=NOW.replace(year=2032)) == 1
+        assert queries.resolution.resolve_due(session, resolver, now=NOW.replace(year=2032)) == 1
         assert queries.facts.verdicts(session, "HR", "P38")["EUR"].ruling is Ruling.WITHDRAWN
     after = statuses(store)
     assert set(after) == set(before)

@@ -1,4 +1,4 @@
-"""The outbox of notices: told once while it holds, again when it comes back, and never lost between two steps."""
+"""The outbox of notices: one notice while a condition lasts, a new one when it comes back, none lost."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -19,12 +19,12 @@ def frozen(session: Session, text: str = "frozen by anna: a test", **more: Any) 
     return notices.notify(session, text=text, **values)
 
 
-def given(session: Session, *channels: str) -> None:
+def dispatched(session: Session, *channels: str) -> None:
     for channel in channels:
-        notices.give(session, channel, notices.untold(session, channel, ["frozen"]))
+        notices.dispatch(session, channel, notices.undispatched(session, channel, ["frozen"]))
 
 
-def test_what_stays_so_is_one_notice_that_counts_up(store: Store) -> None:
+def test_a_lasting_condition_is_one_notice_that_counts_up(store: Store) -> None:
     with store.begin() as session:
         first = frozen(session)
         again = frozen(session, "frozen by anna: still", now=NOW + timedelta(hours=1))
@@ -33,17 +33,17 @@ def test_what_stays_so_is_one_notice_that_counts_up(store: Store) -> None:
         assert list(notices.open_notices(session)) == ["frozen"]
 
 
-def test_what_comes_back_is_a_notice_of_its_own(store: Store) -> None:
+def test_a_condition_that_comes_back_is_a_new_notice(store: Store) -> None:
     with store.begin() as session:
         first = frozen(session)
-        assert notices.over(session, "frozen", now=NOW)
-        assert not notices.over(session, "frozen", now=NOW)
+        assert notices.close(session, "frozen", now=NOW)
+        assert not notices.close(session, "frozen", now=NOW)
         second = frozen(session)
         assert second.id > first.id
         assert [n.over_at for n in notices.newest_notices(session, limit=5)] == [None, NOW]
 
 
-def test_two_that_find_the_same_at_once_make_one_notice(store: Store) -> None:
+def test_processes_that_find_the_same_condition_at_once_open_one_notice(store: Store) -> None:
     ready = Barrier(4)
 
     def find(_: int) -> int:
@@ -60,30 +60,30 @@ def test_two_that_find_the_same_at_once_make_one_notice(store: Store) -> None:
     assert only.count == 4
 
 
-def test_a_channel_is_given_open_notices_of_its_kinds_once(store: Store) -> None:
+def test_a_channel_gets_each_open_notice_of_its_kinds_once(store: Store) -> None:
     with store.begin() as session:
         frozen(session)
-        assert notices.untold(session, "ops", ["rejected"]) == []
-        given(session, "ops")
-        assert notices.untold(session, "ops", ["frozen"]) == []
-        assert len(notices.untold(session, "mail", ["frozen"])) == 1
-        notices.over(session, "frozen", now=NOW)
-        assert notices.untold(session, "mail", ["frozen"]) == []
+        assert notices.undispatched(session, "ops", ["rejected"]) == []
+        dispatched(session, "ops")
+        assert notices.undispatched(session, "ops", ["frozen"]) == []
+        assert len(notices.undispatched(session, "mail", ["frozen"])) == 1
+        notices.close(session, "frozen", now=NOW)
+        assert notices.undispatched(session, "mail", ["frozen"]) == []
 
 
-def test_what_is_over_before_it_was_sent_is_still_sent(store: Store) -> None:
+def test_a_notice_that_is_closed_before_it_was_sent_is_still_sent(store: Store) -> None:
     with store.begin() as session:
         frozen(session)
-        given(session, "ops")
-        notices.over(session, "frozen", now=NOW)
+        dispatched(session, "ops")
+        notices.close(session, "frozen", now=NOW)
         (waiting,) = notices.due(session, "ops", now=NOW, limit=5)
         assert waiting.notice.over_at == NOW
 
 
-def test_an_attempt_counts_before_it_is_made_and_one_sender_makes_it(store: Store) -> None:
+def test_an_attempt_is_counted_before_it_is_made_and_only_one_sender_makes_it(store: Store) -> None:
     with store.begin() as session:
         frozen(session)
-        given(session, "ops")
+        dispatched(session, "ops")
         (waiting,) = notices.due(session, "ops", now=NOW, limit=5)
         assert notices.start_attempt(session, waiting, now=NOW)
         assert not notices.start_attempt(session, waiting, now=NOW)
@@ -95,59 +95,60 @@ def test_an_attempt_counts_before_it_is_made_and_one_sender_makes_it(store: Stor
 @pytest.mark.parametrize(
     ("attempts", "seconds"), [(0, 30), (1, 60), (2, 120), (6, 1920), (7, 3600), (500, 3600)]
 )
-def test_an_attempt_that_fails_is_made_again_later_and_later(attempts: int, seconds: int) -> None:
-    assert notices.wait_seconds(attempts) == seconds
+def test_the_wait_after_a_failed_attempt_doubles_up_to_an_hour(attempts: int, seconds: int) -> None:
+    assert notices.retry_wait_seconds(attempts) == seconds
 
 
-def test_what_was_sent_or_given_up_is_not_due(store: Store) -> None:
+def test_a_dispatch_that_was_sent_or_given_up_is_not_due(store: Store) -> None:
     with store.begin() as session:
         frozen(session)
-        given(session, "ops", "mail")
+        dispatched(session, "ops", "mail")
         (one,) = notices.due(session, "ops", now=NOW, limit=5)
-        notices.sent(session, one.id, now=NOW)
+        notices.mark_sent(session, one.id, now=NOW)
         (two,) = notices.due(session, "mail", now=NOW, limit=5)
-        notices.failed(session, two.id, "550 no such user", last=True)
-        notices.failed(session, one.id, "too late to fail", last=True)
+        notices.mark_failed(session, two.id, "550 no such user", last=True)
+        notices.mark_failed(session, one.id, "too late to fail", last=True)
         later = NOW + timedelta(days=9)
         assert not notices.due(session, "ops", now=later, limit=5)
         assert not notices.due(session, "mail", now=later, limit=5)
-        found = {d.channel: (d.status, d.error) for d in notices.dispatches_of(session, [one.notice.id])}  # fmt: skip
-    assert found["ops"] == (DispatchStatus.SENT, "")
-    assert found["mail"] == (DispatchStatus.FAILED, "550 no such user")
+        dispatches = notices.dispatches_of_notices(session, [one.notice.id])
+    results = {d.channel: (d.status, d.error) for d in dispatches}
+    assert results["ops"] == (DispatchStatus.SENT, "")
+    assert results["mail"] == (DispatchStatus.FAILED, "550 no such user")
 
 
-def test_a_receiver_may_ask_for_more_time(store: Store) -> None:
+def test_a_receiver_may_ask_for_a_later_time(store: Store) -> None:
     wished = NOW + timedelta(hours=5)
     with store.begin() as session:
         frozen(session)
-        given(session, "ops")
+        dispatched(session, "ops")
         (one,) = notices.due(session, "ops", now=NOW, limit=5)
         notices.start_attempt(session, one, now=NOW)
-        notices.failed(session, one.id, "429", last=False, not_before=wished)
+        notices.mark_failed(session, one.id, "429", last=False, not_before=wished)
         assert not notices.due(session, "ops", now=wished - timedelta(seconds=1), limit=5)
         assert notices.due(session, "ops", now=wished, limit=5)
 
 
-def test_what_still_holds_is_told_again_as_a_message_of_its_own(store: Store) -> None:
+def test_a_notice_whose_condition_lasts_is_sent_again_as_a_new_message(store: Store) -> None:
     later = NOW + timedelta(hours=25)
     with store.begin() as session:
         frozen(session)
-        given(session, "ops")
+        dispatched(session, "ops")
         (one,) = notices.due(session, "ops", now=NOW, limit=5)
         notices.start_attempt(session, one, now=NOW)
-        notices.sent(session, one.id, now=NOW)
-        assert notices.stale(session, "ops", before=NOW) == []
-        assert notices.stale(session, "mail", before=later) == []
-        notices.tell_again(session, notices.stale(session, "ops", before=later))
+        notices.mark_sent(session, one.id, now=NOW)
+        assert notices.stale_dispatches(session, "ops", before=NOW) == []
+        assert notices.stale_dispatches(session, "mail", before=later) == []
+        notices.requeue(session, notices.stale_dispatches(session, "ops", before=later))
         (again,) = notices.due(session, "ops", now=later, limit=5)
         assert (again.id, again.times, again.attempts) == (one.id, 1, 0)
-        notices.sent(session, one.id, now=later)
-        notices.over(session, "frozen", now=later)
-        assert notices.stale(session, "ops", before=later + timedelta(days=9)) == []
+        notices.mark_sent(session, one.id, now=later)
+        notices.close(session, "frozen", now=later)
+        assert notices.stale_dispatches(session, "ops", before=later + timedelta(days=9)) == []
 
 
-def test_a_key_of_any_length_is_kept_apart_by_its_start(store: Store) -> None:
+def test_a_long_key_is_cut_and_still_identifies_its_notice(store: Store) -> None:
     with store.begin() as session:
         frozen(session, key="x" * 500)
         assert frozen(session, key="x" * 500).count == 2
-        assert notices.over(session, "x" * 500, now=NOW)
+        assert notices.close(session, "x" * 500, now=NOW)

@@ -1,4 +1,4 @@
-"""Candidates, releases, runs and switches: every change is a compare-and-swap."""
+"""Candidates, releases, runs and switches: every status change is a compare-and-swap."""
 
 import threading
 from pathlib import Path
@@ -16,14 +16,14 @@ from factd.store.model.releases import CandidateStatus, ReleaseStatus, RunStatus
 from support.world import NOW
 
 
-def test_release_0_is_the_base_and_live(store: Store) -> None:
+def test_release_0_is_the_base_model_and_is_live_at_first(store: Store) -> None:
     with store.begin() as session:
         live = queries.releases.live_release(session)
         assert live is not None
         assert (live.number, live.fact_ids, live.status) == (0, (), ReleaseStatus.LIVE)
 
 
-def test_a_candidate_moves_only_from_the_state_that_was_seen(store: Store) -> None:
+def test_a_candidate_moves_only_from_the_status_that_the_caller_expects(store: Store) -> None:
     with store.begin() as session:
         made = queries.releases.create_candidate(session, batch_id="b", fact_ids=["f"], now=NOW)
         planned, solving = CandidateStatus.PLANNED, CandidateStatus.SOLVING
@@ -48,13 +48,13 @@ def test_one_release_is_live_at_a_time(store: Store) -> None:
             session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=NOW
         )
         queries.releases.make_live(session, one.number, now=NOW)
-        found = {r.number: r.status.value for r in queries.releases.list_releases(session)}
-        assert found == {1: "live", 0: "retired"}
+        statuses = {r.number: r.status.value for r in queries.releases.list_releases(session)}
+        assert statuses == {1: "live", 0: "retired"}
         with pytest.raises(NotFound):
             queries.releases.release(session, 7)
 
 
-def test_a_tick_is_run_once(store: Store) -> None:
+def test_a_scheduled_run_is_taken_once(store: Store) -> None:
     with store.begin() as session:
         run = operations.runs.start_run(session, "cycle", NOW, now=NOW)
         assert run is not None
@@ -66,7 +66,7 @@ def test_a_tick_is_run_once(store: Store) -> None:
         assert operations.runs.last_runs(session)[-1].status is RunStatus.DONE
 
 
-def test_freezing_is_seen_and_audited(store: Store) -> None:
+def test_a_freeze_is_stored_and_logged(store: Store) -> None:
     with store.begin() as session:
         queries.releases.freeze(session, why="night", who="me", now=NOW)
         flag = queries.releases.frozen(session)
@@ -100,7 +100,7 @@ def test_no_update_of_many_writers_is_lost(store: Store) -> None:
         assert session.execute(text("SELECT n FROM counted")).scalar_one() == 100
 
 
-def test_a_reader_waits_for_no_writer_and_sees_what_was_there(store: Store) -> None:
+def test_a_reader_waits_for_no_writer_and_sees_the_last_committed_state(store: Store) -> None:
     with store.begin() as session:
         queries.releases.freeze(session, why="night", who="me", now=NOW)
         session.flush()
@@ -112,11 +112,11 @@ def test_a_reader_waits_for_no_writer_and_sees_what_was_there(store: Store) -> N
 
 def test_sqlite_is_opened_with_our_pragmas(tmp_path: Path) -> None:
     with Store(f"sqlite:///{tmp_path / 'x.sqlite'}").begin() as session:
-        found = [
+        values = [
             session.execute(text(f"PRAGMA {p}")).scalar()
             for p in ("journal_mode", "foreign_keys", "synchronous")
         ]
-    assert found == ["wal", 1, 2]
+    assert values == ["wal", 1, 2]
 
 
 def test_postgresql_means_psycopg() -> None:
@@ -124,7 +124,7 @@ def test_postgresql_means_psycopg() -> None:
     assert make_engine("postgresql://user@localhost/x").url.drivername == "postgresql+psycopg"
 
 
-def test_the_migrations_make_just_the_schema_of_the_program(tmp_path: Path) -> None:
+def test_the_migrations_make_exactly_the_schema_of_the_program(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'x.sqlite'}"
     with pytest.raises(SchemaOutdated, match="factd db upgrade"):
         migrate.check(url)
@@ -135,11 +135,10 @@ def test_the_migrations_make_just_the_schema_of_the_program(tmp_path: Path) -> N
 
 def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
     folder = Path(factd.migrations.__file__).parent
-    found = ScriptDirectory(str(folder)).get_current_head()
-    assert migrate.head() == found
+    assert migrate.head() == ScriptDirectory(str(folder)).get_current_head()
 
 
-def test_a_populated_database_goes_down_and_up_again(store: Store) -> None:
+def test_a_populated_database_is_downgraded_and_upgraded_again(store: Store) -> None:
     with store.begin() as session:
         queries.releases.create_candidate(session, batch_id="b", fact_ids=["f"], now=NOW)
     store.close()
@@ -149,19 +148,19 @@ def test_a_populated_database_goes_down_and_up_again(store: Store) -> None:
     assert migrate.differences(store.url) == []
 
 
-def test_alembic_check_sees_a_lost_constraint(store: Store) -> None:
+def test_alembic_check_sees_a_lost_table(store: Store) -> None:
     with store.begin() as session:
         session.execute(text("DROP TABLE flags"))
     assert migrate.differences(store.url) != []
 
 
-def test_a_naive_time_is_refused(store: Store) -> None:
+def test_a_time_without_a_zone_is_refused(store: Store) -> None:
     naive = NOW.replace(tzinfo=None)
     with pytest.raises(Exception, match="a time needs its zone"), store.begin() as session:
         operations.runs.start_run(session, "cycle", naive, now=naive)
 
 
-def test_a_database_that_is_away_is_said_to_be_away(tmp_path: Path) -> None:
+def test_an_unreachable_database_is_a_transient_error(tmp_path: Path) -> None:
     (tmp_path / "folder.sqlite").mkdir()
     store = Store(f"sqlite:///{tmp_path / 'folder.sqlite'}")
     with pytest.raises(StoreError, match="does not answer") as caught, store.begin() as session:

@@ -1,4 +1,4 @@
-"""The snapshot that notices are found in, read from a database that was filled as the daemon fills it."""
+"""The snapshot from which notices are derived, read from a database that real code filled."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,7 +13,7 @@ from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.notifications import dispatch
 from factd.daemon.publishing import publish
 from factd.store import operations, queries, views
-from factd.store.model.evidence import Audit, AuditOutcome, SetAside
+from factd.store.model.evidence import Audit, AuditOutcome, QuarantinedFact
 from factd.store.model.releases import CandidateStatus, RunStatus
 from factd.store.model.snapshot import Snapshot
 from factd.store.schema.operations import DeathRow, TaskRow
@@ -31,11 +31,11 @@ REPORT = {"measurements": [{"metric": m, "value": value} for m, value in LEVERAG
 
 @pytest.fixture
 def app(make: Maker, tmp_path: Path) -> Iterator[App]:
-    found = make("")
-    with found.ledger.begin() as session:
-        queries.releases.ensure_base(session, now=NOW)
-    ingest_file(found.ledger, found.prompts, jsonl(tmp_path / "one.jsonl", [claim("HR", "EUR")]))
-    yield found
+    app = make("")
+    with app.ledger.begin() as session:
+        queries.releases.ensure_release_zero(session, now=NOW)
+    ingest_file(app.ledger, app.prompts, jsonl(tmp_path / "one.jsonl", [claim("HR", "EUR")]))
+    yield app
 
 
 def snapshot(app: App) -> Snapshot:
@@ -60,42 +60,42 @@ def the_fact(app: App) -> str:
         return str(session.execute(text("SELECT id FROM facts")).scalar_one())
 
 
-def test_a_fresh_database_has_nothing_to_tell(app: App) -> None:
-    found = snapshot(app)
-    assert (found.rejected, found.runs, found.under_way) == (None, {}, False)
-    assert found.live is not None and (found.live.number, found.live.facts) == (0, 0)
+def test_a_fresh_database_has_no_notices(app: App) -> None:
+    state = snapshot(app)
+    assert (state.rejected, state.runs, state.edit_in_progress) == (None, {}, False)
+    assert state.live is not None and (state.live.number, state.live.facts) == (0, 0)
     assert dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify) == ()
 
 
-def test_the_newest_rejected_candidate_is_seen_until_a_later_one_is_accepted(app: App) -> None:
+def test_the_newest_rejected_candidate_is_reported_until_a_later_one_is_accepted(app: App) -> None:
     candidate(app, C.REJECTED)
     newest = candidate(app, C.REJECTED)
-    found = snapshot(app)
-    assert found.rejected is not None and found.rejected.id == newest
-    assert found.rejected.reasons == ("it failed",)
-    assert not found.under_way
+    state = snapshot(app)
+    assert state.rejected is not None and state.rejected.id == newest
+    assert state.rejected.reasons == ("it failed",)
+    assert not state.edit_in_progress
     assert [
         one.key for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
     ] == [f"rejected:{newest}"]
     candidate(app, C.ABANDONED)
-    assert snapshot(app).rejected == found.rejected
+    assert snapshot(app).rejected == state.rejected
     candidate(app, C.ACCEPTED)
     assert snapshot(app).rejected is None
 
 
-def test_an_edit_is_under_way_as_a_run_a_task_or_a_candidate(app: App) -> None:
+def test_an_unfinished_run_task_or_candidate_means_an_edit_in_progress(app: App) -> None:
     with app.ledger.begin() as session:
         run = operations.runs.start_run(session, "cycle", NOW, now=NOW)
-    assert run is not None and snapshot(app).under_way
+    assert run is not None and snapshot(app).edit_in_progress
     with app.ledger.begin() as session:
         operations.runs.finish_run(session, run, RunStatus.DONE, "", now=NOW)
         session.add(task(status="running"))
-    assert snapshot(app).under_way
+    assert snapshot(app).edit_in_progress
     with app.ledger.begin() as session:
         session.execute(text("UPDATE tasks SET status = 'done'"))
-    assert not snapshot(app).under_way
+    assert not snapshot(app).edit_in_progress
     candidate(app, C.SOLVING)
-    assert snapshot(app).under_way
+    assert snapshot(app).edit_in_progress
 
 
 def task(**more: object) -> TaskRow:
@@ -105,7 +105,7 @@ def task(**more: object) -> TaskRow:
     return TaskRow(**held | {"detail": "", "result": {}} | more)
 
 
-def test_the_live_release_is_counted_in_the_database_and_its_leverage_read(app: App) -> None:
+def test_the_live_release_has_its_number_of_facts_and_its_leverage(app: App) -> None:
     made = candidate(app, C.ACCEPTED)
     with app.ledger.begin() as session:
         release = queries.releases.create_release(
@@ -122,7 +122,7 @@ def test_the_live_release_is_counted_in_the_database_and_its_leverage_read(app: 
     } == {"budget_low:leverage", f"published:1:{NOW.isoformat()}"}
 
 
-def test_runs_are_the_last_ended_ones_of_each_job(app: App) -> None:
+def test_the_runs_are_the_last_finished_ones_of_each_job(app: App) -> None:
     with app.ledger.begin() as session:
         for number in range(25):
             at = NOW + timedelta(minutes=number)
@@ -132,49 +132,49 @@ def test_runs_are_the_last_ended_ones_of_each_job(app: App) -> None:
                 status = RunStatus.FAILED if job == "pull" else RunStatus.DONE
                 if number < 24:
                     operations.runs.finish_run(session, run, status, f"run {number}", now=at)
-    found = snapshot(app).runs
-    assert set(found) == {"pull", "audit"}
-    assert [run.detail for run in found["pull"]] == [f"run {n}" for n in range(23, 3, -1)]
-    assert {run.status for run in found["pull"]} == {RunStatus.FAILED}
+    runs = snapshot(app).runs
+    assert set(runs) == {"pull", "audit"}
+    assert [run.detail for run in runs["pull"]] == [f"run {n}" for n in range(23, 3, -1)]
+    assert {run.status for run in runs["pull"]} == {RunStatus.FAILED}
     assert [
         one.key for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
     ] == ["job_failing:pull"]
 
 
-def test_what_was_set_aside_and_who_died_is_seen(app: App) -> None:
+def test_quarantined_facts_and_worker_deaths_are_reported(app: App) -> None:
     with app.ledger.begin() as session:
-        one = SetAside(
+        one = QuarantinedFact(
             fact_id=the_fact(app), candidate_id=None, reason="a flood", evidence={}, at=NOW
         )
-        queries.evidence.set_aside(session, one)
+        queries.evidence.add_to_quarantine(session, one)
         row = task()
         session.add(row)
         session.flush()
         values = {"task_id": row.id, "cause": "memory", "in_hand": ["f1"], "detail": "x", "at": NOW}
         session.add(DeathRow(**values))
-    found = snapshot(app)
-    assert [(a.fact_id, a.reason) for a in found.set_aside] == [(the_fact(app), "a flood")]
-    assert [(d.cause, d.facts) for d in found.deaths] == [("memory", 1)]
+    state = snapshot(app)
+    assert [(a.fact_id, a.reason) for a in state.quarantined] == [(the_fact(app), "a flood")]
+    assert [(d.cause, d.facts) for d in state.worker_deaths] == [("memory", 1)]
     kinds = {
         one.kind for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
     }
     assert kinds == {"set_aside", "worker_died"}
 
 
-def test_sources_that_are_well_are_not_looked_at(app: App) -> None:
+def test_only_frozen_and_failing_sources_are_reported(app: App) -> None:
     with app.ledger.begin() as session:
         queries.sources.save_state(session, "good", succeeded_at=NOW)
         queries.sources.save_state(session, "frozen", frozen="a flood")
         queries.sources.save_state(session, "failing", failures=3, error="no answer")
-    assert [one.name for one in snapshot(app).sources] == ["failing", "frozen"]
+    assert [one.name for one in snapshot(app).troubled_sources] == ["failing", "frozen"]
     kinds = {
         one.kind for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
     }
     assert kinds == {"source_frozen", "source_failing"}
 
 
-def test_a_real_rollback_is_one_notice_though_it_freezes(app: App, clock: Clock) -> None:
-    """The words of the flag and of the audit log are what `find` reads."""
+def test_a_real_rollback_is_one_notice_although_it_also_freezes(app: App, clock: Clock) -> None:
+    """`find` depends on the words of the flag and of the audit log."""
     publish.roll_back_to(
         app.ledger, app.paths, app.versions, app.fleet, 0, who="anna", why="wrong answers"
     )
@@ -186,7 +186,7 @@ def test_a_real_rollback_is_one_notice_though_it_freezes(app: App, clock: Clock)
     assert dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify) == ()
 
 
-def test_an_audit_is_seen_without_its_report(app: App) -> None:
+def test_an_audit_is_reported_without_its_report(app: App) -> None:
     values = {"release": 0, "action": "nothing: off", "reasons": ["lost"], "report": {}, "at": NOW}
     failed = Audit(outcome=AuditOutcome.FAILED, **values)
     with app.ledger.begin() as session:
@@ -195,12 +195,12 @@ def test_an_audit_is_seen_without_its_report(app: App) -> None:
     assert only.kind == "audit_failed" and "lost" in only.text
 
 
-def test_releases_that_wait_and_the_days_limit_come_from_the_caller(app: App) -> None:
+def test_waiting_releases_and_the_limit_of_the_day_come_from_the_caller(app: App) -> None:
     with app.ledger.begin() as session:
         release = queries.releases.create_release(
             session, candidate_id=None, delta_id=None, fact_ids=[], who="x", why="y", now=NOW
         )
-    found = dispatch.found(
+    notices = dispatch.found(
         app.ledger,
         app.planning,
         app.fleet,
@@ -208,4 +208,4 @@ def test_releases_that_wait_and_the_days_limit_come_from_the_caller(app: App) ->
         waiting=[release],
         limit="4 of 4 edits",
     )
-    assert [one.key for one in found] == ["approval:1", "limit:2026-11-21"]
+    assert [one.key for one in notices] == ["approval:1", "limit:2026-11-21"]

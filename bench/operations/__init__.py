@@ -1,0 +1,1 @@
+"""What the store, the console, publishing and a long-running daemon cost."""
