@@ -34,7 +34,10 @@ def why_waits(ledger: Ledger, approvals: ApprovalsTable, release: Release) -> st
 def doubts(
     ledger: Ledger, approvals: ApprovalsTable, release: Release, candidate: Candidate
 ) -> str:
-    """The first reason to doubt a batch: its size, its sources, or too few samples. Empty if none."""
+    """The first reason to doubt a batch: its size, its sources, or too few samples.
+
+    Empty if none.
+    """
     with ledger.read() as session:
         live = queries.releases.live_release(session)
         changed = set(release.fact_ids) ^ set(live.fact_ids if live else ())

@@ -193,7 +193,10 @@ def _answer_json(answer: CertainAnswer) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Proof | None:
-    """The proof in a version's folder. None: there is none. Raises: PublishFailed: it is damaged."""
+    """The proof in a version's folder.
+
+    None: there is none. Raises: PublishFailed: it is damaged.
+    """
     path = folder / FILE
     if not path.is_file():
         return None

@@ -1,4 +1,6 @@
-"""The published folder. `versions/N/` holds the files of release N; the link `current` names one of them.
+"""The published folder and the versions in it.
+
+`versions/N/` holds the files of release N; the link `current` names one of them.
 
 Rolling back renames this link, which is atomic. No model is loaded for it.
 """
@@ -97,13 +99,19 @@ class Versions:
             self._prune(held)
 
     def fence(self, epoch: int) -> None:
-        """Refuse every later switch by a writer with an earlier epoch. The folder stores the epoch."""
+        """Refuse every later switch by a writer with an earlier epoch.
+
+        The folder stores the epoch.
+        """
         with self._lock(epoch):
             pass
 
     @contextmanager
     def _lock(self, epoch: int | None) -> Iterator[None]:
-        """Exclusive use of the folder. Raises: PublishFailed: a later epoch was here, or a timeout."""
+        """Exclusive use of the folder.
+
+        Raises: PublishFailed: a later epoch was here, or a timeout.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".epoch").open("a+") as file:
             _lock_file(file.fileno())

@@ -165,7 +165,10 @@ def _files(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _safe_name(path: Path, member: tarfile.TarInfo) -> str:
-    """The name of a member. Raises: BadBackup: it leads out of the folder, or is not a plain file."""
+    """The name of a member.
+
+    Raises: BadBackup: it leads out of the folder, or is not a plain file.
+    """
     parts = PurePosixPath(member.name)
     if not member.isreg() or parts.is_absolute() or ".." in parts.parts:
         raise BadBackup(f"{path}: {member.name} is not a plain file inside it; use another backup")

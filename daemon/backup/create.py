@@ -1,4 +1,6 @@
-"""`factd backup`: everything that cannot be made again, in one folder or tar file. The daemon may run.
+"""`factd backup`: everything that cannot be made again, in one folder or tar file.
+
+The daemon may run.
 
 A backup holds the database; the configuration file, its catalogues and texts; the delta and report
 of every release; the probe sets; head corrections; and the manifests of the published versions, by
@@ -45,7 +47,9 @@ class Backup:
 
 
 def back_up(app: App, config_path: Path, target: Path, *, workspace: bool = False) -> Backup:
-    """Write a backup. The database is dumped first, so that every file that it names exists by then.
+    """Write a backup.
+
+    The database is dumped first, so that every file that it names exists by then.
 
     Raises: Refused: `target` exists. StoreError: the database cannot be dumped.
     """

@@ -1,4 +1,6 @@
-"""Pruning: deletes files and rows that can no longer be published, rolled back to or explained with.
+"""Pruning: deletes files and rows that nothing needs any more.
+
+Needed is what can still be published, rolled back to or explained.
 
 Kept are: facts and their history; releases, approvals and the audit log; what was decided about
 candidates and in audits, and why; deltas and measurements of releases whose version is on disk,
@@ -103,7 +105,7 @@ def kept_candidates(ledger: Ledger, versions: Versions) -> set[int]:
 def bases_to_prune(
     ledger: Ledger, versions: Versions, retention: RetentionTable
 ) -> tuple[int, ...]:
-    """Bases to delete: out of effect for [retention] days, under no release, not needed for an undo."""
+    """Bases to delete: long out of effect, under no release, not needed for an undo."""
     before = ledger.now() - timedelta(days=retention.days)
     with ledger.read() as session:
         lineage = queries.bases.lineage(session, queries.bases.in_effect(session))

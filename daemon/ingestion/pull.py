@@ -1,4 +1,4 @@
-"""Pulling a source: each of its pages goes into the store in one transaction with the cursor after it.
+"""Pulling a source: each page is stored in one transaction with the cursor after it.
 
 A frozen source, and a source that asked us to wait, are skipped. A source that fails keeps its
 cursor, and the wait before the next try grows. A source that suddenly claims far more than on a
@@ -122,7 +122,10 @@ def next_try(state: SourceState) -> str:
 def pull_all(
     ledger: Ledger, paths: Paths, prompts: PromptSettings, sources: Mapping[str, ConfiguredSource]
 ) -> list[PullResult]:
-    """Pull every enabled source, several at a time. A source that fails does not stop the others."""
+    """Pull every enabled source, several at a time.
+
+    A source that fails does not stop the others.
+    """
     names = [name for name, source in sources.items() if source.settings.enabled]
 
     def pulled(name: str) -> PullResult:
@@ -214,7 +217,10 @@ def _spoken_for(line: ParsedLine | BadLine, names: Sequence[str]) -> ParsedLine 
 
 
 def too_many(session: Any, source: ConfiguredSource, now: datetime) -> str:
-    """Why a source has claimed too much today. Empty if it has not. Repeated claims do not count."""
+    """Why a source has claimed too much today.
+
+    Empty if it has not. Repeated claims do not count.
+    """
     settings, day = source.settings, now.date()
     today = queries.sources.claims_on(session, source.name, day)
     if settings.max_claims_per_day and today > settings.max_claims_per_day:

@@ -1,4 +1,7 @@
-"""Deliveries to `/hooks/NAME`: verified, stored as they came, and answered. The next pull reads them."""
+"""Deliveries to `/hooks/NAME`: verified, stored as they came, and answered.
+
+The next pull reads them.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

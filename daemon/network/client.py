@@ -60,7 +60,10 @@ class HttpAnswer:
 
     @property
     def validators(self) -> dict[str, str]:
-        """The ETag, or else Last-Modified, which identifies this state of the resource. May be empty."""
+        """The ETag, or else Last-Modified, which identifies this state of the resource.
+
+        May be empty.
+        """
         given = {name: self.headers[name] for name in CONDITIONS if name in self.headers}
         return dict(list(given.items())[:1])
 

@@ -1,4 +1,4 @@
-"""Signatures of Standard Webhooks, made and checked: HMAC-SHA256 over `id.timestamp.body`, in base64."""
+"""Signatures of Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, in base64."""
 
 import base64
 import binascii
@@ -16,7 +16,10 @@ PREFIX = "whsec_"
 
 
 def standard_key(path: Path) -> bytes:
-    """The key of a file with `whsec_` and base64. Raises: BadConfig: it cannot be read or decoded."""
+    """The key of a file with `whsec_` and base64.
+
+    Raises: BadConfig: it cannot be read or decoded.
+    """
     try:
         return base64.b64decode(secret_text(path).removeprefix(PREFIX), validate=True)
     except binascii.Error as error:

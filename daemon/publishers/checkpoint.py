@@ -1,4 +1,4 @@
-"""A complete Hugging Face model folder, which `from_pretrained`, vLLM and SGLang load like any other."""
+"""A complete Hugging Face model folder, which `from_pretrained`, vLLM and SGLang load."""
 
 import stat
 from collections.abc import Mapping
@@ -25,7 +25,10 @@ Settings = CheckpointSettings  # the plugin loader looks for this name
 
 
 def write(settings: CheckpointSettings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
-    """Write base + delta, summed and rounded once, and the candidate's report. Raises: EditorError."""
+    """Write base + delta, summed and rounded once, and the candidate's report.
+
+    Raises: EditorError.
+    """
     from factd.editor.deltas.checkpoint import fill_checkpoint
 
     links = HardLinks()

@@ -140,7 +140,10 @@ def recover(ledger: Ledger, paths: Paths) -> list[str]:
 
 
 def abandon(ledger: Ledger, paths: Paths, base: Base, reason: str) -> None:
-    """Abandon a base that cannot be used. Its files are deleted; its statistics stay for a retry."""
+    """Abandon a base that cannot be used.
+
+    Its files are deleted; its statistics stay for a retry.
+    """
     with ledger.changing() as session:
         queries.bases.abandon(session, base, reason, now=ledger.now())
     shutil.rmtree(paths.base(base.number), ignore_errors=True)
@@ -173,7 +176,9 @@ def prune(
     who: str,
     why: str,
 ) -> int:
-    """Delete the files and statistics of a base that is no longer in effect. Returns the freed bytes.
+    """Delete the files and statistics of a base that is no longer in effect.
+
+    Returns the freed bytes.
 
     A rebase away from it cannot be undone afterwards.
     Raises: Refused: a release stands on the base, or it is the original model.

@@ -1,4 +1,7 @@
-"""Rolls back a release that a canary refused: everywhere, to the version before. factd is frozen then."""
+"""Rolls back a release that a canary refused: everywhere, to the version before.
+
+factd is frozen then.
+"""
 
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.errors import PublishFailed

@@ -1,4 +1,4 @@
-"""Signatures of versions: Ed25519 (RFC 8032) over the bytes of manifest.json, which lists all files.
+"""Signatures of versions: Ed25519 (RFC 8032) over manifest.json, which lists all files.
 
 The signature is in manifest.sig.json beside it, together with the public key. With that key anyone
 can check that nothing was changed since. To check who signed, compare it with a key that you got
@@ -134,7 +134,10 @@ def signer(table: PublishTable) -> Callable[[bytes], bytes] | None:
 
 
 def expected_key(table: PublishTable) -> PublicKey | None:
-    """The key that versions must be signed with. None: any key, or no signature. Raises: BadConfig."""
+    """The key that versions must be signed with.
+
+    None: any key, or no signature. Raises: BadConfig.
+    """
     if table.public_key_file is not None:
         return public_key(table.public_key_file)
     if table.signing_key_file is not None:

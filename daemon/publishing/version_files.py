@@ -1,4 +1,7 @@
-"""The files of a version, written from its base and its delta. No model is loaded, no GPU is used."""
+"""The files of a version, written from its base and its delta.
+
+No model is loaded, no GPU is used.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -92,7 +95,10 @@ def _fill(
 
 
 def why_unwritable(ledger: Ledger, paths: Paths, release: Release) -> str:
-    """Why a release's version cannot be written again. Empty if its base and its delta are on disk."""
+    """Why a release's version cannot be written again.
+
+    Empty if its base and its delta are on disk.
+    """
     if release.base:
         with ledger.read() as session:
             base = queries.bases.base(session, release.base)

@@ -1,4 +1,4 @@
-"""The outbox: hand-overs are rows in the database, planned for the live release and tried until done.
+"""The outbox: hand-overs are rows in the database, which are tried until they are done.
 
 One process hands over at a time (the lease `servers`). A hand-over that another process left
 unfinished is made again. Servers are handled in parallel, and for each server one hand-over at a

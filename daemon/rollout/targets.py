@@ -1,4 +1,4 @@
-"""Versions as servers see them: names, paths, expected answers, and which versions are still needed."""
+"""Versions as servers see them: names, paths, expected answers, and which are still needed."""
 
 import hashlib
 from functools import partial

@@ -1,4 +1,4 @@
-"""Observes servers between hand-overs, and notices one that was restarted or loaded by somebody else.
+"""Observes servers between hand-overs, to notice restarts and versions loaded by others.
 
 A server's report is believed. A server that cannot report is asked a few questions that distinguish
 its release from others. For a server that does not answer, the last known state is kept.

@@ -78,7 +78,10 @@ class Api:
         headers: Mapping[str, str] = {},
         seconds: float | None = None,
     ) -> HttpAnswer:
-        """The response to a request, whatever its status. Raises: HandoverFailed: none came in time."""
+        """The response to a request, whatever its status.
+
+        Raises: HandoverFailed: none came in time.
+        """
         kind = {"Content-Type": "application/json"} if body is not None else {}
         # vLLM closes a connection after some errors without notice: the next request would be lost
         sent = {"Connection": "close", **kind, **headers}

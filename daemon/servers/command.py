@@ -1,4 +1,4 @@
-"""A command of yours that makes a server serve a version: `systemctl restart`, `kubectl rollout`, a script.
+"""A command of yours that makes a server serve a version, such as `systemctl restart`.
 
 It is started without a shell. Its environment holds FACTD_RELEASE, FACTD_VERSION, FACTD_FOLDER,
 FACTD_ADAPTER and FACTD_DIGEST, and of factd's own environment only what `keep` names. Exit code 0
@@ -33,7 +33,10 @@ class CommandSettings(CompletionServerSettings):
     """Variables of factd's environment that the program gets."""
 
     def ready(self) -> None:
-        """Check program and key. Raises: BadConfig: there is no such program, or no readable key."""
+        """Check program and key.
+
+        Raises: BadConfig: there is no such program, or no readable key.
+        """
         super().ready()
         if shutil.which(self.command[0]) is None:
             raise BadConfig(
@@ -52,7 +55,10 @@ class Command(CompletionServer):
         self.settings = settings
 
     def load(self, version: Version) -> None:
-        """Run the command. Raises: HandoverFailed: it failed, with its last line, or took too long."""
+        """Run the command.
+
+        Raises: HandoverFailed: it failed, with its last line, or took too long.
+        """
         environment = environment_of(version, self.settings.keep)
         with tempfile.TemporaryFile() as errors:  # a pipe would wait for background processes
             code = self._run(environment, errors)

@@ -1,4 +1,6 @@
-"""A branch of a repository on the Hugging Face Hub, or on a server with its API. Needs `factd[hub]`.
+"""A branch of a repository on the Hugging Face Hub, or on a server with its API.
+
+Needs `factd[hub]`.
 
 A version is one commit, which the Hub makes completely or not at all. Files that the branch has
 already are not sent again. Going back is one more commit: nothing is forced. Each version has a
@@ -174,7 +176,10 @@ def _tag(api: "HfApi", repository: str, name: str, commit: str) -> None:
 
 
 def connect(settings: HubSettings) -> Hub:
-    """A branch of a repository. Raises: BadConfig: the library is not installed, or the token cannot be read."""
+    """A branch of a repository.
+
+    Raises: BadConfig: the library is not installed, or the token cannot be read.
+    """
     settings.ready()
     from huggingface_hub import HfApi
 

@@ -60,7 +60,10 @@ class Registry(SingleVersionServer):
         self.settings, self.client = settings, client
 
     def load(self, version: Version) -> None:
-        """Register a version, unless it is registered, and set the alias. Raises: HandoverFailed."""
+        """Register a version, unless it is registered, and set the alias.
+
+        Raises: HandoverFailed.
+        """
         source = version.folder if self.settings.form == "checkpoint" else version.adapter
         if not source:
             raise HandoverFailed(

@@ -29,7 +29,10 @@ class VllmSettings(AdapterSettings):
     mode: Literal["adapter", "reload"] = "adapter"
     """What is loaded. "adapter": adapters; "reload": whole checkpoints, experimental."""
     switch: Literal["in_place", "unload"] = "in_place"
-    """How a version is replaced. "unload": unload and load; for a moment the name does not exist."""
+    """How a version is replaced.
+
+    "unload": unload and load; for a moment the name does not exist.
+    """
     model: str = ""
     """The name that users ask for; only with mode = "reload"."""
 
@@ -59,7 +62,10 @@ class Lora(Adapters):
         empty_cache(self.admin)
 
     def drop(self, version: Version) -> None:
-        """Unload a version, and empty the cache of answers under its name. Raises: HandoverFailed."""
+        """Unload a version, and empty the cache of answers under its name.
+
+        Raises: HandoverFailed.
+        """
         super().drop(version)
         empty_cache(self.admin)
 
@@ -101,7 +107,9 @@ class Reload(SingleVersionServer):
         self.api.done("POST", "/reset_prefix_cache", {})
 
     def report(self) -> Report:
-        """The version of the last load. Unknown after a restart, and in releases that do not store it.
+        """The version of the last load.
+
+        Unknown after a restart, and in releases that do not store it.
 
         Raises: HandoverFailed.
         """

@@ -1,4 +1,7 @@
-"""RSS or Atom feeds as pointers: an entry names items that another source should read. It claims nothing."""
+"""RSS or Atom feeds as pointers: an entry names items that another source should read.
+
+It claims nothing.
+"""
 
 import hashlib
 import re

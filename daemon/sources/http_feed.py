@@ -50,6 +50,9 @@ class HttpFeedSettings(RemoteSettings):
     """Time that is read again."""
 
 
+Settings = HttpFeedSettings  # the plugin loader looks for this name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """One page of the feed."""

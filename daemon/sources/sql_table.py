@@ -1,4 +1,5 @@
-"""A table or view of a database, read from a watermark (updated_at, id) with an overlap for late rows.
+"""A table or view of a database, read from a watermark (updated_at, id) with an overlap for late
+rows.
 
 Its columns have the names of the ingest format: id, updated_at, subject_id, subject_label_LANG,
 relation, object_id, object_label_LANG, and optionally subject_aliases_LANG (names with | between),
@@ -147,7 +148,10 @@ class TablePull:
     tools: SourceTools
 
     def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        """The rows of a query. The transaction is ended, so that none is open while they are stored."""
+        """The rows of a query.
+
+        The transaction is ended, so that none is open while they are stored.
+        """
         rows = self.connection.execute(query).all()
         self.connection.rollback()
         return rows
@@ -271,7 +275,10 @@ def _entity(data: Mapping[str, Any], side: str) -> dict[str, Any]:
 
 
 def _deleted(pull: TablePull, cursor: dict[str, Any]) -> SourcePages:
-    """Claims of deleted rows, taken back. All ids are compared; claims come some thousand at a time."""
+    """Claims of deleted rows, taken back.
+
+    All ids are compared; claims come some thousand at a time.
+    """
     tools, now = pull.tools, pull.tools.now()
     last = datetime.fromisoformat(cursor["compared_at"]) if "compared_at" in cursor else None
     every = timedelta(seconds=pull.settings.compare_seconds)

@@ -270,7 +270,10 @@ class WikidataPull:
         )
 
     def risk(self, revision: int) -> float | None:
-        """The probability that a revision will be reverted. None: no model is configured or it failed."""
+        """The probability that a revision will be reverted.
+
+        None: no model is configured or it failed.
+        """
         if not self.settings.risk_api:
             return None
         url = f"{self.settings.risk_api.rstrip('/')}/{quote(str(revision))}"
