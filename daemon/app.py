@@ -53,12 +53,12 @@ class App:
     workbench: Workbench
 
     @cached_property
-    def sources(self) -> Mapping[str, plugins.Configured]:
+    def sources(self) -> Mapping[str, plugins.ConfiguredSource]:
         """The configured sources by name. Raises: BadConfig."""
-        return plugins.configured(self.config)
+        return plugins.sources(self.config)
 
     @cached_property
-    def channels(self) -> Mapping[str, plugins.Told]:
+    def channels(self) -> Mapping[str, plugins.ConfiguredChannel]:
         """The channels that notices are sent over, by name. Raises: BadConfig."""
         return plugins.channels(self.config)
 

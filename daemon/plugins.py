@@ -1,4 +1,8 @@
-"""What the configuration names: each [sources.NAME], [notify.NAME], [publish.NAME], [servers.NAME] with its kind's file."""
+"""The plugins that a configuration names, loaded with their settings.
+
+Each table [sources.NAME], [notify.NAME], [publish.NAME] and [servers.NAME] names a kind, which is a
+file in that room. Files with an underscore are helpers.
+"""
 
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,26 +24,28 @@ from factd.daemon.config.tables import NamedTables
 from factd.daemon.errors import BadConfig
 from factd.daemon.publishers import Publisher, PublisherSettings
 from factd.daemon.servers import Server, ServerSettings
-from factd.daemon.sources import Page, Pages, SourceSettings, Tools
+from factd.daemon.sources import SourcePage, SourcePages, SourceSettings, SourceTools
 
 S = TypeVar("S", bound=BaseModel)
 ADAPTER = "adapter"  # the publisher whose folder in a version is the version's adapter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Configured:
-    """One source."""
+class ConfiguredSource:
+    """A source of the configuration."""
 
     name: str
     settings: SourceSettings
-    pages: Callable[[Any, Mapping[str, Any], Tools], Pages]
-    recheck: Callable[[Any, Sequence[str], Tools], Iterator[Page]] | None  # where it can tell
-    receive: Callable[..., Any] | None  # where it is sent to, over HTTP
+    pages: Callable[[Any, Mapping[str, Any], SourceTools], SourcePages]
+    recheck: (
+        Callable[[Any, Sequence[str], SourceTools], Iterator[SourcePage]] | None
+    )  # None: it cannot be asked again
+    receive: Callable[..., Any] | None  # None: nothing is sent to it over HTTP
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """One channel."""
+class ConfiguredChannel:
+    """A channel of the configuration, for notices."""
 
     name: str
     settings: ChannelSettings
@@ -47,8 +53,8 @@ class Told:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
-    """One publisher."""
+class ConfiguredPublisher:
+    """A publisher of the configuration."""
 
     name: str
     settings: PublisherSettings
@@ -56,8 +62,8 @@ class Written:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
-    """One server."""
+class ConfiguredServer:
+    """A server of the configuration."""
 
     name: str
     settings: ServerSettings
@@ -65,69 +71,77 @@ class Served:
 
 
 def kinds(package: ModuleType = factd.daemon.sources) -> list[str]:
-    """The plugins of daemon/sources, or of another folder of plugins; helpers begin with an underscore."""
-    found = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+    """The names of the plugins in a room, sorted."""
+    names = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in names if not name.startswith("_"))
 
 
-def configured(config: Config) -> dict[str, Configured]:
-    """The sources of a configuration by name. Raises: BadConfig: names the key."""
-    found = {}
+def sources(config: Config) -> dict[str, ConfiguredSource]:
+    """The sources of a configuration by name. Raises: BadConfig: it names the key."""
+    made = {}
     for name, table in config.sources.tables().items():
-        module, settings = read(factd.daemon.sources, f"sources.{name}", table)
-        found[name] = Configured(
+        module, settings = load_plugin(factd.daemon.sources, f"sources.{name}", table)
+        made[name] = ConfiguredSource(
             name=name,
-            settings=rooted(settings, config.root),
+            settings=with_root(settings, config.root),
             pages=module.pages,
             recheck=getattr(module, "recheck", None),
             receive=getattr(module, "receive", None),
         )
-    return found
+    return made
 
 
-def channels(config: Config) -> dict[str, Told]:
-    """The channels of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
-    found = _switched_on(factd.daemon.channels, "notify", config.notify, config.root)
-    return {n: Told(name=n, settings=own, send=module.send) for n, (module, own) in found.items()}
-
-
-def publishers(config: Config) -> dict[str, Written]:
-    """The publishers of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
-    found = _switched_on(factd.daemon.publishers, "publish", config.publish, config.root)
+def channels(config: Config) -> dict[str, ConfiguredChannel]:
+    """The enabled channels of a configuration, by name. Raises: BadConfig: it names the key."""
+    loaded = _enabled(factd.daemon.channels, "notify", config.notify, config.root)
     return {
-        n: Written(name=n, settings=own, write=module.write) for n, (module, own) in found.items()
+        n: ConfiguredChannel(name=n, settings=own, send=module.send)
+        for n, (module, own) in loaded.items()
     }
 
 
-def servers(config: Config) -> dict[str, Served]:
-    """The servers of a configuration that are switched on, by name. Raises: BadConfig: names the key."""
-    found = _switched_on(factd.daemon.servers, "servers", config.servers, config.root)
-    for name, (_, own) in found.items():
+def publishers(config: Config) -> dict[str, ConfiguredPublisher]:
+    """The enabled publishers of a configuration, by name. Raises: BadConfig: it names the key."""
+    loaded = _enabled(factd.daemon.publishers, "publish", config.publish, config.root)
+    return {
+        n: ConfiguredPublisher(name=n, settings=own, write=module.write)
+        for n, (module, own) in loaded.items()
+    }
+
+
+def servers(config: Config) -> dict[str, ConfiguredServer]:
+    """The enabled servers of a configuration, by name. Raises: BadConfig: it names the key."""
+    loaded = _enabled(factd.daemon.servers, "servers", config.servers, config.root)
+    for name, (_, own) in loaded.items():
         if own.takes_adapters and ADAPTER not in publishers(config):
-            raise BadConfig(f"servers.{name} takes adapters; switch on [publish.{ADAPTER}]")
+            raise BadConfig(
+                f"servers.{name} takes adapters; add a table [publish.{ADAPTER}], which writes them"
+            )
     return {
-        n: Served(name=n, settings=own, connect=module.connect)
-        for n, (module, own) in found.items()
+        n: ConfiguredServer(name=n, settings=own, connect=module.connect)
+        for n, (module, own) in loaded.items()
     }
 
 
-def _switched_on(
+def _enabled(
     package: ModuleType, where: str, named: NamedTables, root: Path
 ) -> dict[str, tuple[ModuleType, Any]]:
-    found = {}
+    loaded = {}
     for name, table in named.tables().items():
-        module, settings = read(package, f"{where}.{name}", table)
+        module, settings = load_plugin(package, f"{where}.{name}", table)
         if settings.enabled:
-            found[name] = (module, rooted(settings, root))
-    return found
+            loaded[name] = (module, with_root(settings, root))
+    return loaded
 
 
-def read(package: ModuleType, where: str, table: Mapping[str, Any]) -> tuple[ModuleType, Any]:
-    """The file of a package that a table's kind names, and the table as its settings. Raises: BadConfig."""
+def load_plugin(
+    package: ModuleType, where: str, table: Mapping[str, Any]
+) -> tuple[ModuleType, Any]:
+    """The module that a table's kind names, and the table as its settings. Raises: BadConfig."""
     kind = str(table["kind"])
     if kind not in kinds(package):
         there = ", ".join(kinds(package))
-        raise BadConfig(f"{where}: no kind {kind!r}; there are {there}")
+        raise BadConfig(f"{where}: there is no kind {kind!r}; choose one of {there}")
     module = import_module(f"{package.__name__}.{kind}")
     try:
         return module, module.Settings(**table)
@@ -137,7 +151,7 @@ def read(package: ModuleType, where: str, table: Mapping[str, Any]) -> tuple[Mod
         raise BadConfig(f"{key}: {first['msg']}") from error
 
 
-def rooted(settings: S, root: Path) -> S:
-    """The settings with their relative paths meant from a folder."""
+def with_root(settings: S, root: Path) -> S:
+    """The settings with their relative paths below a folder."""
     paths = {k: root / v for k, v in settings if isinstance(v, Path)}
     return settings.model_copy(update=paths)

@@ -1,4 +1,5 @@
-"""Releases that wait for an operator: which ones must wait, and what the operator said.
+"""Releases that wait for an operator: why they wait, and what the operator decided.
 
-An approval is bound to the content hash of a batch. Gates that decide by numbers belong to `gates`.
+An approval belongs to a batch, by the content hash of the batch. A changed batch waits again. Gates
+that decide by numbers belong to `gates`.
 """

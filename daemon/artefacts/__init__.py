@@ -1,5 +1,5 @@
-"""What lies on disk of a release: published versions, and the proof of what a server must answer.
+"""A release on disk: its published version, and the proof of what a server must answer.
 
-Nothing here loads a model or reads the database's facts. Bringing a release out belongs to
-`publishing`.
+Nothing here loads a model or writes to the database. Publishing a release belongs to `publishing`,
+and asking the candidate the questions of a proof belongs to `editing`.
 """

@@ -1,4 +1,7 @@
-"""A folder or tar file with a manifest: every file with its SHA-256, whole or not there, checked before a byte of it is used."""
+"""A folder or tar file with a manifest that holds the SHA-256 of every file.
+
+It is written completely or not at all, and checked before a byte of it is used.
+"""
 
 import hashlib
 import io
@@ -19,12 +22,13 @@ PART = 1024 * 1024
 
 
 def write_archive(target: Path, files: Mapping[str, Path], about: Mapping[str, Any]) -> None:
-    """Files by their names within, with a manifest. `target` is a tar file if it ends with .tar, else a folder.
+    """Write files with a manifest. `target` is a tar file if it ends with .tar, else a folder.
 
-    Raises: Refused: there is something already, or a file went away meanwhile.
+    files: their names inside the archive -> paths.
+    Raises: Refused: `target` exists, or a file could not be read or written.
     """
     if target.exists():
-        raise Refused(f"{target} is there already; name another file or folder")
+        raise Refused(f"{target} exists; name another file or folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".tmp")
     _remove(part)
@@ -35,7 +39,9 @@ def write_archive(target: Path, files: Mapping[str, Path], about: Mapping[str, A
             _write_folder(part, files, about)
         part.rename(target)
     except OSError as error:
-        raise Refused(f"{target} was not written ({error}); make room, or try again") from error
+        raise Refused(
+            f"{target} was not written ({error}); free disk space, or try again"
+        ) from error
     finally:
         _remove(part)
     fsync(target.parent)
@@ -62,7 +68,7 @@ def _write_tar(part: Path, files: Mapping[str, Path], about: Mapping[str, Any]) 
         with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for name, source in sorted(files.items()):
                 with source.open("rb") as file:
-                    reader = _Summed(file)
+                    reader = _HashingReader(file)
                     member = _member(name, os.fstat(file.fileno()).st_size)
                     tar.addfile(member, cast(IO[bytes], reader))
                 sums[name] = reader.digest.hexdigest()
@@ -73,27 +79,27 @@ def _write_tar(part: Path, files: Mapping[str, Path], about: Mapping[str, Any]) 
 
 
 def _private(path: Path) -> IO[bytes]:
-    """A new file that only its owner reads: a database is in it."""
+    """A new file that only its owner may read, because it holds a database."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:
-    found = tarfile.TarInfo(name)
-    found.size, found.mode = size, 0o600
-    return found
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o600
+    return member
 
 
-class _Summed:
-    """A file that is read once, and its SHA-256."""
+class _HashingReader:
+    """Reads a file once and computes its SHA-256."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.digest = file, hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
-        """As a file's."""
-        found = self.file.read(size)
-        self.digest.update(found)
-        return found
+        """The next bytes, as a file's `read`."""
+        content = self.file.read(size)
+        self.digest.update(content)
+        return content
 
 
 def _manifest(about: Mapping[str, Any], sums: Mapping[str, str]) -> bytes:
@@ -101,15 +107,15 @@ def _manifest(about: Mapping[str, Any], sums: Mapping[str, str]) -> bytes:
 
 
 def verify(path: Path) -> dict[str, Any]:
-    """The manifest of an archive whose files are all what it says, no fewer and no more.
+    """Check every file of an archive against its manifest, and return the manifest.
 
-    Raises: BadBackup: names the file.
+    Raises: BadBackup: a file differs, is missing or is not listed; it names the file.
     """
     return _checked(path, None)
 
 
 def extract(path: Path, folder: Path) -> dict[str, Any]:
-    """The files into a folder, which must be empty; checked as they are written. Raises: BadBackup, as `verify`."""
+    """Write the files into an empty folder, checked on the way. Raises: BadBackup, as `verify`."""
     return _checked(path, folder)
 
 
@@ -130,25 +136,27 @@ def _checked(path: Path, folder: Path | None) -> dict[str, Any]:
 
 def _compared(path: Path, manifest: bytes, sums: Mapping[str, str]) -> dict[str, Any]:
     try:
-        found = json.loads(manifest)
-        expected: dict[str, str] = found["files"]
+        data = json.loads(manifest)
+        expected: dict[str, str] = data["files"]
     except (ValueError, KeyError, TypeError) as error:
-        raise BadBackup(f"{path} is no backup of factd: it has no readable {MANIFEST}") from error
+        raise BadBackup(
+            f"{path} is not a backup of factd: it has no readable {MANIFEST}; use another file"
+        ) from error
     for name in sorted({*expected, *sums}):
         if expected.get(name) != sums.get(name):
             why = "is missing" if name not in sums else "differs from its SHA-256"
             why = "is not in the manifest" if name not in expected else why
             raise BadBackup(f"{path}: {name} {why}; use another backup")
-    return dict(found)
+    return dict(data)
 
 
 def _files(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     if path.is_dir():
-        for found in sorted(p for p in path.rglob("*") if p.is_symlink() or not p.is_dir()):
-            name = found.relative_to(path).as_posix()
-            if found.is_symlink() or not found.is_file():
-                raise BadBackup(f"{path}: {name} is no plain file; use another backup")
-            with found.open("rb") as file:
+        for entry in sorted(p for p in path.rglob("*") if p.is_symlink() or not p.is_dir()):
+            name = entry.relative_to(path).as_posix()
+            if entry.is_symlink() or not entry.is_file():
+                raise BadBackup(f"{path}: {name} is not a plain file; use another backup")
+            with entry.open("rb") as file:
                 yield name, file
         return
     with tarfile.open(path, mode="r:") as tar:
@@ -157,22 +165,25 @@ def _files(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _safe_name(path: Path, member: tarfile.TarInfo) -> str:
-    """Raises: BadBackup: it would leave the folder, or is no plain file."""
+    """The name of a member.
+
+    Raises: BadBackup: it leads out of the folder, or is not a plain file.
+    """
     parts = PurePosixPath(member.name)
     if not member.isreg() or parts.is_absolute() or ".." in parts.parts:
-        raise BadBackup(f"{path}: {member.name} is no plain file within it; use another backup")
+        raise BadBackup(f"{path}: {member.name} is not a plain file inside it; use another backup")
     return parts.as_posix()
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
-    found = tar.extractfile(member)
-    if found is None:
+    content = tar.extractfile(member)
+    if content is None:
         raise BadBackup(f"{member.name} cannot be read; use another backup")
-    return found
+    return content
 
 
 def _copied(file: IO[bytes], target: Path | None) -> str:
-    """SHA-256 of a file's content, which is written to a target where there is one."""
+    """The SHA-256 of a file's content. target: where the content is written, or None."""
     digest = hashlib.sha256()
     with _opened(target) as out:
         while part := file.read(PART):

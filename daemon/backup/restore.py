@@ -1,8 +1,9 @@
-"""`factd restore`: a whole factd in an empty folder, out of a backup, with the same live release, facts and history.
+"""`factd restore`: a complete factd in an empty folder, from a backup.
 
-Everything is laid out and tried beside the target, under a temporary name, and renamed at the end: there is a restored
-factd or there is none. The versions' weights are written again from the base model and the deltas, and compared with what
-the old manifests tell.
+It has the same live release, facts and history. Everything is prepared and tried beside the target
+under a temporary name, and renamed at the end: either there is a restored factd or there is none.
+The versions' weights are written again from the base model and the deltas, and compared with the
+old manifests.
 """
 
 import json
@@ -16,14 +17,13 @@ from typing import Any
 from factd.daemon.app import App, build
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.backup import archive
-from factd.daemon.backup.backup import CONFIG, FORMAT
+from factd.daemon.backup.create import CONFIG, FORMAT
 from factd.daemon.config.load import Config, load_config
 from factd.daemon.config.tables import StoreTable
 from factd.daemon.errors import BadBackup, Refused
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
-from factd.daemon.publishing import bases
-from factd.daemon.publishing import publish as publishing
+from factd.daemon.publishing import bases, version_files
 from factd.store import queries
 from factd.store.database import dump, migrate
 from factd.store.model.releases import Release
@@ -33,24 +33,24 @@ DATABASES = (dump.SQLITE, dump.POSTGRESQL)
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What stands now."""
+    """The factd that was restored."""
 
     path: Path
-    was: str  # the schema in the backup
+    was: str  # the schema of the backup
     schema: str
     live: int | None  # release
-    versions: tuple[int, ...]  # that were written again
-    differ: tuple[int, ...]  # of them, those that are not the bytes they were
-    without: str  # why no version was written; empty: they were
-    left_out: tuple[str, ...]  # keys of the configuration whose files were not in the backup
+    versions: tuple[int, ...]  # versions that were written again
+    differ: tuple[int, ...]  # of these, the ones whose bytes differ from before
+    without: str  # why no version was written. Empty: they were written
+    left_out: tuple[str, ...]  # keys of the configuration whose files are not in the backup
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The result for `--json`."""
         return {**vars(self), "path": str(self.path)}
 
 
 def verify(path: Path) -> dict[str, Any]:
-    """A backup's manifest, after every file was compared with it. Raises: BadBackup."""
+    """Check every file of a backup, and return its manifest. Raises: BadBackup."""
     manifest = archive.verify(path)
     if manifest.get("format") != FORMAT:
         raise BadBackup(
@@ -61,9 +61,11 @@ def verify(path: Path) -> dict[str, Any]:
 
 
 def restore(path: Path, to: Path, *, database: str = "", versions: bool = True) -> Restored:
-    """A factd in the folder `to`. database: the URL of an empty PostgreSQL database, for a backup of one.
+    """Restore a factd into the folder `to`.
 
-    Raises: BadBackup: it is damaged, and nothing was written. Refused: `to` is in use, or what to do first.
+    database: the URL of an empty PostgreSQL database, for a backup of PostgreSQL.
+    Raises: BadBackup: the backup is damaged; nothing was written. Refused: `to` is in use, or
+    something must be done first.
     """
     refuse_used(to)
     manifest = verify(path)
@@ -72,8 +74,8 @@ def restore(path: Path, to: Path, *, database: str = "", versions: bool = True) 
     shutil.rmtree(part, ignore_errors=True)
     try:
         archive.extract(path, part)
-        app = laid_out(part, manifest, database)
-        found = brought_up(app, part, manifest, versions=versions)
+        app = lay_out(part, manifest, database)
+        restored = bring_up(app, part, manifest, versions=versions)
         for folder in ("database", "manifests", "config"):
             shutil.rmtree(part / folder, ignore_errors=True)
         if to.exists():
@@ -81,27 +83,27 @@ def restore(path: Path, to: Path, *, database: str = "", versions: bool = True) 
         part.rename(to)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return replace(found, path=to)
+    return replace(restored, path=to)
 
 
 def refuse_used(to: Path) -> None:
-    """Raises: Refused: the folder holds something, perhaps a daemon's state."""
+    """Raises: Refused: the folder is not empty. It may hold a running factd."""
     if (to / "state" / "lock").exists() or (to / "factd.toml").exists():
-        raise Refused(f"{to} holds a factd; stop it, and restore into a folder of its own")
+        raise Refused(f"{to} holds a factd; stop it, and restore into another folder")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise Refused(f"{to} is not empty; restore into a folder of its own")
+        raise Refused(f"{to} is not empty; restore into another folder")
 
 
 def refuse_newer(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Raises: Refused: a later program made it."""
+    """Raises: Refused: a later factd made the backup."""
     if not migrate.is_known_revision(str(manifest["schema"])):
         raise Refused(
             f"{path} has the schema {manifest['schema']}, which this factd does not know; use factd {manifest['factd']} or later"
         )
 
 
-def laid_out(part: Path, manifest: Mapping[str, Any], database: str) -> App:
-    """The files where a factd of this folder has them, its database filled. Raises: Refused, StoreError."""
+def lay_out(part: Path, manifest: Mapping[str, Any], database: str) -> App:
+    """Move the files to their places, and fill the database. Raises: Refused, StoreError."""
     held = next(p for p in (part / "database").iterdir() if p.name in DATABASES)
     if held.name == dump.POSTGRESQL and not database:
         raise Refused("the backup is of PostgreSQL; name an empty database with --database")
@@ -110,19 +112,22 @@ def laid_out(part: Path, manifest: Mapping[str, Any], database: str) -> App:
     for path in (part / "config").iterdir():
         path.rename(part / path.name)
     file = part / Path(CONFIG).name
-    text = moved(file.read_text(encoding="utf-8"), str(manifest["model"]), database)
+    text = relocated(file.read_text(encoding="utf-8"), str(manifest["model"]), database)
     file.write_text(text, encoding="utf-8")
     config = load_config(file)
-    config = signing_where_it_can(config)
-    if database:  # the file may name it by a secret that is not here yet
+    config = without_missing_key(config)
+    if database:  # the file may name the URL by a secret that is not here yet
         config = config.model_copy(update={"store": StoreTable(url=database)})
     refuse_elsewhere(config, part, database)
     dump.load(held, config.database)
     return build(config)
 
 
-def signing_where_it_can(config: Config) -> Config:
-    """A key is in no backup: where it is not at its place (yet), versions are written unsigned."""
+def without_missing_key(config: Config) -> Config:
+    """The configuration without a signing key that is missing: versions are then unsigned.
+
+    Keys are in no backup, so the key may not be in its place yet.
+    """
     file, publish = config.publish.signing_key_file, config.publish
     if file is None or file.is_file():
         return config
@@ -131,8 +136,8 @@ def signing_where_it_can(config: Config) -> Config:
     )
 
 
-def moved(text: str, model: str, database: str) -> str:
-    """A configuration whose state, releases and database are in its own folder, and whose model is where it was."""
+def relocated(text: str, model: str, database: str) -> str:
+    """The configuration with state, releases and database in its own folder. The model stays."""
     data = tomllib.loads(text)
     new = {
         data.get("state_dir"): "state",
@@ -147,18 +152,18 @@ def moved(text: str, model: str, database: str) -> str:
 
 
 def refuse_elsewhere(config: Config, part: Path, database: str) -> None:
-    """Raises: Refused: an environment variable moves what was to be in this folder."""
+    """Raises: Refused: an environment variable moves a path out of this folder."""
     own = database or f"sqlite:///{part / 'state' / dump.SQLITE}"
-    found = (config.state_dir, config.publish.path, config.database)
-    if found != (part / "state", part / "published", own):
+    places = (config.state_dir, config.publish.path, config.database)
+    if places != (part / "state", part / "published", own):
         raise Refused(
-            "the environment leads the restored configuration elsewhere; unset FACTD_STATE_DIR, FACTD_PUBLISH__PATH, "
-            "FACTD_STORE__URL and FACTD_STORE__URL_FILE for this"
+            "the environment sends the restored configuration elsewhere; unset FACTD_STATE_DIR, "
+            "FACTD_PUBLISH__PATH, FACTD_STORE__URL and FACTD_STORE__URL_FILE for the restore"
         )
 
 
-def brought_up(app: App, part: Path, manifest: Mapping[str, Any], *, versions: bool) -> Restored:
-    """The schema of this program, the versions' files, and the link to the current one."""
+def bring_up(app: App, part: Path, manifest: Mapping[str, Any], *, versions: bool) -> Restored:
+    """Upgrade the schema, write the versions, and set the link to the current one."""
     url = app.config.database
     schema = migrate.upgrade(url)
     migrate.check(url)
@@ -167,11 +172,11 @@ def brought_up(app: App, part: Path, manifest: Mapping[str, Any], *, versions: b
             live = queries.releases.live_release(session)
             releases = {r.number: r for r in queries.releases.list_releases(session)}
         without = why_without(app.paths, versions=versions)
-        told = sorted(int(path.stem) for path in (part / "manifests").glob("*.json"))
-        written = [] if without else [releases[number] for number in told if number in releases]
+        listed = sorted(int(path.stem) for path in (part / "manifests").glob("*.json"))
+        written = [] if without else [releases[number] for number in listed if number in releases]
         if not without:
             bases.write_all(app.ledger, app.paths)
-        brought_out(app.ledger, app.paths, app.versions, written, manifest["current"])
+        write_versions(app.ledger, app.paths, app.versions, written, manifest["current"])
         numbers = tuple(release.number for release in written)
         before = {n: files_of(part / "manifests" / f"{n}.json") for n in numbers}
         differ = tuple(
@@ -191,23 +196,23 @@ def brought_up(app: App, part: Path, manifest: Mapping[str, Any], *, versions: b
     )
 
 
-def brought_out(
+def write_versions(
     ledger: Ledger,
     paths: Paths,
     versions: Versions,
     releases: Sequence[Release],
     current: int | None,
 ) -> None:
-    """Their files, written from the base model and the deltas, and the link to one of them."""
+    """Write the versions from the base model and the deltas, and set the link `current`."""
     for release in releases:
         of_base = replace(release, candidate_id=None)  # whatever the row of release 0 says
-        publishing.write_version(ledger, paths, versions, release if release.number else of_base)
+        version_files.write_version(ledger, paths, versions, release if release.number else of_base)
     if current in [release.number for release in releases] and current is not None:
         versions.switch(current)
 
 
 def why_without(paths: Paths, *, versions: bool) -> str:
-    """Why no version can be written now; empty where they can."""
+    """Why no version can be written now. Empty if they can."""
     if not versions:
         return "as asked"
     model = paths.original
@@ -215,10 +220,10 @@ def why_without(paths: Paths, *, versions: bool) -> str:
 
 
 def published(versions: Versions, number: int) -> dict[str, str]:
-    """SHA-256 of a version's files."""
+    """The SHA-256 of each file of a version."""
     return files_of(versions.folder(number) / "manifest.json")
 
 
 def files_of(manifest: Path) -> dict[str, str]:
-    """SHA-256 of the files that a manifest tells; an earlier factd told fewer of them."""
+    """The SHA-256 of each file that a manifest lists. An earlier factd listed fewer files."""
     return dict(json.loads(manifest.read_text(encoding="utf-8"))["files"])

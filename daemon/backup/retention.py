@@ -1,9 +1,12 @@
-"""What `prune` deletes: files and rows that nothing which can still be published, rolled back to or explained needs.
+"""Pruning: deletes files and rows that nothing needs any more.
 
-Kept are: facts and their history, releases, approvals, the audit log, what was decided of candidates and in audits and why;
-deltas and measurements of releases whose version is on disk, that wait, or that a base was made of; every value that a
-candidate used within [retention] days (others are computed again when they are needed); the base in effect, the one before
-it, and every base that something on disk stands on.
+Needed is what can still be published, rolled back to or explained.
+
+Kept are: facts and their history; releases, approvals and the audit log; what was decided about
+candidates and in audits, and why; deltas and measurements of releases whose version is on disk,
+that wait, or that a base was made of; every value that a candidate used within [retention] days
+(others are computed again when they are needed); the base in effect, the one before it, and every
+base that something on disk stands on.
 """
 
 from collections.abc import Iterator
@@ -17,7 +20,7 @@ from factd.daemon.config.run_tables import RetentionTable
 from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
 from factd.daemon.publishing import bases
-from factd.daemon.publishing.bases import deleted
+from factd.daemon.publishing.bases import delete_folder
 from factd.store import operations, queries
 from factd.store.model.releases import ReleaseStatus
 
@@ -30,12 +33,12 @@ class Pruned:
 
     candidates: int  # folders
     values: int  # folders
-    rows: int  # runs, tasks, and candidates whose measurements were forgotten
+    rows: int  # runs, tasks, and candidates whose measurements were deleted
     bytes: int
     bases: tuple[int, ...] = ()
 
-    def said(self) -> str:
-        """In words."""
+    def sentence(self) -> str:
+        """The result for people."""
         gone = f"base {', '.join(map(str, self.bases))}, " if self.bases else ""
         return (
             f"{gone}{self.candidates} candidates, {self.values} values, {self.rows} rows, "
@@ -44,7 +47,7 @@ class Pruned:
 
 
 def prune(app: App) -> Pruned:
-    """Delete what [retention] does not keep."""
+    """Delete everything that [retention] does not keep."""
     table, now = app.config.retention, app.ledger.now()
     before = (now - timedelta(days=table.days)).timestamp()
     kept = kept_candidates(app.ledger, app.versions)
@@ -55,11 +58,11 @@ def prune(app: App) -> Pruned:
     ]
     values = [
         folder
-        for shelf in _folders(app.workbench.workspace / "values")
-        for folder in _folders(shelf)
+        for group in _folders(app.workbench.workspace / "values")
+        for folder in _folders(group)
         if folder.stat().st_mtime < before
     ]
-    freed = sum(deleted(folder) for folder in (*candidates, *values))
+    freed = sum(delete_folder(folder) for folder in (*candidates, *values))
     old_bases = bases_to_prune(app.ledger, app.versions, app.config.retention)
     freed += sum(
         bases.prune(
@@ -76,15 +79,19 @@ def prune(app: App) -> Pruned:
         rows += operations.handovers.delete_closed(session, old, servers=app.fleet.servers)
         operations.handovers.forget_other_servers(session, app.fleet.servers)
     app.ledger.store.truncate_wal()
-    found = Pruned(
+    pruned = Pruned(
         candidates=len(candidates), values=len(values), rows=rows, bytes=freed, bases=old_bases
     )
-    log.info("pruned", candidates=found.candidates, values=found.values, rows=rows, bytes=freed)
-    return found
+    log.info("pruned", candidates=pruned.candidates, values=pruned.values, rows=rows, bytes=freed)
+    return pruned
 
 
 def kept_candidates(ledger: Ledger, versions: Versions) -> set[int]:
-    """Candidates whose delta may be needed: of the live release, of those that wait, of versions on disk, and the newest."""
+    """Candidates whose delta may still be needed.
+
+    They belong to the live release, to releases that wait, to versions on disk and to bases, and the
+    newest candidate is one of them.
+    """
     statuses = (ReleaseStatus.LIVE, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
     with ledger.read() as session:
         needed = [r.candidate_id for r in queries.releases.releases_with_status(session, *statuses)]
@@ -98,7 +105,7 @@ def kept_candidates(ledger: Ledger, versions: Versions) -> set[int]:
 def bases_to_prune(
     ledger: Ledger, versions: Versions, retention: RetentionTable
 ) -> tuple[int, ...]:
-    """Bases that went out of effect [retention] days ago, stand under nothing, and are not what an undo would go back to."""
+    """Bases to delete: long out of effect, under no release, not needed for an undo."""
     before = ledger.now() - timedelta(days=retention.days)
     with ledger.read() as session:
         lineage = queries.bases.lineage(session, queries.bases.in_effect(session))
@@ -109,7 +116,7 @@ def bases_to_prune(
 
 
 def changed_at(folder: Path) -> float:
-    """When something in a folder last changed, seconds since 1970."""
+    """When something in a folder last changed, in seconds since 1970."""
     return max((path.stat().st_mtime for path in (folder, *folder.iterdir())), default=0.0)
 
 

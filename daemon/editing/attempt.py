@@ -222,7 +222,7 @@ def _examine(
     candidates.write_report(parts.paths, candidate.id, examination.report)
     if examination.decision.accepted:
         truncation.truncate_and_measure(parts, proposal, candidate.id, delta)
-        proof_questions.record(
+        proof_questions.record_proof(
             parts.ledger,
             parts.paths,
             parts.workbench,

@@ -10,7 +10,7 @@ from factd.daemon.gates.configured import Gates
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.planning.limits import PlanningRules
-from factd.daemon.plugins import Configured
+from factd.daemon.plugins import ConfiguredSource
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.workbench import Workbench
 
@@ -26,6 +26,6 @@ class EditParts:
     prompts: PromptSettings
     gates: Gates
     planning: PlanningRules
-    sources: Mapping[str, Configured]
+    sources: Mapping[str, ConfiguredSource]
     fleet: Fleet
     blame: BlameTable

@@ -1,9 +1,9 @@
-"""The questions of a proof, asked of a candidate when it was accepted.
+"""Asks a checked candidate the questions of its proof, and keeps the ones that are worth asking.
 
-Each is asked of the candidate, of the release that was live then, and of the base model, with the
-weights as they are published. Only answers that the model is certain of are kept
-(editor/scoring/margins.py), so that a server that rounds otherwise says the same. Questions that
-tell the candidate from the live release come first.
+Each question is asked three times, with the weights as they are published: of the candidate, of the
+release that is live, and of the base. Only the tokens that a model is certain of are kept
+(editor/scoring/margins.py), so that a server that rounds otherwise gives the same answer. Questions
+that the live release would answer otherwise come first.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factd.daemon.artefacts.proof import FILE, TOKENS, Proof, Question, Said, dumped
+from factd.daemon.artefacts.proof import FILE, TOKENS, CertainAnswer, Proof, Question, dumped
 from factd.daemon.editing.candidates import Proposal
 from factd.daemon.fleet import Fleet
 from factd.daemon.ledger import Ledger
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from factd.editor.deltas.delta import Delta
     from factd.editor.scoring.margins import Continuation
 
-POOL = 3  # prompts of each sort that are tried for each question that is kept
+PROMPTS_PER_QUESTION = 3  # prompts of each kind that are tried for each question that is kept
 
 
-def record(
+def record_proof(
     ledger: Ledger,
     paths: Paths,
     workbench: Workbench,
@@ -39,92 +39,100 @@ def record(
     delta: "Delta",
     folder: Path,
 ) -> Proof:
-    """Ask an accepted candidate, the live release and the base, and keep what tells them apart beside the delta."""
+    """Ask an accepted candidate, the live release and the base; write the proof beside the delta."""
     from factd.editor.deltas.delta import applied, load_delta
     from factd.editor.files.folders import write_file
     from factd.editor.scoring.margins import continuations
 
-    pool = _pool(ledger, prompts, fleet, case)
+    pool = prompt_pool(ledger, prompts, fleet, case)
     model, live = workbench.model(), case.live
 
-    def said() -> "tuple[Continuation, ...]":
+    def answers() -> "tuple[Continuation, ...]":
         return continuations(model, [prompt for prompt, _ in pool], tokens=TOKENS)
 
-    base = before = said()
+    of_base = of_live = answers()
     with applied(model, delta):
-        now = said()
+        of_candidate = answers()
     if live.candidate_id is not None:
         with applied(model, load_delta(paths.candidate(live.candidate_id) / "delta")):
-            before = said()
-    asked = [_asked(*rows) for rows in zip(pool, now, before, base, strict=True) if rows[1].text]
-    best = best_of(asked, fleet.table.probes)
-    found = Proof(before=live.number, base=live.base, questions=best)
-    write_file(folder / FILE, dumped(found))
-    return found
+            of_live = answers()
+    rows = zip(pool, of_candidate, of_live, of_base, strict=True)
+    questions = [_question(*row) for row in rows if row[1].text]
+    best = most_telling(questions, fleet.table.probes)
+    proof = Proof(before=live.number, base=live.base, questions=best)
+    write_file(folder / FILE, dumped(proof))
+    return proof
 
 
-def _asked(
-    prompt: tuple[str, str], now: "Continuation", before: "Continuation", base: "Continuation"
+def _question(
+    prompt: tuple[str, str],
+    of_candidate: "Continuation",
+    of_live: "Continuation",
+    of_base: "Continuation",
 ) -> Question:
-    said = [Said(text=one.text, logprobs=one.logprobs) for one in (now, before, base)]
-    tells = not before.greedy.strip().startswith(now.text.strip())
     return Question(
         prompt=prompt[0],
         language=prompt[1],
-        said=said[0],
-        before=said[1],
-        base=said[2],
-        tells=tells,
+        answer=_answer(of_candidate),
+        answer_before=_answer(of_live),
+        answer_of_base=_answer(of_base),
+        is_telling=not of_live.greedy.strip().startswith(of_candidate.text.strip()),
     )
 
 
-def best_of(asked: Sequence[Question], count: int) -> tuple[Question, ...]:
-    """The questions that tell most, of every language the best first: those that tell before any that do not."""
-    ranked: dict[str, int] = Counter()
+def _answer(continuation: "Continuation") -> CertainAnswer:
+    return CertainAnswer(text=continuation.text, logprobs=continuation.logprobs)
+
+
+def most_telling(questions: Sequence[Question], count: int) -> tuple[Question, ...]:
+    """The questions to keep, at most `count`: telling ones first, and the best of every language."""
+    rank_in_language: dict[str, int] = Counter()
     order = []
-    for question in sorted(asked, key=_worth, reverse=True):
-        order.append((not question.tells, ranked[question.language], question))
-        ranked[question.language] += 1
-    return tuple(one[2] for one in sorted(order, key=lambda one: one[:2])[:count])
+    for question in sorted(questions, key=_worth, reverse=True):
+        rank = rank_in_language[question.language]
+        order.append((not question.is_telling, rank, question))
+        rank_in_language[question.language] += 1
+    return tuple(row[2] for row in sorted(order, key=lambda row: row[:2])[:count])
 
 
 def _worth(question: Question) -> tuple[bool, bool, float]:
-    """Those that tell first, among them those to which the release before is certain of its own; then the farthest apart."""
-    said, before = question.said, question.before
-    return question.tells, bool(before.text), said.distance(before)
+    """Telling questions rank first, then those where the release before is certain, then distance."""
+    answer, before = question.answer, question.answer_before
+    return question.is_telling, bool(before.text), answer.distance(before)
 
 
-def _pool(
+def prompt_pool(
     ledger: Ledger, prompts: PromptSettings, fleet: Fleet, case: Proposal
 ) -> list[tuple[str, str]]:
-    """Prompts and their languages: about facts that come or go, about those that stay, about what the base knows."""
-    most = POOL * fleet.table.probes
-    gone = set(case.live.fact_ids) - set(case.ids)
+    """Prompts to try, each with its language.
+
+    They ask about facts that come or go, about facts that stay, and about what the base knows.
+    """
+    most = PROMPTS_PER_QUESTION * fleet.table.probes
+    gone_ids = set(case.live.fact_ids) - set(case.ids)
     with ledger.read() as session:
-        left = queries.facts.facts_by_id(session, sorted(gone))
-    changed = _prompts(prompts, case, (*case.context.new, *left))
+        gone = queries.facts.facts_by_id(session, sorted(gone_ids))
+    changed = _prompts(prompts, case, (*case.context.new, *gone))
     stays = _prompts(prompts, case, case.context.earlier)
     known = [(p.prompt, p.language) for p in case.exam.probes if p.kind == "known"]
-    sorts = (changed, stays, known)
-    found = [one for sort in sorts for one in chosen_prompts(sort, most)]
-    return list(dict.fromkeys(found))
+    pool = [one for kind in (changed, stays, known) for one in spread(kind, most)]
+    return list(dict.fromkeys(pool))
 
 
 def _prompts(
     prompts: PromptSettings, case: Proposal, facts: Iterable[Fact]
 ) -> list[tuple[str, str]]:
-    plan = prompts
     return [
         (probe.prompt, language)
         for fact in facts
-        for language in plan.served
-        if writable_languages(fact, plan.catalogue[fact.relation], (language,))
-        for probe in probes.statement_probes(fact, case.context, language, plan)
+        for language in prompts.served
+        if writable_languages(fact, prompts.catalogue[fact.relation], (language,))
+        for probe in probes.statement_probes(fact, case.context, language, prompts)
         if probe.kind == "edit"
     ]
 
 
-def chosen_prompts(found: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
-    """At most so many, spread over all of them."""
-    step = max(1, -(-len(found) // most)) if most else 1
-    return list(found[::step])[:most]
+def spread(prompts: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
+    """At most so many prompts, taken at even steps from all of them."""
+    step = max(1, -(-len(prompts) // most)) if most else 1
+    return list(prompts[::step])[:most]

@@ -68,7 +68,7 @@ def _measure(parts: EditParts, proposal: Proposal, folder: Path, cut: "Delta") -
     write_file(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1).encode())
     reasons, passed = list(examination.decision.reasons), examination.decision.accepted
     if passed:
-        proof_questions.record(
+        proof_questions.record_proof(
             parts.ledger,
             parts.paths,
             parts.workbench,

@@ -1,7 +1,8 @@
-"""Pulling a source: its pages into the store, each with the cursor that follows it, in one transaction.
+"""Pulling a source: each page is stored in one transaction with the cursor after it.
 
-A source that is frozen or asked for peace is left alone; one that fails keeps its cursor and is asked again later and
-later; one that suddenly claims far more than on its usual day is frozen before that page is stored.
+A frozen source, and a source that asked us to wait, are skipped. A source that fails keeps its
+cursor, and the wait before the next try grows. A source that suddenly claims far more than on a
+usual day is frozen before that page is stored.
 """
 
 import fcntl
@@ -19,9 +20,9 @@ from factd.daemon.ledger import Ledger
 from factd.daemon.log import bound, carried, log
 from factd.daemon.network.client import Client
 from factd.daemon.paths import Paths
-from factd.daemon.plugins import Configured
+from factd.daemon.plugins import ConfiguredSource
 from factd.daemon.prompts.edits import PromptSettings
-from factd.daemon.sources import Page, Pulled, RemoteSettings, Tools
+from factd.daemon.sources import PullResult, RemoteSettings, SourcePage, SourceTools
 from factd.daemon.tracing import span
 from factd.store import queries
 from factd.store.database.chunks import chunks
@@ -30,12 +31,13 @@ from factd.store.ingest import ingest
 from factd.store.ingest.ingest import IngestReport
 from factd.store.ingest.parsing import BadLine, ParsedLine, read_updates
 from factd.store.model.facts import Receipt, Terms
+from factd.store.model.sources import SourceState
 
 T = TypeVar("T")
-SIDE_BY_SIDE = 8  # sources
-LINES = 10_000  # of a file that are stored in one transaction
+SIDE_BY_SIDE = 8  # sources that are pulled at the same time
+LINES = 10_000  # of a file, in one transaction
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 60, 3600
-IDS_KEPT_DAYS = 30  # of events and deliveries, against repeats
+IDS_KEPT_DAYS = 30  # how long ids of events and deliveries are kept, to find repeats
 
 
 def ingest_file(
@@ -46,20 +48,23 @@ def ingest_file(
     terms: Terms | None = None,
     known: bool = False,
 ) -> IngestReport:
-    """Store a JSONL or CSV file, some thousand lines at a time; what a crash left out comes with the next try."""
-    now, found = ledger.now(), IngestReport()
+    """Store the claims of a JSONL or CSV file, some thousand lines at a time.
+
+    After a crash, ingesting the file again stores the rest.
+    """
+    now, total = ledger.now(), IngestReport()
     receipt = Receipt(file=path.name, retrieved_at=now)
     for part in chunks(read_updates(path, prompts.catalogue), LINES):
         with ledger.begin() as session:
-            found += ingest.ingest(
+            total += ingest.ingest(
                 session, part, ledger.resolver, receipt=receipt, now=now, terms=terms, known=known
             )
-    _warn_of_baked(found)
-    return found
+    _warn_of_baked(total)
+    return total
 
 
 def _warn_of_baked(report: IngestReport) -> None:
-    """What a source took back cannot be taken out of the weights of a base."""
+    """Warn of withdrawn facts that are baked into the base, where no edit can take them out."""
     if report.still_baked:
         facts = list(report.still_baked[:5])
         log.warning("baked facts taken back", facts=len(report.still_baked), first=facts)
@@ -69,10 +74,14 @@ def pull(
     ledger: Ledger,
     paths: Paths,
     prompts: PromptSettings,
-    sources: Mapping[str, Configured],
+    sources: Mapping[str, ConfiguredSource],
     name: str,
-) -> Pulled:
-    """One pull of one source. Raises: Refused: no such source. Busy. SourceFailed: it is noted when to try again."""
+) -> PullResult:
+    """Pull one source.
+
+    Raises: Refused: no such source. Busy: it is being pulled. SourceFailed: the time of the next try
+    is stored.
+    """
     source = sources.get(name)
     if source is None:
         known = ", ".join(sources) or "none"
@@ -83,16 +92,16 @@ def pull(
             state = queries.sources.source_state(session, name)
             now = ledger.now()
             if state.frozen:
-                return Pulled(source=name, why=f"frozen: {state.frozen}")
+                return PullResult(source=name, why=f"frozen: {state.frozen}")
             if state.not_before and state.not_before > now:
-                return Pulled(source=name, why=f"asked for peace until {state.not_before:%H:%M:%S}")
+                return PullResult(source=name, why=next_try(state))
             queries.sources.save_state(session, name, pulled_at=now)
         try:
-            found = _pages(ledger, prompts, source, state.cursor, stack)
+            result = _pages(ledger, prompts, source, state.cursor, stack)
         except SourceFailed as error:
             _note_failure(ledger, name, state.failures + 1, error)
             raise
-        if not found.why:
+        if not result.why:
             with ledger.begin() as session:
                 done = {
                     "failures": 0,
@@ -101,37 +110,46 @@ def pull(
                     "succeeded_at": ledger.now(),
                 }
                 queries.sources.save_state(session, name, **done)
-    return found
+    return result
+
+
+def next_try(state: SourceState) -> str:
+    """Why a source is not pulled yet: after a failure, and when it is tried again."""
+    reason = state.error or "the source asked to wait"
+    return f"{reason}; next try at {state.not_before:%H:%M:%S}"
 
 
 def pull_all(
-    ledger: Ledger, paths: Paths, prompts: PromptSettings, sources: Mapping[str, Configured]
-) -> list[Pulled]:
-    """One pull of every source that is switched on, side by side; one that fails stops no other."""
+    ledger: Ledger, paths: Paths, prompts: PromptSettings, sources: Mapping[str, ConfiguredSource]
+) -> list[PullResult]:
+    """Pull every enabled source, several at a time.
+
+    A source that fails does not stop the others.
+    """
     names = [name for name, source in sources.items() if source.settings.enabled]
 
-    def pulled(name: str) -> Pulled:
+    def pulled(name: str) -> PullResult:
         try:
             return pull(ledger, paths, prompts, sources, name)
         except (FactdError, StoreError) as error:
-            return Pulled(source=name, why=str(error))
+            return PullResult(source=name, why=str(error))
 
     with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="pull") as pool:
-        found = list(pool.map(carried(pulled), names))
+        results = list(pool.map(carried(pulled), names))
     with ledger.begin() as session:
         before = ledger.now() - timedelta(days=IDS_KEPT_DAYS)
         queries.sources.delete_old_keys(session, before=before)
-    return found
+    return results
 
 
 def _pages(
     ledger: Ledger,
     prompts: PromptSettings,
-    source: Configured,
+    source: ConfiguredSource,
     cursor: Mapping[str, Any],
     stack: ExitStack,
-) -> Pulled:
-    found = Pulled(source=source.name)
+) -> PullResult:
+    total = PullResult(source=source.name)
     generator = source.pages(source.settings, cursor, tools(ledger, prompts, source, stack))
     stack.callback(generator.close)
     report: IngestReport | None = None
@@ -139,27 +157,30 @@ def _pages(
         try:
             page = next(generator) if report is None else generator.send(report)
         except StopIteration:
-            return found
+            return total
         report = _store(ledger, source, page)
         if report is None:
             with ledger.begin() as session:
                 why = queries.sources.source_state(session, source.name).frozen
-            return replace(found, why=f"frozen: {why}")
-        found = replace(
-            found,
-            files=found.files + 1,
-            lines=found.lines + report.lines,
-            new=found.new + report.new,
-            bad=found.bad + len(report.bad),
+            return replace(total, why=f"frozen: {why}")
+        total = replace(
+            total,
+            files=total.files + 1,
+            lines=total.lines + report.lines,
+            new=total.new + report.new,
+            bad=total.bad + len(report.bad),
         )
 
 
 class _Flood(Exception):
-    """A page would be too much; nothing of it is stored."""
+    """A page brings too many claims. Its transaction is rolled back."""
 
 
-def _store(ledger: Ledger, source: Configured, page: Page) -> IngestReport | None:
-    """A page and everything that belongs to it, in one transaction; None: it would be too much, the source is frozen."""
+def _store(ledger: Ledger, source: ConfiguredSource, page: SourcePage) -> IngestReport | None:
+    """Store a page and everything that belongs to it, in one transaction.
+
+    None: it brings too many claims, so nothing was stored and the source is frozen.
+    """
     settings, name, now = source.settings, source.name, ledger.now()
     lines = [_spoken_for(line, settings.speaks_for) for line in page.lines]
     try:
@@ -191,12 +212,15 @@ def _store(ledger: Ledger, source: Configured, page: Page) -> IngestReport | Non
 def _spoken_for(line: ParsedLine | BadLine, names: Sequence[str]) -> ParsedLine | BadLine:
     if not names or isinstance(line, BadLine) or line.update.source in names:
         return line
-    reason = f"source {line.update.source!r} is not one that this channel speaks for"
+    reason = f"source {line.update.source!r} is not in speaks_for of this source"
     return BadLine(number=line.number, reason=reason, excerpt=line.update.id)
 
 
-def too_many(session: Any, source: Configured, now: datetime) -> str:
-    """Why a source has claimed too much today; empty where it has not. Claims that were there before do not count."""
+def too_many(session: Any, source: ConfiguredSource, now: datetime) -> str:
+    """Why a source has claimed too much today.
+
+    Empty if it has not. Repeated claims do not count.
+    """
     settings, day = source.settings, now.date()
     today = queries.sources.claims_on(session, source.name, day)
     if settings.max_claims_per_day and today > settings.max_claims_per_day:
@@ -205,7 +229,10 @@ def too_many(session: Any, source: Configured, now: datetime) -> str:
     if not settings.volume_factor or usual is None or today <= settings.volume_floor:
         return ""
     if today > settings.volume_factor * max(1.0, usual):
-        return f"{today} claims on {day}, {usual:.0f} are usual; `factd sources unfreeze {source.name}` if they are good"
+        return (
+            f"{today} claims on {day}, {usual:.0f} are usual; if they are good, "
+            f"`factd sources unfreeze {source.name}`"
+        )
     return ""
 
 
@@ -223,7 +250,7 @@ def _note_failure(ledger: Ledger, name: str, failures: int, error: SourceFailed)
 
 @contextmanager
 def _alone(paths: Paths, name: str) -> Iterator[None]:
-    """One pull of a source at a time. Raises: Busy."""
+    """Hold the lock of a source, so that one pull reads it at a time. Raises: Busy."""
     folder = paths.state / "sources"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.lock").open("w") as file:
@@ -234,41 +261,43 @@ def _alone(paths: Paths, name: str) -> Iterator[None]:
         yield
 
 
-def tools(ledger: Ledger, prompts: PromptSettings, source: Configured, stack: ExitStack) -> Tools:
-    """What a source may use; its client ends with the stack."""
+def tools(
+    ledger: Ledger, prompts: PromptSettings, source: ConfiguredSource, stack: ExitStack
+) -> SourceTools:
+    """What a source may use. Its HTTP clients are closed with the stack."""
 
     def client(settings: RemoteSettings) -> Client:
-        found = Client(settings.limits(version("factd")), now=ledger.now)
-        stack.callback(found.close)
-        return found
+        made = Client(settings.limits(version("factd")), now=ledger.now)
+        stack.callback(made.close)
+        return made
 
     name = source.name
 
-    def asking(query: Callable[..., T]) -> Callable[..., T]:
-        """A query in a short transaction of its own."""
+    def in_transaction(query: Callable[..., T]) -> Callable[..., T]:
+        """A query that opens a short transaction of its own."""
 
-        def asked(*arguments: Any) -> T:
+        def run(*arguments: Any) -> T:
             with ledger.read() as session:
                 return query(session, *arguments)
 
-        return asked
+        return run
 
-    return Tools(
+    return SourceTools(
         name=source.name,
         now=ledger.now,
         catalogue=prompts.catalogue,
         languages=tuple(dict.fromkeys((*prompts.write, *prompts.served))),
         client=client,
-        seen=asking(lambda session, keys: queries.sources.seen_items(session, name, keys)),
-        seen_all=asking(
+        seen=in_transaction(lambda session, keys: queries.sources.seen_items(session, name, keys)),
+        seen_all=in_transaction(
             lambda session, prefix: queries.sources.seen_with_prefix(session, name, prefix)
         ),
-        pointers=asking(
+        pointers=in_transaction(
             lambda session, limit: queries.sources.pointers(session, name, limit=limit)
         ),
-        claimed=asking(queries.facts.claims_of_source),
-        facts=asking(queries.facts.facts_by_id),
-        deliveries=asking(
+        claimed=in_transaction(queries.facts.claims_of_source),
+        facts=in_transaction(queries.facts.facts_by_id),
+        deliveries=in_transaction(
             lambda session, after, limit: queries.sources.deliveries(
                 session, name, after=after, limit=limit
             )
@@ -279,13 +308,13 @@ def tools(ledger: Ledger, prompts: PromptSettings, source: Configured, stack: Ex
 def recheck(
     ledger: Ledger,
     prompts: PromptSettings,
-    sources: Mapping[str, Configured],
+    sources: Mapping[str, ConfiguredSource],
     subjects: Mapping[str, Sequence[str]],
 ) -> dict[str, str]:
-    """Ask the sources that can tell (those with `recheck`) about some subjects again, right before they are written.
+    """Ask sources about some subjects again, right before they are written. Changes are ingested.
 
-    subjects: by channel. What changed is ingested, so that a plan made afterwards is current. The answer: why, by the name
-    of each channel that could not be asked.
+    Only sources with a function `recheck` can be asked. subjects: by channel. Returns, for each
+    channel that could not be asked, why.
     """
     unsure: dict[str, str] = {}
     for name, keys in sorted(subjects.items()):
@@ -297,7 +326,7 @@ def recheck(
                 pages = source.recheck(source.settings, keys, tools(ledger, prompts, source, stack))
                 for page in pages:
                     if _store(ledger, source, page) is None:
-                        unsure[name] = "it was frozen while it was asked again"
+                        unsure[name] = "the source was frozen while it was asked again"
             except SourceFailed as error:
-                unsure[name] = f"it could not be asked whether this still holds: {error}"
+                unsure[name] = f"the source could not be asked whether this still holds: {error}"
     return unsure

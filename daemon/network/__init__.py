@@ -1,4 +1,4 @@
-"""HTTP clients, the guard against server-side request forgery, and Standard Webhooks signatures.
+"""HTTP clients, the SSRF guard (server-side request forgery), and webhook signatures.
 
-The only room that opens outgoing HTTP connections of its own.
+The only room that opens outgoing HTTP connections itself.
 """

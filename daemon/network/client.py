@@ -1,8 +1,9 @@
-"""The one place that makes HTTP requests: timeouts, retries, sizes, user agent, and where a request may go.
+"""The one place that sends HTTP requests: timeouts, retries, sizes, user agent, allowed addresses.
 
-Every connection, of a redirect too, goes to an address that was looked up and checked just before: only addresses of
-the public internet, unless a setting names a private network. A response is bounded in bytes, before and after it is
-unpacked, and in time, however slowly it trickles. GET may be tried again; POST is tried once, and its caller's to repeat.
+Every connection, also of a redirect, goes to an address that was looked up and checked right
+before: only addresses of the public internet, unless a setting names a private network. A response
+is bounded in bytes, compressed and uncompressed, and in time, however slowly it trickles. GET is
+retried. POST is sent once; repeating it is the caller's decision.
 """
 
 import ipaddress
@@ -19,7 +20,7 @@ import httpx
 import stamina
 
 from factd.daemon.errors import Blocked, SourceFailed, SourceGone
-from factd.daemon.network.ssrf import Backend, Budget, Transport, resolve
+from factd.daemon.network.ssrf import CheckedBackend, CheckedTransport, TransferBudget, resolve
 
 RETRIED = frozenset({429, 502, 503, 504})
 REDIRECTS = 5
@@ -28,57 +29,60 @@ CONDITIONS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one source may cost, and where it may be."""
+    """How much time and data one source may take, and which networks it may be in."""
 
     user_agent: str = "factd"
-    seconds: float = 30.0  # of a whole request
+    seconds: float = 30.0  # for a whole request
     connect_seconds: float = 10.0
-    bytes: int = 32 * 1024 * 1024  # of one answer, packed and unpacked
+    bytes: int = 32 * 1024 * 1024  # of one response, compressed and uncompressed
     attempts: int = 3
-    wait_seconds: float = 1.0  # before the second attempt; doubles
+    wait_seconds: float = 1.0  # before the second attempt, doubled for each further one
     retry_after_seconds: float = 60.0  # a longer Retry-After ends the pull
     requests_per_minute: float = 600.0
-    networks: tuple[str, ...] = ()  # private networks that may be asked
-    token: str = field(default="", repr=False)  # Bearer
+    networks: tuple[str, ...] = ()  # private networks that may be reached
+    token: str = field(default="", repr=False)  # sent as a Bearer token
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A response that came whole."""
+class HttpAnswer:
+    """A complete response."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case
     body: bytes
     url: str  # after redirects
-    links: Mapping[str, str]  # rel -> URL, of the Link header
+    links: Mapping[str, str]  # of the Link header: rel -> URL
 
     @property
     def good(self) -> bool:
-        """It is a 2xx."""
+        """The status is 2xx."""
         return 200 <= self.status < 300
 
     @property
     def validators(self) -> dict[str, str]:
-        """What tells this state of the resource from another: its ETag, else its Last-Modified; empty where it has none."""
-        found = {name: self.headers[name] for name in CONDITIONS if name in self.headers}
-        return dict(list(found.items())[:1])
+        """The ETag, or else Last-Modified, which identifies this state of the resource.
+
+        May be empty.
+        """
+        given = {name: self.headers[name] for name in CONDITIONS if name in self.headers}
+        return dict(list(given.items())[:1])
 
 
 def conditions(validators: Mapping[str, str] | None) -> dict[str, str]:
-    """Headers that ask for a resource only where it is not in that state any more."""
+    """Headers that request a resource only if it is no longer in the state of the validators."""
     return {CONDITIONS[name]: value for name, value in (validators or {}).items()}
 
 
-class _Later(Exception):
-    """Try again, after so many seconds where the server said so."""
+class _RetryLater(Exception):
+    """The server asks for another attempt, perhaps after a number of seconds."""
 
-    def __init__(self, answer: Answer, after: float | None) -> None:
+    def __init__(self, answer: HttpAnswer, after: float | None) -> None:
         super().__init__(answer.status)
         self.answer, self.after = answer, after
 
 
 class Client:
-    """Asks one source, one request at a time."""
+    """An HTTP client for one source. It sends one request at a time."""
 
     def __init__(
         self,
@@ -90,11 +94,11 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.limits, self.now, self.clock, self.sleep = limits, now, clock, sleep
-        self.budget = Budget(clock)
+        self.budget = TransferBudget(clock)
         self.free_at = 0.0
         networks = [ipaddress.ip_network(n) for n in limits.networks]
         self.client = httpx.Client(
-            transport=Transport(Backend(self.budget, networks, lookup)),
+            transport=CheckedTransport(CheckedBackend(self.budget, networks, lookup)),
             headers={"User-Agent": limits.user_agent},
             timeout=httpx.Timeout(limits.seconds, connect=limits.connect_seconds),
             follow_redirects=True,
@@ -104,15 +108,16 @@ class Client:
         )
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         self.client.close()
 
     def get(
         self, url: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] = {}
-    ) -> Answer:
-        """The whole answer: 200, 304 or another that is neither an error nor worth another attempt.
+    ) -> HttpAnswer:
+        """The response to a GET, with a status below 400. Retried where that may help.
 
-        Raises: SourceFailed: transient, with `retry_seconds` where the server named a time. SourceGone: 410. Blocked.
+        Raises: SourceFailed: transient, with `retry_seconds` if the server named a time.
+        SourceGone: status 410. Blocked.
         """
         shown = shown_url(url)
         try:
@@ -126,22 +131,23 @@ class Client:
             ):
                 with attempt:
                     answer = self._once(url, params, headers)
-        except _Later as error:
+        except _RetryLater as error:
             raise self._failed(shown, error) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise SourceFailed(f"{shown}: {error or type(error).__name__}") from error
         if answer.status == 410:
             raise SourceGone(
-                f"{shown} is gone for good (410); remove the source or give its new URL"
+                f"{shown} is gone for good (410); remove the source or give it its new URL"
             )
         if answer.status >= 400:
             raise SourceFailed(f"{shown} answered {answer.status}")
         return answer
 
-    def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """The answer to one POST, a 2xx; no redirect is followed. Errors name only the host, for a path may be a secret.
+    def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+        """The 2xx response to one POST. Redirects are not followed.
 
-        Raises: SourceFailed: with `retry_seconds` where the server named a time. Blocked.
+        Errors name only the host, because the path may be a secret.
+        Raises: SourceFailed: with `retry_seconds` if the server named a time. Blocked.
         """
         answer = self.send("POST", url, body=body, headers=headers)
         if not answer.good:
@@ -156,17 +162,20 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] = {},
         seconds: float | None = None,
-    ) -> Answer:
-        """The answer to one request, whatever its status, within the limits' seconds or so many; else as `post`."""
+    ) -> HttpAnswer:
+        """The response to one request, whatever its status. Otherwise as `post`.
+
+        seconds: for the whole request. Default: those of the limits.
+        """
         shown, most = origin(url), seconds or self.limits.seconds
         try:
-            with self._asked(method, url, None, headers, most, content=body) as response:
+            with self._request(method, url, None, headers, most, content=body) as response:
                 return self._whole(response, shown)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise SourceFailed(f"{shown}: {error or type(error).__name__}") from error
 
     def _retried(self, error: Exception) -> bool | float:
-        if isinstance(error, _Later):
+        if isinstance(error, _RetryLater):
             if error.after is None:
                 return True
             return error.after if error.after <= self.limits.retry_after_seconds else False
@@ -174,32 +183,33 @@ class Client:
             error, httpx.UnsupportedProtocol
         )
 
-    def _later(self, answer: Answer) -> _Later:
-        return _Later(answer, retry_after(answer.headers.get("retry-after"), self.now()))
+    def _later(self, answer: HttpAnswer) -> _RetryLater:
+        return _RetryLater(answer, retry_after(answer.headers.get("retry-after"), self.now()))
 
-    def _failed(self, shown: str, error: _Later) -> SourceFailed:
+    def _failed(self, shown: str, error: _RetryLater) -> SourceFailed:
         failed = SourceFailed(f"{shown} answered {error.answer.status}")
         failed.retry_seconds = error.after
         return failed
 
     def _once(
         self, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str]
-    ) -> Answer:
+    ) -> HttpAnswer:
         seconds = self.limits.seconds
-        with self._asked("GET", url, params, headers, seconds, following=True) as response:
+        with self._request("GET", url, params, headers, seconds, following=True) as response:
             answer = self._whole(response, shown_url(url))
         if answer.status in RETRIED:
             raise self._later(answer)
         return answer
 
-    def _whole(self, response: httpx.Response, shown: str) -> Answer:
+    def _whole(self, response: httpx.Response, shown: str) -> HttpAnswer:
         body = bytearray()
         for part in response.iter_bytes():
             body += part
             self.budget.seconds(None)
             if len(body) > self.limits.bytes:
                 raise SourceFailed(
-                    f"{shown}: the answer unpacks to more than max_bytes = {self.limits.bytes}"
+                    f"{shown}: the uncompressed response is larger than max_bytes = "
+                    f"{self.limits.bytes}; raise it if the source is good"
                 )
         return _answer(response, bytes(body))
 
@@ -207,17 +217,20 @@ class Client:
     def stream(
         self, url: str, *, headers: Mapping[str, str] = {}, seconds: float
     ) -> Iterator[httpx.Response]:
-        """A response that is read as it comes, for at most so many seconds. Raises as `get`; nothing is tried again."""
+        """A response that is read while it arrives, for at most so many seconds. Never retried.
+
+        Raises: as `get`.
+        """
         try:
-            with self._asked("GET", url, None, headers, seconds, following=True) as response:
+            with self._request("GET", url, None, headers, seconds, following=True) as response:
                 if response.status_code != 200:
                     raise self._later(_answer(response, b""))
                 yield response
-        except _Later as error:
+        except _RetryLater as error:
             raise self._failed(shown_url(url), error) from error
 
     @contextmanager
-    def _asked(
+    def _request(
         self,
         method: str,
         url: str,
@@ -242,9 +255,9 @@ class Client:
             yield response
 
 
-def _answer(response: httpx.Response, body: bytes) -> Answer:
+def _answer(response: httpx.Response, body: bytes) -> HttpAnswer:
     links = {str(rel): link["url"] for rel, link in response.links.items() if "url" in link}
-    return Answer(
+    return HttpAnswer(
         status=response.status_code,
         headers={k.lower(): v for k, v in response.headers.items()},
         body=body,
@@ -255,11 +268,11 @@ def _answer(response: httpx.Response, body: bytes) -> Answer:
 
 def _only_http(request: httpx.Request) -> None:
     if request.url.scheme not in ("http", "https"):
-        raise Blocked(f"{request.url.scheme}: is not asked, only http and https")
+        raise Blocked(f"a URL with {request.url.scheme}: is refused; give one with http or https")
 
 
 def retry_after(text: str | None, now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for, in either of its forms; None where it says nothing."""
+    """The seconds of a Retry-After header, in either of its two forms. None: it cannot be read."""
     if not text:
         return None
     if text.strip().isdigit():
@@ -278,5 +291,5 @@ def origin(url: str) -> str:
 
 
 def shown_url(url: str) -> str:
-    """A URL for logs: without user, password and query, which may hold secrets."""
+    """A URL for logs, without user, password and query, which may be secrets."""
     return origin(url) + urlsplit(url).path

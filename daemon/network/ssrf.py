@@ -1,4 +1,7 @@
-"""Connections that go only where they may: every address is checked when it is connected to, time and bytes are counted."""
+"""The SSRF guard: connections only to allowed addresses, with limits on time and bytes.
+
+An address is checked when it is connected to, so that a name cannot change its address in between.
+"""
 
 import ipaddress
 import socket
@@ -12,7 +15,7 @@ import httpx
 
 from factd.daemon.errors import Blocked, SourceFailed
 
-EMBEDDED = (  # networks whose addresses carry an IPv4 address that must be checked itself
+EMBEDDED = (  # networks whose addresses contain an IPv4 address, which is checked itself
     (ipaddress.IPv6Network("64:ff9b::/96"), 0),
     (ipaddress.IPv6Network("2002::/16"), 80),
 )
@@ -22,7 +25,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def allowed(address: Address, networks: Sequence[Network] = ()) -> bool:
-    """An address may be asked: it is public and no multicast, or in one of some networks."""
+    """The address is public and not multicast, or in one of these networks."""
     if any(address.version == n.version and address in n for n in networks):
         return True
     if isinstance(address, ipaddress.IPv6Address):
@@ -37,13 +40,13 @@ def allowed(address: Address, networks: Sequence[Network] = ()) -> bool:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host, by the system's resolver. Raises: OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    """The addresses of a host from the system's resolver. Raises: OSError."""
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
-class Budget:
-    """What is left of a request's time and bytes."""
+class TransferBudget:
+    """The time and bytes that are left for a request."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock, self.until, self.bytes = clock, 0.0, 0
@@ -54,27 +57,27 @@ class Budget:
     def seconds(self, asked: float | None) -> float:
         left = self.until - self.clock()
         if left <= 0:
-            raise httpcore.ReadTimeout("the answer took too long")
+            raise httpcore.ReadTimeout("the response took too long")
         return min(left, asked) if asked is not None else left
 
     def took(self, size: int) -> None:
         self.bytes -= size
         if self.bytes < 0:
             raise SourceFailed(
-                "the answer is larger than max_bytes; raise it if the source is good"
+                "the response is larger than max_bytes; raise it if the source is good"
             )
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection on a budget."""
+    """A connection that stays within the budget of time and bytes."""
 
-    def __init__(self, inner: httpcore.NetworkStream, budget: Budget) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, budget: TransferBudget) -> None:
         self.inner, self.budget = inner, budget
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        found = self.inner.read(max_bytes, self.budget.seconds(timeout))
-        self.budget.took(len(found))
-        return found
+        content = self.inner.read(max_bytes, self.budget.seconds(timeout))
+        self.budget.took(len(content))
+        return content
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self.inner.write(buffer, self.budget.seconds(timeout))
@@ -95,11 +98,14 @@ class _Stream(httpcore.NetworkStream):
         return self.inner.get_extra_info(info)
 
 
-class Backend(httpcore.SyncBackend):
-    """Connects to an address that was checked, never to a name."""
+class CheckedBackend(httpcore.SyncBackend):
+    """Connects to checked addresses only. Names are looked up first."""
 
     def __init__(
-        self, budget: Budget, networks: Sequence[Network], lookup: Callable[[str, int], list[str]]
+        self,
+        budget: TransferBudget,
+        networks: Sequence[Network],
+        lookup: Callable[[str, int], list[str]],
     ) -> None:
         self.budget, self.networks, self.lookup = budget, networks, lookup
 
@@ -127,18 +133,18 @@ class Backend(httpcore.SyncBackend):
 
 
 @cache
-def trusted() -> ssl.SSLContext:
-    """The authorities that are believed, read once: it takes 40 ms."""
+def certificate_authorities() -> ssl.SSLContext:
+    """The trusted certificate authorities. They are read once, because that takes 40 ms."""
     return httpx.create_ssl_context(trust_env=False)
 
 
-class Transport(httpx.HTTPTransport):
-    """httpx's transport over our backend; httpx has no public way to give one."""
+class CheckedTransport(httpx.HTTPTransport):
+    """httpx's transport over our backend. httpx has no public way to set a backend."""
 
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
-        super().__init__(verify=trusted(), trust_env=False)
+        super().__init__(verify=certificate_authorities(), trust_env=False)
         self._pool = httpcore.ConnectionPool(
-            ssl_context=trusted(),
+            ssl_context=certificate_authorities(),
             max_connections=1,
             network_backend=backend,
         )

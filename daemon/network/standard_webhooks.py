@@ -1,4 +1,4 @@
-"""Standard Webhooks' signatures, as they are made and checked: HMAC-SHA256 over `id.timestamp.body`, in base64."""
+"""Signatures of Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, in base64."""
 
 import base64
 import binascii
@@ -16,21 +16,26 @@ PREFIX = "whsec_"
 
 
 def standard_key(path: Path) -> bytes:
-    """The key that a file holds as `whsec_` and base64. Raises: BadConfig: it cannot be read or holds none."""
+    """The key of a file with `whsec_` and base64.
+
+    Raises: BadConfig: it cannot be read or decoded.
+    """
     try:
         return base64.b64decode(secret_text(path).removeprefix(PREFIX), validate=True)
     except binascii.Error as error:
-        raise BadConfig(f"{path} must hold {PREFIX} and base64") from error
+        raise BadConfig(
+            f"{path} must hold {PREFIX} followed by base64; ask for the secret again"
+        ) from error
 
 
 def standard_signature(key: bytes, id_: str, stamp: str, body: bytes) -> str:
-    """The value of `webhook-signature`; stamp: of `webhook-timestamp`, seconds since 1970."""
+    """The value of `webhook-signature`. stamp: `webhook-timestamp`, in seconds since 1970."""
     signed = b".".join((id_.encode(), stamp.encode(), body))
     return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
 
 
 def signed_headers(key: bytes, id_: str, body: bytes, *, now: datetime) -> dict[str, str]:
-    """What proves that a body is ours, and of when; the id is the same for every attempt."""
+    """Headers that prove who sent a body and when. Repeated attempts have the same id."""
     stamp = str(int(now.timestamp()))
     return {
         "Content-Type": "application/json",
@@ -41,7 +46,7 @@ def signed_headers(key: bytes, id_: str, body: bytes, *, now: datetime) -> dict[
 
 
 class Receiver(BaseModel):
-    """Where signed messages go, as a table says it."""
+    """The keys of a table that say where signed messages go."""
 
     url: str = Field(default="", pattern=r"^(https?://\S+)?$")
     """Where the POST goes."""
@@ -53,14 +58,14 @@ class Receiver(BaseModel):
     @model_validator(mode="after")
     def _has_one_url(self) -> "Receiver":
         if bool(self.url) == bool(self.url_file):
-            raise ValueError("give url or url_file, one of them")
+            raise ValueError("give exactly one of url and url_file")
         return self
 
     def target(self) -> str:
-        """The URL. Raises: BadConfig."""
+        """The URL that messages are sent to. Raises: BadConfig."""
         return secret_text(self.url_file) if self.url_file else self.url
 
     def sendable(self) -> None:
-        """Raises: BadConfig: the secret or the URL cannot be read."""
+        """Check the files. Raises: BadConfig: the secret or the URL cannot be read."""
         standard_key(self.secret_file)
         self.target()

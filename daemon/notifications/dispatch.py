@@ -28,7 +28,7 @@ from factd.daemon.log import carried, log, without_secret_fields
 from factd.daemon.notifications import notices
 from factd.daemon.notifications.notices import DesiredNotice
 from factd.daemon.planning.limits import PlanningRules
-from factd.daemon.plugins import Told
+from factd.daemon.plugins import ConfiguredChannel
 from factd.store import operations, views
 from factd.store.database.session import Store
 from factd.store.model.operations import Dispatch
@@ -49,7 +49,7 @@ def never() -> bool:
 def dispatch(
     ledger: Ledger,
     planning: PlanningRules,
-    channels: Mapping[str, Told],
+    channels: Mapping[str, ConfiguredChannel],
     fleet: Fleet,
     notify: NotifyTable,
     *,
@@ -119,7 +119,7 @@ def _leverage(store: Store, candidate: int) -> float | None:
 
 
 def update_notices(
-    ledger: Ledger, channels: Mapping[str, Told], desired: tuple[DesiredNotice, ...]
+    ledger: Ledger, channels: Mapping[str, ConfiguredChannel], desired: tuple[DesiredNotice, ...]
 ) -> None:
     """Make the open notices the desired ones, and queue the messages of each channel.
 
@@ -140,7 +140,9 @@ def update_notices(
     log.info("notices changed", changed=changed)
 
 
-def _to_queue(session: Session, channel: Told, now: datetime) -> tuple[list[int], list[int]]:
+def _to_queue(
+    session: Session, channel: ConfiguredChannel, now: datetime
+) -> tuple[list[int], list[int]]:
     """Notices that a channel was never given, and dispatches that the channel must repeat."""
     kinds, hours = channel.settings.kinds, channel.settings.repeat_hours
     before = now - timedelta(hours=hours)
@@ -151,7 +153,11 @@ def _to_queue(session: Session, channel: Told, now: datetime) -> tuple[list[int]
 
 
 def send_due(
-    ledger: Ledger, notify: NotifyTable, channel: Told, *, stopping: Callable[[], bool] = never
+    ledger: Ledger,
+    notify: NotifyTable,
+    channel: ConfiguredChannel,
+    *,
+    stopping: Callable[[], bool] = never,
 ) -> int:
     """Send the messages that are due over one channel; the number of messages that arrived.
 
@@ -186,7 +192,9 @@ def _begin_attempt(ledger: Ledger, notify: NotifyTable, dispatch_: Dispatch) -> 
         return operations.notices.start_attempt(session, dispatch_, now=ledger.now())
 
 
-def attempt(ledger: Ledger, notify: NotifyTable, channel: Told, dispatch_: Dispatch) -> bool:
+def attempt(
+    ledger: Ledger, notify: NotifyTable, channel: ConfiguredChannel, dispatch_: Dispatch
+) -> bool:
     """Make an attempt that is counted already, and record how it ended; True if the message
     arrived.
     """
@@ -243,7 +251,9 @@ def message_of(dispatch_: Dispatch) -> Message:
     )
 
 
-def send_test_message(ledger: Ledger, channels: Mapping[str, Told], name: str) -> Message:
+def send_test_message(
+    ledger: Ledger, channels: Mapping[str, ConfiguredChannel], name: str
+) -> Message:
     """Send a test message over a channel now.
 
     Raises: Refused: there is no such channel. NotSent, BadConfig.

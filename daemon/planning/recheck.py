@@ -16,7 +16,7 @@ from factd.daemon.planning.limits import PlanningRules
 from factd.daemon.planning.name_index import NameIndex
 from factd.daemon.planning.plan import Planned, narrowed
 from factd.daemon.planning.wordings import broken_wordings
-from factd.daemon.plugins import Configured
+from factd.daemon.plugins import ConfiguredSource
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.workbench import Workbench
 from factd.store import queries
@@ -30,7 +30,7 @@ def rechecked(
     ledger: Ledger,
     prompts: PromptSettings,
     planning: PlanningRules,
-    sources: Mapping[str, Configured],
+    sources: Mapping[str, ConfiguredSource],
     planned: Planned,
 ) -> Planned:
     """The plan after its new facts' sources were asked again. Facts of a silent source wait."""

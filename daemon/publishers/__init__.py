@@ -1,6 +1,8 @@
-"""Publishers, one file each: what they write of a release into its version. `Settings` is the table of the configuration.
+"""Publishers, one file each. A publisher writes one form of a release into its version.
 
-`checkpoint` fills the version's own folder; any other, which [publish.NAME] switches on, a folder in it that has its name.
+Each file has `Settings`, the class for its table of the configuration, and `write`. `checkpoint`
+fills the version's own folder. Any other publisher, enabled by a table [publish.NAME], fills a
+folder NAME inside it.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +16,7 @@ from factd.editor.files.folders import Sha256, sha256_file
 
 
 class PublisherSettings(BaseModel):
-    """What every [publish.NAME] has."""
+    """The keys that every [publish.NAME] table has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,23 +28,25 @@ class PublisherSettings(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
-    """A release on its way out."""
+    """A release that is being written."""
 
     number: int
-    base: Path  # the checkpoint that it is made from
+    base: Path  # the checkpoint that the delta is added to
     delta: Any  # factd.editor.deltas.delta.Delta; None: the base itself
-    made: Path | None  # its candidate's folder, with what the worker that made it left there
-    # (rank, folder) -> the delta cut to a rank, if the gates accepted it; its proof comes into the folder
+    made: Path | None  # the folder of its candidate: report, answers, proof. None: the base
+    # (rank, folder) -> the delta cut to a rank, if the gates accepted it; its proof goes to folder
     cut: Callable[[int, Path], Any] | None = None
-    sha256: Sha256 = sha256_file  # may know the base's files, so that they are not read
+    sha256: Sha256 = sha256_file  # may know the base's checksums, so that its files are not read
 
 
 class Publisher(Protocol):
-    """Writes one form of a release."""
+    """The function `write` of a publisher's file."""
 
     def __call__(self, settings: Any, release: Outgoing, folder: Path) -> Mapping[str, Any]:
-        """Fill an empty folder, or for the checkpoint the version's own; what the manifest is to say about it.
+        """Fill a folder, and return the manifest's entries about it.
 
-        Raises: PublishFailed, EditorError: the release cannot be published in this form; the sentence says what to do.
+        The folder is empty. For the checkpoint it is the version's own folder.
+        Raises: PublishFailed, EditorError: the release cannot be published in this form. The error
+        says what to do.
         """
         ...

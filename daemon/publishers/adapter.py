@@ -1,6 +1,8 @@
-"""A LoRA adapter over the unchanged base, which PEFT, vLLM and SGLang load: the whole delta of all active facts, one at a time.
+"""A LoRA adapter over the unchanged base, which PEFT, vLLM and SGLang load.
 
-That of the base itself is zeros, so that servers can give the base, too, under the name that their users ask for.
+It holds the whole delta of all active facts, so that a server loads one adapter at a time. The
+adapter of the base itself is zeros, so that servers can give the base, too, the name that users ask
+for.
 """
 
 from collections.abc import Mapping
@@ -12,7 +14,7 @@ from pydantic import Field
 from factd.daemon.publishers import Outgoing, Publisher, PublisherSettings
 
 
-class Settings(PublisherSettings):
+class AdapterPublisherSettings(PublisherSettings):
     """[publish.adapter]"""
 
     max_rank: int = Field(default=512, ge=1)
@@ -23,15 +25,21 @@ class Settings(PublisherSettings):
     """Cut a higher rank to max_rank, and measure the cut like a candidate."""
 
 
-def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
-    """The adapter of a release. Raises: PublishFailed: what its rank was cut to is not good enough; EditorError."""
+Settings = AdapterPublisherSettings  # the plugin loader looks for this name
+
+
+def write(settings: AdapterPublisherSettings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
+    """Write the adapter of a release.
+
+    Raises: PublishFailed: the adapter that was cut to max_rank did not pass the gates. EditorError.
+    """
     from factd.editor.deltas.lora import fill_adapter, fill_zero_adapter
     from factd.editor.errors import RankTooHigh
 
-    told: dict[str, Any] = {"dtype": settings.dtype, "sha256": release.sha256}
+    options: dict[str, Any] = {"dtype": settings.dtype, "sha256": release.sha256}
     if release.delta is None:
-        return fill_zero_adapter(release.base, folder, **told)
-    form = {**told, "max_rank": settings.max_rank}
+        return fill_zero_adapter(release.base, folder, **options)
+    form = {**options, "max_rank": settings.max_rank}
     try:
         return fill_adapter(release.delta, release.base, folder, **form)
     except RankTooHigh:

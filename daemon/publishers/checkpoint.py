@@ -1,4 +1,4 @@
-"""A complete Hugging Face model directory, which `from_pretrained`, vLLM and SGLang load as they load any other."""
+"""A complete Hugging Face model folder, which `from_pretrained`, vLLM and SGLang load."""
 
 import stat
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from factd.editor.files.folders import sha256_file
 from factd.editor.files.manifests import REPORT
 
 
-class Settings(PublisherSettings):
+class CheckpointSettings(PublisherSettings):
     """[publish.checkpoint]"""
 
     share: Literal["hardlink", "copy"] = "hardlink"
@@ -21,20 +21,26 @@ class Settings(PublisherSettings):
     """Include report.json and proof.json: questions and answers about each fact."""
 
 
-def write(settings: Settings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
-    """Base and delta, summed and rounded once; the candidate's report beside them. Raises: EditorError."""
+Settings = CheckpointSettings  # the plugin loader looks for this name
+
+
+def write(settings: CheckpointSettings, release: Outgoing, folder: Path) -> Mapping[str, Any]:
+    """Write base + delta, summed and rounded once, and the candidate's report.
+
+    Raises: EditorError.
+    """
     from factd.editor.deltas.checkpoint import fill_checkpoint
 
     links = HardLinks()
     bring = links if settings.share == "hardlink" else copy_file
-    told = fill_checkpoint(release.base, release.delta, folder, bring=bring, sha256=release.sha256)
-    tell_copied(links)
+    about = fill_checkpoint(release.base, release.delta, folder, bring=bring, sha256=release.sha256)
+    log_copied(links)
     warn_unreadable(folder)
-    return {**told, "report": with_report(release, folder) if settings.report else None}
+    return {**about, "report": copy_report(release, folder) if settings.report else None}
 
 
-def with_report(release: Outgoing, folder: Path) -> dict[str, str] | None:
-    """The candidate's report as a file of the version: its name and its SHA-256; None where there is none."""
+def copy_report(release: Outgoing, folder: Path) -> dict[str, str] | None:
+    """Copy the candidate's report into the version: its name and SHA-256. None: there is none."""
     made = release.made and release.made / REPORT
     if not made or not made.is_file():
         return None
@@ -42,8 +48,8 @@ def with_report(release: Outgoing, folder: Path) -> dict[str, str] | None:
     return {"path": REPORT, "sha256": sha256_file(folder / REPORT)}
 
 
-def tell_copied(links: HardLinks) -> None:
-    """Where files could not be linked a version takes the disk and the time of a copy: say it, and why."""
+def log_copied(links: HardLinks) -> None:
+    """Log that files could not be linked, so that the version takes the disk space of a copy."""
     if links.refused:
         file, why = next(iter(links.refused.items()))
         log.info(
@@ -55,7 +61,7 @@ def tell_copied(links: HardLinks) -> None:
 
 
 def warn_unreadable(folder: Path) -> None:
-    """A linked file has the mode of the base's, which is not ours to change: say it where other users cannot read it."""
+    """Warn of linked files that other users cannot read. They have the mode of the base's files."""
     linked = [path for path in sorted(folder.iterdir()) if path.stat().st_nlink > 1]
     closed = [path.name for path in linked if not path.stat().st_mode & stat.S_IROTH]
     if closed:

@@ -1,4 +1,5 @@
-"""From an accepted release to the live one and back: write, verify, sign, switch, export, roll back.
+"""Publishing a release and rolling back: write, verify, sign, switch, export.
 
-No model is loaded here. Forms of a release on disk belong to `publishers`; servers to `rollout`.
+No model is loaded here. The forms of a release on disk belong to `publishers`, and servers belong
+to `rollout`.
 """

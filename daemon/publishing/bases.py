@@ -1,7 +1,9 @@
-"""Bases as files: written, looked after, pruned. No model is loaded here; how one comes to be is in daemon/tasks/rebase.py.
+"""The files of bases: written, checked, pruned. No model is loaded here.
 
-A base lies in `state/bases/K`, whole, with a manifest. It can be written again from its parent and the delta of the release
-that it was made of, with the same bytes. The original model (number 0) is the user's own folder and is never touched.
+How a base is made is in daemon/tasks/rebase.py. A base is a complete model with a manifest in
+`state/bases/K`. It can be written again, with the same bytes, from its parent and the delta of the
+release that it was made of. The original model (number 0) is the user's own folder and is never
+changed.
 """
 
 import shutil
@@ -21,20 +23,25 @@ from factd.store.model.releases import Release, ReleaseStatus
 
 PRUNABLE = {
     BaseStatus.RETIRED: BaseStatus.PRUNED,
-    BaseStatus.VERIFIED: BaseStatus.ABANDONED,  # its release was overtaken
+    BaseStatus.VERIFIED: BaseStatus.ABANDONED,  # another release was published before it
 }
-KEPT = (BaseStatus.VERIFIED, BaseStatus.ACTIVE, BaseStatus.RETIRED)  # whose files are there
+KEPT = (BaseStatus.VERIFIED, BaseStatus.ACTIVE, BaseStatus.RETIRED)  # bases with files on disk
 
 
 def write(ledger: Ledger, paths: Paths, base: Base) -> Path:
-    """Its files, from its parent and the delta of the release that it holds; whole or not at all. Raises: EditorError."""
+    """Write a base from its parent and the delta of its release: all files or none.
+
+    Raises: Refused: the release has no delta. EditorError.
+    """
     from factd.editor.deltas.checkpoint import write_checkpoint
     from factd.editor.deltas.delta import load_delta
 
     with ledger.read() as session:
         made = queries.releases.release(session, base.release)
     if made.candidate_id is None:
-        raise Refused(f"release {made.number} has no delta; there is nothing to bake")
+        raise Refused(
+            f"release {made.number} has no delta, so there is nothing to bake; make an edit first"
+        )
     delta = load_delta(paths.candidate(made.candidate_id) / "delta")
     about = {"base": base.number, "parent": base.parent, "release": base.release, "why": base.why}
     folder = paths.base(base.number)
@@ -43,40 +50,49 @@ def write(ledger: Ledger, paths: Paths, base: Base) -> Path:
 
 
 def write_again(ledger: Ledger, paths: Paths, base: Base) -> None:
-    """The files of a base that was made before, as after a restore or on a damaged disk.
+    """Write the files of an existing base again, as after a restore or on a damaged disk.
 
-    Raises: Refused: they are not the bytes that it had, and stay as they are; or it was never verified.
+    Raises: Refused: the base was never verified, or the new files differ from the old ones. They
+    stay on disk.
     """
     from factd.editor.models.model import fingerprint
 
     if not base.fingerprint:
-        raise Refused(f"base {base.number} was never verified; there is nothing to write again")
+        raise Refused(
+            f"base {base.number} was never verified, so it cannot be written again; see `factd bases list`"
+        )
     parent = paths.base(base.parent)
     if fingerprint(parent) != base.parent_fingerprint:
         raise Refused(
-            f"base {base.number} was baked out of the model {base.parent_fingerprint[:12]}, and {parent} is another one; bring "
-            "that one back first"
+            f"base {base.number} was made from the model {base.parent_fingerprint[:12]}, and {parent} holds another "
+            "one; bring that model back first"
         )
     if fingerprint(write(ledger, paths, base)) != base.fingerprint:
-        raise Refused(f"base {base.number} is not the {base.fingerprint[:12]} that it was")
+        raise Refused(
+            f"base {base.number} was written, but is not the {base.fingerprint[:12]} that it was; do not "
+            "use it, and restore it from a backup"
+        )
 
 
 def write_all(ledger: Ledger, paths: Paths) -> None:
-    """Every base that has files, in a state directory that has none of them; those that were pruned only on the way."""
+    """Write every base again that should have files, as after a restore.
+
+    Pruned bases are written only while another base is made from them, and deleted again.
+    """
     with ledger.read() as session:
         kept = queries.bases.list_bases(session, *KEPT)
         needed = {b.number: b for k in kept for b in queries.bases.lineage(session, k.number)}
     for _, base in sorted(needed.items()):
         write_again(ledger, paths, base)
     for number in needed.keys() - {base.number for base in kept}:
-        deleted(paths.base(number))
+        delete_folder(paths.base(number))
 
 
 def take_effect(ledger: Ledger, session: Session, release: Release, before: int) -> None:
-    """A release has just become the live one: its base is in effect, and facts are marked by what that holds.
+    """Put the base of the new live release in effect, and mark the facts that are baked into it.
 
-    before: the base that was in effect. What it said when it was asked still holds on one that was baked from it, and on no
-    other.
+    before: the base that was in effect. Its answers about facts stay valid on a base that was baked
+    from it, and on no other: else they are forgotten.
     """
     now = ledger.now()
     if not queries.bases.activate(session, release.base, now=now):
@@ -92,20 +108,23 @@ def take_effect(ledger: Ledger, session: Session, release: Release, before: int)
 
 
 def refuse_pruned(ledger: Ledger, number: int) -> None:
-    """Raises: Refused: the files that a release's are made from are deleted."""
+    """Raises: Refused: the files of this base are deleted."""
     if number:
         with ledger.read() as session:
             refuse_without_files(queries.bases.base(session, number))
 
 
 def refuse_without_files(base: Base) -> None:
-    """Raises: Refused: a base has no files, and is to have none."""
+    """Raises: Refused: the base has a status without files."""
     if base.status not in KEPT:
         raise Refused(f"base {base.number} is {base.status}; nothing can be written from it")
 
 
 def recover(ledger: Ledger, paths: Paths) -> list[str]:
-    """Bases that nobody prepares any more are abandoned, and folders that belong to none are deleted. In words."""
+    """Abandon bases whose process has ended, and delete folders that belong to no base.
+
+    Returns a sentence for each abandoned base.
+    """
     with ledger.changing() as session:
         left = queries.bases.list_bases(session, BaseStatus.PREPARING)
         for base in left:
@@ -116,12 +135,15 @@ def recover(ledger: Ledger, paths: Paths) -> list[str]:
         if folder.name not in kept:
             shutil.rmtree(
                 folder, ignore_errors=True
-            )  # one that was overtaken may still write into it
+            )  # a process that was overtaken may still write into it
     return [f"base {base.number} was left unfinished and is abandoned" for base in left]
 
 
 def abandon(ledger: Ledger, paths: Paths, base: Base, reason: str) -> None:
-    """A base that cannot be used: its files are deleted. The statistics stay, for who tries again."""
+    """Abandon a base that cannot be used.
+
+    Its files are deleted; its statistics stay for a retry.
+    """
     with ledger.changing() as session:
         queries.bases.abandon(session, base, reason, now=ledger.now())
     shutil.rmtree(paths.base(base.number), ignore_errors=True)
@@ -129,18 +151,18 @@ def abandon(ledger: Ledger, paths: Paths, base: Base, reason: str) -> None:
 
 
 def why_needed(ledger: Ledger, versions: Versions, base: Base) -> str:
-    """Why the files of a base must stay; empty where they may go."""
+    """Why the files of a base must stay. Empty if they may be deleted."""
     if base.status not in PRUNABLE:
         return f"it is {base.status}"
     waiting = (ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
     with ledger.read() as session:
         on_disk = queries.bases.base_of_releases(session, versions.numbers())
-        found = [r.number for r in queries.releases.releases_with_status(session, *waiting)]
-        waits = queries.bases.base_of_releases(session, found)
-    for said, numbers in (("lies on disk", on_disk), ("waits to be published", waits)):
-        mine = sorted(number for number, its in numbers.items() if its == base.number)
+        numbers = [r.number for r in queries.releases.releases_with_status(session, *waiting)]
+        waits = queries.bases.base_of_releases(session, numbers)
+    for state, base_of in (("lies on disk", on_disk), ("waits to be published", waits)):
+        mine = sorted(number for number, its in base_of.items() if its == base.number)
         if mine:
-            return f"release {mine[-1]} stands on it and {said}"
+            return f"release {mine[-1]} stands on it and {state}"
     return ""
 
 
@@ -154,9 +176,12 @@ def prune(
     who: str,
     why: str,
 ) -> int:
-    """Delete the files and the statistics of a base that is in effect no more; the bytes that they held.
+    """Delete the files and statistics of a base that is no longer in effect.
 
-    What was baked out of it cannot be undone from then on. Raises: Refused: something stands on it; the original model.
+    Returns the freed bytes.
+
+    A rebase away from it cannot be undone afterwards.
+    Raises: Refused: a release stands on the base, or it is the original model.
     """
     if number == 0:
         raise Refused("base 0 is the original model, which is not factd's to delete")
@@ -171,13 +196,13 @@ def prune(
         what = f"bases prune {number}"
         queries.releases.log_action(session, who=who, what=what, why=why, now=ledger.now())
     folders = [paths.base(number), *statistics_of(ledger, workbench, base)]
-    freed = sum(deleted(folder) for folder in folders if folder.is_dir())
+    freed = sum(delete_folder(folder) for folder in folders if folder.is_dir())
     log.info("base pruned", base=number, bytes=freed)
     return freed
 
 
 def statistics_of(ledger: Ledger, workbench: Workbench, base: Base) -> list[Path]:
-    """The second moments that only this base uses: another one may be made of the same bytes, after an undo."""
+    """The second moments that only this base uses. After an undo two bases have the same bytes."""
     with ledger.read() as session:
         kept = [b for b in queries.bases.list_bases(session, *KEPT) if b.number != base.number]
     used = {b.fingerprint for b in kept} | {b.parent_fingerprint for b in kept}
@@ -186,8 +211,8 @@ def statistics_of(ledger: Ledger, workbench: Workbench, base: Base) -> list[Path
     return sorted((workbench.workspace / "moments").glob(f"{base.fingerprint[:16]}*"))
 
 
-def deleted(folder: Path) -> int:
-    """Renamed first, so that nobody sees half of it; the bytes that it held."""
+def delete_folder(folder: Path) -> int:
+    """Delete a folder, renamed first so that nobody sees half of it. Returns the freed bytes."""
     held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     gone = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(gone, ignore_errors=True)

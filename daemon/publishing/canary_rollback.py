@@ -1,4 +1,7 @@
-"""A release that a canary refused is taken back everywhere: the version before goes live again, and factd is frozen."""
+"""Rolls back a release that a canary refused: everywhere, to the version before.
+
+factd is frozen then.
+"""
 
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.errors import PublishFailed
@@ -9,15 +12,15 @@ from factd.daemon.paths import Paths
 from factd.daemon.publishing import publish
 from factd.daemon.publishing.writer import writing
 from factd.daemon.rollout import outbox, strategy
-from factd.daemon.rollout.strategy import Standing
+from factd.daemon.rollout.strategy import ServerProgress
 from factd.store import queries
 from factd.store.model.releases import Release
 
 WHO = "factd (canary)"
 
 
-def refusal(ledger: Ledger, fleet: Fleet) -> tuple[Release, Standing] | None:
-    """The live release and a canary that does not serve it, where one gave up on it."""
+def refusal(ledger: Ledger, fleet: Fleet) -> tuple[Release, ServerProgress] | None:
+    """The live release and a canary that has refused it. None: no canary has."""
     if not fleet.servers:
         return None
     with ledger.read() as session:
@@ -25,31 +28,32 @@ def refusal(ledger: Ledger, fleet: Fleet) -> tuple[Release, Standing] | None:
         if now is None or now.goes_back or now.release == 0:
             return None
         live = queries.releases.release(session, now.release)
-        found = outbox.standings(fleet, session, live)
-    bad = [one for one in found if one.canary and strategy.refused(one, now)]
+        servers = outbox.progress_of_servers(fleet, session, live)
+    bad = [one for one in servers if one.canary and strategy.has_refused(one, now)]
     return (live, bad[0]) if bad else None
 
 
 def take_back(ledger: Ledger, paths: Paths, versions: Versions, fleet: Fleet) -> Release | None:
-    """Roll back to the version before a release that a canary refused; None: there is none, or it is not wanted.
+    """Roll back a release that a canary refused, if [servers] roll_back is on.
 
-    Raises: Busy: somebody else changes releases now; the next look takes it back.
+    None: nothing was rolled back. Raises: Busy: another process changes releases now. The next call
+    rolls back.
     """
     if not fleet.table.roll_back or refusal(ledger, fleet) is None:
         return None
     with writing(ledger, paths, versions, fleet) as own:
-        found = refusal(own, fleet)
-        if found is None:
+        refused = refusal(own, fleet)
+        if refused is None:
             return None
-        live, bad = found
+        live, canary = refused
         number = versions.previous(live.number)
         if number is None:
             log.error(
-                "release not taken back", release=live.number, why="no version lies before it"
+                "release not taken back", release=live.number, why="no earlier version is on disk"
             )
             return None
-        error = bad.tried.error if bad.tried else ""
-        why = f"server {bad.name} does not serve release {live.number}: {error}"
+        error = canary.tried.error if canary.tried else ""
+        why = f"server {canary.name} does not serve release {live.number}: {error}"
         try:
             return publish.roll_back_to(own, paths, versions, fleet, number, who=WHO, why=why)
         except PublishFailed as failed:

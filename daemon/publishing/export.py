@@ -1,4 +1,7 @@
-"""A release as a folder of its own, anywhere: from the base and the release's delta, without a model and without publishing."""
+"""Exporting a release into a folder of its own, from its base and delta. Nothing is published.
+
+No model is loaded and no GPU is used.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +15,7 @@ from factd.daemon.errors import PublishFailed, Refused
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.publishers import Outgoing
-from factd.daemon.publishing.publish import outgoing_of
+from factd.daemon.publishing.version_files import outgoing_of
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import write_sealed_folder
 from factd.editor.files.manifests import read_manifest
@@ -23,49 +26,51 @@ WHO = "factd export"
 
 
 class Form(StrEnum):
-    """What it is written as; the publisher that writes it has another name for an adapter."""
+    """The form of an export. The publisher of `lora` is called `adapter`."""
 
     CHECKPOINT = "checkpoint"
     LORA = "lora"
 
     @property
     def publisher(self) -> str:
-        """The file in daemon/publishers."""
+        """The name of the file in daemon/publishers."""
         return "adapter" if self is Form.LORA else "checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """What is to be exported, and how."""
+class ExportRequest:
+    """The release to export, and the form."""
 
     number: int  # of the release
     form: Form
     settings: Mapping[str, Any]  # of the publisher: dtype, max_rank, truncate
-    unchecked: bool = False  # an adapter that is cut need not have passed the gates
+    unchecked: bool = False  # also a truncated adapter that did not pass the gates
 
 
-def export(ledger: Ledger, paths: Paths, order: Order, out: Path) -> dict[str, Any]:
-    """A folder with a release, whole or not at all, and its manifest; one that was exported there before is replaced.
+def export(ledger: Ledger, paths: Paths, request: ExportRequest, out: Path) -> dict[str, Any]:
+    """Write a release into a folder, completely or not at all. Returns the manifest.
 
-    Raises: Refused: the folder holds something else, or the release cannot be exported so. BadConfig, EditorError.
+    An earlier export in this folder is replaced.
+    Raises: Refused: the folder holds something else, or the release has no such form. BadConfig,
+    EditorError.
     """
     out = out.resolve()
     refuse_foreign(out)
     with ledger.read() as session:
-        release = queries.releases.release(session, order.number)
-    outgoing = source_of(ledger, paths, release, order.form)
+        release = queries.releases.release(session, request.number)
+    outgoing = source_of(ledger, paths, release, request.form)
     about = {
         "made_by": WHO,
-        "format": order.form.value,
+        "format": request.form.value,
         "release": release.number,
         "facts": list(release.fact_ids),
     }
-    write_sealed_folder(out, partial(_fill, order, outgoing), about)
+    write_sealed_folder(out, partial(_fill, request, outgoing), about)
     return read_manifest(out)
 
 
 def refuse_foreign(out: Path) -> None:
-    """Raises: Refused: something is there that this program did not export."""
+    """Raises: Refused: the folder holds something that `factd export` did not write."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
@@ -73,44 +78,47 @@ def refuse_foreign(out: Path) -> None:
     except DamagedArtefact:
         ours = False
     if not ours:
-        raise Refused(
-            f"{out} is there and was not written by `{WHO}`; name a folder that is empty or new"
-        )
+        raise Refused(f"{out} exists and was not written by `{WHO}`; name an empty or new folder")
 
 
 def source_of(ledger: Ledger, paths: Paths, release: Release, form: Form) -> Outgoing:
-    """What a release is exported from. Raises: Refused: an adapter of a base is wanted, or the delta is gone; EditorError."""
+    """What a release is exported from.
+
+    Raises: Refused: a base has no adapter, or the delta was pruned. EditorError.
+    """
     number, made = release.number, release.candidate_id if release.number else None
     if made is None and form is Form.LORA:
         raise Refused(
-            f"release {number} is a base, whose adapter would be zeros; use --format checkpoint"
+            f"release {number} is a base, so its adapter would be zeros; use --format checkpoint"
         )
     if made is not None and not (paths.candidate(made) / "delta").is_dir():
         raise Refused(f"the delta of release {number} was pruned; restore it from a backup")
     return outgoing_of(ledger, paths, replace(release, candidate_id=made))
 
 
-def _fill(order: Order, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
-    from factd.daemon.plugins import read
+def _fill(request: ExportRequest, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
+    from factd.daemon.plugins import load_plugin
 
-    kind = order.form.publisher
-    own = order.settings if order.form is Form.LORA else {"share": "copy"}  # nothing of the base
-    module, settings = read(factd.daemon.publishers, "export", {"kind": kind, **own})
+    kind = request.form.publisher
+    own = (
+        request.settings if request.form is Form.LORA else {"share": "copy"}
+    )  # shares no file with the base
+    module, settings = load_plugin(factd.daemon.publishers, "export", {"kind": kind, **own})
     try:
-        told: Mapping[str, Any] = module.write(settings, outgoing, folder)
+        about: Mapping[str, Any] = module.write(settings, outgoing, folder)
     except PublishFailed as error:
-        if not order.unchecked:
-            raise Refused(f"{error}; or write it as it is, with --unchecked") from error
-        told = {**_unchecked(settings, outgoing, folder), "checked": False}
-    if order.form is Form.LORA and not told["rank"]:
+        if not request.unchecked:
+            raise Refused(f"{error}; or export it unchecked, with --unchecked") from error
+        about = {**_unchecked(settings, outgoing, folder), "checked": False}
+    if request.form is Form.LORA and not about["rank"]:
         raise Refused(
-            f"release {outgoing.number} changes nothing, its adapter would be zeros; use --format checkpoint"
+            f"release {outgoing.number} changes nothing, so its adapter would be zeros; use --format checkpoint"
         )
-    return told
+    return about
 
 
 def _unchecked(settings: Any, outgoing: Outgoing, folder: Path) -> Mapping[str, Any]:
-    """An adapter cut to its rank that nothing was asked."""
+    """Write a truncated adapter that was not measured."""
     from factd.editor.deltas.lora import fill_adapter
     from factd.editor.deltas.truncation import truncate
 

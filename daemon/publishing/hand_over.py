@@ -17,7 +17,7 @@ def hand_over_due(
     If a canary refuses the release, the release is taken back and the version before is handed over.
     seize: take the lease of the hand-overs from the process that has it. Raises: Busy.
     """
-    tried = outbox.turn(ledger, paths, versions, fleet, seize=seize)
+    tried = outbox.hand_over_due(ledger, paths, versions, fleet, seize=seize)
     if canary_rollback.take_back(ledger, paths, versions, fleet) is not None:
-        tried = (*tried, *outbox.turn(ledger, paths, versions, fleet))
+        tried = (*tried, *outbox.hand_over_due(ledger, paths, versions, fleet))
     return tried

@@ -1,13 +1,9 @@
-"""From an accepted release to the live one and back: publish, recover after a crash, roll back. No model is loaded."""
+"""From an accepted release to the live one and back: publish, recover after a crash, roll back.
 
-from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+No model is loaded here.
+"""
 
-from factd.daemon.approvals.approvals import outdated, why_waits
-from factd.daemon.artefacts import proof, truncated
+from factd.daemon.approvals.doubts import outdated, why_waits
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.config.run_tables import ApprovalsTable
 from factd.daemon.errors import PublishFailed, Refused
@@ -15,22 +11,20 @@ from factd.daemon.fleet import Fleet
 from factd.daemon.ledger import Ledger
 from factd.daemon.log import bound, log
 from factd.daemon.paths import Paths
-from factd.daemon.publishers import Outgoing
-from factd.daemon.publishing import bases, signing, verify
+from factd.daemon.publishing import bases, verify
+from factd.daemon.publishing.version_files import (
+    base_release,
+    why_unwritable,
+    write_again,
+    write_version,
+)
 from factd.daemon.rollout import outbox
 from factd.daemon.rollout.targets import held_versions
 from factd.daemon.tracing import span
-from factd.editor.files.checksum_cache import ChecksumCache
-from factd.editor.files.folders import Sha256, sha256_file
+from factd.editor.errors import EditorError
 from factd.store import queries
 from factd.store.errors import Overtaken
 from factd.store.model.releases import Release, ReleaseStatus
-
-if TYPE_CHECKING:
-    from factd.editor.deltas.delta import Delta
-
-SUMS = "base-sums.json"  # beside the versions
-WHOLE = "checkpoint"  # the publisher that fills a version's own folder
 
 
 def publish(
@@ -41,9 +35,10 @@ def publish(
     approvals: ApprovalsTable,
     number: int,
 ) -> Release:
-    """Bring a release out and make it the live one. The files are written again only where they are not on disk.
+    """Publish a release and make it the live one. A version that is on disk is not written again.
 
-    Raises: Refused: frozen. PublishFailed: the previous release still serves.
+    Raises: Refused: factd is frozen, or the release waits for an approval. PublishFailed: the
+    previous release still serves.
     """
     ledger.refuse_if_frozen()
     refuse_unapproved(ledger, approvals, number)
@@ -52,7 +47,7 @@ def publish(
 
 
 def refuse_unapproved(ledger: Ledger, approvals: ApprovalsTable, number: int) -> None:
-    """Raises: Refused: it waits for an operator, or what was approved is no longer true."""
+    """Raises: Refused: the release waits for an operator, or one of its facts was taken back."""
     with ledger.read() as session:
         release = queries.releases.release(session, number)
     waits = why_waits(ledger, approvals, release)
@@ -60,7 +55,9 @@ def refuse_unapproved(ledger: Ledger, approvals: ApprovalsTable, number: int) ->
         raise Refused(f"release {number} waits: {waits}; `factd approve {number} --why …`")
     gone = outdated(ledger, release) if release.live_at is None else ""
     if gone:
-        raise Refused(f"release {number} is outdated: {gone}; the next edit makes another one")
+        raise Refused(
+            f"release {number} is outdated: {gone}; the next edit makes a new release without it"
+        )
 
 
 def _bring_out(
@@ -72,125 +69,86 @@ def _bring_out(
     *,
     whole: bool = True,
 ) -> Release:
+    """Put a version on disk, verify it, switch to it, and make its release the live one."""
     with ledger.changing() as session:
         release = queries.releases.release(session, number)
-        if release.status is ReleaseStatus.LIVE:
+        is_live = release.status is ReleaseStatus.LIVE
+        if is_live and versions.current() == number and versions.has(number):
             return release
-        before = release.status
-        queries.releases.move_release(
-            session, number, before, ReleaseStatus.PUBLISHING, now=ledger.now()
-        )
+        if not is_live:
+            after = ReleaseStatus.PUBLISHING
+            queries.releases.move_release(session, number, release.status, after, now=ledger.now())
     log.info("release publishing", release=number)
     try:
-        if fleet.servers and not versions.has(0):
-            write_version(ledger, paths, versions, replace_base(ledger))  # what servers go back to
-        if not versions.has(number):
-            write_version(ledger, paths, versions, release)
-        verify.verify_version(versions, number, whole=whole)
-        versions.switch(number, epoch=ledger.epoch, held=held_versions(ledger, fleet))
+        _put_in_place(ledger, paths, versions, fleet, release, whole=whole)
     except Overtaken:
-        raise  # whoever took over has put it back
+        raise  # the process that took over has reset the status
     except Exception as error:
-        with ledger.changing() as session:
-            queries.releases.move_release(
-                session, number, ReleaseStatus.PUBLISHING, ReleaseStatus.ACCEPTED, now=ledger.now()
-            )
+        if not is_live:
+            _reset_status(ledger, number)
         raise PublishFailed(
             f"release {number} was not published, the previous one still serves: {error}"
         ) from error
-    return _made_live(ledger, versions, fleet, release)
+    return release if is_live else _make_live(ledger, versions, fleet, release)
 
 
-def write_version(ledger: Ledger, paths: Paths, versions: Versions, release: Release) -> None:
-    """Write a release's files from its base and its delta; what lay there is replaced. Raises: PublishFailed, EditorError."""
-    sums, sign = ChecksumCache(versions.root / SUMS), signing.signer(versions.table)
-    outgoing = outgoing_of(ledger, paths, release, sums.sha256)
-    about: dict[str, Any] = {"facts": list(release.fact_ids), "base": release.base}
-    about |= {"who": release.who, "why": release.why}
-    fill = partial(_fill, ledger, paths, versions, outgoing)
-    versions.write(release.number, fill, about, sha256=sums.sha256, sign=sign)
-    sums.save()
+def _put_in_place(
+    ledger: Ledger,
+    paths: Paths,
+    versions: Versions,
+    fleet: Fleet,
+    release: Release,
+    *,
+    whole: bool,
+) -> None:
+    number = release.number
+    if fleet.servers and not versions.has(0):
+        write_version(ledger, paths, versions, base_release(ledger))  # servers go back to it
+    if not versions.has(number):
+        write_again(ledger, paths, versions, number)
+    verify.verify_version(versions, number, whole=whole)
+    versions.switch(number, epoch=ledger.epoch, held=held_versions(ledger, fleet))
 
 
-def outgoing_of(
-    ledger: Ledger, paths: Paths, release: Release, sha256: Sha256 = sha256_file
-) -> Outgoing:
-    """What a release's files are made from. Raises: Refused: the base's are deleted. EditorError: the delta is not there."""
-    bases.refuse_pruned(ledger, release.base)
-    delta, made, cut = None, None, None
-    if release.candidate_id is not None:
-        from factd.editor.deltas.delta import load_delta
-
-        made = paths.candidate(release.candidate_id)
-        delta = load_delta(made / "delta")
-        cut = partial(_measured_cut, made, delta)
-    base = paths.base(release.base)
-    return Outgoing(
-        number=release.number, base=base, delta=delta, made=made, cut=cut, sha256=sha256
-    )
+def _reset_status(ledger: Ledger, number: int) -> None:
+    """A release that was to be published is an accepted one again."""
+    before, after = ReleaseStatus.PUBLISHING, ReleaseStatus.ACCEPTED
+    with ledger.changing() as session:
+        queries.releases.move_release(session, number, before, after, now=ledger.now())
 
 
-def _measured_cut(made: Path, delta: "Delta", rank: int, folder: Path) -> "Delta":
-    """A candidate's delta, cut to a rank and accepted by the gates; its proof comes into the folder."""
-    measured = truncated.accepted_truncation(made, delta, rank)
-    proof.place(truncated.folder_of(made, rank), folder)
-    return measured
-
-
-def write_again(ledger: Ledger, paths: Paths, versions: Versions, number: int) -> None:
-    """Write a release's files, whatever lies there; `current` stays. Raises: PublishFailed, EditorError."""
-    with ledger.read() as session:
-        release = queries.releases.release(session, number)
-    write_version(ledger, paths, versions, release if number else replace_base(ledger))
-
-
-def _fill(
-    ledger: Ledger, paths: Paths, versions: Versions, release: Outgoing, folder: Path
-) -> Mapping[str, Any]:
-    """Each publisher's own; what the manifest says, by the publisher's name, but the checkpoint's directly."""
-    told: dict[str, Any] = {}
-    if getattr(versions.publishers[WHOLE].settings, "report", False):
-        proof.place(proof.made_for(ledger, paths, release.number), folder)
-    for name, publisher in versions.publishers.items():
-        if name == WHOLE:
-            told |= publisher.write(publisher.settings, release, folder)
-        else:
-            (folder / name).mkdir()
-            told[name] = publisher.write(publisher.settings, release, folder / name)
-    return told
-
-
-def _made_live(ledger: Ledger, versions: Versions, fleet: Fleet, release: Release) -> Release:
+def _make_live(ledger: Ledger, versions: Versions, fleet: Fleet, release: Release) -> Release:
     with ledger.changing() as session:
         before = queries.bases.in_effect(session)
         queries.releases.make_live(session, release.number, now=ledger.now())
         bases.take_effect(ledger, session, release, before)
         queries.resolution.mark_live(session, release.fact_ids, now=ledger.now())
-        outbox.arrange(ledger, versions, fleet, session)
-        found = queries.releases.release(session, release.number)
+        outbox.plan_handovers(ledger, versions, fleet, session)
+        live = queries.releases.release(session, release.number)
     log.info("release live", release=release.number, facts=len(release.fact_ids))
-    return found
+    return live
 
 
 def recover(ledger: Ledger, paths: Paths, versions: Versions, fleet: Fleet) -> list[str]:
-    """What another process left half done is finished or abandoned, and that process is kept out. What was done, in words."""
+    """Finish or abandon what another process left unfinished, and keep that process out.
+
+    Returns a sentence for each thing that was done.
+    """
     done = bases.recover(ledger, paths)
     if ledger.epoch is not None:
         versions.fence(ledger.epoch)
     with ledger.changing() as session:
         queries.releases.ensure_release_zero(session, now=ledger.now())
         abandoned = queries.releases.abandon_unfinished(session, now=ledger.now())
-        halfway = queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING)
+        unfinished = queries.releases.releases_with_status(session, ReleaseStatus.PUBLISHING)
     if abandoned:
         done.append(f"{abandoned} unfinished candidates abandoned")
-    for release in halfway:
+    for release in unfinished:
         if versions.current() == release.number:
-            _made_live(ledger, versions, fleet, release)
-            done.append(f"release {release.number} was out already and is live")
+            _make_live(ledger, versions, fleet, release)
+            done.append(f"release {release.number} was published already and is live now")
         else:
-            with ledger.changing() as session:
-                back = (ReleaseStatus.PUBLISHING, ReleaseStatus.ACCEPTED)
-                queries.releases.move_release(session, release.number, *back, now=ledger.now())
+            _reset_status(ledger, release.number)
             done.append(f"release {release.number} waits to be published again")
     for sentence in done:
         log.info("recovered", what=sentence)
@@ -207,28 +165,68 @@ def roll_back_to(
     who: str,
     why: str,
 ) -> Release:
-    """Make an earlier release the live one: a link is swapped, no model is loaded. Freezes, so that nothing undoes it."""
+    """Make an earlier release the live one, and freeze factd, so that no edit undoes the rollback.
+
+    Usually a link is renamed, which takes milliseconds. A version that is no longer on disk is
+    written again first, from its base and its delta; this needs neither a model nor a GPU.
+    Everything is checked before anything changes: a rollback that fails neither freezes factd nor
+    enters the audit log.
+
+    Raises: NotFound; Refused: the release was never live, or cannot be written again.
+    PublishFailed: the version is damaged, or could not be written or switched to.
+    """
+    _prepare_rollback(ledger, paths, versions, number)
     with ledger.changing() as session:
-        queries.releases.release(session, number)
-        queries.releases.log_action(
-            session, who=who, what=f"rollback --to {number}", why=why, now=ledger.now()
-        )
+        what, now = f"rollback --to {number}", ledger.now()
+        queries.releases.log_action(session, who=who, what=what, why=why, now=now)
         reason = f"rolled back to release {number}: {why}"
-        queries.releases.freeze(session, why=reason, who=who, now=ledger.now())
-    fresh = number == 0 and not versions.has(number)
-    if fresh:
-        write_again(ledger, paths, versions, number)
-    if not versions.has(number):
-        raise PublishFailed(
-            f"version {number} was pruned from the disk; `factd releases publish {number}` writes it again"
-        )
+        queries.releases.freeze(session, why=reason, who=who, now=now)
     with span("roll back", release=number), bound(release=number):
-        return _bring_out(ledger, paths, versions, fleet, number, whole=fresh)
+        return _bring_out(ledger, paths, versions, fleet, number, whole=False)
 
 
-def replace_base(ledger: Ledger) -> Release:
-    """Release 0, the base model."""
-    with ledger.begin() as session:
-        return replace(
-            queries.releases.ensure_release_zero(session, now=ledger.now()), candidate_id=None
+def _prepare_rollback(ledger: Ledger, paths: Paths, versions: Versions, number: int) -> None:
+    """The version is on disk and whole afterwards. Raises: as `roll_back_to`."""
+    with ledger.read() as session:
+        release = queries.releases.release(session, number)
+    if number and release.live_at is None:
+        raise Refused(
+            f"release {number} was never live; `factd releases list` shows the ones that were"
         )
+    on_disk = versions.has(number)
+    if not on_disk:
+        refuse_unwritable(ledger, paths, versions, release)
+        log.info("version not on disk, written again", release=number)
+        try:
+            write_again(ledger, paths, versions, number)
+        except (EditorError, OSError) as error:
+            raise PublishFailed(
+                f"version {number} could not be written again, nothing was changed: {error}"
+            ) from error
+    verify.verify_version(versions, number, whole=not on_disk)
+
+
+def refuse_unwritable(ledger: Ledger, paths: Paths, versions: Versions, release: Release) -> None:
+    """Raises: Refused: a version cannot be written again; the error names a rollback that works."""
+    why = why_unwritable(ledger, paths, release)
+    if not why:
+        return
+    other = nearest_rollback(ledger, paths, versions, release.number)
+    works = f"; `factd rollback --to {other}` works" if other is not None else ""
+    raise Refused(
+        f"release {release.number} cannot be rolled back to, nothing was changed: "
+        f"its version is not on disk, and {why}{works}"
+    )
+
+
+def nearest_rollback(ledger: Ledger, paths: Paths, versions: Versions, number: int) -> int | None:
+    """The release to roll back to instead: the newest earlier one that works, else a later one."""
+    with ledger.read() as session:
+        releases = queries.releases.list_releases(session)  # newest first
+    were_live = [r for r in releases if r.live_at and r.status is not ReleaseStatus.LIVE]
+    earlier = [r for r in were_live if r.number < number]
+    later = [r for r in reversed(were_live) if r.number > number]
+    for release in (*earlier, *later):
+        if versions.has(release.number) or not why_unwritable(ledger, paths, release):
+            return release.number
+    return None

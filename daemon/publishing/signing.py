@@ -1,7 +1,8 @@
-"""Signatures of versions: Ed25519 (RFC 8032) over the bytes of manifest.json, which lists everything else.
+"""Signatures of versions: Ed25519 (RFC 8032) over manifest.json, which lists all files.
 
-The signature lies beside it in manifest.sig.json, with the public key that it fits: whoever has no key to compare with can
-still tell that nothing was changed since; who made it, only a key that came another way can tell.
+The signature is in manifest.sig.json beside it, together with the public key. With that key anyone
+can check that nothing was changed since. To check who signed, compare it with a key that you got
+another way.
 """
 
 import base64
@@ -29,14 +30,17 @@ from factd.editor.files.manifests import (
 ALGORITHM = "Ed25519"
 PRIVATE, PUBLIC = "signing-key.pem", "public-key.pem"
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
-OTHER = "it is signed with the key {}, not with {}; find out who wrote it, or write it again with `factd releases write`"
+OTHER_KEY = (
+    "it is signed with the key {}, not with {}; find out who wrote it, or write it again with "
+    "`factd releases write`"
+)
 
 
 @dataclass(frozen=True)
 class PublicKey:
-    """What a signature is checked with."""
+    """A public key that signatures are checked with."""
 
-    raw: bytes  # 32
+    raw: bytes  # 32 bytes
 
     @property
     def id(self) -> str:
@@ -44,7 +48,7 @@ class PublicKey:
         return hashlib.sha256(self.raw).hexdigest()[:16]
 
     def fits(self, signature: bytes, content: bytes) -> bool:
-        """The signature was made of just this, with the private key that belongs to this one."""
+        """The signature is of this content, by the private key that belongs to this one."""
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, content)
         except (InvalidSignature, ValueError):
@@ -53,15 +57,15 @@ class PublicKey:
 
 
 def new_key(folder: Path) -> PublicKey:
-    """A new pair of keys as PEM files, the private one (PKCS #8) readable by its owner alone.
+    """Write a new pair of keys as PEM files. Only the owner may read the private one (PKCS #8).
 
-    Raises: Refused: one of them is there.
+    Raises: Refused: one of the files exists.
     """
     key = Ed25519PrivateKey.generate()
     folder.mkdir(parents=True, exist_ok=True)
     for name in (PRIVATE, PUBLIC):
         if (folder / name).exists():
-            raise Refused(f"{folder / name} is there already; name another folder with --out")
+            raise Refused(f"{folder / name} exists; name another folder with --out")
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     private = key.private_bytes(pem, pkcs8, serialization.NoEncryption())
     spki = serialization.PublicFormat.SubjectPublicKeyInfo
@@ -82,40 +86,47 @@ def _of(key: Ed25519PublicKey) -> PublicKey:
 
 
 def private_key(path: Path) -> Ed25519PrivateKey:
-    """The key that versions are signed with. Raises: BadConfig: it cannot be read or is of another kind."""
+    """The key that versions are signed with. Raises: BadConfig: unreadable, or of another kind."""
     try:
-        found = serialization.load_pem_private_key(_read(path), password=None)
+        key = serialization.load_pem_private_key(_read(path), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise BadConfig(
             f"{path} holds no private key without a password; make one with `factd keys new --out DIR`"
         ) from error
-    if not isinstance(found, Ed25519PrivateKey):
+    if not isinstance(key, Ed25519PrivateKey):
         raise BadConfig(
             f"{path} holds no {ALGORITHM} key; make one with `factd keys new --out DIR`"
         )
-    return found
+    return key
 
 
 def public_key(path: Path) -> PublicKey:
-    """The key of a PEM file. Raises: BadConfig: it cannot be read or is of another kind."""
+    """The key of a PEM file. Raises: BadConfig: it cannot be read, or is of another kind."""
     try:
-        found = serialization.load_pem_public_key(_read(path))
+        key = serialization.load_pem_public_key(_read(path))
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise BadConfig(f"{path} holds no public key in PEM form") from error
-    if not isinstance(found, Ed25519PublicKey):
-        raise BadConfig(f"{path} holds no {ALGORITHM} key")
-    return _of(found)
+        raise BadConfig(
+            f"{path} holds no public key in PEM form; name the file public-key.pem"
+        ) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise BadConfig(f"{path} holds no {ALGORITHM} key; name the file public-key.pem")
+    return _of(key)
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadConfig(f"{path} cannot be read ({error.strerror}); it must hold a key") from error
+        raise BadConfig(
+            f"{path} cannot be read ({error.strerror}); name a file that holds a key"
+        ) from error
 
 
 def signer(table: PublishTable) -> Callable[[bytes], bytes] | None:
-    """What makes manifest.sig.json of a manifest's bytes; None: versions are not signed. Raises: BadConfig."""
+    """A function from a manifest's bytes to manifest.sig.json. None: versions are not signed.
+
+    Raises: BadConfig.
+    """
     if table.signing_key_file is None:
         return None
     key = private_key(table.signing_key_file)
@@ -123,7 +134,10 @@ def signer(table: PublishTable) -> Callable[[bytes], bytes] | None:
 
 
 def expected_key(table: PublishTable) -> PublicKey | None:
-    """The key that versions must be signed with; None: any or none. Raises: BadConfig."""
+    """The key that versions must be signed with.
+
+    None: any key, or no signature. Raises: BadConfig.
+    """
     if table.public_key_file is not None:
         return public_key(table.public_key_file)
     if table.signing_key_file is not None:
@@ -132,12 +146,15 @@ def expected_key(table: PublishTable) -> PublicKey | None:
 
 
 def ready(table: PublishTable) -> None:
-    """Raises: BadConfig: a key cannot be read, or the two are not of one pair: then no version could be published."""
+    """Check the keys. Raises: BadConfig: one cannot be read, or they are not a pair.
+
+    With keys that are not a pair no version could be published.
+    """
     own = table.signing_key_file and _of(private_key(table.signing_key_file).public_key())
     expected = expected_key(table)
     if own and own != expected:
         raise BadConfig(
-            f"{table.public_key_file} is not the public key of {table.signing_key_file}; name one pair of keys"
+            f"{table.public_key_file} is not the public key of {table.signing_key_file}; name the two files of one pair"
         )
 
 
@@ -154,35 +171,38 @@ def _document(key: PublicKey, signature: bytes) -> bytes:
 
 
 def signed_by(folder: Path, expected: PublicKey | None) -> PublicKey | None:
-    """The key that a version's manifest is signed with; None: it is unsigned.
+    """The key that a version's manifest is signed with. None: it is unsigned.
 
-    Raises: DamagedArtefact: the signature does not fit, or `expected` is given and did not make it.
+    Raises: DamagedArtefact: the signature does not fit, or is not by the expected key.
     """
     path = folder / SIGNATURE
     if not path.exists() and not path.is_symlink():
         if expected is None:
             return None
         raise DamagedArtefact(
-            path, f"is missing: the version is not signed, and must be with the key {expected.id}"
+            path, f"is missing: the version is not signed, but must be with the key {expected.id}"
         )
     content = read_bytes(path)
     key, signature = _decoded(path, content)
     fits = key.fits(signature, read_bytes(folder / MANIFEST))
     if not fits or _document(key, signature) != content:
-        raise DamagedArtefact(path, "it is no signature of this manifest; write the version again")
+        raise DamagedArtefact(
+            path,
+            "it does not fit this manifest; write the version again with `factd releases write`",
+        )
     if expected is not None and key != expected:
-        raise DamagedArtefact(path, OTHER.format(key.id, expected.id))
+        raise DamagedArtefact(path, OTHER_KEY.format(key.id, expected.id))
     return key
 
 
 def _decoded(path: Path, content: bytes) -> tuple[PublicKey, bytes]:
-    found = parse_object(path, content)
+    document = parse_object(path, content)
     try:
         key, signature = (
-            base64.b64decode(found[name], validate=True) for name in ("public_key", "signature")
+            base64.b64decode(document[name], validate=True) for name in ("public_key", "signature")
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DamagedArtefact(path, "it is no signature of factd") from error
+        raise DamagedArtefact(path, "it is not a signature by factd") from error
     if (len(key), len(signature)) != (KEY_BYTES, SIGNATURE_BYTES):
-        raise DamagedArtefact(path, "it is no signature of factd")
+        raise DamagedArtefact(path, "it is not a signature by factd")
     return PublicKey(key), signature

@@ -1,6 +1,7 @@
-"""Is a published version, bit for bit, what was written? Before it becomes `current`, later, and on other machines.
+"""Checks that a published version is, bit for bit, what was written.
 
-Needs no model, no database and no GPU: `factd releases verify N --folder PUBLISHED` runs where the files are.
+This is done before a version becomes `current`, later on demand, and on other machines. It needs no
+model, database or GPU: `factd releases verify N --folder PUBLISHED` runs where the files are.
 """
 
 from dataclasses import dataclass
@@ -16,48 +17,53 @@ from factd.editor.files.manifests import MANIFEST, predates_seals, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verified:
-    """A version that is what its manifest says, to the bit."""
+class VerifiedVersion:
+    """A version whose files are, to the bit, those of its manifest."""
 
     folder: Path
     release: int
     files: int
-    signed_by: str | None  # the id of the key; None: it is unsigned
+    signed_by: str | None  # the id of the key. None: the version is unsigned
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The result for `--json`."""
         return {**vars(self), "folder": str(self.folder), "ok": True}
 
-    def said(self) -> str:
-        """In words."""
+    def sentence(self) -> str:
+        """The result for people."""
         signed = f"signed with the key {self.signed_by}" if self.signed_by else "unsigned"
-        return f"{self.folder}: {self.files} files are what the manifest says, {signed}"
+        return f"{self.folder}: {self.files} files are those of the manifest, {signed}"
 
 
 def folder_of(published: Path, number: int) -> Path:
-    """Where a version lies in a published folder; the folder itself, where it is one version that was copied alone."""
+    """The folder of a version in a published folder.
+
+    If only the version was copied, `published` is the version's own folder.
+    """
     inside = published / "versions" / str(number)
     return published if not inside.exists() and (published / MANIFEST).exists() else inside
 
 
-def verify(folder: Path, number: int, key: PublicKey | None) -> Verified:
-    """Read every byte of a version. key: what it must be signed with; None: whatever signed it, if anything did.
+def verify(folder: Path, number: int, key: PublicKey | None) -> VerifiedVersion:
+    """Read every byte of a version and compare it with the manifest.
 
-    Raises: DamagedArtefact: names the first file that differs, is missing, is not listed or does not fit.
+    key: the key that it must be signed with. None: any key, or no signature.
+    Raises: DamagedArtefact: it names the first file that differs, is missing or is not listed.
     """
     if predates_seals(read_manifest(folder)):
         raise DamagedArtefact(
             folder / MANIFEST,
-            f"an earlier factd wrote it, without a seal; `factd releases write {number}` writes the version again",
+            f"an earlier factd wrote it, without a seal; `factd releases write {number}` writes the "
+            "version again",
         )
-    manifest = read_sealed(folder)  # before the signature: what is damaged is named
+    manifest = read_sealed(folder)  # before the signature, so that the damaged file is named
     if manifest.get("release") != number:
         raise DamagedArtefact(
             folder / MANIFEST, f"it is of release {manifest.get('release')}, not of {number}"
         )
     signer = signed_by(folder, key)
     verify_sealed_folder(folder)
-    return Verified(
+    return VerifiedVersion(
         folder=folder,
         release=number,
         files=len(manifest["files"]),
@@ -66,12 +72,13 @@ def verify(folder: Path, number: int, key: PublicKey | None) -> Verified:
 
 
 def verify_version(versions: Versions, number: int, *, whole: bool = True) -> None:
-    """A version may become `current`. whole: every byte is read, and who signed it looked at; else sizes alone are compared.
+    """Check a version before it becomes `current`.
 
-    Sizes are for a release that goes out again, as in a rollback, which must not take the minutes that reading a large
-    model takes. What is damaged does not count as a version any more: it is written again by the next attempt.
+    whole: read every byte and check the signature. Otherwise only sizes are compared, as for a
+    rollback, which must not take the minutes that reading a large model takes. A damaged version no
+    longer counts as on disk, so the next attempt writes it again.
 
-    Raises: PublishFailed: names the file. BadConfig: a key cannot be read.
+    Raises: PublishFailed: the version is damaged; it names the file. BadConfig: a key cannot be read.
     """
     folder, key = versions.folder(number), expected_key(versions.table)
     try:
@@ -82,12 +89,15 @@ def verify_version(versions: Versions, number: int, *, whole: bool = True) -> No
     except DamagedArtefact as error:
         versions.discard(number)
         raise PublishFailed(
-            f"{error} (`factd releases publish {number}` writes the version again)"
+            f"{error} (`factd releases write {number}` writes the version again)"
         ) from error
 
 
 def damage(folder: Path, number: int) -> str:
-    """Why a version's files are not what its manifest says; empty where they are, also where an earlier factd wrote them."""
+    """How a version's files differ from its manifest. Empty if they do not.
+
+    Versions of an earlier factd, which have no seal, are checked as well.
+    """
     try:
         if predates_seals(read_manifest(folder)):
             verify_folder(folder)

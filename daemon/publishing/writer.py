@@ -1,4 +1,4 @@
-"""The one process that changes releases."""
+"""The writer's lease: one process changes releases at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

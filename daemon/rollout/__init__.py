@@ -1,4 +1,4 @@
-"""Bringing the live release to the servers: hand-overs, their order, and watching what servers serve.
+"""Bringing the live release to the servers: which server gets it when, hand-overs, and the watch.
 
-How one engine is talked to belongs to `servers`.
+How one kind of server is talked to belongs to `servers`.
 """

@@ -1,87 +1,90 @@
-"""One hand-over to one server: ask, load, ask again, compare; what is not as it should be is taken back. No database here.
+"""One hand-over to one server: ask, load, ask again, compare. A wrong result is rolled back.
 
-The server is asked before it gets the new version, so that what it answers from a cache afterwards is found out. Where it holds
-two versions, the new one is asked before its users get it.
+The server is asked before it gets the new version, so that stale answers from a cache are noticed
+afterwards. A server that can hold two versions is asked about the new one before users get it. This
+file uses no database.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from factd.daemon.artefacts.proof import TOKENS, Match, Question, Said, compare
+from factd.daemon.artefacts.proof import TOKENS, CertainAnswer, Match, Question, compare
 from factd.daemon.errors import HandoverFailed
 from factd.daemon.log import log
 from factd.daemon.servers import Report, Server, Version
 
-Wanted = Sequence[tuple[Question, Said]]
+ExpectedAnswers = Sequence[tuple[Question, CertainAnswer]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A version, and what a server that serves it says."""
+    """A version, and the answers of a server that serves it."""
 
     version: Version
-    wanted: Wanted  # empty: nobody knows, so that it cannot be asked
+    expected: ExpectedAnswers  # empty: there is no proof, so the server cannot be checked
 
     @property
     def number(self) -> int:
-        """Of the release."""
+        """The number of the release."""
         return self.version.number
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a hand-over ended."""
+class HandoverOutcome:
+    """The result of one attempt."""
 
     done: bool
-    why: str = ""  # it failed
-    transient: bool = False  # the same may succeed later
-    retry_seconds: float | None = None  # the server's own wish
-    restored: bool | None = None  # the version before serves; None: it was never away
-    back: Version | None = None  # the version before, where it was loaded again
-    asked: int = 0  # questions, after it was loaded
-    report: Report | None = None  # what the server says in the end
+    why: str = ""  # the reason of a failure
+    transient: bool = False  # another attempt may succeed
+    retry_seconds: float | None = None  # the wait that the server asked for
+    restored: bool | None = None  # the version before serves again. None: it never stopped
+    back: Version | None = None  # the version before, if it was loaded again
+    asked: int = 0  # the number of questions after loading
+    report: Report | None = None  # the last report of the server
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """What a server is to serve, and what it is to serve where that fails."""
+class HandoverOrder:
+    """The version that a server gets, and the version that it gets back after a failure."""
 
     to: Target
-    back: Target | None  # what it is known to have served; None: nothing that we gave it
-    tolerance: float  # of logprobs, nats
-    alive: Callable[[], None]  # raises where another process has taken over
+    back: Target | None  # the version that it is known to serve. None: none of ours
+    tolerance: float  # nats: largest mean difference of logprobs
+    alive: Callable[[], None]  # raises if another process has taken over
 
 
-def hand_over(server: Server, order: Order) -> Outcome:
-    """Make a server serve a version and prove it; on any failure the version before is loaded again."""
+def hand_over(server: Server, order: HandoverOrder) -> HandoverOutcome:
+    """Make a server serve a version, and check it. After a failure the version before is loaded."""
     try:
         server.report()
     except HandoverFailed as error:
         return _failed(
             error, order, restored=None
-        )  # nothing was done to one that does not even answer
+        )  # the server does not answer: nothing was changed
     try:
         warm_up(server, order)
-        if server.stages and order.to.wanted:
-            _staged(server, order)
+        if server.stages and order.to.expected:
+            _stage(server, order)
     except HandoverFailed as error:
-        return _failed(error, order, restored=_kept(server, order))
+        return _failed(error, order, restored=_restored_unless_kept(server, order))
     try:
-        asked, report = _served(server, order.to, order)
+        asked, report = _load(server, order.to, order)
     except HandoverFailed as error:
-        return _failed(error, order, restored=restored(server, order))
-    _drop(server, order)
-    return Outcome(done=True, asked=asked, report=report)
+        return _failed(error, order, restored=restore(server, order))
+    _unload_replaced(server, order)
+    return HandoverOutcome(done=True, asked=asked, report=report)
 
 
-def _kept(server: Server, order: Order) -> bool | None:
-    """None where users get what they got; else whether it was restored."""
-    return None if still_serves(server, order) else restored(server, order)
+def _restored_unless_kept(server: Server, order: HandoverOrder) -> bool | None:
+    """None: users still get the version before. Else whether it could be restored."""
+    return None if still_serves(server, order) else restore(server, order)
 
 
-def _failed(error: HandoverFailed, order: Order, *, restored: bool | None) -> Outcome:
-    return Outcome(
+def _failed(
+    error: HandoverFailed, order: HandoverOrder, *, restored: bool | None
+) -> HandoverOutcome:
+    return HandoverOutcome(
         done=False,
         why=str(error),
         transient=error.transient,
@@ -91,20 +94,23 @@ def _failed(error: HandoverFailed, order: Order, *, restored: bool | None) -> Ou
     )
 
 
-def warm_up(server: Server, order: Order) -> None:
-    """Ask what will be asked afterwards: an answer that comes from a cache then is an old one.
+def warm_up(server: Server, order: HandoverOrder) -> None:
+    """Ask the questions before loading. An answer from a cache afterwards then is the old one.
 
-    A server that was given nothing yet may have nothing under the name that users ask for; it has no old answers either.
+    A new server may have nothing under the users' name yet; it has no old answers either.
     """
     if server.asks:
         with suppress(HandoverFailed):
-            for question, _ in order.to.wanted:
+            for question, _ in order.to.expected:
                 order.alive()
                 server.complete(question.prompt, tokens=TOKENS)
 
 
-def _staged(server: Server, order: Order) -> None:
-    """Load it beside the one that users get, and ask it there. Raises: HandoverFailed: it is not staged any more."""
+def _stage(server: Server, order: HandoverOrder) -> None:
+    """Load the version beside the one that users get, and check it there.
+
+    Raises: HandoverFailed: the version was unloaded again.
+    """
     version = order.to.version
     order.alive()
     try:
@@ -112,18 +118,21 @@ def _staged(server: Server, order: Order) -> None:
         match = ask(server, order.to, order, staged=version)
         refuse_wrong(match, order.to)
     except HandoverFailed:
-        _quietly(server.drop, version)
+        _drop_if_possible(server.drop, version)
         raise
 
 
-def _served(server: Server, target: Target, order: Order) -> tuple[int, Report]:
-    """Load a version for its users, and prove it: the number of questions, and the report. Raises: HandoverFailed."""
+def _load(server: Server, target: Target, order: HandoverOrder) -> tuple[int, Report]:
+    """Load a version for users, and check it: (number of questions, report).
+
+    Raises: HandoverFailed.
+    """
     order.alive()
     server.load(target.version)
     report = server.report()
     if report.serving is not None and report.serving != target.version.name:
         raise _mismatch(
-            f"it was given {target.version.name} and says that it serves {report.serving}"
+            f"it was given {target.version.name} and reports that it serves {report.serving}"
         )
     match = ask(server, target, order)
     if match is not None:
@@ -132,15 +141,18 @@ def _served(server: Server, target: Target, order: Order) -> tuple[int, Report]:
 
 
 def ask(
-    server: Server, target: Target, order: Order, *, staged: Version | None = None
+    server: Server, target: Target, order: HandoverOrder, *, staged: Version | None = None
 ) -> Match | None:
-    """The server's answers beside what the version says; None: it cannot be asked. Raises: HandoverFailed."""
-    return ask_some(
+    """Compare the server's answers with the expected ones. None: it cannot be asked.
+
+    Raises: HandoverFailed.
+    """
+    return compare_answers(
         server, target, tolerance=order.tolerance, staged=staged, before_each=order.alive
     )
 
 
-def ask_some(
+def compare_answers(
     server: Server,
     target: Target,
     *,
@@ -149,17 +161,17 @@ def ask_some(
     before_each: Callable[[], None] = lambda: None,
 ) -> Match | None:
     """As `ask`, outside of a hand-over."""
-    if not server.asks or not target.wanted:
+    if not server.asks or not target.expected:
         return None
-    got = []
-    for question, _ in target.wanted:
+    answers = []
+    for question, _ in target.expected:
         before_each()
-        got.append(server.complete(question.prompt, tokens=TOKENS, staged=staged))
-    return compare(target.wanted, got, tolerance=tolerance)
+        answers.append(server.complete(question.prompt, tokens=TOKENS, staged=staged))
+    return compare(target.expected, answers, tolerance=tolerance)
 
 
 def refuse_wrong(match: Match | None, target: Target) -> None:
-    """Raises: HandoverFailed: not transient, for the same would be loaded again."""
+    """Raises: HandoverFailed: an answer is wrong. Not transient: another attempt loads the same."""
     if match is not None and match.wrong:
         share = (
             f"{len(match.wrong)} of {match.asked} answers are not those of release {target.number}"
@@ -173,8 +185,8 @@ def _mismatch(sentence: str) -> HandoverFailed:
     return failed
 
 
-def still_serves(server: Server, order: Order) -> bool:
-    """Its users get what they got; one that ended over a version that it was only to hold has lost that, too."""
+def still_serves(server: Server, order: HandoverOrder) -> bool:
+    """Users still get the version before. A server that crashed while staging does not serve it."""
     if order.back is None:
         return False
     try:
@@ -187,27 +199,27 @@ def still_serves(server: Server, order: Order) -> bool:
     return match is not None and match.fits
 
 
-def restored(server: Server, order: Order) -> bool:
-    """The version before is loaded again and proven; False where that fails too, or there was none."""
+def restore(server: Server, order: HandoverOrder) -> bool:
+    """Load the version before again, and check it. False: that failed too, or there is none."""
     if order.back is None:
         return False
     try:
-        _served(server, order.back, order)
+        _load(server, order.back, order)
         if order.back.number != order.to.number:
-            _quietly(server.drop, order.to.version)
+            _drop_if_possible(server.drop, order.to.version)
     except HandoverFailed as error:
         log.error("server not restored", release=order.back.number, why=str(error))
         return False
     return True
 
 
-def _drop(server: Server, order: Order) -> None:
-    """What users do not get any more; that it stays in the server's memory is no failure."""
+def _unload_replaced(server: Server, order: HandoverOrder) -> None:
+    """Unload the version that users no longer get. If that fails the hand-over still counts."""
     if order.back is not None and order.back.version.name != order.to.version.name:
-        _quietly(server.drop, order.back.version)
+        _drop_if_possible(server.drop, order.back.version)
 
 
-def _quietly(drop: Callable[[Version], None], version: Version) -> None:
+def _drop_if_possible(drop: Callable[[Version], None], version: Version) -> None:
     try:
         drop(version)
     except HandoverFailed as error:

@@ -1,4 +1,4 @@
-"""Versions as servers find them: their names, their paths, what a server that serves one says, and which ones somebody holds."""
+"""Versions as servers see them: names, paths, expected answers, and which are still needed."""
 
 import hashlib
 from functools import partial
@@ -17,11 +17,11 @@ from factd.store import operations
 from factd.store.errors import NotFound
 
 if TYPE_CHECKING:
-    from factd.daemon.plugins import Served
+    from factd.daemon.plugins import ConfiguredServer
 
 
-def served_named(fleet: Fleet, name: str) -> "Served":
-    """A configured server. Raises: NotFound."""
+def served_named(fleet: Fleet, name: str) -> "ConfiguredServer":
+    """A configured server. Raises: NotFound: there is no enabled server of this name."""
     if name not in fleet.servers:
         known = ", ".join(fleet.servers) or "none"
         raise NotFound(f"no server {name!r}; the configuration has: {known}")
@@ -29,7 +29,7 @@ def served_named(fleet: Fleet, name: str) -> "Served":
 
 
 def name_of(versions: Versions, number: int) -> str:
-    """The name of a version as it lies on disk; empty: it does not."""
+    """The name of a version with its present content. Empty: it is not on disk."""
     if not versions.has(number):
         return ""
     return Version(number=number, folder="", adapter="", digest=digest_of(versions, number)).name
@@ -41,25 +41,25 @@ def digest_of(versions: Versions, number: int) -> str:
     return hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
-def version_of(versions: Versions, served: "Served", number: int) -> Version:
-    """A version as a server finds it. Raises: HandoverFailed: it does not lie on disk."""
+def version_of(versions: Versions, served: "ConfiguredServer", number: int) -> Version:
+    """A version as a server sees it. Raises: HandoverFailed: it is not on disk."""
     folder, published = versions.folder(number), versions.table.path
     if not versions.has(number):
         raise HandoverFailed(
             f"version {number} is not on disk; `factd releases write {number}` writes it again"
         )
     adapter = folder / "adapter"
-    there = (adapter / "adapter_config.json").is_file()
-    where = partial(_where, served, published)
+    has_adapter = (adapter / "adapter_config.json").is_file()
+    where = partial(_as_seen, served, published)
     return Version(
         number=number,
         folder=where(folder),
-        adapter=where(adapter) if there else "",
+        adapter=where(adapter) if has_adapter else "",
         digest=digest_of(versions, number),
     )
 
 
-def _where(served: "Served", published: Path, path: Path) -> str:
+def _as_seen(served: "ConfiguredServer", published: Path, path: Path) -> str:
     return seen_from(served.settings, path.resolve(), published.resolve())
 
 
@@ -67,39 +67,42 @@ def target_of(
     ledger: Ledger,
     paths: Paths,
     versions: Versions,
-    served: "Served",
+    served: "ConfiguredServer",
     number: int,
     other: int | None,
 ) -> Target:
-    """A version and what a server that serves it says; other: a release whose proof may know. Raises: HandoverFailed."""
+    """A version and the answers that are expected of a server that serves it.
+
+    other: a release whose proof may hold these answers. Raises: HandoverFailed.
+    """
     version, folder = version_of(versions, served, number), versions.folder(number)
     try:
-        cut = proof.read(folder / "adapter") if served.settings.takes_adapters else None
-        own = cut or proof.proof_of(
+        of_adapter = proof.read(folder / "adapter") if served.settings.takes_adapters else None
+        own = of_adapter or proof.proof_of(
             ledger, paths, versions, number
-        )  # an adapter that was cut says other things
+        )  # a truncated adapter answers otherwise
         beside = proof.proof_of(ledger, paths, versions, other) if other is not None else None
     except PublishFailed as error:
         raise HandoverFailed(str(error)) from error
-    return Target(version=version, wanted=proof.expected(number, own, beside))
+    return Target(version=version, expected=proof.expected_answers(number, own, beside))
 
 
 def held_versions(ledger: Ledger, fleet: Fleet) -> frozenset[int]:
-    """Releases that a server serves, holds, is given, or would go back to: their versions stay on disk."""
-    found: set[int] = set()
+    """Releases that a server serves, holds, gets, or goes back to. Their versions stay on disk."""
+    held: set[int] = set()
     with ledger.read() as session:
         states = operations.handovers.server_states(session)
         for state in (one for name, one in states.items() if name in fleet.servers):
-            found |= {state.release} if state.release is not None else set()
-            found |= {number for name in state.loaded if (number := number_of(name)) is not None}
+            held |= {state.release} if state.release is not None else set()
+            held |= {number for name in state.loaded if (number := number_of(name)) is not None}
             before = operations.handovers.last_done(session, state.name)
-            found |= {before.release} if before else set()
+            held |= {before.release} if before else set()
         open_ = operations.handovers.list_open(session)
-        found |= {one.release for one in open_ if one.server in fleet.servers}
-    return frozenset(found)
+        held |= {one.release for one in open_ if one.server in fleet.servers}
+    return frozenset(held)
 
 
 def number_of(name: str) -> int | None:
-    """The release of a version's name; None: it is no version of ours."""
+    """The release in a version's name. None: factd did not make this name."""
     parts = name.split("-")
     return int(parts[1]) if len(parts) == 3 and parts[0] == "factd" and parts[1].isdigit() else None

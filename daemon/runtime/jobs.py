@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from factd.daemon.app import App
-from factd.daemon.approvals import approvals
+from factd.daemon.approvals import doubts
 from factd.daemon.backup import retention
 from factd.daemon.config.load import Config
 from factd.daemon.errors import Busy
@@ -139,7 +139,7 @@ def audit(app: App, worker_tasks: WorkerTasks) -> str:
 
 def prune(app: App) -> str:
     """Delete what need not be kept any more."""
-    return retention.prune(app).said()
+    return retention.prune(app).sentence()
 
 
 def notify(app: App, stopping: Callable[[], bool]) -> int:
@@ -150,7 +150,7 @@ def notify(app: App, stopping: Callable[[], bool]) -> int:
     with app.ledger.read() as session:
         spent = limits.usage_today(session, app.config.limits, app.ledger.now())
     reached = limits.reached_limit(app.config.limits, spent)
-    waiting = approvals.waiting(app.ledger, app.config.approvals)
+    waiting = doubts.waiting(app.ledger, app.config.approvals)
     return dispatch.dispatch(
         app.ledger,
         app.planning,
@@ -170,7 +170,7 @@ def hand_over(app: App, stopping: Callable[[], bool], *, watch: bool) -> int:
     Raises: Busy: another process hands over, or changes releases, now.
     """
     if watch:
-        server_watch.look_at_all(app.ledger, app.paths, app.versions, app.fleet, stopping=stopping)
-    tried = outbox.turn(app.ledger, app.paths, app.versions, app.fleet, stopping=stopping)
+        server_watch.observe_all(app.ledger, app.paths, app.versions, app.fleet, stopping=stopping)
+    tried = outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet, stopping=stopping)
     canary_rollback.take_back(app.ledger, app.paths, app.versions, app.fleet)
     return len(tried)

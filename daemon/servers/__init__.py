@@ -1,11 +1,16 @@
-"""Servers that a release is handed to, one file each: `Settings`, its table of the configuration, and `connect`, which makes one.
+"""Servers that a release is handed to, one file each.
 
-Every call is one attempt and bounded in time. `load` is idempotent: a hand-over that a crash cut short is made again.
-Whoever hands over (daemon/rollout/handover.py) asks the server the same questions before and after, compares with what the release
-answered when it was checked, and has the version before loaded again where that is not what it says. So `load` always acts,
-also where the server says that it has the version already: what it says and what it answers may differ.
+Each file has `Settings`, the class for its table of the configuration, and `connect`, which makes a
+server. Every call is one attempt with a time limit. `load` is idempotent: a hand-over that was cut
+short by a crash is made again.
 
-What several of them need stands beside this package: daemon/servers/_http.py (HTTP), daemon/servers/_completions.py (asking), daemon/servers/_lora.py.
+The hand-over (daemon/rollout/handover.py) asks the server the same questions before and after
+`load`, and compares with the answers that the release gave when it was checked. If they differ, the
+version before is loaded again. So `load` always acts, even if the server reports that it has the
+version already: its report and its answers may differ.
+
+Helpers begin with an underscore: _http.py (HTTP), _completions.py (asking), _lora.py (adapters),
+_deadline.py (time limits for libraries).
 """
 
 import re
@@ -20,7 +25,7 @@ from factd.daemon.errors import HandoverFailed
 
 
 class ServerSettings(BaseModel):
-    """What every [servers.NAME] has."""
+    """The keys that every [servers.NAME] table has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,103 +46,106 @@ class ServerSettings(BaseModel):
 
     @property
     def takes_adapters(self) -> bool:
-        """It serves the base with a version's adapter, and not its checkpoint."""
+        """The server serves the base with the adapter of a version, not its checkpoint."""
         return False
 
     def ready(self) -> None:
-        """Raises: BadConfig: a file that it names cannot be read."""
+        """Check the files that the table names. Raises: BadConfig: one cannot be read."""
 
 
-NAMED = re.compile(r"factd-\d+-[0-9a-f]{12}")  # a version's name
+VERSION_NAME = re.compile(r"factd-\d+-[0-9a-f]{12}")  # a version's name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """A version as a server finds it."""
+    """A version as a server sees it."""
 
-    number: int  # of the release; 0: the base
-    folder: str  # its checkpoint
-    adapter: str  # its adapter; empty: it has none (the base needs none)
+    number: int  # of the release. 0: the base
+    folder: str  # with its checkpoint
+    adapter: str  # the folder of its adapter. Empty: it has no adapter
     digest: str  # SHA-256 of its manifest, hexadecimal
 
     @property
     def name(self) -> str:
-        """One that no other content has, however often a release is written again."""
+        """A name that depends on the content: a release that is written anew gets another name."""
         return f"factd-{self.number}-{self.digest[:12]}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a server says of itself."""
+    """What a server reports about itself."""
 
-    serving: str | None  # the version, or what else users get; "": nothing; None: it cannot say
-    loaded: tuple[str, ...] = ()  # names of all versions that it holds, where it can say
+    serving: str | None  # the version that users get. "": none. None: unknown
+    loaded: tuple[str, ...] = ()  # the names of the versions in its memory, if it can list them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """A greedy continuation."""
+    """The greedy continuation of a prompt."""
 
     text: str
-    logprobs: tuple[float, ...] = ()  # of its tokens, natural; empty: the server does not tell
+    logprobs: tuple[float, ...] = ()  # of its tokens, natural. Empty: unknown
 
 
 class Server(Protocol):
-    """One server, connected."""
+    """A connected server."""
 
-    asks: bool  # it can be asked through a completion API
-    stages: bool  # it can hold a version beside the one that its users get
+    asks: bool  # it has a completion API
+    stages: bool  # it can hold another version beside the one that users get
 
     def load(self, version: Version) -> None:
-        """Give users this version from now on; done already is done. Raises: HandoverFailed."""
+        """Give users this version from now on. Idempotent. Raises: HandoverFailed."""
         ...
 
     def stage(self, version: Version) -> None:
-        """Hold a version that users do not get yet; only where `stages`. Raises: HandoverFailed."""
+        """Hold a version that users do not get yet. Only if `stages`. Raises: HandoverFailed."""
         ...
 
     def drop(self, version: Version) -> None:
-        """Forget a version that users do not get (any more); none there is none. Raises: HandoverFailed."""
+        """Unload a version that users do not get (any more). Idempotent. Raises: HandoverFailed."""
         ...
 
     def report(self) -> Report:
-        """What it says that it holds. Raises: HandoverFailed."""
+        """What the server reports about itself. Raises: HandoverFailed."""
         ...
 
     def complete(self, prompt: str, *, tokens: int, staged: Version | None = None) -> Completion:
-        """The greedy continuation of a prompt, as users get it, or of a staged version. Raises: HandoverFailed."""
+        """The greedy continuation that users get, or that a staged version gives.
+
+        Raises: HandoverFailed.
+        """
         ...
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         ...
 
 
-class Single:
-    """What a server does that holds one version and cannot be asked: nothing."""
+class SingleVersionServer:
+    """The defaults of a server that holds one version and has no completion API."""
 
     asks = stages = False
 
     def stage(self, version: Version) -> None:
-        """It cannot. Raises: HandoverFailed."""
+        """Not possible. Raises: HandoverFailed."""
         raise HandoverFailed(f"{version.name}: this server holds one version at a time")
 
     def drop(self, version: Version) -> None:
-        """There is none beside the one that users get."""
+        """Nothing to do: no version is held beside the one that users get."""
 
     def complete(self, prompt: str, *, tokens: int, staged: Version | None = None) -> Completion:
-        """It cannot. Raises: HandoverFailed."""
-        raise HandoverFailed("this server cannot be asked")
+        """Not possible. Raises: HandoverFailed."""
+        raise HandoverFailed("this server has no completion API")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to do: no connection is kept open."""
 
 
-Connect = Callable[[Any], Server]  # raises BadConfig: a file that its settings name cannot be read
+Connect = Callable[[Any], Server]  # raises BadConfig: a file of the settings cannot be read
 
 
 def seen_from(settings: ServerSettings, path: Path, published: Path) -> str:
-    """A path in the published folder as a server finds it."""
+    """A path in the published folder as a server sees it."""
     if settings.root is None:
         return str(path)
     return str(settings.root / path.relative_to(published).as_posix())

@@ -1,4 +1,4 @@
-"""Calls of libraries that wait for ever where a server does, and what their errors say."""
+"""Time limits for libraries that wait for ever if a server does, and the text of their errors."""
 
 import threading
 from collections.abc import Callable
@@ -10,8 +10,9 @@ T = TypeVar("T")
 
 
 def bounded(call: Callable[[], T], *, seconds: float, what: str) -> T:
-    """What a call returns or raises, if it does within some seconds; what takes longer is left alone, and may still happen.
+    """What a call returns or raises within some seconds.
 
+    A call that takes longer is not stopped, so it may still have its effect later.
     Raises: HandoverFailed: it took too long.
     """
     returned: list[T] = []
@@ -34,6 +35,6 @@ def bounded(call: Callable[[], T], *, seconds: float, what: str) -> T:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in a line; its kind where it says nothing."""
+    """The first line of an error's text, or its class name if it has no text."""
     lines = [line.strip() for line in str(error).splitlines()]
     return next((line for line in lines if line), type(error).__name__)

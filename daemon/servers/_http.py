@@ -1,4 +1,4 @@
-"""The HTTP API of a server that a version is handed to: bounded, and its refusals in its own words."""
+"""The HTTP API of a server: requests with limits, and refusals with the server's own reason."""
 
 import json
 import math
@@ -13,16 +13,16 @@ from pydantic import Field, field_validator
 
 from factd.daemon.config.secrets import secret_text
 from factd.daemon.errors import HandoverFailed, SourceFailed
-from factd.daemon.network.client import Answer, Client, Limits, origin, retry_after
+from factd.daemon.network.client import Client, HttpAnswer, Limits, origin, retry_after
 from factd.daemon.servers import ServerSettings
 
-EVERYWHERE = ("0.0.0.0/0", "::/0")  # an operator named the server: it may be in any network
+EVERYWHERE = ("0.0.0.0/0", "::/0")  # an operator configured the server, so any network is allowed
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
-MAX_REASON = 200  # characters of a server's own words
+MAX_REASON = 200  # the most characters of a server's own reason
 
 
 class EngineSettings(ServerSettings):
-    """What every engine's table has."""
+    """The keys of every engine's table."""
 
     url: str = Field(pattern=r"^https?://\S+$")
     """The address of one process, without /v1."""
@@ -34,21 +34,21 @@ class EngineSettings(ServerSettings):
     def _is_an_origin(cls, value: str) -> str:
         bare = value.rstrip("/")
         if bare.endswith("/v1") or urlsplit(bare).query:
-            raise ValueError("give the server's address alone, without /v1")
+            raise ValueError("give the server's address without /v1 and without a query")
         return bare
 
     def ready(self) -> None:
-        """Raises: BadConfig: the key cannot be read."""
+        """Check the key. Raises: BadConfig: it cannot be read."""
         key_in(self.api_key_file)
 
 
 def key_in(path: Path | None) -> str:
-    """The key that a file holds; empty where there is no file. Raises: BadConfig."""
+    """The key in a file. Empty if no file is given. Raises: BadConfig."""
     return secret_text(path) if path else ""
 
 
 class Api:
-    """One server, asked over a connection of its own each time."""
+    """The HTTP API of one server. Each request has its own connection."""
 
     def __init__(self, settings: ServerSettings, url: str, *, key: str = "") -> None:
         self.url, self.seconds = url, settings.answer_seconds
@@ -66,7 +66,7 @@ class Api:
         )
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self.client.close()
 
     def ask(
@@ -77,10 +77,13 @@ class Api:
         *,
         headers: Mapping[str, str] = {},
         seconds: float | None = None,
-    ) -> Answer:
-        """The whole answer, whatever its status. Raises: HandoverFailed: none came in time."""
+    ) -> HttpAnswer:
+        """The response to a request, whatever its status.
+
+        Raises: HandoverFailed: none came in time.
+        """
         kind = {"Content-Type": "application/json"} if body is not None else {}
-        # vLLM closes a connection after some of its errors without saying so: the next request would be lost
+        # vLLM closes a connection after some errors without notice: the next request would be lost
         sent = {"Connection": "close", **kind, **headers}
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         try:
@@ -102,15 +105,18 @@ class Api:
         *,
         headers: Mapping[str, str] = {},
         seconds: float | None = None,
-    ) -> Answer:
-        """An answer that is a 2xx. Raises: HandoverFailed: with the server's reason, and the time that it named."""
+    ) -> HttpAnswer:
+        """The 2xx response to a request.
+
+        Raises: HandoverFailed: another status, with the server's reason and the time that it named.
+        """
         answer = self.ask(method, path, body, headers=headers, seconds=seconds)
         if not answer.good:
             raise self.refused(answer)
         return answer
 
-    def refused(self, answer: Answer) -> HandoverFailed:
-        """What an answer that is no 2xx says."""
+    def refused(self, answer: HttpAnswer) -> HandoverFailed:
+        """The error for a response that is not 2xx."""
         why = reason(answer)
         failed = HandoverFailed(
             f"{origin(self.url)} answered {answer.status}{': ' * bool(why)}{why}"
@@ -118,39 +124,37 @@ class Api:
         failed.retry_seconds = retry_after(answer.headers.get("retry-after"), datetime.now(UTC))
         return failed
 
-    def table(self, answer: Answer) -> dict[str, Any]:
-        """A 2xx answer's JSON object. Raises: HandoverFailed: it is none."""
+    def table(self, answer: HttpAnswer) -> dict[str, Any]:
+        """The JSON object of a response. Raises: HandoverFailed: it has another form."""
         try:
-            found = json.loads(answer.body)
+            data = json.loads(answer.body)
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise HandoverFailed(
-                f"{origin(self.url)} answered no JSON object; is it what url says?"
-            )
-        return found
+            data = None
+        if not isinstance(data, dict):
+            raise HandoverFailed(f"{origin(self.url)} did not answer with a JSON object; check url")
+        return data
 
 
-def reason(answer: Answer) -> str:
-    """Why a server refused, in one line of its own words; empty where it does not say."""
+def reason(answer: HttpAnswer) -> str:
+    """Why a server refused, as one line of its own text. Empty if it gave no reason."""
     text = answer.body.decode(errors="replace")
     try:
-        said = list(_words(json.loads(text)))
+        reasons = list(_reasons(json.loads(text)))
     except (ValueError, RecursionError):
-        said = [text]
-    line = " ".join(said[0].split()) if said else ""
+        reasons = [text]
+    line = " ".join(reasons[0].split()) if reasons else ""
     shown = "".join(c if c.isprintable() else "?" for c in line)
     return shown if len(shown) <= MAX_REASON else shown[:MAX_REASON] + "…"
 
 
-def _words(said: Any) -> Iterator[str]:
-    """Texts under the keys that engines, FastAPI and others put their reasons under."""
-    if isinstance(said, str):
-        yield said
-    elif isinstance(said, list):
-        for item in said:
-            yield from _words(item)
-    elif isinstance(said, dict):
+def _reasons(data: Any) -> Iterator[str]:
+    """The texts under the keys where engines, FastAPI and others put their reasons."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, list):
+        for item in data:
+            yield from _reasons(item)
+    elif isinstance(data, dict):
         for key in ("error", "message", "error_message", "detail", "msg"):
-            if said.get(key):
-                yield from _words(said[key])
+            if data.get(key):
+                yield from _reasons(data[key])

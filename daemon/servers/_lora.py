@@ -1,7 +1,9 @@
-"""Versions as LoRA adapters of one engine: each under its own name, and the one that users get under the users' name too.
+"""Versions as LoRA adapters of one engine.
 
-The users' name stays the same for ever. A version's own name is unique, so that it can be asked before users get it, and
-so that the engine's list of adapters says which version the users' name stands for.
+Each version is loaded under its own name. The version that users get is also loaded under the
+users' name, which always stays the same. A version's own name is unique, so that it can be asked
+before users get it, and so that the engine's list of adapters shows which version the users' name
+stands for.
 """
 
 from collections.abc import Mapping
@@ -12,13 +14,13 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from factd.daemon.errors import HandoverFailed
 from factd.daemon.network.client import origin
-from factd.daemon.servers import NAMED, Completion, Report, Version
+from factd.daemon.servers import VERSION_NAME, Completion, Report, Version
 from factd.daemon.servers._completions import complete
 from factd.daemon.servers._http import Api, EngineSettings
 
 
 class AdapterSettings(EngineSettings):
-    """What an engine's table has for adapters."""
+    """The keys of an engine's table for adapters."""
 
     name: str = Field(default="factd", min_length=1)
     """The adapter that users ask for."""
@@ -26,24 +28,26 @@ class AdapterSettings(EngineSettings):
     @field_validator("name")
     @classmethod
     def _is_no_version(cls, value: str) -> str:
-        if NAMED.fullmatch(value):
-            raise ValueError(f"{value!r} is a name that versions have; users need one that stays")
+        if VERSION_NAME.fullmatch(value):
+            raise ValueError(
+                f"{value!r} is a version's name; give users a name that stays the same"
+            )
         return value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Routes:
-    """Where an engine takes adapters, and how it is asked for one."""
+    """The paths where an engine loads adapters, and the model name that selects one."""
 
     load: str
     unload: str
-    asked: str = "{}"  # the name in a completion's request
-    in_place: bool = False  # it may be told to replace an adapter that it has
+    asked: str = "{}"  # the form of the model name in a completion request
+    in_place: bool = False  # it can replace a loaded adapter in one step
 
 
 class _Card(BaseModel):
     id: str
-    root: str | None = None  # an adapter's path
+    root: str | None = None  # the path of an adapter
 
 
 class _Cards(BaseModel):
@@ -51,7 +55,7 @@ class _Cards(BaseModel):
 
 
 class Adapters:
-    """An engine that holds several versions."""
+    """An engine that holds several versions as adapters."""
 
     asks = stages = True
 
@@ -61,19 +65,19 @@ class Adapters:
     def load(self, version: Version) -> None:
         """Give users this version from now on. Raises: HandoverFailed."""
         self.stage(version)
-        name, there = self.settings.name, self.settings.name in self._held()
-        if not (there and self.routes.in_place and self._replaced(name, version.adapter)):
-            if there:
+        name, is_loaded = self.settings.name, self.settings.name in self._held()
+        if not (is_loaded and self.routes.in_place and self._replaced(name, version.adapter)):
+            if is_loaded:
                 self._unload(name)
             self._load(name, version.adapter)
-        self._lists(name, version.adapter)
+        self._require_listed(name, version.adapter)
 
     def stage(self, version: Version) -> None:
-        """Hold a version under its own name. Raises: HandoverFailed."""
+        """Load a version under its own name. Raises: HandoverFailed."""
         if not version.adapter:
             raise HandoverFailed(
-                f"{version.name} has no adapter; switch on [publish.adapter], which writes one with every release from then on, "
-                "or choose the mode that takes whole checkpoints"
+                f"{version.name} has no adapter; add a table [publish.adapter], which writes one with "
+                "every release from then on, or choose the mode that takes whole checkpoints"
             )
         root = self._held().get(version.name)
         if root == version.adapter:
@@ -81,17 +85,17 @@ class Adapters:
         if root is not None:
             self._unload(version.name)
         self._load(version.name, version.adapter)
-        self._lists(version.name, version.adapter)
+        self._require_listed(version.name, version.adapter)
 
     def drop(self, version: Version) -> None:
-        """Forget a version's own name. Raises: HandoverFailed."""
+        """Unload a version's own name. Raises: HandoverFailed."""
         if version.name in self._held():
             self._unload(version.name)
 
     def report(self) -> Report:
-        """Which version the users' name stands for. Raises: HandoverFailed."""
+        """The version that the users' name stands for. Raises: HandoverFailed."""
         held = self._held()
-        own = tuple(sorted(name for name in held if NAMED.fullmatch(name)))
+        own = tuple(sorted(name for name in held if VERSION_NAME.fullmatch(name)))
         return Report(serving=_serving(held.get(self.settings.name), held), loaded=own)
 
     def complete(self, prompt: str, *, tokens: int, staged: Version | None = None) -> Completion:
@@ -100,18 +104,20 @@ class Adapters:
         return complete(self.api, self.routes.asked.format(name), prompt, tokens=tokens)
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         self.api.close()
         self.admin.close()
 
     def _held(self) -> dict[str, str]:
         return listed(self.api)
 
-    def _lists(self, name: str, path: str) -> None:
-        """Raises: HandoverFailed: the engine says that something else is under a name."""
+    def _require_listed(self, name: str, path: str) -> None:
+        """Raises: HandoverFailed: the engine lists another path under this name."""
         root = self._held().get(name)
         if root != path:
-            raise HandoverFailed(f"{origin(self.api.url)} lists {name} at {root}, not at {path}")
+            raise HandoverFailed(
+                f"{origin(self.api.url)} lists {name} at {root}, not at {path}; look who else loads adapters"
+            )
 
     def _load(self, name: str, path: str) -> None:
         body, seconds = {"lora_name": name, "lora_path": path}, self.settings.load_seconds
@@ -124,7 +130,7 @@ class Adapters:
             raise self.admin.refused(answer)
 
     def _replaced(self, name: str, path: str) -> bool:
-        """The adapter under a name is another one now; not where the engine is too old to do that."""
+        """Replace the adapter under a name in one step. False: the engine is too old for that."""
         body = {"lora_name": name, "lora_path": path, "load_inplace": True}
         seconds = self.settings.load_seconds
         answer = self.admin.ask("POST", self.routes.load, body, seconds=seconds)
@@ -136,21 +142,21 @@ class Adapters:
 
 
 def listed(api: Api) -> dict[str, str]:
-    """The path of everything that an engine lists, by name. Raises: HandoverFailed."""
+    """The models and adapters that an engine lists: name -> path. Raises: HandoverFailed."""
     answer = api.done("GET", "/v1/models")
     try:
         cards = _Cards.model_validate_json(answer.body).data
     except ValidationError as error:
         raise HandoverFailed(
-            f"{origin(api.url)}/v1/models is no list of models; is it what url says?"
+            f"{origin(api.url)}/v1/models is not a list of models; check url"
         ) from error
     return {card.id: card.root or "" for card in cards}
 
 
 def _serving(root: str | None, held: Mapping[str, str]) -> str:
-    """The version whose adapter lies at a path; where none is known the path itself, and nothing where there is no path."""
+    """The name of the version at a path. An unknown path stays a path. Empty: there is no path."""
     if not root:
         return ""
-    named = [part for part in PurePosixPath(root).parts if NAMED.fullmatch(part)]
-    named += [name for name, path in held.items() if path == root and NAMED.fullmatch(name)]
+    named = [part for part in PurePosixPath(root).parts if VERSION_NAME.fullmatch(part)]
+    named += [name for name, path in held.items() if path == root and VERSION_NAME.fullmatch(name)]
     return named[0] if named else root

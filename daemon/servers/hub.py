@@ -1,7 +1,10 @@
-"""A repository on the Hugging Face Hub, or on a server with its API, whose branch holds the version; needs `factd[hub]`.
+"""A branch of a repository on the Hugging Face Hub, or on a server with its API.
 
-A version is one commit, which the Hub makes as a whole or not at all; files that the branch has already are not sent again.
-Going back is a commit more: nothing is forced. Each version has a tag. Users of the branch download; nobody is asked.
+Needs `factd[hub]`.
+
+A version is one commit, which the Hub makes completely or not at all. Files that the branch has
+already are not sent again. Going back is one more commit: nothing is forced. Each version has a
+tag. Users download the branch; there is no completion API.
 """
 
 import hashlib
@@ -13,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import Field, field_validator
 
 from factd.daemon.errors import BadConfig, HandoverFailed
-from factd.daemon.servers import NAMED, Connect, Report, ServerSettings, Single, Version
+from factd.daemon.servers import (
+    VERSION_NAME,
+    Connect,
+    Report,
+    ServerSettings,
+    SingleVersionServer,
+    Version,
+)
 from factd.daemon.servers._deadline import bounded, first_line
 from factd.daemon.servers._http import key_in
 
@@ -21,11 +31,11 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 T = TypeVar("T")
-KEPT = (".gitattributes", "README.md")  # of the repository, where the version has none
+KEPT = (".gitattributes", "README.md")  # stay in the repository if the version has no such file
 
 
-class Settings(ServerSettings):
-    """A [servers.NAME] of this kind"""
+class HubSettings(ServerSettings):
+    """The keys of a [servers.NAME] table of kind hub."""
 
     repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     """The repository, "organisation/model"."""
@@ -46,43 +56,51 @@ class Settings(ServerSettings):
     @classmethod
     def _is_ours(cls, value: object) -> object:
         if value is not None:
-            raise ValueError("files are sent from [publish] path itself; leave root out")
+            raise ValueError("leave root out: files are uploaded from [publish] path itself")
         return value
 
     @property
     def takes_adapters(self) -> bool:
-        """As the form says."""
+        """The form is `adapter`."""
         return self.form == "adapter"
 
     def ready(self) -> None:
-        """Raises: BadConfig: the library is not installed, or the token cannot be read."""
+        """Check library and token. Raises: BadConfig: one is missing."""
         key_in(self.token_file)
         try:
-            import huggingface_hub  # noqa: F401 - is it there?
+            import huggingface_hub  # noqa: F401 - is it installed?
         except ImportError as error:
             raise BadConfig("servers of kind hub need `pip install 'factd[hub]'`") from error
 
 
-class Hub(Single):
-    """One branch of one repository."""
+Settings = HubSettings  # the plugin loader looks for this name
 
-    def __init__(self, settings: Settings, api: "HfApi") -> None:
+
+class Hub(SingleVersionServer):
+    """One branch of a repository."""
+
+    def __init__(self, settings: HubSettings, api: "HfApi") -> None:
         self.settings, self.api = settings, api
 
     def load(self, version: Version) -> None:
-        """Commit a version's files and tag the commit, unless the branch holds them already. Raises: HandoverFailed."""
+        """Commit a version's files, unless the branch has them already, and tag the commit.
+
+        Raises: HandoverFailed.
+        """
         folder = version.folder if self.settings.form == "checkpoint" else version.adapter
         if not folder:
             raise HandoverFailed(
-                f'{version.name} has no adapter; switch on [publish.adapter] or set form = "checkpoint"'
+                f'{version.name} has no adapter; add a table [publish.adapter] or set form = "checkpoint"'
             )
         self._bounded(partial(self._commit, version, Path(folder)), self.settings.load_seconds)
 
     def report(self) -> Report:
-        """The version whose tag stands at the branch's head. Raises: HandoverFailed."""
+        """The version whose tag is on the branch's newest commit. Raises: HandoverFailed."""
         refs = self._bounded(partial(self.api.list_repo_refs, self.settings.repository))
         heads = [ref.target_commit for ref in refs.branches if ref.name == self.settings.branch]
-        names = [r.name for r in refs.tags if NAMED.fullmatch(r.name) and r.target_commit in heads]
+        names = [
+            r.name for r in refs.tags if VERSION_NAME.fullmatch(r.name) and r.target_commit in heads
+        ]
         return Report(serving=names[-1] if names else "")
 
     def _commit(self, version: Version, folder: Path) -> None:
@@ -104,12 +122,12 @@ class Hub(Single):
                 commit_message=f"{version.name}: release {version.number}",
                 commit_description=f"SHA-256 of its manifest: {version.digest}",
                 revision=branch,
-                parent_commit=parent,  # a commit that was overtaken is refused, also one of ours that is late
+                parent_commit=parent,  # the Hub refuses if the branch has moved since
             ).oid
         wrong = wrong_files(files, _listed(api, repository, str(parent)))
         if wrong:
             raise HandoverFailed(
-                f"{repository} has another {wrong[0]} than {version.name} after it was committed"
+                f"{repository} has another {wrong[0]} than {version.name} after the commit; look who else writes there"
             )
         _tag(api, repository, version.name, str(parent))
 
@@ -119,28 +137,26 @@ class Hub(Single):
             return bounded(call, seconds=seconds or self.settings.answer_seconds, what=what)
         except HandoverFailed:
             raise
-        except (
-            Exception
-        ) as error:  # of the library, of its HTTP client and of the network: many, of several trees
+        except Exception as error:  # library, HTTP client and network raise errors of several trees
             causes = [e for e in (error, error.__cause__) if e is not None]
             why = dict.fromkeys(first_line(cause) for cause in causes)
             raise HandoverFailed(f"{what}: {': '.join(why)}") from error
 
 
 def _listed(api: "HfApi", repository: str, revision: str) -> dict[str, Any]:
-    """Every file of a commit by its name, as the Hub describes it."""
+    """The Hub's entry for every file of a commit, by name."""
     tree = api.list_repo_tree(repository, revision=revision, recursive=True)
     return {entry.path: entry for entry in tree if hasattr(entry, "blob_id")}
 
 
 def wrong_files(files: dict[str, Path], there: dict[str, Any]) -> list[str]:
-    """Names of files that a commit has not, has otherwise, or has beside them."""
+    """Names of files that a commit lacks, has with other content, or has in addition."""
     more = [name for name in there if name not in files and name not in KEPT]
     return [name for name, path in files.items() if not _same(path, there.get(name))] + more
 
 
 def _same(path: Path, entry: Any) -> bool:
-    """The Hub's file has our size and our sum: SHA-256 where it is large, git's where it is small."""
+    """The Hub's file has our size and checksum: SHA-256 for large files, git's for small ones."""
     if entry is None or entry.size != path.stat().st_size:
         return False
     if entry.lfs is not None:
@@ -151,7 +167,7 @@ def _same(path: Path, entry: Any) -> bool:
 
 
 def _tag(api: "HfApi", repository: str, name: str, commit: str) -> None:
-    """A version's tag stands at its newest commit."""
+    """Put a version's tag on a commit."""
     tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repository).tags}
     if name in tags and tags[name] != commit:
         api.delete_tag(repository, tag=name)
@@ -159,8 +175,11 @@ def _tag(api: "HfApi", repository: str, name: str, commit: str) -> None:
         api.create_tag(repository, tag=name, revision=commit)
 
 
-def connect(settings: Settings) -> Hub:
-    """A branch. Raises: BadConfig: the library is not installed, or the token cannot be read."""
+def connect(settings: HubSettings) -> Hub:
+    """A branch of a repository.
+
+    Raises: BadConfig: the library is not installed, or the token cannot be read.
+    """
     settings.ready()
     from huggingface_hub import HfApi
 

@@ -1,7 +1,8 @@
-"""A registered model of an MLflow registry, whose alias stands at the version; needs `factd[mlflow]`.
+"""A registered model in an MLflow registry, whose alias marks the version. Needs `factd[mlflow]`.
 
-A version is registered once, found again by the digest of its manifest; the files stay where they are, and the registry
-says where. Whoever deploys follows the alias; nobody is asked. MLflow reads its own credentials from MLFLOW_TRACKING_….
+A version is registered once and found again by the digest of its manifest. The files stay where
+they are; the registry stores their path. Whoever deploys follows the alias; there is no completion
+API. MLflow reads its own credentials from the variables MLFLOW_TRACKING_….
 """
 
 from collections.abc import Callable
@@ -11,19 +12,19 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from pydantic import Field
 
 from factd.daemon.errors import BadConfig, HandoverFailed
-from factd.daemon.servers import Connect, Report, ServerSettings, Single, Version
+from factd.daemon.servers import Connect, Report, ServerSettings, SingleVersionServer, Version
 from factd.daemon.servers._deadline import bounded, first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 T = TypeVar("T")
-GONE = "RESOURCE_DOES_NOT_EXIST"  # MLflow's name for what is not there
-NO_ALIAS = "INVALID_PARAMETER_VALUE"  # its databases' name for an alias that is not there
+GONE = "RESOURCE_DOES_NOT_EXIST"  # MLflow's error code for a missing entry
+NO_ALIAS = "INVALID_PARAMETER_VALUE"  # the code of its databases for a missing alias
 
 
-class Settings(ServerSettings):
-    """A [servers.NAME] of this kind"""
+class MlflowSettings(ServerSettings):
+    """The keys of a [servers.NAME] table of kind mlflow."""
 
     registry: str = Field(pattern=r"^[a-z][a-z0-9+-]*:\S+$")
     """URI of the registry, "https://…" or "sqlite:///…"."""
@@ -38,43 +39,49 @@ class Settings(ServerSettings):
 
     @property
     def takes_adapters(self) -> bool:
-        """As the form says."""
+        """The form is `adapter`."""
         return self.form == "adapter"
 
     def ready(self) -> None:
-        """Raises: BadConfig: the library is not installed."""
+        """Check the library. Raises: BadConfig: it is not installed."""
         try:
-            import mlflow  # noqa: F401 - is it there?
+            import mlflow  # noqa: F401 - is it installed?
         except ImportError as error:
             raise BadConfig("servers of kind mlflow need `pip install 'factd[mlflow]'`") from error
 
 
-class Registry(Single):
-    """One registered model."""
+Settings = MlflowSettings  # the plugin loader looks for this name
 
-    def __init__(self, settings: Settings, client: "MlflowClient") -> None:
+
+class Registry(SingleVersionServer):
+    """A registered model."""
+
+    def __init__(self, settings: MlflowSettings, client: "MlflowClient") -> None:
         self.settings, self.client = settings, client
 
     def load(self, version: Version) -> None:
-        """Register a version, unless it is, and move the alias there. Raises: HandoverFailed."""
+        """Register a version, unless it is registered, and set the alias.
+
+        Raises: HandoverFailed.
+        """
         source = version.folder if self.settings.form == "checkpoint" else version.adapter
         if not source:
             raise HandoverFailed(
-                f'{version.name} has no adapter; switch on [publish.adapter] or set form = "checkpoint"'
+                f'{version.name} has no adapter; add a table [publish.adapter] or set form = "checkpoint"'
             )
         self._bounded(partial(self._register, version, source), self.settings.load_seconds)
 
     def report(self) -> Report:
-        """The version that the alias stands at. Raises: HandoverFailed."""
+        """The version that the alias marks. Raises: HandoverFailed."""
         return Report(serving=self._bounded(self._served))
 
     def _register(self, version: Version, source: str) -> None:
         model = self.settings.model
-        if self.settings.create and not self._there():
+        if self.settings.create and not self._exists():
             self.client.create_registered_model(model)
         query = f"name = '{model}' and tags.`factd.digest` = '{version.digest}'"
-        found = [m for m in self.client.search_model_versions(query) if m.source == source]
-        number = found[0].version if found else self._registered(version, source)
+        same = [m for m in self.client.search_model_versions(query) if m.source == source]
+        number = same[0].version if same else self._registered(version, source)
         self.client.set_registered_model_alias(model, self.settings.alias, str(number))
 
     def _registered(self, version: Version, source: str) -> str:
@@ -86,7 +93,7 @@ class Registry(Single):
         made = self.client.create_model_version(self.settings.model, source, tags=tags)
         return str(made.version)
 
-    def _there(self) -> bool:
+    def _exists(self) -> bool:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -119,7 +126,7 @@ class Registry(Single):
             raise HandoverFailed(f"MLflow, {self.settings.model}: {first_line(error)}") from error
 
 
-def connect(settings: Settings) -> Registry:
+def connect(settings: MlflowSettings) -> Registry:
     """A registered model. Raises: BadConfig: the library is not installed."""
     settings.ready()
     from mlflow import MlflowClient

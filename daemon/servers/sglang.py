@@ -1,8 +1,11 @@
-"""SGLang. Whole checkpoints, read from disk while it runs, or adapters (`mode = "adapter"`, `--enable-lora`).
+"""SGLang, with whole checkpoints that it reads while it runs, or with adapters.
 
-Its prefix cache forgets with the weights, and an adapter that is loaded again under its name is a new one to it. It waits for
-who is being answered, unless `abort_requests`. Where reading fails it says that it puts back what it had, and reads the new
-path again (0.5.23): only loading the version before does that.
+Adapters: `mode = "adapter"`, with `--enable-lora`.
+
+SGLang empties its prefix cache when weights are loaded, and treats an adapter that is loaded again
+under its name as new. It waits for requests in progress, unless `abort_requests` is set. If reading
+fails, version 0.5.23 reports that it restores the old weights, but reads the new path again; only
+loading the version before restores them.
 """
 
 from pathlib import Path
@@ -10,16 +13,20 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from factd.daemon.servers import Completion, Connect, Report, Server, Single, Version
+from factd.daemon.servers import Completion, Connect, Report, Server, SingleVersionServer, Version
 from factd.daemon.servers._completions import complete
 from factd.daemon.servers._http import Api, key_in
 from factd.daemon.servers._lora import Adapters, AdapterSettings, Routes
 
-INFO = ("/model_info", "/get_model_info", "/get_weight_version")  # of releases, newest first
+INFO = (
+    "/model_info",
+    "/get_model_info",
+    "/get_weight_version",
+)  # paths of SGLang's releases, newest first
 
 
-class Settings(AdapterSettings):
-    """A [servers.NAME] of this kind"""
+class SglangSettings(AdapterSettings):
+    """The keys of a [servers.NAME] table of kind sglang."""
 
     mode: Literal["weights", "adapter"] = "weights"
     """What is loaded. "weights": whole checkpoints; "adapter": adapters."""
@@ -32,33 +39,37 @@ class Settings(AdapterSettings):
 
     @property
     def takes_adapters(self) -> bool:
-        """As the mode says."""
+        """The mode is `adapter`."""
         return self.mode == "adapter"
 
     @model_validator(mode="after")
-    def _has_no_colon(self) -> "Settings":
+    def _has_no_colon(self) -> "SglangSettings":
         if ":" in self.model and self.mode == "adapter":
             raise ValueError(
-                f"{self.model!r}: a colon stands between model and adapter; serve it under another name"
+                f"{self.model!r}: SGLang separates model and adapter by a colon; serve the model under a name "
+                "without one"
             )
         return self
 
     def ready(self) -> None:
-        """Raises: BadConfig: a key cannot be read."""
+        """Check the keys. Raises: BadConfig: one cannot be read."""
         super().ready()
         key_in(self.admin_key_file)
 
 
-class Weights(Single):
+Settings = SglangSettings  # the plugin loader looks for this name
+
+
+class Weights(SingleVersionServer):
     """SGLang with whole checkpoints."""
 
     asks = True
 
-    def __init__(self, settings: Settings, api: Api, admin: Api) -> None:
+    def __init__(self, settings: SglangSettings, api: Api, admin: Api) -> None:
         self.settings, self.api, self.admin = settings, api, admin
 
     def load(self, version: Version) -> None:
-        """Read a version's weights in the place of those that are there. Raises: HandoverFailed."""
+        """Replace the weights by those of a version. Raises: HandoverFailed."""
         body = {
             "model_path": version.folder,
             "weight_version": version.name,
@@ -67,11 +78,16 @@ class Weights(Single):
         }
         seconds = self.settings.load_seconds
         answer = self.admin.done("POST", "/update_weights_from_disk", body, seconds=seconds)
-        if self.admin.table(answer).get("success") is not True:  # told with 200 by some releases
+        if (
+            self.admin.table(answer).get("success") is not True
+        ):  # some releases answer 200 to a failure
             raise self.admin.refused(answer)
 
     def report(self) -> Report:
-        """The version of its last load; "default" since its start. Raises: HandoverFailed."""
+        """The version that was loaded last. "default": none since SGLang started.
+
+        Raises: HandoverFailed.
+        """
         for path in INFO:
             answer = self.api.ask("GET", path)
             if answer.good:
@@ -82,16 +98,16 @@ class Weights(Single):
         return Report(serving=None)
 
     def complete(self, prompt: str, *, tokens: int, staged: Version | None = None) -> Completion:
-        """The greedy continuation of a prompt, as users get it. Raises: HandoverFailed."""
+        """The greedy continuation that users get. Raises: HandoverFailed."""
         return complete(self.api, self.settings.model, prompt, tokens=tokens)
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         self.api.close()
         self.admin.close()
 
 
-def connect(settings: Settings) -> Server:
+def connect(settings: SglangSettings) -> Server:
     """A running SGLang. Raises: BadConfig: a key cannot be read."""
     key = key_in(settings.api_key_file)
     api = Api(settings, settings.url, key=key)

@@ -1,10 +1,14 @@
-"""vLLM. Versions are adapters, loaded while it runs: `--enable-lora`, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, a private port.
+"""vLLM, with versions as adapters that are loaded while it runs.
 
-`mode = "reload"` is experimental: whole checkpoints through endpoints that vLLM has for development (VLLM_SERVER_DEV_MODE=1).
+It needs `--enable-lora`, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and a private port.
 
-The key of the prefix cache was an adapter's name alone in many releases (https://github.com/vllm-project/vllm/issues/42125):
-what it kept of the version before is given to users of the next. It is told to forget after every change; where the
-endpoint is not there, the questions that are asked afterwards find out.
+`mode = "reload"` is experimental: whole checkpoints, through endpoints that vLLM has for
+development (VLLM_SERVER_DEV_MODE=1).
+
+In many releases the prefix cache has only an adapter's name as its key
+(https://github.com/vllm-project/vllm/issues/42125), so that users of a new version get what was
+cached for the version before. The cache is therefore emptied after every change. If that endpoint is
+missing, the questions that are asked afterwards find stale answers.
 """
 
 from contextlib import suppress
@@ -13,34 +17,40 @@ from typing import Literal
 from pydantic import model_validator
 
 from factd.daemon.errors import HandoverFailed
-from factd.daemon.servers import Completion, Connect, Report, Server, Single, Version
+from factd.daemon.servers import Completion, Connect, Report, Server, SingleVersionServer, Version
 from factd.daemon.servers._completions import complete
 from factd.daemon.servers._http import Api, key_in
 from factd.daemon.servers._lora import Adapters, AdapterSettings, Routes, listed
 
 
-class Settings(AdapterSettings):
-    """A [servers.NAME] of this kind"""
+class VllmSettings(AdapterSettings):
+    """The keys of a [servers.NAME] table of kind vllm."""
 
     mode: Literal["adapter", "reload"] = "adapter"
     """What is loaded. "adapter": adapters; "reload": whole checkpoints, experimental."""
     switch: Literal["in_place", "unload"] = "in_place"
-    """How a version is replaced. "unload": unload and load; for a moment the name does not exist."""
+    """How a version is replaced.
+
+    "unload": unload and load; for a moment the name does not exist.
+    """
     model: str = ""
     """The name that users ask for; only with mode = "reload"."""
 
     @property
     def takes_adapters(self) -> bool:
-        """As the mode says."""
+        """The mode is `adapter`."""
         return self.mode == "adapter"
 
     @model_validator(mode="after")
-    def _names_what_users_ask_for(self) -> "Settings":
+    def _names_what_users_ask_for(self) -> "VllmSettings":
         if (self.mode == "reload") != bool(self.model):
             raise ValueError(
-                'mode = "reload" needs model, the name that users ask for; adapters have name'
+                'give model, the name that users ask for, with mode = "reload" and only then; adapters have name'
             )
         return self
+
+
+Settings = VllmSettings  # the plugin loader looks for this name
 
 
 class Lora(Adapters):
@@ -49,41 +59,46 @@ class Lora(Adapters):
     def load(self, version: Version) -> None:
         """Give users this version from now on. Raises: HandoverFailed."""
         super().load(version)
-        forget(self.admin)
+        empty_cache(self.admin)
 
     def drop(self, version: Version) -> None:
-        """Forget a version, and what was answered under its name: it may be loaded again. Raises: HandoverFailed."""
+        """Unload a version, and empty the cache of answers under its name.
+
+        Raises: HandoverFailed.
+        """
         super().drop(version)
-        forget(self.admin)
+        empty_cache(self.admin)
 
 
-class Reload(Single):
+class Reload(SingleVersionServer):
     """vLLM with whole checkpoints."""
 
     asks = True
 
-    def __init__(self, settings: Settings, api: Api) -> None:
+    def __init__(self, settings: VllmSettings, api: Api) -> None:
         self.settings, self.api = settings, api
 
     def load(self, version: Version) -> None:
-        """Wait for who is being answered, read the weights, forget what was cached, go on. Raises: HandoverFailed.
+        """Wait for requests in progress, read the weights, empty the cache, resume.
 
-        After a read that failed vLLM has no weights at all, and the next question would end it
-        (docs/reference/serving-engines.md, 0.32): it gets those that it was started with, until the version
-        before is back.
+        After a failed read vLLM has no weights, and the next request would crash it
+        (docs/reference/serving-engines.md, 0.32). So it reads the weights that it was started with, until the
+        version before is loaded again. Raises: HandoverFailed.
         """
         seconds = self.settings.load_seconds
-        self._if_there("/pause?mode=wait", {}, seconds)
+        self._post_if_available("/pause?mode=wait", {}, seconds)
         try:
             self._read(version.folder)
         except HandoverFailed:
             with suppress(HandoverFailed):
                 self._read(listed(self.api).get(self.settings.model, ""))
-                self._if_there("/update_weight_version", {"new_version": "default"}, seconds)
+                self._post_if_available(
+                    "/update_weight_version", {"new_version": "default"}, seconds
+                )
             raise
         finally:
-            self._if_there("/resume", {}, seconds)
-        self._if_there("/update_weight_version", {"new_version": version.name}, seconds)
+            self._post_if_available("/resume", {}, seconds)
+        self._post_if_available("/update_weight_version", {"new_version": version.name}, seconds)
 
     def _read(self, folder: str) -> None:
         seconds = self.settings.load_seconds
@@ -92,7 +107,12 @@ class Reload(Single):
         self.api.done("POST", "/reset_prefix_cache", {})
 
     def report(self) -> Report:
-        """What it was told that it serves, where it keeps that; it is gone after a restart. Raises: HandoverFailed."""
+        """The version of the last load.
+
+        Unknown after a restart, and in releases that do not store it.
+
+        Raises: HandoverFailed.
+        """
         answer = self.api.ask("GET", "/weight_info")
         if answer.status == 404:
             return Report(serving=None)
@@ -102,24 +122,25 @@ class Reload(Single):
         return Report(serving=named if isinstance(named, str) else None)
 
     def complete(self, prompt: str, *, tokens: int, staged: Version | None = None) -> Completion:
-        """The greedy continuation of a prompt, as users get it. Raises: HandoverFailed."""
+        """The greedy continuation that users get. Raises: HandoverFailed."""
         return complete(self.api, self.settings.model, prompt, tokens=tokens)
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self.api.close()
 
-    def _if_there(self, path: str, body: dict[str, str], seconds: float) -> None:
-        """One request to an endpoint that only newer releases have."""
+    def _post_if_available(self, path: str, body: dict[str, str], seconds: float) -> None:
+        """Send a request to an endpoint that only newer releases have. 404 is ignored."""
         answer = self.api.ask("POST", path, body, seconds=seconds)
         if not answer.good and answer.status != 404:
             raise self.api.refused(answer)
 
 
-def forget(api: Api) -> None:
-    """The prefix cache is emptied, where vLLM offers that (only in its development mode). Raises: HandoverFailed.
+def empty_cache(api: Api) -> None:
+    """Empty the prefix cache, if vLLM offers that (only in its development mode).
 
-    It cannot while it answers somebody, unless it may begin with those requests again; older releases do not say whether it did.
+    vLLM cannot do so during a request, unless it may restart that request. Older releases do not
+    report whether they did. Raises: HandoverFailed.
     """
     for path in ("/reset_prefix_cache", "/reset_prefix_cache?reset_running_requests=true"):
         answer = api.ask("POST", path, {})
@@ -129,7 +150,7 @@ def forget(api: Api) -> None:
             raise api.refused(answer)
 
 
-def connect(settings: Settings) -> Server:
+def connect(settings: VllmSettings) -> Server:
     """A running vLLM. Raises: BadConfig: the key cannot be read."""
     api = Api(settings, settings.url, key=key_in(settings.api_key_file))
     if settings.mode == "reload":

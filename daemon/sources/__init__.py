@@ -1,8 +1,10 @@
-"""Sources of fact updates, one file each: `Settings`, its table of the configuration, and `pages`, what is new.
+"""Sources of fact updates, one file each.
 
-`pages` is a generator. It yields a page of claims with the cursor that follows them, and goes on when both are in the
-database, in one transaction; what it is sent then is the report on that page. Where it is interrupted, the next pull
-starts from the last cursor: pages may come twice, since taking a claim twice changes nothing, but none is lost.
+Each file has `Settings`, the class for its table of the configuration, and `pages`, a generator of
+what is new. `pages` yields a page of claims together with the cursor that follows them. Both are
+stored in one transaction, and the generator is sent the report on that page before it goes on. If
+it is interrupted, the next pull starts from the last stored cursor. Pages may then come twice,
+which changes nothing, but none is lost.
 """
 
 import hashlib
@@ -15,18 +17,18 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from factd.daemon.config.secrets import secret_text
-from factd.daemon.network.client import Answer, Client, Limits, shown_url
+from factd.daemon.network.client import Client, HttpAnswer, Limits, shown_url
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.ingest.ingest import IngestReport
 from factd.store.ingest.parsing import BadLine, ParsedLine
 from factd.store.model.facts import Fact, FactUpdate, Receipt, Terms
 from factd.store.queries.sources import Delivery
 
-LINES = 2000  # of a page
+LINES = 2000  # the most lines of one page
 
 
 class SourceSettings(BaseModel):
-    """What every [sources.NAME] has."""
+    """The keys that every [sources.NAME] table has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,10 +60,10 @@ class SourceSettings(BaseModel):
     """More claims a day freeze the source; 0: any number."""
 
     def ready(self) -> None:
-        """Raises: BadConfig: a file that it names cannot be read."""
+        """Check the files that the table names. Raises: BadConfig: one cannot be read."""
 
     def terms(self, name: str) -> Terms:
-        """On what terms its claims are taken."""
+        """The terms under which its claims are accepted."""
         return Terms(
             channel=name,
             trust=self.trust,
@@ -75,7 +77,7 @@ class SourceSettings(BaseModel):
 
 
 class RemoteSettings(SourceSettings):
-    """What every source has that is asked over HTTP."""
+    """The keys that every source has that is read over HTTP."""
 
     contact: str = ""
     """Your mail address or URL, for the user agent."""
@@ -99,11 +101,11 @@ class RemoteSettings(SourceSettings):
     """A file that holds a Bearer token."""
 
     def ready(self) -> None:
-        """Raises: BadConfig: the token's file cannot be read."""
+        """Check the token's file. Raises: BadConfig: it cannot be read."""
         self.limits("")
 
     def limits(self, version: str) -> Limits:
-        """For the client. Raises: BadConfig."""
+        """The limits for the HTTP client. Raises: BadConfig."""
         return Limits(
             user_agent=f"factd/{version} ({self.contact or 'no contact'})",
             seconds=self.timeout_seconds,
@@ -119,71 +121,76 @@ class RemoteSettings(SourceSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
-    """Claims, and everything that is kept in the same transaction."""
+class SourcePage:
+    """Claims of a source, and everything that is stored in the same transaction."""
 
     lines: Iterable[ParsedLine | BadLine]
-    cursor: Mapping[str, Any] | None  # None: it stays where it is
+    cursor: Mapping[str, Any] | None  # None: the stored cursor stays
     receipt: Receipt
-    seen: Mapping[str, str] = field(default_factory=dict)  # items by key, in the state they had
-    points: Mapping[str, Sequence[str]] = field(default_factory=dict)  # source -> items to look at
-    looked_at: Sequence[str] = ()  # items that this source was pointed at
-    deliveries: Sequence[int] = ()  # webhook bodies that these lines come from
+    seen: Mapping[str, str] = field(
+        default_factory=dict
+    )  # keys of items -> the state in which they were read
+    points: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # another source -> items that it should read
+    looked_at: Sequence[str] = ()  # items that this source was pointed to, now read
+    deliveries: Sequence[int] = ()  # ids of the webhook bodies that these lines come from
 
 
-Pages = Generator[Page, IngestReport, None]
+SourcePages = Generator[SourcePage, IngestReport, None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tools:
-    """What a source may use: a clock, the catalogue, a client, and what is known about its own items."""
+class SourceTools:
+    """What a source may use: the clock, the catalogue, a client, and queries about its own items."""
 
-    name: str  # the source's
+    name: str  # of the source
     now: Callable[[], datetime]
     catalogue: Catalogue
-    languages: tuple[str, ...]  # that are written or served
+    languages: tuple[str, ...]  # languages that are written or served
     client: Callable[[RemoteSettings], Client]
-    seen: Callable[[Iterable[str]], dict[str, str]]
-    pointers: Callable[[int], list[str]]
-    claimed: Callable[[str, str], list[Fact]]  # (source, subject id) -> what it has not taken back
+    seen: Callable[[Iterable[str]], dict[str, str]]  # keys -> the states that were stored
+    pointers: Callable[[int], list[str]]  # the oldest items that other sources pointed to
+    claimed: Callable[[str, str], list[Fact]]  # (source, subject id) -> not taken back
     facts: Callable[[Iterable[str]], list[Fact]]  # by id
-    seen_all: Callable[[str], dict[str, str]]  # every item whose key has a prefix
+    seen_all: Callable[[str], dict[str, str]]  # states of the items whose keys begin so
     deliveries: Callable[[int, int], list[Delivery]]  # (after, limit)
 
 
-class Source(Protocol):
-    """Yields what is new since a cursor."""
+class SourceReader(Protocol):
+    """The function `pages` of a source's file."""
 
-    def __call__(self, settings: Any, cursor: Mapping[str, Any], tools: Tools) -> Pages:
-        """One pull, bounded. Raises: SourceFailed."""
+    def __call__(self, settings: Any, cursor: Mapping[str, Any], tools: SourceTools) -> SourcePages:
+        """What is new since a cursor, one bounded pull. Raises: SourceFailed."""
         ...
 
 
-def received(answer: Answer, at: datetime) -> Receipt:
-    """Which payload brought claims, for an answer over HTTP that was asked for then."""
+def receipt_of(answer: HttpAnswer, at: datetime) -> Receipt:
+    """The receipt for claims from an HTTP response. at: when it was requested."""
     digest = hashlib.sha256(answer.body).hexdigest()
     return Receipt(file=shown_url(answer.url), retrieved_at=at, payload_hash=digest)
 
 
-def notice(fact: Fact, revision: str, at: datetime) -> FactUpdate:
-    """The word of a claim's source that it takes the claim back."""
-    said = fact.update
-    return replace(said, revision=revision, event_time=max(at, said.event_time), withdrawn=True)
+def withdrawal(fact: Fact, revision: str, at: datetime) -> FactUpdate:
+    """An update with which a source takes its claim back."""
+    claim = fact.update
+    event_time = max(at, claim.event_time)
+    return replace(claim, revision=revision, event_time=event_time, withdrawn=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pulled:
-    """What one pull brought."""
+class PullResult:
+    """The counts of one pull."""
 
     source: str
-    files: int = 0  # or pages
+    files: int = 0  # files, or pages
     lines: int = 0
     new: int = 0
     bad: int = 0
-    why: str = ""  # it was not asked, or not to the end
+    why: str = ""  # why the source was not read, or not to the end
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The result for `--json`."""
         return {
             "source": self.source,
             "files": self.files,

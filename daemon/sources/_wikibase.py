@@ -1,8 +1,11 @@
-"""Wikidata's entities as claims, pure: ranks, qualifiers, references, redirects, and times that are known by the year.
+"""Wikidata's entities as claims. Pure functions over the JSON of `wbgetentities`.
 
-Of a property's statements the best rank speaks: the preferred ones, else the normal ones, never a deprecated one. A
-start (P580) and an end (P582) are the claim's validity; a statement that ended is kept as history at a lower rank too.
-An unknown or missing value is no object. JSON as `wbgetentities` gives it: https://www.wikidata.org/w/api.php?action=help&modules=wbgetentities
+Only a property's statements of the best rank count: the preferred ones if there are any, else the
+normal ones. Deprecated statements never count. A start (P580) and an end (P582) are the claim's
+validity. A statement that has ended is kept as history, also at a lower rank. Unknown and missing
+values are skipped. Times that are known only by the month or the year are read as that period.
+
+The JSON: https://www.wikidata.org/w/api.php?action=help&modules=wbgetentities
 """
 
 import re
@@ -14,15 +17,15 @@ from typing import Any
 from factd.store.model.facts import Entity
 
 START, END, POINT = "P580", "P582", "P585"
-WEAK = {"P143", "P4656", "P887"}  # imported from a wiki, inferred: no reference of its own
+WEAK = {"P143", "P4656", "P887"}  # "imported from", "inferred from": not references
 TIME = re.compile(r"\+(\d{4})-(\d\d)-(\d\d)T")
-DAY, MONTH, YEAR = 11, 10, 9  # precision
+DAY, MONTH, YEAR = 11, 10, 9  # Wikibase's numbers for the precision of a time
 Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """One best statement of an entity, its object still without names where it is an item."""
+    """A statement of an entity that counts. An object that is an item has no names yet."""
 
     relation: str
     object: str  # an item's id, or the value itself
@@ -34,10 +37,10 @@ class Statement:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One entity as it is now."""
+    """An entity in its current revision."""
 
     id: str
-    asked_as: str  # another id where it was redirected
+    asked_as: str  # differs from `id` if the item was redirected
     revision: int
     modified: datetime
     named: Entity
@@ -45,7 +48,10 @@ class Item:
 
 
 def items(data: Json, relations: Iterable[str], languages: Sequence[str]) -> Iterator[Item]:
-    """The entities of an answer that exist. Raises: KeyError, TypeError, ValueError: it is no such answer."""
+    """The existing entities of a response.
+
+    Raises: KeyError, TypeError, ValueError: the JSON has another form.
+    """
     wanted = tuple(sorted(relations))
     for key, entity in data["entities"].items():
         if "missing" in entity:
@@ -58,42 +64,44 @@ def items(data: Json, relations: Iterable[str], languages: Sequence[str]) -> Ite
             modified=datetime.fromisoformat(entity["modified"]),
             named=named(entity, languages),
             statements=tuple(
-                statement for relation in wanted for statement in speaking(entity, relation)
+                statement
+                for relation in wanted
+                for statement in counted_statements(entity, relation)
             ),
         )
 
 
 def missing(data: Json) -> list[str]:
-    """Ids that were asked for and do not exist (any more)."""
+    """Ids that were requested and do not exist (any more)."""
     return [key for key, entity in data["entities"].items() if "missing" in entity]
 
 
 def named(entity: Json, languages: Sequence[str]) -> Entity:
-    """An entity's names; its id stands for labels that it has in none of the languages."""
+    """An entity's names. If it has no label in any of the languages, its id is the label."""
     labels = entity.get("labels") or {}
     aliases = entity.get("aliases") or {}
-    found = {k: labels[k]["value"] for k in languages if k in labels}
+    own = {k: labels[k]["value"] for k in languages if k in labels}
     if "mul" in labels:  # one label for all languages
-        found |= {k: labels["mul"]["value"] for k in languages if k not in found}
+        own |= {k: labels["mul"]["value"] for k in languages if k not in own}
     others = {k: tuple(a["value"] for a in aliases[k]) for k in languages if k in aliases}
-    return Entity(id=entity["id"], labels=found or {"und": entity["id"]}, aliases=others)
+    return Entity(id=entity["id"], labels=own or {"und": entity["id"]}, aliases=others)
 
 
-def speaking(entity: Json, relation: str) -> Iterator[Statement]:
-    """The statements of the best rank whose value is known, and those of a lower one that have ended."""
+def counted_statements(entity: Json, relation: str) -> Iterator[Statement]:
+    """The statements of the best rank, and statements of a lower rank that have ended."""
     statements = (entity.get("claims") or {}).get(relation, [])
     ranks = {s.get("rank", "normal") for s in statements}
     best = "preferred" if "preferred" in ranks else "normal"
     today = datetime.fromisoformat(entity["modified"]).date()
     for statement in statements:
         rank = statement.get("rank", "normal")
-        found = _statement(statement, relation) if rank != "deprecated" else None
-        if found and (rank == best or (found.valid_to and found.valid_to <= today)):
-            yield found
+        read = _statement(statement, relation) if rank != "deprecated" else None
+        if read and (rank == best or (read.valid_to and read.valid_to <= today)):
+            yield read
 
 
 def _statement(statement: Json, relation: str) -> Statement | None:
-    """None: its value is unknown, or its times contradict each other."""
+    """A statement. None: its value is unknown, or its end is not after its start."""
     snak = statement["mainsnak"]
     value = _value(snak["datavalue"]) if snak["snaktype"] == "value" else None
     qualifiers = statement.get("qualifiers") or {}
@@ -111,7 +119,7 @@ def _statement(statement: Json, relation: str) -> Statement | None:
 
 
 def _value(data: Json) -> tuple[str, bool] | None:
-    """(id or text, is it an item?)"""
+    """(item id or text, whether it is an item). None: a type that is not read."""
     value = data["value"]
     match data["type"]:
         case "wikibase-entityid":
@@ -123,20 +131,20 @@ def _value(data: Json) -> tuple[str, bool] | None:
         case "quantity":
             return value["amount"].lstrip("+"), False
         case "time":
-            found = period(value)
-            return (found[0].isoformat(), False) if found else None
+            days = period(value)
+            return (days[0].isoformat(), False) if days else None
     return None
 
 
 def _references(statement: Json) -> int:
-    """References that name more than the wiki it was copied from."""
-    found = statement.get("references") or []
-    return sum(bool(set(reference.get("snaks") or {}) - WEAK) for reference in found)
+    """The number of references that name more than the wiki that the statement was copied from."""
+    references = statement.get("references") or []
+    return sum(bool(set(reference.get("snaks") or {}) - WEAK) for reference in references)
 
 
 def _times(qualifiers: Json, name: str) -> list[tuple[date, date]]:
     snaks = [s for s in qualifiers.get(name, []) if s.get("snaktype") == "value"]
-    return [found for s in snaks if (found := period(s["datavalue"]["value"]))]
+    return [days for s in snaks if (days := period(s["datavalue"]["value"]))]
 
 
 def _first(qualifiers: Json, name: str) -> date | None:
@@ -144,12 +152,12 @@ def _first(qualifiers: Json, name: str) -> date | None:
 
 
 def _last(qualifiers: Json) -> date | None:
-    """The first day it no longer holds."""
+    """The first day on which the statement no longer holds."""
     return max((after for _, after in _times(qualifiers, END)), default=None)
 
 
 def period(value: Json) -> tuple[date, date] | None:
-    """(first day, first day after it) of a time that is known by the day, the month or the year; None for coarser ones."""
+    """(first day, first day after) of a time. None: it is known less precisely than by the year."""
     match, precision = TIME.match(value["time"]), int(value["precision"])
     if not match or precision < YEAR or match[1] == "0000":
         return None

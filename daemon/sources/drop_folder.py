@@ -1,31 +1,47 @@
-"""The drop folder: writers rename JSONL or CSV files into it; they end in `done/` or, with an error file, in `failed/`.
+"""The drop folder: writers rename JSONL or CSV files into it.
 
-A file is claimed by renaming it to `processing/`; one that a crash left there goes on after the last line that was
-stored. Nothing is deleted.
+A file that was read ends in `done/`, or with an error file in `failed/`. A file is claimed by
+renaming it to `processing/`. If a crash leaves one there, reading goes on after the last line that
+was stored. Nothing is deleted.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from factd.daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools
+from factd.daemon.sources import (
+    LINES,
+    SourcePage,
+    SourcePages,
+    SourceReader,
+    SourceSettings,
+    SourceTools,
+)
 from factd.store.database.chunks import chunks
 from factd.store.ingest.parsing import BadLine, read_updates
 from factd.store.model.facts import Receipt
 
 SUFFIXES = (".jsonl", ".json", ".csv")
-FILES = 100  # of one pull
+FILES = 100  # the most files of one pull
 
 
-class Settings(SourceSettings):
+class DropFolderSettings(SourceSettings):
     """[sources.drop_folder]"""
 
     path: Path = Path("inbox")
     """The folder into which files are renamed."""
 
 
-def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
-    """The files of the folder, oldest name first, some lines at a time. The cursor: {file, line} that is under way."""
+Settings = DropFolderSettings  # the plugin loader looks for this name
+
+
+def pages(
+    settings: DropFolderSettings, cursor: Mapping[str, Any], tools: SourceTools
+) -> SourcePages:
+    """The files of the folder in the order of their names, some lines at a time.
+
+    The cursor: {file, line} of a file that is not finished.
+    """
     folder = settings.path
     places = {name: folder / name for name in ("processing", "done", "failed")}
     for place in places.values():
@@ -41,7 +57,7 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
         yield from _file(path, after, places, tools)
 
 
-def _file(path: Path, after: int, places: Mapping[str, Path], tools: Tools) -> Pages:
+def _file(path: Path, after: int, places: Mapping[str, Path], tools: SourceTools) -> SourcePages:
     receipt = Receipt(file=path.name, retrieved_at=tools.now())
     lines = read_updates(path, tools.catalogue, after=after)
     errors = path.with_name(path.name + ".errors")
@@ -49,9 +65,9 @@ def _file(path: Path, after: int, places: Mapping[str, Path], tools: Tools) -> P
     part = next(parts, [])
     while part:
         more = next(parts, [])
-        # the last lines leave no mark: another file of this name starts from its own beginning
+        # after the last lines the cursor is empty: another file of this name starts at its beginning
         cursor = {"file": path.name, "line": part[-1].number} if more else {}
-        report = yield Page(lines=part, cursor=cursor, receipt=receipt)
+        report = yield SourcePage(lines=part, cursor=cursor, receipt=receipt)
         if report.bad:
             with errors.open("a", encoding="utf-8") as file:
                 file.write(errors_text(report.bad))
@@ -63,16 +79,16 @@ def _file(path: Path, after: int, places: Mapping[str, Path], tools: Tools) -> P
 
 
 def errors_text(bad: Sequence[BadLine]) -> str:
-    """One line per bad line: number, reason, its start."""
+    """The text of an error file: number, reason and beginning of each bad line."""
     return "".join(f"line {line.number}: {line.reason}\t{line.excerpt}\n" for line in bad)
 
 
 def unused(path: Path) -> Path:
-    """The path, or with a number where one of its name is there already."""
-    number, found = 1, path
-    while found.exists():
-        found, number = path.with_name(f"{path.stem}.{number}{path.suffix}"), number + 1
-    return found
+    """The path, with a number added if a file of this name exists."""
+    number, free = 1, path
+    while free.exists():
+        free, number = path.with_name(f"{path.stem}.{number}{path.suffix}"), number + 1
+    return free
 
 
-_: Source = pages
+_: SourceReader = pages

@@ -1,4 +1,7 @@
-"""RSS or Atom as a stream of pointers: an entry claims nothing, it says which items another source is to look at."""
+"""RSS or Atom feeds as pointers: an entry names items that another source should read.
+
+It claims nothing.
+"""
 
 import hashlib
 import re
@@ -11,10 +14,17 @@ from pydantic import Field, field_validator
 
 from factd.daemon.errors import SourceFailed
 from factd.daemon.network.client import conditions, shown_url
-from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools, received
+from factd.daemon.sources import (
+    RemoteSettings,
+    SourcePage,
+    SourcePages,
+    SourceReader,
+    SourceTools,
+    receipt_of,
+)
 
 
-class Settings(RemoteSettings):
+class FeedSettings(RemoteSettings):
     """[sources.feed]"""
 
     url: str = Field(pattern="^https?://")
@@ -30,31 +40,34 @@ class Settings(RemoteSettings):
         try:
             groups = re.compile(value).groups
         except re.error as error:
-            raise ValueError(f"{value!r} is no regular expression: {error}") from error
+            raise ValueError(f"{value!r} is not a regular expression: {error}") from error
         if groups != 1:
-            raise ValueError(f"{value!r} needs one group, around the item's id")
+            raise ValueError(f"{value!r} needs exactly one group, around the item's id")
         return value
 
 
-def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
-    """The entries that were not seen in their present state. The cursor: {validators}."""
+Settings = FeedSettings  # the plugin loader looks for this name
+
+
+def pages(settings: FeedSettings, cursor: Mapping[str, Any], tools: SourceTools) -> SourcePages:
+    """The entries that are new or have changed. The cursor: {validators}."""
     headers = conditions(cursor.get("validators"))
     answer = tools.client(settings).get(settings.url, headers=headers)
     if answer.status == 304:
         return
     parsed = feedparser.parse(BytesIO(answer.body), response_headers={"content-location": answer.url})  # fmt: skip
     if not parsed.entries and (parsed.bozo or not parsed.version):
-        raise SourceFailed(f"{shown_url(answer.url)} sent no feed; is the URL right?")
+        raise SourceFailed(f"{shown_url(answer.url)} sent no RSS or Atom feed; check `url`")
     states = {_key(entry): _state(entry) for entry in parsed.entries}
     before = tools.seen(states)
     fresh = [e for e in parsed.entries if before.get(_key(e)) != states[_key(e)]]
-    found = {id_ for entry in fresh for id_ in re.findall(settings.pattern, _text(entry))}
-    yield Page(
+    items = {id_ for entry in fresh for id_ in re.findall(settings.pattern, _text(entry))}
+    yield SourcePage(
         lines=(),
         cursor={"validators": answer.validators},
-        receipt=received(answer, tools.now()),
+        receipt=receipt_of(answer, tools.now()),
         seen={_key(entry): states[_key(entry)] for entry in fresh},
-        points={settings.points_to: sorted(found)},
+        points={settings.points_to: sorted(items)},
     )
 
 
@@ -72,4 +85,4 @@ def _text(entry: Any) -> str:
     return "\n".join([str(entry.get(key, "")) for key in ("id", "link", "title")] + links)
 
 
-_: Source = pages
+_: SourceReader = pages

@@ -1,8 +1,10 @@
-"""An HTTP feed of fact updates in the ingest format: a JSON array, an object that holds one, or one object a line.
+"""An HTTP feed of fact updates in the ingest format.
 
-The ETag (else Last-Modified) is kept only when the last page was stored: it says that all of it is known. A feed that
-is walked in pages (`Link: rel=next`, or a key of the object) goes on at the page where it was interrupted. A feed that
-takes a cursor is asked from the newest event time that was seen, less an overlap. What is truncated is not taken.
+The response is a JSON array, an object that holds one, or one object per line. The ETag (or else
+Last-Modified) is stored only with the last page, because it says that the whole feed was read. A
+feed in pages (`Link: rel=next`, or a key of the object) goes on at the page where it was
+interrupted. A feed that takes a time is asked from the newest event time that was seen, less an
+overlap. A truncated response is refused as a whole.
 """
 
 import json
@@ -16,16 +18,24 @@ from urllib.parse import urljoin, urlsplit
 from pydantic import Field
 
 from factd.daemon.errors import SourceFailed
-from factd.daemon.network.client import Answer, conditions, shown_url
-from factd.daemon.sources import LINES, Page, Pages, RemoteSettings, Source, Tools, received
+from factd.daemon.network.client import HttpAnswer, conditions, shown_url
+from factd.daemon.sources import (
+    LINES,
+    RemoteSettings,
+    SourcePage,
+    SourcePages,
+    SourceReader,
+    SourceTools,
+    receipt_of,
+)
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.database.chunks import chunks
 from factd.store.ingest.parsing import BadLine, ParsedLine, read_item, read_lines
 
-DEPTH = 32  # of a document
+DEPTH = 32  # the most levels of a document
 
 
-class Settings(RemoteSettings):
+class HttpFeedSettings(RemoteSettings):
     """[sources.http_feed]"""
 
     url: str = Field(pattern="^https?://")
@@ -40,6 +50,9 @@ class Settings(RemoteSettings):
     """Time that is read again."""
 
 
+Settings = HttpFeedSettings  # the plugin loader looks for this name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """One page of the feed."""
@@ -48,8 +61,11 @@ class Document:
     next: str | None
 
 
-def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
-    """The pages of one walk. The cursor: {validators, since} of the last whole walk, {next, walk} of one under way."""
+def pages(settings: HttpFeedSettings, cursor: Mapping[str, Any], tools: SourceTools) -> SourcePages:
+    """The pages of the feed.
+
+    The cursor: {validators, since} of the last complete reading, {next, walk} of one under way.
+    """
     client = tools.client(settings)
     url, walk = str(cursor.get("next") or settings.url), dict(cursor.get("walk") or {})
     held = {k: v for k, v in cursor.items() if k in ("validators", "since")}
@@ -61,20 +77,20 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
             return
         if first:
             walk = {"validators": answer.validators, "since": held.get("since")}
-        found = _read(settings, answer, tools.catalogue)
-        walk["since"] = _latest(found.lines, walk.get("since"))
-        receipt = received(answer, tools.now())
-        *parts, last = chunks(found.lines, LINES) if found.lines else [[]]
-        for part in parts:  # the cursor stays: the same page again, should it be interrupted here
-            yield Page(lines=part, cursor=None, receipt=receipt)
-        after = {**held, "next": found.next, "walk": walk} if found.next else walk
-        yield Page(lines=last, cursor=after, receipt=receipt)
-        if not found.next:
+        document = _read(settings, answer, tools.catalogue)
+        walk["since"] = _latest(document.lines, walk.get("since"))
+        receipt = receipt_of(answer, tools.now())
+        *parts, last = chunks(document.lines, LINES) if document.lines else [[]]
+        for part in parts:  # the cursor stays: after an interruption this page is read again
+            yield SourcePage(lines=part, cursor=None, receipt=receipt)
+        after = {**held, "next": document.next, "walk": walk} if document.next else walk
+        yield SourcePage(lines=last, cursor=after, receipt=receipt)
+        if not document.next:
             return
-        url = found.next
+        url = document.next
 
 
-def _since(settings: Settings, held: Mapping[str, Any]) -> dict[str, str] | None:
+def _since(settings: HttpFeedSettings, held: Mapping[str, Any]) -> dict[str, str] | None:
     if not settings.since_parameter or not held.get("since"):
         return None
     at = datetime.fromisoformat(held["since"]) - timedelta(seconds=settings.overlap_seconds)
@@ -88,12 +104,14 @@ def _latest(lines: list[ParsedLine | BadLine], before: str | None) -> str | None
     return max((*times, *([before] if before else [])), default=None)
 
 
-def _read(settings: Settings, answer: Answer, catalogue: Catalogue) -> Document:
-    """Raises: SourceFailed: the document is not whole."""
+def _read(settings: HttpFeedSettings, answer: HttpAnswer, catalogue: Catalogue) -> Document:
+    """Raises: SourceFailed: the document is truncated, or has another form."""
     shown, linked = shown_url(answer.url), answer.links.get("next")
     if _is_lines(answer):
         if answer.body and not answer.body.endswith(b"\n"):
-            raise SourceFailed(f"{shown} sent a last line without its end; nothing of it was taken")
+            raise SourceFailed(
+                f"{shown} sent a truncated last line; nothing was stored, the next pull tries again"
+            )
         lines = list(read_lines(BytesIO(answer.body), catalogue))
         return Document(lines=lines, next=_next(settings, answer, linked))
     try:
@@ -102,39 +120,43 @@ def _read(settings: Settings, answer: Answer, catalogue: Catalogue) -> Document:
             raise ValueError(f"deeper than {DEPTH} levels")
     except (ValueError, RecursionError) as error:
         raise SourceFailed(
-            f"{shown} sent no whole JSON ({error}); nothing of it was taken"
+            f"{shown} sent no complete JSON ({error}); nothing was stored, the next pull tries again"
         ) from error
     if isinstance(data, dict):
         linked = linked or data.get(settings.next)
         data = data.get(settings.items)
     if not isinstance(data, list):
-        raise SourceFailed(f"{shown} has no list under {settings.items!r}; set `items` to its key")
+        raise SourceFailed(
+            f"{shown} has no list under the key {settings.items!r}; set `items` to the right key"
+        )
     lines = [read_item(number, item, catalogue) for number, item in enumerate(data, start=1)]
     return Document(lines=lines, next=_next(settings, answer, linked))
 
 
-def _is_lines(answer: Answer) -> bool:
+def _is_lines(answer: HttpAnswer) -> bool:
     kind = answer.headers.get("content-type", "")
     return any(name in kind for name in ("ndjson", "jsonl", "json-seq", "jsonlines"))
 
 
-def _next(settings: Settings, answer: Answer, linked: Any) -> str | None:
-    """The next page's URL, on the feed's own host: a token goes nowhere else."""
+def _next(settings: HttpFeedSettings, answer: HttpAnswer, linked: Any) -> str | None:
+    """The next page's URL, which must be on the feed's own host: the token goes nowhere else."""
     if linked is None:
         return None
     url = urljoin(answer.url, str(linked))
     if urlsplit(url)[:2] not in (urlsplit(settings.url)[:2], urlsplit(answer.url)[:2]):
-        raise SourceFailed(f"the next page {shown_url(url)} is on another host than the feed")
+        raise SourceFailed(
+            f"the next page {shown_url(url)} is on another host than the feed; give its host in `url`"
+        )
     return url
 
 
 def depth(data: Any) -> int:
-    """The levels of a JSON document; found level by level, so that no depth is too much."""
-    level, found = [data], 0
-    while level and found <= DEPTH:
-        found += 1
+    """The levels of a JSON document, counted without recursion, at most DEPTH + 1."""
+    level, levels = [data], 0
+    while level and levels <= DEPTH:
+        levels += 1
         level = [child for item in level for child in _children(item)]
-    return found
+    return levels
 
 
 def _children(item: Any) -> Iterator[Any]:
@@ -144,4 +166,4 @@ def _children(item: Any) -> Iterator[Any]:
         yield from (child for child in item if isinstance(child, dict | list))
 
 
-_: Source = pages
+_: SourceReader = pages

@@ -1,9 +1,11 @@
-"""A table or view of a database, read by a watermark: (updated_at, id), with an overlap for rows that were late.
+"""A table or view of a database, read from a watermark (updated_at, id) with an overlap for late
+rows.
 
-Its columns are those of the ingest format: id, updated_at, subject_id, subject_label_LANG, relation, object_id,
-object_label_LANG, and optionally subject_aliases_LANG (names with | between), valid_from, valid_to, references, demand,
-withdrawn. The role needs to read only: the connection is set to. A row that says something else takes back what it
-said; every some hours all ids are compared, and what deleted rows said is taken back.
+Its columns have the names of the ingest format: id, updated_at, subject_id, subject_label_LANG,
+relation, object_id, object_label_LANG, and optionally subject_aliases_LANG (names with | between),
+valid_from, valid_to, references, demand, withdrawn. A role that may only read is enough: the
+connection is set to read only. A row that changes takes its earlier claim back. Every some hours
+all ids are compared, and the claims of deleted rows are taken back.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +34,15 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from factd.daemon.config.secrets import secret_text
 from factd.daemon.errors import SourceFailed
-from factd.daemon.sources import LINES, Page, Pages, Source, SourceSettings, Tools, notice
+from factd.daemon.sources import (
+    LINES,
+    SourcePage,
+    SourcePages,
+    SourceReader,
+    SourceSettings,
+    SourceTools,
+    withdrawal,
+)
 from factd.store.database.session import database_url
 from factd.store.ingest.parsing import BadLine, ParsedLine, read_item
 from factd.store.model.facts import FactUpdate, Receipt
@@ -40,7 +50,7 @@ from factd.store.model.facts import FactUpdate, Receipt
 NEEDED = ("id", "updated_at", "subject_id", "relation", "object_id")
 
 
-class Settings(SourceSettings):
+class SqlTableSettings(SourceSettings):
     """[sources.sql_table]"""
 
     url: str = ""
@@ -59,32 +69,40 @@ class Settings(SourceSettings):
     """Pages of one pull, at most."""
 
     @model_validator(mode="after")
-    def _has_a_url(self) -> "Settings":
+    def _has_a_url(self) -> "SqlTableSettings":
         if bool(self.url) == bool(self.url_file):
-            raise ValueError("give url or url_file, one of them")
+            raise ValueError("give exactly one of url and url_file")
         return self
 
     def ready(self) -> None:
-        """Raises: BadConfig: the URL's file cannot be read."""
+        """Check the URL's file. Raises: BadConfig: it cannot be read."""
         if self.url_file:
             secret_text(self.url_file)
 
 
-def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
-    """Rows after the watermark. The cursor: {updated_at, compared_at}, and {at, id} of the last row of a round under way."""
+Settings = SqlTableSettings  # the plugin loader looks for this name
+
+
+def pages(settings: SqlTableSettings, cursor: Mapping[str, Any], tools: SourceTools) -> SourcePages:
+    """Rows after the watermark.
+
+    The cursor: {updated_at, compared_at}, and {at, id} of the last row that was read while more wait.
+    """
     receipt = Receipt(file=settings.table, retrieved_at=tools.now())
     try:
         with _connected(settings) as connection:
             table = _reflected(connection, settings)
-            look = Look(settings, table, connection, receipt, tools)
-            yield from _changed(look, dict(cursor))
+            pull = TablePull(settings, table, connection, receipt, tools)
+            yield from _changed(pull, dict(cursor))
     except (SQLAlchemyError, OSError, ArgumentError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise SourceFailed(f"{settings.table} cannot be read: {reason}") from error
+        raise SourceFailed(
+            f"{settings.table} cannot be read: {reason}; check url, table and the role's rights"
+        ) from error
 
 
 @contextmanager
-def _connected(settings: Settings) -> Iterator[Connection]:
+def _connected(settings: SqlTableSettings) -> Iterator[Connection]:
     text = secret_text(settings.url_file) if settings.url_file else settings.url
     url = database_url(text)
     engine = create_engine(url)
@@ -96,7 +114,7 @@ def _connected(settings: Settings) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _only_reading(connection: Any, backend: str, settings: Settings) -> None:
+def _only_reading(connection: Any, backend: str, settings: SqlTableSettings) -> None:
     cursor = connection.cursor()
     if backend == "postgresql":
         cursor.execute(f"SET statement_timeout = {settings.statement_seconds * 1000}")
@@ -108,39 +126,42 @@ def _only_reading(connection: Any, backend: str, settings: Settings) -> None:
     cursor.close()
 
 
-def _reflected(connection: Connection, settings: Settings) -> Table:
+def _reflected(connection: Connection, settings: SqlTableSettings) -> Table:
     schema, _, name = settings.table.rpartition(".")
     table = Table(name, MetaData(), schema=schema or None, autoload_with=connection)
     lacking = [column for column in NEEDED if column not in table.c]
     if lacking:
         raise SourceFailed(
-            f"{settings.table} has no column {', '.join(lacking)}; a view can name it"
+            f"{settings.table} has no column {', '.join(lacking)}; make a view that names its columns so"
         )
     return table
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at the table."""
+class TablePull:
+    """The parts of one pull."""
 
-    settings: Settings
+    settings: SqlTableSettings
     table: Table
     connection: Connection
     receipt: Receipt
-    tools: Tools
+    tools: SourceTools
 
     def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        """The rows of a query; no transaction stays open while they are stored."""
-        found = self.connection.execute(query).all()
+        """The rows of a query.
+
+        The transaction is ended, so that none is open while they are stored.
+        """
+        rows = self.connection.execute(query).all()
         self.connection.rollback()
-        return found
+        return rows
 
 
-def _changed(look: Look, cursor: dict[str, Any]) -> Pages:
+def _changed(pull: TablePull, cursor: dict[str, Any]) -> SourcePages:
     mark = _time(cursor.get("updated_at"))
-    start = _start(look.settings, look.table, cursor)
-    for _ in range(look.settings.max_pages):
-        rows = look.rows(_after(look.table, start))
+    start = _start(pull.settings, pull.table, cursor)
+    for _ in range(pull.settings.max_pages):
+        rows = pull.rows(_after(pull.table, start))
         if not rows:
             cursor.pop("at", None)
             break
@@ -148,24 +169,28 @@ def _changed(look: Look, cursor: dict[str, Any]) -> Pages:
         newest = _moment(rows[-1].updated_at)
         if mark is None or newest >= mark:
             cursor |= {"updated_at": newest.isoformat()}
-        last = rows[-1].id if isinstance(rows[-1].id, int | str) else None  # what JSON can hold
+        last = rows[-1].id if isinstance(rows[-1].id, int | str) else None  # JSON holds no others
         cursor |= {"at": newest.isoformat(), "id": last}
-        lines = [_line(number, row, look.tools) for number, row in enumerate(rows, start=1)]
+        lines = [_line(number, row, pull.tools) for number, row in enumerate(rows, start=1)]
         pairs = zip(rows, lines, strict=True)
         seen = {f"row:{r.id}": line.update.id for r, line in pairs if isinstance(line, ParsedLine)}
-        back = _said_before(seen, lines, look.tools)
-        yield Page(lines=[*back, *lines], cursor=dict(cursor), receipt=look.receipt, seen=seen)
+        back = _replaced_claims(seen, lines, pull.tools)
+        yield SourcePage(
+            lines=[*back, *lines], cursor=dict(cursor), receipt=pull.receipt, seen=seen
+        )
     else:
-        return  # more rows wait; a round that is not finished compares nothing
-    yield from _deleted(look, cursor)
+        return  # more rows wait: ids are compared after the last row only
+    yield from _deleted(pull, cursor)
 
 
 def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _start(settings: Settings, table: Table, cursor: Mapping[str, Any]) -> tuple[Any, Any] | None:
-    """Where to read on: behind the last row of a round that was not finished, else some time before the watermark."""
+def _start(
+    settings: SqlTableSettings, table: Table, cursor: Mapping[str, Any]
+) -> tuple[Any, Any] | None:
+    """Where to go on: after the last row if more wait, else at the watermark less the overlap."""
     at, mark = _time(cursor.get("at")), _time(cursor.get("updated_at"))
     if at:
         return _as(table.c.updated_at, at), cursor["id"]
@@ -174,27 +199,27 @@ def _start(settings: Settings, table: Table, cursor: Mapping[str, Any]) -> tuple
     return None
 
 
-def _said_before(
-    seen: Mapping[str, str], lines: Sequence[ParsedLine | BadLine], tools: Tools
+def _replaced_claims(
+    seen: Mapping[str, str], lines: Sequence[ParsedLine | BadLine], tools: SourceTools
 ) -> list[ParsedLine]:
-    """What these rows said before and do not say any more, taken back."""
+    """The earlier claims of these rows, taken back where the row claims something else now."""
     before = tools.seen(seen)
     changed = {before[key]: id_ for key, id_ in seen.items() if before.get(key, id_) != id_}
     now = {line.update.id: line.update for line in lines if isinstance(line, ParsedLine)}
     return [
-        ParsedLine(number=0, update=notice(fact, said.revision, said.event_time))
+        ParsedLine(number=0, update=withdrawal(fact, claim.revision, claim.event_time))
         for fact in tools.facts(changed)
-        if _says(fact.update) != _says(said := now[changed[fact.id]])
+        if _content(fact.update) != _content(claim := now[changed[fact.id]])
     ]
 
 
-def _says(said: FactUpdate) -> tuple[Any, ...]:
-    return *said.pair, said.object.id, said.valid_from, said.valid_to
+def _content(claim: FactUpdate) -> tuple[Any, ...]:
+    return *claim.pair, claim.object.id, claim.valid_from, claim.valid_to
 
 
 def _moment(value: Any) -> datetime:
-    found = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _after(table: Table, start: tuple[Any, Any] | None) -> Select[Any]:
@@ -208,16 +233,16 @@ def _after(table: Table, start: tuple[Any, Any] | None) -> Select[Any]:
 
 
 def _as(column: Column[Any], at: datetime) -> Any:
-    """A time as the column holds it: a text, or a time with or without its zone."""
+    """A time in the column's own form: text, or a time with or without a time zone."""
     if not isinstance(column.type, DateTime):
         return at.isoformat()
     return at if column.type.timezone else at.astimezone(UTC).replace(tzinfo=None)
 
 
-def _line(number: int, row: Row[Any], tools: Tools) -> ParsedLine | BadLine:
+def _line(number: int, row: Row[Any], tools: SourceTools) -> ParsedLine | BadLine:
     data = dict(row._mapping)
     moment = _moment(data["updated_at"]).isoformat()
-    found: dict[str, Any] = {
+    item: dict[str, Any] = {
         "source": tools.name,
         "revision": f"{data['id']}@{moment}",
         "event_time": moment,
@@ -227,11 +252,11 @@ def _line(number: int, row: Row[Any], tools: Tools) -> ParsedLine | BadLine:
     }
     for key in ("valid_from", "valid_to"):
         value = data.get(key)
-        found[key] = value.isoformat()[:10] if isinstance(value, date) else value
+        item[key] = value.isoformat()[:10] if isinstance(value, date) else value
     for key in ("references", "risk", "demand"):
-        found[key] = data.get(key)
-    found["withdrawn"] = bool(data.get("withdrawn"))
-    return read_item(number, found, tools.catalogue)
+        item[key] = data.get(key)
+    item["withdrawn"] = bool(data.get("withdrawn"))
+    return read_item(number, item, tools.catalogue)
 
 
 def _entity(data: Mapping[str, Any], side: str) -> dict[str, Any]:
@@ -249,27 +274,30 @@ def _entity(data: Mapping[str, Any], side: str) -> dict[str, Any]:
     }
 
 
-def _deleted(look: Look, cursor: dict[str, Any]) -> Pages:
-    """Claims whose rows are no more, taken back: one look over all ids, some thousand at a time."""
-    tools, now = look.tools, look.tools.now()
+def _deleted(pull: TablePull, cursor: dict[str, Any]) -> SourcePages:
+    """Claims of deleted rows, taken back.
+
+    All ids are compared; claims come some thousand at a time.
+    """
+    tools, now = pull.tools, pull.tools.now()
     last = datetime.fromisoformat(cursor["compared_at"]) if "compared_at" in cursor else None
-    every = timedelta(seconds=look.settings.compare_seconds)
+    every = timedelta(seconds=pull.settings.compare_seconds)
     if not every or (last and now - last < every):
         return
-    there = {f"row:{row.id}" for row in look.rows(select(look.table.c.id))}
+    there = {f"row:{row.id}" for row in pull.rows(select(pull.table.c.id))}
     rows = tools.seen_all("row:")
     gone = sorted(key for key, id_ in rows.items() if id_ and key not in there)
     for start in range(0, max(1, len(gone)), LINES):
         part = gone[start : start + LINES]
         facts = tools.facts(rows[key] for key in part)
         lines = [
-            ParsedLine(number=n, update=notice(fact, f"{fact.update.revision}-deleted", now))
+            ParsedLine(number=n, update=withdrawal(fact, f"{fact.update.revision}-deleted", now))
             for n, fact in enumerate(facts, start=1)
         ]
         whole = start + LINES >= len(gone)
         after = {**cursor, "compared_at": now.isoformat()} if whole else dict(cursor)
         seen = dict.fromkeys(part, "")
-        yield Page(lines=lines, cursor=after, receipt=look.receipt, seen=seen)
+        yield SourcePage(lines=lines, cursor=after, receipt=pull.receipt, seen=seen)
 
 
-_: Source = pages
+_: SourceReader = pages

@@ -1,9 +1,13 @@
-"""What others send: `POST /hooks/NAME` on the daemon's port, signed, stored as it came, answered with 202, taken later.
+"""Claims that others send to `POST /hooks/NAME` on the daemon's port, signed.
 
-Signatures: Standard Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature: v1,…` over `id.timestamp.body`,
-https://www.standardwebhooks.com), or GitHub's (`X-Hub-Signature-256` over the body, `X-GitHub-Delivery` as its id).
-An id is taken once. The body holds claims in the ingest format: one object, a list, {"updates": […]}, or a CloudEvent
-(JSON or with `ce-` headers) whose data is one of these; its source and id are its unique name then.
+A body is stored as it came and answered with 202. The next pull reads it.
+
+Signatures: Standard Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature: v1,…` over
+`id.timestamp.body`, https://www.standardwebhooks.com), or GitHub's (`X-Hub-Signature-256` over the
+body, with `X-GitHub-Delivery` as the id). A delivery with an id that was stored before is ignored.
+The body holds claims in the ingest format: one object, a list, {"updates": […]}, or a CloudEvent
+(JSON or with `ce-` headers) whose data is one of these. A CloudEvent's source and id together are
+the id of the delivery.
 """
 
 import hashlib
@@ -19,14 +23,14 @@ from pydantic import Field
 
 from factd.daemon.config.secrets import secret_text
 from factd.daemon.network.standard_webhooks import standard_key, standard_signature
-from factd.daemon.sources import Page, Pages, Source, SourceSettings, Tools
+from factd.daemon.sources import SourcePage, SourcePages, SourceReader, SourceSettings, SourceTools
 from factd.store.ingest.parsing import BadLine, read_item
 from factd.store.model.facts import Receipt
 
-BODIES = 100  # of a page
+BODIES = 100  # read from the database at once
 
 
-class Settings(SourceSettings):
+class WebhookSourceSettings(SourceSettings):
     """[sources.webhook]"""
 
     secret_file: Path
@@ -39,66 +43,77 @@ class Settings(SourceSettings):
     """Allowed difference between the sender's clock and ours."""
 
     def ready(self) -> None:
-        """Raises: BadConfig: the secret cannot be read."""
+        """Check the secret. Raises: BadConfig: it cannot be read."""
         secret(self)
 
 
+Settings = WebhookSourceSettings  # the plugin loader looks for this name
+
+
 @dataclass(frozen=True, kw_only=True)
-class Verified:
-    """A body that is the sender's: its unique name, or why it is refused."""
+class CheckedDelivery:
+    """The result of checking a delivery: its unique key, or why it is refused."""
 
     key: str = ""
     status: int = 202
     reason: str = ""
 
 
-def secret(settings: Settings) -> bytes:
-    """The key of the HMAC. Raises: BadConfig: the file cannot be read or holds none."""
+def secret(settings: WebhookSourceSettings) -> bytes:
+    """The key of the HMAC. Raises: BadConfig: the file cannot be read, or holds no key."""
     if settings.style == "github":
         return secret_text(settings.secret_file).encode()
     return standard_key(settings.secret_file)
 
 
 def receive(
-    settings: Settings, headers: Mapping[str, str], body: bytes, *, now: datetime
-) -> Verified:
-    """Whether a request is the sender's. headers: names in lower case; body: as it came."""
+    settings: WebhookSourceSettings, headers: Mapping[str, str], body: bytes, *, now: datetime
+) -> CheckedDelivery:
+    """Check that a request comes from the sender. headers: names in lower case."""
     if len(body) > settings.max_bytes:
-        return Verified(status=413, reason=f"the body is larger than {settings.max_bytes} bytes")
+        return CheckedDelivery(
+            status=413, reason=f"the body is larger than {settings.max_bytes} bytes"
+        )
     check = _github if settings.style == "github" else _standard
-    found = check(settings, headers, body, now)
-    event = _event_name(headers, body) if not found.reason else ""
-    return Verified(key=event or found.key, status=found.status, reason=found.reason)
+    checked = check(settings, headers, body, now)
+    event = _event_name(headers, body) if not checked.reason else ""
+    return CheckedDelivery(key=event or checked.key, status=checked.status, reason=checked.reason)
 
 
 def _standard(
-    settings: Settings, headers: Mapping[str, str], body: bytes, now: datetime
-) -> Verified:
+    settings: WebhookSourceSettings, headers: Mapping[str, str], body: bytes, now: datetime
+) -> CheckedDelivery:
     id_, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     signatures = headers.get("webhook-signature", "").split()
     if not id_ or not stamp.isdigit() or not signatures or len(id_) > 200 or len(stamp) > 12:
-        return Verified(status=400, reason="webhook-id, -timestamp and -signature are needed")
+        return CheckedDelivery(
+            status=400, reason="webhook-id, -timestamp and -signature are needed"
+        )
     if abs(now.timestamp() - int(stamp)) > settings.tolerance_seconds:
-        return Verified(status=400, reason="webhook-timestamp is too far from this clock")
+        return CheckedDelivery(status=400, reason="webhook-timestamp is too far from this clock")
     right = standard_signature(secret(settings), id_, stamp, body).encode()
     same = [hmac.compare_digest(right, signature.encode()) for signature in signatures]
     if not any(same):
-        return Verified(status=401, reason="no signature fits")
-    return Verified(key=id_)
+        return CheckedDelivery(status=401, reason="no signature fits")
+    return CheckedDelivery(key=id_)
 
 
-def _github(settings: Settings, headers: Mapping[str, str], body: bytes, now: datetime) -> Verified:
+def _github(
+    settings: WebhookSourceSettings, headers: Mapping[str, str], body: bytes, now: datetime
+) -> CheckedDelivery:
     given, id_ = headers.get("x-hub-signature-256", ""), headers.get("x-github-delivery", "")
     if not given or not id_ or len(id_) > 200:
-        return Verified(status=400, reason="X-Hub-Signature-256 and X-GitHub-Delivery are needed")
+        return CheckedDelivery(
+            status=400, reason="X-Hub-Signature-256 and X-GitHub-Delivery are needed"
+        )
     right = "sha256=" + hmac.new(secret(settings), body, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(right.encode(), given.encode()):
-        return Verified(status=401, reason="the signature does not fit")
-    return Verified(key=id_)
+        return CheckedDelivery(status=401, reason="the signature does not fit")
+    return CheckedDelivery(key=id_)
 
 
 def _event_name(headers: Mapping[str, str], body: bytes) -> str:
-    """A CloudEvent's source and id, which are unique together; empty where it is none."""
+    """A CloudEvent's source and id, which are unique together. Empty for another body."""
     if "ce-id" in headers and "ce-source" in headers:
         return f"{headers['ce-source']} {headers['ce-id']}"[:400]
     try:
@@ -110,11 +125,13 @@ def _event_name(headers: Mapping[str, str], body: bytes) -> str:
     return ""
 
 
-def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
-    """The bodies that wait, in the order of their arrival; each is taken with its claims. No cursor is needed."""
+def pages(
+    settings: WebhookSourceSettings, cursor: Mapping[str, Any], tools: SourceTools
+) -> SourcePages:
+    """The stored bodies in the order of their arrival, one page each. No cursor is needed."""
     after = 0
-    while found := tools.deliveries(after, BODIES):
-        for delivery in found:
+    while waiting := tools.deliveries(after, BODIES):
+        for delivery in waiting:
             lines = [
                 read_item(number, item, tools.catalogue)
                 for number, item in enumerate(claims(delivery.body), start=1)
@@ -127,12 +144,12 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
             if not lines:
                 empty = delivery.body[:200].decode("utf-8", "replace")
                 lines = [BadLine(number=1, reason="no claims in the ingest format", excerpt=empty)]
-            yield Page(lines=lines, cursor=None, receipt=receipt, deliveries=(delivery.id,))
-        after = found[-1].id
+            yield SourcePage(lines=lines, cursor=None, receipt=receipt, deliveries=(delivery.id,))
+        after = waiting[-1].id
 
 
 def claims(body: bytes) -> list[Any]:
-    """The claims of a body, unread; none where it holds none."""
+    """The claims of a body, not yet parsed. Empty if it holds none."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
@@ -141,8 +158,8 @@ def claims(body: bytes) -> list[Any]:
         data = data.get("data")
     if isinstance(data, dict) and "updates" in data:
         data = data["updates"]
-    found = [data] if isinstance(data, dict) else data
-    return found if isinstance(found, list) else []
+    items = [data] if isinstance(data, dict) else data
+    return items if isinstance(items, list) else []
 
 
-_: Source = pages
+_: SourceReader = pages

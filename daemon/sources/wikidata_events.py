@@ -1,8 +1,10 @@
-"""Wikidata's EventStreams: server-sent events that say which items changed. Claims nothing, points the watch-list there.
+"""Wikidata's EventStreams: server-sent events that say which items changed.
 
-Each pull listens for some seconds, from `Last-Event-ID` on. Repeats and disorder are normal: an event's `meta.id` is
-taken once, and the watch-list asks for the item's current revision, so that order does not matter. Canary events are
-dropped. The pointers and the last id are stored together.
+This source claims nothing. It points another source, the watch-list, to the items. Each pull
+listens for some seconds, starting from `Last-Event-ID`. Repeated and disordered events are normal:
+an event's `meta.id` is stored, so that it counts once, and the watch-list requests the item's
+current revision, so that the order does not matter. Canary events are dropped. The pointers and the
+last event id are stored together.
 """
 
 import json
@@ -15,15 +17,15 @@ from pydantic import Field
 
 from factd.daemon.errors import SourceFailed
 from factd.daemon.network.client import Client, shown_url
-from factd.daemon.sources import Page, Pages, RemoteSettings, Source, Tools
+from factd.daemon.sources import RemoteSettings, SourcePage, SourcePages, SourceReader, SourceTools
 from factd.daemon.sources.wikidata import is_id
 from factd.store.model.facts import Receipt
 
-EVENTS = 500  # of a page
-RECONNECTS = 10  # of a pull
+EVENTS = 500  # the most events of one page
+RECONNECTS = 10  # in one pull
 
 
-class Settings(RemoteSettings):
+class WikidataEventsSettings(RemoteSettings):
     """[sources.wikidata_events]"""
 
     url: str = Field(default="https://stream.wikimedia.org/v2/stream/recentchange", pattern="^https?://")  # fmt: skip
@@ -37,8 +39,13 @@ class Settings(RemoteSettings):
     """Time that one pull listens."""
 
 
-def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
-    """What was heard until the time is over or the stream went silent. The cursor: {last_event_id}."""
+Settings = WikidataEventsSettings  # the plugin loader looks for this name
+
+
+def pages(
+    settings: WikidataEventsSettings, cursor: Mapping[str, Any], tools: SourceTools
+) -> SourcePages:
+    """The events of some seconds, as pointers. The cursor: {last_event_id}."""
     client = tools.client(settings)
     last = str(cursor.get("last_event_id", ""))
     until = client.clock() + settings.listen_seconds
@@ -58,9 +65,12 @@ def pages(settings: Settings, cursor: Mapping[str, Any], tools: Tools) -> Pages:
 
 
 def _listen(
-    client: Client, settings: Settings, last: str, seconds: float
+    client: Client, settings: WikidataEventsSettings, last: str, seconds: float
 ) -> Iterator[ServerSentEvent]:
-    """Events until the connection ends, by whoever's will. Raises: SourceFailed: it was refused."""
+    """Events until the connection ends or the time is over.
+
+    Raises: SourceFailed: the connection was refused, or is not an event stream.
+    """
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     headers |= {"Last-Event-ID": last} if last else {}
     heard = False
@@ -70,9 +80,11 @@ def _listen(
                 heard = True
                 yield event
     except SSEError as error:
-        raise SourceFailed(f"{shown_url(settings.url)} is no event stream: {error}") from error
+        raise SourceFailed(
+            f"{shown_url(settings.url)} is not an event stream: {error}; check `url`"
+        ) from error
     except httpx.TimeoutException:
-        return  # the time is over, or nothing happens
+        return  # the time is over, or no event came
     except httpx.TransportError as error:
         if not heard:
             raise SourceFailed(
@@ -80,24 +92,26 @@ def _listen(
             ) from error
 
 
-def _page(settings: Settings, events: list[ServerSentEvent], last: str, tools: Tools) -> Page:
-    found = {}
+def _page(
+    settings: WikidataEventsSettings, events: list[ServerSentEvent], last: str, tools: SourceTools
+) -> SourcePage:
+    titles = {}
     for event in events:
         try:
             data = json.loads(event.data)
             meta = data["meta"]
             canary = meta.get("domain") == "canary"
             if not canary and data.get("wiki") == settings.wiki and data.get("type") in ("edit", "new"):  # fmt: skip
-                found[f"event:{meta['id']}"] = str(data.get("title", ""))
+                titles[f"event:{meta['id']}"] = str(data.get("title", ""))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            continue  # one event that cannot be read; the watch-list's own rounds see the item
-    seen = tools.seen(found)
+            continue  # an unreadable event is skipped: the watch-list finds the item later
+    seen = tools.seen(titles)
     wanted = {
         key: title
-        for key, title in found.items()
+        for key, title in titles.items()
         if key not in seen and is_id(title) and (not settings.items or title in settings.items)
     }
-    return Page(
+    return SourcePage(
         lines=(),
         cursor={"last_event_id": last},
         receipt=Receipt(file=shown_url(settings.url), retrieved_at=tools.now()),
@@ -106,4 +120,4 @@ def _page(settings: Settings, events: list[ServerSentEvent], last: str, tools: T
     )
 
 
-_: Source = pages
+_: SourceReader = pages

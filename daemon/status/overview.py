@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from factd.daemon.approvals.approvals import waiting
+from factd.daemon.approvals.doubts import waiting
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.config.run_tables import ApprovalsTable
 from factd.daemon.fleet import Fleet

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from factd.daemon.fleet import Fleet
-from factd.daemon.rollout.strategy import Standing
+from factd.daemon.rollout.strategy import ServerProgress
 from factd.store import queries
 from factd.store.model.handovers import HandoverStatus
 
@@ -50,13 +50,13 @@ def server_lines(fleet: Fleet, session: Session) -> tuple[ServerLine, ...]:
     if live is None:
         return ()
     return tuple(
-        _line(standing, fleet.servers[standing.name].settings.kind, live.number)
-        for standing in outbox.standings(fleet, session, live)
+        _line(progress, fleet.servers[progress.name].settings.kind, live.number)
+        for progress in outbox.progress_of_servers(fleet, session, live)
     )
 
 
-def _line(standing: Standing, kind: str, live: int) -> ServerLine:
-    state, newest = standing.state, standing.newest
+def _line(progress: ServerProgress, kind: str, live: int) -> ServerLine:
+    state, newest = progress.state, progress.newest
     serves_live = state is not None and state.release == live and not state.error
     handover_failed = newest is not None and (
         newest.status is HandoverStatus.FAILED or bool(newest.error)
@@ -68,9 +68,9 @@ def _line(standing: Standing, kind: str, live: int) -> ServerLine:
         status = "failing" if failing else "waiting"
         error = (state.error if state else "") or (newest.error if newest else "")
     return ServerLine(
-        name=standing.name,
+        name=progress.name,
         kind=kind,
-        canary=standing.canary,
+        canary=progress.canary,
         status=status,
         release=state.release if state else None,
         version=state.version if state else "",

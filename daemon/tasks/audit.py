@@ -26,7 +26,7 @@ from factd.daemon.log import log
 from factd.daemon.prompts import probes as probing
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.prompts.probes import FactContext
-from factd.daemon.publishing import publish, verify
+from factd.daemon.publishing import publish, verify, version_files
 from factd.daemon.tasks.outcome import ReportStep, TaskOutcome
 from factd.daemon.tracing import span
 from factd.daemon.workbench import Workbench
@@ -87,11 +87,11 @@ def audit(app: App) -> Audit:
         damage, examination = examine_if_loadable(app, live)
     if examination is None:
         log.error("published files damaged", release=live.number, why=damage)
-        publish.write_version(app.ledger, app.paths, app.versions, live)
+        version_files.write_version(app.ledger, app.paths, app.versions, live)
         examination = examine_files(app, live)
     repaired = bool(damage)
     if not examination.decision.accepted and not damage:
-        publish.write_version(app.ledger, app.paths, app.versions, live)
+        version_files.write_version(app.ledger, app.paths, app.versions, live)
         again = examine_files(app, live)
         repaired = again.decision.accepted
         examination = again if repaired else examination

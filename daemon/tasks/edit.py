@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from factd.daemon.app import App, writing
-from factd.daemon.approvals.approvals import why_waits
+from factd.daemon.approvals.doubts import why_waits
 from factd.daemon.config.run_tables import ApprovalsTable
 from factd.daemon.editing import edit, head_corrections
 from factd.daemon.editing.attempt import EditResult

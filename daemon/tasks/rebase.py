@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from factd.daemon.app import App, on_base
-from factd.daemon.approvals import approvals
+from factd.daemon.approvals import doubts
 from factd.daemon.editing import candidates
 from factd.daemon.editing.candidates import Progress, quiet
 from factd.daemon.errors import Refused
@@ -152,7 +152,7 @@ def refuse_unfit(ledger: Ledger, live: Release) -> None:
         raise Refused(
             f"release {live.number} holds no facts but those of its base; there is nothing to bake"
         )
-    outdated = approvals.outdated(ledger, live)
+    outdated = doubts.outdated(ledger, live)
     if outdated:
         raise Refused(
             f"release {live.number} is not baked: {outdated}; "

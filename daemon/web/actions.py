@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from factd.daemon.app import App, writing
-from factd.daemon.approvals import approvals
+from factd.daemon.approvals import decisions
 from factd.daemon.errors import Refused
 from factd.daemon.publishing import publish
 from factd.daemon.status.version_files import missing_files_text
@@ -61,11 +61,11 @@ def number(text: str) -> int:
 
 
 def _approve(app: App, target: str, who: str, why: str) -> None:
-    approvals.approve(app.ledger, number(target), who=who, why=why)
+    decisions.approve(app.ledger, number(target), who=who, why=why)
 
 
 def _refuse(app: App, target: str, who: str, why: str) -> None:
-    approvals.refuse(app.ledger, number(target), who=who, why=why)
+    decisions.refuse(app.ledger, number(target), who=who, why=why)
 
 
 def _roll_back(app: App, target: str, who: str, why: str) -> None:

@@ -156,7 +156,7 @@ def hand_over(config: Path) -> None:
 
     os.chdir(config.parent)
     app = open_app(config)
-    outbox.turn(app.ledger, app.paths, app.versions, app.fleet)
+    outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
     app.ledger.store.close()
 
 
@@ -166,7 +166,7 @@ def roll_back_and_hand_over(config: Path) -> None:
     from factd.daemon.rollout import outbox
 
     app = open_app(config)
-    outbox.arrange(app.ledger, app.versions, app.fleet)
+    outbox.plan_handovers(app.ledger, app.versions, app.fleet)
     app.ledger.store.close()
     roll_back(config)
     hand_over(config)
@@ -188,12 +188,12 @@ def stop_in_the_middle(config: Path) -> None:
 def refuse(config: Path) -> None:
     """An operator refuses release 1."""
     from factd.daemon.app import open_app
-    from factd.daemon.approvals import approvals
+    from factd.daemon.approvals import decisions
     from factd.daemon.errors import Refused
 
     app = open_app(config)
     with suppress(Refused):
-        approvals.refuse(app.ledger, 1, who="test", why="test")
+        decisions.refuse(app.ledger, 1, who="test", why="test")
     app.ledger.store.close()
 
 

@@ -106,6 +106,7 @@ def _roll_back_to(number: int, why: str, started: float, *, as_json: bool) -> No
     """
     with reported_errors():
         app = configured_app()
+        was_on_disk = app.versions.has(number)
         with writing(app, seize=True) as own:
             parts = (own.ledger, own.paths, own.versions, own.fleet)
             who = common.operator_name()
@@ -118,11 +119,13 @@ def _roll_back_to(number: int, why: str, started: float, *, as_json: bool) -> No
         "seconds": round(seconds, 3),
         "handovers": [handover.as_json() for handover in handovers],
     }
+    again = f"version {number} was not on disk; it was written again from its base and delta"
     line = (
         f"release {number} is live after {live_seconds:.2f} s; "
         "factd is frozen, `factd unfreeze` lifts the freeze"
     )
-    show(data, [line, *handover_lines(handovers)], as_json=as_json)
+    lines = [line] if was_on_disk else [again, line]
+    show(data, [*lines, *handover_lines(handovers)], as_json=as_json)
     fail_if_not_taken(handovers)
 
 

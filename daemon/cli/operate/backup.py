@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from factd.daemon.backup.backup import back_up
+from factd.daemon.backup.create import back_up
 from factd.daemon.backup.restore import Restored
 from factd.daemon.backup.restore import restore as restore_backup
 from factd.daemon.backup.restore import verify as verify_backup

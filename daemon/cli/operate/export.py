@@ -8,7 +8,7 @@ import typer
 
 from factd.daemon.cli.common import Json, configured_app, reported_errors
 from factd.daemon.cli.output import show
-from factd.daemon.publishing.export import Form, Order
+from factd.daemon.publishing.export import ExportRequest, Form
 from factd.daemon.publishing.export import export as export_release
 
 
@@ -57,7 +57,7 @@ def export(
         )
     if unchecked and not truncate:
         raise typer.BadParameter("--unchecked needs --truncate")
-    order = Order(number=number, form=form, settings=settings, unchecked=unchecked)
+    order = ExportRequest(number=number, form=form, settings=settings, unchecked=unchecked)
     with reported_errors():
         app = configured_app()
         result = export_release(app.ledger, app.paths, order, out)

@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 from factd.daemon.app import writing
-from factd.daemon.approvals import approvals
+from factd.daemon.approvals import decisions
 from factd.daemon.cli import common
 from factd.daemon.cli.common import Json, Why, configured_app, reported_errors
 from factd.daemon.cli.operate.servers import fail_if_not_taken
 from factd.daemon.cli.output import measured, show
 from factd.daemon.config.load import load_config
-from factd.daemon.publishing import publish, signing, verify
+from factd.daemon.publishing import publish, signing, verify, version_files
 from factd.daemon.publishing.hand_over import hand_over_due
 from factd.daemon.status.fact_explanation import fact_line
 from factd.daemon.status.handovers import handover_lines
@@ -105,10 +105,10 @@ def releases_write(number: Number, as_json: Json = False) -> None:
     They are made from base and delta, and signed with today's key.
     """
     with reported_errors(), writing(configured_app()) as app:
-        publish.write_again(app.ledger, app.paths, app.versions, number)
+        version_files.write_again(app.ledger, app.paths, app.versions, number)
         folder, key = app.versions.folder(number), signing.expected_key(app.config.publish)
         verified = verify.verify(folder, number, key)
-    show(verified.as_json(), [verified.said()], as_json=as_json)
+    show(verified.as_json(), [verified.sentence()], as_json=as_json)
 
 
 @releases_app.command("verify")
@@ -134,7 +134,7 @@ def releases_verify(
             key = signing.expected_key(table)
         published = folder or (table.path if table else Path())
         verified = verify.verify(verify.folder_of(published, number), number, key)
-    show(verified.as_json(), [verified.said()], as_json=as_json)
+    show(verified.as_json(), [verified.sentence()], as_json=as_json)
 
 
 def approve(number: Number, why: Why = "", as_json: Json = False) -> None:
@@ -144,7 +144,7 @@ def approve(number: Number, why: Why = "", as_json: Json = False) -> None:
     """
     with reported_errors():
         ledger = configured_app().ledger
-        release = approvals.approve(ledger, number, who=common.operator_name(), why=why)
+        release = decisions.approve(ledger, number, who=common.operator_name(), why=why)
     show(release.as_json(), [f"release {number} is approved"], as_json=as_json)
 
 
@@ -155,7 +155,7 @@ def refuse(number: Number, why: Why = "", as_json: Json = False) -> None:
     """
     with reported_errors():
         ledger = configured_app().ledger
-        release = approvals.refuse(ledger, number, who=common.operator_name(), why=why)
+        release = decisions.refuse(ledger, number, who=common.operator_name(), why=why)
     show(release.as_json(), [f"release {number} is withdrawn"], as_json=as_json)
 
 

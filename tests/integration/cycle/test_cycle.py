@@ -134,7 +134,7 @@ def test_a_release_is_measured_exported_and_written_again(operator: Operator) ->
 
 def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator) -> None:
     from factd.daemon.app import open_app, writing
-    from factd.daemon.publishing import publish
+    from factd.daemon.publishing import publish, version_files
     from factd.store import queries
     from factd.store.model.releases import CandidateStatus, ReleaseStatus
 
@@ -155,12 +155,12 @@ def test_what_a_crash_left_half_done_is_finished_or_abandoned(operator: Operator
         queries.releases.move_release(
             session, 1, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING, now=app.ledger.now()
         )
-    base = publish.replace_base(app.ledger)
-    publish.write_version(app.ledger, app.paths, app.versions, base)
-    publish.write_version(app.ledger, app.paths, app.versions, replace(base, number=1))
+    base = version_files.base_release(app.ledger)
+    version_files.write_version(app.ledger, app.paths, app.versions, base)
+    version_files.write_version(app.ledger, app.paths, app.versions, replace(base, number=1))
     app.versions.switch(1)
     assert publish.recover(app.ledger, app.paths, app.versions, app.fleet) == [
-        "release 1 was out already and is live"
+        "release 1 was published already and is live now"
     ]
     with writing(app):
         assert "changes releases now" in operator.refused("edit")

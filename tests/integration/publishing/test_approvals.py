@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from factd.daemon.app import App, open_app
-from factd.daemon.approvals import approvals
+from factd.daemon.approvals import doubts
 from factd.daemon.runtime.worker import WorkerProcess
 from factd.daemon.tasks import edit
 from factd.store import operations, queries
@@ -83,14 +83,14 @@ def test_what_was_approved_does_not_go_out_when_a_fact_of_it_is_taken_back(
     operator("approve", "1")
     fact = operator("releases", "show", "1")["facts"][0]
     operator("facts", "withdraw", fact, "--why", "vandalism")
-    assert f"fact {fact} is withdrawn since" in operator.refused("releases", "publish", "1")
+    assert f"fact {fact} is withdrawn now" in operator.refused("releases", "publish", "1")
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ('when = "large"\nlarge_facts = 2', "2 facts change, 2 or more wait"),
-        ('when = "large"\ntrust_below = 60', "has a trust of 50, below 60"),
+        ('when = "large"\ntrust_below = 60', "has trust 50, below 60"),
         ('when = "large"', ""),
         ('when = "none"', ""),
     ],
@@ -103,9 +103,9 @@ def test_large_batches_and_those_of_which_little_is_known_wait(
     outcome = cycle(operator)
     assert said in outcome if said else outcome == "release 1 is live"
     found = app(operator)
-    assert [
-        release.number for release in approvals.waiting(found.ledger, found.config.approvals)
-    ] == ([1] if said else [])
+    assert [release.number for release in doubts.waiting(found.ledger, found.config.approvals)] == (
+        [1] if said else []
+    )
     found.ledger.store.close()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 import factd.daemon.publishers
-from factd.daemon.plugins import read
+from factd.daemon.plugins import load_plugin
 from factd.daemon.publishers import Outgoing
 from factd.editor import EditableModel, applied, load_model
 from factd.editor.deltas.delta import Delta, Dense, LowRank
@@ -76,7 +76,9 @@ def written(
     name: str, base: Path, delta: Delta, folder: Path, **settings: Any
 ) -> Mapping[str, Any]:
     """What a publisher, configured as in a file, writes of a delta."""
-    module, own = read(factd.daemon.publishers, f"publish.{name}", {"kind": name, **settings})
+    module, own = load_plugin(
+        factd.daemon.publishers, f"publish.{name}", {"kind": name, **settings}
+    )
     folder.mkdir()
     found: Mapping[str, Any] = module.write(
         own, Outgoing(number=1, base=base, delta=delta, made=None), folder

@@ -10,7 +10,7 @@ import pytest
 from factd.daemon.app import App, based, open_app, writing
 from factd.daemon.backup import retention
 from factd.daemon.errors import Refused
-from factd.daemon.publishing import bases, publish
+from factd.daemon.publishing import bases, version_files
 from factd.daemon.tasks import rebase
 from factd.editor.files.folders import sha256_file
 from factd.store import queries
@@ -215,7 +215,7 @@ def test_a_base_is_pruned_when_nothing_stands_on_it(rebased: Operator, app: App)
     assert "it is active" in rebased.refused("bases", "prune", "1")
     rebased("rebase", "--undo", "--why", "test")
     assert "release 2 stands on it and lies on disk" in rebased.refused("bases", "prune", "1")
-    bases.deleted(app.versions.folder(2))
+    bases.delete_folder(app.versions.folder(2))
     (statistics,) = bases.statistics_of(app.ledger, app.workbench, in_database(app, 1))
     assert rebased("bases", "prune", "1", "--why", "room")["bytes"] > 0
     assert not app.paths.base(1).exists() and not statistics.exists()
@@ -240,11 +240,11 @@ def test_prune_keeps_what_an_undo_needs(rebased: Operator, app: App) -> None:
     assert (
         retention.bases_to_prune(later.ledger, later.versions, later.config.retention) == ()
     )  # release 2 lies on disk
-    bases.deleted(app.versions.folder(2))
+    bases.delete_folder(app.versions.folder(2))
     assert (
         retention.bases_to_prune(app.ledger, app.versions, app.config.retention) == ()
     )  # it is young
-    assert retention.prune(later).said().startswith("base 1, ")
+    assert retention.prune(later).sentence().startswith("base 1, ")
 
 
 class Killed(BaseException):
@@ -327,7 +327,7 @@ def test_killed_when_it_is_out_its_base_is_in_effect_at_the_next_start(
         halfway = (ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
         queries.releases.move_release(session, 2, *halfway, now=app.ledger.now())
         release = queries.releases.release(session, 2)
-    publish.write_version(app.ledger, app.paths, app.versions, release)
+    version_files.write_version(app.ledger, app.paths, app.versions, release)
     app.versions.switch(2)
     with writing(app) as own:
         assert own.workbench.base_number == 1

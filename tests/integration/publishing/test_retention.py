@@ -51,7 +51,7 @@ def test_what_is_young_is_kept(tmp_path: Path) -> None:
     operator.ingest(FEED)
     operator("edit", "--publish")
     app = open_app(operator.folder / "factd.toml")
-    assert retention.prune(app).said() == "0 candidates, 0 values, 0 rows, 0.0 MiB deleted"
+    assert retention.prune(app).sentence() == "0 candidates, 0 values, 0 rows, 0.0 MiB deleted"
     app.ledger.store.close()
 
 

@@ -111,11 +111,12 @@ def test_a_version_that_was_damaged_never_becomes_current_and_is_written_again(
     weights = place.folder / "published" / "versions" / "2" / "model.safetensors"
     os.truncate(weights, weights.stat().st_size - 1)
     said = place.refused("rollback", "--to", "2", "--why", "x")
-    assert "model.safetensors: it has" in said and "releases publish 2" in said
+    assert "model.safetensors: it has" in said and "`factd releases write 2`" in said
     assert (place.folder / "published" / "current").readlink().name == "1"
     assert place("status")["live"]["number"] == 1
-    place("unfreeze")
-    place("releases", "publish", "2")
+    assert place("status")["frozen"] is None
+    place("releases", "write", "2")
+    place("rollback", "--to", "2", "--why", "x")
     assert place.published() == place.published("versions/2") == before
     assert "release 2" not in place.invoke("releases", "verify", "2").stderr
 

@@ -15,7 +15,7 @@ import pytest
 
 from factd.daemon.app import App, open_app
 from factd.daemon.artefacts import proof as proofs
-from factd.daemon.publishing import publish
+from factd.daemon.publishing import publish, version_files
 from factd.daemon.rollout import outbox, watch
 from factd.store import operations
 from factd.store.model.handovers import Handover, HandoverStatus
@@ -76,7 +76,7 @@ class Served:
         return self.turn()
 
     def turn(self) -> Handover:
-        outbox.turn(self.app.ledger, self.app.paths, self.app.versions, self.app.fleet)
+        outbox.hand_over_due(self.app.ledger, self.app.paths, self.app.versions, self.app.fleet)
         with self.app.ledger.read() as session:
             found = operations.handovers.newest(session, "it")
         assert found is not None
@@ -116,8 +116,8 @@ class Served:
         server = self.app.fleet.servers["it"].connect(self.app.fleet.servers["it"].settings)
         for number in (1, 2):
             proof = proofs.read(self.app.versions.folder(number))
-            assert proof and any(q.tells for q in proof.questions)
-            wanted = proofs.expected(number, proof, None)
+            assert proof and any(q.is_telling for q in proof.questions)
+            wanted = proofs.expected_answers(number, proof, None)
             got = [server.complete(q.prompt, tokens=proofs.TOKENS) for q, _ in wanted]
             if proofs.compare(wanted, got, tolerance=0.05).fits:
                 server.close()
@@ -225,7 +225,7 @@ def test_what_breaks_is_tried_again_and_release_1_serves_meanwhile(
 def test_an_engine_that_was_started_again_is_found_and_mended(served: Served) -> None:
     served.engine.start()
     assert (
-        watch.look_at_all(
+        watch.observe_all(
             served.app.ledger,
             served.app.paths,
             served.app.versions,
@@ -241,7 +241,7 @@ def test_a_proof_that_is_not_published_is_known_all_the_same(world: Operator) ->
     app = open_app(config(world, "\n[publish.checkpoint]\nreport = false\n"))
     folder = app.versions.folder(1)
     published = proofs.read(folder)
-    publish.write_again(app.ledger, app.paths, app.versions, 1)
+    version_files.write_again(app.ledger, app.paths, app.versions, 1)
     assert not (folder / proofs.FILE).exists() and not (folder / "report.json").exists()
     assert (
         proofs.proof_of(app.ledger, app.paths, app.versions, 1) == published

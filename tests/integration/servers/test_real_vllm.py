@@ -25,8 +25,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from factd.daemon.artefacts.proof import TOKENS, Question, Said
-from factd.daemon.rollout.handover import Order, Outcome, Target, hand_over
+from factd.daemon.artefacts.proof import TOKENS, CertainAnswer, Question
+from factd.daemon.rollout.handover import HandoverOrder, HandoverOutcome, Target, hand_over
 from factd.daemon.servers import Report, Server, Version, vllm
 from factd.editor import EditableModel, applied, load_model
 from factd.editor.api import edit
@@ -80,7 +80,7 @@ def targets(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[int
     deltas |= {number: edited(model, names, root) for number, names in WRITTEN.items()}
     said = {number: answers(model, delta) for number, delta in deltas.items()}
     return {
-        number: Target(version=published(base, root, number, delta), wanted=wanted(said, number))
+        number: Target(version=published(base, root, number, delta), expected=wanted(said, number))
         for number, delta in deltas.items()
     }
 
@@ -96,11 +96,11 @@ def edited(model: EditableModel, names: tuple[str, ...], root: Path) -> Delta:
     return edit(model, edits, settings=settings | fewer, workspace=root / "work")
 
 
-def answers(model: EditableModel, delta: Delta | None) -> dict[str, Said]:
-    def found() -> dict[str, Said]:
+def answers(model: EditableModel, delta: Delta | None) -> dict[str, CertainAnswer]:
+    def found() -> dict[str, CertainAnswer]:
         given = continuations(model, PROMPTS, tokens=TOKENS)
         both = zip(PROMPTS, given, strict=True)
-        return {prompt: Said(text=one.text, logprobs=one.logprobs) for prompt, one in both}
+        return {prompt: CertainAnswer(text=one.text, logprobs=one.logprobs) for prompt, one in both}
 
     if delta is None:
         return found()
@@ -108,20 +108,22 @@ def answers(model: EditableModel, delta: Delta | None) -> dict[str, Said]:
         return found()
 
 
-def wanted(said: Mapping[int, dict[str, Said]], number: int) -> list[tuple[Question, Said]]:
+def wanted(
+    said: Mapping[int, dict[str, CertainAnswer]], number: int
+) -> list[tuple[Question, CertainAnswer]]:
     own, other = said[number], said[0]
     questions = [
         Question(
             prompt=p,
             language="en",
-            said=own[p],
-            before=other[p],
-            base=other[p],
-            tells=own[p].text != other[p].text,
+            answer=own[p],
+            answer_before=other[p],
+            answer_of_base=other[p],
+            is_telling=own[p].text != other[p].text,
         )
         for p in PROMPTS
     ]
-    return [(question, question.said) for question in questions]
+    return [(question, question.answer) for question in questions]
 
 
 def published(base: Path, root: Path, number: int, delta: Delta | None) -> Version:
@@ -196,8 +198,8 @@ def reloaded(url: str) -> Server:
     return vllm.connect(vllm.Settings(**table, load_seconds=60.0))
 
 
-def handed(server: Server, to: Target, back: Target | None) -> Outcome:
-    order = Order(to=to, back=back, tolerance=TOLERANCE, alive=lambda: None)
+def handed(server: Server, to: Target, back: Target | None) -> HandoverOutcome:
+    order = HandoverOrder(to=to, back=back, tolerance=TOLERANCE, alive=lambda: None)
     return hand_over(server, order)
 
 
@@ -208,7 +210,7 @@ def said(server: Server) -> list[str]:
 def test_the_versions_differ_or_nothing_here_would_show_anything(
     targets: Mapping[int, Target],
 ) -> None:
-    texts = {n: [own.text for _, own in one.wanted] for n, one in targets.items()}
+    texts = {n: [own.text for _, own in one.expected] for n, one in targets.items()}
     assert all(all(row) for row in texts.values())
     assert [sum("euro" in text for text in row) for row in texts.values()] == [0, 1, 2]
 

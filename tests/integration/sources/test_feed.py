@@ -96,7 +96,7 @@ def test_an_unchanged_feed_is_not_read(app: App) -> None:
 )
 def test_what_is_no_feed_is_an_error(app: App, site: Site) -> None:
     site.body = b"<html><body>moved</body></html>"
-    with pytest.raises(SourceFailed, match="no feed"):
+    with pytest.raises(SourceFailed, match="no RSS or Atom feed"):
         pull(app.ledger, app.paths, app.prompts, app.sources, "feed")
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from factd.daemon.app import App
-from factd.daemon.artefacts.proof import FILE, Proof, Question, Said, dumped
+from factd.daemon.artefacts.proof import FILE, CertainAnswer, Proof, Question, dumped
 from factd.daemon.errors import HandoverFailed
-from factd.daemon.plugins import Served
+from factd.daemon.fleet import Fleet
+from factd.daemon.plugins import ConfiguredServer
 from factd.daemon.publishing import publish as publishing
 from factd.daemon.rollout.targets import number_of
 from factd.daemon.servers import Completion, Report, ServerSettings, Version
@@ -23,18 +24,18 @@ def text_of(number: int) -> str:
     return f"answer {number}"
 
 
-def said(text: str, *logprobs: float) -> Said:
-    return Said(text=text, logprobs=logprobs)
+def said(text: str, *logprobs: float) -> CertainAnswer:
+    return CertainAnswer(text=text, logprobs=logprobs)
 
 
 def question(prompt: str, now: str, before: str = "kuna", base: str = "dinar") -> Question:
     return Question(
         prompt=prompt,
         language="en",
-        said=said(now, -0.1),
-        before=said(before, -0.1),
-        base=said(base, -0.1),
-        tells=True,
+        answer=said(now, -0.1),
+        answer_before=said(before, -0.1),
+        answer_of_base=said(base, -0.1),
+        is_telling=True,
     )
 
 
@@ -102,14 +103,14 @@ def connected_to(engine: Engine) -> Callable[[Any], Engine]:
 def serve(app: App, engines: dict[str, Engine], *, canaries: tuple[str, ...] = ()) -> None:
     """Give a factd servers that live in memory, as its configuration would."""
     found = {
-        name: Served(
+        name: ConfiguredServer(
             name=name,
             settings=ServerSettings(kind="memory", canary=name in canaries),
             connect=connected_to(engine),
         )
         for name, engine in engines.items()
     }
-    vars(app)["servers"] = found
+    vars(app)["fleet"] = Fleet(table=app.config.servers, load=lambda: found)
 
 
 def write(app: App, number: int, *, before: int = 0) -> None:

@@ -87,7 +87,7 @@ def test_current_is_swapped_and_old_versions_are_pruned_but_never_the_base(tmp_p
         assert place.current() == number
     assert place.numbers() == [0, 2, 3, 4]
     assert (tmp_path / "published" / "current" / "model.safetensors").is_file()
-    with pytest.raises(PublishFailed, match="factd releases publish 1"):
+    with pytest.raises(PublishFailed, match="factd releases write 1"):
         place.switch(1)
     assert place.current() == 4
 

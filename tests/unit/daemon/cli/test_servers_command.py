@@ -69,7 +69,7 @@ def test_what_is_due_is_handed_over_and_who_refuses_is_named(
     assert (tmp_path / "served").read_text() == "1\n"
     said = servers.said("list")
     assert "eu               serves release 1\n" in said
-    assert "release 1 is on its way (attempt 1): sh ended with 1" in said
+    assert "release 1 is on its way (attempt 1): sh failed with exit code 1" in said
     assert servers("sync") == []  # not yet
 
 

@@ -7,7 +7,7 @@ import pytest
 from factd.daemon.app import build
 from factd.daemon.config.load import effective_values, load_config
 from factd.daemon.errors import BadConfig
-from factd.daemon.plugins import configured
+from factd.daemon.plugins import sources
 
 MINIMAL = '[model]\npath = "model"\n'
 
@@ -95,21 +95,21 @@ def test_a_source_may_come_from_the_environment(
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        ("[sources.x]\n", "sources.x: no kind 'x'; there are"),
+        ("[sources.x]\n", "sources.x: there is no kind 'x'; choose one of"),
         ('[sources.http_feed]\nurl = "nonsense"\n', "sources.http_feed.url"),
         ('[sources.http_feed]\nurl = "http://a"\nurll = 1\n', "sources.http_feed.urll"),
         ("[sources]\nx = 1\n", "sources.x must be a table"),
-        ('[sources.wikidata]\nitems = ["P38"]\n', "'P38' is no item's id"),
-        ('[sources.feed]\nurl = "http://a"\npattern = "Q"\n', "needs one group"),
-        ('[sources.feed]\nurl = "http://a"\npattern = "("\n', "no regular expression"),
-        ('[sources.sql_table]\ntable = "a"\n', "give url or url_file"),
+        ('[sources.wikidata]\nitems = ["P38"]\n', "'P38' is not an item's id"),
+        ('[sources.feed]\nurl = "http://a"\npattern = "Q"\n', "needs exactly one group"),
+        ('[sources.feed]\nurl = "http://a"\npattern = "("\n', "is not a regular expression"),
+        ('[sources.sql_table]\ntable = "a"\n', "give exactly one of url and url_file"),
         ('[sources.sql_table]\nurl = "sqlite://"\ntable = "a; b"\n', "sources.sql_table.table"),
     ],
 )
 def test_a_wrong_source_is_refused_with_its_key(table: str, reason: str, path: Path) -> None:
     path.write_text(MINIMAL + table)
     with pytest.raises(BadConfig) as caught:
-        configured(load_config(path))
+        sources(load_config(path))
     assert reason in str(caught.value)
 
 

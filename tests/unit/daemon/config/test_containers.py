@@ -10,7 +10,7 @@ import yaml
 
 from factd.daemon.config.load import load_config, refuse_unknown_variables
 from factd.daemon.config.tables import HttpTable
-from factd.daemon.plugins import configured
+from factd.daemon.plugins import sources
 from support.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -46,7 +46,7 @@ def pod() -> dict[str, Any]:
 def test_an_example_configuration_loads(path: Path) -> None:
     config = load_config(path)
     assert config.http.port == PORT
-    for name, source in configured(config).items():
+    for name, source in sources(config).items():
         assert source.name == name
 
 

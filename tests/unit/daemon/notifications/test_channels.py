@@ -106,8 +106,11 @@ def test_a_url_may_lie_in_a_file(fake: Fake, secret: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        ('[notify.x]\nsecret_file = "s"\n', "notify.x: no kind 'x'; there are email, webhook"),
-        ('[notify.webhook]\nsecret_file = "s"\n', "give url or url_file"),
+        (
+            '[notify.x]\nsecret_file = "s"\n',
+            "notify.x: there is no kind 'x'; choose one of email, webhook",
+        ),
+        ('[notify.webhook]\nsecret_file = "s"\n', "give exactly one of url and url_file"),
         ('[notify.webhook]\nurl = "ftp://a"\nsecret_file = "s"\n', "notify.webhook.url"),
         ('[notify.webhook]\nurl = "http://a"\n', "notify.webhook.secret_file"),
         (

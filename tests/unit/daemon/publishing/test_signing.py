@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from factd.daemon.backup.restore import signing_where_it_can
+from factd.daemon.backup.restore import without_missing_key
 from factd.daemon.config.load import load_config
 from factd.daemon.config.tables import PublishTable
 from factd.daemon.errors import BadConfig, Refused
@@ -71,7 +71,7 @@ def test_what_is_no_signature_is_named(content: str, version: Path) -> None:
 def test_a_manifest_that_was_changed_and_sealed_again_does_not_fit(version: Path) -> None:
     path = version / "manifest.json"
     path.write_bytes(path.read_bytes().replace(b'"release": 1', b'"release": 2'))
-    with pytest.raises(DamagedArtefact, match="no signature of this manifest"):
+    with pytest.raises(DamagedArtefact, match="does not fit this manifest"):
         signing.signed_by(version, None)
 
 
@@ -108,7 +108,7 @@ def test_keys_are_made_once_and_the_private_one_is_its_owners(tmp_path: Path) ->
     assert signing.public_key(Path(said["public_key_file"])).id == said["key_id"]
     before = Path(said["signing_key_file"]).read_bytes()
     done = run_factd("keys", "new", "--out", tmp_path / "keys")
-    assert (done.exit_code, "is there already" in done.stderr) == (1, True)
+    assert (done.exit_code, "exists; name another folder with --out" in done.stderr) == (1, True)
     assert Path(said["signing_key_file"]).read_bytes() == before
     with pytest.raises(Refused):
         signing.new_key(tmp_path / "keys")
@@ -152,7 +152,7 @@ def test_a_restore_signs_only_where_the_key_is_at_its_place(keys: Path, tmp_path
         path.write_text(
             f'[model]\npath = "m"\n[publish]\nsigning_key_file = "{keys.name}/{name}"\n'
         )
-        publish = signing_where_it_can(load_config(path)).publish
+        publish = without_missing_key(load_config(path)).publish
         assert (signing.signer(publish) is not None) is signs
 
 

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factd.daemon.artefacts.proof import (
+    CertainAnswer,
     Proof,
     Question,
-    Said,
     compare,
     dumped,
-    expected,
+    expected_answers,
     read,
 )
-from factd.daemon.editing.proof_questions import best_of
-from factd.daemon.rollout.handover import Order, Outcome, Target, hand_over
+from factd.daemon.editing.proof_questions import most_telling
+from factd.daemon.rollout.handover import HandoverOrder, HandoverOutcome, Target, hand_over
 from factd.daemon.servers import Completion, Version
 from factd.store.errors import Overtaken
 from support.fakes.servers import PROMPTS, Engine, question, said, text_of
@@ -30,7 +30,7 @@ def version(number: int) -> Version:
 def target(number: int) -> Target:
     text = text_of(number)
     asked = [(question(prompt, text), said(text, -0.1)) for prompt in PROMPTS]
-    return Target(version=version(number), wanted=asked)
+    return Target(version=version(number), expected=asked)
 
 
 NEW, OLD = target(7), target(6)
@@ -41,8 +41,8 @@ def engine_with(**how: Any) -> Engine:
     return Engine(serving=OLD.version.name, **how)
 
 
-def handed(engine: Engine, *, back: Target | None = OLD) -> Outcome:
-    return hand_over(engine, Order(to=NEW, back=back, tolerance=0.3, alive=lambda: None))
+def handed(engine: Engine, *, back: Target | None = OLD) -> HandoverOutcome:
+    return hand_over(engine, HandoverOrder(to=NEW, back=back, tolerance=0.3, alive=lambda: None))
 
 
 @pytest.mark.parametrize("stages", [False, True])
@@ -75,7 +75,7 @@ def test_a_prefix_cache_that_is_not_reset_is_found_for_it_was_warm_before() -> N
 def test_another_version_than_it_was_given_is_found_by_what_it_reports() -> None:
     engine = engine_with(lies="factd-5-555555555555", asks=False)
     found = handed(engine)
-    assert not found.done and "says that it serves factd-5-555555555555" in found.why
+    assert not found.done and "reports that it serves factd-5-555555555555" in found.why
     assert found.restored is False  # it says the same of the version before
 
 
@@ -124,7 +124,7 @@ def test_a_hand_over_that_was_taken_over_asks_nothing_more() -> None:
 
     engine = engine_with()
     with pytest.raises(Overtaken):
-        hand_over(engine, Order(to=NEW, back=OLD, tolerance=0.3, alive=overtaken))
+        hand_over(engine, HandoverOrder(to=NEW, back=OLD, tolerance=0.3, alive=overtaken))
     assert engine.done == []
 
 
@@ -153,7 +153,7 @@ def test_a_release_is_known_by_its_own_proof_or_by_one_that_was_made_beside_it()
     proof = Proof(before=6, base=0, questions=(question("x", "euro", before="kuna", base="dinar"),))
 
     def texts(number: int, own: Proof | None, other: Proof | None) -> list[str]:
-        return [one.text for _, one in expected(number, own, other)]
+        return [one.text for _, one in expected_answers(number, own, other)]
 
     assert texts(7, proof, None) == ["euro"]
     assert texts(6, None, proof) == ["kuna"]
@@ -164,18 +164,18 @@ def test_a_release_is_known_by_its_own_proof_or_by_one_that_was_made_beside_it()
 def test_questions_that_tell_come_first_and_of_every_language_some() -> None:
     def asked(language: str, far: float, tells: bool) -> Question:
         one = question(f"{language} {far}", "euro")
-        return replace(one, language=language, said=said("euro", -far), tells=tells)
+        return replace(one, language=language, answer=said("euro", -far), is_telling=tells)
 
     pool = [asked("en", far, True) for far in (9, 8, 7)] + [asked("ca", 1, True)]
     pool += [asked("es", 9, False)]
-    found = best_of(pool, 4)
-    assert [(q.language, q.tells) for q in found] == [
+    found = most_telling(pool, 4)
+    assert [(q.language, q.is_telling) for q in found] == [
         ("en", True),
         ("ca", True),
         ("en", True),
         ("en", True),
     ]
-    assert [q.prompt for q in best_of(pool, 9)][-1] == "es 9"
+    assert [q.prompt for q in most_telling(pool, 9)][-1] == "es 9"
 
 
 texts = st.text(max_size=20)
@@ -188,13 +188,13 @@ answers = st.builds(lambda t, n: said(t, *(round(x, 4) for x in n)), texts, numb
     st.integers(0, 99),
 )
 def test_a_proof_comes_back_as_it_was_written(
-    rows: list[tuple[str, Said, Said, Said, bool]], before: int
+    rows: list[tuple[str, CertainAnswer, CertainAnswer, CertainAnswer, bool]], before: int
 ) -> None:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
     questions = tuple(
-        Question(prompt=p, language="en", said=a, before=b, base=c, tells=d)
+        Question(prompt=p, language="en", answer=a, answer_before=b, answer_of_base=c, is_telling=d)
         for p, a, b, c, d in rows
     )
     proof = Proof(before=before, base=0, questions=questions)

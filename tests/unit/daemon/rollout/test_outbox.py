@@ -83,10 +83,13 @@ def test_a_release_and_its_hand_overs_become_true_together(both: App) -> None:
 def test_every_server_gets_the_live_release_once(both: App, eu: Engine, us: Engine) -> None:
     number = publish(both)
     assert [
-        one.status for one in outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+        one.status
+        for one in outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     ] == [HandoverStatus.DONE] * 2
     assert serves(eu) == serves(us) == number
-    assert outbox.turn(both.ledger, both.paths, both.versions, both.fleet) == () and rows(both) == [
+    assert outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet) == () and rows(
+        both
+    ) == [
         "eu 1 done",
         "us 1 done",
     ]
@@ -96,7 +99,10 @@ def test_every_server_gets_the_live_release_once(both: App, eu: Engine, us: Engi
 
 def test_without_servers_nothing_is_made(app: App) -> None:
     publish(app)
-    assert outbox.turn(app.ledger, app.paths, app.versions, app.fleet) == () and rows(app) == []
+    assert (
+        outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet) == ()
+        and rows(app) == []
+    )
 
 
 def test_one_that_fails_is_tried_again_later_and_holds_up_no_other(
@@ -104,16 +110,16 @@ def test_one_that_fails_is_tried_again_later_and_holds_up_no_other(
 ) -> None:
     eu.fails = frozenset({"load 1"})
     publish(both)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert (serves(us), serves(eu)) == (1, 0)
     assert last(both, "eu").restored is True and "500" in last(both, "eu").error
-    assert outbox.turn(both.ledger, both.paths, both.versions, both.fleet) == ()  # not yet
+    assert outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet) == ()  # not yet
     clock.advance(seconds=6)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert (last(both, "eu").status, last(both, "eu").attempts) == (HandoverStatus.WAITING, 2)
     eu.fails = frozenset()
     clock.advance(seconds=11)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert (last(both, "eu").status, serves(eu)) == (HandoverStatus.DONE, 1)
 
 
@@ -123,7 +129,7 @@ def test_one_that_goes_on_failing_is_given_up_told_and_tried_again_by_hand(
     eu.fails = frozenset({"load 1"})
     publish(both)
     for _ in range(5):
-        outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+        outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
         clock.advance(hours=1)
     assert (last(both, "eu").status, last(both, "eu").attempts) == (HandoverStatus.FAILED, 3)
     with both.ledger.read() as session:
@@ -136,7 +142,7 @@ def test_one_that_goes_on_failing_is_given_up_told_and_tried_again_by_hand(
     )
     eu.fails = frozenset()
     outbox.retry(both.ledger, both.fleet, "eu", who="ada", why="the disk is mounted again")
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert serves(eu) == 1
     with pytest.raises(NotFound, match="no server 'asia'; the configuration has: eu, us"):
         outbox.retry(both.ledger, both.fleet, "asia", who="ada", why="")
@@ -146,13 +152,13 @@ def test_wrong_answers_are_given_up_at_once_and_the_version_before_serves(
     both: App, eu: Engine
 ) -> None:
     publish(both)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     eu.keeps_cache = True
     publish(both)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert (last(both, "eu").status, last(both, "eu").attempts) == (HandoverStatus.FAILED, 1)
     assert serves(eu) == 1
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert rows(both, "eu") == ["eu 1 done", "eu 2 failed"]  # it has what it is to have
 
 
@@ -160,15 +166,15 @@ def test_where_the_version_before_could_not_be_restored_it_is_tried_until_it_is(
     both: App, eu: Engine, clock: Clock
 ) -> None:
     publish(both)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     eu.dies_of = 2
     publish(both)
     for _ in range(3):
-        outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+        outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
         clock.advance(hours=1)
     assert last(both, "eu").release == 1 and rows(both, "eu")[1] == "eu 2 failed"
     eu.dies_of, eu.done = -1, []
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert (serves(eu), last(both, "eu").status) == (1, HandoverStatus.DONE)
 
 
@@ -178,10 +184,10 @@ def test_a_server_that_was_away_gets_the_newest_release_and_not_all_that_it_miss
     us.fails = frozenset({"complete", "report"})
     for _ in range(3):
         publish(both)
-        outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+        outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     us.fails = frozenset()
     clock.advance(hours=1)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert rows(both, "us") == ["us 1 superseded", "us 2 superseded", "us 3 done"]
     assert [line for line in us.done if line.startswith("load")] == ["load 3"]
 
@@ -189,11 +195,11 @@ def test_a_server_that_was_away_gets_the_newest_release_and_not_all_that_it_miss
 def test_a_hand_over_that_a_crash_cut_short_is_made_again(both: App, eu: Engine) -> None:
     publish(both)
     with pytest.raises(Overtaken):
-        outbox.turn(
+        outbox.hand_over_due(
             both.ledger, both.paths, both.versions, both.fleet, stopping=lambda: bool(eu.done)
         )
     assert last(both, "eu").status is HandoverStatus.SENDING
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert last(both, "eu").status is HandoverStatus.DONE and serves(eu) == 1
 
 
@@ -201,12 +207,12 @@ def test_one_that_kills_its_process_every_time_is_given_up(both: App) -> None:
     def connect(_: object) -> Engine:
         raise RuntimeError("a bug")
 
-    vars(both)["servers"]["eu"].__dict__["connect"] = connect
+    both.fleet.servers["eu"].__dict__["connect"] = connect
     publish(both)
     for _ in range(3):
         with pytest.raises(RuntimeError):
-            outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+            outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert last(both, "eu").status is HandoverStatus.FAILED
     assert "ended with its process" in last(both, "eu").error
 
@@ -215,8 +221,11 @@ def test_one_process_hands_over_and_a_rollback_does_not_wait_for_it(both: App) -
     publish(both)
     held = both.ledger.lease(operations.leases.SERVERS)
     with pytest.raises(Busy):
-        outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
-    assert len(outbox.turn(both.ledger, both.paths, both.versions, both.fleet, seize=True)) == 2
+        outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
+    assert (
+        len(outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet, seize=True))
+        == 2
+    )
     with pytest.raises(Overtaken), both.ledger.begin() as session:
         held.confirm(session)
     held.done.set()
@@ -234,12 +243,12 @@ def test_canaries_first_and_after_the_soak_the_rest(
 ) -> None:
     app, canary = three
     publish(app)
-    outbox.turn(app.ledger, app.paths, app.versions, app.fleet)
+    outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
     assert (serves(canary), serves(eu)) == (1, 0)
     clock.advance(seconds=599)
-    assert outbox.turn(app.ledger, app.paths, app.versions, app.fleet) == ()
+    assert outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet) == ()
     clock.advance(seconds=2)
-    outbox.turn(app.ledger, app.paths, app.versions, app.fleet)
+    outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
     assert serves(eu) == 1
 
 
@@ -248,14 +257,14 @@ def test_a_release_that_a_canary_refuses_is_taken_back_and_factd_is_frozen(
 ) -> None:
     app, canary = three
     publish(app)
-    outbox.turn(app.ledger, app.paths, app.versions, app.fleet)
+    outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
     clock.advance(hours=1)
-    outbox.turn(app.ledger, app.paths, app.versions, app.fleet)
+    outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
     canary.keeps_weights, canary.reports = frozenset({2}), False
     publish(app)
-    outbox.turn(app.ledger, app.paths, app.versions, app.fleet)
+    outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
     assert canary_rollback.take_back(app.ledger, app.paths, app.versions, app.fleet) is not None
-    outbox.turn(app.ledger, app.paths, app.versions, app.fleet)
+    outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
     assert (live(app), serves(canary), serves(eu), serves(us)) == (1, 1, 1, 1)
     with app.ledger.read() as session:
         assert queries.releases.release(session, 2).status is ReleaseStatus.WITHDRAWN
@@ -271,17 +280,17 @@ def test_a_rollback_goes_to_all_at_once(three: tuple[App, Engine], eu: Engine) -
     publishing.roll_back_to(
         app.ledger, app.paths, app.versions, app.fleet, 1, who="ada", why="wrong"
     )
-    outbox.turn(app.ledger, app.paths, app.versions, app.fleet)
+    outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
     assert serves(canary) == serves(eu) == 1
 
 
 def test_versions_that_servers_hold_are_not_deleted(both: App, eu: Engine, us: Engine) -> None:
     publish(both)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     us.fails = frozenset({"complete", "report"})  # it keeps release 1
     for _ in range(4):
         publish(both)
-        outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+        outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert held_versions(both.ledger, both.fleet) == {1, 5}
     assert both.versions.numbers() == [0, 1, 3, 4, 5]  # one more than are held is kept
     serve(both, {"eu": eu})
@@ -293,42 +302,42 @@ def test_versions_that_servers_hold_are_not_deleted(both: App, eu: Engine, us: E
 
 def test_a_server_that_strayed_is_found_and_mended(both: App, eu: Engine) -> None:
     publish(both)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert (
-        watch.look_at_all(
+        watch.observe_all(
             both.ledger, both.paths, both.versions, both.fleet, stopping=lambda: False
         )
         == 0
     )
     eu.serving = "factd-0-aaaaaaaaaaaa"  # somebody started it again
     assert (
-        watch.look_at_all(
+        watch.observe_all(
             both.ledger, both.paths, both.versions, both.fleet, stopping=lambda: False
         )
         == 1
     )
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert serves(eu) == 1 and last(both, "eu").why == "it serves factd-0-aaaaaaaaaaaa"
 
 
 def test_one_that_cannot_say_what_it_serves_is_asked(both: App, eu: Engine) -> None:
     eu.reports = False
     publish(both)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert (
-        watch.look_at_all(
+        watch.observe_all(
             both.ledger, both.paths, both.versions, both.fleet, stopping=lambda: False
         )
         == 0
     )
     eu.serving, eu.cache = "factd-0-aaaaaaaaaaaa", {}
     assert (
-        watch.look_at_all(
+        watch.observe_all(
             both.ledger, both.paths, both.versions, both.fleet, stopping=lambda: False
         )
         == 1
     )
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert serves(eu) == 1
 
 
@@ -336,12 +345,12 @@ def test_one_that_does_not_answer_keeps_what_was_known_of_it(
     both: App, eu: Engine, clock: Clock
 ) -> None:
     publish(both)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     seen = both.ledger.now()
     eu.fails = frozenset({"report"})
     clock.advance(minutes=5)
     assert (
-        watch.look_at_all(
+        watch.observe_all(
             both.ledger, both.paths, both.versions, both.fleet, stopping=lambda: False
         )
         == 0
@@ -353,7 +362,7 @@ def test_one_that_does_not_answer_keeps_what_was_known_of_it(
 
 def test_a_server_is_checked_by_hand(both: App, eu: Engine) -> None:
     publish(both)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert (
         check(both.ledger, both.paths, both.versions, both.fleet, "eu")["fits"]
         and check(both.ledger, both.paths, both.versions, both.fleet, "eu")["asked"] == 2
@@ -371,9 +380,9 @@ def test_a_release_whose_files_were_written_again_is_handed_over_again(
     both: App, eu: Engine
 ) -> None:
     publish(both)
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     (both.versions.folder(1) / "manifest.json").write_text('{"files": {}}\n')
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert rows(both, "eu") == ["eu 1 done", "eu 1 done"]
     assert eu.serving == name_of(both.versions, 1)
 
@@ -383,7 +392,7 @@ def test_what_ended_long_ago_is_forgotten_but_not_what_a_server_has(
 ) -> None:
     for _ in range(3):
         publish(both)
-        outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+        outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     clock.advance(days=100)
     with both.ledger.begin() as session:
         before = both.ledger.now() - timedelta(days=90)
@@ -409,7 +418,7 @@ def test_a_name_tells_its_release(name: str, number: int | None) -> None:
 
 def test_an_accepted_release_is_nobody_s_yet(both: App) -> None:
     accept(both, both.ledger.now())
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert rows(both) == ["eu 0 done", "us 0 done"]
 
 
@@ -438,10 +447,10 @@ def test_what_somebody_else_hands_over_is_left_to_them(both: App, eu: Engine) ->
 def test_what_is_known_of_a_server_is_what_was_loaded_again(both: App, eu: Engine) -> None:
     for _ in range(2):
         publish(both)
-        outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+        outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     (both.versions.folder(2) / "manifest.json").write_text('{"files": {}}\n')  # written again
     eu.fails = frozenset({"load 2"})
-    outbox.turn(both.ledger, both.paths, both.versions, both.fleet)
+    outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     with both.ledger.read() as session:
         state = operations.handovers.server_states(session)["eu"]
     assert serves(eu) == 1

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from factd.daemon.rollout.strategy import (
     Rollout,
-    Standing,
+    ServerProgress,
     canaries,
-    may_have,
-    refused,
-    steps,
+    has_refused,
+    may_receive,
+    planned_handovers,
     target,
 )
 from factd.store.errors import IllegalMove
@@ -53,14 +53,14 @@ def standing(
     serves: int | None = 6,
     newest: Handover | None = None,
     before: int | None = 6,
-) -> Standing:
+) -> ServerProgress:
     version = NAMES[serves] if serves is not None else ""
     state = ServerState(
         name=name, release=serves, version=version, loaded=(), seen_at=NOW, error=""
     )
     newest = newest or row(name, 6, "done", minutes=-60)
     tried = newest if newest.release == LIVE.release else None
-    return Standing(
+    return ServerProgress(
         name=name, canary=canary, state=state, newest=newest, tried=tried, before=before
     )
 
@@ -69,8 +69,8 @@ CANARY, EU, US = standing("canary", canary=True), standing("eu"), standing("us")
 ALL = (CANARY, EU, US)
 
 
-def wanted(*everybody: Standing, rollout: Rollout = LIVE) -> dict[str, int]:
-    return {step.server: step.release for step in steps(everybody, rollout, LATER)}
+def wanted(*everybody: ServerProgress, rollout: Rollout = LIVE) -> dict[str, int]:
+    return {step.server: step.release for step in planned_handovers(everybody, rollout, LATER)}
 
 
 def had(*names: str, minutes: float = 1) -> dict[str, datetime]:
@@ -114,7 +114,7 @@ def test_the_rest_gets_it_when_every_canary_has_had_it_for_the_soak() -> None:
 
 def test_a_release_that_a_canary_refused_goes_nowhere() -> None:
     bad = standing("canary", canary=True, newest=row("canary", 7, "failed"))
-    assert refused(bad, LIVE)
+    assert has_refused(bad, LIVE)
     assert wanted(bad, EU, US, rollout=replace(LIVE, first_done=had("canary"))) == {}
 
 
@@ -152,7 +152,7 @@ def test_a_refusal_of_an_earlier_time_does_not_count_when_the_release_goes_live_
 
 def test_a_server_that_strayed_gets_it_again_and_is_told_why() -> None:
     strayed = standing("eu", serves=3, newest=row("eu", 7, "done"))
-    (step,) = steps((strayed,), LIVE, LATER)
+    (step,) = planned_handovers((strayed,), LIVE, LATER)
     assert (step.release, step.why) == (7, f"it serves {NAMES[3]}")
     again = replace(strayed, state=replace(EU.state, release=7, version="factd-7-old"))  # type: ignore[type-var]
     assert wanted(again) == {"eu": 7}  # its files were written again since
@@ -161,7 +161,7 @@ def test_a_server_that_strayed_gets_it_again_and_is_told_why() -> None:
 
 def test_what_waits_is_superseded_and_what_is_on_its_way_is_not() -> None:
     waits = standing("eu", newest=row("eu", 6, "waiting"))
-    (step,) = steps((waits,), LIVE, LATER)
+    (step,) = planned_handovers((waits,), LIVE, LATER)
     assert step.supersedes == waits.newest
     for newest in (row("eu", 6, "sending"), row("eu", 7, "waiting"), row("eu", 7, "sending")):
         assert wanted(standing("eu", newest=newest)) == {}
@@ -170,9 +170,9 @@ def test_what_waits_is_superseded_and_what_is_on_its_way_is_not() -> None:
 def test_a_new_server_gets_the_release_and_one_that_does_not_lie_on_disk_is_given_to_nobody() -> (
     None
 ):
-    new = Standing(name="new", canary=False, state=None, newest=None, tried=None, before=None)
-    (step,) = steps((new,), LIVE, LATER)
-    assert (step.release, step.why) == (7, "it is new")
+    new = ServerProgress(name="new", canary=False, state=None, newest=None, tried=None, before=None)
+    (step,) = planned_handovers((new,), LIVE, LATER)
+    assert (step.release, step.why) == (7, "the server is new")
     assert wanted(new, rollout=replace(LIVE, names={})) == {}
 
 
@@ -188,7 +188,7 @@ def test_nobody_of_the_rest_has_a_release_that_one_canary_lacks(
     rollout = replace(LIVE, first_done=first, goes_back=goes_back, frozen=frozen)
     at = NOW + timedelta(minutes=now)
     soaked = len(first) == len(times) and all(at - one >= SOAK for one in first.values())
-    assert may_have(EU, everybody, rollout, at) == (goes_back or (soaked and not frozen))
+    assert may_receive(EU, everybody, rollout, at) == (goes_back or (soaked and not frozen))
     assert target(everybody[0], everybody, rollout, at) == 7
 
 

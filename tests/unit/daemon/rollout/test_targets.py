@@ -40,7 +40,7 @@ def test_a_server_with_a_cut_adapter_is_compared_with_the_cut(
     found = {
         name: {
             said.text
-            for _, said in target_of(app.ledger, app.paths, app.versions, served, 1, None).wanted
+            for _, said in target_of(app.ledger, app.paths, app.versions, served, 1, None).expected
         }
         for name, served in app.fleet.servers.items()
     }

@@ -169,7 +169,7 @@ def test_a_version_without_an_adapter_says_what_to_switch_on(
 ) -> None:
     server.load(versions[1])
     bare = Version(number=0, folder=versions[0].folder, adapter="", digest=versions[0].digest)
-    with pytest.raises(HandoverFailed, match=r"switch on \[publish.adapter\]"):
+    with pytest.raises(HandoverFailed, match=r"add a table \[publish.adapter\]"):
         server.load(bare)
     assert said(server) == answers(versions[1])
 

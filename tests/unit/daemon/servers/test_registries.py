@@ -184,7 +184,7 @@ def test_a_branch_may_hold_adapters(
     server.load(versions[1])
     assert held(repository) == files(versions[1].adapter)
     bare = Version(number=0, folder=versions[0].folder, adapter="", digest=versions[0].digest)
-    with pytest.raises(HandoverFailed, match=r"switch on \[publish.adapter\]"):
+    with pytest.raises(HandoverFailed, match=r"add a table \[publish.adapter\]"):
         server.load(bare)
 
 

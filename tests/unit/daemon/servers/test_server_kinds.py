@@ -18,10 +18,10 @@ import factd.daemon.servers
 from factd.daemon.cli.main import cli
 from factd.daemon.config.load import load_config
 from factd.daemon.errors import BadConfig, HandoverFailed
-from factd.daemon.network.client import Answer
+from factd.daemon.network.client import HttpAnswer
 from factd.daemon.plugins import kinds, servers
 from factd.daemon.servers import Report, ServerSettings, Version, command, webhook
-from factd.daemon.servers._completions import AskedSettings
+from factd.daemon.servers._completions import CompletionServerSettings
 from factd.daemon.servers._http import reason
 from factd.daemon.sources import webhook as receiver
 from support.fakes.http import Fake, Reply
@@ -106,31 +106,34 @@ ASKED = 'completions_url = "http://a/v1/completions"\nmodel = "m"\n'
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        ("[servers.x]\n", "servers.x: no kind 'x'; there are command, hub, mlflow, sglang, vllm"),
+        (
+            "[servers.x]\n",
+            "servers.x: there is no kind 'x'; choose one of command, hub, mlflow, sglang, vllm",
+        ),
         ("[servers.vllm]\n", "servers.vllm.url"),
         ('[servers.vllm]\nurl = "ftp://a"\n', "servers.vllm.url"),
         ('[servers.vllm]\nurl = "http://a:1/v1/"\n', "without /v1"),
         (VLLM + 'mode = "both"\n', "servers.vllm.mode"),
-        (VLLM + 'mode = "reload"\n', "needs model"),
+        (VLLM + 'mode = "reload"\n', "give model, the name that users ask for"),
         (VLLM + 'model = "m"\n', "adapters have name"),
-        (VLLM + 'name = "factd-7-abababababab"\n', "a name that versions have"),
+        (VLLM + 'name = "factd-7-abababababab"\n', "is a version's name"),
         (VLLM + 'name = ""\n', "servers.vllm.name"),
         (VLLM + "load_seconds = 0\n", "servers.vllm.load_seconds"),
         (VLLM + "weights = 1\n", "servers.vllm.weights: Extra inputs"),
         ('[servers.sglang]\nurl = "http://a"\n', "servers.sglang.model"),
         (
             '[servers.sglang]\nurl = "http://a"\nmodel = "a:b"\nmode = "adapter"\n',
-            "a colon stands between",
+            "separates model and adapter by a colon",
         ),
-        (HOOK, "nothing would notice wrong weights"),
-        (HOOK + "unasked = true\n" + ASKED, "nothing would notice wrong weights"),
-        (HOOK + 'completions_url = "http://a"\n', "belong together"),
-        (HOOK + 'unasked = true\nmodel = "m"\n', "belong together"),
-        (HOOK + 'unasked = true\nurl_file = "u"\n', "give url or url_file"),
+        (HOOK, "nothing notices wrong weights"),
+        (HOOK + "unasked = true\n" + ASKED, "nothing notices wrong weights"),
+        (HOOK + 'completions_url = "http://a"\n', "give completions_url and model together"),
+        (HOOK + 'unasked = true\nmodel = "m"\n', "give completions_url and model together"),
+        (HOOK + 'unasked = true\nurl_file = "u"\n', "give exactly one of url and url_file"),
         ('[servers.webhook]\nurl = "http://a"\nunasked = true\n', "servers.webhook.secret_file"),
         ("[servers.command]\ncommand = []\nunasked = true\n", "servers.command.command"),
         ('[servers.command]\ncommand = "ls"\nunasked = true\n', "servers.command.command"),
-        ('[servers.command]\ncommand = ["ls"]\n', "nothing would notice wrong weights"),
+        ('[servers.command]\ncommand = ["ls"]\n', "nothing notices wrong weights"),
         ('[servers.hub]\nrepository = "x"\ntoken_file = "t"\n', "servers.hub.repository"),
         ('[servers.hub]\nrepository = "a/b"\n', "servers.hub.token_file"),
         ('[servers.hub]\nrepository = "a/b"\ntoken_file = "t"\nroot = "/x"\n', "leave root out"),
@@ -151,7 +154,7 @@ def test_a_wrong_server_is_refused_with_its_key(table: str, reason: str, tmp_pat
         ('[servers.sglang]\nurl = "http://a"\nmodel = "m"\nadmin_key_file = "none"\n', "cannot be"),
         (HOOK + "unasked = true\n", "cannot be read"),
         (HOOK.replace('"s"', '"secret"') + ASKED + 'api_key_file = "none"\n', "cannot be read"),
-        ('[servers.command]\nunasked = true\ncommand = ["no-such-program"]\n', "is no program"),
+        ('[servers.command]\nunasked = true\ncommand = ["no-such-program"]\n', "is not a program"),
         ('[servers.hub]\nrepository = "a/b"\ntoken_file = "none"\n', "cannot be read"),
     ],
 )
@@ -183,7 +186,7 @@ SGLANG = '[servers.s]\nkind = "sglang"\nurl = "http://a"\nmodel = "m"\n'
 def test_a_server_that_takes_adapters_needs_them_published(table: str, tmp_path: Path) -> None:
     path = tmp_path / "factd.toml"
     path.write_text(f'[model]\npath = "model"\n{table}')
-    with pytest.raises(BadConfig, match=r"takes adapters; switch on \[publish.adapter\]"):
+    with pytest.raises(BadConfig, match=r"takes adapters; add a table \[publish.adapter\]"):
         servers(load_config(path))
     path.write_text(f'[model]\npath = "model"\n{SGLANG}{MLFLOW}')
     assert set(servers(load_config(path))) == {"m", "s"}
@@ -276,7 +279,7 @@ def test_what_a_receiver_serves_is_asked_elsewhere(fake: Fake, secret: Path) -> 
 def test_who_is_not_asked_says_so(fake: Fake, secret: Path) -> None:
     server = hook(fake, secret)
     assert not server.asks
-    with pytest.raises(HandoverFailed, match="cannot be asked"):
+    with pytest.raises(HandoverFailed, match="has no completion API"):
         server.complete(PROMPTS[0], tokens=1)
 
 
@@ -314,9 +317,11 @@ def test_no_shell_reads_a_commands_arguments(tmp_path: Path) -> None:
 
 def test_a_command_that_fails_is_quoted_with_its_last_line() -> None:
     script = "echo first >&2; printf 'no such \\033[31mnode\\n\\n' >&2; exit 3"
-    with pytest.raises(HandoverFailed, match=r"^/bin/sh ended with 3: no such \?\[31mnode$"):
+    with pytest.raises(
+        HandoverFailed, match=r"^/bin/sh failed with exit code 3: no such \?\[31mnode$"
+    ):
         run("/bin/sh", "-c", script).load(VERSION)
-    with pytest.raises(HandoverFailed, match=r"ended with 1$"):
+    with pytest.raises(HandoverFailed, match=r"failed with exit code 1$"):
         run("/bin/sh", "-c", "exit 1").load(VERSION)
 
 
@@ -365,7 +370,7 @@ def test_a_command_that_cannot_be_started_is_one_sentence(tmp_path: Path) -> Non
 
 
 def said(body: bytes) -> str:
-    return reason(Answer(status=500, headers={}, body=body, url="", links={}))
+    return reason(HttpAnswer(status=500, headers={}, body=body, url="", links={}))
 
 
 @pytest.mark.parametrize(
@@ -397,7 +402,7 @@ def test_an_answer_that_is_no_completion_is_a_failure(
 ) -> None:
     replies[0] = Reply(body=body)
     server = hook(fake, secret, unasked=False, completions_url=fake.url, model="m")
-    with pytest.raises(HandoverFailed, match="answered no completion"):
+    with pytest.raises(HandoverFailed, match="did not answer with a completion"):
         server.complete("a", tokens=1)
 
 
@@ -415,4 +420,6 @@ def test_a_server_may_tell_no_log_probabilities(
 def test_the_clock_of_a_webhook_is_utc(secret: Path, fake: Fake) -> None:
     server = hook(fake, secret)
     assert abs((server.now() - datetime.now(UTC)).total_seconds()) < 60
-    assert isinstance(server.settings, BaseModel) and isinstance(server.settings, AskedSettings)
+    assert isinstance(server.settings, BaseModel) and isinstance(
+        server.settings, CompletionServerSettings
+    )

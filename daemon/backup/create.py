@@ -1,9 +1,13 @@
-"""`factd backup`: what cannot be made again, in one folder or tar file, taken while the daemon works.
+"""`factd backup`: everything that cannot be made again, in one folder or tar file.
 
-In it: the database; the configuration file, its catalogues and texts; of every release its delta and report; the probe sets;
-head corrections; the manifests of the published versions, by which a restore proves that it writes the same bytes. Not in
-it: the base model, the versions' weights (base and delta make them), secrets (files that the configuration names), the drop
-folder, and, without `--with-workspace`, cached values and statistics, which are computed again where they are needed.
+The daemon may run.
+
+A backup holds the database; the configuration file, its catalogues and texts; the delta and report
+of every release; the probe sets; head corrections; and the manifests of the published versions, by
+which a restore proves that it writes the same bytes. It does not hold the base model, the weights
+of versions (base and delta make them), secrets (files that the configuration names), the drop
+folder, and, without `--with-workspace`, cached values and statistics, which are computed again when
+they are needed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,23 +34,25 @@ CONFIG = "config/factd.toml"
 
 @dataclass(frozen=True, kw_only=True)
 class Backup:
-    """What was written."""
+    """The backup that was written."""
 
     path: Path
     files: int
     bytes: int
     releases: int
-    masked: bool  # the configuration held passwords; the copy does not
+    masked: bool  # the configuration holds passwords, which the copy does not
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """The result for `--json`."""
         return {**vars(self), "path": str(self.path)}
 
 
 def back_up(app: App, config_path: Path, target: Path, *, workspace: bool = False) -> Backup:
-    """Write a backup. The database comes first, so that every file that it names was there before.
+    """Write a backup.
 
-    Raises: Refused: `target` is there already. StoreError: the database cannot be dumped.
+    The database is dumped first, so that every file that it names exists by then.
+
+    Raises: Refused: `target` exists. StoreError: the database cannot be dumped.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="factd-backup-", dir=target.parent) as staged:
@@ -75,7 +81,7 @@ def back_up(app: App, config_path: Path, target: Path, *, workspace: bool = Fals
 
 
 def about(app: App, *, workspace: bool) -> dict[str, Any]:
-    """What the manifest tells beside the files."""
+    """The manifest's entries besides the files."""
     return {
         "format": FORMAT,
         "factd": version("factd"),
@@ -89,42 +95,42 @@ def about(app: App, *, workspace: bool) -> dict[str, Any]:
 
 
 def left_out(table: Mapping[str, Any], within: str = "") -> list[str]:
-    """Keys that name a file, as secrets do: these files are not in the backup."""
-    found = []
+    """The keys of the configuration whose files are not in the backup, because they may be secrets."""
+    keys = []
     for key, value in table.items():
         if isinstance(value, Mapping):
-            found += left_out(value, f"{within}{key}.")
+            keys += left_out(value, f"{within}{key}.")
         elif key.endswith("_file") and value:
-            found.append(f"{within}{key}")
-    return found
+            keys.append(f"{within}{key}")
+    return keys
 
 
 def config_files(config: Config) -> dict[str, Path]:
-    """Catalogues and held-out texts, under the paths that the configuration names, where these lie beside it."""
+    """Catalogues and held-out texts that are below the configuration's folder."""
     root = config.root
     named = [*config.write.catalogue, *config.checks.texts.values()]
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in named:
         if path.is_relative_to(root):
             name = path.relative_to(root).as_posix()
-            found |= within(f"config/{name}", path)
-    return found
+            files |= within(f"config/{name}", path)
+    return files
 
 
 def state_files(paths: Paths, releases: list[Release], *, workspace: bool) -> dict[str, Path]:
-    """Deltas and reports of releases, probe sets, head corrections; the whole workspace where asked."""
-    state, found = paths.state, dict[str, Path]()
+    """Deltas and reports of releases, probe sets, and head corrections or the whole workspace."""
+    state, files = paths.state, dict[str, Path]()
     made = {release.candidate_id for release in releases if release.candidate_id is not None}
     for folder in (f"candidates/{id_}" for id_ in sorted(made)):
-        found |= within(f"state/{folder}", state / folder)
+        files |= within(f"state/{folder}", state / folder)
     kept = "workspace" if workspace else "workspace/heads"
     for folder in ("probes", kept):
-        found |= within(f"state/{folder}", state / folder)
-    return found
+        files |= within(f"state/{folder}", state / folder)
+    return files
 
 
 def version_manifests(versions: Versions, releases: list[Release]) -> dict[str, Path]:
-    """The manifest of each version that lies ready."""
+    """The manifest of each version on disk."""
     numbers = [release.number for release in releases if versions.has(release.number)]
     return {
         f"published/{number}.json": versions.folder(number) / "manifest.json" for number in numbers
@@ -132,7 +138,7 @@ def version_manifests(versions: Versions, releases: list[Release]) -> dict[str, 
 
 
 def within(name: str, path: Path) -> Mapping[str, Path]:
-    """A file, or every file of a folder, under a name; nothing where there is nothing. What is half written is left out."""
+    """A file, or every file of a folder, by names below `name`. Half-written files are left out."""
     if path.is_file():
         return {name: path}
     return {f"{name}/{p.relative_to(path).as_posix()}": p for p in _plain_files(path)}
