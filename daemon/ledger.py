@@ -23,7 +23,7 @@ class Ledger:
     now: Callable[[], datetime]  # timezone-aware
     resolver: ConflictResolver  # which of several claims holds
     lease_seconds: float  # how long a lease lives without a sign of life
-    writer: leases.Held | None = None  # held by the process that changes releases
+    writer: leases.HeldLease | None = None  # held by the process that changes releases
 
     @property
     def catalogue(self) -> Catalogue:
@@ -64,6 +64,6 @@ class Ledger:
         """The epoch of the writer's lease. It fences the published folder against earlier writers."""
         return self.writer.epoch if self.writer else None
 
-    def lease(self, name: str, *, seize: bool = False) -> leases.Held:
+    def lease(self, name: str, *, seize: bool = False) -> leases.HeldLease:
         """Take a lease. seize: take it also from a holder that is alive. Raises: Busy."""
-        return leases.taken(self.store, name, self.lease_seconds, self.now, seize=seize)
+        return leases.take_lease(self.store, name, self.lease_seconds, self.now, seize=seize)

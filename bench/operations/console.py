@@ -30,7 +30,7 @@ from factd.daemon.config.secrets import without_password
 from factd.daemon.status.overview import overview
 from factd.daemon.web.app import console
 from factd.daemon.web.auth.accounts import hashed
-from factd.daemon.web.http import Health
+from factd.daemon.web.http import DaemonHttp
 from factd.store import operations
 from factd.store.database import migrate
 from factd.store.model.operations import Role
@@ -177,7 +177,7 @@ def _asked(app: App, paths: Sequence[str], times: int) -> list[dict[str, Any]]:
             session, name, Role.OPERATE, hashed(PASSWORD), now=app.ledger.now()
         )
     probes: dict[str, Any] = {"live": str, "ready": str, "hooks": {}}
-    health = Health("127.0.0.1", 0, CollectorRegistry(), **probes, console=console(app))
+    health = DaemonHttp("127.0.0.1", 0, CollectorRegistry(), **probes, console=console(app))
     health.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{health.port}", timeout=60) as client:

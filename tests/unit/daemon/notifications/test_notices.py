@@ -1,4 +1,4 @@
-"""What people should know, as a table: how factd stands, and the notices that follow."""
+"""The notices that follow from how factd stands, as a table."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -8,7 +8,7 @@ import pytest
 
 from factd.daemon.channels import UNASKED, ChannelSettings
 from factd.daemon.config.tables import NOTICE_KINDS, NotifyTable
-from factd.daemon.notifications.notices import Wanted, find, reconcile
+from factd.daemon.notifications.notices import DesiredNotice, find, reconcile
 from factd.store import operations
 from factd.store.database.session import Store
 from factd.store.model.operations import AuditLogEntry
@@ -74,7 +74,8 @@ def looked(outcome: str, action: str = "nothing: off") -> dict[str, Any]:
 
 
 def source(**more: Any) -> dict[str, Any]:
-    held = {"name": "wikidata", "frozen": "", "failures": 0, "error": ""} | more
+    held: dict[str, Any] = {"name": "wikidata", "frozen": "", "failures": 0, "error": ""}
+    held |= more
     return {"troubled_sources": (TroubledSource(**held),)}
 
 
@@ -221,8 +222,8 @@ def test_publishing_is_told_only_to_those_who_ask() -> None:
     assert set(NOTICE_KINDS) - set(settings.kinds) == set(UNASKED) == {"published"}
 
 
-def wanted(key: str, text: str = "x", kind: str = "frozen") -> Wanted:
-    return Wanted(key=key, kind=kind, text=text)
+def wanted(key: str, text: str = "x", kind: str = "frozen") -> DesiredNotice:
+    return DesiredNotice(key=key, kind=kind, text=text)
 
 
 def test_what_is_found_again_changes_nothing_and_what_is_not_ends(store: Store) -> None:
