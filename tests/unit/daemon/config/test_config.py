@@ -19,7 +19,7 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
-def test_relative_paths_are_meant_from_the_files_folder(path: Path) -> None:
+def test_relative_paths_start_at_the_folder_of_the_file(path: Path) -> None:
     config = load_config(path)
     assert config.model.path == path.parent / "model"
     assert config.publish.path == path.parent / "published"
