@@ -12,7 +12,7 @@ from factd.daemon.planning import base_model
 from factd.reference import paths
 from factd.store import queries
 from factd.store.database import migrate
-from factd.store.model.facts import Fact
+from factd.store.model.facts import BaseAnswer, Fact
 from support.world import claim, jsonl
 
 pytestmark = pytest.mark.skipif(
@@ -42,7 +42,7 @@ def facts(app: App, path: Path, rows: list[Any] | None = None) -> list[Fact]:
 def test_what_really_changed_is_a_correction(app: App) -> None:
     found = base_model.ask(app.workbench, app.prompts, facts(app, paths.FEED))
     assert "unknown subject" not in found.values()
-    assert list(found.values()).count("other") > 60
+    assert list(found.values()).count(BaseAnswer.OTHER) > 60
 
 
 def test_what_the_model_was_taught_is_known(app: App, tmp_path: Path) -> None:

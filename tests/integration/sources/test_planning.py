@@ -78,7 +78,7 @@ def test_a_batch_takes_the_first_by_priority_and_the_others_wait_their_turn(
     app = make("[planning]\nmax_facts = 2\n")
     for number, country in enumerate(("AA", "BB", "CC")):
         rows(app, claim(country, "EUR", demand=1000.0 if number == 2 else 0.0))
-        clock.on(days=1)
+        clock.advance(days=1)
     planned = planned_now(app)
     assert sorted(added(planned)) == ["AA", "CC"]
     assert why(planned, app) == {"BB EUR": "the batch is full; its turn comes by priority"}

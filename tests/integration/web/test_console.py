@@ -11,6 +11,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import presence_of_element_located
 from selenium.webdriver.support.ui import WebDriverWait
 
 import support.axe
@@ -82,10 +83,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 def wait_for(browser: Chrome, selector: str) -> WebElement:
-    found: WebElement = WebDriverWait(browser, SECONDS).until(
-        lambda b: next(iter(b.find_elements(By.CSS_SELECTOR, selector)), None)
+    return WebDriverWait(browser, SECONDS).until(
+        presence_of_element_located((By.CSS_SELECTOR, selector))
     )
-    return found
 
 
 def log_in(browser: Chrome, place: Place, name: str = "ada", password: str = PASSWORD) -> None:

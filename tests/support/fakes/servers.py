@@ -1,5 +1,6 @@
 """Servers in memory that err on demand, and releases whose versions are small files: for what is decided about hand-overs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -94,13 +95,17 @@ class Engine:
         """Nothing is open."""
 
 
+def connected_to(engine: Engine) -> Callable[[Any], Engine]:
+    return lambda _: engine
+
+
 def serve(app: App, engines: dict[str, Engine], *, canaries: tuple[str, ...] = ()) -> None:
     """Give a factd servers that live in memory, as its configuration would."""
     found = {
         name: Served(
             name=name,
             settings=ServerSettings(kind="memory", canary=name in canaries),
-            connect=lambda _, engine=engine: engine,
+            connect=connected_to(engine),
         )
         for name, engine in engines.items()
     }

@@ -145,15 +145,16 @@ def test_a_pattern_judges_every_layer() -> None:
 
 def test_a_report_of_an_older_program_is_judged_by_what_it_has() -> None:
     old = [{k: v for k, v in row.items() if not k.startswith("to_")} for row in good()]
-    table = GatesTable(known_lost=False, perplexity_grown=False)
+    table = GatesTable.model_validate({"known_lost": False, "perplexity_grown": False})
     gates = gates_from(table, write=WRITE, served=SERVED)
     assert judge({"measurements": old}, gates).accepted
     assert "no comparison with the live release" in decide(old).reasons[0]
 
 
 def test_a_gate_is_a_number_false_or_a_table() -> None:
-    table = GatesTable(
-        known_kept={"least": 0.9, "surely": 0.8, "sample": 50}, kl=False, edit_generation=0.8
+    known_kept = {"least": 0.9, "surely": 0.8, "sample": 50}
+    table = GatesTable.model_validate(
+        {"known_kept": known_kept, "kl": False, "edit_generation": 0.8}
     )
     assert (table.known_kept.bound, table.known_kept.surely, table.known_kept.sample) == (
         0.9,

@@ -24,7 +24,7 @@ from factd.store.ingest import ingest
 from factd.store.ingest.parsing import read_item
 from factd.store.model.facts import FactStatus, Receipt
 from factd.store.model.releases import RunStatus
-from support.populated import TABLES, observed, populate, scraped, series, set_aside
+from support.populated import TABLES, populate, populated_app, scraped, series, set_aside
 from support.world import NOW, Maker, claim
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
@@ -40,7 +40,7 @@ def app(make: Maker) -> App:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metrics]:
     """The series of a daemon on SQLite, in which nothing has happened yet."""
-    app = observed(tmp_path_factory.mktemp("factd"), NOW)
+    app = populated_app(tmp_path_factory.mktemp("factd"), NOW)
     yield metrics_of(app)
     app.ledger.store.close()
 
@@ -133,7 +133,8 @@ def test_who_accepts_open_metrics_gets_the_run_as_exemplar(told: Metrics) -> Non
     told.run_ended("cycle", RunStatus.DONE, 41.7, 812)
     body, kind = exposition(told.registry, OPEN_METRICS)
     assert kind.startswith("application/openmetrics-text; version=1.0.0")
-    families = {family.name: family for family in open_metrics(body.decode())}
+    parsed = open_metrics(body.decode())  # type: ignore[no-untyped-call]
+    families = {family.name: family for family in parsed}
     marked = [s for s in families["factd_step_seconds"].samples if s.exemplar]
     assert ("60.0", {"run": "812"}) in [(s.labels["le"], s.exemplar.labels) for s in marked]
     assert any(s.exemplar for s in families["factd_runs"].samples)

@@ -74,7 +74,8 @@ def looked(outcome: str, action: str = "nothing: off") -> dict[str, Any]:
 
 
 def source(**more: Any) -> dict[str, Any]:
-    held = {"name": "wikidata", "frozen": "", "failures": 0, "error": ""} | more
+    held: dict[str, Any] = {"name": "wikidata", "frozen": "", "failures": 0, "error": ""}
+    held |= more
     return {"troubled_sources": (TroubledSource(**held),)}
 
 

@@ -1,4 +1,4 @@
-"""docs/how-to/operate/notifications.md says what the code does: its rows, its tables, its example."""
+"""The notifications page says what the code does: each kind has a row, its tables load, its example verifies."""
 
 import base64
 import re
@@ -19,7 +19,7 @@ TEXT = (ROOT / "docs" / "how-to" / "operate" / "notifications.md").read_text()
 
 
 def block(language: str, holds: str) -> str:
-    found = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
     return next(text for text in found if holds in text)
 
 

@@ -107,7 +107,7 @@ def test_after_some_failures_a_login_has_to_wait(
         authenticator.login("ada", PASSWORD, "elsewhere")
     assert caught.value.retry_seconds > SPAN_SECONDS - 5
     assert authenticator.login("vera", PASSWORD, "here")
-    clock.on(seconds=SPAN_SECONDS + 1)
+    clock.advance(seconds=SPAN_SECONDS + 1)
     assert authenticator.login("ada", PASSWORD, "here")
 
 
@@ -122,15 +122,15 @@ def test_an_address_is_limited_over_all_names(authenticator: Authenticator) -> N
 
 def test_a_session_ends_when_it_is_idle_or_old(authenticator: Authenticator, clock: Clock) -> None:
     cookie = authenticator.login("ada", PASSWORD, "here")
-    clock.on(minutes=61)
+    clock.advance(minutes=61)
     assert authenticator.of_cookie(cookie) is None
     cookie = authenticator.login("ada", PASSWORD, "here")
     for _ in range(13):
-        clock.on(minutes=55)
+        clock.advance(minutes=55)
         caller = authenticator.of_cookie(cookie)
         assert caller is not None and caller.note_seen is not None
         caller.note_seen()
-    clock.on(minutes=10)
+    clock.advance(minutes=10)
     assert authenticator.of_cookie(cookie) is None
 
 
@@ -171,7 +171,7 @@ def test_a_token_is_good_until_it_expires_or_is_revoked(
     assert again is not None and again.note_seen is None
     assert authenticator.of_token(secrets[1]) is None and authenticator.of_token("factd_") is None
     assert secrets[0] not in kept(authenticator.store)
-    clock.on(days=1)
+    clock.advance(days=1)
     assert authenticator.of_token(secrets[0]) is None
 
 

@@ -14,7 +14,7 @@ from factd.daemon.notifications import dispatch
 from factd.daemon.publishing import publish
 from factd.store import operations, queries, views
 from factd.store.model.evidence import Audit, AuditOutcome, QuarantinedFact
-from factd.store.model.releases import CandidateStatus, RunStatus
+from factd.store.model.releases import CandidateStatus, ReleaseStatus, RunStatus
 from factd.store.model.snapshot import Snapshot
 from factd.store.schema.operations import DeathRow, TaskRow
 from support.world import NOW, Clock, Maker, claim, jsonl
@@ -112,7 +112,7 @@ def test_the_live_release_has_its_number_of_facts_and_its_leverage(app: App) -> 
         release = queries.releases.create_release(
             session, candidate_id=made, delta_id="d", fact_ids=["f1", "f2"], who="x", why="y", now=NOW
         )  # fmt: skip
-        before, after = release.status, queries.releases.ReleaseStatus.PUBLISHING
+        before, after = release.status, ReleaseStatus.PUBLISHING
         queries.releases.move_release(session, release.number, before, after, now=NOW)
         queries.releases.make_live(session, release.number, now=NOW)
         assert views.snapshots.highest_leverage(session, made) == 0.97
@@ -187,13 +187,19 @@ def test_a_real_rollback_is_one_notice_although_it_also_freezes(app: App, clock:
     (only,) = dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify)
     assert only.kind == "rolled_back"
     assert "anna" in only.text and "wrong answers" in only.text
-    clock.on(days=4)
+    clock.advance(days=4)
     assert dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify) == ()
 
 
 def test_an_audit_is_reported_without_its_report(app: App) -> None:
-    values = {"release": 0, "action": "nothing: off", "reasons": ["lost"], "report": {}, "at": NOW}
-    failed = Audit(outcome=AuditOutcome.FAILED, **values)
+    failed = Audit(
+        release=0,
+        outcome=AuditOutcome.FAILED,
+        action="nothing: off",
+        reasons=["lost"],
+        report={},
+        at=NOW,
+    )
     with app.ledger.begin() as session:
         queries.evidence.add_audit(session, failed)
     (only,) = dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify)
