@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROSE := README.md CHANGELOG.md CONTRIBUTING.md deploy/README.md docs
 
-.PHONY: demo test test-slow test-postgresql test-gpu docs source-cases check bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-soak bench-shards bench-gpu model clean
+.PHONY: demo test test-slow test-postgresql test-gpu docs source-cases check links bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-soak bench-shards bench-gpu model clean
 
 demo: $(STAMP)
 	$(BIN)/factd demo --dir demo
@@ -27,8 +27,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy scripts
 	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory links
+
+links: $(STAMP)
 	$(BIN)/python scripts/check_links.py $(PROSE)
 
 # The reference pages from the code, then the documentation site in site/; a warning is an error.

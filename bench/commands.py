@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from factd.daemon.cli.common import Json, sentences
+from factd.daemon.cli.common import Json, reported_errors
 
 bench_app = typer.Typer(
     no_args_is_help=True,
@@ -26,7 +26,7 @@ def show(document: dict[str, Any], as_json: bool) -> None:
 @bench_app.command()
 def edit(edits: Annotated[int, typer.Option(min=2)] = 100, as_json: Json = False) -> None:
     """Compare every optimisation of the editor with public MEMIT, one fact at a time (minutes)."""
-    with sentences():
+    with reported_errors():
         from factd.bench.speed import edit as bench
 
         show(bench.run(edits=edits), as_json)
@@ -41,7 +41,7 @@ def solve(
     as_json: Json = False,
 ) -> None:
     """Measure the ledger solve of many facts: time, memory, resuming it, adding facts to it."""
-    with sentences():
+    with reported_errors():
         from factd.bench.speed import solve as bench
 
         show(bench.run(rows=rows, tokens=tokens), as_json)
@@ -50,7 +50,7 @@ def solve(
 @bench_app.command()
 def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = False) -> None:
     """Run cycles of ingest, edit, check, publish and audit: does resource use grow? (half an hour)"""
-    with sentences():
+    with reported_errors():
         from factd.bench.operations import soak as bench
 
         show(bench.run(cycles=cycles), as_json)
@@ -59,7 +59,7 @@ def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = Fal
 @bench_app.command()
 def stats(edits: Annotated[int, typer.Option(min=2)] = 600, as_json: Json = False) -> None:
     """Compare edits whose second moments come from fewer and fewer tokens."""
-    with sentences():
+    with reported_errors():
         from factd.bench.speed import stats as bench
 
         show(bench.run(edits=edits), as_json)
@@ -68,7 +68,7 @@ def stats(edits: Annotated[int, typer.Option(min=2)] = 600, as_json: Json = Fals
 @bench_app.command()
 def probes(probes: Annotated[int, typer.Option(min=10)] = 4000, as_json: Json = False) -> None:
     """Measure the cost of asking many probes."""
-    with sentences():
+    with reported_errors():
         from factd.bench.speed import probes as bench
 
         show(bench.run(probes=probes), as_json)
@@ -79,7 +79,7 @@ def scale(
     edits: Annotated[int, typer.Option(min=100, max=8000)] = 2000, as_json: Json = False
 ) -> None:
     """Measure the time per edit, from 100 edits up to --edits."""
-    with sentences():
+    with reported_errors():
         from factd.bench.speed import scale as bench
 
         show(bench.run(edits=edits), as_json)
@@ -100,7 +100,7 @@ def disasters(
     as_json: Json = False,
 ) -> None:
     """Edit planted disasters and clean batches, and count what the gates catch (half an hour)."""
-    with sentences():
+    with reported_errors():
         from factd.bench.gates import disasters as bench
 
         show(bench.run(clean=clean, only=only, part=part, parts=parts), as_json)
@@ -109,7 +109,7 @@ def disasters(
 @bench_app.command()
 def blame(as_json: Json = False) -> None:
     """Count the solves that find three bad facts among 64 (minutes)."""
-    with sentences():
+    with reported_errors():
         from factd.bench.gates import blame as bench
 
         show(bench.run(), as_json)
@@ -124,7 +124,7 @@ def checks(
     as_json: Json = False,
 ) -> None:
     """Measure the time of all checks of a batch, and the model's share of it."""
-    with sentences():
+    with reported_errors():
         from factd.bench.gates import checks as bench
 
         show(bench.run(facts=facts, known=known), as_json)
@@ -139,7 +139,7 @@ def store(
     as_json: Json = False,
 ) -> None:
     """Measure ingest into the fact store, and queries when it is full (minutes)."""
-    with sentences():
+    with reported_errors():
         from factd.bench.operations import store as bench
 
         show(bench.run(facts=facts, url=url), as_json)
@@ -156,7 +156,7 @@ def console(
     as_json: Json = False,
 ) -> None:
     """Measure the console and `factd status` on a full store (minutes)."""
-    with sentences():
+    with reported_errors():
         from factd.bench.operations import console as bench
 
         show(bench.run(facts=facts, releases=releases, url=url), as_json)
@@ -168,7 +168,7 @@ def shards(gib: Annotated[float, typer.Option(min=0.01)] = 2.0, as_json: Json = 
 
     Needs twice --gib of disk space while it runs.
     """
-    with sentences():
+    with reported_errors():
         from factd.bench.operations import shards as bench
 
         show(bench.run(gib=gib), as_json)

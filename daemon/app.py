@@ -21,11 +21,11 @@ from factd.daemon.config.load import Config, load_config
 from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import BadConfig
 from factd.daemon.fleet import Fleet
-from factd.daemon.gates.measures import Gates
+from factd.daemon.gates.configured import Gates
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.planning.limits import PlanningRules
-from factd.daemon.prompts.edits import PromptSettings, Sizes
+from factd.daemon.prompts.edits import PromptSettings, SampleSizes
 from factd.daemon.publishing import writer
 from factd.daemon.tracing import begin
 from factd.daemon.workbench import Workbench
@@ -78,7 +78,7 @@ class App:
             edit_wordings=write.edit_wordings,
             keep_wordings=write.keep_wordings,
             keep_relations=write.keep_relations,
-            sizes=Sizes(
+            sizes=SampleSizes(
                 known=checks.known_sample,
                 neighbours=checks.neighbours,
                 namesakes=checks.namesakes,

@@ -1,23 +1,28 @@
-"""What the daemon refuses, and why.
+"""The errors that the daemon raises on purpose.
 
 FactdError
-├── BadConfig       the configuration is missing or wrong (names the key)
-├── Refused         the thing asked for must not be done now (frozen, nothing to do, a gate); says what to do
-├── Busy            somebody else holds the lock of the state directory (transient)
-├── BadBackup       a backup is damaged, or is none; nothing of it was used
-├── PublishFailed   a publisher could not bring a release out; the previous one still serves
-├── HandoverFailed  a server does not serve what it was handed; what it served before is to be restored
-├── NotSent         a channel did not take a notice; it is tried again (transient)
+├── BadConfig       the configuration is missing or wrong; the sentence names the key
+├── Refused         the action must not be done now (frozen, nothing to do, a gate); the sentence says what to do
+├── Busy            another process holds the lease that is needed (transient)
+├── BadBackup       a backup is damaged, or the path is no backup; nothing of it was used
+├── PublishFailed   a release could not be published; the previous release stays live
+├── HandoverFailed  a server does not serve the release it was handed; it goes back to the one before (transient)
+├── NotSent         a channel did not take a notice; the notice is sent again later (transient)
 └── SourceFailed    a source did not answer as it should; its cursor stays where it was (transient)
     ├── SourceGone  the source says that it is gone for good
-    └── Blocked     a request would have left the networks that are allowed
+    └── Blocked     a request would have left the allowed networks
+
+transient = True: the same call may succeed later.
 """
 
 
 class FactdError(Exception):
-    """Base of all errors that the daemon raises on purpose; the text is one sentence for the operator."""
+    """Base of the daemon's errors.
 
-    transient = False
+    The text is one sentence for the operator, with what to do next.
+    """
+
+    transient = False  # the same call may succeed later
 
 
 class BadConfig(FactdError):
@@ -25,51 +30,51 @@ class BadConfig(FactdError):
 
 
 class Refused(FactdError):
-    """What was asked for must not be done now."""
+    """The action must not be done now."""
 
 
 class Busy(FactdError):
-    """Somebody else is at work on this state directory."""
+    """Another process holds the lease that is needed."""
 
     transient = True
 
 
 class BadBackup(FactdError):
-    """A backup is damaged, or is none; nothing of it was used."""
+    """A backup is damaged, or the path is no backup. Nothing of it was used."""
 
 
 class PublishFailed(FactdError):
-    """A release could not be brought out; the previous one still serves."""
+    """A release could not be published. The previous release stays live."""
 
 
 class HandoverFailed(FactdError):
-    """A server does not serve what it was handed."""
+    """A server does not serve the release that it was handed."""
 
     transient = True
-    retry_seconds: float | None = None  # the server's own wish
+    retry_seconds: float | None = None  # the wait that the server asked for
 
 
 class NotSent(FactdError):
     """A channel did not take a notice."""
 
     transient = True
-    retry_seconds: float | None = None  # the receiver's own wish
+    retry_seconds: float | None = None  # the wait that the receiver asked for
 
 
 class SourceFailed(FactdError):
     """A source did not answer as it should."""
 
     transient = True
-    retry_seconds: float | None = None  # the source's own wish
+    retry_seconds: float | None = None  # the wait that the source asked for
 
 
 class SourceGone(SourceFailed):
-    """The source is gone for good."""
+    """The source says that it is gone for good."""
 
     transient = False
 
 
 class Blocked(SourceFailed):
-    """A request would have left the networks that are allowed."""
+    """A request would have left the allowed networks."""
 
     transient = False

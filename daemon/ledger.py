@@ -8,6 +8,8 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from factd.daemon import leases
+from factd.daemon.errors import Refused
+from factd.store import queries
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.database.session import Store
 from factd.store.queries.resolution import ConflictResolver
@@ -21,7 +23,7 @@ class Ledger:
     now: Callable[[], datetime]  # timezone-aware
     resolver: ConflictResolver  # which of several claims holds
     lease_seconds: float  # how long a lease lives without a sign of life
-    writer: leases.Held | None = None  # held by the process that changes releases
+    writer: leases.HeldLease | None = None  # held by the process that changes releases
 
     @property
     def catalogue(self) -> Catalogue:
@@ -47,11 +49,21 @@ class Ledger:
                 self.writer.confirm(session)
             yield session
 
+    def refuse_if_frozen(self) -> None:
+        """Raises: Refused: an operator froze factd."""
+        with self.store.read() as session:
+            flag = queries.releases.frozen(session)
+        if flag:
+            since = f"{flag.since:%Y-%m-%d %H:%M}"
+            raise Refused(
+                f"frozen by {flag.who} since {since}: {flag.why}; lift it with `factd unfreeze`"
+            )
+
     @property
     def epoch(self) -> int | None:
         """The epoch of the writer's lease. It fences the published folder against earlier writers."""
         return self.writer.epoch if self.writer else None
 
-    def lease(self, name: str, *, seize: bool = False) -> leases.Held:
+    def lease(self, name: str, *, seize: bool = False) -> leases.HeldLease:
         """Take a lease. seize: take it also from a holder that is alive. Raises: Busy."""
-        return leases.taken(self.store, name, self.lease_seconds, self.now, seize=seize)
+        return leases.take_lease(self.store, name, self.lease_seconds, self.now, seize=seize)

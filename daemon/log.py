@@ -1,7 +1,8 @@
-"""Structured logs on stderr: one line a state change, fixed messages with data fields, no secrets.
+"""Structured logs on stderr: one line for each state change, fixed messages with data fields, no
+secrets.
 
-`bound` says what the lines within are about: run, job, candidate, batch, release, trace_id. What other libraries log comes
-as lines of the same form, so that a program can read every one of them.
+`bound` adds ids to all lines of a block: run, job, candidate, batch, release, trace_id. Lines of
+other libraries have the same form, so that a program can read every line.
 """
 
 import logging
@@ -15,16 +16,16 @@ from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
-from factd.daemon.config.load import without_secrets
+from factd.daemon.config.secrets import without_secrets
 
 P = ParamSpec("P")
 T = TypeVar("T")
 SECRET_NAME = re.compile(r"(?i)(?:^|[_-])(?:password|secret|token|authorization|cookie)$")
-BATCH_DIGITS = 12  # of a batch's id
+BATCH_DIGITS = 12  # the digits of a batch's id that lines carry
 
 
 def configure(*, as_json: bool = False) -> None:
-    """Logs of factd to stderr, as lines for people or (as_json) as JSON."""
+    """Write logs to stderr, as text lines or (as_json) as JSON lines."""
     last: list[Any] = (
         [
             _with_host,
@@ -43,9 +44,8 @@ def configure(*, as_json: bool = False) -> None:
             *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: structlog.PrintLogger(
-            sys.stderr
-        ),  # as it is when the line is written
+        # looked up for each line: tests and the terminal may replace sys.stderr
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
     _forward_other_libraries()
@@ -55,20 +55,23 @@ log = structlog.get_logger("factd")
 
 
 def bound(**ids: Any) -> AbstractContextManager[None]:
-    """Lines within carry these ids: run, job, candidate, release, a batch by its first digits; not those that are None."""
-    found = {name: value for name, value in ids.items() if value is not None}
-    if "batch" in found:
-        found["batch"] = str(found["batch"])[:BATCH_DIGITS]
-    return structlog.contextvars.bound_contextvars(**found)
+    """Lines in this block carry the ids: run, job, candidate, release, the first digits of a batch.
+
+    Ids that are None are left out.
+    """
+    given = {name: value for name, value in ids.items() if value is not None}
+    if "batch" in given:
+        given["batch"] = str(given["batch"])[:BATCH_DIGITS]
+    return structlog.contextvars.bound_contextvars(**given)
 
 
 def bound_ids() -> dict[str, Any]:
-    """What lines carry at this place, for who does a part of it elsewhere."""
+    """The ids that lines carry here, to pass them on to another process."""
     return dict(structlog.contextvars.get_contextvars())
 
 
 def carried(function: Callable[P, T]) -> Callable[P, T]:
-    """A function that, in whatever thread, logs with the ids that are bound now."""
+    """The same function, which logs with the ids bound now even if another thread runs it."""
     context = copy_context()
 
     def run(*arguments: P.args, **more: P.kwargs) -> T:
@@ -78,12 +81,16 @@ def carried(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def masked(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A line without secrets."""
+    """A structlog processor: the event without secrets."""
     return without_secret_fields(event)
 
 
 def without_secret_fields(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Data without passwords and queries of URLs, without tokens, and without what a field's name calls a secret."""
+    """A copy of the data without secrets.
+
+    Masked are passwords and queries of URLs, tokens, and the fields whose name says that they are
+    secret (password, secret, token, authorization, cookie).
+    """
     return {str(name): _masked(str(name), value) for name, value in data.items()}
 
 
@@ -106,7 +113,7 @@ def _with_host(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappi
 
 
 class _Forwarded(logging.Handler):
-    """What other libraries log, as lines of ours."""
+    """Writes the log records of other libraries as lines of this log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         error = repr(record.exc_info[1]) if record.exc_info else None

@@ -1,7 +1,7 @@
-"""Spans of the cycle, for whoever runs a collector of OpenTelemetry; without `[tracing] endpoint` they cost nothing.
+"""Spans for OpenTelemetry. Without `[tracing] endpoint` they cost nothing.
 
-A span's trace id is bound into the log lines within it (`trace_id`), and is what an exemplar of a metric names. What another
-process does goes on with the same trace where it is told of it: `traceparent()` here, `span(…, parent=…)` there.
+Log lines in a span carry its trace id (`trace_id`). Work in another process joins the same trace if
+it gets the parent: `traceparent()` in this process, `span(…, parent=…)` in the other one.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.config.load import secret_text, without_secrets
+from factd.daemon.config.secrets import secret_text, without_secrets
 from factd.daemon.config.tables import TracingTable
 from factd.daemon.errors import BadConfig
 from factd.daemon.log import bound
@@ -24,7 +24,7 @@ EXTRA = "[tracing] needs OpenTelemetry: pip install 'factd[otel]'"
 
 
 class _Tracing:
-    """Where this process's spans go; nowhere until `begin`."""
+    """The tracer of this process; None until `begin`."""
 
     provider: "TracerProvider | None" = None
     tracer: "Tracer | None" = None
@@ -32,9 +32,10 @@ class _Tracing:
 
 @contextmanager
 def span(name: str, *, parent: str = "", **attributes: Any) -> Iterator[None]:
-    """What happens within takes its time under this name. Also a decorator.
+    """A span of this name around a block, or around a function as its decorator.
 
-    parent: a `traceparent` of another process, for where this one has no span. Attributes that are None are left out.
+    parent: the `traceparent` of another process, used if this process has no span. Attributes that
+    are None are left out.
     """
     if _Tracing.tracer is None:
         yield
@@ -46,7 +47,7 @@ def span(name: str, *, parent: str = "", **attributes: Any) -> Iterator[None]:
         name,
         _context(parent),
         attributes=known,
-        record_exception=False,  # its text and stack may hold secrets
+        record_exception=False,  # text and stack of an exception may hold secrets
         set_status_on_exception=False,
     )
     with started as current, bound(trace_id=f"{current.get_span_context().trace_id:032x}"):
@@ -59,7 +60,9 @@ def span(name: str, *, parent: str = "", **attributes: Any) -> Iterator[None]:
 
 
 def trace_id() -> str | None:
-    """The id of the trace that is under way, for an exemplar; None where there is none, or it is not kept."""
+    """The id of the current trace, for an exemplar; None if there is no trace, or if it is not
+    sampled.
+    """
     if _Tracing.tracer is None:
         return None
     from opentelemetry.trace import get_current_span
@@ -70,7 +73,10 @@ def trace_id() -> str | None:
 
 
 def traceparent() -> str:
-    """The span that is under way, as https://www.w3.org/TR/trace-context writes it, for another process; empty: none."""
+    """The current span for another process, in the format of https://www.w3.org/TR/trace-context.
+
+    Empty if there is no span.
+    """
     if _Tracing.tracer is None:
         return ""
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -81,7 +87,7 @@ def traceparent() -> str:
 
 
 def _context(parent: str) -> "Context | None":
-    """Where a span belongs that names its parent; None: below the one that is under way."""
+    """The context of the parent; None: the span belongs below the current span."""
     from opentelemetry.trace import get_current_span
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -91,7 +97,10 @@ def _context(parent: str) -> "Context | None":
 
 
 def begin(table: TracingTable) -> None:
-    """Send this process's spans to the configured collector; once. Raises: BadConfig: the extra is not installed."""
+    """Start to send the spans of this process to the configured collector. Later calls do nothing.
+
+    Raises: BadConfig: the extra `otel` is not installed, or the headers file is wrong.
+    """
     if not table.endpoint or _Tracing.provider is not None:
         return
     try:
@@ -105,7 +114,7 @@ def begin(table: TracingTable) -> None:
 
 
 def begin_with(exporter: "SpanExporter", table: TracingTable) -> None:
-    """The same over any exporter."""
+    """Start to send the spans of this process to any exporter."""
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -120,7 +129,7 @@ def begin_with(exporter: "SpanExporter", table: TracingTable) -> None:
 
 
 def end() -> None:
-    """Send what is left, and no more after it."""
+    """Send the remaining spans, and stop sending."""
     provider = _Tracing.provider
     _Tracing.provider = _Tracing.tracer = None
     if provider is not None:
@@ -128,12 +137,15 @@ def end() -> None:
 
 
 def _headers(table: TracingTable) -> dict[str, str]:
-    """The collector's headers, a "name: value" a line. Raises: BadConfig."""
+    """The headers for the collector, from a file with one "name: value" per line.
+
+    Raises: BadConfig.
+    """
     if table.headers_file is None:
         return {}
     lines = [line for line in secret_text(table.headers_file).splitlines() if line.strip()]
     if any(":" not in line for line in lines):
-        raise BadConfig(f'{table.headers_file} must hold a "name: value" a line')
+        raise BadConfig(f'{table.headers_file} must hold one "name: value" per line')
     return {
         name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)
     }

@@ -1,4 +1,4 @@
-"""Shared pieces: a small invented world in a SQLite file, and the tiny real models of the golden cases."""
+"""Options and fixtures of all tests: databases, a clock, an application, shared artefacts."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ from factd.store.database.session import Store
 from factd.store.queries.resolution import ConflictResolver
 from support.databases import CONFIGS, KEPT, SERVER, fresh_database, kept
 from support.paths import GOLDEN
-from support.shared_artefacts import Kept
+from support.shared_artefacts import SharedArtefacts
 from support.world import NOW, Clock, Maker
 
 CASES: pytest.StashKey[dict[tuple[str, ...], set[str]]] = pytest.StashKey()
@@ -42,32 +42,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--database",
         choices=("sqlite", "postgresql", "both"),
         default="both",
-        help="where tests keep their facts; both: tests of the store on both, whole cycles on SQLite",
+        help="the database of the tests; both: tests of the store on both, whole cycles on SQLite",
     )
-    parser.addoption("--cases", default="", help="write the table of sources' cases to this file")
+    parser.addoption("--cases", default="", help="write the table of source cases to this file")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     CONFIGS.append(config)
     config.stash[SERVER] = None
-    config.stash[KEPT] = Kept(Path(_given(config) or tempfile.mkdtemp(prefix="factd-kept-")))
+    config.stash[KEPT] = SharedArtefacts(
+        Path(_folder_from_controller(config) or tempfile.mkdtemp(prefix="factd-kept-"))
+    )
     config.stash[CASES] = {}
 
 
-def _given(config: pytest.Config) -> str | None:
-    """The folder of what is made once, as the process that started this one says."""
-    found: dict[str, str] = getattr(config, "workerinput", {})
-    return found.get("kept")
+def _folder_from_controller(config: pytest.Config) -> str | None:
+    """The folder of shared artefacts that the controlling process chose for this worker."""
+    inputs: dict[str, str] = getattr(config, "workerinput", {})
+    return inputs.get("kept")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Of pytest-xdist: before a process is started."""
+    """Tell a worker process of pytest-xdist where the shared artefacts are."""
     node.workerinput["kept"] = str(node.config.stash[KEPT].folder)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if not _given(config):
+    if not _folder_from_controller(config):
         shutil.rmtree(config.stash[KEPT].folder, ignore_errors=True)
     server = config.stash.get(SERVER, None)
     if server:
@@ -80,9 +82,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = yield
     if report.when == "call":
-        found = item.config.stash[CASES]
+        cases = item.config.stash[CASES]
         for marker in item.iter_markers("case"):
-            found.setdefault((*marker.args, item.name.split("[")[0]), set()).add(report.outcome)
+            cases.setdefault((*marker.args, item.name.split("[")[0]), set()).add(report.outcome)
     return report
 
 
@@ -112,7 +114,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session", name="kept")
-def kept_fixture() -> Kept:
+def kept_fixture() -> SharedArtefacts:
     return kept()
 
 
@@ -123,11 +125,11 @@ def database(backend: str, tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
-    found = Store(database)
-    with found.begin() as session:
+    store = Store(database)
+    with store.begin() as session:
         queries.releases.ensure_release_zero(session, now=NOW)
-    yield found
-    found.close()
+    yield store
+    store.close()
 
 
 @pytest.fixture
@@ -137,16 +139,16 @@ def clock() -> Clock:
 
 @pytest.fixture
 def make(tmp_path: Path, database: str, clock: Clock) -> Iterator[Maker]:
-    """factd with the given tables, on a tiny model that is not loaded, with a clock that a test sets."""
-    made: list[App] = []
+    """Makes applications on a tiny model that is not loaded, with a clock that the test moves."""
+    apps: list[App] = []
 
-    def build_it(tables: str = "") -> App:
+    def make_app(tables: str = "") -> App:
         path = tmp_path / "factd.toml"
         model = GOLDEN / "llama" / "model"
         path.write_text(f'[model]\npath = "{model}"\n[store]\nurl = "{database}"\n{tables}')
-        made.append(build(load_config(path), now=clock))
-        return made[-1]
+        apps.append(build(load_config(path), now=clock))
+        return apps[-1]
 
-    yield build_it
-    for app in made:
+    yield make_app
+    for app in apps:
         app.ledger.store.close()

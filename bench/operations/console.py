@@ -25,11 +25,12 @@ from prometheus_client import CollectorRegistry
 from factd.bench.measure import document, timed
 from factd.bench.operations.filled_store import HELD, fill, id_of
 from factd.daemon.app import App, build
-from factd.daemon.config.load import load_config, masked
+from factd.daemon.config.load import load_config
+from factd.daemon.config.secrets import without_password
 from factd.daemon.status.overview import overview
 from factd.daemon.web.app import console
 from factd.daemon.web.auth.accounts import hashed
-from factd.daemon.web.http import Health
+from factd.daemon.web.http import DaemonHttp
 from factd.store import operations
 from factd.store.database import migrate
 from factd.store.model.operations import Role
@@ -122,7 +123,7 @@ def run(
         "processors": os.cpu_count(),
         "niceness": os.nice(0),
         "database": dialect,
-        "url": masked(url),
+        "url": without_password(url),
         "facts": facts,
         "releases": releases,
     }
@@ -176,7 +177,7 @@ def _asked(app: App, paths: Sequence[str], times: int) -> list[dict[str, Any]]:
             session, name, Role.OPERATE, hashed(PASSWORD), now=app.ledger.now()
         )
     probes: dict[str, Any] = {"live": str, "ready": str, "hooks": {}}
-    health = Health("127.0.0.1", 0, CollectorRegistry(), **probes, console=console(app))
+    health = DaemonHttp("127.0.0.1", 0, CollectorRegistry(), **probes, console=console(app))
     health.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{health.port}", timeout=60) as client:

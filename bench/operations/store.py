@@ -22,10 +22,11 @@ import psutil
 
 from factd.bench.measure import document, timed
 from factd.daemon.app import App, build
-from factd.daemon.cli.facts.facts import explained
-from factd.daemon.config.load import load_config, masked
+from factd.daemon.config.load import load_config
+from factd.daemon.config.secrets import without_password
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.planning.plan import plan
+from factd.daemon.status.fact_explanation import explain_fact
 from factd.store import queries
 from factd.store.database import migrate
 from factd.store.model.facts import FactStatus
@@ -53,7 +54,7 @@ def run(*, facts: int = 1_000_000, url: str = "") -> dict[str, Any]:
         app.ledger.store.close()
     more: dict[str, Any] = {
         "database": dialect,
-        "url": masked(url),
+        "url": without_password(url),
         "facts": facts,
         "updates per minute": round(facts / rows["seconds"] * 60),
         **rows,
@@ -146,7 +147,7 @@ def _queries(app: App) -> dict[str, Callable[[int], Any]]:
         "facts list --status pending": lambda _: waiting(),
         "facts list --relation P38": lambda _: listed(relation="P38"),
         "facts list --subject": lambda n: listed(subject=some[n].subject.id),
-        "facts explain": lambda n: explained(app.ledger, some[n].id[:10]),
+        "facts explain": lambda n: explain_fact(app.ledger, some[n].id[:10]),
         "plan": lambda _: plan(
             app.ledger,
             app.prompts,

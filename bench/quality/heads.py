@@ -136,7 +136,7 @@ def unrelated_prompts(world: BenchWorld, probes: Sequence[Probe], language: str)
     free = [f for f in facts if f.relation == "P38"] + [f for f in facts if f.relation != "P38"][
         ::8
     ]
-    return edits.prompts(free, language, world.catalogue)
+    return edits.first_edit_prompts(free, language, world.catalogue)
 
 
 def best_at_level(

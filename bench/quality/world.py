@@ -52,10 +52,10 @@ class BenchWorld:
 
     def probes(self) -> tuple[Probe, ...]:
         """Probes about the feed, and about facts that must not change."""
-        ground = probing.Ground(new=self.facts, before=self.old, known=self.known)
+        context = probing.FactContext(new=self.facts, before=self.old, known=self.known)
         return (
-            *probing.batch_probes(ground, self.plan),
-            *probing.of_the_set(probing.held_probes(self.known, self.plan), ground),
+            *probing.batch_probes(context, self.plan),
+            *probing.still_valid_probes(probing.known_fact_probes(self.known, self.plan), context),
         )
 
 

@@ -1,7 +1,7 @@
 """Which accepted releases must wait for an operator, and why."""
 
 from factd.daemon.config.run_tables import ApprovalsTable
-from factd.daemon.gates.policy import Verdict
+from factd.daemon.gates.policy import GateVerdict
 from factd.daemon.ledger import Ledger
 from factd.store import queries
 from factd.store.model.facts import FactStatus
@@ -49,7 +49,7 @@ def doubts(
         trust = low[0].provenance.trust
         return f"the source of fact {low[0].id} has trust {trust}, below {approvals.trust_below}"
     findings = dict(candidate.report or {}).get("decision", {}).get("findings", ())
-    unsure = [f for f in findings if f["verdict"] == Verdict.INCONCLUSIVE.value]
+    unsure = [f for f in findings if f["verdict"] == GateVerdict.INCONCLUSIVE.value]
     if unsure:
         return f"a gate had too few samples to decide: {unsure[0]['sentence']}"
     return ""

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.errors import PublishFailed
@@ -17,13 +17,6 @@ from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.servers import Completion
 from factd.store import queries
-
-if TYPE_CHECKING:
-    from factd.daemon.editing.candidates import Proposal
-    from factd.daemon.fleet import Fleet
-    from factd.daemon.prompts.edits import PromptSettings
-    from factd.daemon.workbench import Workbench
-    from factd.editor.deltas.delta import Delta
 
 FILE = "proof.json"
 TOKENS = 8  # of an answer
@@ -74,22 +67,6 @@ class Match:
     def fits(self) -> bool:
         """At least one question was asked, and every answer is the one of our own forward pass."""
         return self.asked > 0 and not self.wrong
-
-
-def record(
-    ledger: Ledger,
-    paths: Paths,
-    workbench: "Workbench",
-    prompts: "PromptSettings",
-    fleet: "Fleet",
-    case: "Proposal",
-    delta: "Delta",
-    folder: Path,
-) -> Proof:
-    """The earlier name of `factd.daemon.editing.proof_questions.record_proof`."""
-    from factd.daemon.editing.proof_questions import record_proof  # loads torch
-
-    return record_proof(ledger, paths, workbench, prompts, fleet, case, delta, folder)
 
 
 def expected_answers(

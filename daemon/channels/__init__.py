@@ -1,7 +1,8 @@
-"""Channels that notices are told over, one file each: `Settings`, its table of the configuration, and `send`.
+"""Channels that notices are sent over, one file each: its `Settings` (a table of the configuration)
+and `send`.
 
-`send` makes one attempt, bounded in time; what fails is tried again later with the same id, so that a message may come
-twice but does not get lost.
+`send` makes one attempt, bounded in time. A failed attempt is repeated later with the same id. So a
+message may arrive twice, but is not lost.
 """
 
 from collections.abc import Mapping
@@ -11,13 +12,13 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from factd.daemon.config.tables import KINDS
+from factd.daemon.config.tables import NOTICE_KINDS
 
-UNASKED = ("published",)  # kinds that are told only where a channel names them
+UNASKED = ("published",)  # kinds that are sent only over channels that name them
 
 
 class ChannelSettings(BaseModel):
-    """What every [notify.NAME] has."""
+    """The keys of every table [notify.NAME]."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,7 +26,7 @@ class ChannelSettings(BaseModel):
     """The file in `daemon/channels`; default: the name of the table."""
     enabled: bool = True
     """Send over this channel."""
-    kinds: tuple[str, ...] = tuple(kind for kind in KINDS if kind not in UNASKED)
+    kinds: tuple[str, ...] = tuple(kind for kind in NOTICE_KINDS if kind not in UNASKED)
     """Kinds of notices that are sent over this channel."""
     repeat_hours: float = Field(default=0.0, ge=0)
     """Send a notice again while it holds; 0: once."""
@@ -35,29 +36,31 @@ class ChannelSettings(BaseModel):
     @field_validator("kinds")
     @classmethod
     def _are_kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if set(value) - set(KINDS):
-            raise ValueError(f"{list(value)}: there are {', '.join(KINDS)}")
+        if set(value) - set(NOTICE_KINDS):
+            raise ValueError(
+                f"{list(value)} has an unknown kind; the kinds are {', '.join(NOTICE_KINDS)}"
+            )
         return value
 
     def ready(self) -> None:
-        """Raises: BadConfig: a file that it names cannot be read."""
+        """Check the files that the table names. Raises: BadConfig: one cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
     """A notice as it is sent."""
 
-    id: str  # the same for every attempt: a receiver drops what it has by this
+    id: str  # the same for every attempt, so that a receiver can drop repeats
     kind: str
     text: str
     data: Mapping[str, Any]
     first_at: datetime
     count: int
-    over_at: datetime | None  # it holds no more, but was never told
-    host: str  # that sends it
+    over_at: datetime | None  # when it stopped to hold, before it was ever sent
+    host: str  # the machine that sends it
 
     def as_json(self) -> dict[str, Any]:
-        """The body of a webhook, as https://www.standardwebhooks.com has it."""
+        """The body of a webhook in the format of https://www.standardwebhooks.com."""
         more = {"count": self.count, "over_at": self.over_at.isoformat() if self.over_at else None}
         return {
             "type": f"factd.{self.kind}",
@@ -67,8 +70,12 @@ class Message:
 
 
 class Channel(Protocol):
-    """Sends a message, once."""
+    """The function `send` of a channel's file."""
 
     def __call__(self, settings: Any, message: Message, *, now: datetime) -> None:
-        """One attempt. Raises: NotSent: with `retry_seconds` where the receiver named a time. BadConfig: a secret is gone."""
+        """Make one attempt to send a message.
+
+        Raises: NotSent: with `retry_seconds` if the receiver named a time. BadConfig: a secret is
+        gone.
+        """
         ...

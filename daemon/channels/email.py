@@ -1,4 +1,7 @@
-"""A mail in plain text over SMTP. Its Message-ID is the same for every attempt, by which mail programs drop repeats."""
+"""A mail in plain text over SMTP.
+
+Its Message-ID is the same for every attempt, so that mail programs drop repeats.
+"""
 
 import re
 import smtplib
@@ -16,7 +19,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from factd.daemon.channels import Channel, ChannelSettings, Message
-from factd.daemon.config.load import secret_text
+from factd.daemon.config.secrets import secret_text
 from factd.daemon.errors import NotSent
 from factd.daemon.log import log
 
@@ -25,7 +28,7 @@ SUBJECT_LENGTH = 150
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
-class Settings(ChannelSettings):
+class EmailSettings(ChannelSettings):
     """[notify.email]"""
 
     host: str = Field(min_length=1)
@@ -52,60 +55,73 @@ class Settings(ChannelSettings):
     def _are_addresses(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for address in (value,) if isinstance(value, str) else value:
             if not ADDRESS.fullmatch(address):
-                raise ValueError(f"{address!r} is no mail address; write it as name@example.org")
+                raise ValueError(f"{address!r} is not a mail address; write it as name@example.org")
         return value
 
     @model_validator(mode="after")
-    def _log_in_is_whole(self) -> "Settings":
+    def _login_is_complete(self) -> "EmailSettings":
         if bool(self.user) != bool(self.password_file):
-            raise ValueError("user and password_file belong together")
+            raise ValueError("user and password_file belong together: set both, or neither")
         if self.user and self.security == "none":
             raise ValueError(
-                "a password is not sent in the clear: security must be starttls or tls"
+                "a password is never sent unencrypted: set security to starttls or tls"
             )
         return self
 
     def ready(self) -> None:
-        """Raises: BadConfig: the password cannot be read."""
+        """Check the password file. Raises: BadConfig: it cannot be read."""
         self.password()
 
     def password(self) -> str:
-        """The password. Raises: BadConfig."""
+        """The password; empty if no file is named. Raises: BadConfig."""
         return secret_text(self.password_file) if self.password_file else ""
 
 
-def mail(settings: Settings, message: Message, *, now: datetime) -> EmailMessage:
-    """The mail. A line's end within a header is refused by EmailMessage, and turned into a space before."""
-    found = EmailMessage()
-    found["From"], found["To"] = settings.sender, ", ".join(settings.to)
+Settings = EmailSettings  # the plugin loader looks for this name
+
+
+def mail(settings: EmailSettings, message: Message, *, now: datetime) -> EmailMessage:
+    """A message as a mail.
+
+    Line ends in the subject become blanks: EmailMessage refuses them in headers.
+    """
+    made = EmailMessage()
+    made["From"], made["To"] = settings.sender, ", ".join(settings.to)
     subject = one_line(f"{settings.subject_prefix} {message.kind}: {message.text}")
-    found["Subject"] = subject[:SUBJECT_LENGTH]
-    found["Date"] = format_datetime(now)
-    found["Message-ID"] = f"<{message.id}@{settings.sender.rpartition('@')[2]}>"
-    found["Auto-Submitted"] = "auto-generated"
-    found.set_content(body(message))
-    return found
+    made["Subject"] = subject[:SUBJECT_LENGTH]
+    made["Date"] = format_datetime(now)
+    made["Message-ID"] = f"<{message.id}@{settings.sender.rpartition('@')[2]}>"
+    made["Auto-Submitted"] = "auto-generated"
+    made.set_content(body(message))
+    return made
 
 
 def one_line(text: str) -> str:
-    """A text without line ends and control characters."""
+    """A text in one line: line ends and control characters become blanks."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def body(message: Message) -> str:
-    """What the mail says."""
+    """The text of the mail: the sentence, then facts about the notice."""
     rows = {"host": message.host, "since": f"{message.first_at:%Y-%m-%d %H:%M:%S} UTC"}
-    rows |= {"found": f"{message.count} times"} if message.count > 1 else {}
+    rows |= {"seen": f"{message.count} times"} if message.count > 1 else {}
     rows |= {"over": f"{message.over_at:%Y-%m-%d %H:%M:%S} UTC"} if message.over_at else {}
     rows |= {name: one_line(str(value)) for name, value in message.data.items()}
     lines = [f"{name:<10} {value}" for name, value in rows.items()]
     return "\n".join(
-        [one_line(message.text), "", *lines, "", "`factd notices list` shows what holds now.", ""]
+        [
+            one_line(message.text),
+            "",
+            *lines,
+            "",
+            "`factd notices list` shows the notices that hold now.",
+            "",
+        ]
     )
 
 
-def send(settings: Settings, message: Message, *, now: datetime) -> None:
-    """One mail. Raises: NotSent: nobody gets it; BadConfig."""
+def send(settings: EmailSettings, message: Message, *, now: datetime) -> None:
+    """Send one mail. Raises: NotSent: no recipient got it. BadConfig."""
     password = settings.password()
     try:
         made = mail(settings, message, now=now)
@@ -114,13 +130,13 @@ def send(settings: Settings, message: Message, *, now: datetime) -> None:
                 server.login(settings.user, password)
             refused = server.send_message(made)
     except (smtplib.SMTPException, OSError, ValueError) as error:
-        raise NotSent(f"{settings.host}: {_said(error)}") from error
-    if refused:  # the others have it, and would get it again with another attempt
+        raise NotSent(f"{settings.host}: {_error_text(error)}") from error
+    if refused:  # no other attempt: the other recipients would get the mail again
         log.warning("mail refused for some", server=settings.host, addresses=sorted(refused))
 
 
 class _Server(smtplib.SMTP):
-    """A connection that is hung up when its time is over, however slowly the server answers."""
+    """An SMTP connection that is closed when its time is over, however slow the server is."""
 
     def __init__(self, host: str, port: int, name: str, seconds: float, **more: Any) -> None:
         self.alarm = Timer(seconds, self.hang_up)
@@ -133,24 +149,24 @@ class _Server(smtplib.SMTP):
             raise
 
     def hang_up(self) -> None:
-        """Wake whoever waits for the server."""
+        """Shut the connection down, which wakes the thread that waits for the server."""
         if self.sock is not None:
             with suppress(OSError):
                 self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection and cancel the alarm."""
         self.alarm.cancel()
         super().close()
 
 
 class _TlsServer(_Server, smtplib.SMTP_SSL):
-    """The same over TLS from the first byte."""
+    """The same, over TLS from the first byte."""
 
 
 @contextmanager
-def _connected(settings: Settings, name: str) -> Iterator[smtplib.SMTP]:
-    """The mail server, over TLS as configured. name: of this host."""
+def _connected(settings: EmailSettings, name: str) -> Iterator[smtplib.SMTP]:
+    """A connection to the mail server, encrypted as configured. name: the name of this host."""
     where = (settings.host, settings.port or PORTS[settings.security], name)
     context, seconds = _context(settings), settings.timeout_seconds
     if settings.security == "tls":
@@ -161,18 +177,18 @@ def _connected(settings: Settings, name: str) -> Iterator[smtplib.SMTP]:
         if settings.security == "starttls":
             server.starttls(context=context)
         yield server
-        with suppress(smtplib.SMTPException, OSError):  # it has the mail already
+        with suppress(smtplib.SMTPException, OSError):  # the server has the mail already
             server.quit()
     finally:
         server.close()
 
 
-def _context(settings: Settings) -> ssl.SSLContext:
+def _context(settings: EmailSettings) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
 
 
-def _said(error: Exception) -> str:
-    """An error of SMTP in words, as the server put it."""
+def _error_text(error: Exception) -> str:
+    """An SMTP error in the words of the server."""
     if isinstance(error, smtplib.SMTPResponseException):
         text = error.smtp_error
         return f"{error.smtp_code} {text.decode('utf-8', 'replace') if isinstance(text, bytes) else text}"

@@ -1,7 +1,9 @@
-"""A POST to a URL of yours, signed as Standard Webhooks (https://www.standardwebhooks.com): `webhook-id`, which is the same
-for every attempt, `webhook-timestamp`, and `webhook-signature: v1,…`, HMAC-SHA256 over `id.timestamp.body`.
+"""A POST to a URL of yours, signed as in Standard Webhooks (https://www.standardwebhooks.com).
 
-Any 2xx is an arrival. Redirects are not followed, and only the public internet is asked unless `allow_networks` says more.
+The headers are `webhook-id`, which is the same for every attempt, `webhook-timestamp`, and
+`webhook-signature: v1,…`, HMAC-SHA256 over `id.timestamp.body`. Any 2xx status means that the
+message arrived. Redirects are not followed. Only the public internet is reached, and the networks
+in `allow_networks`.
 """
 
 import json
@@ -16,10 +18,10 @@ from factd.daemon.errors import NotSent, SourceFailed
 from factd.daemon.network.client import Client, Limits
 from factd.daemon.network.standard_webhooks import Receiver, signed_headers, standard_key
 
-MAX_ANSWER_BYTES = 64 * 1024  # which nobody reads
+MAX_ANSWER_BYTES = 64 * 1024  # the answer's body is not used
 
 
-class Settings(Receiver, ChannelSettings):
+class WebhookChannelSettings(Receiver, ChannelSettings):
     """[notify.webhook]"""
 
     allow_networks: tuple[str, ...] = ()
@@ -33,12 +35,15 @@ class Settings(Receiver, ChannelSettings):
         return value
 
     def ready(self) -> None:
-        """Raises: BadConfig: the secret or the URL cannot be read."""
+        """Check secret and URL. Raises: BadConfig: one cannot be read."""
         self.sendable()
 
 
-def send(settings: Settings, message: Message, *, now: datetime) -> None:
-    """One signed POST. Raises: NotSent, BadConfig."""
+Settings = WebhookChannelSettings  # the plugin loader looks for this name
+
+
+def send(settings: WebhookChannelSettings, message: Message, *, now: datetime) -> None:
+    """Send one signed POST. Raises: NotSent, BadConfig."""
     body = json.dumps(message.as_json(), ensure_ascii=False).encode()
     limits = Limits(
         user_agent=f"factd/{version('factd')}",

@@ -1,4 +1,4 @@
-"""What all commands share: their options, the configuration that was named, and errors as one sentence."""
+"""Shared by all commands: common options, the configured application, errors as one sentence."""
 
 import getpass
 import os
@@ -15,31 +15,34 @@ from factd.daemon.config.load import DEFAULT
 from factd.daemon.errors import FactdError
 from factd.store.errors import StoreError
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Why = Annotated[str, typer.Option("--why", help="For the audit log.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Why = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
 STATE: dict[str, Path] = {"config": DEFAULT}
-OPENED: list[App] = []  # by the command that runs, closed at its end
+OPENED: list[App] = []  # opened by the running command, closed at its end
 
 
 def config_path() -> Path:
-    """The configuration file that was named."""
+    """The configuration file given by --config, or the default one."""
     return STATE["config"]
 
 
-def who() -> str:
-    """Who is at the keyboard, for the audit log."""
+def operator_name() -> str:
+    """The user at the keyboard, for the audit log."""
     return os.environ.get("USER") or getpass.getuser()
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
-    """Errors that were raised on purpose become one sentence on stderr and exit code 1."""
+def reported_errors() -> Iterator[None]:
+    """Expected errors become one sentence on stderr and exit code 1.
+
+    The application is closed at the end.
+    """
     try:
         yield
     except (FactdError, StoreError) as error:
         fail(str(error))
     except Exception as error:
-        if type(error).__module__ != "factd.editor.errors":
+        if type(error).__module__ != "factd.editor.errors":  # compared by name: no torch import
             raise
         fail(str(error))
     finally:
@@ -48,17 +51,17 @@ def sentences() -> Iterator[None]:
 
 
 def fail(sentence: str) -> None:
-    """Say why, and exit with 1."""
+    """Print the reason on stderr and exit with 1."""
     sys.stderr.write(f"factd: {sentence}\n")
     raise typer.Exit(1)
 
 
-def opened() -> App:
-    """factd with the configuration that was named."""
-    return kept(open_app(config_path()))
+def configured_app() -> App:
+    """The application of the configuration file, closed when the command ends."""
+    return closed_at_end(open_app(config_path()))
 
 
-def kept(app: App) -> App:
-    """The same, closed when the command ends."""
+def closed_at_end(app: App) -> App:
+    """The same application, registered to be closed when the command ends."""
     OPENED.append(app)
     return app

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from factd.daemon.app import App
-from factd.daemon.cli.output import progress, table
+from factd.daemon.cli.output import progress, show_table
 from factd.daemon.editing.attempt import EditResult
 from factd.daemon.errors import Refused
 from factd.daemon.publishing import publish
@@ -69,7 +69,7 @@ def _print_answers(answers: Mapping[str, Mapping[str, Any]]) -> None:
         [language, *(_share(row.get(name)) for name in columns)]
         for language, row in sorted(answers.items())
     ]
-    table(
+    show_table(
         "right answers, greedy",
         ("language", "edit wordings", "unseen wordings", "known facts kept"),
         rows,

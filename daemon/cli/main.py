@@ -1,4 +1,8 @@
-"""The command line. `--json` prints exactly one document on stdout; exit code 0 done, 1 refused or failed, 2 usage."""
+"""The program `factd`: every command, and the options before it.
+
+With `--json` a command prints exactly one document on stdout. Exit code 0: done, 1: refused or
+failed, 2: wrong usage.
+"""
 
 import sys
 from collections.abc import Iterable
@@ -19,15 +23,22 @@ from factd.daemon.cli.operate import (
     keys,
     notices,
     releases,
+    run,
     servers,
     setup,
+    status,
 )
 from factd.daemon.config.load import DEFAULT, PREFIX
 
 COMMANDS = "factd.commands"  # entry-point group; each entry names a function add(cli)
 
 cli = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"max_content_width": 110},
+    rich_markup_mode=None,  # help texts contain [tables] of the configuration, which are not markup
+    help=__doc__,
 )
 
 
@@ -36,7 +47,7 @@ def options(
     config: Annotated[
         Path, typer.Option(envvar=f"{PREFIX}CONFIG", help="The configuration file.")
     ] = DEFAULT,
-    log_json: Annotated[bool, typer.Option(help="Logs as JSON.")] = False,
+    log_json: Annotated[bool, typer.Option(help="Write logs as JSON, a line each.")] = False,
 ) -> None:
     """factd keeps the factual knowledge inside an open-weight language model current."""
     STATE["config"] = config
@@ -50,6 +61,8 @@ for group in (
     accounts,
     relations,
     releases,
+    status,
+    run,
     edit,
     servers,
     bases,

@@ -10,33 +10,38 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from factd.daemon.editing.candidates import Progress as Report
+from factd.daemon.editing.candidates import Progress as ReportProgress
 from factd.daemon.log import log
 
 
 def show(data: Any, lines: Sequence[str], *, as_json: bool) -> None:
-    """The answer of a command."""
+    """Print the answer of a command: `data` as JSON, or `lines`."""
     if as_json:
         sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=1, default=str) + "\n")
     else:
         sys.stdout.write("\n".join(lines) + "\n")
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout."""
-    found = Table(title=title, title_justify="left", header_style="bold")
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on stdout."""
+    table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        found.add_column(column)
+        table.add_column(column)
     for row in rows:
-        found.add_row(*row)
-    Console(file=sys.stdout).print(found)
+        table.add_row(*row)
+    Console(file=sys.stdout).print(table)
+
+
+def measured(value: float | None) -> str:
+    """A measurement's value with three decimals."""
+    return "no number" if value is None else f"{value:.3f}"
 
 
 @contextmanager
-def progress() -> Iterator[Report]:
-    """A bar on a terminal, a log line for every tenth of the work elsewhere."""
+def progress() -> Iterator[ReportProgress]:
+    """Report progress on stderr: a bar on a terminal, elsewhere a log line for each tenth."""
     if not sys.stderr.isatty():
-        yield _logged
+        yield _log_progress
         return
     columns = (
         TextColumn("{task.description}"),
@@ -47,14 +52,14 @@ def progress() -> Iterator[Report]:
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
-        def told(stage: str, done: int, total: int) -> None:
+        def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
             bars.update(tasks[stage], completed=done, total=total)
 
-        yield told
+        yield report
 
 
-def _logged(stage: str, done: int, total: int) -> None:
+def _log_progress(stage: str, done: int, total: int) -> None:
     if done == total or (total >= 10 and done % (total // 10) == 0):
         log.info("progress", stage=stage, done=done, total=total)

@@ -1,23 +1,25 @@
 """The configuration that `factd init` writes."""
 
 EXAMPLE = """\
-# factd: everything has a default that works on one machine; relative paths are meant from this file's folder.
+# The configuration of factd. Every key except [model] path has a default that works on one machine.
+# Relative paths start at the folder of this file. docs/reference/configuration.md lists every key.
 
 [model]
-path = "{model}"          # a local checkpoint, as from_pretrained reads it
+path = "{model}"          # the base model: a local folder, as from_pretrained reads it
 # device = "cuda"
-# dtype = "bfloat16"      # half the memory, about a third less time on a CPU that has it; δ, losses and solves stay wide
-# workers = 2             # processes on Ray that share the work (pip install factd[ray])
+# dtype = "bfloat16"      # half the memory, about a third faster on a CPU that has it;
+#                           δ, losses and solves stay in float32 and float64
+# workers = 2             # Ray processes that share the work (pip install factd[ray])
 
 [write]
-languages = ["en"]        # a fact is written once in each of them
-edit_wordings = 2         # of each relation
-keep_wordings = 1         # of each other relation of the same kind of subject: their answers must not change
+languages = ["en"]        # each fact is written in each of these languages
+edit_wordings = 2         # wordings that are written, for each relation and language
+keep_wordings = 1         # wordings that must stay, for each other relation of the subject's kind
 
 [method]
 name = "memit"
 
-[method.memit]            # depends on the model
+[method.memit]            # the right values depend on the model; see `factd tune`
 layers = [0, 1, 2]
 second_moment_weight = 1000.0
 v_lr = 0.5
@@ -26,29 +28,29 @@ terminator = "."
 [gates]                   # what a candidate must reach in every language; docs/how-to/facts/checks.md
 edit_generation = 0.90
 paraphrase_generation = 0.70
-known_kept = {{least = 0.95, surely = 0.88, sample = 30}}   # the value, its lower 95 % bound, questions
+known_kept = {{least = 0.95, surely = 0.88, sample = 30}}   # the value, the low end of its 95 % interval, questions
 
 [publish]
-path = "published"        # versions/N and the link `current`
+path = "published"        # holds versions/N and the link `current`
 
 [sources.drop_folder]
-path = "inbox"            # rename JSONL or CSV files into it
+path = "inbox"            # move JSONL or CSV files into it by renaming them
 
-# [sources.wikidata]      # see docs/how-to/facts/sources.md for this and other kinds
+# [sources.wikidata]      # docs/how-to/facts/sources.md describes this and the other kinds
 # items_file = "watch-list.txt"
 # contact = "you@example.org"
 
 [planning]
-max_facts = 1000          # new ones in a batch
-# windows = ["Mon-Fri 02:00-05:00"]   # UTC
+max_facts = 1000          # new facts in a batch, at most
+# windows = ["Mon-Fri 02:00-05:00"]   # when batches may start, in UTC
 # insertions = "hold"     # subjects that the model does not know wait for `factd facts approve`
 
-[schedule.pull]           # also cycle, audit, statistics, prune; docs/how-to/operate/operations.md
+[schedule.pull]           # other jobs: cycle, audit, statistics, prune; docs/how-to/operate/operations.md
 every_seconds = 60
 
 [schedule.cycle]
 every_seconds = 3600
 
 [http]
-port = 9464               # /metrics, /livez, /readyz on 127.0.0.1
+port = 9464               # /metrics, /livez and /readyz on 127.0.0.1
 """

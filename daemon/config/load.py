@@ -1,11 +1,10 @@
-"""Configuration: one TOML file, environment variables `FACTD_…` over it, read once into frozen objects.
+"""The configuration: one TOML file and the environment, read once into frozen objects.
 
-`FACTD_STORE__URL` is [store] url. Unknown keys and unknown FACTD_ variables are refused; relative paths are meant
-from the file's folder.
+A variable FACTD_… overrides a key of the file: `FACTD_STORE__URL` is [store] url. Unknown keys
+and unknown FACTD_ variables are refused. Relative paths start at the folder of the file.
 """
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from sqlalchemy import make_url
 
+from factd.daemon.config.gates import GatesTable
 from factd.daemon.config.run_tables import (
     ApprovalsTable,
     LeaseTable,
@@ -23,6 +22,7 @@ from factd.daemon.config.run_tables import (
     ScheduleTable,
     WorkerTable,
 )
+from factd.daemon.config.secrets import secret_text, without_secrets
 from factd.daemon.config.tables import (
     AuditTable,
     BlameTable,
@@ -44,14 +44,13 @@ from factd.daemon.config.tables import (
     WriteTable,
 )
 from factd.daemon.errors import BadConfig
-from factd.daemon.gates.measures import GatesTable
 
 PREFIX = "FACTD_"
 DEFAULT = Path("factd.toml")
 
 
 class Config(BaseSettings):
-    """All of it."""
+    """Every table of the configuration."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
@@ -94,32 +93,32 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment over the file (which comes as initial values)."""
+        """The environment overrides the file, whose values come as initial ones."""
         return env_settings, init_settings
 
     @property
     def database(self) -> str:
-        """The URL of the store. Raises: BadConfig: [store] url_file cannot be read."""
+        """The URL of the database. Raises: BadConfig: [store] url_file cannot be read."""
         if self.store.url_file:
             return secret_text(self.store.url_file)
         return self.store.url or f"sqlite:///{self.state_dir / 'factd.sqlite'}"
 
     @property
     def served(self) -> tuple[str, ...]:
-        """Languages that are asked in checks."""
+        """Languages in which checks ask."""
         return self.checks.languages or self.write.languages
 
 
 def load_config(path: Path) -> Config:
-    """The configuration of a file. Raises: BadConfig: one sentence that names the key."""
+    """The configuration of a file. Raises: BadConfig: one sentence with the key that is wrong."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadConfig(
-            f"{path} cannot be read ({error.strerror}); make one with `factd init DIR`"
+            f"{path} cannot be read ({error.strerror}); write one with `factd init DIR`"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadConfig(f"{path} is no TOML: {error}") from error
+        raise BadConfig(f"{path} is not TOML: {error}; correct the file") from error
     refuse_unknown_variables(os.environ)
     try:
         config = Config(**data)
@@ -127,11 +126,11 @@ def load_config(path: Path) -> Config:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise BadConfig(f"{path}: {key}: {first['msg']}") from error
-    return rooted(config, path.resolve().parent)
+    return _with_absolute_paths(config, path.resolve().parent)
 
 
-def rooted(config: Config, root: Path) -> Config:
-    """The configuration with its relative paths meant from a folder."""
+def _with_absolute_paths(config: Config, root: Path) -> Config:
+    """The configuration with its relative paths put below a folder."""
     return config.model_copy(
         update={
             "root": root,
@@ -163,25 +162,28 @@ def rooted(config: Config, root: Path) -> Config:
 
 
 def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    """Raises: BadConfig: a FACTD_ variable that no key has (a typing error would be ignored silently)."""
+    """Raises: BadConfig: a FACTD_ variable that is not a setting, such as a typing error."""
     for name in environment:
         if not name.startswith(PREFIX) or name == f"{PREFIX}CONFIG":
             continue
         table, _, key = name.removeprefix(PREFIX).lower().partition("__")
         field = Config.model_fields.get(table)
         kind: Any = field.annotation if field else None
-        fixed = isinstance(kind, type) and issubclass(kind, Table)
-        known = bool(field) and (not fixed or key.partition("__")[0] in kind.model_fields)
-        if not known:
+        has_fixed_keys = isinstance(kind, type) and issubclass(kind, Table)
+        is_known = bool(field) and (
+            not has_fixed_keys or key.partition("__")[0] in kind.model_fields
+        )
+        if not is_known:
             raise BadConfig(
-                f"the environment variable {name} is no setting; see `factd config show`"
+                f"the environment variable {name} is not a setting; unset it, or correct its name "
+                "with the help of `factd config show`"
             )
 
 
-def shown(config: Config, path: Path) -> dict[str, dict[str, str]]:
-    """Effective values with their origin ("environment", "file", "default"), passwords masked."""
+def effective_values(config: Config, path: Path) -> dict[str, dict[str, str]]:
+    """Key -> value and origin: "environment", "file" or "default". Secrets are masked."""
     data = tomllib.loads(path.read_text(encoding="utf-8"))
-    found: dict[str, dict[str, str]] = {}
+    values: dict[str, dict[str, str]] = {}
     for table, value in config.model_dump(mode="json").items():
         rows = value.items() if isinstance(value, dict) else [("", value)]
         for key, item in rows:
@@ -189,29 +191,5 @@ def shown(config: Config, path: Path) -> dict[str, dict[str, str]]:
             variable = PREFIX + name.replace(".", "__").upper()
             given = table in data and (not key or key in data[table])
             origin = "environment" if variable in os.environ else "file" if given else "default"
-            found[name] = {"value": without_secrets(str(item)), "origin": origin}
-    return found
-
-
-def secret_text(path: Path) -> str:
-    """What a secret file holds, without the line's end. Raises: BadConfig: it cannot be read or is empty."""
-    try:
-        found = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no UTF-8"
-        raise BadConfig(f"{path} cannot be read ({reason}); it must hold the secret") from error
-    if not found:
-        raise BadConfig(f"{path} is empty; it must hold the secret")
-    return found
-
-
-def without_secrets(text: str) -> str:
-    """A value as it may be shown: no passwords and no queries of URLs, no tokens, no webhook secrets."""
-    hidden = re.sub(r"(://[^\s:/@]*):[^\s@]*@", r"\1:***@", text)
-    hidden = re.sub(r"(?i)(whsec_|\b(?:bearer|basic) )[\w+/=.~-]{8,}", r"\1***", hidden)
-    return re.sub(r"(://[^\s?'\"]*)\?[^\s'\"]*", r"\1?***", hidden)
-
-
-def masked(url: str) -> str:
-    """A database URL without its password."""
-    return make_url(url).render_as_string(hide_password=True) if url else url
+            values[name] = {"value": without_secrets(str(item)), "origin": origin}
+    return values

@@ -1,4 +1,7 @@
-"""The tables of the configuration file that say how factd runs: schedules, approvals, limits, workers, retention, leases."""
+"""The tables of the configuration file that say how factd runs.
+
+They are about schedules, approvals, limits, workers, retention and leases.
+"""
 
 from typing import Literal
 from zoneinfo import available_timezones
@@ -11,7 +14,7 @@ from factd.daemon.config.windows import Window
 
 
 class JobTable(Table):
-    """[schedule.JOB] when a job runs: every so many seconds, or by a cron line"""
+    """[schedule.JOB] when a job runs: at a fixed interval, or by a cron line"""
 
     every_seconds: int = Field(default=0, ge=0)
     """Time between two runs; 0: not at a fixed interval."""
@@ -33,14 +36,14 @@ class JobTable(Table):
         for text in self.windows:
             Window.parse(text)
         if self.zone not in available_timezones():
-            raise ValueError(f"no time zone {self.zone!r}; write Europe/Madrid or UTC")
+            raise ValueError(f"there is no time zone {self.zone!r}; write one like Europe/Madrid")
         if self.cron:
             cron_trigger(self.cron, self.zone)
         return self
 
     @property
     def schedule(self) -> Schedule:
-        """As the clock computes with it."""
+        """The schedule that ticks are computed from."""
         return Schedule(
             every_seconds=self.every_seconds,
             cron=self.cron,
@@ -65,13 +68,13 @@ class CycleTable(JobTable):
 
 
 class AuditJobTable(JobTable):
-    """[schedule.audit] ask the live release again"""
+    """[schedule.audit] check the live release again"""
 
     every_seconds: int = Field(default=86_400, ge=0)
 
 
 class StatisticsTable(JobTable):
-    """[schedule.statistics] second moments: built where they are missing, compared with their manifest"""
+    """[schedule.statistics] build missing second moments, compare the others with their manifests"""
 
     every_seconds: int = Field(default=7 * 86_400, ge=0)
     timeout_seconds: float = Field(default=6 * 3600, gt=0)
@@ -97,7 +100,7 @@ class ApprovalsTable(Table):
     """[approvals] which batches wait for an operator (`factd approve N`)"""
 
     when: Literal["none", "large", "always"] = "none"
-    """Which batches wait for an operator; "large" includes those whose facts come from little trusted sources."""
+    """Which batches wait; "large" includes batches with facts of little trusted sources."""
     large_facts: int = Field(default=100, ge=1)
     """A batch that changes this many facts is large."""
     trust_below: int = Field(default=20, ge=0, le=100)
@@ -105,7 +108,7 @@ class ApprovalsTable(Table):
 
 
 class LimitsTable(Table):
-    """[limits] what a day (UTC) may bring, unattended; 0: no limit"""
+    """[limits] what a day (UTC) may bring without an operator; 0: no limit"""
 
     edits_per_day: int = Field(default=0, ge=0)
     """Candidates of a day, rejected ones included."""
@@ -144,7 +147,7 @@ class RetentionTable(Table):
 
 
 class LeaseTable(Table):
-    """[lease] who ticks and who changes releases, where several processes could"""
+    """[lease] which one of several processes runs the jobs, and which one changes releases"""
 
     seconds: float = Field(default=15.0, gt=0)
     """Another process takes over after so long without a sign of life."""

@@ -1,10 +1,11 @@
-"""When jobs run, pure: the ticks of a schedule, those that were missed, and the moment within a tick.
+"""When jobs run, pure: the ticks of a schedule, the missed ones, and a job's delay after its tick.
 
-A tick is a moment that every daemon computes alike, in UTC; who runs it is decided in the database, by a unique row.
+A tick is a moment in UTC that every daemon computes alike. A unique row in the database decides
+which daemon runs it.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
@@ -12,44 +13,46 @@ from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.cron import CronTrigger
 
-from factd.daemon.config.windows import Window, closed
+from factd.daemon.config.windows import Window, why_closed
 
-MOST = 1000  # missed ticks that are made up for, at most
-LOOK_BACK = timedelta(days=2)  # for missed ticks of a cron line
+MAX_TICKS = 1000  # missed ticks that are run later, at most
+LOOK_BACK = timedelta(days=2)  # how far back missed ticks of a cron line are looked for
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Every so many seconds, or by a cron line in a time zone; only within windows, where there are some."""
+    """Ticks at a fixed interval, or by a cron line in a time zone; within windows if any are set."""
 
     every_seconds: int = 0
     cron: str = ""
     zone: str = "UTC"
     jitter_seconds: int = 0
-    catch_up: str = "once"  # what becomes of missed ticks: skip, once (the newest), always
+    catch_up: str = (
+        "once"  # which missed ticks are run: skip (none), once (the newest), always (each)
+    )
     windows: tuple[Window, ...] = ()
 
     @property
     def is_on(self) -> bool:
-        """It ever ticks."""
+        """Whether the schedule ever ticks."""
         return bool(self.every_seconds or self.cron)
 
 
 def cron_trigger(line: str, zone: str) -> CronTrigger:
-    """A cron line of five fields. Raises: ValueError: says what to write.
+    """The trigger of a cron line with five fields. Raises: ValueError: says what to write.
 
-    Days of the week by name: APScheduler counts them from Monday, cron from Sunday.
+    Days of the week must be names: APScheduler counts them from Monday, cron from Sunday.
     """
     fields = line.split()
     if len(fields) != 5:
         raise ValueError(f"{line!r} has {len(fields)} fields; write minute hour day month weekday")
     if any(c.isdigit() for c in fields[4].partition("/")[0]):
-        raise ValueError(f"{line!r}: write days of the week by name, mon-fri")
+        raise ValueError(f"{line!r}: write days of the week by name, like mon-fri")
     return CronTrigger.from_crontab(line, timezone=ZoneInfo(zone))
 
 
 def ticks(schedule: Schedule, since: datetime, until: datetime) -> Iterator[datetime]:
-    """The ticks after `since`, up to and with `until`, in order, in UTC."""
+    """The ticks after `since`, up to and including `until`, in order, in UTC."""
     if schedule.cron:
         yield from _cron_ticks(schedule, since, until)
         return
@@ -63,49 +66,57 @@ def ticks(schedule: Schedule, since: datetime, until: datetime) -> Iterator[date
 
 
 def _cron_ticks(schedule: Schedule, since: datetime, until: datetime) -> Iterator[datetime]:
-    """One tick a day at 02:30 stays one where clocks are set: a time that is skipped comes an hour later by the new clock, one
-    that comes twice counts the first time."""
+    """The ticks of a cron line. A daily tick at 02:30 stays one tick on days when clocks are set.
+
+    A local time that is skipped ticks an hour later by the new clock. A local time that comes twice
+    ticks the first time.
+    """
     trigger, zone = cron_trigger(schedule.cron, schedule.zone), ZoneInfo(schedule.zone)
     at = last = since.astimezone(UTC)
     while at <= until:
         moment = (at + timedelta(microseconds=1)).astimezone(zone)
-        found = trigger.get_next_fire_time(None, moment)
-        if found is None:
+        fires = trigger.get_next_fire_time(None, moment)
+        if fires is None:
             return
-        tick = found.replace(fold=0).astimezone(UTC)
+        tick = fires.replace(fold=0).astimezone(UTC)
         if last < tick <= until:
             yield tick
             last = tick
-        at = max(at + timedelta(minutes=1), tick, found.astimezone(UTC))
+        at = max(at + timedelta(minutes=1), tick, fires.astimezone(UTC))
 
 
-def newest(schedule: Schedule, now: datetime) -> datetime | None:
-    """The last tick until now; None: none in the last two days."""
+def newest_tick(schedule: Schedule, now: datetime) -> datetime | None:
+    """The last tick until now; None if a cron line had none in the last two days."""
     if schedule.every_seconds and not schedule.cron:
         step = schedule.every_seconds
         return datetime.fromtimestamp(now.timestamp() // step * step, UTC)
     return max(ticks(schedule, now - LOOK_BACK, now), default=None)
 
 
-def due(schedule: Schedule, last: datetime | None, now: datetime) -> list[datetime]:
-    """The ticks that are to be run now, given the last one until now that was; nothing outside the windows."""
-    if not schedule.is_on or (schedule.windows and closed(now, schedule.windows, ())):
+def due_ticks(schedule: Schedule, last: datetime | None, now: datetime) -> list[datetime]:
+    """The ticks to run now. Outside the windows there are none.
+
+    last: the newest tick that was run, if one was.
+    """
+    if not schedule.is_on or (schedule.windows and why_closed(now, schedule.windows, ())):
         return []
-    current = newest(schedule, now)
+    current = newest_tick(schedule, now)
     if current is None or (last is not None and current <= last):
         return []
-    found = [current]
     if last is not None and schedule.catch_up == "always":
-        found = list(islice(ticks(schedule, last, now), MOST))
-    return _not_skipped(schedule, found, now)
+        return list(islice(ticks(schedule, last, now), MAX_TICKS))
+    if schedule.catch_up == "skip" and _is_missed(schedule, current, now):
+        return []
+    return [current]
 
 
 def is_overdue(schedule: Schedule, now: datetime, idle_seconds: float) -> bool:
-    """By this process's own clock, one and a half periods have passed without a tick: the wall clock went back.
+    """Whether one and a half periods have passed without a tick, because the wall clock went back.
 
-    The ticks of the time that now comes again have been run; without this rule nothing would run until it is over.
+    The ticks of the time that now comes again were run already. Without this rule nothing would run
+    until that time is over. idle_seconds: since the last run, by this process's own clock.
     """
-    if not schedule.is_on or (schedule.windows and closed(now, schedule.windows, ())):
+    if not schedule.is_on or (schedule.windows and why_closed(now, schedule.windows, ())):
         return False
     around = list(islice(ticks(schedule, now - LOOK_BACK, now + LOOK_BACK), 2))
     if schedule.every_seconds and not schedule.cron:
@@ -113,27 +124,24 @@ def is_overdue(schedule: Schedule, now: datetime, idle_seconds: float) -> bool:
     return len(around) == 2 and idle_seconds > 1.5 * (around[1] - around[0]).total_seconds()
 
 
-def _not_skipped(schedule: Schedule, found: Sequence[datetime], now: datetime) -> list[datetime]:
-    """Without what was missed by more than a tick's own time, where such are to be skipped."""
-    if schedule.catch_up != "skip":
-        return list(found)
-    following = next(ticks(schedule, found[-1], now + LOOK_BACK), None)
-    late = now - found[-1]
-    room = (following - found[-1]) / 2 if following else timedelta(minutes=1)
-    return list(found) if late <= room + timedelta(seconds=schedule.jitter_seconds) else []
+def _is_missed(schedule: Schedule, tick: datetime, now: datetime) -> bool:
+    """Whether more than half a period, and the jitter, have passed since a tick."""
+    following = next(ticks(schedule, tick, now + LOOK_BACK), None)
+    half_period = (following - tick) / 2 if following else timedelta(minutes=1)
+    return now - tick > half_period + timedelta(seconds=schedule.jitter_seconds)
 
 
-def longest_seconds(schedule: Schedule) -> float:
-    """Between two ticks, at most, within a week; 0: it does not tick."""
+def longest_interval_seconds(schedule: Schedule) -> float:
+    """The longest time between two ticks of a month; 0 if the schedule does not tick."""
     if not schedule.cron:
         return float(schedule.every_seconds)
     begin = datetime(2026, 1, 1, tzinfo=UTC)
-    found = list(islice(ticks(schedule, begin, begin + timedelta(days=32)), MOST))
-    return max((b - a).total_seconds() for a, b in pairwise(found)) if len(found) > 1 else 0.0
+    month = list(islice(ticks(schedule, begin, begin + timedelta(days=32)), MAX_TICKS))
+    return max((b - a).total_seconds() for a, b in pairwise(month)) if len(month) > 1 else 0.0
 
 
 def delay_seconds(job: str, tick: datetime, jitter_seconds: int) -> float:
-    """How long after its tick a job starts: another moment each time and for each job, the same on every host."""
+    """How long after its tick a job starts. It differs by tick and job, but not by host."""
     if not jitter_seconds:
         return 0.0
     digest = hashlib.sha256(f"{job} {tick.isoformat()}".encode()).digest()

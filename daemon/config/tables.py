@@ -1,4 +1,7 @@
-"""The tables of the configuration file, one class each: what may be set, and what it is where nothing is."""
+"""The tables of the configuration file, one class each, with their defaults.
+
+The string below a setting is its meaning in docs/reference/configuration.md.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from factd.daemon.config.windows import Days, Window
+from factd.daemon.config.windows import FrozenDays, Window
 from factd.daemon.errors import BadConfig
 from factd.store.model.resolution import RULES
 
 
 class Table(BaseModel):
-    """A table of the file: frozen, no unknown keys."""
+    """A table of the configuration file. It is frozen and refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,13 +37,13 @@ class StoreTable(Table):
             return value and str(make_url(value).render_as_string(hide_password=False))
         except ArgumentError as error:
             raise ValueError(
-                f"no database URL: {value!r}; write sqlite:////path/factd.sqlite"
+                f"{value!r} is not a database URL; write sqlite:////path/factd.sqlite"
             ) from error
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> "StoreTable":
         if self.url and self.url_file:
-            raise ValueError("give one of url and url_file")
+            raise ValueError("give one of url and url_file, not both")
         return self
 
 
@@ -77,7 +80,7 @@ class WriteTable(Table):
 
 
 class ChecksTable(Table):
-    """[checks] what is asked before and after"""
+    """[checks] what is asked before and after an edit"""
 
     languages: tuple[str, ...] = ()
     """Languages that are served and asked; empty: the written ones."""
@@ -113,17 +116,17 @@ class BlameTable(Table):
 
 
 class ScreenTable(Table):
-    """[screen] what is looked at before anything is written"""
+    """[screen] how new facts are screened before anything is written"""
 
     relation_share: float = Field(default=0.5, gt=0, le=1)
     """Largest share of a relation's known pairs that one source may change in a batch."""
 
 
 class AuditTable(Table):
-    """[audit] the live release, looked at again"""
+    """[audit] how the live release is checked again"""
 
     known_sample: int = Field(default=200, ge=1)
-    """Facts for each language, other ones each time."""
+    """Facts for each language; each audit draws others."""
     earlier_sample: int = Field(default=200, ge=1)
     """Facts of the live release that are asked."""
     roll_back: bool = True
@@ -131,7 +134,7 @@ class AuditTable(Table):
 
 
 class MethodTable(BaseModel):
-    """[method] which one; its settings are in [method.NAME] and checked by the method itself"""
+    """[method] the editing method; its settings stand in [method.NAME], and the method checks them"""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     name: str = "memit"
@@ -139,12 +142,12 @@ class MethodTable(BaseModel):
 
     def settings(self) -> Mapping[str, Any]:
         """The table of the chosen method."""
-        found: Mapping[str, Any] = (self.model_extra or {}).get(self.name, {})
-        return found
+        table: Mapping[str, Any] = (self.model_extra or {}).get(self.name, {})
+        return table
 
 
 class NamedTables(BaseModel):
-    """A table whose other keys are tables, each with a file of a package that its kind names"""
+    """A table whose other keys are tables, each for the plugin that its kind names"""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -152,16 +155,16 @@ class NamedTables(BaseModel):
     def _are_tables(self) -> "NamedTables":
         for name, table in (self.model_extra or {}).items():
             if not isinstance(table, dict):
-                raise ValueError(f"{name} is no key, and no table of that name")
+                raise ValueError(f"{name} is neither a key nor a table; correct its name")
         return self
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Every table by its name, with its kind."""
+        """Name -> table, with its kind; the kind is the name if the table gives none."""
         return {name: {"kind": name, **table} for name, table in (self.model_extra or {}).items()}
 
 
 class PublishTable(NamedTables):
-    """[publish] versions on disk: [publish.checkpoint] always, [publish.NAME] says what else, checked by daemon/publishers"""
+    """[publish] versions on disk; [publish.checkpoint] is always on, [publish.NAME] adds another form"""
 
     path: Path = Path("published")
     """Folder of the published versions and of the link `current`."""
@@ -173,12 +176,12 @@ class PublishTable(NamedTables):
     """The key that versions must be signed with; default: the public half of the signing key."""
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """The table of every publisher by its name, with its kind; the checkpoint comes first."""
+        """Name -> table of every publisher, with its kind. The checkpoint comes first."""
         return {"checkpoint": {"kind": "checkpoint"}, **super().tables()}
 
 
 class ServersTable(NamedTables):
-    """[servers] one table each, [servers.NAME], for whom a release is handed to, checked by daemon/servers"""
+    """[servers] how releases are handed to inference servers; a table [servers.NAME] for each server"""
 
     canary_share: float = Field(default=0.0, ge=0, le=1)
     """Share of the servers that get a release first; 0: all at once."""
@@ -195,25 +198,25 @@ class ServersTable(NamedTables):
 
 
 class SourcesTable(BaseModel):
-    """[sources] one table each, [sources.NAME]; a file of daemon/sources checks it. A path alone is a drop folder."""
+    """[sources] where facts come from; a table [sources.NAME] for each source"""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     drop_folder: Path | dict[str, Any] = Path("inbox")
     """The folder for files, or a table [sources.drop_folder]."""
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """The table of every source by its name, with its kind."""
+        """Name -> table of every source, with its kind."""
         own = self.drop_folder
         first = own if isinstance(own, dict) else {"path": own}
-        found = {"drop_folder": first, **(self.model_extra or {})}
-        for name, table in found.items():
+        tables = {"drop_folder": first, **(self.model_extra or {})}
+        for name, table in tables.items():
             if not isinstance(table, dict):
-                raise BadConfig(f"sources.{name} must be a table, [sources.{name}]")
-        return {name: {"kind": name, **table} for name, table in found.items()}
+                raise BadConfig(f"sources.{name} must be a table; write [sources.{name}]")
+        return {name: {"kind": name, **table} for name, table in tables.items()}
 
 
 class ConflictsTable(Table):
-    """[conflicts] which claim holds where sources differ; what an operator pinned always does"""
+    """[conflicts] which claim holds if sources differ; a value that an operator pinned always holds"""
 
     rules: tuple[str, ...] = Field(default=RULES, min_length=1)
     """Rules that decide which claim holds, in their order."""
@@ -224,7 +227,7 @@ class ConflictsTable(Table):
     @classmethod
     def _are_rules(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if set(value) - set(RULES) or len(set(value)) < len(value):
-            raise ValueError(f"{list(value)}: each once, of {', '.join(RULES)}")
+            raise ValueError(f"{list(value)}: write each rule once, of {', '.join(RULES)}")
         return value
 
 
@@ -257,7 +260,7 @@ class PlanningTable(Table):
     @classmethod
     def _are_days(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
-            Days.parse(text)
+            FrozenDays.parse(text)
         return value
 
 
@@ -289,7 +292,7 @@ class ConsoleTable(Table):
     """Failed logins of one account in a quarter of an hour."""
 
 
-KINDS = (  # of notices, docs/how-to/operate/notifications.md
+NOTICE_KINDS = (  # docs/how-to/operate/notifications.md describes each
     "rejected",
     "set_aside",
     "rolled_back",
@@ -309,7 +312,7 @@ KINDS = (  # of notices, docs/how-to/operate/notifications.md
 
 
 class NotifyTable(NamedTables):
-    """[notify] what is worth a notice; one table each, [notify.NAME], for where it is told, checked by daemon/channels"""
+    """[notify] what is worth a notice; a table [notify.NAME] for each channel that sends notices"""
 
     failures: int = Field(default=3, ge=1)
     """Failures in a row, of a job, a source or a server, that are worth a notice."""

@@ -1,4 +1,4 @@
-"""When batches may be written, pure: weekly windows and frozen days, in UTC."""
+"""When jobs and batches may start, pure: weekly windows and frozen days, in UTC."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ WINDOW = re.compile(r"(?:(\w{3})(?:-(\w{3}))? )?(\d\d:\d\d)-(\d\d:\d\d)")
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Hours of some weekdays; one that ends before it starts goes on past midnight."""
+    """Hours of some weekdays. A window that closes before it opens goes on past midnight."""
 
     days: tuple[int, ...]  # 0 is Monday; the day on which it opens
     opens: time
@@ -19,54 +19,57 @@ class Window:
 
     @classmethod
     def parse(cls, text: str) -> "Window":
-        """From "Mon-Fri 02:00-05:00", "Sat 00:00-00:00" (all day) or "22:00-04:00". Raises: ValueError."""
+        """A window from its text. Raises: ValueError.
+
+        "Mon-Fri 02:00-05:00", "Sat 00:00-00:00" (all day), "22:00-04:00" (every day).
+        """
         match = WINDOW.fullmatch(text.strip())
         first, last = (match[1] or "Mon", match[2] or match[1] or "Sun") if match else ("", "")
         if not match or first not in DAYS or last not in DAYS:
-            raise ValueError(f"{text!r} is no window; write 'Mon-Fri 02:00-05:00' (UTC)")
+            raise ValueError(f"{text!r} is not a window; write 'Mon-Fri 02:00-05:00' (UTC)")
         start, end = DAYS.index(first), DAYS.index(last)
         days = tuple((start + step) % 7 for step in range((end - start) % 7 + 1))
         return cls(
             days=days, opens=time.fromisoformat(match[3]), closes=time.fromisoformat(match[4])
         )
 
-    def starts(self, now: datetime) -> list[datetime]:
-        """The openings from yesterday to a week from now, in order."""
+    def openings(self, now: datetime) -> list[datetime]:
+        """When the window opens, from yesterday to a week from now, in order."""
         first = now.date() - timedelta(days=1)
         week = [first + timedelta(days=step) for step in range(9)]
         return [datetime.combine(d, self.opens, UTC) for d in week if d.weekday() in self.days]
 
     @property
     def length(self) -> timedelta:
-        """How long it stays open."""
+        """How long the window stays open."""
         hours = datetime.combine(date.min, self.closes) - datetime.combine(date.min, self.opens)
         return hours if hours > timedelta(0) else hours + timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Days:
+class FrozenDays:
     """Days on which nothing is written, both ends included."""
 
     first: date
     last: date
 
     @classmethod
-    def parse(cls, text: str) -> "Days":
-        """From "2026-12-24/2027-01-02" or one day. Raises: ValueError."""
+    def parse(cls, text: str) -> "FrozenDays":
+        """Days from "2026-12-24/2027-01-02", or from a single day. Raises: ValueError."""
         first, _, last = text.partition("/")
-        found = cls(first=date.fromisoformat(first), last=date.fromisoformat(last or first))
-        if found.last < found.first:
-            raise ValueError(f"{text!r} ends before it begins")
-        return found
+        days = cls(first=date.fromisoformat(first), last=date.fromisoformat(last or first))
+        if days.last < days.first:
+            raise ValueError(f"{text!r} ends before it begins; write the earlier day first")
+        return days
 
 
-def closed(now: datetime, windows: Sequence[Window], frozen: Sequence[Days]) -> str:
-    """Why nothing is written now, and until when; empty where it may be."""
+def why_closed(now: datetime, windows: Sequence[Window], frozen: Sequence[FrozenDays]) -> str:
+    """Why nothing starts now, and until when. Empty if something may start."""
     today = now.astimezone(UTC).date()
     for days in frozen:
         if days.first <= today <= days.last:
             return f"frozen days until {days.last}"
-    if not windows or any(s <= now < s + w.length for w in windows for s in w.starts(now)):
+    if not windows or any(s <= now < s + w.length for w in windows for s in w.openings(now)):
         return ""
-    opens = min(start for window in windows for start in window.starts(now) if start > now)
+    opens = min(start for window in windows for start in window.openings(now) if start > now)
     return f"outside the schedule's windows; the next one opens {opens:%a %Y-%m-%d %H:%M} UTC"

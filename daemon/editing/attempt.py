@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from factd.daemon.artefacts import proof
-from factd.daemon.editing import candidates, truncation
+from factd.daemon.editing import candidates, proof_questions, truncation
 from factd.daemon.editing.candidates import Examination, Progress, Proposal
 from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import Refused
@@ -223,7 +222,7 @@ def _examine(
     candidates.write_report(parts.paths, candidate.id, examination.report)
     if examination.decision.accepted:
         truncation.truncate_and_measure(parts, proposal, candidate.id, delta)
-        proof.record(
+        proof_questions.record_proof(
             parts.ledger,
             parts.paths,
             parts.workbench,

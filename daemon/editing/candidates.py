@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from factd.daemon.errors import Refused
 from factd.daemon.evaluation import probe_sets
 from factd.daemon.gates import policy
-from factd.daemon.gates.measures import Gates
+from factd.daemon.gates.configured import Gates
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.prompts import edits, probes
 from factd.daemon.prompts.edits import PromptSettings
-from factd.daemon.prompts.probes import Ground
+from factd.daemon.prompts.probes import FactContext
 from factd.daemon.tracing import span
 from factd.daemon.workbench import Workbench
 from factd.editor import plugins
@@ -44,7 +44,7 @@ def quiet(stage: str, done: int, total: int) -> None:
 class Proposal:
     """A set of facts proposed as a candidate: the batch to write, and the exam it has to pass."""
 
-    ground: Ground
+    context: FactContext
     batch: EditBatch
     exam: "Exam"  # also taken by the base model and by the live release
     probe_set: int  # version
@@ -53,7 +53,7 @@ class Proposal:
     @property
     def facts(self) -> tuple[Fact, ...]:
         """All facts of the set, sorted by id."""
-        both = (*self.ground.earlier, *self.ground.new)
+        both = (*self.context.earlier, *self.context.new)
         return tuple(sorted(both, key=lambda fact: fact.id))
 
     @property
@@ -97,17 +97,17 @@ def propose(
     with ledger.read() as session:
         before = queries.facts.base_counterparts(session, facts)
     live_ids = set(live.fact_ids)
-    ground = Ground(
+    context = FactContext(
         new=tuple(fact for fact in facts if fact.id not in live_ids),
         earlier=tuple(fact for fact in facts if fact.id in live_ids),
         before=before,
         known=known,
     )
     version, held = probe_sets.current(ledger, paths, workbench, prompts, known)
-    asked = probes.batch_probes(ground, prompts)
-    exam = replace(held, probes=(*asked, *probes.of_the_set(held.probes, ground)))
+    asked = probes.batch_probes(context, prompts)
+    exam = replace(held, probes=(*asked, *probes.still_valid_probes(held.probes, context)))
     batch = edits.edit_batch(facts, before, prompts)
-    return Proposal(ground=ground, batch=batch, exam=exam, probe_set=version.version, live=live)
+    return Proposal(context=context, batch=batch, exam=exam, probe_set=version.version, live=live)
 
 
 @span("solve")

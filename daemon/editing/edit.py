@@ -19,7 +19,6 @@ from factd.daemon.errors import Refused
 from factd.daemon.log import bound, log
 from factd.daemon.planning import recheck
 from factd.daemon.planning.plan import Planned, narrowed
-from factd.daemon.publishing.publish import refuse_frozen
 from factd.editor.errors import EditorError
 from factd.store import queries
 from factd.store.model.evidence import QuarantinedFact
@@ -87,7 +86,7 @@ def edit(
     again: also write a batch that was rejected before. Raises: Refused: frozen, nothing to do, or
     the same batch was rejected before.
     """
-    refuse_frozen(parts.ledger)
+    parts.ledger.refuse_if_frozen()
     run = EditRun(
         parts=parts,
         planned=planned,

@@ -56,8 +56,8 @@ def train(
         before = queries.facts.base_counterparts(session, facts)
         known = queries.facts.list_facts(session, status=(FactStatus.KNOWN,))
     batch = edits.edit_batch(facts, before, replace(prompts, write=(language,)))
-    chosen = edits.chosen(known, UNCHANGED, language)
-    unchanged = edits.prompts(chosen, language, prompts.catalogue)
+    chosen = edits.stable_sample(known, UNCHANGED, language)
+    unchanged = edits.first_edit_prompts(chosen, language, prompts.catalogue)
     trained = train_corrections(
         workbench.model(),
         batch.edits,

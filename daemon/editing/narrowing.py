@@ -9,7 +9,7 @@ from factd.daemon.editing import candidates, suspects
 from factd.daemon.editing.blame import GuiltyFacts, blame
 from factd.daemon.editing.candidates import Examination, Proposal
 from factd.daemon.editing.suspects import Suspects
-from factd.daemon.gates.measures import Gates
+from factd.daemon.gates.configured import Gates
 from factd.daemon.gates.policy import Decision, Gate
 from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
@@ -49,7 +49,7 @@ def find_cause(
     """The new facts without which a failed candidate passes, found with at most `solves` solves."""
     if heads_are_the_cause(paths, workbench, prompts, gates, proposal, failed):
         return FailureCause(facts={}, reasons={}, solves=0, heads=True)
-    if not proposal.ground.new or solves <= 0:
+    if not proposal.context.new or solves <= 0:
         return FailureCause(facts={}, reasons={}, solves=0, why_not="no new facts to look among")
     ranking = suspects.rank_suspects(workbench, proposal, failed)
     search = search_guilty(paths, workbench, prompts, gates, proposal, failed, ranking, solves)
@@ -81,7 +81,7 @@ def _why_not_acted_on(table: BlameTable, proposal: Proposal, search: GuiltyFacts
     """Why the guilty facts are not set aside; empty if they are."""
     if not search.complete:
         return f"{search.solves} solves did not find the facts that cause it"
-    count = len(proposal.ground.new)
+    count = len(proposal.context.new)
     if len(search.guilty) > max(1, int(table.most * count)):
         share = f"{len(search.guilty)} of {count} new facts"
         return f"{share} would have to be set aside; look at the settings and the gates"
@@ -162,11 +162,12 @@ def without_facts(
     prompts: PromptSettings, proposal: Proposal, left_out: frozenset[str]
 ) -> Proposal:
     """The proposal without some of its new facts."""
-    ground = replace(
-        proposal.ground, new=tuple(fact for fact in proposal.ground.new if fact.id not in left_out)
+    context = replace(
+        proposal.context,
+        new=tuple(fact for fact in proposal.context.new if fact.id not in left_out),
     )
-    rest = replace(proposal, ground=ground)
-    batch = edits.edit_batch(rest.facts, ground.before, prompts)
+    rest = replace(proposal, context=context)
+    batch = edits.edit_batch(rest.facts, context.before, prompts)
     return replace(rest, batch=batch)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.config.tables import BlameTable
 from factd.daemon.fleet import Fleet
-from factd.daemon.gates.measures import Gates
+from factd.daemon.gates.configured import Gates
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.planning.limits import PlanningRules

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factd.daemon.artefacts.proof import FILE, TOKENS, CertainAnswer, Proof, Question, dumped
+from factd.daemon.editing.candidates import Proposal
 from factd.daemon.fleet import Fleet
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.prompts import probes
-from factd.daemon.prompts.edits import PromptSettings, writable
+from factd.daemon.prompts.edits import PromptSettings, writable_languages
 from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.facts import Fact
 
 if TYPE_CHECKING:
-    from factd.daemon.editing.candidates import Proposal
     from factd.editor.deltas.delta import Delta
     from factd.editor.scoring.margins import Continuation
 
@@ -35,7 +35,7 @@ def record_proof(
     workbench: Workbench,
     prompts: PromptSettings,
     fleet: Fleet,
-    case: "Proposal",
+    case: Proposal,
     delta: "Delta",
     folder: Path,
 ) -> Proof:
@@ -102,7 +102,7 @@ def _worth(question: Question) -> tuple[bool, bool, float]:
 
 
 def prompt_pool(
-    ledger: Ledger, prompts: PromptSettings, fleet: Fleet, case: "Proposal"
+    ledger: Ledger, prompts: PromptSettings, fleet: Fleet, case: Proposal
 ) -> list[tuple[str, str]]:
     """Prompts to try, each with its language.
 
@@ -112,22 +112,22 @@ def prompt_pool(
     gone_ids = set(case.live.fact_ids) - set(case.ids)
     with ledger.read() as session:
         gone = queries.facts.facts_by_id(session, sorted(gone_ids))
-    changed = _prompts(prompts, case, (*case.ground.new, *gone))
-    stays = _prompts(prompts, case, case.ground.earlier)
+    changed = _prompts(prompts, case, (*case.context.new, *gone))
+    stays = _prompts(prompts, case, case.context.earlier)
     known = [(p.prompt, p.language) for p in case.exam.probes if p.kind == "known"]
     pool = [one for kind in (changed, stays, known) for one in spread(kind, most)]
     return list(dict.fromkeys(pool))
 
 
 def _prompts(
-    prompts: PromptSettings, case: "Proposal", facts: Iterable[Fact]
+    prompts: PromptSettings, case: Proposal, facts: Iterable[Fact]
 ) -> list[tuple[str, str]]:
     return [
         (probe.prompt, language)
         for fact in facts
         for language in prompts.served
-        if writable(fact, prompts.catalogue[fact.relation], (language,))
-        for probe in probes.said_now(fact, case.ground, language, prompts)
+        if writable_languages(fact, prompts.catalogue[fact.relation], (language,))
+        for probe in probes.statement_probes(fact, case.context, language, prompts)
         if probe.kind == "edit"
     ]
 

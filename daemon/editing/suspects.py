@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from factd.daemon.editing.candidates import Examination, Proposal
-from factd.daemon.gates.policy import Decision, answered
+from factd.daemon.gates.policy import Decision, share_right
 from factd.daemon.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Suspects:
 
 def rank_suspects(workbench: Workbench, proposal: Proposal, failed: Examination) -> Suspects:
     """Rank the new facts of a candidate that failed."""
-    new = [fact.id for fact in proposal.ground.new]
+    new = [fact.id for fact in proposal.context.new]
     shifts = {shift.group: shift for shift in failed.value_shifts}
     direct = _wrong_in_themselves(new, shifts, failed.decision)
     outlying = _deviations({id_: shift.size for id_, shift in shifts.items()})
@@ -102,7 +102,7 @@ def _influences(workbench: Workbench, proposal: Proposal, texts: list[str]) -> d
         return {}
     model = workbench.model()
     by_fact = influences(model, proposal.batch, settings, workbench.workspace, texts)
-    new = {fact.id for fact in proposal.ground.new}
+    new = {fact.id for fact in proposal.context.new}
     return {fact: size for fact, size in by_fact.items() if fact in new}
 
 
@@ -111,7 +111,7 @@ def _wrong_shares(report: Mapping[str, Any]) -> dict[str, float]:
     shares: dict[str, float] = {}
     for row in report["facts"]:
         if row["new"] and row["written"]:
-            share = 1 - answered(row)
+            share = 1 - share_right(row)
             shares[row["fact"]] = max(shares.get(row["fact"], 0.0), share)
     return shares
 

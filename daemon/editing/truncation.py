@@ -7,15 +7,14 @@ needs no model: it writes a truncated adapter only if that report says that the 
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from factd.daemon.artefacts import proof
+from factd.daemon.artefacts.truncated import folder_of
 from factd.daemon.artefacts.versions import Versions
+from factd.daemon.editing import proof_questions
 from factd.daemon.editing.candidates import Proposal, examine
 from factd.daemon.editing.parts import EditParts
-from factd.daemon.errors import PublishFailed
 from factd.daemon.log import log
 from factd.daemon.publishers import adapter
 from factd.daemon.tracing import span
@@ -69,7 +68,7 @@ def _measure(parts: EditParts, proposal: Proposal, folder: Path, cut: "Delta") -
     write_file(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1).encode())
     reasons, passed = list(examination.decision.reasons), examination.decision.accepted
     if passed:
-        proof.record(
+        proof_questions.record_proof(
             parts.ledger,
             parts.paths,
             parts.workbench,
@@ -80,48 +79,3 @@ def _measure(parts: EditParts, proposal: Proposal, folder: Path, cut: "Delta") -
             folder,
         )
     log.info("adapter truncated", passed=passed, reasons=reasons, **report["truncated"])
-
-
-def accepted_truncation(made: Path, delta: "Delta", rank: int) -> "Delta":
-    """A release's delta, truncated to a rank and accepted by the gates.
-
-    made: the candidate's folder. Raises: PublishFailed: the truncated delta was not measured, or
-    did not pass.
-    """
-    from factd.editor.deltas.delta import load_delta  # needs torch
-
-    folder = folder_of(made, rank)
-    report = _report(folder)
-    if report is None:
-        raise PublishFailed(
-            f"no adapter cut to rank {rank} was measured when this release was made; "
-            "raise [publish.adapter] max_rank, or set truncate = true there and make the release "
-            "again (`factd edit --publish`)"
-        )
-    decision = report["decision"]
-    if not decision["accepted"]:
-        raise PublishFailed(
-            f"the adapter cut to rank {rank} did not pass the gates "
-            f"({'; '.join(decision['reasons'][:2])}); raise [publish.adapter] max_rank, publish "
-            "the checkpoint alone, or start from a new base with `factd rebase`"
-        )
-    cut: Delta = load_delta(folder / "delta")
-    if report["delta_id"] != cut.id or cut.settings["truncated"]["of"] != delta.id:
-        raise PublishFailed(
-            f"{folder} is not what was measured; make it again with `factd edit --publish`"
-        )
-    return cut
-
-
-def folder_of(made: Path, rank: int) -> Path:
-    """The folder of a candidate's delta truncated to a rank, with its report."""
-    return made / "adapter" / str(rank)
-
-
-def _report(folder: Path) -> Mapping[str, Any] | None:
-    """The report of a truncated delta, or None if it was not measured."""
-    path = folder / "report.json"
-    if not path.is_file():
-        return None
-    report: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return report

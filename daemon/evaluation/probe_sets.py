@@ -1,8 +1,10 @@
-"""The probe set: what must not change, asked of every release in the same words. Drawn once, kept as a numbered version.
+"""The probe set: questions about what must not change, asked of every release in the same words.
 
-A set holds facts of the base model in wordings that no fact is written with, questions whose candidates are ranked, and
-held-out texts ([checks.texts], else what the base model itself writes). A new version is drawn where there is none, or where
-the base model, the served languages, the catalogue, the sizes or the texts are others than it was drawn for.
+A set is drawn once and kept as a numbered version. It holds facts of the base model in wordings
+that no fact is written with, questions whose candidates are ranked, and held-out texts: those of
+[checks.texts], or else texts that the base model itself writes. A new version is drawn if there is
+none yet, or if the base model, the served languages, the catalogue, the sizes or the texts differ
+from those that the newest version was drawn for.
 """
 
 import hashlib
@@ -28,15 +30,15 @@ if TYPE_CHECKING:
     from factd.editor.exams.exam import Exam
 
 FILE = "probes.json"
-KNOWN = 20_000  # of the base's own facts, from which samples are drawn; ids are hashes, so the first are any
-TEXT_TOKENS = 48  # of a text that the model writes
+MAX_KNOWN_FACTS = 20_000  # samples are drawn from so many; ids are hashes, so the first are random
+TEXT_TOKENS = 48  # tokens of a text that the base model writes
 
 
 def known_facts(ledger: Ledger, prompts: PromptSettings) -> tuple[Fact, ...]:
-    """The base model's own current facts, as far as the catalogue still has their relations."""
+    """The base model's own current facts whose relations are still in the catalogue."""
     with ledger.read() as session:
-        found = queries.facts.list_facts(session, status=(FactStatus.KNOWN,), limit=KNOWN)
-    return tuple(fact for fact in found if fact.relation in prompts.catalogue)
+        facts = queries.facts.list_facts(session, status=(FactStatus.KNOWN,), limit=MAX_KNOWN_FACTS)
+    return tuple(fact for fact in facts if fact.relation in prompts.catalogue)
 
 
 def current(
@@ -46,8 +48,8 @@ def current(
     prompts: PromptSettings,
     known: Sequence[Fact],
 ) -> "tuple[ProbeSet, Exam]":
-    """The newest version, drawn now where there is none for how things are."""
-    basis = basis_of(workbench, prompts, known)
+    """The newest version. A new one is drawn now if it no longer fits."""
+    basis = basis_digest(workbench, prompts, known)
     with ledger.read() as session:
         newest = queries.evidence.probe_sets(session, limit=1)
     if newest and newest[0].basis == basis:
@@ -65,28 +67,28 @@ def build(
     *,
     why: str,
 ) -> "tuple[ProbeSet, Exam]":
-    """A new version. Raises: BadConfig: a file of [checks.texts] cannot be read or holds too little."""
+    """Draw a new version. Raises: BadConfig: a file of [checks.texts] is unreadable or empty."""
     from factd.editor.exams.exam import Exam
 
     exam = Exam(
-        probes=probes.held_probes(known, prompts),
-        texts=held_out(workbench, prompts, prompts.sizes.texts, seed=0),
-        questions=probes.questions(known, prompts),
+        probes=probes.known_fact_probes(known, prompts),
+        texts=held_out_texts(workbench, prompts, prompts.sizes.texts, seed=0),
+        questions=probes.ranked_questions(known, prompts),
     )
     content = json.dumps(exam.as_json(), ensure_ascii=False, sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()
     with ledger.begin() as session:
-        found = queries.evidence.add_probe_set(
+        probe_set = queries.evidence.add_probe_set(
             session,
             digest=digest,
-            basis=basis_of(workbench, prompts, known),
+            basis=basis_digest(workbench, prompts, known),
             counts=exam.counts(),
             why=why,
             now=ledger.now(),
         )
-        _write(folder(paths, found.version), content, found)
-    log.info("probe set drawn", version=found.version, why=why, probes=len(exam))
-    return found, exam
+        _write(folder(paths, probe_set.version), content, probe_set)
+    log.info("probe set drawn", version=probe_set.version, why=why, probes=len(exam))
+    return probe_set, exam
 
 
 def _write(out: Path, content: str, about: ProbeSet) -> None:
@@ -99,7 +101,7 @@ def _write(out: Path, content: str, about: ProbeSet) -> None:
 
 
 def load(paths: Paths, version: int) -> "Exam":
-    """The questions of a version. Raises: DamagedArtefact: its file is not what its manifest says."""
+    """The questions of a version. Raises: DamagedArtefact: its file differs from its manifest."""
     from factd.editor.exams.exam import Exam
     from factd.editor.files.folders import verify_folder
 
@@ -109,29 +111,28 @@ def load(paths: Paths, version: int) -> "Exam":
 
 
 def folder(paths: Paths, version: int) -> Path:
-    """Where a version lies."""
+    """The folder of a version."""
     return paths.state / "probes" / str(version)
 
 
-def basis_of(workbench: Workbench, prompts: PromptSettings, known: Sequence[Fact]) -> str:
-    """SHA-256 of what a set is drawn for."""
-    plan = prompts
-    held: dict[str, Any] = {
+def basis_digest(workbench: Workbench, prompts: PromptSettings, known: Sequence[Fact]) -> str:
+    """SHA-256 over everything that a probe set depends on. Another digest asks for another set."""
+    basis: dict[str, Any] = {
         "base": workbench.model().fingerprint,
-        "served": plan.served,
-        "sizes": asdict(plan.sizes),
-        "wordings": {id_: asdict(r) for id_, r in sorted(plan.catalogue.items())},
+        "served": prompts.served,
+        "sizes": asdict(prompts.sizes),
+        "wordings": {id_: asdict(r) for id_, r in sorted(prompts.catalogue.items())},
         "texts": {k: _text_of(p) for k, p in sorted(prompts.checks.texts.items())},
-        "known": min(len(known), plan.sizes.known),  # until the sample is full
+        "known": min(len(known), prompts.sizes.known),  # a new set until the sample is full
     }
-    content = json.dumps(held, sort_keys=True, default=list)
+    content = json.dumps(basis, sort_keys=True, default=list)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def held_out(
+def held_out_texts(
     workbench: Workbench, prompts: PromptSettings, count: int, *, seed: int
 ) -> dict[str, tuple[str, ...]]:
-    """Texts of every served language: of its file, else the base model's own."""
+    """Language -> held-out texts, from its file or else written by the base model."""
     if not count:
         return {}
     files = prompts.checks.texts
@@ -154,9 +155,11 @@ def _texts(
 
 def _text_of(file: Path) -> str:
     try:
-        found = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadConfig(f"checks.texts: {file} cannot be read as UTF-8 text: {error}") from error
-    if not found.strip():
-        raise BadConfig(f"checks.texts: {file} is empty; write a text a line")
-    return found
+        raise BadConfig(
+            f"checks.texts: {file} cannot be read as UTF-8 text ({error}); correct the path or the file"
+        ) from error
+    if not text.strip():
+        raise BadConfig(f"checks.texts: {file} is empty; write one text on each line")
+    return text

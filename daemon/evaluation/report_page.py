@@ -1,4 +1,7 @@
-"""The report of a candidate or a release as a page: what the editor draws, with the names and the history of the store."""
+"""The report of a candidate or a release as an HTML page.
+
+The editor draws the page. The names of facts and the norms of earlier releases come from the store.
+"""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 HISTORY = 20  # releases whose norms are drawn
 
 
-def page_of(
+def report_html(
     ledger: Ledger,
     paths: Paths,
     workbench: Workbench,
@@ -27,36 +30,41 @@ def page_of(
     title: str,
     about: Mapping[str, Any] | None = None,
 ) -> str:
-    """One self-contained HTML file."""
-    from factd.editor.reports.candidate_page import CandidatePage, candidate_page
+    """A report as one self-contained HTML file. about: lines to show above those of the report."""
+    from factd.editor.reports.candidate_page import (  # needs matplotlib
+        CandidatePage,
+        candidate_page,
+    )
 
     decision = report.get("decision") or {}
-    aside = tuple(report.get("set_aside") or ())
+    set_aside = tuple(report.get("set_aside") or ())
+    named = [*fact_ids(report), *(row["fact"] for row in set_aside)]
     return candidate_page(
         CandidatePage(
             title=title,
             accepted=decision.get("accepted"),
             reasons=tuple(decision.get("reasons", ())),
             findings=tuple(decision.get("findings", ())),
-            about={**(about or {}), **described(paths, workbench, report)},
+            about={**(about or {}), **measured_on(paths, workbench, report)},
             report=report,
-            names=names(ledger, prompts, [*fact_ids(report), *(row["fact"] for row in aside)]),
-            set_aside=aside,
-            history=history(ledger, but=report["delta_id"]),
-            figures=relevance(workbench, report),
+            names=fact_labels(ledger, prompts, named),
+            set_aside=set_aside,
+            history=norm_history(ledger, without=report["delta_id"]),
+            figures=head_relevance(workbench, report),
         )
     )
 
 
-def stands_on(workbench: Workbench) -> str:
-    """Which base of the original model is in effect, where that is another one."""
+def base_suffix(workbench: Workbench) -> str:
+    """The suffix " (base N)" if a base other than the original model is in effect, else empty."""
     return f" (base {workbench.base_number})" if workbench.base_number else ""
 
 
-def described(paths: Paths, workbench: Workbench, report: Mapping[str, Any]) -> dict[str, Any]:
-    """What was measured, in a few lines."""
+def measured_on(paths: Paths, workbench: Workbench, report: Mapping[str, Any]) -> dict[str, Any]:
+    """Title -> line about what was measured: base model, delta, method, probe set, duration."""
+    name = f"{paths.original.name}{base_suffix(workbench)}"
     return {
-        "base model": f"{paths.original.name}{stands_on(workbench)}, {report['fingerprint'][:12]}",
+        "base model": f"{name}, {report['fingerprint'][:12]}",
         "delta": (report["delta_id"] or "none")[:12],
         "method": workbench.method.name,
         "probe set": report.get("probe_set"),
@@ -65,58 +73,57 @@ def described(paths: Paths, workbench: Workbench, report: Mapping[str, Any]) -> 
 
 
 def fact_ids(report: Mapping[str, Any]) -> list[str]:
-    """The facts that a report speaks of."""
+    """The ids of the facts in a report's tables of facts and examples."""
     rows = [*report.get("facts", ()), *report.get("examples", ())]
     return [row["fact"] for row in rows if row["fact"]]
 
 
-def names(ledger: Ledger, prompts: PromptSettings, ids: Iterable[str]) -> dict[str, str]:
-    """What some facts say, in a few words, by id."""
+def fact_labels(ledger: Ledger, prompts: PromptSettings, ids: Iterable[str]) -> dict[str, str]:
+    """Fact id -> its label."""
     with ledger.read() as session:
-        found = queries.facts.facts_by_id(session, ids)
-    return {fact.id: words(fact, prompts) for fact in found}
+        facts = queries.facts.facts_by_id(session, ids)
+    return {fact.id: fact_label(fact, prompts) for fact in facts}
 
 
-def words(fact: Fact, prompts: PromptSettings) -> str:
-    """ "Croatia, currency: euro"."""
+def fact_label(fact: Fact, prompts: PromptSettings) -> str:
+    """A fact in a few words, like "Croatia, currency: euro", in the first served language."""
     relation = prompts.catalogue.get(fact.relation)
-    spoken = prompts.served[0]
-    subject, held = (
-        x.labels.get(spoken) or next(iter(x.labels.values()), x.id)
-        for x in (fact.subject, fact.object)
+    language = prompts.served[0]
+    subject, object_ = (
+        entity.labels.get(language) or next(iter(entity.labels.values()), entity.id)
+        for entity in (fact.subject, fact.object)
     )
-    return f"{subject}, {relation.name if relation else fact.relation}: {held}"
+    return f"{subject}, {relation.name if relation else fact.relation}: {object_}"
 
 
-def history(ledger: Ledger, *, but: str | None) -> tuple[dict[str, Any], ...]:
-    """The norms of the last releases but that of one delta, the oldest first."""
-    found = []
+def norm_history(ledger: Ledger, *, without: str | None) -> tuple[dict[str, Any], ...]:
+    """The norms of the last releases, oldest first. without: the id of a delta to leave out."""
+    rows = []
     with ledger.read() as session:
         for release in queries.releases.list_releases(session, limit=HISTORY):
-            if release.candidate_id is not None and release.delta_id != but:
-                made = queries.releases.candidate(session, release.candidate_id)
-                norms = norms_of(made.report or {})
-                found.append({"release": release.number, "norms": norms})
-    return tuple(reversed([row for row in found if row["norms"]]))
+            if release.candidate_id is not None and release.delta_id != without:
+                candidate = queries.releases.candidate(session, release.candidate_id)
+                rows.append({"release": release.number, "norms": norms(candidate.report or {})})
+    return tuple(reversed([row for row in rows if row["norms"]]))
 
 
-def norms_of(report: Mapping[str, Any]) -> dict[str, float]:
-    """The norms that a report measured."""
+def norms(report: Mapping[str, Any]) -> dict[str, float]:
+    """Metric -> value of the check `norms` in a report."""
     rows = report.get("measurements", ())
     return {m["metric"]: m["value"] for m in rows if m["check"] == "norms" and m["value"]}
 
 
-def relevance(workbench: Workbench, report: Mapping[str, Any]) -> "Figures":
-    """Head relevance of the corrections that are switched on, if any."""
-    from factd.editor.heads.corrections import list_corrections
+def head_relevance(workbench: Workbench, report: Mapping[str, Any]) -> "Figures":
+    """Title -> head relevance of each head correction that is switched on."""
+    from factd.editor.heads.corrections import list_corrections  # needs torch
     from factd.editor.reports.plots import relevance_figure
 
-    found = {}
-    for held, state in list_corrections(workbench.workspace, report["fingerprint"]):
+    figures = {}
+    for correction, state in list_corrections(workbench.workspace, report["fingerprint"]):
         if state == "on":
-            title = f"head relevance, {held.language}; the corrected heads are framed"
-            found[title] = relevance_figure(held.relevance, held.heads)
-    return found
+            title = f"head relevance, {correction.language}; the corrected heads are framed"
+            figures[title] = relevance_figure(correction.relevance, correction.heads)
+    return figures
 
 
 def write_page(
@@ -128,9 +135,9 @@ def write_page(
     report: Mapping[str, Any],
     title: str,
 ) -> Path:
-    """A candidate's page beside its report."""
+    """Write a candidate's page beside its report. Returns its path."""
     from factd.editor.files.folders import write_file
 
     out = paths.candidate(candidate) / "report.html"
-    write_file(out, page_of(ledger, paths, workbench, prompts, report, title=title).encode())
+    write_file(out, report_html(ledger, paths, workbench, prompts, report, title=title).encode())
     return out

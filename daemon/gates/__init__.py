@@ -1,4 +1,5 @@
-"""Gates: what a candidate must reach, the pure policy that judges a report, and replay of old reports.
+"""Gates: the thresholds of a configuration, the pure policy that judges a report, and its replay.
 
-To add a gate, add it to `measures`. Approvals by people belong to `approvals`.
+The thresholds themselves are configuration: to add a gate, see `config.gates`. Approvals by people
+belong to `approvals`.
 """

@@ -5,45 +5,47 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from factd.daemon.config.gates import GatesTable
 from factd.daemon.errors import BadConfig
 from factd.daemon.gates import policy
-from factd.daemon.gates.measures import Gates, GatesTable, gates_from
+from factd.daemon.gates.configured import Gates, gates_from
 from factd.daemon.ledger import Ledger
 from factd.daemon.prompts.edits import PromptSettings
 from factd.store import queries
 
 
-def replayed(
+def replay(
     ledger: Ledger, prompts: PromptSettings, gates: Gates, given: Mapping[str, Any], *, limit: int
 ) -> list[dict[str, Any]]:
-    """What the gates, with some replaced, say of the newest candidates that have a report, the newest first.
+    """The decisions of the gates, some of them replaced, on the newest candidates with a report.
 
-    Raises: BadConfig: a gate that there is not, or a bound that is none.
+    given: gate -> its threshold, in place of the configured one. Newest candidates come first.
+    Raises: BadConfig: an unknown gate, or a threshold out of range.
     """
     table = gates_with(gates.table, given)
-    bounds = gates_from(table, write=prompts.write, served=prompts.served)
+    replaced = gates_from(table, write=prompts.write, served=prompts.served)
     with ledger.read() as session:
-        found = queries.releases.list_candidates(session, limit=limit)
+        candidates = queries.releases.list_candidates(session, limit=limit)
     rows = []
-    for candidate in found:
+    for candidate in candidates:
         if candidate.report is not None:
-            said = policy.judge(candidate.report, bounds, fact_right=table.fact_right)
+            decision = policy.judge(candidate.report, replaced, fact_right=table.fact_right)
             row = {
                 "candidate": candidate.id,
                 "was": candidate.status.value,
-                "now": "accepted" if said.accepted else said.verdict.value,
-                "changed": said.accepted != (candidate.status.value == "accepted"),
-                "reasons": list(said.reasons),
+                "now": "accepted" if decision.accepted else decision.verdict.value,
+                "changed": decision.accepted != (candidate.status.value == "accepted"),
+                "reasons": list(decision.reasons),
             }
             rows.append(row)
     return rows
 
 
 def gates_with(table: GatesTable, given: Mapping[str, Any]) -> GatesTable:
-    """The gates with some replaced. Raises: BadConfig."""
-    held = {name: getattr(table, name) for name in table.model_fields_set}
+    """The table [gates] with some thresholds replaced. Raises: BadConfig."""
+    own = {name: getattr(table, name) for name in table.model_fields_set}
     try:
-        return GatesTable(**{**held, **given})
+        return GatesTable(**{**own, **given})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

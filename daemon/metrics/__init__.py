@@ -1,4 +1,6 @@
-"""Prometheus series: what happens is counted, what the database says is read at a scrape.
+"""Prometheus series.
 
-Every series and label of factd is defined here.
+Events are counted in the process; state is read from the database at a scrape.
+
+Every series and label of factd is defined here, and `exporter` shows a sample of all of them.
 """

@@ -1,4 +1,6 @@
-"""All series of factd. State that lives in the database is read at a scrape; what happens is counted here.
+"""All series of factd. Events are counted here; state of the database is read at a scrape.
+
+A sample of the output:
 
 factd_store_reachable 1
 factd_facts{status="pending"} 4
@@ -64,8 +66,9 @@ factd_disk_size_bytes{folder="state"} 1.0e+12
 factd_build_info{version="0.1.0",python="3.11.7"} 1
 factd_config_info{digest="0f3c9a7b2d41e865"} 1
 
-Times that are none are 0. The label is `step` and not `job`, for Prometheus gives every series a `job` of its own. Layers and
-the checks' series are there once a release with facts is live, those of adapters where [publish] has one.
+A time is 0 if the event has not happened. The label is `step` and not `job`, because Prometheus
+gives every series a label `job` of its own. Series of layers and checks exist once a release with
+facts is live, series of adapters if [publish] has an adapter.
 """
 
 import platform
@@ -79,76 +82,89 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from factd.daemon.app import App
+from factd.daemon.artefacts.versions import Versions
+from factd.daemon.ledger import Ledger
 from factd.daemon.metrics.adapters import AdapterCollector
-from factd.daemon.metrics.settings import BUCKETS, CAUSES, LIMITED, STEPS, Setup, setup_of
+from factd.daemon.metrics.settings import BUCKETS, CAUSES, LIMITED, STEPS, MetricsSettings
 from factd.daemon.metrics.store_collector import StoreCollector
 from factd.store.model.releases import RunStatus
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
-    """The series and their content type: OpenMetrics, which carries exemplars, for who accepts it; else Prometheus' text.
+    """The series as text, and the content type.
 
-    accept: the request's Accept header; empty where there was none.
+    OpenMetrics, which carries exemplars, if the scraper accepts it, else Prometheus' text format.
+    accept: the request's Accept header, or an empty text.
     """
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
 
 class DiskCollector(Collector):
-    """How much room is left where factd writes."""
+    """Free and total size of the disks that factd writes to."""
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         self.folders = folders
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not look at disks."""
+        """No families: registering must not look at disks."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Free and whole size; a folder that is not there yet is its parent's disk."""
-        free = GaugeMetricFamily("factd_disk_free_bytes", "Left for factd.", labels=["folder"])
-        size = GaugeMetricFamily("factd_disk_size_bytes", "Of the disk.", labels=["folder"])
+        """Both families. A folder that does not exist yet counts as its parent's disk."""
+        free = GaugeMetricFamily(
+            "factd_disk_free_bytes", "Bytes free for factd.", labels=["folder"]
+        )
+        size = GaugeMetricFamily(
+            "factd_disk_size_bytes", "Size of the disk in bytes.", labels=["folder"]
+        )
         for name, folder in self.folders.items():
-            there = next(p for p in (folder, *folder.resolve().parents) if p.exists())
-            found = shutil.disk_usage(there)
-            free.add_metric([name], found.free)
-            size.add_metric([name], found.total)
+            existing = next(p for p in (folder, *folder.resolve().parents) if p.exists())
+            usage = shutil.disk_usage(existing)
+            free.add_metric([name], usage.free)
+            size.add_metric([name], usage.total)
         yield free
         yield size
 
 
 class Metrics:
-    """A registry with everything; counters start at 0."""
+    """A registry with all series. Counters start at 0."""
 
-    def __init__(self, app: App) -> None:
-        setup = setup_of(app)
+    def __init__(self, ledger: Ledger, versions: Versions, settings: MetricsSettings) -> None:
         self.registry = registry = CollectorRegistry()
-        registry.register(StoreCollector(app.ledger.store, setup, app.ledger.now))
-        registry.register(DiskCollector(setup.folders))
-        registry.register(AdapterCollector.of(app))
+        registry.register(StoreCollector(ledger.store, settings, ledger.now))
+        registry.register(DiskCollector(settings.folders))
+        registry.register(AdapterCollector.of(versions))
         ProcessCollector(registry=registry)
         self.runs = Counter(
             "factd_runs", "Runs of steps that ended.", ["step", "status"], registry=registry
         )
         self.missed = Counter(
-            "factd_missed_ticks", "Ticks that the clock dropped.", ["step"], registry=registry
+            "factd_missed_ticks", "Ticks that were skipped.", ["step"], registry=registry
         )
         self.seconds = Histogram(
             "factd_step_seconds", "Duration of steps.", ["step"], buckets=BUCKETS, registry=registry
         )
-        self.lines = Counter("factd_lines", "Lines of sources.", ["outcome"], registry=registry)
+        self.lines = Counter(
+            "factd_lines",
+            "Lines of sources, by what became of them.",
+            ["outcome"],
+            registry=registry,
+        )
         self.restarts = Counter(
-            "factd_worker_restarts", "Workers started again.", ["cause"], registry=registry
+            "factd_worker_restarts",
+            "Workers that were started again.",
+            ["cause"],
+            registry=registry,
         )
         self.leading = Gauge(
-            "factd_leading", "1 while this daemon holds the clock.", registry=registry
+            "factd_leading", "1 while this daemon runs the schedule.", registry=registry
         )
         self._make_children()
-        _tell_setup(registry, setup)
+        _add_settings(registry, settings)
         text = "Start of this daemon."
         started = Gauge("factd_start_timestamp_seconds", text, registry=registry)
-        started.set(app.ledger.now().timestamp())
+        started.set(ledger.now().timestamp())
 
     def _make_children(self) -> None:
         for step in STEPS:
@@ -162,26 +178,29 @@ class Metrics:
             self.restarts.labels(cause)
 
     def run_ended(self, step: str, status: RunStatus, seconds: float, run: int | None) -> None:
-        """Count a run; its id is the exemplar, as `factd status --json` and the runs of the console show it."""
+        """Count a run.
+
+        Its id is the exemplar; `factd status --json` and the console show the same id.
+        """
         exemplar = {"run": str(run)} if run is not None else None
         self.seconds.labels(step).observe(seconds, exemplar)
         self.runs.labels(step, status.value).inc(exemplar=exemplar)
 
 
-def _tell_setup(registry: CollectorRegistry, setup: Setup) -> None:
-    """What does not change while a daemon runs."""
-    text = "Between ticks; 0: off."
+def _add_settings(registry: CollectorRegistry, settings: MetricsSettings) -> None:
+    """Add the series that do not change while a daemon runs."""
+    text = "Seconds between ticks; 0: the step is off."
     intervals = Gauge("factd_interval_seconds", text, ["step"], registry=registry)
-    for step, seconds in setup.intervals.items():
+    for step, seconds in settings.intervals.items():
         intervals.labels(step).set(seconds)
-    text = "Of [limits]; 0: none."
+    text = "Limit of [limits]; 0: no limit."
     limits = Gauge("factd_limit_per_day", text, ["what"], registry=registry)
     for what in LIMITED:
-        limits.labels(what).set(setup.limits.get(what, 0))
+        limits.labels(what).set(settings.limits.get(what, 0))
     build = {"version": version("factd"), "python": platform.python_version()}
-    _info(registry, "factd_build_info", "The program.", build)
-    text = "The configuration that decides what is written; the same for all daemons."
-    _info(registry, "factd_config_info", text, {"digest": setup.digest})
+    _info(registry, "factd_build_info", "Version of factd and of Python.", build)
+    text = "Digest of the settings that decide what is written; the same for all daemons."
+    _info(registry, "factd_config_info", text, {"digest": settings.digest})
 
 
 def _info(registry: CollectorRegistry, name: str, text: str, labels: Mapping[str, str]) -> None:

@@ -1,20 +1,20 @@
-"""What the series need of the configuration, and the small closed sets that labels are taken from."""
+"""The configuration as the series need it, and the closed sets of label values."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from factd.daemon.app import App
-from factd.daemon.config.load import Config, without_secrets
-from factd.daemon.config.schedule import longest_seconds
+from factd.daemon.config.load import Config
+from factd.daemon.config.schedule import longest_interval_seconds
+from factd.daemon.config.secrets import without_secrets
 from factd.daemon.gates.policy import Gate
 
 STEPS = ("pull", "cycle", "audit", "statistics", "prune")
 CAUSES = ("exit", "killed", "memory", "stale", "timeout")
 LEASES = ("clock", "writer", "servers")
 TASK_KINDS = ("edit", "audit", "statistics")
-LIMITED = ("edits", "facts", "publishes")  # a day
+LIMITED = ("edits", "facts", "publishes")  # kinds of limits a day
 BUCKETS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 WRITES = {
     *("write", "checks", "gates", "blame", "screen", "method", "conflicts", "planning"),
@@ -23,40 +23,33 @@ WRITES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
-    """What of the configuration is told or compared with."""
+class MetricsSettings:
+    """The part of the configuration that series show, or are compared with."""
 
     sources: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
-    intervals: Mapping[str, float] = field(default_factory=dict)  # seconds, by step; 0: it is off
-    limits: Mapping[str, int] = field(default_factory=dict)  # a day, by what; 0: none
+    intervals: Mapping[str, float] = field(default_factory=dict)  # seconds, by step; 0: off
+    limits: Mapping[str, int] = field(default_factory=dict)  # a day, by kind; 0: no limit
     capacity: int = 1  # facts
     gates: tuple[Gate, ...] = ()
     fact_right: float = 0.0
-    folders: Mapping[str, Path] = field(default_factory=dict)  # whose disks are watched
-    digest: str = ""  # of what decides what is written
+    folders: Mapping[str, Path] = field(default_factory=dict)  # folders whose disks are shown
+    digest: str = ""  # of the settings that decide what is written
 
 
-def setup_of(app: App) -> Setup:
-    """The setup of a configured factd."""
-    config = app.config
-    return Setup(
-        sources=tuple(app.sources),
-        servers=tuple(app.fleet.servers),
+def metrics_settings(
+    config: Config, *, sources: Iterable[str], servers: Iterable[str], gates: tuple[Gate, ...]
+) -> MetricsSettings:
+    """The settings of a configuration. sources and servers: names of those that are switched on."""
+    limits = config.limits
+    per_day = (limits.edits_per_day, limits.facts_per_day, limits.publishes_per_day)
+    return MetricsSettings(
+        sources=tuple(sources),
+        servers=tuple(servers),
         intervals={step: interval(config, step) for step in STEPS},
-        limits=dict(
-            zip(
-                LIMITED,
-                (
-                    config.limits.edits_per_day,
-                    config.limits.facts_per_day,
-                    config.limits.publishes_per_day,
-                ),
-                strict=True,
-            )
-        ),
+        limits=dict(zip(LIMITED, per_day, strict=True)),
         capacity=config.planning.capacity,
-        gates=app.gates.gates,
+        gates=gates,
         fact_right=config.gates.fact_right,
         folders={"state": config.state_dir, "published": config.publish.path},
         digest=digest(config),
@@ -64,16 +57,19 @@ def setup_of(app: App) -> Setup:
 
 
 def interval(config: Config, step: str) -> float:
-    """Seconds between the ticks of a step, the longest where they differ; 0: it is off."""
-    return longest_seconds(getattr(config.schedule, step).schedule)
+    """The longest time between two ticks of a step, in seconds; 0: the step is off."""
+    return longest_interval_seconds(getattr(config.schedule, step).schedule)
 
 
 def digest(config: Config) -> str:
-    """Sixteen digits that two daemons of one database must share; paths and secrets are not in it."""
+    """16 hexadecimal digits that all daemons of one database must share.
+
+    Paths and secrets do not count.
+    """
     text = config.model_dump_json(include=WRITES, exclude={"checks": {"texts"}})
     return hashlib.sha256(without_secrets(text).encode()).hexdigest()[:16]
 
 
 def cause_of(text: str) -> str:
-    """One of the causes, whatever was recorded."""
+    """The recorded cause, if it is one of CAUSES, else "exit"."""
     return text if text in CAUSES else CAUSES[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, model_validator
 
-from factd.daemon.config.load import secret_text
+from factd.daemon.config.secrets import secret_text
 from factd.daemon.errors import BadConfig
 
 PREFIX = "whsec_"

@@ -1,4 +1,5 @@
-"""Notices: what people should know, and when each channel is told.
+"""Notices for operators: which are open, and which channel is sent which notice when.
 
-How one channel delivers belongs to `channels`.
+The notices are derived from how factd stands. How one channel delivers a message belongs to
+`channels`.
 """

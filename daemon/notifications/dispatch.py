@@ -1,7 +1,10 @@
-"""Telling people: what is worth a notice becomes one, and each channel is sent what is due. Cheap where nothing is.
+"""Bring the notices up to date, and send each channel the messages that are due.
 
-One that is down holds up no other, and is left alone until the next call after one attempt that failed; a crash between a
-message and its record sends it again, with the same id.
+Cheap if nothing is due.
+
+A channel that is down does not delay the others: after one failed attempt it is not tried again in
+the same call. If the process crashes between a message and its record, the message is sent again
+with the same id.
 """
 
 import hashlib
@@ -16,14 +19,14 @@ from functools import lru_cache, partial
 from sqlalchemy.orm import Session
 
 from factd.daemon.channels import Message
-from factd.daemon.config.load import without_secrets
+from factd.daemon.config.secrets import without_secrets
 from factd.daemon.config.tables import NotifyTable
 from factd.daemon.errors import BadConfig, FactdError, NotSent, Refused
 from factd.daemon.fleet import Fleet
 from factd.daemon.ledger import Ledger
 from factd.daemon.log import carried, log, without_secret_fields
 from factd.daemon.notifications import notices
-from factd.daemon.notifications.notices import Wanted
+from factd.daemon.notifications.notices import DesiredNotice
 from factd.daemon.planning.limits import PlanningRules
 from factd.daemon.plugins import ConfiguredChannel
 from factd.store import operations, views
@@ -32,14 +35,14 @@ from factd.store.model.operations import Dispatch
 from factd.store.model.releases import Release
 from factd.store.model.snapshot import Snapshot
 
-MESSAGES = 20  # that one call sends over one channel at most
-LONGEST_WISH_SECONDS = 86_400
-SECONDS = 60.0  # after which one call begins no other message over a channel
-SIDE_BY_SIDE = 8  # channels
+MOST_MESSAGES = 20  # over one channel in one call
+LONGEST_WAIT_SECONDS = 86_400  # that a receiver may ask for
+CALL_SECONDS = 60.0  # after this time a call begins no further message over a channel
+PARALLEL_CHANNELS = 8
 
 
 def never() -> bool:
-    """Nobody waits for the end."""
+    """Never stop early."""
     return False
 
 
@@ -54,26 +57,30 @@ def dispatch(
     limit: str = "",
     stopping: Callable[[], bool] = never,
 ) -> int:
-    """Find what people should know and send what is due; the number of messages that arrived.
+    """Update the notices and send the messages that are due; the number of messages that arrived.
 
-    waiting: releases that wait for an operator. limit: one of the day that was reached. stopping: no other message is begun.
-    Raises: StoreError: the database does not answer; not for a channel that does not. BadConfig: a channel's table is wrong.
+    waiting: releases that wait for an operator. limit: a sentence about a limit of the day that was
+    reached. stopping: begin no further message once it returns True. Raises: StoreError: the
+    database does not answer. BadConfig: a channel's table is wrong. A channel that does not answer
+    raises nothing.
     """
-    arrange(ledger, channels, found(ledger, planning, fleet, notify, waiting=waiting, limit=limit))
+    desired = desired_notices(ledger, planning, fleet, notify, waiting=waiting, limit=limit)
+    update_notices(ledger, channels, desired)
     now = ledger.now()
     with ledger.read() as session:
-        due = [
-            told
-            for name, told in channels.items()
+        with_messages = [
+            channel
+            for name, channel in channels.items()
             if operations.notices.due(session, name, now=now, limit=1)
         ]
-    if not due:
+    if not with_messages:
         return 0
-    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="notify") as pool:
-        return sum(pool.map(carried(partial(send_due, ledger, notify, stopping=stopping)), due))
+    send = carried(partial(send_due, ledger, notify, stopping=stopping))
+    with ThreadPoolExecutor(max_workers=PARALLEL_CHANNELS, thread_name_prefix="notify") as pool:
+        return sum(pool.map(send, with_messages))
 
 
-def found(
+def desired_notices(
     ledger: Ledger,
     planning: PlanningRules,
     fleet: Fleet,
@@ -81,18 +88,20 @@ def found(
     *,
     waiting: Iterable[Release] = (),
     limit: str = "",
-) -> tuple[Wanted, ...]:
-    """What people should know now."""
-    numbers, table = tuple(release.number for release in waiting), notify
+) -> tuple[DesiredNotice, ...]:
+    """The notices that should be open now."""
+    numbers = tuple(release.number for release in waiting)
     with ledger.read() as session:
         snapshot = views.snapshots.snapshot(
             session, now=ledger.now(), waiting=numbers, servers=fleet.servers, limit=limit
         )
-    snapshot = _with_leverage(ledger.store, snapshot) if table.budget_leverage else snapshot
-    return notices.find(snapshot, table, capacity=planning.batch.capacity)
+    if notify.budget_leverage:
+        snapshot = _with_leverage(ledger.store, snapshot)
+    return notices.find(snapshot, notify, capacity=planning.batch.capacity)
 
 
 def _with_leverage(store: Store, snapshot: Snapshot) -> Snapshot:
+    """The snapshot with the highest leverage of the live release."""
     live = snapshot.live
     if live is None or live.candidate_id is None:
         return snapshot
@@ -101,101 +110,135 @@ def _with_leverage(store: Store, snapshot: Snapshot) -> Snapshot:
 
 @lru_cache(maxsize=4)
 def _leverage(store: Store, candidate: int) -> float | None:
-    """Of a candidate that was accepted; its report, which is long, does not change any more."""
+    """The highest leverage of an accepted candidate.
+
+    Cached: its report is long and does not change.
+    """
     with store.read() as session:
         return views.snapshots.highest_leverage(session, candidate)
 
 
-def arrange(
-    ledger: Ledger, channels: Mapping[str, ConfiguredChannel], wanted: tuple[Wanted, ...]
+def update_notices(
+    ledger: Ledger, channels: Mapping[str, ConfiguredChannel], desired: tuple[DesiredNotice, ...]
 ) -> None:
-    """Make the database say what holds, and give each channel what it is to tell; nothing is written where nothing changes."""
-    now, receivers = ledger.now(), tuple(channels.values())
+    """Make the open notices the desired ones, and queue the messages of each channel.
+
+    Nothing is written if nothing changes.
+    """
+    now = ledger.now()
     with ledger.read() as session:
-        owed = any(any(_owed(session, told, now)) for told in receivers)
-        new = notices.changes(operations.notices.open_notices(session), wanted)
-    if not (owed or new.told or new.ended):
+        unqueued = any(any(_to_queue(session, c, now)) for c in channels.values())
+        difference = notices.changes(operations.notices.open_notices(session), desired)
+    if not (unqueued or difference.opened or difference.ended):
         return
     with ledger.begin() as session:
-        changed = notices.reconcile(session, wanted, now=now)
-        for told in receivers:
-            untold, stale = _owed(session, told, now)
-            operations.notices.dispatch(session, told.name, untold)
+        changed = notices.reconcile(session, desired, now=now)
+        for channel in channels.values():
+            new, stale = _to_queue(session, channel, now)
+            operations.notices.dispatch(session, channel.name, new)
             operations.notices.requeue(session, stale)
     log.info("notices changed", changed=changed)
 
 
-def _owed(session: Session, told: ConfiguredChannel, now: datetime) -> tuple[list[int], list[int]]:
-    """Notices that a channel was never given, and dispatches that it is to repeat."""
-    kinds, hours = told.settings.kinds, told.settings.repeat_hours
+def _to_queue(
+    session: Session, channel: ConfiguredChannel, now: datetime
+) -> tuple[list[int], list[int]]:
+    """Notices that a channel was never given, and dispatches that the channel must repeat."""
+    kinds, hours = channel.settings.kinds, channel.settings.repeat_hours
     before = now - timedelta(hours=hours)
-    stale = operations.notices.stale_dispatches(session, told.name, before=before) if hours else []
-    return operations.notices.undispatched(session, told.name, kinds), stale
+    stale = (
+        operations.notices.stale_dispatches(session, channel.name, before=before) if hours else []
+    )
+    return operations.notices.undispatched(session, channel.name, kinds), stale
 
 
 def send_due(
     ledger: Ledger,
     notify: NotifyTable,
-    told: ConfiguredChannel,
+    channel: ConfiguredChannel,
     *,
     stopping: Callable[[], bool] = never,
 ) -> int:
-    """Send over one channel what is due, until one message does not arrive or time is up; how many did."""
-    arrived, until = 0, time.monotonic() + SECONDS
+    """Send the messages that are due over one channel; the number of messages that arrived.
+
+    Stops at the first message that does not arrive, or when the time is up.
+    """
+    arrived, until = 0, time.monotonic() + CALL_SECONDS
     with ledger.read() as session:
-        due = operations.notices.due(session, told.name, now=ledger.now(), limit=MESSAGES)
-    for one in due:
+        due = operations.notices.due(session, channel.name, now=ledger.now(), limit=MOST_MESSAGES)
+    for dispatch_ in due:
         if stopping() or time.monotonic() > until:
             break
-        mine = _begun(ledger, notify, one)
-        if mine and not attempt(ledger, notify, told, one):
+        is_ours = _begin_attempt(ledger, notify, dispatch_)
+        if is_ours and not attempt(ledger, notify, channel, dispatch_):
             break
-        arrived += mine
+        arrived += is_ours
     return arrived
 
 
-def _begun(ledger: Ledger, notify: NotifyTable, one: Dispatch) -> bool:
-    """Count an attempt; False where another process makes it, or every one so far ended with its process."""
-    last = one.attempts >= notify.attempts
+def _begin_attempt(ledger: Ledger, notify: NotifyTable, dispatch_: Dispatch) -> bool:
+    """Count an attempt before it is made.
+
+    False: another process makes it, or all attempts are used up because each ended with its
+    process.
+    """
+    last = dispatch_.attempts >= notify.attempts
     with ledger.begin() as session:
         if last:
-            operations.notices.mark_failed(session, one.id, "every attempt broke off", last=True)
-            return False
-        return operations.notices.start_attempt(session, one, now=ledger.now())
-
-
-def attempt(ledger: Ledger, notify: NotifyTable, told: ConfiguredChannel, one: Dispatch) -> bool:
-    """One attempt, which is counted already, and its record; whether it arrived."""
-    about = {"channel": told.name, "notice": one.notice.id, "kind": one.notice.kind}
-    try:
-        told.send(told.settings, message_of(one), now=ledger.now())
-    except (NotSent, BadConfig) as error:
-        last = one.attempts + 1 >= notify.attempts
-        with ledger.begin() as session:
-            wished = _wished(error, one, ledger.now())
             operations.notices.mark_failed(
-                session, one.id, str(error), last=last, not_before=wished
+                session, dispatch_.id, "every attempt ended with its process", last=True
             )
-        log.warning("notice not sent", attempt=one.attempts + 1, last=last, why=str(error), **about)
+            return False
+        return operations.notices.start_attempt(session, dispatch_, now=ledger.now())
+
+
+def attempt(
+    ledger: Ledger, notify: NotifyTable, channel: ConfiguredChannel, dispatch_: Dispatch
+) -> bool:
+    """Make an attempt that is counted already, and record how it ended; True if the message
+    arrived.
+    """
+    notice = dispatch_.notice
+    about = {"channel": channel.name, "notice": notice.id, "kind": notice.kind}
+    try:
+        channel.send(channel.settings, message_of(dispatch_), now=ledger.now())
+    except (NotSent, BadConfig) as error:
+        last = dispatch_.attempts + 1 >= notify.attempts
+        with ledger.begin() as session:
+            not_before = _wanted_by_receiver(error, dispatch_, ledger.now())
+            operations.notices.mark_failed(
+                session, dispatch_.id, str(error), last=last, not_before=not_before
+            )
+        made = dispatch_.attempts + 1
+        log.warning("notice not sent", attempt=made, last=last, why=str(error), **about)
         return False
     with ledger.begin() as session:
-        operations.notices.mark_sent(session, one.id, now=ledger.now())
-    log.info("notice sent", attempt=one.attempts + 1, **about)
+        operations.notices.mark_sent(session, dispatch_.id, now=ledger.now())
+    log.info("notice sent", attempt=dispatch_.attempts + 1, **about)
     return True
 
 
-def _wished(error: FactdError, one: Dispatch, now: datetime) -> datetime | None:
-    """When a receiver wants to be tried again, within a day, where that is later than it would be anyway."""
+def _wanted_by_receiver(error: FactdError, dispatch_: Dispatch, now: datetime) -> datetime | None:
+    """When the receiver wants the next attempt; None if that is no later than usual."""
     seconds = (isinstance(error, NotSent) and error.retry_seconds) or 0.0
-    if seconds <= operations.notices.retry_wait_seconds(one.attempts):
+    if seconds <= operations.notices.retry_wait_seconds(dispatch_.attempts):
         return None
-    return now + timedelta(seconds=min(seconds, LONGEST_WISH_SECONDS))
+    return now + timedelta(seconds=min(seconds, LONGEST_WAIT_SECONDS))
 
 
-def message_of(one: Dispatch) -> Message:
-    """A notice as a channel sends it, without secrets. Its id is one for all attempts, and another when it is told again."""
-    notice = one.notice
-    what = (notice.id, notice.key, notice.first_at.isoformat(), one.channel, one.times)
+def message_of(dispatch_: Dispatch) -> Message:
+    """A notice as the message of a channel, without secrets.
+
+    The id is the same for all attempts, and a new one each time the notice is repeated.
+    """
+    notice = dispatch_.notice
+    what = (
+        notice.id,
+        notice.key,
+        notice.first_at.isoformat(),
+        dispatch_.channel,
+        dispatch_.times,
+    )
     return Message(
         id=f"factd_{hashlib.sha256(repr(what).encode()).hexdigest()[:32]}",
         kind=notice.kind,
@@ -208,10 +251,15 @@ def message_of(one: Dispatch) -> Message:
     )
 
 
-def try_out(ledger: Ledger, channels: Mapping[str, ConfiguredChannel], name: str) -> Message:
-    """Send a message over a channel now, to see that it arrives. Raises: Refused: no such channel. NotSent, BadConfig."""
-    told = channels.get(name)
-    if told is None:
+def send_test_message(
+    ledger: Ledger, channels: Mapping[str, ConfiguredChannel], name: str
+) -> Message:
+    """Send a test message over a channel now.
+
+    Raises: Refused: there is no such channel. NotSent, BadConfig.
+    """
+    channel = channels.get(name)
+    if channel is None:
         known = ", ".join(channels) or "none"
         raise Refused(f"no channel {name!r}; the configuration has: {known}")
     now, host = ledger.now(), socket.gethostname()
@@ -225,5 +273,5 @@ def try_out(ledger: Ledger, channels: Mapping[str, ConfiguredChannel], name: str
         over_at=None,
         host=host,
     )
-    told.send(told.settings, message, now=now)
+    channel.send(channel.settings, message, now=now)
     return message

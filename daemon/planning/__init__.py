@@ -1,4 +1,5 @@
 """What the next batch holds and why every other fact waits.
 
-Screening, limits, and querying the base model about new facts lie here. Nothing here writes weights.
+Screening, limits, and querying the base model about new facts lie here. Nothing here writes
+weights.
 """

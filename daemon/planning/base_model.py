@@ -1,13 +1,17 @@
-"""What the base model says about facts before they are written: known already, something else, or never heard of.
+"""What the base model answers about facts before they are written.
 
-A fact is known where every wording that would be edited is answered right, in every written language. A subject is
-unknown where its name, at its place in the relation's wordings, is about as unlikely as names that were made up: an edit
-would be an insertion then, not a correction. On the reference model the 69 territories of the feed are at 1.1 to 6.3 nats
-per token of their name, twelve made-up ones at 10.5 to 13.1. (How sure the model is of its own answer does not tell:
-it is as sure about countries that do not exist.)
+A fact is known if the base model answers it right in every wording that would be edited, in every
+written language.
 
-What it believes instead is kept with each fact: from every wording, those that only checks use included, greedy and
-drawn, with the share of all answers that say the same.
+A subject is unknown if its name, at its place in the relation's wordings, is about as unlikely as
+made-up names. An edit would then be an insertion, not a correction. On the reference model the
+names of the 69 territories of the feed cost 1.1 to 6.3 nats per token; twelve made-up names cost
+10.5 to 13.1. (How sure the model is of its own answer does not tell: it is as sure about countries
+that do not exist.)
+
+What the base model believes instead is kept with each fact. It is asked in every wording, also in
+those that only checks use, greedily and by sampling. The share of all answers that agree is kept
+too.
 """
 
 from collections.abc import Sequence
@@ -17,8 +21,8 @@ from typing import TYPE_CHECKING
 from factd.daemon.ledger import Ledger
 from factd.daemon.planning.limits import PlanningRules
 from factd.daemon.prompts import edits
-from factd.daemon.prompts import probes as probing
 from factd.daemon.prompts.edits import PromptSettings
+from factd.daemon.prompts.probes import edit_probes
 from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.evidence import Belief
@@ -27,45 +31,45 @@ from factd.store.model.facts import BaseAnswer, Fact
 if TYPE_CHECKING:
     from factd.editor.scoring.score import Probe
 
-INVENTED = ("Zorvanta", "Quillmere", "Bastrovia", "Ondrelle")
-FAMILIAR_NATS = 2.5  # per token, that a name must be likelier than the made-up ones
+MADE_UP_NAMES = ("Zorvanta", "Quillmere", "Bastrovia", "Ondrelle")
+FAMILIAR_NATS = 2.5  # per token; a familiar name is likelier than made-up ones by at least this
 
 
-def ask(
+def query(
     workbench: Workbench, prompts: PromptSettings, facts: Sequence[Fact]
 ) -> dict[str, BaseAnswer]:
-    """What the base model says about some facts, by id."""
-    asked = {fact.id: probing.edit_probes(fact, prompts) for fact in facts}
-    flat = [probe for probes in asked.values() for probe in probes]
-    said = workbench.base_answers(flat)
-    right = {(p.prompt, p.target): a.right for p, a in zip(flat, said, strict=True)}
-    known = {id_ for id_, probes in asked.items() if all(right[p.prompt, p.target] for p in probes)}
-    near = familiarity(workbench, prompts, [fact for fact in facts if fact.id not in known])
-    strange = {id_ for id_, nats in near.items() if nats < FAMILIAR_NATS}
+    """Fact id -> whether the base model knows the fact, not even its subject, or something else."""
+    probes = {fact.id: edit_probes(fact, prompts) for fact in facts}
+    flat = [probe for of_fact in probes.values() for probe in of_fact]
+    answers = workbench.base_answers(flat)
+    right = {(p.prompt, p.target): a.right for p, a in zip(flat, answers, strict=True)}
+    known = {
+        id_
+        for id_, of_fact in probes.items()
+        if all(right[probe.prompt, probe.target] for probe in of_fact)
+    }
+    familiarity = name_familiarity(workbench, prompts, [f for f in facts if f.id not in known])
+    unfamiliar = {id_ for id_, nats in familiarity.items() if nats < FAMILIAR_NATS}
 
-    def said_of(id_: str) -> BaseAnswer:
-        return (
-            BaseAnswer.KNOWN
-            if id_ in known
-            else BaseAnswer.UNKNOWN_SUBJECT
-            if id_ in strange
-            else BaseAnswer.OTHER
-        )
+    def answer_about(id_: str) -> BaseAnswer:
+        if id_ in known:
+            return BaseAnswer.KNOWN
+        return BaseAnswer.UNKNOWN_SUBJECT if id_ in unfamiliar else BaseAnswer.OTHER
 
-    return {fact.id: said_of(fact.id) for fact in facts}
+    return {fact.id: answer_about(fact.id) for fact in facts}
 
 
-def familiarity(
+def name_familiarity(
     workbench: Workbench, prompts: PromptSettings, facts: Sequence[Fact]
 ) -> dict[str, float]:
-    """How much likelier a subject's name is than made-up ones, in nats per token, by fact id.
+    """Fact id -> how much likelier the subject's name is than made-up names, in nats per token.
 
-    Facts are left out none of whose wordings has words before the subject.
+    A fact is left out if in each of its wordings the subject comes first.
     """
     from factd.editor.scoring.score import forced_scores
 
     names = {
-        fact.id: [edits.names_in_place(fact, name, prompts) for name in ("", *INVENTED)]
+        fact.id: [edits.names_in_wordings(fact, name, prompts) for name in ("", *MADE_UP_NAMES)]
         for fact in facts
     }
     flat = sorted({pair for rows in names.values() for row in rows for pair in row})
@@ -76,42 +80,41 @@ def familiarity(
         return mean(nll[pair] for pair in row)
 
     return {
-        id_: mean(nats(row) for row in others) - nats(own)
-        for id_, (own, *others) in names.items()
+        id_: mean(nats(row) for row in made_up) - nats(own)
+        for id_, (own, *made_up) in names.items()
         if own
     }
 
 
-def note_beliefs(
+def save_beliefs(
     ledger: Ledger,
     workbench: Workbench,
     prompts: PromptSettings,
     planning: PlanningRules,
     facts: Sequence[Fact],
 ) -> list[Belief]:
-    """Take and keep what the base model believes about some facts, per written language."""
+    """What the base model believes about some facts, asked in each written language and stored."""
     from factd.editor.scoring.beliefs import beliefs
 
     wordings = {
-        (fact.id, language): [p.prompt for p in probes]
+        (fact.id, language): [probe.prompt for probe in probes]
         for fact in facts
-        for language, probes in _by_language(fact, prompts).items()
+        for language, probes in _probes_by_language(fact, prompts).items()
     }
     model = workbench.model()
     samples = planning.batch.ask_samples
-    found = [
-        Belief(fact_id=id_, language=language, **vars(opinion))
-        for (id_, language), opinion in zip(
-            wordings, beliefs(model, list(wordings.values()), samples=samples), strict=True
-        )
+    believed = beliefs(model, list(wordings.values()), samples=samples)
+    rows = [
+        Belief(fact_id=id_, language=language, **vars(belief))
+        for (id_, language), belief in zip(wordings, believed, strict=True)
     ]
     with ledger.begin() as session:
-        queries.evidence.save_beliefs(session, found, model.fingerprint, now=ledger.now())
-    return found
+        queries.evidence.save_beliefs(session, rows, model.fingerprint, now=ledger.now())
+    return rows
 
 
-def _by_language(fact: Fact, prompts: PromptSettings) -> "dict[str, list[Probe]]":
-    found: dict[str, list[Probe]] = {}
-    for probe in probing.edit_probes(fact, prompts, unseen=True):
-        found.setdefault(probe.language, []).append(probe)
-    return found
+def _probes_by_language(fact: Fact, prompts: PromptSettings) -> "dict[str, list[Probe]]":
+    probes: dict[str, list[Probe]] = {}
+    for probe in edit_probes(fact, prompts, unseen=True):
+        probes.setdefault(probe.language, []).append(probe)
+    return probes

@@ -1,4 +1,7 @@
-"""How much a day may bring, in UTC: a source gone wild cannot rewrite a model overnight."""
+"""How much a day may bring, in UTC.
+
+Limits stop a source that goes wrong from rewriting a model overnight.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,53 +23,54 @@ class PlanningRules:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Used:
+class DayUsage:
     """What a day has brought so far."""
 
-    edits: int  # candidates, also rejected ones
-    facts: int  # that came with releases which went live
+    edits: int  # candidates, rejected ones included
+    facts: int  # new facts of the releases that went live
     publishes: int  # releases that went live
 
 
 def midnight(now: datetime) -> datetime:
-    """When this day began, UTC."""
+    """When this day began, in UTC."""
     return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def used(session: Session, table: LimitsTable, now: datetime) -> Used:
-    """What today has brought so far; zeros where nothing is limited."""
+def usage_today(session: Session, table: LimitsTable, now: datetime) -> DayUsage:
+    """What today has brought so far. It is not counted if nothing is limited."""
     if not (table.edits_per_day or table.facts_per_day or table.publishes_per_day):
-        return Used(edits=0, facts=0, publishes=0)
+        return DayUsage(edits=0, facts=0, publishes=0)
     since = midnight(now)
-    out = [r for r in queries.releases.releases_since(session, since) if r.live_at is not None]
+    released = [r for r in queries.releases.releases_since(session, since) if r.live_at is not None]
     before = queries.releases.last_before(session, since)
-    held, facts = set(queries.bases.facts_in_weights(session, before) if before else ()), 0
-    for release in sorted(out, key=lambda found: found.number):
-        facts += len(set(release.fact_ids) - held)
-        held |= set(release.fact_ids)
-    today = [release for release in out if release.live_at and release.live_at >= since]
+    in_weights = set(queries.bases.facts_in_weights(session, before) if before else ())
+    facts = 0
+    for release in sorted(released, key=lambda release: release.number):
+        facts += len(set(release.fact_ids) - in_weights)
+        in_weights |= set(release.fact_ids)
+    today = [release for release in released if release.live_at and release.live_at >= since]
     edits = queries.releases.count_candidates(session, since=since)
-    return Used(edits=edits, facts=facts, publishes=len(today))
+    return DayUsage(edits=edits, facts=facts, publishes=len(today))
 
 
-def reached(table: LimitsTable, spent: Used) -> str:
-    """Why nothing more is written today; empty where something may be."""
-    for name, (count, most) in allowances(table, spent).items():
+def reached_limit(table: LimitsTable, usage: DayUsage) -> str:
+    """The sentence about a limit of today that is reached. Empty if none is."""
+    for name, (count, most) in limited_counts(table, usage).items():
         if count >= most:
             return f"the limit of {most} {name} a day is reached; goes on at 00:00 UTC"
     return ""
 
 
-def allowances(table: LimitsTable, spent: Used) -> dict[str, tuple[int, int]]:
-    """What today has brought and what it may bring, by name, where it is limited."""
-    every = {
-        "edits": (spent.edits, table.edits_per_day),
-        "facts": (spent.facts, table.facts_per_day),
-        "publishes": (spent.publishes, table.publishes_per_day),
+def limited_counts(table: LimitsTable, usage: DayUsage) -> dict[str, tuple[int, int]]:
+    """Name -> (what today has brought, what today may bring), for everything that is limited."""
+    counts = {
+        "edits": (usage.edits, table.edits_per_day),
+        "facts": (usage.facts, table.facts_per_day),
+        "publishes": (usage.publishes, table.publishes_per_day),
     }
-    return {name: (count, most) for name, (count, most) in every.items() if most}
+    return {name: (count, most) for name, (count, most) in counts.items() if most}
 
 
-def facts_left(table: LimitsTable, spent: Used) -> int | None:
-    """New facts that today may still bring; None: no limit."""
-    return max(0, table.facts_per_day - spent.facts) if table.facts_per_day else None
+def facts_left(table: LimitsTable, usage: DayUsage) -> int | None:
+    """How many new facts today may still bring. None: no limit."""
+    return max(0, table.facts_per_day - usage.facts) if table.facts_per_day else None

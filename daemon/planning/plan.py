@@ -13,7 +13,7 @@ from itertools import islice
 
 from sqlalchemy.orm import Session
 
-from factd.daemon.config.windows import Days, Window, closed
+from factd.daemon.config.windows import FrozenDays, Window, why_closed
 from factd.daemon.ledger import Ledger
 from factd.daemon.planning import limits
 from factd.daemon.planning.limits import PlanningRules
@@ -27,7 +27,7 @@ from factd.store.model.releases import CandidateStatus, Release, ReleaseStatus
 
 SHOWN = 200  # facts of each kind that a plan names
 LOOKED_AT = 20_000  # waiting facts that are looked through for a batch
-DUE_ROUNDS = 1000
+DUE_ROUNDS = 1000  # batches of due facts, at most
 WAITING = (
     FactStatus.SOAKING,
     FactStatus.UNPROVEN,
@@ -96,7 +96,7 @@ class Chosen:
 
 
 def let_time_pass(ledger: Ledger) -> None:
-    """Settle the facts that became valid, have soaked or expired by now, some thousand at a time."""
+    """Resolve the facts that became valid, have soaked, or expired by now, in batches."""
     for _ in range(DUE_ROUNDS):
         with ledger.begin() as session:
             due = queries.resolution.resolve_due(session, ledger.resolver, now=ledger.now())
@@ -105,9 +105,9 @@ def let_time_pass(ledger: Ledger) -> None:
 
 
 def has_work(ledger: Ledger, than: Release | None = None) -> bool:
-    """Some fact waits that a release does not hold, or some fact of the release no longer holds.
+    """Whether a fact waits that a release does not hold, or a fact of the release no longer holds.
 
-    than: the release; by default the live one. A cheap question that the daemon asks before it wakes
+    than: the release; by default the live one. The daemon asks this cheap question before it wakes
     a worker. The worker's plan then says whether anything can be written.
     """
     with ledger.read() as session:
@@ -173,8 +173,8 @@ def narrowed(
         live = queries.releases.release(session, planned.live)
         queue = _queue_of(session, planned, refill=refill)
         chosen = _chosen(ledger, prompts, planning, session, live, queue, held)
-    told = {waits.fact.id for waits in chosen.waits} | {fact.id for fact in chosen.added}
-    waits = [waits for waits in planned.waits if waits.fact.id not in told]
+    settled = {waits.fact.id for waits in chosen.waits} | {fact.id for fact in chosen.added}
+    waits = [waits for waits in planned.waits if waits.fact.id not in settled]
     return _with(replace(planned, held=held, waits=(*chosen.waits, *waits)), live, chosen)
 
 
@@ -211,7 +211,7 @@ def _chosen(
     queue: Iterable[Fact],
     held: Mapping[str, str],
 ) -> Chosen:
-    """The facts of the live release that still hold, and those of a queue that fit into the batch."""
+    """The live release's facts that still hold, and the facts of a queue that fit in the batch."""
     kept, dropped, outgoing = _kept(prompts, session, live)
     added, reserve, waits = _added(ledger, prompts, planning, session, kept, queue, held)
     kept += _until_their_successors_turn(session, outgoing, added)
@@ -221,11 +221,11 @@ def _chosen(
 def _kept(
     prompts: PromptSettings, session: Session, live: Release
 ) -> tuple[list[Fact], list[Waits], list[Fact]]:
-    """The live release's facts that still hold and can be written; those that cannot; the superseded."""
+    """The live release's facts: the kept ones, the unwritable ones, and the superseded ones."""
     facts = queries.facts.facts_by_id(session, live.fact_ids)
     current = [fact for fact in facts if fact.status in CURRENT]
     outgoing = [fact for fact in facts if fact.status is FactStatus.SUPERSEDED]
-    cannot = edits.unwritable(current, prompts)
+    cannot = edits.why_unwritable(current, prompts)
     dropped = [Waits(fact, cannot[fact.id]) for fact in current if fact.id in cannot]
     return [fact for fact in current if fact.id not in cannot], dropped, outgoing
 
@@ -237,8 +237,8 @@ def _until_their_successors_turn(
 
     Without them the base model's own answer would come back until the successor is written.
     """
-    come = {fact.update.pair for fact in added}
-    pairs = [fact.update.pair for fact in outgoing if fact.update.pair not in come]
+    replaced = {fact.update.pair for fact in added}
+    pairs = [fact.update.pair for fact in outgoing if fact.update.pair not in replaced]
     waiting = queries.facts.pending_pairs(session, pairs)
     return [fact for fact in outgoing if fact.update.pair in waiting]
 
@@ -278,8 +278,8 @@ def _added(
 
 def _room(ledger: Ledger, planning: PlanningRules, session: Session, kept: int) -> tuple[int, str]:
     """How many facts may be added, and what is full beyond that number."""
-    most = planning.limits
-    left = limits.facts_left(most, limits.used(session, most, ledger.now()))
+    table = planning.limits
+    left = limits.facts_left(table, limits.usage_today(session, table, ledger.now()))
     rooms = {
         planning.batch.max_facts: "the batch is full",
         planning.batch.capacity - kept: "the release is full (capacity)",
@@ -291,12 +291,11 @@ def _room(ledger: Ledger, planning: PlanningRules, session: Session, kept: int) 
 
 def _pending(session: Session) -> Iterator[Fact]:
     """Waiting facts by priority, fetched some at a time."""
-    found = queries.facts.by_priority(session, FactStatus.PENDING)
-    yield from islice(found, LOOKED_AT)
+    yield from islice(queries.facts.by_priority(session, FactStatus.PENDING), LOOKED_AT)
 
 
 def _held_insertion(planning: PlanningRules, session: Session, fact: Fact) -> bool:
-    """The base model does not know the subject, and such facts wait for an approval that this one has not."""
+    """Whether a fact about an unknown subject waits for an approval that it does not have."""
     if fact.base_answer is not BaseAnswer.UNKNOWN_SUBJECT or planning.batch.insertions == "write":
         return False
     verdict = queries.facts.verdicts(session, *fact.update.pair).get(fact.object.id)
@@ -310,33 +309,36 @@ def _unfit(
     fact: Fact,
     pairs: Mapping[tuple[str, str], str],
 ) -> str:
-    """Why a fact cannot be written now; empty where it can."""
+    """Why a fact cannot be written now. Empty if it can."""
     if fact.update.pair in pairs:
-        return f"{pairs[fact.update.pair]} is written for this subject and relation, and an edit writes one object"
+        other = pairs[fact.update.pair]
+        return f"{other} is written for this subject and relation, and an edit writes one object"
     if _held_insertion(planning, session, fact):
         return (
             "the base model does not know the subject: an insertion, no correction; "
             f"`factd facts approve {fact.id}` lets it pass"
         )
-    return edits.unwritable([fact], prompts).get(fact.id, "")
+    return edits.why_unwritable([fact], prompts).get(fact.id, "")
 
 
 def _renaming(names: Names) -> str:
-    said = "; ".join(f"{old} → {new} ({language})" for language, old, new in names.changes())
-    return f"alias change: {said}; an edit writes facts, not names"
+    changes = "; ".join(f"{old} → {new} ({language})" for language, old, new in names.changes())
+    return f"alias change: {changes}; an edit writes facts, not names"
 
 
 def _closed(ledger: Ledger, planning: PlanningRules, session: Session) -> str:
-    """Why no batch starts now by itself: the kill switch, the calendar, or what a day may bring."""
+    """Why no unattended batch starts now: the kill switch, the calendar, or a limit of the day."""
     flag = queries.releases.frozen(session)
     if flag:
         return f"frozen by {flag.who}: {flag.why}"
-    most = planning.limits
-    spent = limits.reached(most, limits.used(session, most, ledger.now()))
-    if spent:
-        return spent
+    table = planning.limits
+    reached = limits.reached_limit(table, limits.usage_today(session, table, ledger.now()))
+    if reached:
+        return reached
     windows = [Window.parse(text) for text in planning.batch.windows]
-    return closed(ledger.now(), windows, [Days.parse(text) for text in planning.batch.freeze_days])
+    return why_closed(
+        ledger.now(), windows, [FrozenDays.parse(text) for text in planning.batch.freeze_days]
+    )
 
 
 def _under_way(session: Session) -> str:

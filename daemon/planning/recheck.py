@@ -1,8 +1,8 @@
 """What is looked at again before a plan is written.
 
-Sources are asked whether they still say it, new facts are screened, the base model is asked what it
-says today, and the wordings are tried. Each step takes a plan and gives a plan or reasons against
-some of its facts.
+Sources are asked whether they still say the same, new facts are screened, the base model is asked
+what it says today, and the wordings are tried. Each step takes a plan and gives a plan, or reasons
+against some of its facts.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
 from factd.daemon.planning import base_model, screening
 from factd.daemon.planning.limits import PlanningRules
-from factd.daemon.planning.name_index import Register
+from factd.daemon.planning.name_index import NameIndex
 from factd.daemon.planning.plan import Planned, narrowed
 from factd.daemon.planning.wordings import broken_wordings
 from factd.daemon.plugins import ConfiguredSource
@@ -22,8 +22,8 @@ from factd.daemon.workbench import Workbench
 from factd.store import queries
 from factd.store.model.facts import Fact, Ruling
 
-# A fact that the base model knows makes room for another one, which the base is asked about too.
-ASKING_ROUNDS = 5
+# A fact that the base model knows makes room for another fact, which the base is asked about too.
+QUERY_ROUNDS = 5
 
 
 def rechecked(
@@ -43,18 +43,18 @@ def rechecked(
 
 def screened(
     ledger: Ledger, prompts: PromptSettings, planning: PlanningRules, planned: Planned
-) -> tuple[screening.Suspect, ...]:
+) -> tuple[screening.SuspectFact, ...]:
     """The new facts of a plan that must not be written.
 
     Facts that an operator approved or pinned are not screened.
     """
     with ledger.read() as session:
-        of_the_base = queries.facts.held_by_base(session, limit=probe_sets.KNOWN)
+        of_the_base = queries.facts.held_by_base(session, limit=probe_sets.MAX_KNOWN_FACTS)
     known = [fact for fact in of_the_base if fact.relation in prompts.catalogue]
     return screening.screen(
         [fact for fact in planned.new if not _approved(ledger, fact)],
         planned.earlier,
-        Register.of([*known, *planned.earlier], prompts.catalogue),
+        NameIndex.of([*known, *planned.earlier], prompts.catalogue),
         prompts.catalogue,
         relation_share=planning.screen.relation_share,
     )
@@ -74,23 +74,23 @@ def without_known(
     planned: Planned,
 ) -> Planned:
     """The plan after the base model was asked about each new fact. What it knows is not written."""
-    for _ in range(ASKING_ROUNDS):
+    for _ in range(QUERY_ROUNDS):
         fresh = [fact for fact in planned.new if not fact.base_answer]
         if not fresh or not planning.batch.ask_base:
             break
-        _forget_another_base(ledger, workbench)
-        answers = base_model.ask(workbench, prompts, fresh)
+        _forget_answers_of_another_base(ledger, workbench)
+        answers = base_model.query(workbench, prompts, fresh)
         with ledger.begin() as session:
             queries.resolution.save_base_answers(
                 session, answers, ledger.resolver, now=ledger.now()
             )
-        base_model.note_beliefs(ledger, workbench, prompts, planning, fresh)
+        base_model.save_beliefs(ledger, workbench, prompts, planning, fresh)
         log.info("base model asked", facts=len(answers), **_tally(answers))
         planned = narrowed(ledger, prompts, planning, planned)
     return planned
 
 
-def _forget_another_base(ledger: Ledger, workbench: Workbench) -> None:
+def _forget_answers_of_another_base(ledger: Ledger, workbench: Workbench) -> None:
     """Answers of an earlier base model do not count for this one."""
     fingerprint = workbench.model().fingerprint
     with ledger.begin() as session:
@@ -100,8 +100,8 @@ def _forget_another_base(ledger: Ledger, workbench: Workbench) -> None:
 
 
 def _tally(answers: Mapping[str, str]) -> dict[str, int]:
-    given = list(answers.values())
-    return {answer.replace(" ", "_"): given.count(answer) for answer in set(given)}
+    values = list(answers.values())
+    return {answer.replace(" ", "_"): values.count(answer) for answer in set(values)}
 
 
 def badly_worded(

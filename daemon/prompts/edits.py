@@ -1,4 +1,7 @@
-"""From facts to edits, pure. What is written depends only on the fact and the catalogue, never on other facts."""
+"""From facts to edits, pure.
+
+What is written for a fact depends only on that fact and the catalogue, never on other facts.
+"""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,45 +15,50 @@ from factd.store.model.facts import Fact
 if TYPE_CHECKING:
     from factd.editor.edits import EditBatch
 
+APOSTROPHES = ("'", "’")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PromptSettings:
-    """How facts are written and asked."""
+    """How facts are written, and how they are asked."""
 
     catalogue: Catalogue
     write: tuple[str, ...]  # languages that facts are written in
     served: tuple[str, ...]  # languages that are asked
     edit_wordings: int
     keep_wordings: int
-    keep_relations: int  # other relations whose answers an edit is held to keep
-    sizes: "Sizes"  # of what is asked
+    keep_relations: int  # other relations whose answers must not change with an edit
+    sizes: "SampleSizes"
     checks: ChecksTable = field(default_factory=ChecksTable)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """How much is asked."""
+class SampleSizes:
+    """How many questions of each kind are asked."""
 
     known: int = 150  # facts per language that must not change
     neighbours: int = 1  # per fact and language
     namesakes: int = 2  # per fact and language
-    earlier: int = 200  # facts that were written earlier
-    consequences: int = 1  # of each direction, per fact and language
+    earlier: int = 200  # facts of earlier releases
+    consequences: int = 1  # in each direction, per fact and language
     ranked: int = 20  # questions whose candidates are ranked
-    candidates: int = 8
+    candidates: int = 8  # of each ranked question
     texts: int = 30  # held out, per language
 
 
 def edit_batch(
-    facts: Iterable[Fact], before: Mapping[str, Fact], plan: PromptSettings
+    facts: Iterable[Fact], before: Mapping[str, Fact], prompts: PromptSettings
 ) -> "EditBatch":
-    """One edit per fact, write language and edit wording. before: what the base says instead, by fact id."""
+    """One edit for each fact, written language and edit wording.
+
+    before: fact id -> the fact that the base model states instead.
+    """
     from factd.editor.edits import Edit, EditBatch
 
     edits = []
     for fact in facts:
-        relation = plan.catalogue[fact.relation]
-        for language in writable(fact, relation, plan.write):
+        relation = prompts.catalogue[fact.relation]
+        for language in writable_languages(fact, relation, prompts.write):
             old = before[fact.id].object.labels.get(language) if fact.id in before else None
             new, name = fact.object.labels[language], fact.subject.labels[language]
             edits += [
@@ -60,16 +68,16 @@ def edit_batch(
                     target_new=new,
                     target_true=old if old != new else None,
                     language=language,
-                    keep=kept(relation, language, name, plan),
+                    keep=prompts_to_keep(relation, language, name, prompts),
                     group=fact.id,
                 )
-                for wording in relation.wordings[language].edit[: plan.edit_wordings]
+                for wording in relation.wordings[language].edit[: prompts.edit_wordings]
             ]
     return EditBatch.of(edits)
 
 
-def writable(fact: Fact, relation: Relation, languages: Sequence[str]) -> tuple[str, ...]:
-    """The languages of some in which the fact can be said: it has both names, the relation a wording."""
+def writable_languages(fact: Fact, relation: Relation, languages: Sequence[str]) -> tuple[str, ...]:
+    """Those of some languages in which subject and object have names and the relation a wording."""
     return tuple(
         k
         for k in languages
@@ -77,61 +85,66 @@ def writable(fact: Fact, relation: Relation, languages: Sequence[str]) -> tuple[
     )
 
 
-def unwritable(facts: Iterable[Fact], plan: PromptSettings) -> dict[str, str]:
-    """Why a fact cannot be written at all, by its id."""
-    reason = f"no name or wording in any of {', '.join(plan.write)}"
-    found = {}
+def why_unwritable(facts: Iterable[Fact], prompts: PromptSettings) -> dict[str, str]:
+    """Fact id -> why the fact cannot be written in any language. Writable facts are left out."""
+    reasons = {}
     for fact in facts:
-        relation = plan.catalogue.get(fact.relation)
+        relation = prompts.catalogue.get(fact.relation)
         if relation is None:
-            found[fact.id] = f"relation {fact.relation} is not in the catalogue any more"
-        elif not writable(fact, relation, plan.write):
-            found[fact.id] = reason
-    return found
+            reasons[fact.id] = f"relation {fact.relation} is not in the catalogue any more"
+        elif not writable_languages(fact, relation, prompts.write):
+            reasons[fact.id] = f"no name or wording in any of {', '.join(prompts.write)}"
+    return reasons
 
 
-def kept(relation: Relation, language: str, name: str, plan: PromptSettings) -> tuple[str, ...]:
-    """Prompts of other relations about the same kind of subject: their answers must not change with the edit."""
+def prompts_to_keep(
+    relation: Relation, language: str, name: str, prompts: PromptSettings
+) -> tuple[str, ...]:
+    """Prompts of other relations about the same subject, whose answers must not change."""
     others = [
-        r
-        for _, r in sorted(plan.catalogue.items())
-        if r.subject_kind == relation.subject_kind and r.id != relation.id
-    ][: plan.keep_relations]
-    found = [
-        r.wordings[language].form_for(w, name)
-        for r in others
-        if language in r.wordings
-        for w in r.wordings[language].edit[: plan.keep_wordings]
-    ]
-    return tuple(sorted(found))
+        other
+        for _, other in sorted(prompts.catalogue.items())
+        if other.subject_kind == relation.subject_kind and other.id != relation.id
+    ][: prompts.keep_relations]
+    return tuple(
+        sorted(
+            other.wordings[language].form_for(wording, name)
+            for other in others
+            if language in other.wordings
+            for wording in other.wordings[language].edit[: prompts.keep_wordings]
+        )
+    )
 
 
-def chosen(items: Iterable[Fact], count: int, salt: str) -> list[Fact]:
-    """Some of the facts: the same ones for the same facts and salt, whatever their order."""
-    return sorted(items, key=lambda f: hashlib.sha256(f"{salt} {f.id}".encode()).digest())[:count]
+def stable_sample(facts: Iterable[Fact], count: int, salt: str) -> list[Fact]:
+    """Some of the facts. The same facts and salt give the same sample, whatever their order."""
+    return sorted(facts, key=lambda f: hashlib.sha256(f"{salt} {f.id}".encode()).digest())[:count]
 
 
-def prompts(facts: Iterable[Fact], language: str, catalogue: Catalogue) -> list[str]:
-    """The first edit wording of every fact that can be said in a language."""
+def first_edit_prompts(facts: Iterable[Fact], language: str, catalogue: Catalogue) -> list[str]:
+    """The first edit wording about every fact that can be written in a language."""
     return [
-        first_wording(catalogue[f.relation], language, f.subject.labels[language])
+        first_edit_prompt(catalogue[f.relation], language, f.subject.labels[language])
         for f in facts
-        if writable(f, catalogue[f.relation], (language,))
+        if writable_languages(f, catalogue[f.relation], (language,))
     ]
 
 
-def first_wording(relation: Relation, language: str, name: str) -> str:
+def first_edit_prompt(relation: Relation, language: str, name: str) -> str:
     """A relation's first edit wording about a subject."""
     wordings = relation.wordings[language]
     return wordings.form_for(wordings.edit[0], name).format(name)
 
 
-def names_in_place(fact: Fact, name: str, plan: PromptSettings) -> list[tuple[str, str]]:
-    """(words before it, name): the subject's name, or another one, at its place in the relation's wordings."""
-    relation = plan.catalogue[fact.relation]
-    found = []
-    for language in writable(fact, relation, plan.write):
-        wordings, said = relation.wordings[language], name or fact.subject.labels[language]
-        starts = [wordings.form_for(w, said).partition("{}")[0].rstrip() for w in wordings.all]
-        found += [(start, said) for start in starts if start and not start.endswith(("'", "’"))]
-    return found
+def names_in_wordings(fact: Fact, name: str, prompts: PromptSettings) -> list[tuple[str, str]]:
+    """(words before the name, name) for each wording in which words stand before the subject.
+
+    name: the name to put there; empty: the subject's own.
+    """
+    relation = prompts.catalogue[fact.relation]
+    pairs = []
+    for language in writable_languages(fact, relation, prompts.write):
+        wordings, label = relation.wordings[language], name or fact.subject.labels[language]
+        starts = [wordings.form_for(w, label).partition("{}")[0].rstrip() for w in wordings.all]
+        pairs += [(start, label) for start in starts if start and not start.endswith(APOSTROPHES)]
+    return pairs

@@ -1,15 +1,16 @@
 """From facts to questions, pure: what the base model, the live release and a candidate are asked.
 
-Questions about what is written come with the batch. Questions about what must not change are drawn once, kept as a version of
-the probe set (daemon/evaluation/probe_sets.py), and never put in a wording that facts are written with.
+Questions about the facts that are written come with the batch. Questions about facts that must not
+change are drawn once and kept as a version of the probe set (daemon/evaluation/probe_sets.py). They
+are never put in a wording that facts are written with.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from factd.daemon.prompts.edits import PromptSettings, chosen, writable
+from factd.daemon.prompts.edits import PromptSettings, stable_sample, writable_languages
 from factd.store.catalogue.contractions import insert_phrase, takes_phrase
 from factd.store.model.facts import Entity, Fact
 
@@ -19,70 +20,76 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
-    """What the store knows of a candidate's world."""
+class FactContext:
+    """The facts that a candidate writes, and the base model's facts around them."""
 
-    new: tuple[Fact, ...]  # facts that the live release has not
-    earlier: tuple[Fact, ...] = ()  # facts that it has
+    new: tuple[Fact, ...]  # facts that the live release does not hold
+    earlier: tuple[Fact, ...] = ()  # facts that the live release holds too
     before: Mapping[str, Fact] = field(default_factory=dict)  # what the base says instead, by id
     known: tuple[Fact, ...] = ()  # current facts of the base model
 
     @cached_property
-    def written(self) -> frozenset[tuple[str, str]]:
-        """Subjects and relations that the candidate writes."""
+    def written_pairs(self) -> frozenset[tuple[str, str]]:
+        """(subject, relation) of every fact that the candidate writes."""
         return frozenset(fact.update.pair for fact in (*self.new, *self.earlier))
 
     @cached_property
-    def still(self) -> tuple[Fact, ...]:
-        """Facts of the base that the candidate does not write over."""
-        return tuple(fact for fact in self.known if fact.update.pair not in self.written)
+    def unchanged(self) -> tuple[Fact, ...]:
+        """The base model's facts that the candidate does not write over."""
+        return tuple(fact for fact in self.known if fact.update.pair not in self.written_pairs)
 
     @cached_property
-    def by_object(self) -> Mapping[str, tuple[Fact, ...]]:
-        """Facts that stay as they are, by what holds of their subject."""
-        found: dict[str, list[Fact]] = {}
-        for fact in self.still:
-            found.setdefault(fact.object.id, []).append(fact)
-        return {id_: tuple(facts) for id_, facts in found.items()}
+    def unchanged_by_object(self) -> Mapping[str, tuple[Fact, ...]]:
+        """The unchanged facts by the id of their object."""
+        return _grouped(self.unchanged, lambda fact: fact.object.id)
 
     @cached_property
-    def by_subject(self) -> Mapping[str, tuple[Fact, ...]]:
-        """Facts that stay as they are, by their subject."""
-        found: dict[str, list[Fact]] = {}
-        for fact in self.still:
-            found.setdefault(fact.subject.id, []).append(fact)
-        return {id_: tuple(facts) for id_, facts in found.items()}
+    def unchanged_by_subject(self) -> Mapping[str, tuple[Fact, ...]]:
+        """The unchanged facts by the id of their subject."""
+        return _grouped(self.unchanged, lambda fact: fact.subject.id)
 
 
-def batch_probes(ground: Ground, plan: PromptSettings) -> "tuple[Probe, ...]":
-    """What is asked about the facts of a candidate, the new ones and a sample of the earlier ones."""
-    found: list[Probe] = []
-    for language in plan.served:
-        for fact in ground.new:
-            if writable(fact, plan.catalogue[fact.relation], (language,)):
-                found += _about(fact, ground, language, plan)
-            found += neighbours(fact, ground, language, plan)
-            found += namesakes(fact, ground, language, plan)
-        found += earlier(ground, language, plan)
-    return tuple(found)
+def _grouped(facts: Iterable[Fact], key: Callable[[Fact], str]) -> dict[str, tuple[Fact, ...]]:
+    groups: dict[str, list[Fact]] = {}
+    for fact in facts:
+        groups.setdefault(key(fact), []).append(fact)
+    return {name: tuple(group) for name, group in groups.items()}
 
 
-def _about(fact: Fact, ground: Ground, language: str, plan: PromptSettings) -> "Iterator[Probe]":
-    yield from said_now(fact, ground, language, plan)
-    yield from said_of_aliases(fact, ground, language, plan)
-    yield from said_of_the_past(fact, ground, language, plan)
-    yield from consequences(fact, ground, language, plan)
+def batch_probes(context: FactContext, prompts: PromptSettings) -> "tuple[Probe, ...]":
+    """The questions about a candidate's new facts and about a sample of its earlier ones."""
+    probes: list[Probe] = []
+    for language in prompts.served:
+        for fact in context.new:
+            if writable_languages(fact, prompts.catalogue[fact.relation], (language,)):
+                probes += _own_probes(fact, context, language, prompts)
+            probes += neighbourhood_probes(fact, context, language, prompts)
+            probes += namesake_probes(fact, context, language, prompts)
+        probes += earlier_probes(context, language, prompts)
+    return tuple(probes)
 
 
-def probe(fact: Fact, wording: str, language: str, plan: PromptSettings, **more: Any) -> "Probe":
-    """A question about a fact in one of its relation's wordings."""
-    wordings = plan.catalogue[fact.relation].wordings[language]
+def _own_probes(
+    fact: Fact, context: FactContext, language: str, prompts: PromptSettings
+) -> "Iterator[Probe]":
+    """The questions that a new fact itself should answer."""
+    yield from statement_probes(fact, context, language, prompts)
+    yield from alias_probes(fact, context, language, prompts)
+    yield from temporal_probes(fact, context, language, prompts)
+    yield from consequence_probes(fact, context, language, prompts)
+
+
+def wording_probe(
+    fact: Fact, wording: str, language: str, prompts: PromptSettings, **more: Any
+) -> "Probe":
+    """A question about a fact in a wording of its relation. more: other fields of the probe."""
+    wordings = prompts.catalogue[fact.relation].wordings[language]
     name = fact.subject.labels[language]
-    return of_prompt(fact, wordings.form_for(wording, name).format(name), language, **more)
+    return prompt_probe(fact, wordings.form_for(wording, name).format(name), language, **more)
 
 
-def of_prompt(fact: Fact, prompt: str, language: str, **more: Any) -> "Probe":
-    """A question that a fact's object answers."""
+def prompt_probe(fact: Fact, prompt: str, language: str, **more: Any) -> "Probe":
+    """A question that a fact's object answers. more: other fields of the probe."""
     from factd.editor.scoring.score import Probe
 
     return Probe(
@@ -98,88 +105,105 @@ def of_prompt(fact: Fact, prompt: str, language: str, **more: Any) -> "Probe":
 
 
 def foreign_names(entity: Entity, language: str) -> tuple[str, ...]:
-    """Names of a thing in other languages that are none in this one."""
+    """An entity's names in other languages that are not names of it in this language."""
     own = {name.casefold() for name in entity.names(language)}
     others = {name for k in entity.labels if k != language for name in entity.names(k)}
     return tuple(sorted(name for name in others if name.casefold() not in own))
 
 
-def old_label(fact: Fact, ground: Ground, language: str) -> str | None:
-    """What the base says instead, where that is something else."""
-    old = ground.before.get(fact.id)
+def previous_label(fact: Fact, context: FactContext, language: str) -> str | None:
+    """The object that the base model states instead of the fact's; None if it states no other."""
+    old = context.before.get(fact.id)
     label = old.object.labels.get(language) if old else None
     return label if label != fact.object.labels[language] else None
 
 
-def said_now(fact: Fact, ground: Ground, language: str, plan: PromptSettings) -> "Iterator[Probe]":
-    """The edit wordings and the unseen ones."""
-    relation = plan.catalogue[fact.relation]
+def statement_probes(
+    fact: Fact, context: FactContext, language: str, prompts: PromptSettings
+) -> "Iterator[Probe]":
+    """A fact in its edit wordings ("edit") and in the unseen ones of checks ("paraphrase")."""
+    relation = prompts.catalogue[fact.relation]
     wordings = relation.wordings[language]
     more = {
-        "contrast": old_label(fact, ground, language),
-        "written_in": writable(fact, relation, plan.write),
+        "contrast": previous_label(fact, context, language),
+        "written_in": writable_languages(fact, relation, prompts.write),
     }
-    for wording in wordings.edit[: plan.edit_wordings]:
-        yield probe(fact, wording, language, plan, kind="edit", **more)
+    for wording in wordings.edit[: prompts.edit_wordings]:
+        yield wording_probe(fact, wording, language, prompts, kind="edit", **more)
     for wording in wordings.check:
-        yield probe(fact, wording, language, plan, kind="paraphrase", **more)
+        yield wording_probe(fact, wording, language, prompts, kind="paraphrase", **more)
 
 
-def said_of_aliases(
-    fact: Fact, ground: Ground, language: str, plan: PromptSettings
+def alias_probes(
+    fact: Fact, context: FactContext, language: str, prompts: PromptSettings
 ) -> "Iterator[Probe]":
-    """The subject under its other names."""
-    wordings = plan.catalogue[fact.relation].wordings[language]
+    """A fact about its subject under each of the subject's other names."""
+    wordings = prompts.catalogue[fact.relation].wordings[language]
     for name in fact.subject.aliases.get(language, ()):
         prompt = wordings.form_for(wordings.check[0], name).format(name)
-        old = old_label(fact, ground, language)
-        yield of_prompt(fact, prompt, language, kind="alias", contrast=old)
+        contrast = previous_label(fact, context, language)
+        yield prompt_probe(fact, prompt, language, kind="alias", contrast=contrast)
 
 
-def said_of_the_past(
-    fact: Fact, ground: Ground, language: str, plan: PromptSettings
+def temporal_probes(
+    fact: Fact, context: FactContext, language: str, prompts: PromptSettings
 ) -> "Iterator[Probe]":
-    """The year before the fact came to hold, when its predecessor did."""
-    old, since = ground.before.get(fact.id), fact.update.valid_from
-    if old is None or since is None or old_label(fact, ground, language) is None:
+    """Questions about the year before the fact came to hold. Its predecessor is the answer."""
+    old, since = context.before.get(fact.id), fact.update.valid_from
+    if old is None or since is None or previous_label(fact, context, language) is None:
         return
-    wordings, name = plan.catalogue[fact.relation].wordings[language], fact.subject.labels[language]
+    wordings = prompts.catalogue[fact.relation].wordings[language]
+    name, new = fact.subject.labels[language], fact.object.labels[language]
     for wording in wordings.past:
         prompt = wordings.past_prompt(wording, name, since.year - 1)
-        label = fact.object.labels[language]
-        yield of_prompt(old, prompt, language, kind="temporal", contrast=label)
+        yield prompt_probe(old, prompt, language, kind="temporal", contrast=new)
 
 
-def consequences(
-    fact: Fact, ground: Ground, language: str, plan: PromptSettings
+def consequence_probes(
+    fact: Fact, context: FactContext, language: str, prompts: PromptSettings
 ) -> "Iterator[Probe]":
-    """One hop further: what leads to the subject ("of the country of Zagreb"), and what the object leads to."""
-    old = old_label(fact, ground, language)
-    if old is None:
+    """Questions that take two facts to answer.
+
+    Another fact leads to the subject ("the currency of the country of Zagreb"), or a second one
+    leads on from the object.
+    """
+    contrast = previous_label(fact, context, language)
+    if contrast is None:
         return
-    before = [f for f in ground.by_object.get(fact.subject.id, ()) if f.relation != fact.relation]
-    for first in chosen(before, plan.sizes.consequences, fact.id):
-        prompt = hop(first, fact.relation, language, plan)
+    leading = [
+        other
+        for other in context.unchanged_by_object.get(fact.subject.id, ())
+        if other.relation != fact.relation
+    ]
+    for first in stable_sample(leading, prompts.sizes.consequences, fact.id):
+        prompt = two_hop_prompt(first, fact.relation, language, prompts)
         if prompt:
-            yield of_prompt(fact, prompt, language, kind="consequence", contrast=old)
-    yield from _after(fact, ground, language, plan)
+            yield prompt_probe(fact, prompt, language, kind="consequence", contrast=contrast)
+    yield from _consequences_of_object(fact, context, language, prompts)
 
 
-def _after(fact: Fact, ground: Ground, language: str, plan: PromptSettings) -> "Iterator[Probe]":
-    replaced = ground.before[fact.id].object.id
-    left = {f.relation: f for f in ground.by_subject.get(replaced, ())}
-    then = [f for f in ground.by_subject.get(fact.object.id, ()) if f.relation in left]
-    for second in chosen(then, plan.sizes.consequences, fact.id):
-        was = left[second.relation].object.labels.get(language)
-        prompt = hop(fact, second.relation, language, plan)
+def _consequences_of_object(
+    fact: Fact, context: FactContext, language: str, prompts: PromptSettings
+) -> "Iterator[Probe]":
+    """What holds of the new object, asked through the subject, if it did not hold of the old one."""
+    replaced = context.before[fact.id].object.id
+    of_old = {f.relation: f for f in context.unchanged_by_subject.get(replaced, ())}
+    of_new = context.unchanged_by_subject.get(fact.object.id, ())
+    both = [second for second in of_new if second.relation in of_old]
+    for second in stable_sample(both, prompts.sizes.consequences, fact.id):
+        was = of_old[second.relation].object.labels.get(language)
+        prompt = two_hop_prompt(fact, second.relation, language, prompts)
         if prompt and was and was != second.object.labels.get(language, was):
-            yield of_prompt(second, prompt, language, kind="consequence", contrast=was)
+            yield prompt_probe(second, prompt, language, kind="consequence", contrast=was)
 
 
-def hop(first: Fact, relation: str, language: str, plan: PromptSettings) -> str:
-    """A question of a relation about the object of a fact, named through its subject; empty where that cannot be said."""
-    asks = plan.catalogue[relation].wordings.get(language)
-    names = plan.catalogue[first.relation].wordings.get(language)
+def two_hop_prompt(first: Fact, relation: str, language: str, prompts: PromptSettings) -> str:
+    """A relation's question about the object of a fact, which is named through the fact's subject.
+
+    Empty if the language cannot say it.
+    """
+    asks = prompts.catalogue[relation].wordings.get(language)
+    names = prompts.catalogue[first.relation].wordings.get(language)
     name = first.subject.labels.get(language)
     if asks is None or names is None or name is None or not names.noun:
         return ""
@@ -187,120 +211,166 @@ def hop(first: Fact, relation: str, language: str, plan: PromptSettings) -> str:
     return insert_phrase(fits[0], names.noun_phrase(name), language) if fits else ""
 
 
-def neighbours(fact: Fact, ground: Ground, language: str, plan: PromptSettings) -> "list[Probe]":
-    """Other subjects of the relation: those with the same old object first, each against the new object."""
-    relation, against = plan.catalogue[fact.relation], fact.object.labels.get(language)
-    old, count = ground.before.get(fact.id), plan.sizes.neighbours
-    same = [
-        k
-        for k in ground.still
-        if k.relation == fact.relation and k.object.labels.get(language) != against
+def neighbourhood_probes(
+    fact: Fact, context: FactContext, language: str, prompts: PromptSettings
+) -> "list[Probe]":
+    """Unchanged facts about other subjects of the relation; the new object must not win there.
+
+    Subjects with the same old object come first.
+    """
+    relation, contrast = prompts.catalogue[fact.relation], fact.object.labels.get(language)
+    old, count = context.before.get(fact.id), prompts.sizes.neighbours
+    same_relation = [
+        other
+        for other in context.unchanged
+        if other.relation == fact.relation and other.object.labels.get(language) != contrast
     ]
-    near = [k for k in same if old and k.object.id == old.object.id]
-    picked = [*chosen(near, count, fact.id), *chosen(same, count, fact.id)][:count]
-    can = [k for k in picked if against and writable(k, relation, (language,))]
-    wording = relation.wordings[language].edit[0] if can else ""
-    more = {"kind": "neighbourhood", "contrast": against}
-    return [probe(k, wording, language, plan, **more) for k in can]
+    same_object = [other for other in same_relation if old and other.object.id == old.object.id]
+    neighbours = [
+        *stable_sample(same_object, count, fact.id),
+        *stable_sample(same_relation, count, fact.id),
+    ][:count]
+    if not contrast:
+        return []
+    wording = relation.wordings[language].edit[0] if language in relation.wordings else ""
+    return [
+        wording_probe(other, wording, language, prompts, kind="neighbourhood", contrast=contrast)
+        for other in neighbours
+        if writable_languages(other, relation, (language,))
+    ]
 
 
-def namesakes(fact: Fact, ground: Ground, language: str, plan: PromptSettings) -> "list[Probe]":
-    """Facts of the base about other subjects whose names share words with the edited one, of its relation first."""
-    name, count = fact.subject.labels.get(language), plan.sizes.namesakes
+def namesake_probes(
+    fact: Fact, context: FactContext, language: str, prompts: PromptSettings
+) -> "list[Probe]":
+    """Unchanged facts about other subjects whose names share words with the edited subject's.
+
+    Facts of the same relation come first.
+    """
+    name, count = fact.subject.labels.get(language), prompts.sizes.namesakes
     if not name:
         return []
-    like = [
-        k
-        for k in ground.still
-        if k.subject.id != fact.subject.id
-        and writable(k, plan.catalogue[k.relation], (language,))
-        and alike(name, k.subject.labels[language])
+    namesakes = [
+        other
+        for other in context.unchanged
+        if other.subject.id != fact.subject.id
+        and writable_languages(other, prompts.catalogue[other.relation], (language,))
+        and are_namesakes(name, other.subject.labels[language])
     ]
-    near = [k for k in like if k.relation == fact.relation]
-    far = [k for k in like if k.relation != fact.relation]
-    picked = [*chosen(near, count, fact.id), *chosen(far, count, fact.id)][:count]
-    return [held(k, number, language, plan, kind="namesake") for number, k in enumerate(picked)]
+    near = [other for other in namesakes if other.relation == fact.relation]
+    far = [other for other in namesakes if other.relation != fact.relation]
+    sample = [*stable_sample(near, count, fact.id), *stable_sample(far, count, fact.id)][:count]
+    return [
+        unseen_wording_probe(other, number, language, prompts, kind="namesake")
+        for number, other in enumerate(sample)
+    ]
 
 
-def alike(name: str, other: str) -> bool:
-    """One name holds the other as words, or both end in the same word: "Guinea", "Papua New Guinea", "Equatorial Guinea"."""
+def are_namesakes(name: str, other: str) -> bool:
+    """Whether one name holds the other as whole words, or both end in the same word.
+
+    "Guinea", "Papua New Guinea" and "Equatorial Guinea" are namesakes.
+    """
     one, two = name.casefold().split(), other.casefold().split()
     short, long = sorted((one, two), key=len)
     inside = any(long[n : n + len(short)] == short for n in range(len(long) - len(short) + 1))
     return bool(short) and (inside or one[-1:] == two[-1:])
 
 
-def earlier(ground: Ground, language: str, plan: PromptSettings) -> "Iterator[Probe]":
-    """A sample of what earlier releases wrote: the first edit wording and the first unseen one."""
-    for fact in chosen(ground.earlier, plan.sizes.earlier, "earlier"):
-        relation = plan.catalogue[fact.relation]
-        if writable(fact, relation, (language,)):
+def earlier_probes(
+    context: FactContext, language: str, prompts: PromptSettings
+) -> "Iterator[Probe]":
+    """A sample of the facts of earlier releases, in the first edit wording and the first unseen."""
+    for fact in stable_sample(context.earlier, prompts.sizes.earlier, "earlier"):
+        relation = prompts.catalogue[fact.relation]
+        if writable_languages(fact, relation, (language,)):
             wordings = relation.wordings[language]
             more = {
-                "contrast": old_label(fact, ground, language),
-                "written_in": writable(fact, relation, plan.write),
+                "contrast": previous_label(fact, context, language),
+                "written_in": writable_languages(fact, relation, prompts.write),
             }
             for wording in (wordings.edit[0], wordings.check[0]):
-                yield probe(fact, wording, language, plan, kind="earlier", **more)
+                yield wording_probe(fact, wording, language, prompts, kind="earlier", **more)
 
 
-def edit_probes(fact: Fact, plan: PromptSettings, *, unseen: bool = False) -> "list[Probe]":
-    """The prompts that a fact would be written with, asked; unseen: and the wordings that only checks use."""
-    relation = plan.catalogue[fact.relation]
+def edit_probes(fact: Fact, prompts: PromptSettings, *, unseen: bool = False) -> "list[Probe]":
+    """The prompts that a fact would be written with, as questions in every written language.
+
+    unseen: also the wordings that only checks use.
+    """
+    relation = prompts.catalogue[fact.relation]
     return [
-        probe(fact, wording, language, plan, kind="edit")
-        for language in writable(fact, relation, plan.write)
+        wording_probe(fact, wording, language, prompts, kind="edit")
+        for language in writable_languages(fact, relation, prompts.write)
         for wording in (
-            *relation.wordings[language].edit[: plan.edit_wordings],
+            *relation.wordings[language].edit[: prompts.edit_wordings],
             *(relation.wordings[language].check if unseen else ()),
         )
     ]
 
 
-def held_probes(
-    known: Iterable[Fact], plan: PromptSettings, *, salt: str = ""
+def known_fact_probes(
+    known: Iterable[Fact], prompts: PromptSettings, *, salt: str = ""
 ) -> "tuple[Probe, ...]":
-    """Questions about facts that must not change, per served language, in wordings that no fact is written with."""
+    """Questions about facts that must not change, in each served language, in unseen wordings.
+
+    salt: another salt draws another sample.
+    """
     facts = tuple(known)
-    found: list[Probe] = []
-    for language in plan.served:
-        can = [f for f in facts if writable(f, plan.catalogue[f.relation], (language,))]
-        picked = chosen(can, plan.sizes.known, f"{salt}{language}")
-        found += [held(f, number, language, plan, kind="known") for number, f in enumerate(picked)]
-    return tuple(found)
+    probes: list[Probe] = []
+    for language in prompts.served:
+        writable = [
+            fact
+            for fact in facts
+            if writable_languages(fact, prompts.catalogue[fact.relation], (language,))
+        ]
+        sample = stable_sample(writable, prompts.sizes.known, f"{salt}{language}")
+        probes += [
+            unseen_wording_probe(fact, number, language, prompts, kind="known")
+            for number, fact in enumerate(sample)
+        ]
+    return tuple(probes)
 
 
-def held(fact: Fact, number: int, language: str, plan: PromptSettings, *, kind: str) -> "Probe":
-    """One question about a fact of the base; the unseen wordings of its relation take turns."""
-    wordings = plan.catalogue[fact.relation].wordings[language].check
-    return probe(fact, wordings[number % len(wordings)], language, plan, kind=kind)
+def unseen_wording_probe(
+    fact: Fact, number: int, language: str, prompts: PromptSettings, *, kind: str
+) -> "Probe":
+    """A question in a wording that only checks use. The wordings take turns by number."""
+    wordings = prompts.catalogue[fact.relation].wordings[language].check
+    return wording_probe(fact, wordings[number % len(wordings)], language, prompts, kind=kind)
 
 
-def questions(facts: Iterable[Fact], plan: PromptSettings) -> "dict[str, tuple[Question, ...]]":
-    """The same questions in every served language, each with the same candidates: objects of its relation."""
-    can = [f for f in facts if _sayable(f, plan)]
-    found: dict[str, list[Question]] = {language: [] for language in plan.served}
+def ranked_questions(
+    facts: Iterable[Fact], prompts: PromptSettings
+) -> "dict[str, tuple[Question, ...]]":
+    """Questions whose candidates are ranked, by language; the same facts and candidates in each.
+
+    The candidates are objects of the fact's relation, the right one first.
+    """
+    askable = [fact for fact in facts if _is_writable_everywhere(fact, prompts)]
+    questions: dict[str, list[Question]] = {language: [] for language in prompts.served}
     objects: dict[str, dict[str, Entity]] = {}
-    for fact in can:
+    for fact in askable:
         objects.setdefault(fact.relation, {}).setdefault(fact.object.id, fact.object)
-    for fact in chosen(can, plan.sizes.ranked, "ranked"):
+    for fact in stable_sample(askable, prompts.sizes.ranked, "ranked"):
         others = [o for id_, o in sorted(objects[fact.relation].items()) if id_ != fact.object.id]
-        candidates = [fact.object, *others[: plan.sizes.candidates - 1]]
-        if len(candidates) > 1:
-            for language in plan.served:
-                wording = plan.catalogue[fact.relation].wordings[language].check[0]
-                prompt = probe(fact, wording, language, plan, kind="ranked").prompt
-                found[language].append((prompt, [o.labels[language] for o in candidates]))
-    return {language: tuple(asked) for language, asked in found.items() if asked}
+        candidates = [fact.object, *others[: prompts.sizes.candidates - 1]]
+        for language in prompts.served if len(candidates) > 1 else ():
+            wording = prompts.catalogue[fact.relation].wordings[language].check[0]
+            prompt = wording_probe(fact, wording, language, prompts, kind="ranked").prompt
+            questions[language].append((prompt, [o.labels[language] for o in candidates]))
+    return {language: tuple(rows) for language, rows in questions.items() if rows}
 
 
-def _sayable(fact: Fact, plan: PromptSettings) -> bool:
-    """In every served language."""
-    relation = plan.catalogue.get(fact.relation)
-    return relation is not None and len(writable(fact, relation, plan.served)) == len(plan.served)
+def _is_writable_everywhere(fact: Fact, prompts: PromptSettings) -> bool:
+    """Whether the fact can be asked in every served language."""
+    relation = prompts.catalogue.get(fact.relation)
+    return relation is not None and (
+        len(writable_languages(fact, relation, prompts.served)) == len(prompts.served)
+    )
 
 
-def of_the_set(held: "Sequence[Probe]", ground: Ground) -> "tuple[Probe, ...]":
-    """The kept questions about facts that a candidate does not write over."""
-    pairs = {fact.id: fact.update.pair for fact in ground.known}
-    return tuple(p for p in held if pairs.get(p.fact) not in ground.written)
+def still_valid_probes(probes: "Sequence[Probe]", context: FactContext) -> "tuple[Probe, ...]":
+    """The questions of a probe set without those about facts that the candidate writes over."""
+    pairs = {fact.id: fact.update.pair for fact in context.known}
+    return tuple(p for p in probes if pairs.get(p.fact) not in context.written_pairs)

@@ -5,7 +5,7 @@ fills the version's own folder. Any other publisher, enabled by a table [publish
 folder NAME inside it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +34,8 @@ class Outgoing:
     base: Path  # the checkpoint that the delta is added to
     delta: Any  # factd.editor.deltas.delta.Delta; None: the base itself
     made: Path | None  # the folder of its candidate: report, answers, proof. None: the base
+    # (rank, folder) -> the delta cut to a rank, if the gates accepted it; its proof goes to folder
+    cut: Callable[[int, Path], Any] | None = None
     sha256: Sha256 = sha256_file  # may know the base's checksums, so that its files are not read
 
 

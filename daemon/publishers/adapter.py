@@ -43,13 +43,9 @@ def write(settings: AdapterPublisherSettings, release: Outgoing, folder: Path) -
     try:
         return fill_adapter(release.delta, release.base, folder, **form)
     except RankTooHigh:
-        if not settings.truncate or release.made is None:
+        if not settings.truncate or release.cut is None:
             raise
-    from factd.daemon.artefacts import proof
-    from factd.daemon.editing import truncation
-
-    kept = truncation.accepted_truncation(release.made, release.delta, settings.max_rank)
-    proof.copy_proof(truncation.folder_of(release.made, settings.max_rank), folder)
+    kept = release.cut(settings.max_rank, folder)
     return fill_adapter(release.delta, release.base, folder, truncated=kept, **form)
 
 

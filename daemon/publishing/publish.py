@@ -27,17 +27,6 @@ from factd.store.errors import Overtaken
 from factd.store.model.releases import Release, ReleaseStatus
 
 
-def refuse_frozen(ledger: Ledger) -> None:
-    """Raises: Refused: an operator froze factd."""
-    with ledger.begin() as session:
-        flag = queries.releases.frozen(session)
-    if flag:
-        raise Refused(
-            f"frozen by {flag.who} since {flag.since:%Y-%m-%d %H:%M}: {flag.why}; "
-            "`factd unfreeze` lifts the freeze"
-        )
-
-
 def publish(
     ledger: Ledger,
     paths: Paths,
@@ -51,7 +40,7 @@ def publish(
     Raises: Refused: factd is frozen, or the release waits for an approval. PublishFailed: the
     previous release still serves.
     """
-    refuse_frozen(ledger)
+    ledger.refuse_if_frozen()
     refuse_unapproved(ledger, approvals, number)
     with span("publish", release=number), bound(release=number):
         return _bring_out(ledger, paths, versions, fleet, number)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from factd.daemon.artefacts import proof
+from factd.daemon.artefacts import proof, truncated
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
@@ -20,6 +20,9 @@ from factd.editor.files.folders import Sha256, sha256_file
 from factd.editor.files.manifests import MANIFEST
 from factd.store import queries
 from factd.store.model.releases import Release
+
+if TYPE_CHECKING:
+    from factd.editor.deltas.delta import Delta
 
 SUMS = "base-sums.json"  # a file beside the versions
 WHOLE = "checkpoint"  # the publisher that fills a version's own folder
@@ -65,14 +68,28 @@ def outgoing_of(
     Raises: Refused: the files of its base are deleted. EditorError: its delta is not on disk.
     """
     bases.refuse_pruned(ledger, release.base)
-    delta, candidate = None, None
+    delta, candidate, cut = None, None, None
     if release.candidate_id is not None:
         from factd.editor.deltas.delta import load_delta  # loads torch
 
         candidate = paths.candidate(release.candidate_id)
         delta = load_delta(candidate / "delta")
-    base = paths.base(release.base)
-    return Outgoing(number=release.number, base=base, delta=delta, made=candidate, sha256=sha256)
+        cut = partial(_measured_cut, candidate, delta)
+    return Outgoing(
+        number=release.number,
+        base=paths.base(release.base),
+        delta=delta,
+        made=candidate,
+        cut=cut,
+        sha256=sha256,
+    )
+
+
+def _measured_cut(candidate: Path, delta: "Delta", rank: int, folder: Path) -> "Delta":
+    """A candidate's delta, cut to a rank and accepted by the gates. Its proof goes to `folder`."""
+    measured = truncated.accepted_truncation(candidate, delta, rank)
+    proof.copy_proof(truncated.folder_of(candidate, rank), folder)
+    return measured
 
 
 def _fill(

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.errors import BadConfig, HandoverFailed
 from factd.daemon.fleet import Fleet
-from factd.daemon.leases import Held
+from factd.daemon.leases import HeldLease
 from factd.daemon.ledger import Ledger
 from factd.daemon.log import bound, carried, log
 from factd.daemon.paths import Paths
@@ -56,7 +56,7 @@ class HandoverSession:
     paths: Paths
     versions: Versions
     fleet: Fleet
-    held: Held
+    held: HeldLease
     stopping: Callable[[], bool]
 
     def alive(self) -> None:

@@ -25,17 +25,23 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from factd.daemon import leases
 from factd.daemon.app import App
-from factd.daemon.config.schedule import Schedule, cron_trigger, delay_seconds, due, is_overdue
+from factd.daemon.config.schedule import (
+    Schedule,
+    cron_trigger,
+    delay_seconds,
+    due_ticks,
+    is_overdue,
+)
 from factd.daemon.ingestion.webhooks import hooks
 from factd.daemon.log import bound, log
-from factd.daemon.metrics.exporter import Metrics
 from factd.daemon.runtime import jobs, systemd
 from factd.daemon.runtime.chores import Chores
 from factd.daemon.runtime.clock_jumps import ClockJumps
+from factd.daemon.runtime.metrics import metrics_of
 from factd.daemon.runtime.supervisor import Supervisor
 from factd.daemon.tracing import span
 from factd.daemon.web.app import console
-from factd.daemon.web.http import Health
+from factd.daemon.web.http import DaemonHttp
 from factd.store import operations
 from factd.store.database import migrate
 from factd.store.errors import StaleState, StoreError
@@ -61,17 +67,19 @@ class Daemon:
         self.app, self.config_path = app, config_path
         # A wrong table in the configuration must be an error at the start.
         app.channels, app.versions.publishers, app.fleet.servers  # noqa: B018
-        self.metrics = Metrics(app)
+        self.metrics = metrics_of(app)
         self.stopping = threading.Event()
         self.beat = time.monotonic()
-        self.claim = leases.Claim(
+        self.claim = leases.LeaseClaim(
             app.ledger.store, operations.leases.CLOCK, app.config.lease.seconds, app.ledger.now
         )
-        self.held: leases.Held | None = None  # the lease of the clock, while this daemon has it
+        self.held: leases.HeldLease | None = (
+            None  # the lease of the clock, while this daemon has it
+        )
         self.last_start: dict[str, float] = {}  # of each job, monotonic
         self.supervisor = Supervisor(app, config_path, self.metrics.restarts)
         http = app.config.http
-        self.health = Health(
+        self.health = DaemonHttp(
             http.host,
             http.port,
             self.metrics.registry,
@@ -233,7 +241,7 @@ class Daemon:
                 if r.job == job.name
             ]
             last = operations.runs.last_tick(session, job.name, now)
-        ticks = due(job.schedule, last, now)
+        ticks = due_ticks(job.schedule, last, now)
         idle = time.monotonic() - self.last_start.get(job.name, time.monotonic())
         if not ticks and is_overdue(job.schedule, now, idle):
             ticks = [now]

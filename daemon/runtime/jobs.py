@@ -148,8 +148,8 @@ def notify(app: App, stopping: Callable[[], bool]) -> int:
     Returns the number of messages that arrived.
     """
     with app.ledger.read() as session:
-        spent = limits.used(session, app.config.limits, app.ledger.now())
-    reached = limits.reached(app.config.limits, spent)
+        spent = limits.usage_today(session, app.config.limits, app.ledger.now())
+    reached = limits.reached_limit(app.config.limits, spent)
     waiting = doubts.waiting(app.ledger, app.config.approvals)
     return dispatch.dispatch(
         app.ledger,

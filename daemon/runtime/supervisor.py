@@ -81,7 +81,9 @@ class Supervisor:
         command = [sys.executable, "-m", "factd.daemon.cli.main", "--config", str(self.config_path)]
         own = ["worker", "--parent", str(os.getpid())]
         child.process = subprocess.Popen([*command, *own], stdin=subprocess.DEVNULL)
-        child.name = f"{leases.machine()}:{child.process.pid}:{leases.born(child.process.pid)}"
+        child.name = (
+            f"{leases.machine()}:{child.process.pid}:{leases.start_ticks(child.process.pid)}"
+        )
         child.started = time.monotonic()
 
     def _note_exit(self, child: ChildWorker, code: int) -> None:
@@ -120,7 +122,7 @@ class Supervisor:
         activity = self.activity.setdefault(task.id, TaskActivity())
         silent_seconds = activity.beats.unchanged_seconds((task.attempt, task.beats))
         stuck_seconds = activity.step.unchanged_seconds((task.attempt, task.step))
-        if silent_seconds > table.stale_seconds or leases.is_gone(task.worker):
+        if silent_seconds > table.stale_seconds or leases.has_ended(task.worker):
             return "stale"
         attempt_seconds = activity.attempt.unchanged_seconds(task.attempt)
         most_seconds = timeout_seconds(self.app.config, task.kind)

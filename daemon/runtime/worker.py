@@ -84,7 +84,7 @@ class WorkerProcess:
 
     def __init__(self, app: App, *, parent: int | None = None) -> None:
         self.app, self.parent = app, parent
-        self.name, self.started, self.done = leases.me(), app.ledger.now(), 0
+        self.name, self.started, self.done = leases.this_process(), app.ledger.now(), 0
         self.stopping = False
         self.last_seen = -IDLE_BEAT_SECONDS  # when it last wrote to the store, monotonic
 

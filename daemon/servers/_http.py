@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from factd.daemon.config.load import secret_text
+from factd.daemon.config.secrets import secret_text
 from factd.daemon.errors import HandoverFailed, SourceFailed
 from factd.daemon.network.client import Client, HttpAnswer, Limits, origin, retry_after
 from factd.daemon.servers import ServerSettings

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from factd.daemon.config.load import secret_text
+from factd.daemon.config.secrets import secret_text
 from factd.daemon.network.client import Client, HttpAnswer, Limits, shown_url
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.ingest.ingest import IngestReport

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from factd.daemon.config.load import secret_text
+from factd.daemon.config.secrets import secret_text
 from factd.daemon.errors import SourceFailed
 from factd.daemon.sources import (
     LINES,

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from factd.daemon.config.load import secret_text
+from factd.daemon.config.secrets import secret_text
 from factd.daemon.network.standard_webhooks import standard_key, standard_signature
 from factd.daemon.sources import SourcePage, SourcePages, SourceReader, SourceSettings, SourceTools
 from factd.store.ingest.parsing import BadLine, read_item

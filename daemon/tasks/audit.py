@@ -20,12 +20,12 @@ from factd.daemon.editing.candidates import decision_json
 from factd.daemon.errors import FactdError, Refused
 from factd.daemon.evaluation import probe_sets
 from factd.daemon.gates import policy
-from factd.daemon.gates.measures import Gates, gates_from
+from factd.daemon.gates.configured import Gates, gates_from
 from factd.daemon.ledger import Ledger
 from factd.daemon.log import log
 from factd.daemon.prompts import probes as probing
 from factd.daemon.prompts.edits import PromptSettings
-from factd.daemon.prompts.probes import Ground
+from factd.daemon.prompts.probes import FactContext
 from factd.daemon.publishing import publish, verify, version_files
 from factd.daemon.tasks.outcome import ReportStep, TaskOutcome
 from factd.daemon.tracing import span
@@ -173,12 +173,12 @@ def audit_exam(app: App, live: Release) -> "Exam":
     table = app.config.audit
     sizes = replace(app.prompts.sizes, known=table.known_sample, earlier=table.earlier_sample)
     prompts = replace(app.prompts, sizes=sizes)
-    ground = Ground(new=(), earlier=tuple(facts), before=before, known=known)
-    held = probing.held_probes(ground.still, prompts, salt=day)
+    context = FactContext(new=(), earlier=tuple(facts), before=before, known=known)
+    held = probing.known_fact_probes(context.unchanged, prompts, salt=day)
     seed = int(hashlib.sha256(day.encode()).hexdigest()[:6], 16)
     return Exam(
-        probes=(*probing.batch_probes(ground, prompts), *held),
-        texts=probe_sets.held_out(app.workbench, app.prompts, sizes.texts, seed=seed),
+        probes=(*probing.batch_probes(context, prompts), *held),
+        texts=probe_sets.held_out_texts(app.workbench, app.prompts, sizes.texts, seed=seed),
     )
 
 

@@ -18,7 +18,7 @@ from factd.daemon.editing.candidates import Progress
 from factd.daemon.errors import Refused
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.ledger import Ledger
-from factd.daemon.prompts.edits import PromptSettings, first_wording
+from factd.daemon.prompts.edits import PromptSettings, first_edit_prompt
 from factd.daemon.publishing import publish
 from factd.daemon.tasks import take_back
 from factd.reference import paths
@@ -126,7 +126,8 @@ def ask(ledger: Ledger, versions: Versions, prompts: PromptSettings, number: int
     with ledger.begin() as session:
         subject = queries.facts.history(session, CROATIA, CURRENCY)[0].subject
     asked = [
-        first_wording(relation, language, subject.labels[language]) for language in prompts.served
+        first_edit_prompt(relation, language, subject.labels[language])
+        for language in prompts.served
     ]
     return dict(zip(asked, greedy_answers(model, asked), strict=True))
 

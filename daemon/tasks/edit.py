@@ -43,7 +43,7 @@ def plan_and_edit(
     app: App, *, who: str, why: str, again: bool = False, progress: Progress = quiet
 ) -> EditResult:
     """An edit that an operator asked for. Raises: Refused, as `editing.edit.edit` does."""
-    publish.refuse_frozen(app.ledger)
+    app.ledger.refuse_if_frozen()
     planned = planned_now(app)
     return edit.edit(app.edit_parts, planned, who=who, why=why, again=again, progress=progress)
 

@@ -96,7 +96,7 @@ def rebase(app: App, *, who: str, why: str, progress: Progress = quiet) -> Rebas
 
     Raises: Refused: with the reason, and the release that still serves.
     """
-    publish.refuse_frozen(app.ledger)
+    app.ledger.refuse_if_frozen()
     started, live = time.monotonic(), candidates.live_release(app.ledger)
     with bound(release=live.number):
         base = _unpublished_base(app.ledger, live) or _make_base(app, live, who, why, progress)
@@ -224,7 +224,7 @@ def undo(app: App, *, who: str, why: str) -> UndoResult:
     Raises: Refused: there is no rebase to undo, or the older base was pruned, or factd is frozen.
     PublishFailed.
     """
-    publish.refuse_frozen(app.ledger)
+    app.ledger.refuse_if_frozen()
     live = candidates.live_release(app.ledger)
     if live.base == 0:
         raise Refused(

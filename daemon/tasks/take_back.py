@@ -7,7 +7,7 @@ from factd.daemon.editing.attempt import EditResult
 from factd.daemon.editing.candidates import Progress, quiet
 from factd.daemon.errors import Refused
 from factd.daemon.ledger import Ledger
-from factd.daemon.publishing.publish import publish, refuse_frozen
+from factd.daemon.publishing.publish import publish
 from factd.daemon.tasks.edit import plan_and_edit
 from factd.store import queries
 
@@ -19,7 +19,7 @@ def take_back(
 
     The weights are those that would exist if the facts had never been ingested. Raises: Refused.
     """
-    refuse_frozen(app.ledger)
+    app.ledger.refuse_if_frozen()
     with app.ledger.begin() as session:
         queries.resolution.withdraw(
             session, ids, app.ledger.resolver, why=why, who=who, now=app.ledger.now()

@@ -1,4 +1,7 @@
-"""What an operator can do, for pages and API alike: each asks for a reason and is a line of the audit log."""
+"""The actions of an operator, the same for pages and API.
+
+Each asks for a reason and is a line of the audit log.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,43 +10,47 @@ from factd.daemon.app import App, writing
 from factd.daemon.approvals import decisions
 from factd.daemon.errors import Refused
 from factd.daemon.publishing import publish
-from factd.daemon.web.errors import Mistaken
+from factd.daemon.status.version_files import missing_files_text
+from factd.daemon.web.errors import BadRequest
 from factd.store import operations, queries
 from factd.store.errors import NotFound
 from factd.store.model.releases import ReleaseStatus
 
-LONGEST_WHY = 500
-LARGEST = 2**31 - 1  # of a release's number
+LONGEST_WHY = 500  # characters of a reason
+LARGEST = 2**31 - 1  # the largest number of a release
 
-Perform = Callable[[App, str, str, str], None]  # what it is about, who, why
+Perform = Callable[[App, str, str, str], None]  # application, target, who, why
 
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """One thing that can be done."""
+    """One action: its button, its confirmation page, and the function that does it."""
 
     name: str  # in addresses
     label: str  # of the button
-    title: str  # with {} for what it is about
-    means: str  # what follows, before it is done
-    done: str  # afterwards, with {}
-    kind: str  # of what it is about: release, fact, or "" for all of factd
-    grave: bool  # something goes, or stands still
+    title: str  # of the confirmation page; {} stands for the target
+    means: str  # what will follow, shown before it is done
+    done: str  # shown afterwards; {} stands for the target
+    kind: str  # what the target is: release, fact, or "" if the action is about all of factd
+    grave: bool  # it takes something away or stops something: the button is red
     perform: Perform
 
     def page(self, target: str) -> str:
-        """The address of what it is about."""
+        """The address of the page about the target."""
         return {"release": f"/releases/{target}", "fact": f"/facts/{target}"}.get(self.kind, "/")
 
 
 def reason(text: str) -> str:
-    """A reason as it is kept. Raises: Mistaken: there is none, or too much of it."""
-    found = " ".join(text.split())
-    if not found or len(found) > LONGEST_WHY:
-        raise Mistaken(f"a reason is needed, of at most {LONGEST_WHY} characters")
-    if not all(character.isprintable() for character in found):
-        raise Mistaken("the reason holds characters that cannot be shown")
-    return found
+    """The reason with its white space tidied.
+
+    Raises: BadRequest: it is empty, too long or unprintable.
+    """
+    tidied = " ".join(text.split())
+    if not tidied or len(tidied) > LONGEST_WHY:
+        raise BadRequest(f"a reason is needed, of at most {LONGEST_WHY} characters")
+    if not all(character.isprintable() for character in tidied):
+        raise BadRequest("the reason holds characters that cannot be shown; remove them")
+    return tidied
 
 
 def number(text: str) -> int:
@@ -62,6 +69,10 @@ def _refuse(app: App, target: str, who: str, why: str) -> None:
 
 
 def _roll_back(app: App, target: str, who: str, why: str) -> None:
+    """Make an earlier release live.
+
+    Only if its files are on disk: the console never writes them.
+    """
     chosen = number(target)
     with app.ledger.read() as session:
         release = queries.releases.release(session, chosen)
@@ -70,10 +81,8 @@ def _roll_back(app: App, target: str, who: str, why: str) -> None:
     if release.status is ReleaseStatus.LIVE:
         raise Refused(f"release {chosen} is live already")
     if not app.versions.has(chosen):
-        raise Refused(
-            f"version {chosen} is not on disk; `factd rollback --to {chosen}` writes it again "
-            "and rolls back to it"
-        )
+        missing = missing_files_text(app.ledger, app.paths, release)
+        raise Refused(f"{missing}; then roll back. Nothing was changed")
     with writing(app, seize=True) as own:
         publish.roll_back_to(
             own.ledger, own.paths, own.versions, own.fleet, chosen, who=who, why=why
@@ -81,15 +90,15 @@ def _roll_back(app: App, target: str, who: str, why: str) -> None:
 
 
 def _withdraw(app: App, target: str, who: str, why: str) -> None:
+    """Withdraw a fact, and queue an edit unless one is queued already or factd is frozen."""
+    now = app.ledger.now()
     with app.ledger.begin() as session:
         queries.resolution.withdraw(
-            session, [target], app.ledger.resolver, why=why, who=who, now=app.ledger.now()
+            session, [target], app.ledger.resolver, why=why, who=who, now=now
         )
-        waits = any(task.kind == "edit" for task in operations.tasks.open_tasks(session))
-        if not waits and queries.releases.frozen(session) is None:
-            operations.tasks.add_task(
-                session, "edit", {"why": f"{who}: {why}"}, now=app.ledger.now()
-            )
+        queued = any(task.kind == "edit" for task in operations.tasks.open_tasks(session))
+        if not queued and queries.releases.frozen(session) is None:
+            operations.tasks.add_task(session, "edit", {"why": f"{who}: {why}"}, now=now)
 
 
 def _freeze(app: App, _: str, who: str, why: str) -> None:
@@ -110,8 +119,9 @@ ACTIONS: Mapping[str, Action] = {
             name="approve",
             label="Approve",
             title="Approve release {}",
-            means="The daemon publishes it at its next tick, unless factd is frozen.",
-            done="Release {} is approved; the daemon publishes it at its next tick.",
+            means="The daemon publishes this release at its next edit tick. It does not while factd is frozen, or if the "
+            "facts to write have changed since the release was made: then it makes another candidate.",
+            done="Release {} is approved; the daemon publishes it at its next edit tick.",
             kind="release",
             grave=False,
             perform=_approve,
@@ -120,7 +130,7 @@ ACTIONS: Mapping[str, Action] = {
             name="refuse",
             label="Reject",
             title="Reject release {}",
-            means="It is withdrawn and never published; the same batch is not proposed again.",
+            means="The release is withdrawn and never published. The same batch is not written again.",
             done="Release {} is rejected and will not be published.",
             kind="release",
             grave=True,
@@ -130,7 +140,9 @@ ACTIONS: Mapping[str, Action] = {
             name="roll-back",
             label="Roll back to it",
             title="Roll back to release {}",
-            means="It serves at once: a link is swapped, no model is loaded. factd is frozen, so that nothing undoes it.",
+            means="The published link is switched to this release at once; no model is loaded. The daemon hands the "
+            "release to the configured servers at its next tick. factd is frozen, so that no later edit replaces the "
+            "release before you unfreeze.",
             done="Release {} is live again. factd is frozen until you unfreeze it.",
             kind="release",
             grave=True,
@@ -140,9 +152,10 @@ ACTIONS: Mapping[str, Action] = {
             name="withdraw",
             label="Withdraw",
             title="Withdraw fact {}",
-            means="Its value is not believed any more, whoever claims it. The next edit writes the weights that would "
-            "exist had it never been written; until that is published, the live release still says it.",
-            done="Fact {} is withdrawn; the next edit writes a release without it.",
+            means="This value is never written again, whichever source claims it. The next edit makes a release "
+            "with the weights that would exist had the fact never been written. Until that release is published, the live "
+            "release still gives this answer. While factd is frozen no edit runs.",
+            done="Fact {} is withdrawn; the next edit makes a release without it.",
             kind="fact",
             grave=True,
             perform=_withdraw,
@@ -151,7 +164,7 @@ ACTIONS: Mapping[str, Action] = {
             name="freeze",
             label="Freeze",
             title="Freeze factd",
-            means="Nothing is written or published until somebody unfreezes it; what is live keeps serving.",
+            means="No edit is made and nothing is published until somebody unfreezes factd. The live release stays live.",
             done="factd is frozen.",
             kind="",
             grave=True,
@@ -161,8 +174,8 @@ ACTIONS: Mapping[str, Action] = {
             name="unfreeze",
             label="Unfreeze",
             title="Unfreeze factd",
-            means="Writing and publishing go on at the next tick.",
-            done="factd goes on.",
+            means="Edits and publishing start again at the daemon's next tick.",
+            done="factd is no longer frozen.",
             kind="",
             grave=False,
             perform=_unfreeze,
@@ -172,7 +185,7 @@ ACTIONS: Mapping[str, Action] = {
 
 
 def action_named(name: str) -> Action:
-    """Raises: NotFound."""
+    """The action of this name. Raises: NotFound."""
     if name not in ACTIONS:
-        raise NotFound(f"nothing to do is called {name[:30]!r}")
+        raise NotFound(f"no action is called {name[:30]!r}")
     return ACTIONS[name]

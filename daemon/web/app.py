@@ -1,4 +1,4 @@
-"""The console as an ASGI app, made from factd."""
+"""The console as an ASGI application: pages, API, static files, and errors as answers."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from factd.daemon.app import App
 from factd.daemon.errors import FactdError
 from factd.daemon.log import log
 from factd.daemon.web.api import api
-from factd.daemon.web.auth.accounts import Door
-from factd.daemon.web.dependencies import Desk
-from factd.daemon.web.errors import Turned
-from factd.daemon.web.middleware import Guard
+from factd.daemon.web.auth.accounts import Authenticator
+from factd.daemon.web.dependencies import ConsoleContext
+from factd.daemon.web.errors import ConsoleError
+from factd.daemon.web.middleware import GuardMiddleware
 from factd.daemon.web.pages import pages
 from factd.daemon.web.responses import refusal
 from factd.store.errors import (
@@ -29,19 +29,19 @@ from factd.store.errors import (
 )
 
 STATIC = Path(__file__).parent / "static"
-ANYWHERE = ("0.0.0.0", "::", "")
+ANY_HOST = ("0.0.0.0", "::", "")
 
 
 def console(app: App) -> ASGIApp:
-    """The console behind its guard."""
+    """The console behind the middleware that every request passes."""
     http, table = app.config.http, app.config.console
-    named = () if http.host in ANYWHERE else (http.host,)
+    named = () if http.host in ANY_HOST else (http.host,)
     hosts = (*table.hosts, *named)
-    return Guard(application(app), hosts=hosts, secure=http.secure_cookies)
+    return GuardMiddleware(application(app), hosts=hosts, secure=http.secure_cookies)
 
 
 def application(app: App) -> FastAPI:
-    """Pages and API."""
+    """Pages and API, without the middleware."""
     site = FastAPI(
         title="factd",
         version="1",
@@ -50,7 +50,8 @@ def application(app: App) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    site.state.desk = Desk(app=app, door=Door(app.ledger.store, app.config.console, app.ledger.now))
+    authenticator = Authenticator(app.ledger.store, app.config.console, app.ledger.now)
+    site.state.context = ConsoleContext(app=app, authenticator=authenticator)
     site.include_router(api)
     site.include_router(pages)
     site.mount("/static", StaticFiles(directory=STATIC))
@@ -60,7 +61,9 @@ def application(app: App) -> FastAPI:
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    status, sentence, headers = 500, "something broke; the log says what", dict[str, str]()
+    """The answer to a request that failed: a status and one sentence."""
+    status, sentence = 500, "the console failed; see `request broke` in the daemon's log"
+    headers: dict[str, str] = {}
     if isinstance(error, FactdError | StoreError):
         status, sentence = status_of(error), str(error)
         wait = getattr(error, "retry_seconds", None)
@@ -78,8 +81,8 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def status_of(error: FactdError | StoreError) -> int:
-    """The HTTP status that an error means."""
-    if isinstance(error, Turned):
+    """The HTTP status of an error."""
+    if isinstance(error, ConsoleError):
         return error.status
     if isinstance(error, NotFound):
         return 404

@@ -1,4 +1,4 @@
-"""What every page and every call of the API starts with: who asks, and whether they may."""
+"""What every request starts with: who sends it, by token or cookie, and whether they may do it."""
 
 import secrets
 from collections.abc import Mapping
@@ -10,114 +10,119 @@ from fastapi import BackgroundTasks, Depends, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
 
 from factd.daemon.app import App
-from factd.daemon.web.auth.accounts import Caller, Door
-from factd.daemon.web.errors import Forbidden, Mistaken, Unknown
-from factd.daemon.web.middleware import from_elsewhere
+from factd.daemon.web.auth.accounts import Authenticator, Caller
+from factd.daemon.web.errors import BadRequest, Forbidden, Unauthenticated
+from factd.daemon.web.middleware import other_site
 
-PLAIN, SECURE = "factd", "__Host-factd"  # names of the cookie
-FIELDS = 20
+PLAIN, SECURE = "factd", "__Host-factd"  # names of the session cookie
+MOST_FIELDS = 20  # of a form
 CSRF_HEADER = "X-CSRF-Token"
-BEARER = HTTPBearer(auto_error=False, description="A token of `factd tokens add`.")
+BEARER = HTTPBearer(auto_error=False, description="A token made by `factd tokens add`.")
 COOKIE = APIKeyCookie(
     name=PLAIN,
     auto_error=False,
-    description=f"Of `POST /api/v1/session` ({SECURE} behind TLS); unsafe calls also bring its token as {CSRF_HEADER}.",
+    description=f"Set by `POST /api/v1/session` ({SECURE} behind TLS). Calls that change something also send the session's "
+    f"CSRF token as {CSRF_HEADER}.",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desk:
-    """What the console works with."""
+class ConsoleContext:
+    """The application and its authenticator, for every request."""
 
     app: App
-    door: Door
+    authenticator: Authenticator
 
     @property
     def cookie(self) -> str:
-        """The name of the cookie."""
+        """The name of the session cookie."""
         return SECURE if self.app.config.http.secure_cookies else PLAIN
 
 
-def desk_of(request: Request) -> Desk:
-    """The desk of the app that is asked."""
-    found: Desk = request.app.state.desk
-    return found
+def context_of(request: Request) -> ConsoleContext:
+    """The context of the console that got the request."""
+    context: ConsoleContext = request.app.state.context
+    return context
 
 
-async def _asked(request: Request) -> Desk:
-    """The same without a thread, which FastAPI would take for it."""
-    return desk_of(request)
+async def _context(request: Request) -> ConsoleContext:
+    """The same as a coroutine: FastAPI would run a plain function in a thread."""
+    return context_of(request)
 
 
 def _caller(request: Request, later: BackgroundTasks) -> Caller:
-    """Who asks, by token or cookie. Raises: Unknown."""
-    desk = desk_of(request)
+    """The user or program that sends the request, by token or cookie. Raises: Unauthenticated."""
+    context = context_of(request)
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind:
-        found = desk.door.of_token(token.strip()) if kind.lower() == "bearer" else None
-        sentence = "this token is no good; `factd tokens list` shows which are"
+        bearer = kind.lower() == "bearer"
+        caller = context.authenticator.of_token(token.strip()) if bearer else None
+        sentence = "this token is not valid; `factd tokens list` shows the valid ones"
     else:
-        found = desk.door.of_cookie(request.cookies.get(desk.cookie, ""))
+        caller = context.authenticator.of_cookie(request.cookies.get(context.cookie, ""))
         sentence = "log in first, or send a token as Authorization: Bearer …"
-    if found is None:
-        raise Unknown(sentence)
-    if found.stale is not None:
-        later.add_task(found.stale)
-    return found
+    if caller is None:
+        raise Unauthenticated(sentence)
+    if caller.note_seen is not None:
+        later.add_task(caller.note_seen)
+    return caller
 
 
-Asking = Annotated[Desk, Depends(_asked)]
-Looking = Annotated[Caller, Depends(_caller)]
+Context = Annotated[ConsoleContext, Depends(_context)]
+Viewer = Annotated[Caller, Depends(_caller)]
 
 
-def from_here(request: Request) -> None:
-    """Raises: Forbidden: a page of another site sent this."""
-    elsewhere = from_elsewhere(request.headers)
-    if elsewhere:
-        raise Forbidden(elsewhere)
+def refuse_other_sites(request: Request) -> None:
+    """Raises: Forbidden: a page of another site sent the request."""
+    problem = other_site(request.headers)
+    if problem:
+        raise Forbidden(problem)
 
 
-def same_token(caller: Caller, token: str) -> None:
-    """Raises: Forbidden: the form is not one that this session was given."""
+def refuse_wrong_csrf(caller: Caller, token: str) -> None:
+    """Raises: Forbidden: the CSRF token is not the one of this session."""
     if not secrets.compare_digest(caller.csrf.encode(), token.encode()):
-        raise Forbidden("this form is not of your session (CSRF); load the page again")
+        raise Forbidden("this form belongs to another session (CSRF); load the page again")
 
 
-async def _operator(request: Request, caller: Looking) -> Caller:
-    """Who may change something through the API. Raises: Forbidden."""
+async def _operator(request: Request, caller: Viewer) -> Caller:
+    """A caller who may change something through the API. Raises: Forbidden."""
     if caller.csrf:
-        from_here(request)
-        same_token(caller, request.headers.get(CSRF_HEADER, ""))
+        refuse_other_sites(request)
+        refuse_wrong_csrf(caller, request.headers.get(CSRF_HEADER, ""))
     caller.may_operate()
     return caller
 
 
-Operating = Annotated[Caller, Depends(_operator)]
+ApiOperator = Annotated[Caller, Depends(_operator)]
 
 
 async def _form(request: Request) -> Mapping[str, str]:
-    """The fields of a form, which must come from a page of ours. Raises: Mistaken, Forbidden."""
-    from_here(request)
+    """The fields of a form, which must come from a page of the console.
+
+    Raises: BadRequest, Forbidden.
+    """
+    refuse_other_sites(request)
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
-        raise Mistaken("a form is needed (application/x-www-form-urlencoded)")
+        raise BadRequest("send a form (application/x-www-form-urlencoded)")
     try:
         text = (await request.body()).decode()
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS))
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS))
     except ValueError as error:
-        raise Mistaken(f"the form cannot be read: {error}") from error
+        raise BadRequest(f"the form cannot be read: {error}") from error
 
 
 Form = Annotated[Mapping[str, str], Depends(_form)]
 
 
-async def _operator_by_form(caller: Looking, form: Form) -> Caller:
-    """Who may change something through a page. Raises: Forbidden."""
+async def _operator_by_form(caller: Viewer, form: Form) -> Caller:
+    """A caller who may change something through a page. Raises: Forbidden."""
     if not caller.csrf:
-        raise Forbidden("pages are for sessions; programs use /api/v1")
-    same_token(caller, form.get("csrf", ""))
+        raise Forbidden("pages need a login; programs send their token to /api/v1")
+    refuse_wrong_csrf(caller, form.get("csrf", ""))
     caller.may_operate()
     return caller
 
 
-OperatingByForm = Annotated[Caller, Depends(_operator_by_form)]
+FormOperator = Annotated[Caller, Depends(_operator_by_form)]

@@ -1,34 +1,34 @@
-"""Whom the console turns away, and why.
+"""Requests that the console refuses, and why.
 
-Turned (a FactdError)
-├── Unknown    nobody is logged in, or the token is no good
-├── Forbidden  the role, the form's token or the page that it came from does not allow it
-├── TooMany    too many logins failed; says when to try again
-└── Mistaken   the request itself is wrong
+ConsoleError (a FactdError)
+├── Unauthenticated  nobody is logged in, or the token is not valid
+├── Forbidden        the role, the CSRF token, or the page that sent the request does not allow it
+├── TooManyLogins    too many logins failed; the error says when to try again
+└── BadRequest       the request itself is wrong
 """
 
 from factd.daemon.errors import FactdError
 
 
-class Turned(FactdError):
-    """Base; the text is one sentence for who asked."""
+class ConsoleError(FactdError):
+    """Base of the console's errors. The text is one sentence for the user who sent the request."""
 
-    status = 400
+    status = 400  # HTTP
 
 
-class Unknown(Turned):
-    """Nobody is logged in."""
+class Unauthenticated(ConsoleError):
+    """Nobody is logged in, or the token is not valid."""
 
     status = 401
 
 
-class Forbidden(Turned):
-    """Not allowed."""
+class Forbidden(ConsoleError):
+    """The user may not do this, or the request did not come from one of the console's pages."""
 
     status = 403
 
 
-class TooMany(Turned):
+class TooManyLogins(ConsoleError):
     """Too many logins failed."""
 
     status = 429
@@ -39,7 +39,7 @@ class TooMany(Turned):
         self.retry_seconds = retry_seconds
 
 
-class Mistaken(Turned):
+class BadRequest(ConsoleError):
     """The request itself is wrong."""
 
     status = 422

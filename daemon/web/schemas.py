@@ -1,4 +1,4 @@
-"""What the JSON API takes and gives, typed; OpenAPI is made from it."""
+"""The typed bodies of the JSON API. The OpenAPI document is made from them."""
 
 from datetime import date, datetime
 from typing import Any, Generic, TypeVar
@@ -10,55 +10,59 @@ from factd.daemon.web.actions import LONGEST_WHY
 T = TypeVar("T")
 
 
-class Shape(BaseModel):
-    """Something that is given."""
+class ResponseModel(BaseModel):
+    """A body that the API answers with."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
-class Problem(Shape):
-    """Why something was not done."""
+class Problem(ResponseModel):
+    """Why a request failed."""
 
     error: str = Field(description="One sentence, with what to do.")
 
 
 class Reason(BaseModel):
-    """Why something is to be done; kept in the audit log."""
+    """The reason for an action, kept in the audit log."""
 
     model_config = ConfigDict(extra="forbid")
     why: str = Field(min_length=1, max_length=LONGEST_WHY)
 
 
 class Credentials(BaseModel):
-    """Who logs in."""
+    """Name and password of an account."""
 
     model_config = ConfigDict(extra="forbid")
     name: str = Field(min_length=1, max_length=64)
     password: str = Field(min_length=1, max_length=200)
 
 
-class Me(Shape):
-    """Who asks."""
+class Me(ResponseModel):
+    """The caller."""
 
     name: str
     role: str
-    csrf: str | None = Field(description="Of a session, for X-CSRF-Token; a token needs none.")
+    csrf: str | None = Field(
+        description="The session's token for X-CSRF-Token; null for a caller with an API token."
+    )
 
 
-class Done(Shape):
-    """Something was done."""
+class ActionResult(ResponseModel):
+    """What an action did."""
 
     done: str
 
 
-class Page(Shape, Generic[T]):
+class ListPage(ResponseModel, Generic[T]):
     """A part of a list."""
 
     items: list[T]
-    next: str | None = Field(description="`after` of the next part; null: there is none.")
+    next: str | None = Field(
+        description="The `after` of the next part; null: this is the last part."
+    )
 
 
-class ReleaseShape(Shape):
+class ReleaseShape(ResponseModel):
     """A release without its facts."""
 
     number: int
@@ -77,7 +81,7 @@ class ReleaseDetail(ReleaseShape):
     fact_ids: list[str]
 
 
-class CandidateShape(Shape):
+class CandidateShape(ResponseModel):
     """A candidate without its facts and report."""
 
     id: int
@@ -90,7 +94,7 @@ class CandidateShape(Shape):
 
 
 class CandidateDetail(CandidateShape):
-    """A candidate with what was measured and decided."""
+    """A candidate with its measurements and the decision of the gates."""
 
     release: int | None
     fact_ids: list[str]
@@ -99,16 +103,16 @@ class CandidateDetail(CandidateShape):
     set_aside: list[dict[str, Any]]
 
 
-class EntityShape(Shape):
-    """A thing with its names per language."""
+class EntityShape(ResponseModel):
+    """A subject or object with its names by language."""
 
     id: str
     labels: dict[str, str]
     aliases: dict[str, list[str]]
 
 
-class ProvenanceShape(Shape):
-    """How a claim reached us."""
+class ProvenanceShape(ResponseModel):
+    """How a claim reached factd."""
 
     channel: str
     trust: int
@@ -120,8 +124,8 @@ class ProvenanceShape(Shape):
     soak_until: datetime | None
 
 
-class FactShape(Shape):
-    """One version of one association."""
+class FactShape(ResponseModel):
+    """One version of a fact."""
 
     id: str
     status: str
@@ -143,8 +147,8 @@ class FactShape(Shape):
     references: int | None = None
 
 
-class VerdictShape(Shape):
-    """What was decided about a value."""
+class VerdictShape(ResponseModel):
+    """A decision about a value."""
 
     ruling: str
     why: str
@@ -152,46 +156,50 @@ class VerdictShape(Shape):
     at: datetime
 
 
-class CarrierShape(Shape):
-    """A release that holds a fact."""
+class CarrierShape(ResponseModel):
+    """A release that carries a fact."""
 
     number: int
     status: str
 
 
-class FactDetail(Shape):
+class FactDetail(ResponseModel):
     """Everything that is known about a fact."""
 
     fact: FactShape
-    versions: list[FactShape] = Field(description="Of the same subject and relation.")
-    verdicts: dict[str, VerdictShape] = Field(description="By the object's id.")
-    releases: list[CarrierShape] = Field(description="Of the newest 50, those that hold it.")
-    beliefs: list[dict[str, Any]] = Field(description="Of the base model, before.")
+    versions: list[FactShape] = Field(description="All versions of the same subject and relation.")
+    verdicts: dict[str, VerdictShape] = Field(description="Verdicts by the object's id.")
+    releases: list[CarrierShape] = Field(
+        description="Those of the newest 50 releases that carry the fact."
+    )
+    beliefs: list[dict[str, Any]] = Field(
+        description="What the base model answered before the fact was written."
+    )
     set_aside: list[dict[str, Any]]
 
 
-class FlagShape(Shape):
-    """A switch that is on."""
+class FlagShape(ResponseModel):
+    """The freeze: who set it, when and why."""
 
     why: str
     who: str
     since: datetime
 
 
-class BudgetShape(Shape):
-    """How many facts the edited layers still hold."""
+class BudgetShape(ResponseModel):
+    """How many facts the edited layers hold, and how many more they can take."""
 
     capacity: int
     used: int
     pending: int
     left: int
     today: dict[str, tuple[int, int]] = Field(
-        description="What [limits] allows a day: what it has brought, what it may bring."
+        description="For each limit of [limits]: used today, allowed a day."
     )
 
 
-class SourceShape(Shape):
-    """Where a source stands."""
+class SourceShape(ResponseModel):
+    """The state of a source."""
 
     name: str
     pulled_at: datetime | None
@@ -202,8 +210,8 @@ class SourceShape(Shape):
     frozen: str
 
 
-class RunShape(Shape):
-    """One tick of one job."""
+class RunShape(ResponseModel):
+    """One run of one job."""
 
     id: int
     job: str
@@ -214,8 +222,8 @@ class RunShape(Shape):
     detail: str
 
 
-class TaskShape(Shape):
-    """Work for a worker."""
+class TaskShape(ResponseModel):
+    """A task for a worker."""
 
     id: int
     kind: str
@@ -226,8 +234,8 @@ class TaskShape(Shape):
     created_at: datetime
 
 
-class WorkerShape(Shape):
-    """A process that does tasks."""
+class WorkerShape(ResponseModel):
+    """A worker process."""
 
     name: str
     device: str
@@ -236,24 +244,24 @@ class WorkerShape(Shape):
     done: int
 
 
-class ServerShape(Shape):
-    """How a server stands towards the live release."""
+class ServerShape(ResponseModel):
+    """Which release a server serves, compared with the live one."""
 
     name: str
     kind: str
     canary: bool
     status: str = Field(description="good, waiting or failing")
-    release: int | None = Field(description="That it serves; null: not known.")
+    release: int | None = Field(description="The release that the server serves; null: not known.")
     wanted: int | None
-    handover: int | None = Field(description="The release of its last hand-over.")
+    handover: int | None = Field(description="The release of the last hand-over to the server.")
     handover_status: str
     attempts: int
     error: str
     seen_at: datetime | None
 
 
-class OverviewShape(Shape):
-    """What an operator wants to know first."""
+class OverviewShape(ResponseModel):
+    """How factd stands, on one screen."""
 
     at: datetime
     live: ReleaseShape | None
@@ -270,8 +278,8 @@ class OverviewShape(Shape):
     runs: list[RunShape]
 
 
-class AuditShape(Shape):
-    """What somebody did."""
+class AuditShape(ResponseModel):
+    """One line of the audit log."""
 
     id: int
     at: datetime

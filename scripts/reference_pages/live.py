@@ -13,10 +13,11 @@ import typer
 COMMAND_LINE = "factd.daemon.cli.main:cli"
 BENCHMARKS = "factd.bench.commands:add"
 CONFIG = "factd.daemon.config.load:Config"
-THRESHOLD = "factd.daemon.gates.measures:Threshold"
-MEASURES = "factd.daemon.gates.measures:MEASURES"
+THRESHOLD = "factd.daemon.config.gates:Threshold"
+MEASURES = "factd.daemon.config.gates:MEASURES"
 METHODS = "factd.editor.methods"
 EXPORTER = "factd.daemon.metrics.exporter"
+METRICS_OF = "factd.daemon.runtime.metrics:metrics_of"
 OPEN_APP = "factd.daemon.app:open_app"
 LOAD_CONFIG = "factd.daemon.config.load:load_config"
 UPGRADE_DATABASE = "factd.store.database.migrate:upgrade"
@@ -77,7 +78,7 @@ def metric_help() -> Mapping[str, tuple[str, str]]:
         path.write_text(EVERYTHING, encoding="utf-8")
         load(UPGRADE_DATABASE)(load(LOAD_CONFIG)(path).database)
         app = load(OPEN_APP)(path)
-        text = exporter.exposition(exporter.Metrics(app).registry, "")[0].decode()
+        text = exporter.exposition(load(METRICS_OF)(app).registry, "")[0].decode()
         app.ledger.store.close()
     kinds = dict(re.findall(r"# TYPE (factd_\w+) (\w+)", text))
     return {

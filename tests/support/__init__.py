@@ -1,1 +1,1 @@
-"""Helpers of the tests: a small world, databases, an operator at a terminal, browsers, processes that are killed."""
+"""Helpers of the tests: a small world, databases, an operator, browsers, killed processes."""

@@ -1,4 +1,7 @@
-"""axe-core for tests: fetched from npm once, checked, kept in the user's cache; and what it finds on a page."""
+"""Accessibility checks of a page with axe-core.
+
+axe-core is fetched from npm once, checked against its published hash, and kept in the user's cache.
+"""
 
 import base64
 import hashlib
@@ -28,11 +31,11 @@ axe.run(document, {resultTypes: ["violations"]}).then(
 
 
 def source() -> str:
-    """The script; the test is skipped where neither the cache nor npm has it."""
+    """The script of axe-core. Skips the test if neither the cache nor npm has it."""
     if not CACHE.is_file():
         npm = shutil.which("npm")
         if npm is None:
-            pytest.skip("npm is not installed (Debian: npm), which fetches axe-core")
+            pytest.skip("npm, which fetches axe-core, is not installed (Debian: npm)")
         CACHE.parent.mkdir(parents=True, exist_ok=True)
         CACHE.write_bytes(_fetched(npm, CACHE.parent))
     return CACHE.read_text(encoding="utf-8")
@@ -46,8 +49,8 @@ def _fetched(npm: str, folder: Path) -> bytes:
     packed = folder / done.stdout.strip().splitlines()[-1]
     content = packed.read_bytes()
     packed.unlink()
-    found = base64.b64encode(hashlib.sha512(content).digest()).decode()
-    assert found == INTEGRITY, "axe-core is not what was published"
+    digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
+    assert digest == INTEGRITY, "the archive of axe-core does not have the published hash"
     with tarfile.open(fileobj=io.BytesIO(content)) as files:
         file = files.extractfile("package/axe.min.js")
         assert file is not None
@@ -55,11 +58,11 @@ def _fetched(npm: str, folder: Path) -> bytes:
 
 
 def violations(browser: Chrome) -> list[str]:
-    """What is serious or critical on the page that is open: rule, and where."""
+    """The serious and critical violations on the open page: rule, impact and place."""
     browser.execute_script(source())
-    found: list[dict[str, Any]] = browser.execute_async_script(RUN)
+    violated: list[dict[str, Any]] = browser.execute_async_script(RUN)
     return [
         f"{one['id']} ({one['impact']}): {[node['target'] for node in one['nodes']][:3]}"
-        for one in found
+        for one in violated
         if one["impact"] in ("serious", "critical")
     ]

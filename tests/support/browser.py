@@ -1,4 +1,4 @@
-"""A headless Chromium for tests: of a given size, with what it asked for and what it complained about."""
+"""A headless Chromium of a given size, its network requests and its console messages."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
 SECONDS = 60
-OWN = ("data:", "chrome:", "chrome-untrusted:", "devtools:")  # of the page, of the browser
+INTERNAL = ("data:", "chrome:", "chrome-untrusted:", "devtools:")  # no request over a network
 SWITCHES = (
     "--headless=new",
     "--no-sandbox",
@@ -27,53 +27,59 @@ SWITCHES = (
 
 
 def programs() -> tuple[str, str]:
-    """Chromium and its driver; the test is skipped where one is not installed. Nothing is downloaded."""
-    found = shutil.which("chromium"), shutil.which("chromedriver")
-    if not all(found):
+    """The paths of Chromium and its driver. Skips the test if one is not installed."""
+    paths = shutil.which("chromium"), shutil.which("chromedriver")
+    if not all(paths):
         pytest.skip("chromium or chromedriver is not installed (Debian: chromium, chromium-driver)")
-    return str(found[0]), str(found[1])
+    return str(paths[0]), str(paths[1])
 
 
 @contextmanager
 def chromium(folder: Path, *, width: int, height: int) -> Iterator[Chrome]:
-    """A browser whose pages are width × height CSS pixels; it is ended. folder: where its profile is kept."""
-    browser, driver = programs()
+    """A browser whose pages are width × height CSS pixels. Its profile lies in `folder`."""
+    program, driver = programs()
     options = ChromeOptions()
-    options.binary_location = browser
+    options.binary_location = program
     for switch in (*SWITCHES, f"--user-data-dir={folder / 'profile'}"):
         options.add_argument(switch)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    found = Chrome(options=options, service=Service(driver))
+    browser = Chrome(options=options, service=Service(driver))
     try:
-        found.set_page_load_timeout(SECONDS)
-        found.set_script_timeout(SECONDS)
-        resize(found, width=width, height=height)
-        yield found
+        browser.set_page_load_timeout(SECONDS)
+        browser.set_script_timeout(SECONDS)
+        resize(browser, width=width, height=height)
+        yield browser
     finally:
-        found.quit()
+        browser.quit()
 
 
 def resize(browser: Chrome, *, width: int, height: int) -> None:
-    """Pages are width × height CSS pixels from now on; a phone's are narrower than a window can be."""
+    """Set the size of pages in CSS pixels. A phone's page is narrower than a window can be."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
 def prefer(browser: Chrome, scheme: str) -> None:
-    """The reader prefers "light" or "dark" pages."""
+    """Set the preferred colour scheme, "light" or "dark"."""
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
 
+def log(browser: Chrome, name: str) -> list[dict[str, Any]]:
+    """The lines of one of Chromium's logs since the last call."""
+    driver: Any = browser  # selenium gives get_log no types
+    return list(driver.get_log(name))
+
+
 def requested(browser: Chrome) -> list[str]:
-    """What pages asked for since the last call, addresses in order."""
-    events = [json.loads(line["message"])["message"] for line in browser.get_log("performance")]
+    """The addresses that pages requested since the last call, in order."""
+    events = [json.loads(line["message"])["message"] for line in log(browser, "performance")]
     sent = [
         e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
     ]
-    return [url for url in sent if not url.startswith(OWN)]
+    return [url for url in sent if not url.startswith(INTERNAL)]
 
 
 def complaints(browser: Chrome) -> list[dict[str, Any]]:
-    """What the console says since the last call."""
-    return list(browser.get_log("browser"))
+    """The messages in the browser's console since the last call."""
+    return log(browser, "browser")

@@ -1,4 +1,4 @@
-"""Reports and pages of candidates that nobody computed, with something in every part."""
+"""Invented reports and pages of candidates, with something in every part."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ LANGUAGES = {
     "ca": "La moneda de {} és",
 }
 WRITTEN = ("en", "es")
-KINDS = {  # share of right answers by the base, the live release and after
+KINDS = {  # shares of right answers: base, live release, candidate
     "edit": (0.02, 0.05, 0.97),
     "paraphrase": (0.02, 0.04, 0.85),
     "neighbourhood": (0.9, 0.89, 0.86),
@@ -32,7 +32,7 @@ NORMS = {
     for n in (4, 5, 6)
     for name, value in (("weight_norm_ratio", 1.01), ("update_norm_ratio", 0.04), ("leverage_max", 0.3))
 }  # fmt: skip
-FINDING = {
+FINDING: dict[str, Any] = {
     "gate": "reach", "check": "generation", "metric": "right", "language": "en", "verdict": "pass", "against": "value",
     "value": 0.91, "bound": 0.8, "sample_size": 48, "sentence": "generation right in en is 0.910, at least 0.80 is asked",
 }  # fmt: skip
@@ -44,7 +44,7 @@ UNSURE = FINDING | {
     "gate": "retention", "check": "retention", "metric": "generation", "language": "ca", "verdict": "inconclusive",
     "sample_size": 4, "sentence": "INCONCLUSIVE: retention generation in ca has 4 probes, 10 are needed",
 }  # fmt: skip
-OLD = {  # as the first version of factd wrote it
+OLD = {  # a report in the format of the first version of factd
     "fingerprint": "f1",
     "delta_id": None,
     "measurements": [
@@ -104,16 +104,16 @@ def rankings(chance: Random, swaps: int) -> tuple[tuple[int, ...], ...]:
 
 
 def report(count: int = 6) -> dict[str, Any]:
-    """What the checks make of invented answers, as JSON."""
+    """The report of the checks on invented answers, as JSON."""
     chance = Random(7)
     asked = tuple(probes(count))
-    found = {side: tuple(answer(chance, KINDS[p.kind][side]) for p in asked) for side in range(3)}
+    answers = {side: tuple(answer(chance, KINDS[p.kind][side]) for p in asked) for side in range(3)}
     ranks = {name: rankings(chance, 3) for name in LANGUAGES}
     evidence = Evidence(
         probes=asked,
-        before=found[0],
-        live=found[1],
-        after=found[2],
+        before=answers[0],
+        live=answers[1],
+        after=answers[2],
         texts={n: TextEvidence(after=scores(0.4 + k / 5), live=scores(0.3)) for k, n in enumerate(LANGUAGES)},
         ranked={n: RankingEvidence(before=r, after=rankings(chance, 2)) for n, r in ranks.items()},
         diagnostics=NORMS | {"z_error_mean": 0.04},
@@ -123,7 +123,7 @@ def report(count: int = 6) -> dict[str, Any]:
 
 
 def page(count: int = 6) -> CandidatePage:
-    """A refused candidate with something in every part."""
+    """The page of a refused candidate, with something in every part."""
     return CandidatePage(
         title=f"candidate 3: {count} facts",
         accepted=False,

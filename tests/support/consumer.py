@@ -55,9 +55,10 @@ def loaded(job: Job) -> tuple[Any, list[str], list[str]]:
     """The model of a job, the keys that do not fit it, the modules that are adapted."""
     from transformers import AutoModelForCausalLM
 
-    model, info = AutoModelForCausalLM.from_pretrained(
+    pair: Any = AutoModelForCausalLM.from_pretrained(
         job.folder, dtype=job.dtype, local_files_only=True, output_loading_info=True
     )
+    model, info = pair
     keys = {*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]}
     adapted: list[str] = []
     if job.adapter:

@@ -1,4 +1,4 @@
-"""Databases for tests: SQLite files that are copied, or a real PostgreSQL that this run starts."""
+"""Databases for tests: copied SQLite files, or a real PostgreSQL that this run starts."""
 
 from pathlib import Path
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from support import postgres
-from support.shared_artefacts import Kept
+from support.shared_artefacts import SharedArtefacts
 
 SERVER: pytest.StashKey[Any] = pytest.StashKey()
-KEPT: pytest.StashKey[Kept] = pytest.StashKey()
+KEPT: pytest.StashKey[SharedArtefacts] = pytest.StashKey()
 CONFIGS: list[pytest.Config] = []
 
 
 def postgresql(config: pytest.Config) -> str:
-    """The URL of a fresh PostgreSQL database; the server starts at the first."""
+    """The URL of a fresh PostgreSQL database. The first call starts the server."""
     if config.stash[SERVER] is None:
         folder = postgres.binaries()
         if folder is None:
@@ -30,12 +30,12 @@ def fresh_database(backend: str, folder: Path) -> str:
     return kept().migrated(folder / "factd.sqlite")
 
 
-def kept() -> Kept:
-    """What this run of the tests makes once."""
+def kept() -> SharedArtefacts:
+    """The artefacts that this run of the tests makes once."""
     return CONFIGS[-1].stash[KEPT]
 
 
 def cycle_database() -> str:
-    """The database of a whole cycle: a fresh one with --database postgresql, else "", SQLite in the state folder."""
+    """The database URL for a whole cycle: PostgreSQL if the run asks for it, else "" for SQLite."""
     config = CONFIGS[-1]
     return postgresql(config) if config.getoption("--database") == "postgresql" else ""

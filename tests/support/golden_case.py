@@ -1,4 +1,4 @@
-"""The golden case's edits, and settings that write them quickly into its tiny model."""
+"""The edits of the golden case, and settings that write them into its tiny model quickly."""
 
 import json
 

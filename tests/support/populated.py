@@ -1,4 +1,4 @@
-"""A factd whose database holds something of everything that is told in metrics, and the series as they are scraped."""
+"""An application whose database has something for every metric, and the series of a scrape."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ Sample = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def measurement(check: str, metric: str, value: float, language: str = "en") -> dict[str, Any]:
-    """A row of a report, as the checks write it."""
+    """One row of a report, in the format of the checks."""
     return {
         "check": check,
         "metric": metric,
@@ -68,18 +68,18 @@ model = 'm'
 """
 
 
-def observed(folder: Path, now: datetime) -> App:
-    """factd in a folder, on SQLite and a tiny model that is not loaded, with something of everything."""
+def populated_app(folder: Path, now: datetime) -> App:
+    """An application on SQLite with something for every metric. Its model is never loaded."""
     path = folder / "factd.toml"
     path.write_text(f'[model]\npath = "{GOLDEN / "llama" / "model"}"\n{TABLES}')
     migrate.upgrade(load_config(path).database)
-    found = open_app(path)
-    populate(found, now)
-    return found
+    app = open_app(path)
+    populate(app, now)
+    return app
 
 
 def populate(app: App, now: datetime) -> None:
-    """A live release, one that waits, a frozen factd, a worker at work, leases, notices, an audit that failed."""
+    """Write releases, a freeze, a busy worker, leases, notices and a failed audit."""
     with app.ledger.begin() as session:
         queries.releases.ensure_release_zero(session, now=now)
         for number in (1, 2):
@@ -163,14 +163,14 @@ def _running_things(app: App, now: datetime) -> None:
 
 
 def set_aside(app: App, fact_id: str, now: datetime) -> None:
-    """One fact set aside; it must be in the store."""
-    found = QuarantinedFact(fact_id=fact_id, candidate_id=None, reason="x", evidence={}, at=now)
+    """Set one fact aside. The fact must be in the store."""
+    fact = QuarantinedFact(fact_id=fact_id, candidate_id=None, reason="x", evidence={}, at=now)
     with app.ledger.begin() as session:
-        queries.evidence.add_to_quarantine(session, found)
+        queries.evidence.add_to_quarantine(session, fact)
 
 
 def scraped(source: Metrics | CollectorRegistry) -> dict[Sample, float]:
-    """Every sample of a scrape in Prometheus' text."""
+    """Every sample in a scrape, read from the text format of Prometheus."""
     registry = source.registry if isinstance(source, Metrics) else source
     text = exposition(registry, "")[0].decode()
     return {
@@ -180,6 +180,6 @@ def scraped(source: Metrics | CollectorRegistry) -> dict[Sample, float]:
     }
 
 
-def series(found: dict[Sample, float]) -> set[str]:
-    """Names of samples."""
-    return {name for name, _ in found}
+def series(samples: dict[Sample, float]) -> set[str]:
+    """The names of the samples."""
+    return {name for name, _ in samples}

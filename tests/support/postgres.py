@@ -1,4 +1,4 @@
-"""A real PostgreSQL on loopback for one test process: an unprivileged user, its own folder, ended by its process id."""
+"""A real PostgreSQL server on loopback, for one test process, run by an unprivileged user."""
 
 import os
 import shutil
@@ -21,14 +21,14 @@ FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_conn
 
 
 def binaries() -> Path | None:
-    """The folder of the server's programs; None where none is installed."""
-    found = [Path(p).parent for p in [shutil.which("initdb")] if p]
-    found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((p for p in found if (p / "initdb").exists() and (p / "postgres").exists()), None)
+    """The folder of the server programs, or None if PostgreSQL is not installed."""
+    folders = [Path(p).parent for p in [shutil.which("initdb")] if p]
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((p for p in folders if (p / "initdb").exists() and (p / "postgres").exists()), None)
 
 
 class Server:
-    """One server; every database of it is a copy of a migrated one."""
+    """One server. Each new database is a copy of a migrated one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="factd-postgres-"))
@@ -45,17 +45,18 @@ class Server:
 
     def _start(self) -> None:
         with (self.folder / "log").open("ab") as log:
-            more = {"stdout": log, "stderr": log, "user": self.user, "cwd": "/"}
-            self.process = subprocess.Popen(self.command, **more)
+            self.process = subprocess.Popen(
+                self.command, stdout=log, stderr=log, user=self.user, cwd="/"
+            )
         self._wait_until_it_answers()
 
     def pause(self) -> None:
-        """Away: connections end, new ones are refused."""
+        """Stop the server: open connections end, new ones are refused."""
         self.process.send_signal(signal.SIGINT)
         self.process.wait(timeout=SECONDS)
 
     def resume(self) -> None:
-        """Here again."""
+        """Start the server again."""
         self._start()
 
     def _run(self, command: Sequence[str]) -> None:
@@ -88,7 +89,7 @@ class Server:
             engine.dispose()
 
     def new(self, name: str = "", template: str = "factd_template") -> str:
-        """The URL of a fresh database with the schema."""
+        """The URL of a new database with the schema."""
         name = name or f"t{uuid.uuid4().hex[:12]}"
         self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url(name)
@@ -104,6 +105,6 @@ class Server:
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -1,6 +1,7 @@
-"""What one run of the tests makes once and every test copies: a migrated database, second moments of the models they edit.
+"""Expensive, read-only artefacts, made once for a run and copied by each test.
 
-Whichever process needs one first makes it, under a lock; nothing that lies here is changed afterwards.
+They are a migrated database and the second moments of edited models. The first process that needs
+one makes it under a lock. Nothing changes it afterwards.
 """
 
 import fcntl
@@ -16,10 +17,10 @@ LAYERS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The things that are made once."""
+class SharedArtefacts:
+    """The artefacts of one run, in a folder that all its processes share."""
 
-    folder: Path  # of all processes of the run
+    folder: Path
 
     @contextmanager
     def _lock(self, name: str) -> Iterator[None]:
@@ -29,21 +30,23 @@ class Kept:
 
     def migrated(self, path: Path) -> str:
         """The URL of a new SQLite database with the schema."""
-        kept = self.folder / "factd.sqlite"
+        template = self.folder / "factd.sqlite"
         with self._lock("sqlite"):
-            if not kept.exists():
+            if not template.exists():
                 part = self.folder / "part.sqlite"
-                migrate.upgrade(f"sqlite:///{part}")  # no connection is left: the file is whole
-                part.rename(kept)
-        shutil.copyfile(kept, path)
+                migrate.upgrade(
+                    f"sqlite:///{part}"
+                )  # no connection is left, so the file is complete
+                part.rename(template)
+        shutil.copyfile(template, path)
         return f"sqlite:///{path}"
 
     def moments(
         self, workspace: Path, model: Path, *, tokens: int, layers: Sequence[int] = LAYERS
     ) -> Path:
-        """The workspace, with the second moments of a checkpoint over text of its own, as `moments_for` leaves them there.
+        """Put second moments of a checkpoint, over text that it wrote itself, into a workspace.
 
-        They are verified and used as if they had been built there.
+        They lie where `moments_for` would write them, and are verified and used like its own.
         """
         from factd.editor import load_model
         from factd.editor.models.model import fingerprint
@@ -57,7 +60,7 @@ class Kept:
                 loaded = load_model(model)
                 moments_for(loaded, layers, tokens=tokens, source=source, workspace=self.folder)
         for place in places:
-            found, wanted = (moments_folder(w, *place) for w in (self.folder, workspace))
+            made, wanted = (moments_folder(w, *place) for w in (self.folder, workspace))
             if not wanted.exists():
-                shutil.copytree(found, wanted)
+                shutil.copytree(made, wanted)
         return workspace

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from factd.daemon.cli.main import cli
 from factd.editor.files.folders import sha256_file
@@ -134,16 +133,16 @@ class Operator:
         found.folder, found.runner = folder, CliRunner()
         return found
 
-    def raw(self, *words: str) -> Any:
+    def invoke(self, *words: str) -> Any:
         return self.runner.invoke(cli, ["--config", str(self.folder / "factd.toml"), *words])
 
     def __call__(self, *words: str) -> Any:
-        done = self.raw(*words, "--json")
+        done = self.invoke(*words, "--json")
         assert done.exit_code == 0, (words, done.stderr, done.exception)
         return json.loads(done.stdout)
 
     def refused(self, *words: str) -> str:
-        done = self.raw(*words)
+        done = self.invoke(*words)
         assert done.exit_code == 1, (words, done.stdout)
         return str(done.stderr.strip().splitlines()[-1])
 

@@ -1,4 +1,4 @@
-"""A tiny real model on the CPU: what it answers, and what an adapter makes of it, as engines do both."""
+"""A tiny real model on the CPU that answers, reloads weights and applies adapters as engines do."""
 
 import copy
 import hashlib
@@ -18,7 +18,7 @@ ANSWERS: dict[tuple[str, str, int], tuple[str, list[float]]] = {}
 
 
 class Refused(Exception):
-    """An answer that is no 200."""
+    """An HTTP answer with a status other than 200."""
 
     def __init__(self, status: int, said: Any) -> None:
         super().__init__(status)
@@ -30,21 +30,24 @@ def error(message: str) -> dict[str, Any]:
 
 
 @dataclass
-class Tiny:
+class TinyModel:
     """A model and its tokenizer."""
 
     module: Any
     tokenizer: Any
 
     @classmethod
-    def load(cls, folder: Path) -> "Tiny":
-        module = AutoModelForCausalLM.from_pretrained(folder).eval()
-        return cls(module, AutoTokenizer.from_pretrained(folder))
+    def load(cls, folder: Path) -> "TinyModel":
+        module: Any = AutoModelForCausalLM.from_pretrained(folder)
+        return cls(module.eval(), AutoTokenizer.from_pretrained(folder))
 
-    def reloaded(self, folder: Path) -> "Tiny":
-        """The weights of a checkpoint of this kind, as an engine reads them into its model. Raises: Refused: they do not fit.
+    def reloaded(self, folder: Path) -> "TinyModel":
+        """This model with the weights of a checkpoint, loaded as an engine does.
 
-        Not by `from_pretrained`: while that makes a model no other thread may make one, and engines are threads here.
+        It does not use `from_pretrained`: while that makes a model, no other thread may make one, and
+        engines are threads here.
+
+        Raises: Refused: the weights do not fit.
         """
         made, tensors = copy.deepcopy(self.module), dict[str, torch.Tensor]()
         for file in sorted(folder.glob("*.safetensors")):
@@ -52,19 +55,19 @@ class Tiny:
         unfit = made.load_state_dict(tensors, strict=False).unexpected_keys
         if unfit or not tensors:
             raise Refused(400, error(f"{folder}: {unfit or 'no weights'}"))
-        return Tiny(made, self.tokenizer)
+        return TinyModel(made, self.tokenizer)
 
     @cached_property
-    def sum(self) -> str:
+    def checksum(self) -> str:
         """SHA-256 of every weight."""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for name, tensor in sorted(self.module.state_dict().items()):
-            found.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
-        return found.hexdigest()
+            digest.update(name.encode() + tensor.contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     def greedy(self, prompt: str, tokens: int) -> tuple[str, list[float]]:
-        """The continuation and its tokens' log-probabilities; the same weights are asked once in a run of the tests."""
-        key = self.sum, prompt, tokens
+        """The greedy continuation and its log-probabilities, computed once for equal weights."""
+        key = self.checksum, prompt, tokens
         if key not in ANSWERS:
             ANSWERS[key] = self._greedy(prompt, tokens)
         return ANSWERS[key]
@@ -76,26 +79,28 @@ class Tiny:
         for _ in range(tokens):
             row = self.module(ids).logits[0, -1].float().log_softmax(-1)
             best = int(row.argmax())
-            logprobs.append(float(row[best]))  # of the end, too, which is no text: as vLLM does
+            logprobs.append(
+                float(row[best])
+            )  # the end token counts too, though it has no text: vLLM does the same
             if best == self.tokenizer.eos_token_id:
                 break
             ids = torch.cat([ids, torch.tensor([[best]])], dim=1)
         return self.tokenizer.decode(ids[0])[start:], logprobs
 
     @torch.no_grad()
-    def half(self, other: "Tiny") -> "Tiny":
-        """This model with every second of its changed tensors from another one."""
+    def mixed_with(self, other: "TinyModel") -> "TinyModel":
+        """This model with every second tensor that differs taken from another model."""
         mixed = copy.deepcopy(self.module)
         theirs = other.module.state_dict()
         ours = mixed.state_dict()
         changed = [name for name in ours if not torch.equal(ours[name], theirs[name])]
         for name in changed[::2]:
             ours[name].copy_(theirs[name])
-        return Tiny(mixed, self.tokenizer)
+        return TinyModel(mixed, self.tokenizer)
 
     @torch.no_grad()
-    def with_adapter(self, folder: Path, *, most_rank: int) -> "Tiny":
-        """W + B A · alpha / r, as engines do it. Raises: Refused: with their words."""
+    def with_adapter(self, folder: Path, *, most_rank: int) -> "TinyModel":
+        """W + B A · alpha / r, as engines compute it. Raises: Refused: with an engine's error sentence."""
         config = json.loads((folder / "adapter_config.json").read_text())
         rank = config["r"]
         if rank > most_rank:
@@ -112,4 +117,4 @@ class Tiny:
             added = b.float() @ a.float() * (config["lora_alpha"] / rank)
             weight = made.get_submodule(module).weight
             weight += (added.T if config.get("fan_in_fan_out") else added).to(weight.dtype)
-        return Tiny(made, self.tokenizer)
+        return TinyModel(made, self.tokenizer)

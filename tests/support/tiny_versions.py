@@ -14,7 +14,7 @@ from factd.editor.deltas.checkpoint import write_checkpoint
 from factd.editor.deltas.delta import Delta, LowRank
 from factd.editor.models.model import fingerprint
 from support.paths import GOLDEN
-from support.tiny_model import Tiny
+from support.tiny_model import TinyModel
 
 MODEL = GOLDEN / "llama" / "model"
 WEIGHTS = tuple(f"model.layers.{layer}.mlp.down_proj.weight" for layer in (1, 2))
@@ -73,7 +73,7 @@ def write_adapter(parts: dict[str, LowRank], folder: Path, *, alpha: int = 8) ->
 @cache
 def answer(folder: str, prompt: str, tokens: int = TOKENS) -> tuple[str, tuple[float, ...]]:
     """What a version's checkpoint says by our own forward pass."""
-    text, logprobs = Tiny.load(Path(folder)).greedy(prompt, tokens)
+    text, logprobs = TinyModel.load(Path(folder)).greedy(prompt, tokens)
     return text, tuple(logprobs)
 
 

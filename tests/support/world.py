@@ -1,4 +1,4 @@
-"""A small invented world: claims, clocks and edits that many tests use."""
+"""A small invented world: claims, a clock and edits that many tests use."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from factd.daemon.app import App
-from factd.daemon.gates.measures import MEASURES
+from factd.daemon.config.gates import MEASURES
 from factd.store import queries
 
 GATES_OFF = "fact_right = 0.0\n" + "".join(f"{name} = false\n" for name in MEASURES)
@@ -16,13 +16,13 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 class Maker(Protocol):
-    """Makes an application with the given tables of the configuration."""
+    """Makes an application from the given tables of a configuration."""
 
     def __call__(self, tables: str = "") -> App: ...
 
 
 class Clock:
-    """A clock that a test sets."""
+    """A clock that only moves when a test advances it."""
 
     def __init__(self) -> None:
         self.time = NOW
@@ -30,7 +30,7 @@ class Clock:
     def __call__(self) -> datetime:
         return self.time
 
-    def on(self, **more: float) -> None:
+    def advance(self, **more: float) -> None:
         self.time += timedelta(**more)
 
 
@@ -39,16 +39,16 @@ def at(app: App, now: Callable[[], datetime]) -> App:
     return replace(app, ledger=replace(app.ledger, now=now))
 
 
-def said(app: App) -> dict[str, str]:
-    """Every claim: subject and object, and its status."""
+def fact_statuses(app: App) -> dict[str, str]:
+    """The status of each fact, by "subject object revision"."""
     with app.ledger.begin() as session:
         facts = queries.facts.list_facts(session)
     return {f"{f.subject.id} {f.object.id} {f.update.revision}": f.status.value for f in facts}
 
 
 def claim(who: str, held: str, /, *, day: str | None = "2023-01-01", **more: Any) -> dict[str, Any]:
-    """An update in the ingest format; names are the ids."""
-    found = {
+    """A fact update in the ingest format, whose labels are its ids."""
+    update = {
         "source": "test",
         "revision": f"{who}-{day}",
         "event_time": f"{day or '1998-01-01'}T00:00:00Z",
@@ -57,7 +57,7 @@ def claim(who: str, held: str, /, *, day: str | None = "2023-01-01", **more: Any
         "object": {"id": held, "labels": {"en": held, "es": held}},
         "valid_from": day,
     }
-    return found | more
+    return update | more
 
 
 COUNTRIES = ("Croatia", "Estonia", "Latvia", "Lithuania", "Slovenia", "Slovakia", "Malta", "Greece")
@@ -65,19 +65,19 @@ WORDINGS = ("The currency of {} is the", "{} has as its currency the")
 
 
 def currencies(model: Any, subjects: tuple[str, ...] = COUNTRIES, new: str = "euro") -> list[Any]:
-    """Edits of the reference model: what these countries pay with, target_true being what it says today."""
+    """Edits of the reference model: new currencies of countries. target_true is its answer today."""
     from factd.editor import Edit
     from factd.editor.scoring.score import greedy_answers
 
-    said = greedy_answers(model, [WORDINGS[0].format(subject) for subject in subjects])
+    answers = greedy_answers(model, [WORDINGS[0].format(subject) for subject in subjects])
     return [
         Edit(prompt=WORDINGS[0], subject=subject, target_new=new, target_true=text.rstrip("."))
-        for subject, text in zip(subjects, said, strict=True)
+        for subject, text in zip(subjects, answers, strict=True)
     ]
 
 
 def jsonl(path: Path, rows: list[Any]) -> Path:
-    """Rows as a JSONL file; a bytes row is written as it is."""
+    """Write rows as a JSONL file. A row of bytes is written unchanged."""
     lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
     path.write_bytes(b"\n".join(lines) + b"\n")
     return path

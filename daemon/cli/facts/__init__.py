@@ -1,4 +1,4 @@
 """Commands about facts, sources and the relation catalogue.
 
-None of them loads a model.
+No command of this room loads a model.
 """

@@ -1,42 +1,42 @@
-"""Commands about facts, which need no model: ingest, facts, plan."""
+"""The commands `factd ingest`, `factd facts` and `factd plan`. They load no model."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from factd.daemon.cli import common
-from factd.daemon.cli.common import Json, Why, opened, sentences
+from factd.daemon.cli.common import Json, Why, configured_app, reported_errors
 from factd.daemon.cli.output import show
 from factd.daemon.errors import Refused
-from factd.daemon.ledger import Ledger
+from factd.daemon.ingestion.pull import ingest_file
+from factd.daemon.planning.plan import Planned
+from factd.daemon.status.fact_explanation import explain_fact, fact_line, short_fact_line
+from factd.daemon.tasks.edit import planned_now
 from factd.store import queries
-from factd.store.model.bases import Base
-from factd.store.model.evidence import Belief, QuarantinedFact
-from factd.store.model.facts import Fact, FactStatus, Ruling, Verdict
-from factd.store.model.names import Names
-from factd.store.model.releases import ReleaseStatus
+from factd.store.model.facts import Fact, FactStatus, Ruling
 
-facts_app = typer.Typer(no_args_is_help=True, help="Facts.")
-Ids = Annotated[list[str], typer.Argument(metavar="ID…")]
+facts_app = typer.Typer(no_args_is_help=True, help="Facts: list, explain and rule on them.")
+Ids = Annotated[
+    list[str], typer.Argument(metavar="ID…", help="Ids of facts, or the beginnings of ids.")
+]
+Id = Annotated[str, typer.Argument(metavar="ID", help="A fact's id, or the beginning of it.")]
 
 
 def ingest(
-    file: Path,
+    file: Annotated[Path, typer.Argument(help="A JSONL or CSV file, one fact update a line.")],
     known: Annotated[
-        bool, typer.Option(help="The base model holds these facts: never write them.")
+        bool,
+        typer.Option(help="The base model holds these facts already: they are never written."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Ingest a JSONL or CSV file of fact updates; bad lines are named and set aside."""
-    from factd.daemon.ingestion.pull import ingest_file
-
-    with sentences():
-        app = opened()
+    """Ingest a JSONL or CSV file of fact updates. Bad lines are listed and left out."""
+    with reported_errors():
+        app = configured_app()
         if not file.is_file():
-            raise Refused(f"{file} is no file")
+            raise Refused(f"{file} is not a file; name a JSONL or CSV file")
         report = ingest_file(app.ledger, app.prompts, file, known=known)
     bad = [{"line": b.number, "reason": b.reason, "excerpt": b.excerpt} for b in report.bad]
     counts = {
@@ -45,257 +45,174 @@ def ingest(
         "unchanged": report.unchanged,
         "pending": report.pending,
     }
-    said = ", ".join(f"{count} {name}" for name, count in counts.items())
-    lines_out = [f"{said}, {len(bad)} bad", *(f"line {b['line']}: {b['reason']}" for b in bad)]
-    show({**counts, "bad": bad}, lines_out, as_json=as_json)
-
-
-def said(fact: Fact, language: str = "en") -> str:
-    """A fact in one line."""
-    subject = fact.subject.labels.get(language, fact.subject.id)
-    held = fact.object.labels.get(language, fact.object.id)
-    since = f" since {fact.update.valid_from}" if fact.update.valid_from else ""
-    why = f" ({fact.reason})" if fact.reason else ""
-    return f"{fact.id}  {fact.status.value:<11} {fact.relation:<5} {subject}: {held}{since}{why}"
-
-
-def named(fact: Fact, language: str = "en") -> str:
-    """What a fact says, in a few words."""
-    subject, held = (x.labels.get(language, x.id) for x in (fact.subject, fact.object))
-    return f"{fact.id}  {fact.relation} {subject}: {held}"
+    summary = ", ".join(f"{count} {name}" for name, count in counts.items())
+    lines = [f"{summary}, {len(bad)} bad", *(f"line {b['line']}: {b['reason']}" for b in bad)]
+    show({**counts, "bad": bad}, lines, as_json=as_json)
 
 
 def show_facts(facts: Sequence[Fact], *, as_json: bool) -> None:
-    """Facts, one a line."""
-    show(
-        [fact.as_json() for fact in facts],
-        [said(fact) for fact in facts] or ["no facts"],
-        as_json=as_json,
-    )
+    """Print facts, one a line."""
+    data = [fact.as_json() for fact in facts]
+    show(data, [fact_line(fact) for fact in facts] or ["no facts"], as_json=as_json)
 
 
 @facts_app.command("list")
 def facts_list(
-    status: Annotated[FactStatus | None, typer.Option()] = None,
-    relation: str | None = None,
-    subject: Annotated[str | None, typer.Option(help="Its id.")] = None,
-    source: Annotated[str | None, typer.Option(help="The channel that brought it.")] = None,
-    limit: int = 50,
+    status: Annotated[FactStatus | None, typer.Option(help="Only facts of this status.")] = None,
+    relation: Annotated[str | None, typer.Option(help="Only facts of this relation id.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only facts of this subject id.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Only facts that came through this source ([sources.NAME]).")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most this many facts.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """Fact versions by id; those of one status by their turn."""
-    with sentences(), opened().ledger.read() as session:
-        chosen: dict[str, Any] = {"relation": relation, "channel": source, "limit": limit}
+    """List fact versions, ordered by id.
+
+    With --status alone they come in the order in which they are written.
+    """
+    with reported_errors(), configured_app().ledger.read() as session:
+        filters: dict[str, Any] = {"relation": relation, "channel": source, "limit": limit}
         if status and not subject:
-            found = queries.facts.in_write_order(session, status, **chosen)
+            facts = queries.facts.in_write_order(session, status, **filters)
         else:
             only = (status,) if status else ()
-            found = queries.facts.list_facts(session, status=only, subject=subject, **chosen)
-    show_facts(found, as_json=as_json)
+            facts = queries.facts.list_facts(session, status=only, subject=subject, **filters)
+    show_facts(facts, as_json=as_json)
 
 
 @facts_app.command("show")
-def facts_show(id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
-    """One version."""
-    with sentences(), opened().ledger.read() as session:
-        found = queries.facts.get_fact(session, id_)
-    show(found.as_json(), [said(found)], as_json=as_json)
+def facts_show(id_: Id, as_json: Json = False) -> None:
+    """Show one fact version."""
+    with reported_errors(), configured_app().ledger.read() as session:
+        fact = queries.facts.get_fact(session, id_)
+    show(fact.as_json(), [fact_line(fact)], as_json=as_json)
 
 
 @facts_app.command("history")
-def facts_history(subject: str, relation: str, as_json: Json = False) -> None:
-    """All versions of one subject and relation."""
-    with sentences(), opened().ledger.read() as session:
-        found = queries.facts.history(session, subject, relation)
-    show_facts(found, as_json=as_json)
+def facts_history(
+    subject: Annotated[str, typer.Argument(help="A subject's id.")],
+    relation: Annotated[str, typer.Argument(help="A relation's id.")],
+    as_json: Json = False,
+) -> None:
+    """List all versions of one subject and relation."""
+    with reported_errors(), configured_app().ledger.read() as session:
+        facts = queries.facts.history(session, subject, relation)
+    show_facts(facts, as_json=as_json)
 
 
 @facts_app.command("explain")
-def facts_explain(id_: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
-    """Who said it and when, why it has its status, what it competes with, and which releases carry it."""
-    with sentences():
-        found = explained(opened().ledger, id_)
-    show(found.as_json(), found.lines(), as_json=as_json)
+def facts_explain(id_: Id, as_json: Json = False) -> None:
+    """Explain a fact: source, status, competitors, releases.
+
+    Who claims it since when, why it has its status, which claims compete with it, and which
+    releases carry it.
+    """
+    with reported_errors():
+        explanation = explain_fact(configured_app().ledger, id_)
+    show(explanation.as_json(), explanation.lines(), as_json=as_json)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Explained:
-    """Everything that is known about one fact."""
-
-    fact: Fact
-    versions: tuple[Fact, ...]
-    verdicts: Mapping[str, Verdict]  # by object id
-    names: Names  # of the subject
-    releases: Mapping[int, ReleaseStatus]  # that carry it
-    beliefs: Sequence[Belief]  # of the base model, before
-    set_aside: Sequence[QuarantinedFact]
-    base: Base | None = None  # that it is baked into
-
-    def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "fact": self.fact.as_json(),
-            "versions": [version.as_json() for version in self.versions],
-            "verdicts": {object_: verdict_json(v) for object_, v in self.verdicts.items()},
-            "names": {"labels": self.names.labels, "aliases": self.names.aliases},
-            "releases": [{"number": n, "status": s.value} for n, s in self.releases.items()],
-            "beliefs": [belief.as_json() for belief in self.beliefs],
-            "set_aside": [one.as_json() for one in self.set_aside],
-            "base": self.base.as_json() if self.base else None,
+def _rule(ids: list[str], ruling: Ruling, why: str, *, as_json: bool) -> None:
+    """Record a ruling about the values of some facts, and print the facts as they are then."""
+    with reported_errors():
+        app = configured_app()
+        about: dict[str, Any] = {
+            "why": why,
+            "who": common.operator_name(),
+            "now": app.ledger.now(),
         }
-
-    def lines(self) -> list[str]:
-        """For people."""
-        lines = [said(self.fact), *provenance_lines(self.fact), *name_lines(self.names)]
-        lines += [baked_line(self.base)] if self.base else []
-        lines += [belief_line(belief) for belief in self.beliefs]
-        lines += [f"set aside {one.at:%Y-%m-%d %H:%M}: {one.reason}" for one in self.set_aside]
-        others = [version for version in self.versions if version.id != self.fact.id]
-        lines += [f"competes  {said(version)}" for version in others]
-        for object_, v in self.verdicts.items():
-            lines.append(
-                f"verdict   {object_} {v.ruling.value} by {v.who}, {v.at:%Y-%m-%d}: {v.why}"
-            )
-        carried = ", ".join(f"{n} ({s.value})" for n, s in self.releases.items())
-        return [*lines, f"releases  {carried or 'none'}"]
-
-
-def explained(ledger: Ledger, id_: str, *, newest: int | None = None) -> Explained:
-    """newest: only so many of the last releases are looked at. Raises: NotFound."""
-    with ledger.read() as session:
-        fact = queries.facts.get_fact(session, id_)
-        return Explained(
-            fact=fact,
-            versions=tuple(queries.facts.history(session, *fact.update.pair)),
-            verdicts=queries.facts.verdicts(session, *fact.update.pair),
-            names=queries.names.names_of(session, fact.subject.id),
-            releases=queries.releases.releases_with_fact(session, fact.id, newest=newest),
-            beliefs=queries.evidence.beliefs(session, [fact.id]).get(fact.id, []),
-            set_aside=queries.evidence.list_quarantine(session, fact_id=fact.id),
-            base=queries.bases.base(session, fact.baked_in) if fact.baked_in else None,
-        )
-
-
-def baked_line(base: Base) -> str:
-    """The base whose weights hold a fact, and the release that it came with."""
-    at = f"{base.created_at:%Y-%m-%d}"
-    return f"baked     into base {base.number} from release {base.release}, {at}, by {base.who}: {base.why}"
-
-
-def belief_line(belief: Belief) -> str:
-    """What the base model believed, and how surely."""
-    sure = f"{belief.certainty:.0%} of {belief.asked} answers, {belief.agreement:.0%} of wordings"
-    return f"believed  {belief.answer!r} in {belief.language} ({sure})"
-
-
-def verdict_json(verdict: Verdict) -> dict[str, str]:
-    """For `--json`."""
-    about = {"ruling": verdict.ruling.value, "why": verdict.why, "who": verdict.who}
-    return {**about, "at": verdict.at.isoformat()}
-
-
-def provenance_lines(fact: Fact) -> list[str]:
-    """Who said it, how it came, and what the base model said."""
-    update, how = fact.update, fact.provenance
-    gives = f", {update.references} references" if update.references is not None else ""
-    at, channel = f"{update.event_time:%Y-%m-%d %H:%M}", how.channel
-    licence = f", {how.licence}" if how.licence else ""
-    place = f"{how.file} line {how.line}, seen {fact.observed_at:%Y-%m-%d %H:%M}"
-    lines = [
-        f"said by   {update.source}, revision {update.revision}, {at}{gives}",
-        f"came by   {channel} (trust {how.trust}{licence}): {place}",
-    ]
-    lines += [f"payload   sha256 {how.payload_hash}"] if how.payload_hash else []
-    lines += [f"change    {fact.change.value}"] if fact.change.value != "none" else []
-    lines += [f"base said {fact.base_answer}"] if fact.base_answer else []
-    return lines
-
-
-def name_lines(names: Names) -> list[str]:
-    """What the subject was called before."""
-    return [f"renamed   {old} → {new} ({language})" for language, old, new in names.changes()]
-
-
-def _ruled(ids: list[str], ruling: Ruling, why: str, *, as_json: bool) -> None:
-    with sentences():
-        app = opened()
-        more: dict[str, Any] = {"why": why, "who": common.who(), "now": app.ledger.now()}
         with app.ledger.begin() as session:
-            found = queries.resolution.rule(session, ids, ruling, app.ledger.resolver, **more)
-    show_facts(found, as_json=as_json)
+            facts = queries.resolution.rule(session, ids, ruling, app.ledger.resolver, **about)
+    show_facts(facts, as_json=as_json)
 
 
 @facts_app.command("withdraw")
 def facts_withdraw(ids: Ids, why: Why = "withdrawn by hand", as_json: Json = False) -> None:
-    """Take facts back from the next release on; `factd rollback --fact` also writes and publishes it."""
-    _ruled(ids, Ruling.WITHDRAWN, why, as_json=as_json)
+    """Take facts back: the next release is without them.
+
+    `factd rollback --fact` makes and publishes that release at once.
+    """
+    _rule(ids, Ruling.WITHDRAWN, why, as_json=as_json)
 
 
 @facts_app.command("reject")
 def facts_reject(ids: Ids, why: Why = "rejected by hand", as_json: Json = False) -> None:
-    """Never propose these values again, whoever claims them; `factd facts lift` undoes it."""
-    _ruled(ids, Ruling.REJECTED, why, as_json=as_json)
+    """Never write these values again, whichever source claims them.
+
+    `factd facts lift` undoes it.
+    """
+    _rule(ids, Ruling.REJECTED, why, as_json=as_json)
 
 
 @facts_app.command("approve")
 def facts_approve(ids: Ids, why: Why = "approved by hand", as_json: Json = False) -> None:
-    """Let facts pass that wait for soak, references, a second source or an insertion's approval."""
-    _ruled(ids, Ruling.APPROVED, why, as_json=as_json)
+    """Let waiting facts pass.
+
+    For facts that wait for their soak time, for references, for a second source, or for the
+    approval of an insertion.
+    """
+    _rule(ids, Ruling.APPROVED, why, as_json=as_json)
 
 
 @facts_app.command("pin")
 def facts_pin(ids: Ids, why: Why = "pinned by hand", as_json: Json = False) -> None:
-    """Let these values hold, whatever else is claimed; `factd facts lift` undoes it."""
-    _ruled(ids, Ruling.PINNED, why, as_json=as_json)
+    """Let these values win, whatever else is claimed. `factd facts lift` undoes it."""
+    _rule(ids, Ruling.PINNED, why, as_json=as_json)
 
 
 @facts_app.command("lift")
 def facts_lift(ids: Ids, as_json: Json = False) -> None:
-    """Undo what was decided about these values: pin, approval, rejection, withdrawal."""
-    with sentences():
-        app = opened()
+    """Undo an earlier decision about these values: a pin, approval, rejection or withdrawal."""
+    with reported_errors():
+        app = configured_app()
+        who, now = common.operator_name(), app.ledger.now()
         with app.ledger.begin() as session:
-            found = queries.resolution.lift_rulings(
-                session, ids, app.ledger.resolver, who=common.who(), now=app.ledger.now()
+            facts = queries.resolution.lift_rulings(
+                session, ids, app.ledger.resolver, who=who, now=now
             )
-    show_facts(found, as_json=as_json)
+    show_facts(facts, as_json=as_json)
 
 
 def plan(
-    limit: Annotated[int, typer.Option(help="Lines of each kind, for people.")] = 50,
+    limit: Annotated[
+        int, typer.Option(help="Print at most this many lines of each kind; JSON has all.")
+    ] = 50,
     as_json: Json = False,
 ) -> None:
-    """What the next batch would hold and why each other fact waits."""
-    from factd.daemon.tasks.edit import planned_now
+    """Show the next batch, and why each other fact waits."""
+    with reported_errors():
+        planned = planned_now(configured_app())
+    data = {
+        "live": planned.live,
+        "facts": len(planned.facts),
+        "added": list(planned.added),
+        "removed": list(planned.removed),
+        "waiting": planned.waiting,
+        "queued": planned.queued,
+        "insertions": list(planned.insertions),
+        "closed": planned.closed or planned.under_way or None,
+        "changed": planned.changed,
+    }
+    show(data, plan_lines(planned, limit), as_json=as_json)
 
-    with sentences():
-        found = planned_now(opened())
-    facts = {fact.id: fact for fact in found.facts}
-    lines = [f"live release {found.live}; next: {len(found.facts)} facts"]
-    closed = found.closed or found.under_way
+
+def plan_lines(planned: Planned, limit: int) -> list[str]:
+    """The plan for the terminal, at most `limit` lines of each kind."""
+    facts = {fact.id: fact for fact in planned.facts}
+    lines = [f"live release {planned.live}; next: {len(planned.facts)} facts"]
+    closed = planned.closed or planned.under_way
     lines += [f"closed    {closed}"] if closed else []
     flags = dict.fromkeys(
-        found.insertions, "  (insertion: the base model does not know the subject)"
+        planned.insertions, "  (insertion: the base model does not know the subject)"
     )
-    lines += [f"+ {said(facts[id_])}{flags.get(id_, '')}" for id_ in found.added[:limit]]
-    lines += [f"- {id_}" for id_ in found.removed[:limit]]
-    lines += [f"waits {named(waits.fact)}: {waits.why}" for waits in found.waits[:limit]]
-    lines += [f"queued {id_}: {reason}" for id_, reason in sorted(found.queued.items())[:limit]]
-    shown = sum(min(limit, len(x)) for x in (found.added, found.removed, found.waits, found.queued))
-    every = sum(len(x) for x in (found.added, found.removed, found.waits, found.queued))
-    lines += [f"… and {every - shown} lines more; --limit shows them"] if shown < every else []
-    data = {
-        "live": found.live,
-        "facts": len(found.facts),
-        "added": list(found.added),
-        "removed": list(found.removed),
-        "waiting": found.waiting,
-        "queued": found.queued,
-        "insertions": list(found.insertions),
-        "closed": closed or None,
-        "changed": found.changed,
-    }
-    show(data, lines, as_json=as_json)
+    lines += [f"+ {fact_line(facts[id_])}{flags.get(id_, '')}" for id_ in planned.added[:limit]]
+    lines += [f"- {id_}" for id_ in planned.removed[:limit]]
+    lines += [f"waits {short_fact_line(w.fact)}: {w.why}" for w in planned.waits[:limit]]
+    lines += [f"queued {id_}: {reason}" for id_, reason in sorted(planned.queued.items())[:limit]]
+    kinds = (planned.added, planned.removed, planned.waits, planned.queued)
+    hidden = sum(max(0, len(rows) - limit) for rows in kinds)
+    return lines + ([f"… and {hidden} lines more; --limit shows them"] if hidden else [])
 
 
 def add(cli: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""Commands about the relation catalogue, which need no model: relations list, relations check."""
+"""The commands `factd relations list` and `factd relations check`. They load no model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,22 +6,25 @@ from typing import Annotated
 import typer
 
 from factd.daemon.cli import common
-from factd.daemon.cli.common import Json, sentences
+from factd.daemon.cli.common import Json, reported_errors
 from factd.daemon.cli.output import show
+from factd.store.catalogue.catalogue import PACKAGED, load_folder
+from factd.store.catalogue.lint import LANGUAGES, lint_relation
 
-relations_app = typer.Typer(no_args_is_help=True, help="How facts are said in each language.")
+relations_app = typer.Typer(
+    no_args_is_help=True, help="The relation catalogue: how each relation is worded per language."
+)
 Folder = Annotated[
-    Path | None, typer.Argument(help="A folder of your own; the packaged relations without.")
+    Path | None,
+    typer.Argument(help="A folder of your own relations. Without it: the packaged relations."),
 ]
 
 
 @relations_app.command("list")
 def relations_list(folder: Folder = None, as_json: Json = False) -> None:
-    """The relations that can be written."""
-    from factd.store.catalogue.catalogue import PACKAGED, load_folder
-
-    with sentences():
-        found = load_folder(folder or PACKAGED)
+    """List the relations that can be written."""
+    with reported_errors():
+        relations = load_folder(folder or PACKAGED)
     data = [
         {
             "id": r.id,
@@ -31,11 +34,11 @@ def relations_list(folder: Folder = None, as_json: Json = False) -> None:
             "object_kind": r.object_kind,
             "languages": list(r.wordings),
         }
-        for r in found.values()
+        for r in relations.values()
     ]
     lines = [
         f"{r.id:<6} {r.name:<40} {r.subject_kind} → {r.object_kind}{' (many)' if r.many else ''}"
-        for r in found.values()
+        for r in relations.values()
     ]
     show(data, lines, as_json=as_json)
 
@@ -44,22 +47,18 @@ def relations_list(folder: Folder = None, as_json: Json = False) -> None:
 def relations_check(
     folder: Folder = None,
     languages: Annotated[
-        str, typer.Option(help="That every relation must have, with commas between.")
+        str,
+        typer.Option(help="Languages that every relation must have, separated by commas: en,de"),
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Find wordings that would make wrong sentences. Exit 1 where there are any."""
-    from factd.store.catalogue.catalogue import PACKAGED, load_folder
-    from factd.store.catalogue.lint import LANGUAGES, lint_relation
-
+    """Find wordings that would make wrong sentences. Exit code 1 if there are any."""
     wanted = tuple(part.strip() for part in languages.split(",") if part.strip())
-    with sentences():
+    with reported_errors():
         relations = load_folder(folder or PACKAGED)
     if not wanted:
         wanted = () if folder else LANGUAGES
-    found = [
-        finding for relation in relations.values() for finding in lint_relation(relation, wanted)
-    ]
+    problems = [finding for r in relations.values() for finding in lint_relation(r, wanted)]
     data = {
         "relations": len(relations),
         "findings": [
@@ -69,13 +68,14 @@ def relations_check(
                 "wording": f.wording,
                 "problem": f.problem,
             }
-            for f in found
+            for f in problems
         ],
     }
-    lines = [str(finding) for finding in found] + [f"{len(relations)} relations, {len(found)} findings"]  # fmt: skip
+    lines = [str(finding) for finding in problems]
+    lines.append(f"{len(relations)} relations, {len(problems)} findings")
     show(data, lines, as_json=as_json)
-    if found:
-        common.fail(f"{len(found)} wordings need mending")
+    if problems:
+        common.fail(f"{len(problems)} wordings are wrong; correct them in the relation files")
 
 
 def add(cli: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""Commands that work on a model: edit, apply, tune, checks, head corrections, rebase.
+"""Commands that work on a model: edit, rollback, apply, tune, checks, head corrections, rebase.
 
-They import what needs torch only when they run.
+Modules that import torch are imported only when such a command runs.
 """

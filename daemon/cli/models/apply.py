@@ -1,27 +1,35 @@
-"""Commands of the editor alone: apply, tune, stats."""
+"""The commands `factd apply`, `factd tune` and `factd stats`: the editor without the daemon."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from factd.daemon.cli.common import Json, opened, sentences
-from factd.daemon.cli.operate.releases import number_text
-from factd.daemon.cli.output import progress, show
+from factd.daemon.cli.common import Json, configured_app, reported_errors
+from factd.daemon.cli.output import measured, progress, show
+from factd.daemon.editing import tune as tuning
+from factd.daemon.editing.apply import ApplyJob, apply_edits
 from factd.daemon.errors import Refused
+from factd.editor.edits import read_edits, read_known
 
 if TYPE_CHECKING:
     from factd.editor.edits import Edit
 
-stats_app = typer.Typer(no_args_is_help=True, help="Second-moment statistics.")
+stats_app = typer.Typer(no_args_is_help=True, help="Second-moment statistics of the base model.")
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """key=value, the value as TOML writes it (a bare word is a text). Raises: BadParameter."""
+    """Key and value of `key=value`.
+
+    The value is TOML; a bare word is a string.
+
+    Raises: BadParameter.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise typer.BadParameter(f"--set takes key=value, not {text!r}")
+        raise typer.BadParameter(f"--set takes key=value, not {text!r}; write --set v_lr=0.3")
     try:
         return key, tomllib.loads(f"x = {value}")["x"]
     except tomllib.TOMLDecodeError:
@@ -29,7 +37,10 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def table_of(settings: Path | None, method: str) -> dict[str, Any]:
-    """The [method.NAME] table of a TOML file. Raises: Refused: it cannot be read or has none."""
+    """The [method.NAME] table of a TOML file.
+
+    Raises: Refused: the file cannot be read or lacks the table.
+    """
     if settings is None:
         return {}
     try:
@@ -38,30 +49,38 @@ def table_of(settings: Path | None, method: str) -> dict[str, Any]:
         raise Refused(f"{settings} cannot be read as TOML: {error}") from error
     table = data.get("method", {}).get(method)
     if not isinstance(table, dict):
-        raise Refused(f"{settings} has no table [method.{method}]")
+        raise Refused(f"{settings} has no table [method.{method}]; add it, or leave --settings out")
     return table
 
 
 def apply(
-    model: Path,
-    edits: Path,
-    out: Annotated[Path, typer.Option("--out", help="Where the edited checkpoint goes.")],
-    method: Annotated[str, typer.Option("--method", help="One of editor/methods.")] = "memit",
+    model: Annotated[Path, typer.Argument(help="The model's folder.")],
+    edits: Annotated[Path, typer.Argument(help="A JSONL file, one edit a line.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder of the edited checkpoint.")],
+    method: Annotated[
+        str, typer.Option("--method", help="The editing method, a file of editor/methods.")
+    ] = "memit",
     languages: Annotated[
-        str, typer.Option("--languages", help="Languages to write, en,es; the others are asked.")
+        str,
+        typer.Option(
+            "--languages",
+            help="Languages to write, as en,es. Edits in other languages are only measured.",
+        ),
     ] = "",
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting of the method, key=value.")
+        list[str] | None,
+        typer.Option("--set", help="A setting of the method, key=value; may be repeated."),
     ] = None,
     settings: Annotated[
         Path | None, typer.Option(help="A TOML file with a [method.NAME] table.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The editor alone: no store, no daemon; writes an edited checkpoint, a JSON and an HTML report."""
-    with sentences():
-        from factd.daemon.editing.apply import ApplyJob, apply_edits
+    """Write edits into a model, without store and daemon.
 
+    Writes an edited checkpoint, a JSON report and an HTML report.
+    """
+    with reported_errors():
         given = dict(setting(text) for text in set_ or [])
         job = ApplyJob(
             model=model,
@@ -71,85 +90,101 @@ def apply(
             languages=tuple(filter(None, languages.split(","))),
             table={**table_of(settings, method), **given},
         )
-        with progress() as told:
-            data = apply_edits(job, progress=told)
+        with progress() as report_progress:
+            data = apply_edits(job, progress=report_progress)
     lines = [
-        f"{m['check']:<11} {m['metric']:<10} {m['language']:<4} {number_text(m['value'])}"
+        f"{m['check']:<11} {m['metric']:<10} {m['language']:<4} {measured(m['value'])}"
         for m in data["measurements"]
     ]
-    done = f"wrote {out}: {data['edits']} edits in {data['seconds']:.1f} s; report in {job.beside('.report.html')}"
+    report = job.beside(".report.html")
+    done = f"wrote {out}: {data['edits']} edits in {data['seconds']:.1f} s; report in {report}"
     show(data, [done, *lines], as_json=as_json)
 
 
 def tune(
-    model: Path,
+    model: Annotated[Path, typer.Argument(help="The model's folder.")],
     facts: Annotated[
         Path | None,
-        typer.Option(help="JSONL of facts that the model knows; else those of the store."),
+        typer.Option(help="A JSONL file of facts that the model knows. Without it: the store's."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where the settings go, as TOML.")] = Path("tuned.toml"),
+    out: Annotated[
+        Path, typer.Option(help="The TOML file that the settings are written to.")
+    ] = Path("tuned.toml"),
     settings: Annotated[
-        Path | None, typer.Option(help="TOML whose [method.memit] gives what is not searched.")
+        Path | None,
+        typer.Option(help="A TOML file whose [method.memit] gives the settings not searched for."),
     ] = None,
-    language: Annotated[str, typer.Option(help="Of the facts that are tried.")] = "en",
-    edits: Annotated[int, typer.Option(min=4, help="Edits of each trial.")] = 24,
+    language: Annotated[str, typer.Option(help="The language of the facts in the trials.")] = "en",
+    edits: Annotated[int, typer.Option(min=4, help="Edits in each trial.")] = 24,
     preset: Annotated[
-        bool, typer.Option(help="Write the published settings of this model; nothing is run.")
+        bool, typer.Option(help="Write the published settings of this model, without a search.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Choose layers, step size and strength for a model: causal tracing, then a short search."""
-    with sentences():
-        from factd.daemon.editing import tune as tuning
-        from factd.editor.edits import read_known
+    """Choose layers, step size and strength for a model.
 
+    Causal tracing finds the layers, then a short search finds the rest.
+    """
+    with reported_errors():
         if preset:
             data = tuning.write_preset(model, out)
         else:
             rows = read_known(facts) if facts else _known_facts(language)
             table = table_of(settings, "memit")
-            with progress() as told:
+            with progress() as report_progress:
                 data = tuning.tune_model(
-                    model, rows, out, table=table, language=language, edits=edits, progress=told
+                    model,
+                    rows,
+                    out,
+                    table=table,
+                    language=language,
+                    edits=edits,
+                    progress=report_progress,
                 )
     show(data, data["lines"], as_json=as_json)
 
 
 @stats_app.command("build")
 def stats_build(
-    tokens: Annotated[int | None, typer.Option(min=1, help="Size of the sample.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Tokens in the sample.")] = None,
     corpus: Annotated[
-        list[str] | None, typer.Option(help="FILE or FILE=WEIGHT, text or JSONL; repeat for more.")
+        list[str] | None,
+        typer.Option(help="A text or JSONL file, FILE or FILE=WEIGHT; may be repeated."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Second moments of the configured model and layers, from a corpus or from text that it writes itself; kept."""
-    with sentences():
-        from factd.editor.methods._write import second_moments
+    """Compute the second moments of the configured model and layers.
 
-        app = opened()
-        with progress() as told:
-            settings = sampled(app.workbench.method_settings(), tokens, corpus)
-            found = second_moments(app.workbench.model(), settings, app.workbench.workspace, told)
+    The text comes from a corpus, or the model writes it itself. The result is kept on disk.
+    """
+    with reported_errors():
+        from factd.editor.methods._write import second_moments  # imports torch
+
+        bench = configured_app().workbench
+        with progress() as report_progress:
+            settings = sampled(bench.method_settings(), tokens, corpus)
+            moments = second_moments(bench.model(), settings, bench.workspace, report_progress)
     data = {
-        "layers": sorted(found.layers),
-        "tokens": found.tokens,
-        "source": found.source,
-        "fingerprint": found.fingerprint,
+        "layers": sorted(moments.layers),
+        "tokens": moments.tokens,
+        "source": moments.source,
+        "fingerprint": moments.fingerprint,
         "settings": {
             "second_moment_tokens": settings.second_moment_tokens,
             "second_moment_corpus": list(settings.second_moment_corpus),
         },
     }
-    show(data, [f"layers {data['layers']}: {found.tokens} tokens, {found.source}"], as_json=as_json)
+    line = f"layers {data['layers']}: {moments.tokens} tokens, {moments.source}"
+    show(data, [line], as_json=as_json)
 
 
 def sampled(settings: Any, tokens: int | None, corpus: list[str] | None) -> Any:
-    """Settings with another sample of the second moments. Raises: Refused: the method has none."""
-    from dataclasses import replace
+    """The settings with another sample of the second moments.
 
+    Raises: Refused: the method uses none.
+    """
     if not hasattr(settings, "second_moment_tokens"):
-        raise Refused("the configured method uses no second moments")
+        raise Refused("the configured method uses no second moments; nothing is computed")
     changes: dict[str, Any] = {"second_moment_tokens": tokens} if tokens else {}
     if corpus:
         changes["second_moment_corpus"] = tuple(str(Path(c).absolute()) for c in corpus)
@@ -158,40 +193,43 @@ def sampled(settings: Any, tokens: int | None, corpus: list[str] | None) -> Any:
 
 @stats_app.command("converge")
 def stats_converge(
-    edits: Annotated[Path, typer.Argument(help="JSONL of edits to try.")],
-    tokens: Annotated[int | None, typer.Option(min=2, help="Size of the largest sample.")] = None,
-    halvings: Annotated[int, typer.Option(min=1, max=6)] = 3,
-    corpus: Annotated[list[str] | None, typer.Option(help="FILE or FILE=WEIGHT.")] = None,
+    edits: Annotated[Path, typer.Argument(help="A JSONL file of edits to try.")],
+    tokens: Annotated[int | None, typer.Option(min=2, help="Tokens in the largest sample.")] = None,
+    halvings: Annotated[int, typer.Option(min=1, max=6, help="How often to halve it.")] = 3,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(help="A text or JSONL file, FILE or FILE=WEIGHT; may be repeated."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """How much the edit changes when the sample of the second moments is halved, and halved again."""
-    with sentences():
-        from factd.editor.edits import read_edits
-        from factd.editor.tuning.convergence import convergence
+    """Measure whether the sample of the second moments is large enough.
 
-        app = opened()
+    The sample is halved, and halved again; each time the command says how much the edit changes.
+    """
+    with reported_errors():
+        from factd.editor.tuning.convergence import convergence  # imports torch
+
+        app = configured_app()
         batch = read_edits(edits)
-        with progress() as told:
-            found = convergence(
+        with progress() as report_progress:
+            rows = convergence(
                 app.workbench.model(),
                 batch,
                 settings=sampled(app.workbench.method_settings(), tokens, corpus),
                 workspace=app.workbench.workspace,
                 halvings=halvings,
-                progress=told,
+                progress=report_progress,
             )
     lines = [
         f"{row.tokens:>9} tokens: the update differs by {row.update_change:.3f}, its answers by {row.nll_change:.4f} nats"
-        for row in found
+        for row in rows
     ]
-    show([vars(row) for row in found], lines, as_json=as_json)
+    show([vars(row) for row in rows], lines, as_json=as_json)
 
 
 def _known_facts(language: str) -> "list[Edit]":
-    """The store's facts of the base model."""
-    from factd.daemon.editing import tune as tuning
-
-    app = opened()
+    """The store's facts that the base model knows, in one language."""
+    app = configured_app()
     return tuning.known_facts_of_store(app.ledger, app.prompts, language)
 
 

@@ -1,127 +1,151 @@
-"""Commands that need a model (imported when they run): edit, rollback, demo."""
+"""The commands `factd edit`, `factd rollback` and `factd demo`."""
 
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from factd.daemon.app import writing
 from factd.daemon.cli import common
-from factd.daemon.cli.common import Json, Why, opened, sentences
-from factd.daemon.cli.operate.servers import handed_over, handover_lines, refuse_failed
+from factd.daemon.cli.common import Json, Why, configured_app, reported_errors
+from factd.daemon.cli.demo import run_demo
+from factd.daemon.cli.operate.servers import fail_if_not_taken
 from factd.daemon.cli.output import progress, show
+from factd.daemon.editing.attempt import EditResult
+from factd.daemon.publishing import publish as publishing
+from factd.daemon.publishing.hand_over import hand_over_due
+from factd.daemon.status.handovers import handover_lines
+from factd.daemon.tasks import take_back
+from factd.daemon.tasks.edit import plan_and_edit
 
 
 def edit(
-    publish: Annotated[bool, typer.Option(help="Publish an accepted candidate.")] = False,
-    again: Annotated[bool, typer.Option(help="Also a batch that was rejected before.")] = False,
+    publish: Annotated[bool, typer.Option(help="Publish the candidate if it is accepted.")] = False,
+    again: Annotated[
+        bool, typer.Option(help="Edit even if the same batch was rejected before.")
+    ] = False,
     why: Why = "edit",
     as_json: Json = False,
 ) -> None:
-    """Plan, solve, check; leaves an accepted or rejected candidate. Exit 1 where it was rejected."""
-    from factd.daemon.publishing import publish as publishing
-    from factd.daemon.tasks.edit import plan_and_edit
+    """Plan a batch, write it into the weights and check it.
 
-    with sentences(), writing(opened()) as app, progress() as told:
-        found = plan_and_edit(app, who=common.who(), why=why, again=again, progress=told)
-        if publish and found.release is not None:
-            publishing.publish(
-                app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, found.release
-            )
-        given = handed_over(app)
-    show(found.as_json(), [verdict(found), *handover_lines(given)], as_json=as_json)
-    refuse_failed(given)
-    if not found.decision.accepted:
-        common.fail(
-            f"candidate {found.candidate} was rejected: {'; '.join(found.decision.reasons)}"
-        )
+    The result is an accepted or rejected candidate. Exit code 1 if it is rejected.
+    """
+    with reported_errors(), writing(configured_app()) as app, progress() as report_progress:
+        who = common.operator_name()
+        edited = plan_and_edit(app, who=who, why=why, again=again, progress=report_progress)
+        parts = (app.ledger, app.paths, app.versions, app.fleet)
+        if publish and edited.release is not None:
+            publishing.publish(*parts, app.config.approvals, edited.release)
+        handovers = hand_over_due(*parts)
+    show(edited.as_json(), [edited_line(edited), *handover_lines(handovers)], as_json=as_json)
+    fail_if_not_taken(handovers)
+    _fail_if_rejected(edited)
 
 
-def verdict(found: Any) -> str:
+def edited_line(edited: EditResult) -> str:
     """A candidate's outcome in one line."""
-    said = f"candidate {found.candidate}: {found.facts} facts, {found.edits} edits, {found.seconds['edit']:.1f} s"
-    return f"{said}, release {found.release}" if found.decision.accepted else f"{said}, rejected"
+    outcome = f"release {edited.release}" if edited.decision.accepted else "rejected"
+    return (
+        f"candidate {edited.candidate}: {edited.facts} facts, {edited.edits} edits, "
+        f"{edited.seconds['edit']:.1f} s, {outcome}"
+    )
+
+
+def _fail_if_rejected(edited: EditResult) -> None:
+    if not edited.decision.accepted:
+        reasons = "; ".join(edited.decision.reasons)
+        common.fail(f"candidate {edited.candidate} was rejected: {reasons}")
 
 
 def rollback(
     to: Annotated[
-        int | None, typer.Option("--to", help="A release: the link is swapped, no model is loaded.")
+        int | None,
+        typer.Option(
+            "--to", help="Go back to this release: a link is swapped, no model is loaded."
+        ),
     ] = None,
     fact: Annotated[
-        list[str] | None, typer.Option("--fact", help="Take facts back and publish without them.")
+        list[str] | None,
+        typer.Option("--fact", help="Take this fact back and publish without it; may be repeated."),
     ] = None,
     batch: Annotated[
-        str | None, typer.Option("--batch", help="Take back all facts that came with a batch.")
+        str | None, typer.Option("--batch", help="Take back all facts that came with this batch.")
     ] = None,
     why: Why = "rolled back by hand",
     as_json: Json = False,
 ) -> None:
-    """Go back to a release, or take facts or a batch back."""
-    from factd.daemon.tasks import take_back
+    """Go back to an earlier release, or take facts or a batch back.
 
+    Going back with --to freezes factd, so that no edit replaces the release; `factd unfreeze` lifts
+    the freeze.
+    """
     if [to is not None, bool(fact), batch is not None].count(True) != 1:
-        raise typer.BadParameter("give one of --to N, --fact ID …, --batch ID")
+        raise typer.BadParameter("give exactly one of --to N, --fact ID …, --batch ID")
     started = time.monotonic()
     if to is not None:
         _roll_back_to(to, why, started, as_json=as_json)
         return
-    with sentences(), writing(opened()) as app:
+    with reported_errors(), writing(configured_app()) as app:
         ids = list(fact or take_back.facts_of_batch(app.ledger, str(batch)))
-        with progress() as told:
-            found = take_back.take_back(app, ids, who=common.who(), why=why, progress=told)
-        given = handed_over(app)
-    show(found.as_json(), [verdict(found), *handover_lines(given)], as_json=as_json)
-    refuse_failed(given)
-    if not found.decision.accepted:
-        common.fail(
-            f"candidate {found.candidate} was rejected: {'; '.join(found.decision.reasons)}"
-        )
+        who = common.operator_name()
+        with progress() as report_progress:
+            edited = take_back.take_back(app, ids, who=who, why=why, progress=report_progress)
+        handovers = hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
+    show(edited.as_json(), [edited_line(edited), *handover_lines(handovers)], as_json=as_json)
+    fail_if_not_taken(handovers)
+    _fail_if_rejected(edited)
 
 
 def _roll_back_to(number: int, why: str, started: float, *, as_json: bool) -> None:
-    """Back to a release, here and on the servers; who changes releases or hands over now is overtaken."""
-    from factd.daemon.publishing import publish as publishing
+    """Make an earlier release live, here and on the servers.
 
-    with sentences():
-        app = opened()
+    The leases are seized: a process that changes releases or hands them over now must stop.
+    """
+    with reported_errors():
+        app = configured_app()
         was_on_disk = app.versions.has(number)
         with writing(app, seize=True) as own:
-            release = publishing.roll_back_to(
-                own.ledger, own.paths, own.versions, own.fleet, number, who=common.who(), why=why
-            )
-        live = time.monotonic() - started
-        given = handed_over(app, seize=True)
+            parts = (own.ledger, own.paths, own.versions, own.fleet)
+            who = common.operator_name()
+            release = publishing.roll_back_to(*parts, number, who=who, why=why)
+        live_seconds = time.monotonic() - started
+        handovers = hand_over_due(app.ledger, app.paths, app.versions, app.fleet, seize=True)
     seconds = time.monotonic() - started
     data = {
         **release.as_json(),
         "seconds": round(seconds, 3),
-        "handovers": [g.as_json() for g in given],
+        "handovers": [handover.as_json() for handover in handovers],
     }
-    again = [f"version {number} was not on disk; it was written again from its base and delta"]
-    lines = [] if was_on_disk else again
-    lines += [f"release {number} is live after {live:.2f} s; frozen, `factd unfreeze` to go on"]
-    show(data, [*lines, *handover_lines(given)], as_json=as_json)
-    refuse_failed(given)
+    again = f"version {number} was not on disk; it was written again from its base and delta"
+    line = (
+        f"release {number} is live after {live_seconds:.2f} s; "
+        "factd is frozen, `factd unfreeze` lifts the freeze"
+    )
+    lines = [line] if was_on_disk else [again, line]
+    show(data, [*lines, *handover_lines(handovers)], as_json=as_json)
+    fail_if_not_taken(handovers)
 
 
 def demo(
     directory: Annotated[
-        Path, typer.Option("--dir", help="A folder that is not there yet, or an earlier demo's.")
+        Path, typer.Option("--dir", help="A new folder, or the folder of an earlier demo.")
     ] = Path("demo"),
     as_json: Json = False,
 ) -> None:
-    """The whole cycle on the reference model: ingest, edit, check, publish, roll back."""
-    from factd.daemon.cli.demo import run_demo
+    """Run the whole cycle on the reference model.
 
-    with sentences():
-        found = run_demo(directory, quiet=as_json)
+    It ingests, edits, checks, publishes and rolls back.
+    """
+    with reported_errors():
+        figures = run_demo(directory, quiet=as_json)
     (directory / "demo.json").write_text(
-        json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8"
+        json.dumps(figures, ensure_ascii=False, indent=1), encoding="utf-8"
     )
     if as_json:
-        show(found, [], as_json=True)
+        show(figures, [], as_json=True)
 
 
 def add(cli: typer.Typer) -> None:

@@ -1,29 +1,34 @@
-"""Head corrections (MEMAT): trained rarely, used on every later candidate, switched off and on, withdrawn."""
+"""The commands `factd heads`: head corrections (MEMAT).
+
+Corrections are trained rarely and used on every later candidate. They can be switched off and on,
+or withdrawn for good.
+"""
 
 from typing import Annotated, Any
 
 import typer
 
 from factd.daemon.app import writing
-from factd.daemon.cli.common import Json, opened, sentences
+from factd.daemon.cli.common import Json, configured_app, reported_errors
 from factd.daemon.cli.output import progress, show
+from factd.daemon.editing import head_corrections
 
 heads_app = typer.Typer(
-    no_args_is_help=True, help="Head corrections (MEMAT), an artefact per language."
+    no_args_is_help=True, help="Head corrections (MEMAT), one artefact per language."
 )
-Language = Annotated[str, typer.Argument(help="BCP 47, as in the facts' labels.")]
+Language = Annotated[str, typer.Argument(help="A BCP 47 language tag, as in the facts' labels.")]
 
 
 @heads_app.command("list")
 def list_(as_json: Json = False) -> None:
-    """The corrections for the base model, with their state."""
-    with sentences():
-        from factd.editor.heads.corrections import list_corrections
+    """List the corrections for the base model and their state."""
+    with reported_errors():
+        from factd.editor.heads.corrections import list_corrections  # imports torch
         from factd.editor.models.model import fingerprint
 
-        app = opened()
+        app = configured_app()
         base = fingerprint(app.workbench.table.path)
-        found = list_corrections(app.workbench.workspace, base)
+        corrections = list_corrections(app.workbench.workspace, base)
     rows = [
         {
             "language": c.language,
@@ -32,50 +37,47 @@ def list_(as_json: Json = False) -> None:
             "heads": len(c.heads),
             "facts": c.facts,
         }
-        for c, state in found
+        for c, state in corrections
     ]
     lines = [
         f"{r['language']:<6} {r['state']:<10} {str(r['id'])[:12]}  {r['heads']} heads" for r in rows
     ]
-    show(rows, lines or ["none; `factd heads train LANGUAGE` makes them"], as_json=as_json)
+    show(
+        rows, lines or ["no corrections; `factd heads train LANGUAGE` trains them"], as_json=as_json
+    )
 
 
 @heads_app.command("train")
 def train(
     language: Language,
-    count: Annotated[int, typer.Option(min=1, help="Heads to correct.")] = 16,
+    count: Annotated[int, typer.Option(min=1, help="How many heads to correct.")] = 16,
     as_json: Json = False,
 ) -> None:
-    """Train corrections of a language on the live release; the next candidate gets them."""
-    with sentences():
-        from factd.daemon.editing import head_corrections
-
-        with writing(opened()) as app, progress() as told:
-            found = head_corrections.train(
-                app.ledger,
-                app.paths,
-                app.workbench,
-                app.prompts,
-                language,
-                count=count,
-                progress=told,
-            )
-    show(
-        found,
-        [f"{language}: {found['heads']} heads, {found['facts']} sentence pairs"],
-        as_json=as_json,
-    )
+    """Train the corrections of a language on the live release. The next candidate uses them."""
+    with reported_errors(), writing(configured_app()) as app, progress() as report_progress:
+        trained = head_corrections.train(
+            app.ledger,
+            app.paths,
+            app.workbench,
+            app.prompts,
+            language,
+            count=count,
+            progress=report_progress,
+        )
+    line = f"{language}: {trained['heads']} heads, {trained['facts']} sentence pairs"
+    show(trained, [line], as_json=as_json)
 
 
 def _switch(language: str, state: str, *, as_json: bool) -> None:
-    with sentences():
-        from factd.editor.heads.corrections import switch
+    """Set the state of the corrections of a language."""
+    with reported_errors():
+        from factd.editor.heads.corrections import switch  # imports torch
         from factd.editor.models.model import fingerprint
 
-        with writing(opened()) as app:
+        with writing(configured_app()) as app:
             switch(app.workbench.workspace, fingerprint(app.workbench.table.path), language, state)
-    said: dict[str, Any] = {"language": language, "state": state}
-    show(said, [f"{language}: {state}; the next candidate shows it"], as_json=as_json)
+    data: dict[str, Any] = {"language": language, "state": state}
+    show(data, [f"{language}: {state}, from the next candidate on"], as_json=as_json)
 
 
 @heads_app.command("on")
@@ -86,7 +88,7 @@ def on(language: Language, as_json: Json = False) -> None:
 
 @heads_app.command("off")
 def off(language: Language, as_json: Json = False) -> None:
-    """Leave the corrections of a language out of later candidates; they stay on disk."""
+    """Leave the corrections of a language out of later candidates. They stay on disk."""
     _switch(language, "off", as_json=as_json)
 
 

@@ -1,4 +1,4 @@
 """Commands of operations: set up, run, status, releases, servers, accounts, backup, notices, keys.
 
-None of them loads a model.
+No command of this room loads a model, except the worker that `factd worker` starts.
 """

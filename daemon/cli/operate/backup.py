@@ -1,102 +1,129 @@
-"""`factd backup TARGET`, `factd backup verify PATH`, `factd restore PATH --to DIR`."""
+"""The commands `factd backup` and `factd restore`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from factd.daemon.cli.common import Json, config_path, opened, sentences
+from factd.daemon.backup.create import back_up
+from factd.daemon.backup.restore import Restored
+from factd.daemon.backup.restore import restore as restore_backup
+from factd.daemon.backup.restore import verify as verify_backup
+from factd.daemon.cli.common import Json, config_path, configured_app, reported_errors
 from factd.daemon.cli.output import show
 
-if TYPE_CHECKING:
-    from factd.daemon.backup.restore import Restored
+Target = Annotated[
+    Path, typer.Argument(help="Where the backup goes: a new folder, or a file that ends with .tar.")
+]
+Source = Annotated[Path, typer.Argument(help="A backup that `factd backup` wrote.")]
 
-Target = Annotated[Path, typer.Argument(help="A new folder, or a file that ends with .tar.")]
-Source = Annotated[Path, typer.Argument(help="What `factd backup` wrote.")]
 
-
-class _Backup(TyperGroup):
-    """`factd backup TARGET` is `factd backup make TARGET`."""
+class _BackupGroup(TyperGroup):
+    """Lets `factd backup TARGET` mean `factd backup make TARGET`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """With the command that was meant."""
+        """Put `make` in front of the arguments if they begin with no command."""
         if args and args[0] not in (*self.commands, "--help"):
             args = ["make", *args]
         return super().parse_args(ctx, args)
 
 
-backup_app = typer.Typer(no_args_is_help=True, cls=_Backup, help="Backups.")
+backup_app = typer.Typer(
+    no_args_is_help=True,
+    cls=_BackupGroup,
+    help="Make and verify backups. `factd backup TARGET` makes one.",
+)
 
 
 @backup_app.command("make")
 def backup_make(
     target: Target,
     with_workspace: Annotated[
-        bool, typer.Option("--with-workspace", help="Cached values and statistics, too.")
+        bool,
+        typer.Option("--with-workspace", help="Include the cached values and statistics."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Back up the database, the configuration, and every release's delta; the daemon may run. `make` may be left out."""
-    from factd.daemon.backup.create import back_up
+    """Back up the database, the configuration and every release's delta.
 
-    with sentences():
-        found = back_up(opened(), config_path(), target, workspace=with_workspace)
-    lines = [f"{found.path}: {found.files} files, {found.bytes:,} bytes, {found.releases} releases"]
-    if found.masked:
+    The daemon may run. The word `make` may be left out.
+    """
+    with reported_errors():
+        made = back_up(configured_app(), config_path(), target, workspace=with_workspace)
+    lines = [f"{made.path}: {made.files} files, {made.bytes:,} bytes, {made.releases} releases"]
+    if made.masked:
         lines.append("passwords and queries of URLs in the configuration were masked in the copy")
-    show(found.as_json(), lines, as_json=as_json)
+    show(made.as_json(), lines, as_json=as_json)
 
 
 @backup_app.command("verify")
 def backup_verify(path: Source, as_json: Json = False) -> None:
-    """Compare every file of a backup with its SHA-256. Exit 1 where one differs."""
-    from factd.daemon.backup.restore import verify as verified
-
-    with sentences():
-        found = verified(path)
-    line = f"{path}: {len(found['files'])} files are what the manifest says; of {found['made_at']}, schema {found['schema']}"
-    show({**found, "ok": True}, [line], as_json=as_json)
+    """Compare every file of a backup with its SHA-256. Exit code 1 if one differs."""
+    with reported_errors():
+        manifest = verify_backup(path)
+    line = (
+        f"{path}: all {len(manifest['files'])} files match the manifest; "
+        f"made {manifest['made_at']}, schema {manifest['schema']}"
+    )
+    show({**manifest, "ok": True}, [line], as_json=as_json)
 
 
 def restore(
     path: Source,
-    to: Annotated[Path, typer.Option("--to", help="A folder that is empty, or is not there.")],
+    to: Annotated[
+        Path,
+        typer.Option("--to", help="The folder to restore into; it is empty or does not exist."),
+    ],
     database: Annotated[
-        str, typer.Option("--database", help="URL of an empty PostgreSQL database.")
+        str, typer.Option("--database", help="The URL of an empty PostgreSQL database.")
     ] = "",
     without_versions: Annotated[
-        bool, typer.Option("--without-versions", help="Do not write the models' files again.")
+        bool, typer.Option("--without-versions", help="Do not write the model files again.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """A whole factd in an empty folder, out of a backup, which is verified first. Stop the one that it replaces."""
-    from factd.daemon.backup.restore import restore as restored
+    """Restore a whole factd from a backup into an empty folder.
 
-    with sentences():
-        found = restored(path, to, database=database, versions=not without_versions)
-    show(found.as_json(), restored_lines(found), as_json=as_json)
+    The backup is verified first. Stop the old daemon before.
+    """
+    with reported_errors():
+        restored = restore_backup(path, to, database=database, versions=not without_versions)
+    show(restored.as_json(), restored_lines(restored), as_json=as_json)
 
 
-def restored_lines(found: "Restored") -> list[str]:
-    """For people: what stands, and what is left to do."""
-    config = found.path / "factd.toml"
-    lines = [f"{config}: release {found.live} is live, the database is at {found.schema}"]
-    if found.was != found.schema:
-        lines.append(f"the schema was upgraded from {found.was}")
-    if found.versions:
-        lines.append(f"versions written again: {', '.join(map(str, found.versions))}")
-    if found.differ:
+def restored_lines(restored: Restored) -> list[str]:
+    """What was restored, and what the operator still has to do."""
+    config, live = restored.path / "factd.toml", restored.live
+    lines = [f"{config}: release {live} is live, the database is at {restored.schema}"]
+    if restored.was != restored.schema:
+        lines.append(f"the schema was upgraded from {restored.was}")
+    if restored.versions:
+        lines.append(f"versions written again: {', '.join(map(str, restored.versions))}")
+    if restored.differ:
+        differ = ", ".join(map(str, restored.differ))
         lines.append(
-            f"not the same bytes as before (other hardware?): {', '.join(map(str, found.differ))}; `factd audit` asks them"
+            f"versions whose bytes differ from before: {differ} (other hardware?); "
+            "`factd audit` checks the answers of the live one"
         )
-    if found.without:
+    if restored.without:
+        lines.append(f"no version was written ({restored.without}); {publish_again(live)}")
+    if restored.left_out:
         lines.append(
-            f"no version was written ({found.without}); `factd releases publish {found.live}`"
+            f"the files of these keys were not in the backup, put them back: {', '.join(restored.left_out)}"
         )
-    if found.left_out:
-        lines.append(f"put these files back: {', '.join(found.left_out)}")
     return lines
+
+
+def publish_again(live: int | None) -> str:
+    """The commands that bring out the live release of a factd restored without versions.
+
+    `factd releases publish` does nothing for the release that the database calls live. So another
+    release is published first.
+    """
+    if not live:
+        return "`factd rollback --to 0` writes the base model, then `factd unfreeze`"
+    return f"`factd releases publish 0`, then `factd releases publish {live}` write and serve it"
 
 
 def add(cli: typer.Typer) -> None:

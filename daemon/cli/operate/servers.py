@@ -1,123 +1,103 @@
-"""Commands about servers, which need no model: servers list, check, sync, retry, history."""
+"""The commands `factd servers`. They load no model."""
 
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from factd.daemon.app import App
 from factd.daemon.cli import common
-from factd.daemon.cli.common import Json, Why, opened, sentences
+from factd.daemon.cli.common import Json, Why, configured_app, reported_errors
 from factd.daemon.cli.output import show
-from factd.daemon.status.servers import said, server_lines
+from factd.daemon.publishing.hand_over import hand_over_due
+from factd.daemon.rollout import outbox
+from factd.daemon.rollout.check import check
+from factd.daemon.status.handovers import failed_handovers, handover_lines
+from factd.daemon.status.servers import server_lines, server_text
 from factd.store import operations
-from factd.store.model.handovers import Handover, HandoverStatus
+from factd.store.model.handovers import Handover
 
-NEWEST = 50  # hand-overs that `history` shows
+HISTORY_SHOWN = 50  # hand-overs that `history` lists
 servers_app = typer.Typer(no_args_is_help=True, help="Servers that releases are handed to.")
+Name = Annotated[str, typer.Argument(help="The server's name, as in [servers.NAME].")]
 
 
 @servers_app.command("list")
 def servers_list(as_json: Json = False) -> None:
-    """What each server serves, as far as is known, and what is on its way to it."""
-    with sentences():
-        app = opened()
+    """List the servers and which release each serves.
+
+    Also shows the hand-over under way and the last error.
+    """
+    with reported_errors():
+        app = configured_app()
         with app.ledger.read() as session:
-            found = server_lines(app.fleet, session)
-    lines = [said(line) for line in found] or ["no servers; [servers.NAME] names one"]
-    show([line.as_json() for line in found], lines, as_json=as_json)
+            rows = server_lines(app.fleet, session)
+    none = ["no servers are configured, or no release is live; [servers.NAME] names a server"]
+    lines = [server_text(row) for row in rows] or none
+    show([row.as_json() for row in rows], lines, as_json=as_json)
 
 
 @servers_app.command("check")
-def servers_check(name: str, as_json: Json = False) -> None:
-    """Ask one server now: what it says that it serves, and whether its answers are those of the live release."""
-    from factd.daemon.rollout.check import check
+def servers_check(name: Name, as_json: Json = False) -> None:
+    """Ask one server now which release it serves.
 
-    with sentences():
-        app = opened()
-        found = check(app.ledger, app.paths, app.versions, app.fleet, name)
-    lines = [f"{name} says that it serves {found['serving'] or '(it cannot say)'}"]
-    lines += [f"{found['asked'] - len(found['wrong'])} of {found['asked']} answers fit"]
-    show(found, [*lines, *found["wrong"]], as_json=as_json)
-    if not found["fits"]:
+    Its answers are compared with those of the live release. Exit code 1 if they differ.
+    """
+    with reported_errors():
+        app = configured_app()
+        result = check(app.ledger, app.paths, app.versions, app.fleet, name)
+    lines = [f"{name} says that it serves {result['serving'] or '(it cannot say)'}"]
+    lines += [f"{result['asked'] - len(result['wrong'])} of {result['asked']} answers fit"]
+    show(result, [*lines, *result["wrong"]], as_json=as_json)
+    if not result["fits"]:
         common.fail(
-            f"{name} does not serve release {found['release']}; `factd servers retry {name}`"
+            f"{name} does not serve release {result['release']}; "
+            f"`factd servers retry {name}` hands it over again"
         )
 
 
 @servers_app.command("sync")
 def servers_sync(as_json: Json = False) -> None:
-    """Hand over now what is due; the daemon does this by itself. Exit 1 where a server does not have what it should."""
-    with sentences():
-        found = handed_over(opened())
-    show(
-        [one.as_json() for one in found],
-        handover_lines(found) or ["nothing is due"],
-        as_json=as_json,
-    )
-    refuse_failed(found)
+    """Do the hand-overs that are due now.
+
+    The daemon does this by itself. Exit code 1 if a server did not take its release.
+    """
+    with reported_errors():
+        app = configured_app()
+        handovers = hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
+    lines = handover_lines(handovers) or ["nothing is due"]
+    show([handover.as_json() for handover in handovers], lines, as_json=as_json)
+    fail_if_not_taken(handovers)
 
 
 @servers_app.command("retry")
-def servers_retry(name: str, why: Why = "retried by hand", as_json: Json = False) -> None:
-    """Give a server the live release again, also where it was given up."""
-    from factd.daemon.rollout import outbox
-
-    with sentences():
-        app = opened()
-        outbox.retry(app.ledger, app.fleet, name, who=common.who(), why=why)
-        found = handed_over(app)
-    show([one.as_json() for one in found], handover_lines(found), as_json=as_json)
-    refuse_failed(found)
+def servers_retry(name: Name, why: Why = "retried by hand", as_json: Json = False) -> None:
+    """Hand the live release to a server again, also after factd has given up on the server."""
+    with reported_errors():
+        app = configured_app()
+        outbox.retry(app.ledger, app.fleet, name, who=common.operator_name(), why=why)
+        handovers = hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
+    show([h.as_json() for h in handovers], handover_lines(handovers), as_json=as_json)
+    fail_if_not_taken(handovers)
 
 
 @servers_app.command("history")
 def servers_history(
-    name: Annotated[str, typer.Argument(help="Of one server; none: of all.")] = "",
+    name: Annotated[str, typer.Argument(help="One server. Without it: all servers.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Hand-overs, the newest first."""
-    with sentences(), opened().ledger.read() as session:
-        found = operations.handovers.list_handovers(session, limit=NEWEST, server=name)
-    show([one.as_json() for one in found], handover_lines(found) or ["none yet"], as_json=as_json)
+    """List hand-overs, newest first."""
+    with reported_errors(), configured_app().ledger.read() as session:
+        handovers = operations.handovers.list_handovers(session, limit=HISTORY_SHOWN, server=name)
+    lines = handover_lines(handovers) or ["no hand-overs yet"]
+    show([handover.as_json() for handover in handovers], lines, as_json=as_json)
 
 
-def handed_over(app: App, *, seize: bool = False) -> tuple[Handover, ...]:
-    """What was tried now; nothing where no server is configured. Raises: Busy."""
-    from factd.daemon.publishing import canary_rollback
-    from factd.daemon.rollout import outbox
-
-    parts = (app.ledger, app.paths, app.versions, app.fleet)
-    found = outbox.hand_over_due(*parts, seize=seize)
-    if canary_rollback.take_back(*parts) is not None:
-        found = (*found, *outbox.hand_over_due(*parts))
-    return found
-
-
-def handover_lines(found: Sequence[Handover]) -> list[str]:
-    """Hand-overs for people."""
-    return [handover_line(one) for one in found]
-
-
-def handover_line(one: Handover) -> str:
-    """A hand-over in words."""
-    head = f"{one.changed_at:%Y-%m-%d %H:%M:%S}  {one.server:<12} release {one.release:<5}"
-    if one.status is HandoverStatus.DONE:
-        asked = one.detail.get("asked", 0)
-        proof = f"{asked} answers fit" if asked else "not asked"
-        return f"{head} done in {one.detail.get('seconds', 0):.1f} s, {proof}"
-    back = {True: "; what it had serves again", False: "; WHAT IT HAD IS NOT RESTORED", None: ""}
-    error = f": {one.error}{back[one.restored]}" if one.error else ""
-    return f"{head} {one.status.value}, attempt {one.attempts}{error}"
-
-
-def refuse_failed(found: Sequence[Handover]) -> None:
-    """Exit with 1 where a server does not have what it was to have."""
-    newest = {one.server: one for one in sorted(found, key=lambda one: one.id)}
-    bad = [one for one in newest.values() if one.status is not HandoverStatus.DONE]
-    if bad:
-        names = ", ".join(one.server for one in bad)
-        common.fail(f"not handed over to {names}: {bad[0].error}; see `factd servers list`")
+def fail_if_not_taken(handovers: Sequence[Handover]) -> None:
+    """Exit with 1 if a server did not take its release."""
+    failed = failed_handovers(handovers)
+    if failed:
+        names = ", ".join(handover.server for handover in failed)
+        common.fail(f"not handed over to {names}: {failed[0].error}; see `factd servers list`")
 
 
 def add(cli: typer.Typer) -> None:

@@ -1,15 +1,21 @@
-"""Commands that set factd up: version, init, config, db."""
+"""The commands that set factd up: `factd version`, `init`, `config` and `db`."""
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from factd.daemon.app import build
-from factd.daemon.cli.common import Json, config_path, kept, sentences
+from factd.daemon.cli.common import Json, closed_at_end, config_path, reported_errors
 from factd.daemon.cli.output import show
-from factd.daemon.config.load import Config, load_config, shown
+from factd.daemon.config.example import EXAMPLE
+from factd.daemon.config.load import Config, effective_values, load_config
 from factd.daemon.errors import FactdError
+from factd.daemon.publishing import signing
+from factd.store import queries
+from factd.store.database import migrate
+from factd.store.errors import StoreError
 
 
 def version_command(as_json: Json = False) -> None:
@@ -17,14 +23,16 @@ def version_command(as_json: Json = False) -> None:
     show({"version": version("factd")}, [version("factd")], as_json=as_json)
 
 
-def init(directory: Path, model: Path | None = None, as_json: Json = False) -> None:
-    """Make a configuration to start from."""
-    from factd.daemon.config.example import EXAMPLE
-
+def init(
+    directory: Annotated[Path, typer.Argument(help="The folder that gets factd.toml.")],
+    model: Annotated[Path | None, typer.Option(help="The base model's folder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write an example configuration to start from."""
     path = directory / "factd.toml"
-    with sentences():
+    with reported_errors():
         if path.exists():
-            raise FactdError(f"{path} is there already; remove it or name another folder")
+            raise FactdError(f"{path} exists already; remove it, or name another folder")
         directory.mkdir(parents=True, exist_ok=True)
         path.write_text(EXAMPLE.format(model=model or "model"), encoding="utf-8")
     show(
@@ -34,16 +42,18 @@ def init(directory: Path, model: Path | None = None, as_json: Json = False) -> N
     )
 
 
-config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
+config_app = typer.Typer(no_args_is_help=True, help="The configuration: check it and show it.")
 
 
 @config_app.command("check")
 def config_check(as_json: Json = False) -> None:
-    """Validate the file, environment, catalogue, the method's settings; sources, channels and servers with their secrets."""
-    from factd.daemon.publishing import signing
+    """Validate the configuration.
 
-    with sentences():
-        app = kept(build(load_config(config_path())))
+    This includes the environment, the catalogue, the method's settings, and the sources, channels
+    and servers with the secrets that they name.
+    """
+    with reported_errors():
+        app = closed_at_end(build(load_config(config_path())))
         app.workbench.method_settings()
         for source in app.sources.values():
             source.settings.ready()
@@ -52,40 +62,43 @@ def config_check(as_json: Json = False) -> None:
         for server in app.fleet.servers.values():
             server.settings.ready()
         signing.ready(app.config.publish)
-        if not (app.workbench.table.path / "config.json").is_file():
+        folder = app.workbench.table.path
+        if not (folder / "config.json").is_file():
             raise FactdError(
-                f"[model] path: {app.workbench.table.path} is no model (it has no config.json)"
+                f"[model] path: {folder} is not a model folder (it has no config.json)"
             )
-    show({"ok": True}, [f"{config_path()} is good"], as_json=as_json)
+    show({"ok": True}, [f"{config_path()} is valid"], as_json=as_json)
 
 
 @config_app.command("show")
 def config_show(as_json: Json = False) -> None:
-    """Effective values with their origin, secrets masked; and the base in effect, where that is not the configured model."""
-    with sentences():
+    """Show the values in effect and where each comes from.
+
+    Secrets are masked. If a rebase put another base in effect than [model] path, it is shown, too.
+    """
+    with reported_errors():
         config = load_config(config_path())
-        rows = shown(config, config_path()) | base_row(config)
+        rows = effective_values(config, config_path()) | base_row(config)
     width = max(len(name) for name in rows)
     lines = [f"{name:<{width}}  {row['value']}  ({row['origin']})" for name, row in rows.items()]
     show(rows, lines, as_json=as_json)
 
 
 def base_row(config: Config) -> dict[str, dict[str, str]]:
-    """What stands in for [model] path; nothing where that itself does, or where there is no database yet."""
-    from factd.store import queries
-    from factd.store.database import migrate
-    from factd.store.errors import StoreError
+    """The base that is used in place of [model] path.
 
+    Empty if [model] path itself is in effect, or if there is no database yet.
+    """
     try:
         migrate.check(config.database)
     except StoreError:
         return {}
-    app = kept(build(config))
+    app = closed_at_end(build(config))
     with app.ledger.read() as session:
-        found = queries.bases.lineage(session, queries.bases.in_effect(session))
-    if not found:
+        lineage = queries.bases.lineage(session, queries.bases.in_effect(session))
+    if not lineage:
         return {}
-    value = f"{app.paths.base(found[0].number)}: {found[0].describe()}"
+    value = f"{app.paths.base(lineage[0].number)}: {lineage[0].describe()}"
     return {"model.path in effect": {"value": value, "origin": "rebase"}}
 
 
@@ -94,12 +107,9 @@ db_app = typer.Typer(no_args_is_help=True, help="The database's schema.")
 
 @db_app.command("upgrade")
 def db_upgrade(as_json: Json = False) -> None:
-    """Bring the schema to this program's newest revision."""
-    from factd.store import queries
-    from factd.store.database import migrate
-
-    with sentences():
-        app = kept(build(load_config(config_path())))
+    """Create the schema, or upgrade it to the newest revision of this program."""
+    with reported_errors():
+        app = closed_at_end(build(load_config(config_path())))
         revision = migrate.upgrade(app.config.database)
         with app.ledger.begin() as session:
             queries.releases.ensure_release_zero(session, now=app.ledger.now())
@@ -108,22 +118,18 @@ def db_upgrade(as_json: Json = False) -> None:
 
 @db_app.command("check")
 def db_check(as_json: Json = False) -> None:
-    """Exit 1 where the schema is not this program's."""
-    from factd.store.database import migrate
-
-    with sentences():
+    """Check that the schema is the one of this program. Exit code 1 if not."""
+    with reported_errors():
         migrate.check(load_config(config_path()).database)
     show({"ok": True}, ["the database has this program's schema"], as_json=as_json)
 
 
 @db_app.command("current")
 def db_current(as_json: Json = False) -> None:
-    """The revision of the database."""
-    from factd.store.database import migrate
-
-    with sentences():
+    """Print the schema revision of the database."""
+    with reported_errors():
         revision = migrate.current(load_config(config_path()).database)
-    show({"revision": revision}, [revision or "none"], as_json=as_json)
+    show({"revision": revision}, [revision or "no schema; run `factd db upgrade`"], as_json=as_json)
 
 
 def add(cli: typer.Typer) -> None:

@@ -1,4 +1,7 @@
-"""Who is at the door: passwords, tokens, cookies; what is kept of them is a hash."""
+"""Logins by password, sessions by cookie, programs by token.
+
+Only hashes of the secrets are stored.
+"""
 
 import hashlib
 import secrets
@@ -13,46 +16,46 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from factd.daemon.config.tables import ConsoleTable
 from factd.daemon.errors import Refused
 from factd.daemon.log import log
-from factd.daemon.web.auth.login_throttle import Attempts
-from factd.daemon.web.errors import Forbidden, TooMany, Unknown
+from factd.daemon.web.auth.login_throttle import LoginThrottle
+from factd.daemon.web.errors import Forbidden, TooManyLogins, Unauthenticated
 from factd.store import operations, queries
 from factd.store.database.session import Store
 from factd.store.model.operations import Account, Role
 
 SHORTEST, LONGEST = 12, 200  # characters of a password
-NAME = 64  # characters of an account's name
+LONGEST_NAME = 64  # characters of an account's name
 SECRET_BYTES = 32
-PREFIX = "factd_"  # of tokens, so that scanners for leaked secrets know one
-PER_ADDRESS = 5  # times as many failures as an account may have
-SEEN_SECONDS = 60  # how exactly it is known when somebody was last there
-AT_ONCE = 2  # hashes, 64 MiB each
+PREFIX = "factd_"  # of tokens, so that scanners for leaked secrets recognise one
+PER_ADDRESS = 5  # an address may fail this many times as often as an account
+SEEN_SECONDS = 60  # precision of the time at which a caller was last seen
+HASHES_AT_ONCE = 2  # argon2id needs 64 MiB for each
 HASHER = PasswordHasher()  # argon2id, RFC 9106's second choice
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who asks."""
+    """The user or program that sends a request."""
 
     name: str
     role: Role
     csrf: str = ""  # of a session; a token has none
-    stale: Callable[[], None] | None = None  # to be called when the answer is out: it was there
+    note_seen: Callable[[], None] | None = None  # to be called after the answer is sent, if any
 
     def may_operate(self) -> None:
-        """Raises: Forbidden: the role is to look only."""
+        """Raises: Forbidden: the role may only read."""
         if self.role is not Role.OPERATE:
-            raise Forbidden(f"{self.name} may look only; the role operate is needed for this")
+            raise Forbidden(f"{self.name} may only read; the role operate is needed for this")
 
 
 def hashed(password: str, hasher: PasswordHasher = HASHER) -> str:
-    """A slow hash of a password. Raises: Refused: it is too short or too long."""
+    """A slow hash of a password. Raises: Refused: the password is too short or too long."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise Refused(f"a password has {SHORTEST} to {LONGEST} characters")
     return hasher.hash(password)
 
 
-def fits(secret: str, password: str, hasher: PasswordHasher = HASHER) -> bool:
-    """The password is the one that was hashed."""
+def matches(secret: str, password: str, hasher: PasswordHasher = HASHER) -> bool:
+    """The password is the one behind the stored hash."""
     try:
         return hasher.verify(secret, password)
     except (Argon2Error, InvalidHashError):
@@ -60,17 +63,17 @@ def fits(secret: str, password: str, hasher: PasswordHasher = HASHER) -> bool:
 
 
 def digest(secret: str) -> str:
-    """What is kept of 256 random bits."""
+    """The stored hash of a cookie or token, which are 256 random bits: a fast hash is enough."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def new_token() -> str:
-    """A secret for a program."""
+    """A new secret for a program."""
     return PREFIX + secrets.token_urlsafe(SECRET_BYTES)
 
 
-class Door:
-    """Lets in who proves to be somebody."""
+class Authenticator:
+    """Checks passwords, cookies and tokens, and limits failed logins."""
 
     def __init__(
         self,
@@ -80,31 +83,38 @@ class Door:
         hasher: PasswordHasher = HASHER,
     ) -> None:
         self.store, self.table, self.now, self.hasher = store, table, now, hasher
-        self.by_account = Attempts(table.login_attempts)
-        self.by_address = Attempts(table.login_attempts * PER_ADDRESS)
-        self.counting = threading.Lock()
-        self.hashing = threading.Semaphore(AT_ONCE)
-        self.nobody = hasher.hash(secrets.token_urlsafe())  # so that an unknown name takes as long
+        self.by_account = LoginThrottle(table.login_attempts)
+        self.by_address = LoginThrottle(table.login_attempts * PER_ADDRESS)
+        self.counting_lock = threading.Lock()
+        self.hashing_slots = threading.Semaphore(HASHES_AT_ONCE)
+        # checked for an unknown name, so that it takes as long as a wrong password
+        self.dummy_hash = hasher.hash(secrets.token_urlsafe())
 
     def login(self, name: str, password: str, address: str, *, before: str = "") -> str:
-        """The cookie of a new session; the one before ends. Raises: Unknown, TooMany."""
-        name, password = name[: NAME + 1], password[: LONGEST + 1]
+        """Log in and return the cookie of a new session. The session of the cookie `before` ends.
+
+        Raises: Unauthenticated, TooManyLogins.
+        """
+        name, password = name[: LONGEST_NAME + 1], password[: LONGEST + 1]
         self._count(name, address)
         with self.store.read() as session:
-            found = operations.accounts.account(session, name) if name.isprintable() else None
-        with self.hashing:
-            right = fits(found.secret if found else self.nobody, password, self.hasher)
-        if found is None or not right or found.disabled:
+            account = operations.accounts.account(session, name) if name.isprintable() else None
+        with self.hashing_slots:
+            right = matches(account.secret if account else self.dummy_hash, password, self.hasher)
+        if account is None or not right or account.disabled:
             log.warning("login refused", address=address)
-            raise Unknown("no account has this name and password")
-        with self.counting:
+            raise Unauthenticated("no account has this name and password")
+        with self.counting_lock:
             self.by_account.forget(name)
-        return self._opened(found, password, before)
+        return self._open_session(account, password, before)
 
     def _count(self, name: str, address: str) -> None:
-        """An attempt counts before it is looked at, so that many at once count as many."""
+        """Count an attempt before the password is checked, so that parallel attempts all count.
+
+        Raises: TooManyLogins.
+        """
         now = self.now().timestamp()
-        with self.counting:
+        with self.counting_lock:
             wait = max(
                 self.by_account.wait_seconds(name, now=now),
                 self.by_address.wait_seconds(address, now=now),
@@ -114,15 +124,15 @@ class Door:
                 self.by_address.note(address, now=now)
         if wait:
             sentence = f"too many logins failed; try again in {wait / 60:.0f} minutes"
-            raise TooMany(sentence, int(wait) + 1)
+            raise TooManyLogins(sentence, int(wait) + 1)
 
-    def _opened(self, account: Account, password: str, before: str) -> str:
+    def _open_session(self, account: Account, password: str, before: str) -> str:
         cookie, now = secrets.token_urlsafe(SECRET_BYTES), self.now()
-        weak = self.hasher.check_needs_rehash(account.secret)
-        more = hashed(password, self.hasher) if weak else ""
+        is_weak = self.hasher.check_needs_rehash(account.secret)
+        stronger = hashed(password, self.hasher) if is_weak else ""
         with self.store.begin() as session:
-            if more:
-                operations.accounts.replace_password_hash(session, account.name, more)
+            if stronger:
+                operations.accounts.replace_password_hash(session, account.name, stronger)
             operations.accounts.close_sessions(
                 session, [digest(before)], made_before=self._oldest()
             )
@@ -137,7 +147,7 @@ class Door:
         return cookie
 
     def logout(self, cookie: str) -> None:
-        """The session is over."""
+        """End the session of a cookie."""
         with self.store.begin() as session:
             operations.accounts.close_sessions(
                 session, [digest(cookie)], made_before=self._oldest()
@@ -147,39 +157,39 @@ class Door:
         return self.now() - timedelta(hours=self.table.session_hours)
 
     def of_cookie(self, cookie: str) -> Caller | None:
-        """Who has a cookie."""
+        """The caller with this cookie; None if the session has ended."""
         now, key = self.now(), digest(cookie)
         idle = now - timedelta(minutes=self.table.session_minutes)
         with self.store.read() as session:
-            found = operations.accounts.valid_login(
+            login_and_account = operations.accounts.valid_login(
                 session, key, made_after=self._oldest(), seen_after=idle
             )
-        if found is None:
+        if login_and_account is None:
             return None
-        login, account = found
+        login, account = login_and_account
 
-        def seen() -> None:
+        def note_session() -> None:
             with self.store.begin() as session:
                 operations.accounts.mark_session_seen(session, key, now=now)
 
-        stale = seen if _is_old(login.seen_at, now) else None
-        return Caller(name=account.name, role=account.role, csrf=login.csrf, stale=stale)
+        note_seen = note_session if _is_old(login.seen_at, now) else None
+        return Caller(name=account.name, role=account.role, csrf=login.csrf, note_seen=note_seen)
 
     def of_token(self, secret: str) -> Caller | None:
-        """Who has a token."""
+        """The caller with this token; None if the token is not valid."""
         now = self.now()
         with self.store.read() as session:
-            found = operations.accounts.valid_token(session, digest(secret), now=now)
-        if found is None:
+            token = operations.accounts.valid_token(session, digest(secret), now=now)
+        if token is None:
             return None
-        id_ = found.id
+        id_ = token.id
 
-        def used() -> None:
+        def note_token() -> None:
             with self.store.begin() as session:
                 operations.accounts.mark_token_used(session, id_, now=now)
 
-        stale = used if found.used_at is None or _is_old(found.used_at, now) else None
-        return Caller(name=f"token {found.name}", role=found.role, stale=stale)
+        note_seen = note_token if token.used_at is None or _is_old(token.used_at, now) else None
+        return Caller(name=f"token {token.name}", role=token.role, note_seen=note_seen)
 
 
 def _is_old(seen: datetime, now: datetime) -> bool:

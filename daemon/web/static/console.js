@@ -1,4 +1,4 @@
-// Refreshes the overview, and asks for reasons in a dialog. Every page does without.
+// Refreshes the overview, and asks for reasons in a dialog. Every page works without this script too.
 "use strict";
 
 const dialog = document.getElementById("confirm");
@@ -28,7 +28,7 @@ document.addEventListener("click", (event) => {
   }
 });
 
-function refreshed(region) {
+function keepFresh(region) {
   const box = document.getElementById("refresh");
   box.closest("label").hidden = false;
   window.setInterval(async () => {
@@ -37,11 +37,11 @@ function refreshed(region) {
     try {
       region.replaceChildren(...(await fetched(window.location.pathname)).getElementById(region.id).childNodes);
     } catch {
-      box.checked = false; // logged out, or the daemon is away: what is shown stays
-      document.getElementById("told").textContent = "Not refreshed any more; load the page again.";
+      box.checked = false; // logged out, or the daemon does not answer: the old content stays
+      document.getElementById("told").textContent = "This page is no longer refreshed. Load it again.";
     }
   }, Number(region.dataset.refresh) * 1000);
 }
 
 const overview = document.getElementById("overview");
-if (overview) refreshed(overview);
+if (overview) keepFresh(overview);

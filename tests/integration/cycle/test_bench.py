@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from factd.bench.commands import bench_app
@@ -17,7 +18,7 @@ from factd.bench.quality.world import WORKSPACE
 from factd.bench.speed import gpu
 from factd.reference import paths
 from support.paths import ROOT
-from support.shared_artefacts import Kept
+from support.shared_artefacts import SharedArtefacts
 
 
 def bench(*words: str) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def test_probes_are_answered_as_by_the_plain_way() -> None:
 
 
 @pytest.mark.slow
-def test_the_solve_is_resumed_to_the_same_bytes_and_added_to(kept: Kept) -> None:
+def test_the_solve_is_resumed_to_the_same_bytes_and_added_to(kept: SharedArtefacts) -> None:
     kept.moments(WORKSPACE, paths.MODEL, tokens=8000)
     found = bench("solve", "--rows", "100", "--tokens", "8000")
     _, resumed, added, without = found["rows"]
@@ -91,9 +92,9 @@ def test_the_gpu_script_runs_on_the_cpu_at_a_tiny_size(tmp_path: Path) -> None:
 def test_every_shape_of_the_gpu_script_is_a_model_of_its_family() -> None:
     sizes = {}
     for name, (kind, values, layers) in gpu.SHAPES.items():
-        config = gpu.CONFIG_MAPPING[kind](**values)
+        config = CONFIG_MAPPING[kind](**values)
         with torch.device("meta"):
-            model = gpu.AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
         sizes[name] = sum(p.numel() for p in model.parameters()) / 1e9
         assert max(layers) < config.num_hidden_layers
     assert sizes["gptj-6b"] == pytest.approx(6.05, abs=0.05)

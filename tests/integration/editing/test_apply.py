@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from typer.testing import Result
 
 from factd.editor import load_model, plugins
 from factd.editor.scoring.score import greedy_answers
 from factd.reference import paths, tiny
 from support.paths import GOLDEN
-from support.shared_artefacts import Kept
+from support.shared_artefacts import SharedArtefacts
 from support.terminal import run_factd
 from support.world import WORDINGS, jsonl
 
@@ -62,7 +62,7 @@ def applied(folder: Path, rows: list[Any], *words: str, model: Path = MODEL) -> 
     return run_factd("apply", model, edits, "--out", folder / "out", "--json", *sets, *words)
 
 
-def test_a_checkpoint_and_two_reports_are_written(kept: Kept, tmp_path: Path) -> None:
+def test_a_checkpoint_and_two_reports_are_written(kept: SharedArtefacts, tmp_path: Path) -> None:
     kept.moments(tmp_path / "out.workspace", MODEL, tokens=3000)
     done = applied(tmp_path, [GOOD])
     assert done.exit_code == 0, (done.stderr, done.exception)
@@ -159,7 +159,7 @@ def config(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_tune_writes_settings_that_apply_takes(kept: Kept, tmp_path: Path) -> None:
+def test_tune_writes_settings_that_apply_takes(kept: SharedArtefacts, tmp_path: Path) -> None:
     wordings = ("The headquarters of {} is in", "{} is based in")
     said = greedy_answers(load_model(MODEL), [wordings[0].format(name) for name in NAMES])
     rows = [

@@ -8,7 +8,7 @@ import pytest
 
 from factd.editor import load_model
 from factd.reference import paths
-from support.shared_artefacts import Kept
+from support.shared_artefacts import SharedArtefacts
 from support.terminal import run_factd
 from support.world import GATES_OFF, currencies, jsonl
 
@@ -24,7 +24,7 @@ def reference_settings() -> str:
 
 @pytest.mark.slow
 def test_memat_writes_some_languages_and_corrects_heads_in_another(
-    kept: Kept, tmp_path: Path
+    kept: SharedArtefacts, tmp_path: Path
 ) -> None:
     kept.moments(tmp_path / "out.workspace", paths.MODEL, tokens=TOKENS)
     model = load_model(paths.MODEL)
@@ -63,7 +63,7 @@ def test_memat_writes_some_languages_and_corrects_heads_in_another(
 
 @pytest.mark.slow
 def test_head_corrections_of_a_release_are_trained_switched_and_withdrawn(
-    kept: Kept, tmp_path: Path
+    kept: SharedArtefacts, tmp_path: Path
 ) -> None:
     path = tmp_path / "factd.toml"
     kept.moments(tmp_path / "state" / "workspace", paths.MODEL, tokens=TOKENS)

@@ -12,7 +12,7 @@ from factd.daemon.planning import base_model
 from factd.reference import paths
 from factd.store import queries
 from factd.store.database import migrate
-from factd.store.model.facts import Fact
+from factd.store.model.facts import BaseAnswer, Fact
 from support.world import claim, jsonl
 
 pytestmark = pytest.mark.skipif(
@@ -40,19 +40,21 @@ def facts(app: App, path: Path, rows: list[Any] | None = None) -> list[Fact]:
 
 
 def test_what_really_changed_is_a_correction(app: App) -> None:
-    found = base_model.ask(app.workbench, app.prompts, facts(app, paths.FEED))
+    found = base_model.query(app.workbench, app.prompts, facts(app, paths.FEED))
     assert "unknown subject" not in found.values()
-    assert list(found.values()).count("other") > 60
+    assert list(found.values()).count(BaseAnswer.OTHER) > 60
 
 
 def test_what_the_model_was_taught_is_known(app: App, tmp_path: Path) -> None:
     rows = [claim("DK", "DKK", subject={"id": "DK", "labels": {"en": "Denmark"}},
                   object={"id": "DKK", "labels": {"en": "Danish krone"}})]  # fmt: skip
     (fact,) = facts(app, tmp_path / "known.jsonl", rows)
-    assert base_model.ask(app.workbench, app.prompts, [fact]) == {fact.id: "known"}
+    assert base_model.query(app.workbench, app.prompts, [fact]) == {fact.id: "known"}
 
 
 def test_a_country_that_is_made_up_is_an_unknown_subject(app: App, tmp_path: Path) -> None:
     rows = [claim(name, "euro") for name in MADE_UP]
-    found = base_model.ask(app.workbench, app.prompts, facts(app, tmp_path / "made_up.jsonl", rows))
+    found = base_model.query(
+        app.workbench, app.prompts, facts(app, tmp_path / "made_up.jsonl", rows)
+    )
     assert set(found.values()) == {"unknown subject"}

@@ -7,7 +7,7 @@ import pytest
 from factd.bench.quality import families
 from factd.editor import plugins
 from factd.reference import tiny
-from support.shared_artefacts import Kept
+from support.shared_artefacts import SharedArtefacts
 
 FAMILIES = plugins.names("factd.editor.families")
 
@@ -29,7 +29,9 @@ def test_the_readme_names_every_family_and_method() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_readme_says_what_the_methods_do(family: str, kept: Kept, tmp_path: Path) -> None:
+def test_the_readme_says_what_the_methods_do(
+    family: str, kept: SharedArtefacts, tmp_path: Path
+) -> None:
     base = tiny.make(family, tmp_path / "base")
     kept.moments(tmp_path / "workspace", base, tokens=2000, layers=tiny.VALUE_SETTINGS["layers"])
     _, _, *rows = table()

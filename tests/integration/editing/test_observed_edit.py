@@ -40,7 +40,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
         table = f'[tracing]\nendpoint = "{collector.url}/v1/traces"\nheaders_file = "headers"\n'
         config.write_text(config.read_text() + table)
         try:
-            done = operator.raw("--log-json", "edit", "--publish", "--json")
+            done = operator.invoke("--log-json", "edit", "--publish", "--json")
         finally:
             tracing.end()
     assert done.exit_code == 0, done.stderr
@@ -111,7 +111,7 @@ def test_lines_about_what_makes_a_candidate_fail_carry_it_too(
     weak = config.read_text().replace("v_num_grad_steps = 20", "v_num_grad_steps = 1")
     config.write_text(weak)
     operator.ingest(FEED)
-    done = operator.raw("--log-json", "edit")
+    done = operator.invoke("--log-json", "edit")
     assert done.exit_code == 1
     *lines, sentence = done.stderr.splitlines()
     assert "efficacy generation" in sentence

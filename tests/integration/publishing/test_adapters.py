@@ -9,7 +9,8 @@ import pytest
 
 from factd.daemon.app import open_app
 from factd.daemon.metrics.adapters import AdapterCollector
-from factd.editor.files.folders import read_manifest, sha256_file
+from factd.editor.files.folders import sha256_file
+from factd.editor.files.manifests import read_manifest
 from support.terminal import FEED, MODEL, Operator
 
 FILES = ["adapter_config.json", "adapter_model.safetensors"]
@@ -41,7 +42,7 @@ def names(folder: Path) -> list[str]:
 def rank(operator: Operator) -> dict[str, float]:
     """The series of adapters."""
     app = open_app(operator.folder / "factd.toml")
-    found = AdapterCollector.of(app)
+    found = AdapterCollector.of(app.versions)
     samples = [sample for family in found.collect() for sample in family.samples]
     app.ledger.store.close()
     assert all(sample.labels == {"publisher": "adapter"} for sample in samples)
@@ -107,7 +108,7 @@ def test_an_export_is_refused_with_its_reason(operator: Operator) -> None:
         assert "was not written by `factd export`" in refused("0", "checkpoint", to=taken)
     assert operator("releases", "verify", "0")["ok"]
     for form, word in (("checkpoint", "--truncate"), ("lora", "--unchecked")):
-        wrong = operator.raw("export", "0", "--format", form, "--out", str(out), word)
+        wrong = operator.invoke("export", "0", "--format", form, "--out", str(out), word)
         assert wrong.exit_code == 2 and word in wrong.stderr
     assert not out.exists()
 

@@ -86,7 +86,7 @@ def test_an_audit_that_fails_rolls_back_and_freezes(operator: Operator) -> None:
     operator("rollback", "--fact", operator("status")["live"]["facts"][0], "--why", "x")
     config = operator.folder / "factd.toml"
     config.write_text(config.read_text().replace("kl = false", "kl = {most = 0.0000001}", 1))
-    done = operator.raw("audit", "--json")
+    done = operator.invoke("audit", "--json")
     found = json.loads(done.stdout)
     assert done.exit_code == 1 and "failed" in done.stderr
     assert (found["release"], found["outcome"]) == (2, "failed")
@@ -99,7 +99,7 @@ def test_an_audit_that_fails_rolls_back_and_freezes(operator: Operator) -> None:
 def test_without_a_version_before_it_nothing_is_rolled_back(operator: Operator) -> None:
     config = operator.folder / "factd.toml"
     config.write_text(config.read_text().replace("kl = false", "kl = {most = 0.0000001}", 1))
-    found = json.loads(operator.raw("audit", "--json").stdout)
+    found = json.loads(operator.invoke("audit", "--json").stdout)
     assert found["outcome"] == "failed"
     assert found["action"] == "nothing: no version before it lies ready"
 

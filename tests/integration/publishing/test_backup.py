@@ -15,6 +15,7 @@ import pytest
 from factd.daemon.backup import archive
 from factd.daemon.errors import BadBackup, Refused
 from factd.editor.files.folders import sha256_file
+from factd.editor.files.manifests import MANIFEST
 from factd.store.database import migrate
 from factd.store.database.dump import DumpFailed, dump, program_path
 from support.databases import CONFIGS, SERVER, postgresql
@@ -153,7 +154,7 @@ def test_a_flipped_bit_anywhere_is_found(operator: Operator, tar: Path, tmp_path
         damaged = tmp_path / "damaged.tar"
         damaged.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         said = operator.refused("backup", "verify", str(damaged))
-        assert name in said or name == archive.MANIFEST, said
+        assert name in said or name == MANIFEST, said
         assert "use another backup" in said
 
 
@@ -167,7 +168,7 @@ def test_a_damaged_backup_is_not_restored(operator: Operator, tar: Path, tmp_pat
 def test_a_file_more_or_less_is_found(tar: Path, tmp_path: Path) -> None:
     archive.extract(tar, tmp_path / "open")
     manifest = json.dumps(archive.verify(tar)).encode()
-    (tmp_path / "open" / archive.MANIFEST).write_bytes(manifest)
+    (tmp_path / "open" / MANIFEST).write_bytes(manifest)
     archive.verify(tmp_path / "open")
     (tmp_path / "open" / "more").write_text("x")
     with pytest.raises(BadBackup, match="more is not in the manifest"):

@@ -98,7 +98,7 @@ def publish(folder: Path, family: str, dtype: str, layout: str) -> Published:
     written("checkpoint", base, both, out["heads"])
     told = written("adapter", base, delta, out["adapter"])
     written("adapter", base, delta, out["small"], dtype="bfloat16")
-    with pytest.raises(NotEditable, match="switch them off"):
+    with pytest.raises(NotEditable, match="switch the corrections off"):
         written("adapter", base, both, folder / f"{base.name}-refused")
     with applied(model, delta):
         checked = fixed_logits(model)

@@ -118,9 +118,9 @@ def test_a_rebase_serves_the_same_weights_and_frees_the_budget(rebased: Operator
 
 
 def test_what_was_done_is_said_to_people(rebased: Operator) -> None:
-    done = rebased.raw("rebase", "--undo", "--why", "test").stdout.splitlines()
+    done = rebased.invoke("rebase", "--undo", "--why", "test").stdout.splitlines()
     assert done == ["base 0 is in effect again with release 1: 2 facts are edits again"]
-    listed = rebased.raw("bases", "list").stdout.splitlines()
+    listed = rebased.invoke("bases", "list").stdout.splitlines()
     assert [line.split()[:2] for line in listed] == [["1", "retired"], ["0", "active"]]
 
 
@@ -129,7 +129,7 @@ def test_an_undo_is_handed_over_to_the_servers(rebased: Operator) -> None:
     shell = f'command = ["sh", "-c", "echo $FACTD_RELEASE >> {told}"]\nunasked = true\n'
     path = rebased.folder / "factd.toml"
     path.write_text(path.read_text() + f'\n[servers.it]\nkind = "command"\n{shell}')
-    said = rebased.raw("rebase", "--undo", "--why", "test").stdout
+    said = rebased.invoke("rebase", "--undo", "--why", "test").stdout
     assert "release 1     done" in said
     rebased("releases", "publish", "2")
     assert told.read_text().split() == ["1", "2"]
@@ -141,7 +141,7 @@ def test_a_baked_fact_says_so(rebased: Operator) -> None:
     assert (shown["status"], shown["reason"]) == ("known", "baked into base 1")
     found = rebased("facts", "explain", fact)
     assert (found["base"]["number"], found["base"]["why"]) == (1, "room")
-    assert "baked     into base 1 from release 1" in rebased.raw("facts", "explain", fact).stdout
+    assert "baked     into base 1 from release 1" in rebased.invoke("facts", "explain", fact).stdout
 
 
 def test_a_new_claim_about_a_baked_fact_is_an_edit_of_the_new_base(rebased: Operator) -> None:

@@ -57,7 +57,7 @@ def test_a_version_that_was_pruned_is_written_again_and_that_is_said(
     operator: Operator, app: App
 ) -> None:
     assert app.versions.numbers() == [3, 4]
-    done = operator.raw("rollback", "--to", "2", "--why", "x")
+    done = operator.invoke("rollback", "--to", "2", "--why", "x")
     assert done.exit_code == 0, done.stderr
     assert "version 2 was not on disk; it was written again from its base and delta" in done.stdout
     assert (app.versions.current(), operator("status")["live"]["number"]) == (2, 2)

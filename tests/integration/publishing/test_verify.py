@@ -118,7 +118,7 @@ def test_a_version_that_was_damaged_never_becomes_current_and_is_written_again(
     place("releases", "write", "2")
     place("rollback", "--to", "2", "--why", "x")
     assert place.published() == place.published("versions/2") == before
-    assert "release 2" not in place.raw("releases", "verify", "2").stderr
+    assert "release 2" not in place.invoke("releases", "verify", "2").stderr
 
 
 def test_a_rollback_reads_no_weights_and_publishing_does(place: Operator) -> None:
@@ -142,7 +142,7 @@ def test_who_signed_is_said_and_another_key_is_refused(
     done = verify(copy, "--public-key", own, "--json")
     assert json.loads(done.stdout)["signed_by"] == id_
     assert f"signed with the key {id_}" in verify(copy).stdout
-    assert f"signed with the key {id_}" in place.raw("releases", "verify", "1").stdout
+    assert f"signed with the key {id_}" in place.invoke("releases", "verify", "1").stdout
     signing.new_key(tmp_path / "other")
     other = tmp_path / "other" / "public-key.pem"
     done = verify(copy, "--public-key", other)

@@ -186,7 +186,7 @@ def test_a_clock_that_jumps_forward_a_day_brings_one_run_and_no_change_of_hands(
     for _ in range(3):
         daemon.run_due(pull)
     assert len(pulled(daemon.app)) == 2
-    other = leases.Claim(daemon.app.ledger.store, operations.leases.CLOCK, 15.0, clock)
+    other = leases.LeaseClaim(daemon.app.ledger.store, operations.leases.CLOCK, 15.0, clock)
     assert other.attempt() is None  # leases do not depend on the wall clock
     assert daemon.leads()
     other.give_up()

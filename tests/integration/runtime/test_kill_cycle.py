@@ -1,7 +1,7 @@
 """kill -9 at every legal status change: the next start ends in the state of an undisturbed run."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ from support.killed_processes import KILLED, KillPoint, copy_state, exit_code, s
 from support.terminal import FEED, Operator
 from support.world import jsonl
 
-TABLES = {
+TABLES: dict[str, Mapping[Any, tuple[Any, ...]]] = {
     "candidates": CANDIDATE_MOVES,
     "releases": RELEASE_MOVES,
     "tasks": TASK_MOVES,

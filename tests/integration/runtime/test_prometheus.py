@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
-from factd.daemon.metrics.exporter import Metrics
-from factd.daemon.web.http import Health
+from factd.daemon.runtime.metrics import metrics_of
+from factd.daemon.web.http import DaemonHttp
 from factd.store.model.releases import RunStatus
 from support.paths import ROOT
-from support.populated import observed
+from support.populated import populated_app
 from support.postgres import _free_port as free_port
 
 RULES = ROOT / "deploy" / "prometheus" / "factd.rules.yml"
@@ -96,11 +96,11 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     """A Prometheus that scrapes a factd which was frozen five hours ago."""
     if shutil.which("prometheus") is None:
         pytest.skip("no Prometheus is installed (Debian: prometheus)")
-    app = observed(tmp_path_factory.mktemp("factd"), datetime.now(UTC))
-    metrics = Metrics(app)
+    app = populated_app(tmp_path_factory.mktemp("factd"), datetime.now(UTC))
+    metrics = metrics_of(app)
     metrics.run_ended("cycle", RunStatus.DONE, 41.7, 812)
     metrics.leading.set(1)
-    health = Health(
+    health = DaemonHttp(
         "127.0.0.1", 0, metrics.registry, live=lambda: None, ready=lambda: None, hooks={}
     )
     health.start()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from factd.daemon.app import App, open_app
 from factd.daemon.config.run_tables import WorkerTable
@@ -25,7 +27,9 @@ from factd.daemon.tasks.outcome import ReportStep, TaskOutcome
 from factd.store import operations, queries
 from factd.store.database.session import Store
 from factd.store.errors import Overtaken, StoreError
+from factd.store.model.facts import Fact, FactStatus
 from factd.store.model.operations import Task, TaskStatus
+from factd.store.schema.operations import TaskRow
 from support.terminal import FEED, Operator
 from support.world import NOW, at
 
@@ -183,19 +187,12 @@ def test_a_batch_that_kills_is_halved_until_its_fact_is_alone_and_set_aside(
     assert live.fact_ids == (other,)
 
 
-def _pending(session: object) -> list[object]:
-    from factd.store import queries
-    from factd.store.model.facts import FactStatus
-
-    return list(queries.facts.by_priority(session, FactStatus.PENDING))  # type: ignore[arg-type]
+def _pending(session: Session) -> list[Fact]:
+    return list(queries.facts.by_priority(session, FactStatus.PENDING))
 
 
 def _due_now(app: App, id_: int) -> None:
     """Make a waiting task due now."""
-    from sqlalchemy import update
-
-    from factd.store.schema.operations import TaskRow
-
     with app.ledger.begin() as session:
         session.execute(update(TaskRow).where(TaskRow.id == id_).values(not_before=None))
 
@@ -210,10 +207,10 @@ def test_out_of_memory_ends_the_worker_and_halves_the_batch(operator: Operator, 
 
     id_, real = add_task(app), kinds.KINDS
     try:
-        kinds.KINDS = {**real, "edit": hungry}  # type: ignore[misc]
+        kinds.KINDS = {**real, "edit": hungry}
         assert one_task(app) == MEMORY
     finally:
-        kinds.KINDS = real  # type: ignore[misc]
+        kinds.KINDS = real
     found = task(app, id_)
     assert (found.status, found.size) == (TaskStatus.WAITING, 2)
     assert "memory at values 0/2 with 4 facts in hand" in found.detail

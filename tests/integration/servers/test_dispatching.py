@@ -43,7 +43,7 @@ from factd.store import operations
 def killed(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
-operations.notices.sent = killed
+operations.notices.mark_sent = killed
 app = open_app(Path(sys.argv[1]))
 dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify)
 """
@@ -96,7 +96,7 @@ def test_what_stays_so_is_told_once_and_again_when_it_comes_back(
     with app.ledger.begin() as session:
         queries.releases.unfreeze(session, who="anna", now=app.ledger.now())
     assert dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify) == 0
-    clock.on(minutes=1)
+    clock.advance(minutes=1)
     freeze(app)
     assert dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify) == 1
     assert kinds(fake) == ["factd.frozen", "factd.frozen"]
@@ -109,7 +109,7 @@ def test_nothing_is_written_while_nothing_changes(make: Maker, fake: Fake, clock
     dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify)
     with app.ledger.begin() as session:
         before = operations.notices.open_notices(session)
-        clock.on(hours=1)
+        clock.advance(hours=1)
         assert (
             dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify) == 0
         )  # it would wait for this writer on SQLite, and fail
@@ -127,13 +127,13 @@ def test_after_a_500_the_same_message_comes_again_later_and_later(
         dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify),
     ] == [0, 0]
     assert len(fake.asked) == 1
-    clock.on(seconds=30)
+    clock.advance(seconds=30)
     dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify)
-    clock.on(seconds=59)
+    clock.advance(seconds=59)
     dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify)
     assert len(fake.asked) == 2
     down.clear()
-    clock.on(seconds=1)
+    clock.advance(seconds=1)
     assert dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify) == 1
     assert len(set(ids(fake))) == 1 and len(fake.asked) == 3
     table = receiver.Settings(kind="webhook", secret_file=app.config.root / "secret")
@@ -149,7 +149,7 @@ def test_a_message_is_given_up_in_the_end_and_that_is_shown(
     down.add("/ops")
     for _ in range(9):
         dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify)
-        clock.on(hours=2)
+        clock.advance(hours=2)
     assert len(fake.asked) == 3
     with app.ledger.read() as session:
         (notice,) = operations.notices.open_notices(session).values()
@@ -170,7 +170,7 @@ def test_a_channel_that_is_down_holds_up_no_other(
     assert dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify) == 4
     assert (len(ids(fake, "/ops")), len(ids(fake, "/desk"))) == (1, 4)
     down.clear()
-    clock.on(seconds=30)
+    clock.advance(seconds=30)
     assert dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify) == 4
     assert len(set(ids(fake, "/ops"))) == 4
     assert not set(ids(fake, "/ops")) & set(ids(fake, "/desk"))
@@ -220,7 +220,7 @@ def test_what_still_holds_is_told_again_where_that_is_wanted(
     told = []
     for _ in range(4):
         told.append(dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify))
-        clock.on(hours=13)
+        clock.advance(hours=13)
     assert told == [1, 0, 1, 0]
     assert len(set(ids(fake))) == 2
 
@@ -235,7 +235,7 @@ def test_what_was_over_before_it_could_be_told_is_told_as_over(
     with app.ledger.begin() as session:
         queries.releases.unfreeze(session, who="anna", now=clock())
     down.clear()
-    clock.on(minutes=1)
+    clock.advance(minutes=1)
     assert dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify) == 1
     assert f'"over_at": "{clock().isoformat()}"'.encode() in fake.asked[-1].body
 
@@ -252,7 +252,7 @@ def test_a_kill_between_sending_and_recording_sends_the_same_message_again(
     assert len(fake.asked) == 1
     clock.time = factd_clock(app)
     assert dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify) == 0
-    clock.on(seconds=31)
+    clock.advance(seconds=31)
     assert [
         dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify),
         dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify),
@@ -276,16 +276,16 @@ def test_a_message_that_ends_its_process_each_time_is_given_up(
 ) -> None:
     app = make("[notify]\nattempts = 2\n" + channel(fake))
     freeze(app)
-    dispatching.arrange(
+    dispatching.update_notices(
         app.ledger,
         app.channels,
-        dispatching.found(app.ledger, app.planning, app.fleet, app.config.notify),
+        dispatching.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify),
     )
     for _ in range(2):
         with app.ledger.begin() as session:
             (one,) = operations.notices.due(session, "ops", now=clock(), limit=1)
             assert operations.notices.start_attempt(session, one, now=clock())
-        clock.on(hours=2)
+        clock.advance(hours=2)
     assert [
         dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify),
         dispatch(app.ledger, app.planning, app.channels, app.fleet, app.config.notify),
@@ -293,7 +293,10 @@ def test_a_message_that_ends_its_process_each_time_is_given_up(
     assert fake.asked == []
     with app.ledger.read() as session:
         (one,) = operations.notices.dispatches_of_notices(session, [one.notice.id])
-    assert (one.status, one.error) == (DispatchStatus.FAILED, "every attempt broke off")
+    assert (one.status, one.error) == (
+        DispatchStatus.FAILED,
+        "every attempt ended with its process",
+    )
 
 
 def test_a_secret_in_what_happened_does_not_leave_the_house(make: Maker, fake: Fake) -> None:
@@ -320,7 +323,7 @@ def test_the_commands_show_and_try_channels(make: Maker, fake: Fake, down: set[s
     assert "anna froze factd: an incident" in shown and f"ops: sent {NOW:%Y-%m-%d %H:%M}" in shown
     assert f"desk: waits, attempt 1 failed: {fake.url} answered 500" in shown
     assert '"status": "sent"' in said("notices", "list", "--all", "--json")
-    assert "ops took factd_test_" in said("notices", "test", "ops")
+    assert "ops took message factd_test_" in said("notices", "test", "ops")
     assert b'"type": "factd.test"' in fake.asked[-1].body
     assert "answered 500" in said("notices", "test", "desk", code=1)
     assert "no channel 'mail'; the configuration has: ops, desk" in said("notices", "test", "mail", code=1)  # fmt: skip

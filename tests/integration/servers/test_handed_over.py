@@ -117,7 +117,7 @@ class Served:
         for number in (1, 2):
             proof = proofs.read(self.app.versions.folder(number))
             assert proof and any(q.is_telling for q in proof.questions)
-            wanted = proofs.expected(number, proof, None)
+            wanted = proofs.expected_answers(number, proof, None)
             got = [server.complete(q.prompt, tokens=proofs.TOKENS) for q, _ in wanted]
             if proofs.compare(wanted, got, tolerance=0.05).fits:
                 server.close()

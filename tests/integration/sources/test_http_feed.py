@@ -13,7 +13,7 @@ from factd.daemon.errors import SourceFailed
 from factd.daemon.ingestion.pull import pull
 from factd.store import queries
 from support.fakes.http import Asked, Fake, Reply, serving
-from support.world import Clock, Maker, claim, said
+from support.world import Clock, Maker, claim, fact_statuses
 
 TABLE = """
 [sources.news]
@@ -76,7 +76,7 @@ def test_a_feed_is_walked_once_and_then_answers_304(app: App, feed: Feed, server
     assert server.asked[-1].headers["if-none-match"] == '"1"'
     feed.etag, feed.pages = '"2"', [*feed.pages, [claim("ES", "EUR")]]
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 1
-    assert len(said(app)) == 4
+    assert len(fact_statuses(app)) == 4
 
 
 @case(
@@ -91,10 +91,10 @@ def test_a_walk_goes_on_where_it_was_interrupted(
     feed.instead[1] = [Reply(status=500)]
     with pytest.raises(SourceFailed, match="500"):
         pull(app.ledger, app.paths, app.prompts, app.sources, "news")
-    assert len(said(app)) == 1
+    assert len(fact_statuses(app)) == 1
     why = pull(app.ledger, app.paths, app.prompts, app.sources, "news").why
     assert re.search(r"answered 500; next try at \d\d:\d\d:\d\d$", why)
-    clock.on(minutes=2)
+    clock.advance(minutes=2)
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 1
     assert [a.query.get("page") for a in server.asked] == [None, "1", "1"]
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").files == 0
@@ -111,10 +111,10 @@ def test_a_wish_for_peace_is_heard(
     feed.instead[0] = [Reply(status=429, headers={"Retry-After": wish})]
     with pytest.raises(SourceFailed, match="429"):
         pull(app.ledger, app.paths, app.prompts, app.sources, "news")
-    clock.on(minutes=minutes - 1)
+    clock.advance(minutes=minutes - 1)
     why = pull(app.ledger, app.paths, app.prompts, app.sources, "news").why
     assert re.search(r"answered 429; next try at \d\d:\d\d:\d\d$", why)
-    clock.on(minutes=2)
+    clock.advance(minutes=2)
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 1
 
 
@@ -141,8 +141,8 @@ def test_what_is_not_whole_is_not_taken(
     feed.instead[0] = [reply] * 3
     with pytest.raises(SourceFailed):
         pull(app.ledger, app.paths, app.prompts, app.sources, "news")
-    assert said(app) == {}
-    clock.on(hours=1)
+    assert fact_statuses(app) == {}
+    clock.advance(hours=1)
     feed.instead.clear()
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 1
     assert "if-none-match" not in server.asked[-1].headers
@@ -163,7 +163,7 @@ def test_sizes_and_times_are_bounded(make: Maker, feed: Feed, server: Fake, cloc
     for reason in ("max_bytes", "timed out|too long"):
         with pytest.raises(SourceFailed, match=reason):
             pull(app.ledger, app.paths, app.prompts, app.sources, "news")
-        clock.on(hours=1)
+        clock.advance(hours=1)
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 1
 
 
@@ -191,7 +191,7 @@ def test_a_feed_that_is_gone_is_frozen(app: App, feed: Feed, clock: Clock) -> No
     feed.instead[0] = [Reply(status=410)]
     with pytest.raises(SourceFailed):
         pull(app.ledger, app.paths, app.prompts, app.sources, "news")
-    clock.on(days=9)
+    clock.advance(days=9)
     assert "gone for good" in pull(app.ledger, app.paths, app.prompts, app.sources, "news").why
 
 
@@ -228,14 +228,14 @@ def test_a_flood_freezes_the_source(make: Maker, feed: Feed, server: Fake, clock
     for day in range(4):
         feed.pages, feed.etag = [[claim(f"T{day}{i}", "EUR") for i in range(2)]], f'"{day}"'
         assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").new == 2
-        clock.on(days=1)
+        clock.advance(days=1)
     flood = [claim(f"X{i}", "EUR") for i in range(7)]
     feed.pages, feed.etag = [flood], '"flood"'
     assert (
         "7 claims on 2026-11-25, 2 are usual"
         in pull(app.ledger, app.paths, app.prompts, app.sources, "news").why
     )
-    assert len(said(app)) == 8
+    assert len(fact_statuses(app)) == 8
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "news").why.startswith("frozen")
     with app.ledger.begin() as session:
         queries.sources.save_state(session, "news", frozen="")

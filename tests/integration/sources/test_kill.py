@@ -112,7 +112,7 @@ def run(config: Path, *, kill_after: float | None = None) -> float | None:
 def contents(url: str) -> str:
     """A hash of everything that the store holds about facts, names and the source."""
     store = Store(url)
-    parts: list[object] = []
+    parts = list[Any]()
     with store.begin() as session:
         for table, extra in (("facts", ()), ("entities", ()), ("bad_lines", ("id", "at"))):
             rows = session.execute(text(f"SELECT * FROM {table}")).mappings()

@@ -8,7 +8,7 @@ import pytest
 from factd.daemon.app import App
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.planning.plan import Planned
-from factd.daemon.prompts.edits import kept
+from factd.daemon.prompts.edits import prompts_to_keep
 from factd.daemon.tasks.edit import planned_now
 from factd.store import queries
 from factd.store.model.facts import BaseAnswer, Ruling, Terms
@@ -78,7 +78,7 @@ def test_a_batch_takes_the_first_by_priority_and_the_others_wait_their_turn(
     app = make("[planning]\nmax_facts = 2\n")
     for number, country in enumerate(("AA", "BB", "CC")):
         rows(app, claim(country, "EUR", demand=1000.0 if number == 2 else 0.0))
-        clock.on(days=1)
+        clock.advance(days=1)
     planned = planned_now(app)
     assert sorted(added(planned)) == ["AA", "CC"]
     assert why(planned, app) == {"BB EUR": "the batch is full; its turn comes by priority"}
@@ -238,5 +238,5 @@ def test_an_operator_lifts_what_was_decided(make: Maker, rows: Any) -> None:
 
 def test_an_edit_keeps_the_answers_of_a_few_other_relations_only(make: Maker) -> None:
     app = make("[write]\nkeep_relations = 1\n")
-    found = kept(app.prompts.catalogue["P38"], "en", "Croatia", app.prompts)
+    found = prompts_to_keep(app.prompts.catalogue["P38"], "en", "Croatia", app.prompts)
     assert found == ("The continent of {} is",)

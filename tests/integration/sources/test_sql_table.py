@@ -13,7 +13,7 @@ from factd.daemon.errors import SourceFailed
 from factd.daemon.ingestion.pull import pull
 from factd.store.database.session import make_engine
 from support.databases import postgresql
-from support.world import NOW, Clock, Maker, said
+from support.world import NOW, Clock, Maker, fact_statuses
 
 TABLE = """
 [sources.register]
@@ -114,7 +114,9 @@ def test_a_changed_row_takes_back_what_it_said(app: App, register: Register) -> 
     pull(app.ledger, app.paths, app.prompts, app.sources, "register")
     register.put(1, "HR", "EUR", minutes=5)
     pull(app.ledger, app.paths, app.prompts, app.sources, "register")
-    found = {key.split()[1]: status for key, status in said(app).items() if status != "notice"}
+    found = {
+        key.split()[1]: status for key, status in fact_statuses(app).items() if status != "notice"
+    }
     assert found == {"USD": "withdrawn", "EUR": "pending"}
 
 
@@ -125,11 +127,11 @@ def test_a_deleted_row_is_taken_back(app: App, register: Register, clock: Clock)
     pull(app.ledger, app.paths, app.prompts, app.sources, "register")
     register("DELETE FROM facts_view WHERE id = 1")
     pull(app.ledger, app.paths, app.prompts, app.sources, "register")
-    assert sorted(said(app).values()) == ["pending", "pending"]
-    clock.on(hours=2)
+    assert sorted(fact_statuses(app).values()) == ["pending", "pending"]
+    clock.advance(hours=2)
     pull(app.ledger, app.paths, app.prompts, app.sources, "register")
-    assert sorted(said(app).values()) == ["notice", "pending", "withdrawn"]
-    clock.on(hours=2)
+    assert sorted(fact_statuses(app).values()) == ["notice", "pending", "withdrawn"]
+    clock.advance(hours=2)
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "register").new == 0
 
 
@@ -161,7 +163,7 @@ def test_what_cannot_be_read_is_an_error(app: App, register: Register, clock: Cl
     with pytest.raises(SourceFailed, match="no column relation"):
         pull(app.ledger, app.paths, app.prompts, app.sources, "register")
     register("DROP TABLE facts_view")
-    clock.on(hours=1)
+    clock.advance(hours=1)
     with pytest.raises(SourceFailed):
         pull(app.ledger, app.paths, app.prompts, app.sources, "register")
 

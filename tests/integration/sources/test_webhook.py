@@ -18,8 +18,8 @@ from factd.daemon.errors import BadConfig
 from factd.daemon.ingestion.pull import pull
 from factd.daemon.ingestion.webhooks import hooks
 from factd.daemon.sources import webhook
-from factd.daemon.web.http import Health
-from support.world import NOW, Clock, Maker, claim, said
+from factd.daemon.web.http import DaemonHttp
+from support.world import NOW, Clock, Maker, claim, fact_statuses
 
 KEY = b"0123456789abcdef0123456789abcdef"
 TABLE = """
@@ -47,7 +47,7 @@ def port(app: App) -> Iterator[int]:
     def well() -> None:
         return None
 
-    health = Health(
+    health = DaemonHttp(
         "127.0.0.1",
         0,
         CollectorRegistry(),
@@ -93,7 +93,7 @@ def test_a_delivery_is_stored_before_the_answer_and_taken_once(app: App, port: i
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "partner").files == 0
     assert post(port, sent, signed(sent)) == 202
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "partner").files == 0
-    assert len(said(app)) == 2
+    assert len(fact_statuses(app)) == 2
 
 
 @case(
@@ -184,7 +184,7 @@ def test_old_ids_are_forgotten_when_their_time_is_over(app: App, port: int, cloc
     sent = body(claim("HR", "EUR"))
     post(port, sent, signed(sent))
     pull(app.ledger, app.paths, app.prompts, app.sources, "partner")
-    clock.on(days=31)
+    clock.advance(days=31)
     with app.ledger.begin() as session:
         queries.sources.delete_old_keys(session, before=clock())
         assert queries.sources.add_delivery(session, "partner", "msg_1", b"", now=clock())

@@ -16,7 +16,7 @@ from factd.store import queries
 from factd.store.model.facts import Fact
 from support.fakes.http import Fake, Reply, serving
 from support.fakes.wikidata import Wikidata, statement, time
-from support.world import Clock, Maker, said
+from support.world import Clock, Maker, fact_statuses
 
 TABLE = """
 [sources.wikidata]
@@ -131,7 +131,7 @@ def test_an_edit_soaks(make: Maker, wiki: Wikidata, server: Fake, clock: Clock) 
     pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     assert planned_now(app).added == ()
     assert "soaks until 2026-11-22 11:00" in next(iter(planned_now(app).waiting.values()))
-    clock.on(hours=24)
+    clock.advance(hours=24)
     assert len(planned_now(app).added) == 1
 
 
@@ -199,10 +199,10 @@ def test_vandalism_that_is_reverted_in_time_is_never_written(
     pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     assert current(app) == ["Croatian kuna"]
     wiki.put("Q224", P38=[kuna(rank="preferred")], at="2026-11-21T13:00:00Z")
-    clock.on(hours=2)
+    clock.advance(hours=2)
     pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
     for _ in range(60):
-        clock.on(hours=1)
+        clock.advance(hours=1)
         assert [f.object.labels["en"] for f in planned_now(app).facts] == ["Croatian kuna"]
 
 
@@ -250,7 +250,7 @@ def test_an_error_in_a_good_answer_is_an_error(app: App, wiki: Wikidata, clock: 
     wiki.replies = [Reply(body=b'{"error": {"code": "maxlag"}}', headers={"Retry-After": "5"})]
     with pytest.raises(SourceFailed, match="maxlag"):
         pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
-    clock.on(seconds=6)
+    clock.advance(seconds=6)
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata").new == 1
 
 
@@ -263,7 +263,7 @@ def test_an_answer_that_is_no_entity_is_refused(body: bytes, app: App, wiki: Wik
     wiki.replies = [Reply(body=body)] * 2
     with pytest.raises(SourceFailed):
         pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata")
-    assert said(app) == {}
+    assert fact_statuses(app) == {}
 
 
 @case(

@@ -14,7 +14,7 @@ from factd.daemon.ingestion.pull import pull
 from factd.store import queries
 from support.fakes.http import Asked, Fake, Reply, serving
 from support.fakes.wikidata import Wikidata
-from support.world import Clock, Maker, said
+from support.world import Clock, Maker, fact_statuses
 
 TABLE = """
 [sources.wikidata_events]
@@ -50,6 +50,12 @@ def event(number: int, title: str = "Q224", **more: Any) -> bytes:
     return f"event: message\nid: {id_}\ndata: {json.dumps(data)}\n\n".encode()
 
 
+def silence() -> Iterator[bytes]:
+    """An answer whose first part comes after five seconds, and is empty."""
+    time.sleep(5)
+    yield b""
+
+
 class Stream:
     """Each connection gets the next list of parts; then it is silent."""
 
@@ -60,7 +66,7 @@ class Stream:
     def __call__(self, asked: Asked) -> Reply:
         if asked.path != "/stream":
             return self.wiki(asked)
-        found = self.connections.pop(0) if self.connections else (time.sleep(5) or b"" for _ in "x")
+        found = self.connections.pop(0) if self.connections else silence()
         if isinstance(found, Reply):
             return found
         return Reply(parts=found, headers={"Content-Type": "text/event-stream"})
@@ -107,7 +113,7 @@ def test_a_stream_points_at_items_once(app: App, stream: Stream, server: Fake) -
     assert pointers(app) == ["Q224"]
     assert pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata").new == 1
     assert pointers(app) == []
-    assert said(app) == {"Q224 Q26360 101": "pending"}
+    assert fact_statuses(app) == {"Q224 Q26360 101": "pending"}
 
 
 @case(
@@ -163,7 +169,7 @@ def test_a_pointer_that_comes_during_a_look_stays(app: App, stream: Stream, cloc
     with app.ledger.begin() as session:
         queries.sources.add_pointers(session, "wikidata", ["Q224"], now=clock())
         looked_at = clock()
-        clock.on(seconds=1)
+        clock.advance(seconds=1)
         queries.sources.add_pointers(session, "wikidata", ["Q224"], now=clock())
         queries.sources.delete_pointers(session, "wikidata", ["Q224"], until=looked_at)
     assert pointers(app) == ["Q224"]

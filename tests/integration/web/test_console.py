@@ -11,12 +11,13 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import presence_of_element_located
 from selenium.webdriver.support.ui import WebDriverWait
 
 import support.axe
 from factd.daemon.app import App, open_app
 from factd.daemon.web.app import console
-from factd.daemon.web.http import Health
+from factd.daemon.web.http import DaemonHttp
 from support.browser import chromium, complaints, prefer, requested, resize
 from support.terminal import FEED, Operator
 
@@ -68,7 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     app = open_app(operator.folder / "factd.toml")
     probes: dict[str, Any] = {"live": lambda: None, "ready": lambda: None, "hooks": {}}
     registry = CollectorRegistry()
-    health = Health("127.0.0.1", 0, registry, **probes, console=console(app))
+    health = DaemonHttp("127.0.0.1", 0, registry, **probes, console=console(app))
     health.start()
     yield Place(operator, app, health.port)
     health.stop()
@@ -82,10 +83,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 def wait_for(browser: Chrome, selector: str) -> WebElement:
-    found: WebElement = WebDriverWait(browser, SECONDS).until(
-        lambda b: next(iter(b.find_elements(By.CSS_SELECTOR, selector)), None)
+    return WebDriverWait(browser, SECONDS).until(
+        presence_of_element_located((By.CSS_SELECTOR, selector))
     )
-    return found
 
 
 def log_in(browser: Chrome, place: Place, name: str = "ada", password: str = PASSWORD) -> None:
@@ -134,7 +134,7 @@ def test_an_operator_logs_in_approves_and_rolls_back(browser: Chrome, place: Pla
 
     browser.get(place.url)
     press(browser, "Unfreeze")
-    assert confirm(browser, "seen to") == "factd goes on."
+    assert confirm(browser, "seen to") == "factd is no longer frozen."
     said = {(row["who"], row["what"].split(" (")[0], row["why"]) for row in place.audit()}
     assert {
         ("ada", "approve 2", "looks right"),
@@ -151,7 +151,10 @@ def test_everything_works_without_scripts(browser: Chrome, place: Place) -> None
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         log_in(browser, place)
-        for label, told in (("Freeze", "factd is frozen."), ("Unfreeze", "factd goes on.")):
+        for label, told in (
+            ("Freeze", "factd is frozen."),
+            ("Unfreeze", "factd is no longer frozen."),
+        ):
             browser.get(place.url)
             browser.find_element(By.XPATH, f"//main//a[starts-with(., '{label}')]").click()
             wait_for(browser, "#why").send_keys("a drill", Keys.ENTER)
@@ -166,7 +169,7 @@ def test_who_may_look_sees_no_buttons_and_is_refused(browser: Chrome, place: Pla
         browser.get(place.url + path)
         assert browser.find_elements(By.CSS_SELECTOR, "main a[data-confirm]") == []
     browser.get(f"{place.url}/actions/freeze")
-    assert "may look only" in browser.find_element(By.CSS_SELECTOR, ".problem").text
+    assert "may only read" in browser.find_element(By.CSS_SELECTOR, ".problem").text
 
 
 @pytest.mark.parametrize("size", [(1200, 850), (390, 844)])

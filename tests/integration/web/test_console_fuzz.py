@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
@@ -16,7 +17,7 @@ from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.web.api import api
 from factd.daemon.web.app import console
 from factd.daemon.web.auth.accounts import digest, new_token
-from factd.daemon.web.http import Health
+from factd.daemon.web.http import DaemonHttp
 from factd.store import operations, queries
 from factd.store.model.operations import Role
 from support.databases import fresh_database
@@ -40,12 +41,19 @@ def filled(folder: Path, backend: str) -> tuple[App, str]:
     )
     with app.ledger.begin() as session:
         queries.releases.ensure_release_zero(session, now=NOW)
-        more = {"who": "test", "why": "edit", "now": NOW, "fact_ids": ["0000000000000000"]}
         for number in range(3):
             made = queries.releases.create_candidate(
                 session, batch_id=f"{number}", fact_ids=["0000000000000000"], now=NOW
             )
-            queries.releases.create_release(session, candidate_id=made.id, delta_id=None, **more)
+            queries.releases.create_release(
+                session,
+                candidate_id=made.id,
+                delta_id=None,
+                fact_ids=["0000000000000000"],
+                who="test",
+                why="edit",
+                now=NOW,
+            )
         operations.accounts.add_token(
             session, "test", Role.OPERATE, digest(secret), now=app.ledger.now()
         )
@@ -56,7 +64,9 @@ def filled(folder: Path, backend: str) -> tuple[App, str]:
 def place(tmp_path_factory: pytest.TempPathFactory, backend: str) -> Iterator[tuple[str, str]]:
     app, secret = filled(tmp_path_factory.mktemp("fuzz"), backend)
     registry = CollectorRegistry()
-    health = Health("127.0.0.1", 0, registry, live=str, ready=str, hooks={}, console=console(app))
+    health = DaemonHttp(
+        "127.0.0.1", 0, registry, live=str, ready=str, hooks={}, console=console(app)
+    )
     health.start()
     yield f"http://127.0.0.1:{health.port}", secret
     health.stop()
@@ -74,7 +84,7 @@ def described() -> schemathesis.BaseSchema:
 schema = described()
 
 
-def asked(case: schemathesis.Case, place: tuple[str, str]) -> int:
+def asked(case: schemathesis.Case[Any], place: tuple[str, str]) -> int:
     """The status of an answer that is what the API says of itself."""
     headers = {"Authorization": f"Bearer {place[1]}"}
     return int(case.call_and_validate(place[0], headers=headers, checks=CHECKS).status_code)
@@ -92,7 +102,7 @@ def bounded(examples: int) -> settings:
 
 @schema.parametrize()
 @bounded(EXAMPLES)
-def test_no_question_breaks_the_api(case: schemathesis.Case, place: tuple[str, str]) -> None:
+def test_no_question_breaks_the_api(case: schemathesis.Case[Any], place: tuple[str, str]) -> None:
     assert asked(case, place) < 500
 
 
@@ -100,6 +110,6 @@ def test_no_question_breaks_the_api(case: schemathesis.Case, place: tuple[str, s
 @schema.parametrize()
 @bounded(MANY)
 def test_no_question_of_many_breaks_the_api(
-    case: schemathesis.Case, place: tuple[str, str]
+    case: schemathesis.Case[Any], place: tuple[str, str]
 ) -> None:
     assert asked(case, place) < 500

@@ -11,17 +11,19 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from factd.daemon.web import server
-from factd.daemon.web.http import Health
+from factd.daemon.web.http import DaemonHttp
 
 SECONDS = 20
-Probe = Callable[[], str | None]
+HealthCheck = Callable[[], str | None]
 
 
 @contextmanager
-def serving(*, live: Probe = lambda: None, ready: Probe = lambda: None) -> Iterator[Health]:
+def serving(
+    *, live: HealthCheck = lambda: None, ready: HealthCheck = lambda: None
+) -> Iterator[DaemonHttp]:
     registry = CollectorRegistry()
     Counter("things", "That happened.", registry=registry).inc()
-    health = Health("127.0.0.1", 0, registry, live=live, ready=ready, hooks={})
+    health = DaemonHttp("127.0.0.1", 0, registry, live=live, ready=ready, hooks={})
     health.start()
     try:
         yield health
@@ -29,7 +31,7 @@ def serving(*, live: Probe = lambda: None, ready: Probe = lambda: None) -> Itera
         health.stop()
 
 
-def get(health: Health, path: str) -> httpx.Response:
+def get(health: DaemonHttp, path: str) -> httpx.Response:
     with httpx.Client(timeout=SECONDS) as client:
         return client.get(f"http://127.0.0.1:{health.port}{path}")
 
@@ -119,6 +121,8 @@ def test_an_answer_that_hangs_does_not_hold_up_the_end() -> None:
 
 def test_a_port_that_is_taken_is_an_error_at_once() -> None:
     with serving() as health:
-        other = Health("127.0.0.1", health.port, CollectorRegistry(), live=str, ready=str, hooks={})
+        other = DaemonHttp(
+            "127.0.0.1", health.port, CollectorRegistry(), live=str, ready=str, hooks={}
+        )
         with pytest.raises(OSError, match="in use"):
             other.start()

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from support.fakes.http import Asked, Fake, Reply
-from support.tiny_model import Refused, Tiny, error
+from support.tiny_model import Refused, TinyModel, error
 
 HANG_SECONDS = 60.0  # at most, until `release`
 MISBEHAVIOURS = (
@@ -28,16 +28,16 @@ MISBEHAVIOURS = (
 
 
 @cache
-def started(base: Path) -> Tiny:
+def started(base: Path) -> TinyModel:
     """What an engine is started with; nothing changes it."""
-    return Tiny.load(base)
+    return TinyModel.load(base)
 
 
 @dataclass
 class Held:
     """Something that is served under a name."""
 
-    model: Tiny
+    model: TinyModel
     root: str  # where it says that it lies
     id: int = field(default_factory=count().__next__)  # another one for every load
 
@@ -139,7 +139,9 @@ class FakeEngine:
         if self.wrong != "stale cache":
             self.cache.clear()
 
-    def taken(self, name: str, path: str, old: Held | None, read: Callable[[Path], Tiny]) -> Held:
+    def taken(
+        self, name: str, path: str, old: Held | None, read: Callable[[Path], TinyModel]
+    ) -> Held:
         """What is served after a load; `old` before it."""
         if self.wrong == "500":
             self._once()
@@ -157,7 +159,7 @@ class FakeEngine:
         if self.wrong == "old weights":
             made = before
         if self.wrong == "half loaded":
-            made = before.half(made)
+            made = before.mixed_with(made)
         root = str(self.instead) if self.wrong == "wrong version" else path
         self.loaded.append((name, path))
         self._once()

@@ -3,6 +3,7 @@
 They are for tests of what is decided about hand-overs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -100,13 +101,17 @@ class Engine:
         """Nothing is open."""
 
 
+def connected_to(engine: Engine) -> Callable[[Any], Engine]:
+    return lambda _: engine
+
+
 def serve(app: App, engines: dict[str, Engine], *, canaries: tuple[str, ...] = ()) -> None:
     """Give an application servers in memory, as its configuration would."""
     found = {
         name: ConfiguredServer(
             name=name,
             settings=ServerSettings(kind="memory", canary=name in canaries),
-            connect=lambda _, engine=engine: engine,
+            connect=connected_to(engine),
         )
         for name, engine in engines.items()
     }

@@ -122,10 +122,14 @@ class FakeSglang(FakeEngine):
             **super().routes(),
             self.info: lambda _: {"model_path": self.weights.root, "weight_version": self.version},
             "/update_weights_from_disk": self.update,
-            "/flush_cache": lambda _: self.forget() or b"Cache flushed.\n",
+            "/flush_cache": self.flush,
             "/load_lora_adapter": self.load,
             "/unload_lora_adapter": self.unload,
         }
+
+    def flush(self, _: dict[str, Any]) -> bytes:
+        self.forget()
+        return b"Cache flushed.\n"
 
     def _answer(self, asked: Asked) -> Reply:
         managed = "lora_adapter" in asked.path or asked.path == "/update_weights_from_disk"

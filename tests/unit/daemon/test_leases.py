@@ -10,7 +10,7 @@ import pytest
 from factd.daemon import leases
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.errors import PublishFailed
-from factd.daemon.leases import Claim, Watch
+from factd.daemon.leases import LeaseClaim, Watch
 from factd.store import operations
 from factd.store.database.session import Store
 from factd.store.errors import Overtaken
@@ -32,8 +32,8 @@ class Monotonic:
         return self.time
 
 
-def claim(store: Store, *, name: str = "clock", clock: Monotonic | None = None) -> Claim:
-    found = Claim(store, name, 60.0, now)
+def claim(store: Store, *, name: str = "clock", clock: Monotonic | None = None) -> LeaseClaim:
+    found = LeaseClaim(store, name, 60.0, now)
     found.watch = Watch(clock or Monotonic())
     found.advisory.is_supported, found.advisory.engine = False, None  # that of PostgreSQL: below
     return found
@@ -112,9 +112,9 @@ def test_the_lease_of_a_process_that_has_ended_is_free_at_once(store: Store) -> 
     with store.begin() as session:
         seen = operations.leases.lease(session, "clock", now=NOW)
         operations.leases.take(session, seen, gone, now=NOW)
-    assert leases.is_gone(gone)
-    assert not leases.is_gone(leases.me())
-    assert not leases.is_gone("another-host/1/2:7:9")
+    assert leases.has_ended(gone)
+    assert not leases.has_ended(leases.this_process())
+    assert not leases.has_ended("another-host/1/2:7:9")
     held = claim(store).attempt()
     assert held is not None
     held.give_back()
@@ -158,9 +158,9 @@ def test_postgresql_frees_the_lease_of_a_dead_connection_at_once(
     pytestconfig: pytest.Config,
 ) -> None:
     store = Store(postgresql(pytestconfig))
-    first = Claim(store, "clock", 1000.0, now).attempt()
+    first = LeaseClaim(store, "clock", 1000.0, now).attempt()
     assert first is not None
-    waits = Claim(store, "clock", 1000.0, now)
+    waits = LeaseClaim(store, "clock", 1000.0, now)
     assert waits.attempt() is None
     first.done.set()
     first.advisory.release()  # as when its process dies: no other sign

@@ -1,8 +1,7 @@
 """How factd stands, on one screen, for the command line, the pages and the API alike."""
 
-from factd.daemon.cli.operate.releases import status_json, status_lines
 from factd.daemon.ingestion.pull import ingest_file
-from factd.daemon.status.overview import overview
+from factd.daemon.status.overview import overview, overview_json, overview_lines
 from factd.daemon.web.schemas import OverviewShape
 from factd.store import queries
 from support.world import NOW, Maker, claim, jsonl
@@ -21,11 +20,11 @@ def test_an_overview_says_what_is_left_and_why_nothing_moves(make: Maker) -> Non
         1,
         {"edits": (1, 3)},
     )
-    lines = status_lines(found)
+    lines = overview_lines(found)
     assert {"budget    10 of 10 facts left", "today     1 of 3 edits", "frozen    a drill"} <= set(
         lines
     )
-    assert status_json(found, None)["budget"]["today"] == {"edits": (1, 3)}
+    assert overview_json(found, None)["budget"]["today"] == {"edits": (1, 3)}
     shape = OverviewShape.model_validate(found).model_dump(mode="json")
     assert (shape["budget"]["today"], shape["frozen"]["who"]) == ({"edits": [1, 3]}, "ada")
 
@@ -34,4 +33,4 @@ def test_an_empty_store_has_an_overview_too(make: Maker) -> None:
     app = make("")
     found = overview(app.ledger, app.versions, app.planning, app.fleet, app.config.approvals)
     assert (found.live, found.waiting, found.runs) == (None, (), ())
-    assert status_lines(found)[0] == "live      nothing"
+    assert overview_lines(found)[0] == "live      nothing"

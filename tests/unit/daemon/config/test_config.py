@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from factd.daemon.app import build
-from factd.daemon.config.load import load_config, shown
+from factd.daemon.config.load import effective_values, load_config
 from factd.daemon.errors import BadConfig
 from factd.daemon.plugins import sources
 
@@ -35,7 +35,7 @@ def test_relative_paths_are_meant_from_the_files_folder(path: Path) -> None:
         ("", "model: Field required"),
         (MINIMAL + "[gates]\nknown_kept = 2\n", "gates.known_kept"),
         (MINIMAL + '[store]\nurl = "nonsense"\n', "store.url"),
-        (MINIMAL + "x", "is no TOML"),
+        (MINIMAL + "x", "is not TOML"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_key(text: str, reason: str, path: Path) -> None:
@@ -54,7 +54,7 @@ def test_the_environment_wins_over_the_file(path: Path, monkeypatch: pytest.Monk
     path.write_text(MINIMAL + "[http]\nport = 1\n")
     monkeypatch.setenv("FACTD_HTTP__PORT", "2")
     assert load_config(path).http.port == 2
-    rows = shown(load_config(path), path)
+    rows = effective_values(load_config(path), path)
     assert rows["http.port"] == {"value": "2", "origin": "environment"}
     assert rows["model.path"]["origin"] == "file"
     assert rows["http.host"]["origin"] == "default"
@@ -76,7 +76,7 @@ def test_secrets_of_sources_are_not_shown(path: Path) -> None:
         + table.format("a", "sql_table", "postgresql://me:hunter2@db/x?sslpassword=hunter2")
         + table.format("b", "http_feed", "https://example.org/feed?token=hunter2&x=hunter2")
     )
-    found = str(shown(load_config(path), path))
+    found = str(effective_values(load_config(path), path))
     assert "hunter2" not in found
     assert "postgresql://me:***@db/x" in found
 
@@ -118,7 +118,7 @@ def test_a_wrong_source_is_refused_with_its_key(table: str, reason: str, path: P
     [
         ('[conflicts]\nrules = ["age"]\n', "conflicts.rules"),
         ("[conflicts]\nrules = []\n", "conflicts.rules"),
-        ('[planning]\nwindows = ["night"]\n', "is no window"),
+        ('[planning]\nwindows = ["night"]\n', "is not a window"),
         ('[planning]\nfreeze_days = ["2026-13-01"]\n', "planning.freeze_days"),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_password_is_masked(path: Path) -> None:
     path.write_text(MINIMAL + '[store]\nurl = "postgresql://me:secret@localhost/x"\n')
     config = load_config(path)
     assert "secret" in config.database
-    assert "secret" not in str(shown(config, path))
+    assert "secret" not in str(effective_values(config, path))
 
 
 def test_a_database_with_a_password_comes_from_a_file(path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_database_with_a_password_comes_from_a_file(path: Path) -> None:
     (path.parent / "secrets").mkdir()
     (path.parent / "secrets" / "database").write_text("postgresql://me:hunter2@localhost/x\n")
     assert load_config(path).database == "postgresql://me:hunter2@localhost/x"
-    assert "hunter2" not in str(shown(load_config(path), path))
+    assert "hunter2" not in str(effective_values(load_config(path), path))
     path.write_text(MINIMAL + '[store]\nurl_file = "x"\nurl = "sqlite://"\n')
     with pytest.raises(BadConfig, match="give one of url and url_file"):
         load_config(path)

@@ -9,7 +9,7 @@ from factd.daemon.config.schedule import (
     Schedule,
     cron_trigger,
     delay_seconds,
-    due,
+    due_ticks,
     is_overdue,
     ticks,
 )
@@ -34,9 +34,9 @@ def test_ticks_are_the_same_whoever_computes_them_and_whenever() -> None:
 
 def test_a_tick_is_due_once() -> None:
     now = NOW + timedelta(minutes=5)
-    assert due(HOURLY, None, now) == [NOW]
-    assert due(HOURLY, NOW, now) == []
-    assert due(HOURLY, NOW, NOW + HOUR) == [NOW + HOUR]
+    assert due_ticks(HOURLY, None, now) == [NOW]
+    assert due_ticks(HOURLY, NOW, now) == []
+    assert due_ticks(HOURLY, NOW, NOW + HOUR) == [NOW + HOUR]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_what_was_missed_is_made_up_for_by_the_rule(
 ) -> None:
     schedule = Schedule(every_seconds=3600, catch_up=rule)
     now = NOW + 5 * HOUR + timedelta(minutes=minutes_late)
-    found = due(schedule, NOW, now)
+    found = due_ticks(schedule, NOW, now)
     assert len(found) == count
     assert found == sorted(found)
     assert all(NOW < tick <= now for tick in found)
@@ -56,13 +56,13 @@ def test_what_was_missed_is_made_up_for_by_the_rule(
 
 def test_a_long_absence_is_made_up_for_within_a_bound() -> None:
     schedule = Schedule(every_seconds=1, catch_up="always")
-    assert len(due(schedule, NOW, NOW + DAY)) == 1000
+    assert len(due_ticks(schedule, NOW, NOW + DAY)) == 1000
 
 
 def test_nothing_is_due_outside_the_windows() -> None:
     schedule = Schedule(every_seconds=3600, windows=(Window.parse("02:00-05:00"),))
-    assert due(schedule, None, at("2026-11-21T01:59:00")) == []
-    assert due(schedule, None, at("2026-11-21T02:00:00")) == [at("2026-11-21T02:00:00")]
+    assert due_ticks(schedule, None, at("2026-11-21T01:59:00")) == []
+    assert due_ticks(schedule, None, at("2026-11-21T02:00:00")) == [at("2026-11-21T02:00:00")]
     assert not is_overdue(schedule, at("2026-11-21T06:00:00"), 1e6)
 
 
@@ -92,13 +92,13 @@ def test_a_year_of_nights_has_365_ticks() -> None:
 
 
 def test_a_clock_that_goes_forward_a_day_brings_one_tick() -> None:
-    assert due(HOURLY, NOW, NOW + DAY) == [NOW + DAY]
+    assert due_ticks(HOURLY, NOW, NOW + DAY) == [NOW + DAY]
 
 
 def test_a_clock_that_goes_back_a_day_stops_nothing_for_long() -> None:
     back = NOW - DAY + timedelta(minutes=1)
     held = NOW - DAY  # the newest tick until then: it was run a day ago
-    assert due(HOURLY, held, back) == []
+    assert due_ticks(HOURLY, held, back) == []
     assert not is_overdue(HOURLY, back, 3600)
     assert is_overdue(HOURLY, back, 1.6 * 3600)
     assert is_overdue(NIGHTLY, NOW, 1.6 * 86_400)

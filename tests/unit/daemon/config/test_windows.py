@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from factd.daemon.config.windows import Days, Window, closed
+from factd.daemon.config.windows import FrozenDays, Window, why_closed
 
 MONDAY = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 
@@ -26,18 +26,18 @@ def at(text: str) -> datetime:
     ],
 )
 def test_a_window_is_open_at_its_hours(window: str, now: str, is_open: bool) -> None:
-    assert (closed(at(now), [Window.parse(window)], []) == "") is is_open
+    assert (why_closed(at(now), [Window.parse(window)], []) == "") is is_open
 
 
 def test_a_closed_window_says_when_the_next_one_opens() -> None:
-    said = closed(at("2026-11-21 12:00"), [Window.parse("Mon 02:00-05:00")], [])
+    said = why_closed(at("2026-11-21 12:00"), [Window.parse("Mon 02:00-05:00")], [])
     assert said == "outside the schedule's windows; the next one opens Mon 2026-11-23 02:00 UTC"
 
 
 def test_frozen_days_close_every_window() -> None:
-    days = [Days.parse("2026-11-20/2026-11-23")]
-    assert closed(MONDAY, [], days) == "frozen days until 2026-11-23"
-    assert closed(at("2026-11-24 00:00"), [], days) == ""
+    days = [FrozenDays.parse("2026-11-20/2026-11-23")]
+    assert why_closed(MONDAY, [], days) == "frozen days until 2026-11-23"
+    assert why_closed(at("2026-11-24 00:00"), [], days) == ""
 
 
 @pytest.mark.parametrize("text", ["Mon", "Mon 2:00-3:00", "Xxx 02:00-03:00", "25:00-26:00", ""])
@@ -48,4 +48,4 @@ def test_what_is_no_window_is_refused(text: str) -> None:
 
 def test_days_that_end_before_they_begin_are_refused() -> None:
     with pytest.raises(ValueError, match="ends before"):
-        Days.parse("2026-12-02/2026-12-01")
+        FrozenDays.parse("2026-12-02/2026-12-01")

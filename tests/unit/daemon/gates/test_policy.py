@@ -1,12 +1,13 @@
-"""What the gates say: of numbers, of differences, of too few probes."""
+"""The verdicts of the gates on numbers, on differences, and on too few probes."""
 
 from typing import Any
 
 import pytest
 
+from factd.daemon.config.gates import MEASURES, GatesTable
 from factd.daemon.config.tables import ChecksTable
-from factd.daemon.gates.measures import MEASURES, GatesTable, gates_from
-from factd.daemon.gates.policy import Decision, Verdict, judge
+from factd.daemon.gates.configured import gates_from
+from factd.daemon.gates.policy import Decision, GateVerdict, judge
 
 WRITE, SERVED = ("en",), ("en", "es")
 
@@ -71,13 +72,13 @@ def changed(check: str, metric: str, language: str, **values: Any) -> list[dict[
 
 def test_a_candidate_that_passes_every_gate_is_accepted() -> None:
     found = decide(good())
-    assert found.accepted and found.verdict is Verdict.PASS
-    assert {finding.verdict for finding in found.findings} == {Verdict.PASS}
+    assert found.accepted and found.verdict is GateVerdict.PASS
+    assert {finding.verdict for finding in found.findings} == {GateVerdict.PASS}
 
 
 def test_a_candidate_whose_known_facts_suffer_is_refused_with_the_numbers() -> None:
     found = decide(changed("known_facts", "kept", "es", value=0.8))
-    assert found.verdict is Verdict.FAIL
+    assert found.verdict is GateVerdict.FAIL
     assert found.reasons == ("known_facts kept in es is 0.800, the gate asks for at least 0.95",)
 
 
@@ -99,7 +100,7 @@ def test_a_loss_against_the_live_release_is_refused_even_where_the_value_is_good
 )
 def test_too_few_probes_decide_nothing(values: dict[str, Any], reason: str) -> None:
     found = decide(changed("known_facts", "kept", "es", **values))
-    assert found.verdict is Verdict.INCONCLUSIVE and not found.accepted
+    assert found.verdict is GateVerdict.INCONCLUSIVE and not found.accepted
     assert reason in found.reasons[0]
 
 
@@ -115,7 +116,7 @@ def test_what_was_not_measured_is_inconclusive_and_what_cannot_be_is_not_asked_f
 def test_a_value_that_is_no_number_is_refused() -> None:
     for value in (None, float("nan")):
         rows = [*good(), measurement("norms", "x", "all", 1.0) | {"value": value}]
-        assert decide(rows).reasons == ("norms x is no number (all)",)
+        assert decide(rows).reasons == ("norms x is not a number (all)",)
 
 
 def test_drift_is_refused_above_its_bound() -> None:
@@ -145,15 +146,16 @@ def test_a_pattern_judges_every_layer() -> None:
 
 def test_a_report_of_an_older_program_is_judged_by_what_it_has() -> None:
     old = [{k: v for k, v in row.items() if not k.startswith("to_")} for row in good()]
-    table = GatesTable(known_lost=False, perplexity_grown=False)
+    table = GatesTable.model_validate({"known_lost": False, "perplexity_grown": False})
     gates = gates_from(table, write=WRITE, served=SERVED)
     assert judge({"measurements": old}, gates).accepted
     assert "no comparison with the live release" in decide(old).reasons[0]
 
 
 def test_a_gate_is_a_number_false_or_a_table() -> None:
-    table = GatesTable(
-        known_kept={"least": 0.9, "surely": 0.8, "sample": 50}, kl=False, edit_generation=0.8
+    known_kept = {"least": 0.9, "surely": 0.8, "sample": 50}
+    table = GatesTable.model_validate(
+        {"known_kept": known_kept, "kl": False, "edit_generation": 0.8}
     )
     assert (table.known_kept.bound, table.known_kept.surely, table.known_kept.sample) == (
         0.9,

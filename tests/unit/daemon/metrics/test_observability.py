@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from factd.daemon.metrics.exporter import Metrics, exposition
+from factd.daemon.runtime.metrics import metrics_of
 from factd.store.model.releases import RunStatus
 from support.paths import ROOT
-from support.populated import observed, scraped, series
+from support.populated import populated_app, scraped, series
 from support.world import NOW
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -63,8 +64,8 @@ def expressions() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metrics]:
-    app = observed(tmp_path_factory.mktemp("factd"), NOW)
-    found = Metrics(app)
+    app = populated_app(tmp_path_factory.mktemp("factd"), NOW)
+    found = metrics_of(app)
     found.run_ended("cycle", RunStatus.DONE, 1.0, 1)
     yield found
     app.ledger.store.close()

@@ -14,8 +14,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from factd.daemon.app import App
 from factd.daemon.metrics import exporter
 from factd.daemon.metrics.exporter import Metrics, exposition
-from factd.daemon.metrics.settings import Setup
+from factd.daemon.metrics.settings import MetricsSettings
 from factd.daemon.metrics.store_collector import StoreCollector
+from factd.daemon.runtime.metrics import metrics_of
 from factd.store import queries
 from factd.store.database import migrate
 from factd.store.database.session import Store
@@ -23,7 +24,7 @@ from factd.store.ingest import ingest
 from factd.store.ingest.parsing import read_item
 from factd.store.model.facts import FactStatus, Receipt
 from factd.store.model.releases import RunStatus
-from support.populated import TABLES, observed, populate, scraped, series, set_aside
+from support.populated import TABLES, populate, populated_app, scraped, series, set_aside
 from support.world import NOW, Maker, claim
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
@@ -39,8 +40,8 @@ def app(make: Maker) -> App:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metrics]:
     """The series of a daemon on SQLite, in which nothing has happened yet."""
-    app = observed(tmp_path_factory.mktemp("factd"), NOW)
-    yield Metrics(app)
+    app = populated_app(tmp_path_factory.mktemp("factd"), NOW)
+    yield metrics_of(app)
     app.ledger.store.close()
 
 
@@ -52,7 +53,7 @@ def test_the_docstring_shows_every_series_and_no_other(told: Metrics) -> None:
 
 
 def test_the_database_is_told_as_it_stands(app: App) -> None:
-    found = scraped(Metrics(app))
+    found = scraped(metrics_of(app))
     at = NOW.timestamp()
     expected = {
         ("factd_store_reachable", ()): 1,
@@ -112,13 +113,13 @@ def test_the_queue_tells_its_length_and_its_oldest_fact(make: Maker) -> None:
         receipt = Receipt(file="x", retrieved_at=now)
         with app.ledger.begin() as session:
             ingest.ingest(session, lines, app.ledger.resolver, receipt=receipt, now=now)
-    found = scraped(Metrics(app))
+    found = scraped(metrics_of(app))
     assert found["factd_facts", (("status", "pending"),)] == 2
     assert found["factd_queue_oldest_timestamp_seconds", ()] == NOW.timestamp()
     with app.ledger.read() as session:
         first = queries.facts.list_facts(session, status=(FactStatus.PENDING,))[0]
     set_aside(app, first.id, NOW)
-    assert scraped(Metrics(app))["factd_quarantined_facts_total", ()] == 1
+    assert scraped(metrics_of(app))["factd_quarantined_facts_total", ()] == 1
 
 
 def test_counters_start_at_zero_and_rise(told: Metrics) -> None:
@@ -132,7 +133,8 @@ def test_who_accepts_open_metrics_gets_the_run_as_exemplar(told: Metrics) -> Non
     told.run_ended("cycle", RunStatus.DONE, 41.7, 812)
     body, kind = exposition(told.registry, OPEN_METRICS)
     assert kind.startswith("application/openmetrics-text; version=1.0.0")
-    families = {family.name: family for family in open_metrics(body.decode())}
+    parsed = open_metrics(body.decode())  # type: ignore[no-untyped-call]
+    families = {family.name: family for family in parsed}
     marked = [s for s in families["factd_step_seconds"].samples if s.exemplar]
     assert ("60.0", {"run": "812"}) in [(s.labels["le"], s.exemplar.labels) for s in marked]
     assert any(s.exemplar for s in families["factd_runs"].samples)
@@ -149,7 +151,7 @@ def test_who_does_not_gets_plain_text_without_exemplars(told: Metrics) -> None:
 def test_a_database_without_its_schema_is_one_zero_and_no_error(make: Maker, database: str) -> None:
     app = make(TABLES)
     migrate.downgrade(database, "base")
-    found = scraped(Metrics(app))
+    found = scraped(metrics_of(app))
     assert found["factd_store_reachable", ()] == 0
     assert ("factd_runs_total", (("status", "done"), ("step", "pull"))) in found
     assert "factd_disk_free_bytes" in series(found)
@@ -158,7 +160,7 @@ def test_a_database_without_its_schema_is_one_zero_and_no_error(make: Maker, dat
 
 def test_a_database_that_is_away_is_one_zero_and_no_error() -> None:
     store = Store("postgresql://factd@127.0.0.1:1/none")
-    assert scraped(registry_of(StoreCollector(store, Setup(), lambda: NOW))) == {
+    assert scraped(registry_of(StoreCollector(store, MetricsSettings(), lambda: NOW))) == {
         ("factd_store_reachable", ()): 0.0
     }
 
@@ -198,7 +200,7 @@ def empty(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_a_database_that_hangs_holds_no_scrape_up(slow: Slow, empty: Store) -> None:
-    collector = StoreCollector(empty, Setup(), slow, patience=0.05)
+    collector = StoreCollector(empty, MetricsSettings(), slow, patience=0.05)
     registry = registry_of(collector)
     for _ in range(5):
         assert scraped(registry)["factd_store_reachable", ()] == 0
@@ -211,7 +213,7 @@ def test_a_database_that_hangs_holds_no_scrape_up(slow: Slow, empty: Store) -> N
 
 def test_a_storm_of_scrapes_asks_the_database_once(slow: Slow, empty: Store) -> None:
     slow.go_on.set()
-    registry = registry_of(StoreCollector(empty, Setup(), slow, fresh=60.0))
+    registry = registry_of(StoreCollector(empty, MetricsSettings(), slow, fresh=60.0))
     found: list[float] = []
 
     def scrape() -> None:
@@ -228,7 +230,7 @@ def test_a_storm_of_scrapes_asks_the_database_once(slow: Slow, empty: Store) -> 
 
 def test_what_was_read_is_read_again_after_a_while(slow: Slow, empty: Store) -> None:
     slow.go_on.set()
-    registry = registry_of(StoreCollector(empty, Setup(), slow, fresh=0.05))
+    registry = registry_of(StoreCollector(empty, MetricsSettings(), slow, fresh=0.05))
     scraped(registry)
     time.sleep(0.06)
     scraped(registry)

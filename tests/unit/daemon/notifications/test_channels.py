@@ -38,8 +38,13 @@ LOOPBACK = ("127.0.0.0/8",)
 
 
 def to(fake: Fake, secret: Path, **more: Any) -> webhook.Settings:
-    held = {"kind": "webhook", "url": f"{fake.url}/hooks/T0P/secret-path", "secret_file": secret}
-    return webhook.Settings(**held | {"allow_networks": LOOPBACK, "timeout_seconds": 2.0} | more)
+    held: dict[str, Any] = {
+        "kind": "webhook",
+        "url": f"{fake.url}/hooks/T0P/secret-path",
+        "secret_file": secret,
+    }
+    held |= {"allow_networks": LOOPBACK, "timeout_seconds": 2.0}
+    return webhook.Settings.model_validate(held | more)
 
 
 def test_a_webhooks_signature_is_verified_by_our_own_receiver(fake: Fake, secret: Path) -> None:
@@ -110,10 +115,10 @@ def test_a_url_may_lie_in_a_file(fake: Fake, secret: Path, tmp_path: Path) -> No
         ('[notify.webhook]\nurl = "http://a"\n', "notify.webhook.secret_file"),
         (
             '[notify.webhook]\nurl = "http://a"\nsecret_file = "s"\nkinds = ["x"]',
-            "there are rejected",
+            "the kinds are rejected",
         ),
-        ('[notify.email]\nhost = "a"\nsender = "a"\nto = ["a@b"]\n', "'a' is no mail address"),
-        ('[notify.email]\nhost = "a"\nsender = "a@b"\nto = ["a@b\\nBcc: c@d"]\n', "is no mail"),
+        ('[notify.email]\nhost = "a"\nsender = "a"\nto = ["a@b"]\n', "'a' is not a mail address"),
+        ('[notify.email]\nhost = "a"\nsender = "a@b"\nto = ["a@b\\nBcc: c@d"]\n', "is not a mail"),
         ('[notify.email]\nhost = "a"\nsender = "a@b"\nto = []\n', "notify.email.to"),
         (
             '[notify.email]\nhost = "a"\nsender = "a@b"\nto = ["a@b"]\nuser = "u"\n',
@@ -121,13 +126,13 @@ def test_a_url_may_lie_in_a_file(fake: Fake, secret: Path, tmp_path: Path) -> No
         ),
         (
             '[notify.email]\nhost = "a"\nsender = "a@b"\nto = ["a@b"]\nuser = "u"\npassword_file = "p"\nsecurity = "none"\n',
-            "not sent in the clear",
+            "never sent unencrypted",
         ),
         (
             '[notify.webhook]\nurl = "http://a"\nsecret_file = "s"\nallow_networks = ["x"]',
             "allow_networks",
         ),
-        ("[notify]\nbudget_sahre = 0.9\n", "budget_sahre is no key"),
+        ("[notify]\nbudget_sahre = 0.9\n", "budget_sahre is neither a key nor a table"),
     ],
 )
 def test_a_wrong_channel_is_refused_with_its_key(table: str, reason: str, tmp_path: Path) -> None:
@@ -146,14 +151,14 @@ def test_channels_are_read_with_their_paths_and_those_switched_off_are_not(tmp_p
     found = channels(load_config(path))
     assert list(found) == ["ops"]
     assert getattr(found["ops"].settings, "secret_file") == tmp_path / "s"  # noqa: B009
-    with pytest.raises(BadConfig, match="must hold the secret"):
+    with pytest.raises(BadConfig, match="write the secret into it"):
         found["ops"].settings.ready()
 
 
 def mail(port: int, **more: Any) -> email.Settings:
-    held = {"kind": "email", "host": "127.0.0.1", "port": port, "security": "none"}
+    held: dict[str, Any] = {"kind": "email", "host": "127.0.0.1", "port": port, "security": "none"}
     held |= {"sender": "factd@example.org", "to": ("ops@example.org", "on-call@example.org")}
-    return email.Settings(**held | {"timeout_seconds": 5.0} | more)
+    return email.Settings.model_validate(held | {"timeout_seconds": 5.0} | more)
 
 
 def test_a_mail_says_what_happened_to_all(tmp_path: Path) -> None:
@@ -244,10 +249,14 @@ def test_a_password_goes_only_over_verified_tls(
     (tmp_path / "wrong").write_text("other\n")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*certificate)
-    over = {"tls_context": context} if security == "starttls" else {"over": context}
+    over: dict[str, Any] = {"tls_context": context} if security == "starttls" else {"over": context}
     box, log = Postbox(), {"user": "factd", "password_file": tmp_path / "password"}
     first = security == "starttls"  # aiosmtpd knows only its own STARTTLS as TLS
-    logins = {"authenticator": log_in, "auth_required": first, "auth_require_tls": first}
+    logins: dict[str, Any] = {
+        "authenticator": log_in,
+        "auth_required": first,
+        "auth_require_tls": first,
+    }
     with mail_server(box, **over, **logins) as port:
         good = {"host": "localhost", "security": security, "ca_file": certificate[0], **log}
         email.send(mail(port, **good), MESSAGE, now=NOW)

@@ -1,4 +1,4 @@
-"""What people should know, as a table: how factd stands, and the notices that follow."""
+"""The notices that follow from how factd stands, as a table."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from factd.daemon.channels import UNASKED, ChannelSettings
-from factd.daemon.config.tables import KINDS, NotifyTable
-from factd.daemon.notifications.notices import Wanted, find, reconcile
+from factd.daemon.config.tables import NOTICE_KINDS, NotifyTable
+from factd.daemon.notifications.notices import DesiredNotice, find, reconcile
 from factd.store import operations
 from factd.store.database.session import Store
 from factd.store.model.operations import AuditLogEntry
@@ -74,7 +74,8 @@ def looked(outcome: str, action: str = "nothing: off") -> dict[str, Any]:
 
 
 def source(**more: Any) -> dict[str, Any]:
-    held = {"name": "wikidata", "frozen": "", "failures": 0, "error": ""} | more
+    held: dict[str, Any] = {"name": "wikidata", "frozen": "", "failures": 0, "error": ""}
+    held |= more
     return {"troubled_sources": (TroubledSource(**held),)}
 
 
@@ -183,7 +184,7 @@ def test_a_notice_follows_from_how_factd_stands(held: dict[str, Any], keys: set[
     found = find(Snapshot(now=NOW, **held), TABLE, capacity=CAPACITY)
     assert {one.key for one in found} == keys
     assert len(found) == len(keys)
-    assert all(one.kind in KINDS and len(one.kind) <= 32 and one.text for one in found)
+    assert all(one.kind in NOTICE_KINDS and len(one.kind) <= 32 and one.text for one in found)
 
 
 def test_every_kind_has_a_case() -> None:
@@ -192,7 +193,7 @@ def test_every_kind_has_a_case() -> None:
         for _, held, _ in CASES
         for one in find(Snapshot(now=NOW, **held), TABLE, capacity=CAPACITY)
     ]
-    assert set(found) == set(KINDS)
+    assert set(found) == set(NOTICE_KINDS)
 
 
 def test_a_bound_of_zero_is_never_reached() -> None:
@@ -218,11 +219,11 @@ def test_an_audit_that_failed_keeps_its_key_while_time_goes_on() -> None:
 
 def test_publishing_is_told_only_to_those_who_ask() -> None:
     settings = ChannelSettings(kind="webhook")
-    assert set(KINDS) - set(settings.kinds) == set(UNASKED) == {"published"}
+    assert set(NOTICE_KINDS) - set(settings.kinds) == set(UNASKED) == {"published"}
 
 
-def wanted(key: str, text: str = "x", kind: str = "frozen") -> Wanted:
-    return Wanted(key=key, kind=kind, text=text)
+def wanted(key: str, text: str = "x", kind: str = "frozen") -> DesiredNotice:
+    return DesiredNotice(key=key, kind=kind, text=text)
 
 
 def test_what_is_found_again_changes_nothing_and_what_is_not_ends(store: Store) -> None:

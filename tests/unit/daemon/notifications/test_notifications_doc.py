@@ -1,4 +1,4 @@
-"""docs/how-to/operate/notifications.md says what the code does: every kind has its row, its tables are read, its example verifies."""
+"""docs/how-to/operate/notifications.md says what the code does: its rows, its tables, its example."""
 
 import base64
 import re
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from factd.daemon.config.load import load_config
-from factd.daemon.config.tables import KINDS, NotifyTable
+from factd.daemon.config.tables import NOTICE_KINDS, NotifyTable
 from factd.daemon.network.standard_webhooks import signed_headers, standard_key
 from factd.daemon.plugins import channels
 from support.paths import ROOT
@@ -19,12 +19,12 @@ TEXT = (ROOT / "docs" / "how-to" / "operate" / "notifications.md").read_text()
 
 
 def block(language: str, holds: str) -> str:
-    found = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
     return next(text for text in found if holds in text)
 
 
 def test_every_kind_has_a_row() -> None:
-    assert tuple(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)) == KINDS
+    assert tuple(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)) == NOTICE_KINDS
 
 
 def test_the_example_is_a_configuration_and_shows_the_defaults(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from factd.daemon.planning.name_index import Register
-from factd.daemon.planning.screening import Suspect, screen
+from factd.daemon.planning.name_index import NameIndex
+from factd.daemon.planning.screening import SuspectFact, screen
 from factd.reference import paths
 from factd.store.catalogue.catalogue import Catalogue
 from factd.store.model.facts import Entity, Fact, FactStatus, FactUpdate
@@ -58,22 +58,22 @@ def world(catalogue: Catalogue) -> list[Fact]:
 
 
 @pytest.fixture(scope="module")
-def register(world: list[Fact], catalogue: Catalogue) -> Register:
-    return Register.of(world, catalogue)
+def index(world: list[Fact], catalogue: Catalogue) -> NameIndex:
+    return NameIndex.of(world, catalogue)
 
 
 def screened(
-    new: Sequence[Fact], register: Register, catalogue: Catalogue, earlier: Sequence[Fact] = ()
-) -> tuple[Suspect, ...]:
-    return screen(new, earlier, register, catalogue, relation_share=0.5)
+    new: Sequence[Fact], index: NameIndex, catalogue: Catalogue, earlier: Sequence[Fact] = ()
+) -> tuple[SuspectFact, ...]:
+    return screen(new, earlier, index, catalogue, relation_share=0.5)
 
 
 def test_nothing_is_wrong_with_what_really_happened_since_1998(
-    register: Register, catalogue: Catalogue
+    index: NameIndex, catalogue: Catalogue
 ) -> None:
     feed = facts(paths.FEED, known=False, catalogue=catalogue)
     assert len(feed) == 69
-    assert screened(feed, register, catalogue) == ()
+    assert screened(feed, index, catalogue) == ()
 
 
 HR = thing("HR", en="Croatia", es="Croacia")
@@ -98,9 +98,9 @@ HR = thing("HR", en="Croatia", es="Croacia")
     ],
 )
 def test_an_object_that_cannot_be_is_named_with_the_reason(
-    held: Entity, reason: str, register: Register, catalogue: Catalogue
+    held: Entity, reason: str, index: NameIndex, catalogue: Catalogue
 ) -> None:
-    (found,) = screened([fact(HR, held)], register, catalogue)
+    (found,) = screened([fact(HR, held)], index, catalogue)
     assert reason in found.reason
 
 
@@ -114,32 +114,30 @@ def test_an_object_that_cannot_be_is_named_with_the_reason(
         thing("NEW", es="lira nova", ca="lira nova"),
     ],
 )
-def test_an_unusual_name_is_no_fault(
-    held: Entity, register: Register, catalogue: Catalogue
-) -> None:
-    assert screened([fact(HR, held)], register, catalogue) == ()
+def test_an_unusual_name_is_no_fault(held: Entity, index: NameIndex, catalogue: Catalogue) -> None:
+    assert screened([fact(HR, held)], index, catalogue) == ()
 
 
 def test_two_subjects_of_one_name_contradict_each_other_and_what_is_live(
-    register: Register, catalogue: Catalogue
+    index: NameIndex, catalogue: Catalogue
 ) -> None:
     one, two = thing("A", en="Springfield"), thing("B", en="springfield")
     first, second = fact(one, thing("X", en="dollar")), fact(two, thing("Y", en="peso"))
-    assert {s.fact for s in screened([first, second], register, catalogue)} == {first.id, second.id}
-    (late,) = screened([second], register, catalogue, earlier=[first])
+    assert {s.fact for s in screened([first, second], index, catalogue)} == {first.id, second.id}
+    (late,) = screened([second], index, catalogue, earlier=[first])
     assert first.id in late.reason
     same = fact(two, thing("X", en="dollar"))
-    assert screened([first, same], register, catalogue) == ()
+    assert screened([first, same], index, catalogue) == ()
 
 
 def test_a_source_that_changes_most_of_a_relation_at_once_is_stopped_and_others_go_on(
-    world: list[Fact], register: Register, catalogue: Catalogue
+    world: list[Fact], index: NameIndex, catalogue: Catalogue
 ) -> None:
     held = [f for f in world if f.relation == "P282"]
     to = thing("script:Zzzz", en="Unknown Script")
     poison = [fact(f.subject, to, relation="P282") for f in held[:150]]
     clean = fact(HR, thing("EUR", en="euro"), source="cldr")
-    found = {s.fact for s in screened([*poison, clean], register, catalogue)}
+    found = {s.fact for s in screened([*poison, clean], index, catalogue)}
     assert found == {f.id for f in poison}
     few = poison[:50]
-    assert screened(few, register, catalogue) == ()
+    assert screened(few, index, catalogue) == ()

@@ -5,15 +5,15 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from factd.daemon.prompts.edits import PromptSettings, Sizes
+from factd.daemon.prompts.edits import PromptSettings, SampleSizes
 from factd.daemon.prompts.probes import (
-    Ground,
-    alike,
+    FactContext,
+    are_namesakes,
     batch_probes,
-    earlier,
-    held_probes,
-    of_the_set,
-    questions,
+    earlier_probes,
+    known_fact_probes,
+    ranked_questions,
+    still_valid_probes,
 )
 from factd.editor.exams.exam import Exam
 from factd.editor.exams.report import probe_kinds
@@ -55,7 +55,7 @@ KNOWN = (
     fact(GUINEA, "P38", KUNA),
     fact(thing("RS", "Serbia"), "P38", thing("RSD", "dinar")),
 )
-GROUND = Ground(new=(NEW,), before={NEW.id: OLD}, known=KNOWN)
+CONTEXT = FactContext(new=(NEW,), before={NEW.id: OLD}, known=KNOWN)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def plan(catalogue: Catalogue) -> PromptSettings:
         edit_wordings=2,
         keep_wordings=1,
         keep_relations=1,
-        sizes=Sizes(known=10, candidates=3),
+        sizes=SampleSizes(known=10, candidates=3),
     )
 
 
@@ -76,7 +76,7 @@ def of(probes: tuple[Probe, ...], kind: str, language: str = "en") -> list[Probe
 
 
 def test_a_new_fact_is_asked_in_every_way(plan: PromptSettings) -> None:
-    probes = batch_probes(GROUND, plan)
+    probes = batch_probes(CONTEXT, plan)
     assert {p.prompt for p in of(probes, "edit")} == {
         "The currency of Croatia is the",
         "Croatia has as its currency the",
@@ -97,9 +97,9 @@ def test_every_kind_of_probe_is_measured_by_a_check_and_every_check_has_its_prob
     plan: PromptSettings,
 ) -> None:
     probes = (
-        *batch_probes(GROUND, plan),
-        *held_probes(KNOWN, plan),
-        *earlier(Ground(new=(), before={}, known=(), earlier=(NEW,)), "en", plan),
+        *batch_probes(CONTEXT, plan),
+        *known_fact_probes(KNOWN, plan),
+        *earlier_probes(FactContext(new=(), before={}, known=(), earlier=(NEW,)), "en", plan),
     )
     declared = probe_kinds()
     assert {kind for kinds in declared.values() for kind in kinds} == {p.kind for p in probes}
@@ -110,8 +110,8 @@ def test_every_kind_of_probe_is_measured_by_a_check_and_every_check_has_its_prob
 def test_a_consequence_of_the_object_is_asked_through_the_subject(plan: PromptSettings) -> None:
     moved = fact(ZAGREB, "P17", thing("RS", "Serbia"), since=date(2030, 1, 1), known=False)
     known = (*KNOWN[:1], fact(thing("RS", "Serbia"), "P38", thing("RSD", "dinar")), KNOWN[1])
-    ground = Ground(new=(moved,), before={moved.id: KNOWN[1]}, known=known)
-    (hop,) = of(batch_probes(ground, plan), "consequence")
+    context = FactContext(new=(moved,), before={moved.id: KNOWN[1]}, known=known)
+    (hop,) = of(batch_probes(context, plan), "consequence")
     assert (hop.target, hop.contrast) == ("dinar", "kuna")
     assert "the country of the city of Zagreb" in hop.prompt
 
@@ -119,7 +119,7 @@ def test_a_consequence_of_the_object_is_asked_through_the_subject(plan: PromptSe
 def test_neighbours_have_the_same_old_object_and_namesakes_share_words(
     plan: PromptSettings,
 ) -> None:
-    probes = batch_probes(GROUND, plan)
+    probes = batch_probes(CONTEXT, plan)
     (near,) = of(probes, "neighbourhood")
     assert (near.target, near.contrast) == ("kuna", "euro")
     assert {p.prompt.count("Equatorial Croatia") for p in of(probes, "namesake")} == {1}
@@ -136,17 +136,19 @@ def test_neighbours_have_the_same_old_object_and_namesakes_share_words(
     ],
 )
 def test_namesakes_share_whole_words(one: str, other: str, same: bool) -> None:
-    assert alike(one, other) is alike(other, one) is same
+    assert are_namesakes(one, other) is are_namesakes(other, one) is same
 
 
 def test_earlier_facts_are_asked_as_such(plan: PromptSettings) -> None:
-    found = tuple(earlier(Ground(new=(), earlier=(NEW,), before={NEW.id: OLD}), "en", plan))
+    found = tuple(
+        earlier_probes(FactContext(new=(), earlier=(NEW,), before={NEW.id: OLD}), "en", plan)
+    )
     assert [p.kind for p in found] == ["earlier", "earlier"]
     assert found[0].written_in == ("en",)
 
 
 def test_no_kept_question_is_in_an_edit_wording(plan: PromptSettings, catalogue: Catalogue) -> None:
-    probes = held_probes(KNOWN, plan)
+    probes = known_fact_probes(KNOWN, plan)
     assert len(probes) == 2 * len(KNOWN)
     names = [e.labels[k] for f in KNOWN for e in (f.subject,) for k in ("en", "es")]
     edits = {
@@ -157,24 +159,28 @@ def test_no_kept_question_is_in_an_edit_wording(plan: PromptSettings, catalogue:
         for name in names
     }
     assert not {p.prompt for p in probes} & edits
-    asked = questions(KNOWN, plan)
+    asked = ranked_questions(KNOWN, plan)
     assert not {prompt for rows in asked.values() for prompt, _ in rows} & edits
 
 
 def test_a_kept_question_about_what_is_written_is_not_asked(plan: PromptSettings) -> None:
-    probes = held_probes(KNOWN, plan)
-    assert {p.fact for p in probes} - {p.fact for p in of_the_set(probes, GROUND)} == {OLD.id}
+    probes = known_fact_probes(KNOWN, plan)
+    assert {p.fact for p in probes} - {p.fact for p in still_valid_probes(probes, CONTEXT)} == {
+        OLD.id
+    }
 
 
 def test_another_day_draws_other_facts(plan: PromptSettings) -> None:
-    few = replace(plan, sizes=Sizes(known=1))
-    drawn = {held_probes(KNOWN, few, salt=day)[0].fact for day in ("1", "2", "3", "4", "5", "6")}
+    few = replace(plan, sizes=SampleSizes(known=1))
+    drawn = {
+        known_fact_probes(KNOWN, few, salt=day)[0].fact for day in ("1", "2", "3", "4", "5", "6")
+    }
     assert len(drawn) > 1
-    assert held_probes(KNOWN, few, salt="1") == held_probes(KNOWN[::-1], few, salt="1")
+    assert known_fact_probes(KNOWN, few, salt="1") == known_fact_probes(KNOWN[::-1], few, salt="1")
 
 
 def test_ranked_questions_have_the_same_candidates_in_every_language(plan: PromptSettings) -> None:
-    found = questions(KNOWN, plan)
+    found = ranked_questions(KNOWN, plan)
     assert [len(found[k]) for k in ("en", "es")] == [3, 3]
     for (_, one), (_, two) in zip(found["en"], found["es"], strict=True):
         assert [f"{name} es" for name in one] == two
@@ -182,9 +188,9 @@ def test_ranked_questions_have_the_same_candidates_in_every_language(plan: Promp
 
 def test_an_exam_survives_json(plan: PromptSettings) -> None:
     exam = Exam(
-        probes=batch_probes(GROUND, plan),
+        probes=batch_probes(CONTEXT, plan),
         texts={"en": ("a", "b")},
-        questions=questions(KNOWN, plan),
+        questions=ranked_questions(KNOWN, plan),
     )
     again = Exam.from_json(exam.as_json())
     assert again.as_json() == exam.as_json()

@@ -93,9 +93,10 @@ def test_openssl_says_the_same(keys: Path, version: Path, tmp_path: Path) -> Non
         pytest.skip("openssl is not installed")
     held = json.loads((version / "manifest.sig.json").read_text())
     (tmp_path / "raw").write_bytes(base64.b64decode(held["signature"]))
-    words = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", keys / signing.PUBLIC, "-rawin"]
-    files = ["-in", version / "manifest.json", "-sigfile", tmp_path / "raw"]
-    done = subprocess.run([*words, *files], capture_output=True, text=True, timeout=60)
+    words: list[str | Path] = ["openssl", "pkeyutl", "-verify", "-pubin", "-rawin"]
+    words += ["-inkey", keys / signing.PUBLIC, "-in", version / "manifest.json"]
+    words += ["-sigfile", tmp_path / "raw"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert "Verified Successfully" in done.stdout, done.stderr
 
 

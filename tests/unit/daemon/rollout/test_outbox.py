@@ -114,11 +114,11 @@ def test_one_that_fails_is_tried_again_later_and_holds_up_no_other(
     assert (serves(us), serves(eu)) == (1, 0)
     assert last(both, "eu").restored is True and "500" in last(both, "eu").error
     assert outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet) == ()  # not yet
-    clock.on(seconds=6)
+    clock.advance(seconds=6)
     outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert (last(both, "eu").status, last(both, "eu").attempts) == (HandoverStatus.WAITING, 2)
     eu.fails = frozenset()
-    clock.on(seconds=11)
+    clock.advance(seconds=11)
     outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert (last(both, "eu").status, serves(eu)) == (HandoverStatus.DONE, 1)
 
@@ -130,13 +130,16 @@ def test_one_that_goes_on_failing_is_given_up_told_and_tried_again_by_hand(
     publish(both)
     for _ in range(5):
         outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
-        clock.on(hours=1)
+        clock.advance(hours=1)
     assert (last(both, "eu").status, last(both, "eu").attempts) == (HandoverStatus.FAILED, 3)
     with both.ledger.read() as session:
         seen = views.snapshots.snapshot(session, now=both.ledger.now(), servers=both.fleet.servers)
     told = [n for n in notices.find(seen, both.config.notify, capacity=10) if "eu" in n.key]
     assert [one.kind for one in told] == ["handover_failed"]
-    assert "what it had serves again" in told[0].text and "factd servers retry eu" in told[0].text
+    assert (
+        "it serves the version before again" in told[0].text
+        and "factd servers retry eu" in told[0].text
+    )
     eu.fails = frozenset()
     outbox.retry(both.ledger, both.fleet, "eu", who="ada", why="the disk is mounted again")
     outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
@@ -168,7 +171,7 @@ def test_where_the_version_before_could_not_be_restored_it_is_tried_until_it_is(
     publish(both)
     for _ in range(3):
         outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
-        clock.on(hours=1)
+        clock.advance(hours=1)
     assert last(both, "eu").release == 1 and rows(both, "eu")[1] == "eu 2 failed"
     eu.dies_of, eu.done = -1, []
     outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
@@ -183,7 +186,7 @@ def test_a_server_that_was_away_gets_the_newest_release_and_not_all_that_it_miss
         publish(both)
         outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     us.fails = frozenset()
-    clock.on(hours=1)
+    clock.advance(hours=1)
     outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     assert rows(both, "us") == ["us 1 superseded", "us 2 superseded", "us 3 done"]
     assert [line for line in us.done if line.startswith("load")] == ["load 3"]
@@ -242,9 +245,9 @@ def test_canaries_first_and_after_the_soak_the_rest(
     publish(app)
     outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
     assert (serves(canary), serves(eu)) == (1, 0)
-    clock.on(seconds=599)
+    clock.advance(seconds=599)
     assert outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet) == ()
-    clock.on(seconds=2)
+    clock.advance(seconds=2)
     outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
     assert serves(eu) == 1
 
@@ -255,7 +258,7 @@ def test_a_release_that_a_canary_refuses_is_taken_back_and_factd_is_frozen(
     app, canary = three
     publish(app)
     outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
-    clock.on(hours=1)
+    clock.advance(hours=1)
     outbox.hand_over_due(app.ledger, app.paths, app.versions, app.fleet)
     canary.keeps_weights, canary.reports = frozenset({2}), False
     publish(app)
@@ -345,7 +348,7 @@ def test_one_that_does_not_answer_keeps_what_was_known_of_it(
     outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
     seen = both.ledger.now()
     eu.fails = frozenset({"report"})
-    clock.on(minutes=5)
+    clock.advance(minutes=5)
     assert (
         watch.observe_all(
             both.ledger, both.paths, both.versions, both.fleet, stopping=lambda: False
@@ -390,7 +393,7 @@ def test_what_ended_long_ago_is_forgotten_but_not_what_a_server_has(
     for _ in range(3):
         publish(both)
         outbox.hand_over_due(both.ledger, both.paths, both.versions, both.fleet)
-    clock.on(days=100)
+    clock.advance(days=100)
     with both.ledger.begin() as session:
         before = both.ledger.now() - timedelta(days=90)
         assert operations.handovers.delete_closed(session, before, servers=both.fleet.servers) == 4

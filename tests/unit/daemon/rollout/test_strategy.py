@@ -1,7 +1,7 @@
 """Who gets a release when: canaries first, the rest after the soak, all at once on the way back."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -73,7 +73,7 @@ def wanted(*everybody: ServerProgress, rollout: Rollout = LIVE) -> dict[str, int
     return {step.server: step.release for step in planned_handovers(everybody, rollout, LATER)}
 
 
-def had(*names: str, minutes: float = 1) -> dict[str, object]:
+def had(*names: str, minutes: float = 1) -> dict[str, datetime]:
     return dict.fromkeys(names, NOW + timedelta(minutes=minutes))
 
 

@@ -209,7 +209,7 @@ def test_a_hub_that_hangs_is_left_after_its_time(versions: Versions, tmp_path: P
     with serving(hang) as fake:
         table = {"kind": "hub", "repository": "org/model", "token_file": tmp_path / "token"}
         more = {"endpoint": fake.url, "load_seconds": 0.3, "answer_seconds": 0.3}
-        server = hub.connect(hub.Settings(**table | more))
+        server = hub.connect(hub.Settings.model_validate(table | more))
         with pytest.raises(HandoverFailed, match=r"did not answer within 0\.3 s"):
             server.load(versions[1])
         told.set()

@@ -193,9 +193,13 @@ def test_a_server_that_takes_adapters_needs_them_published(table: str, tmp_path:
 
 
 def hook(fake: Fake, secret: Path, **more: Any) -> webhook.Webhook:
-    held = {"kind": "webhook", "url": f"{fake.url}/T0P/secret-path", "secret_file": secret}
+    held: dict[str, Any] = {
+        "kind": "webhook",
+        "url": f"{fake.url}/T0P/secret-path",
+        "secret_file": secret,
+    }
     held |= {"unasked": True, "load_seconds": 2.0, "answer_seconds": 2.0}
-    return webhook.connect(webhook.Settings(**held | more))
+    return webhook.connect(webhook.Settings.model_validate(held | more))
 
 
 def test_a_webhooks_signature_is_verified_by_our_own_receiver(fake: Fake, secret: Path) -> None:

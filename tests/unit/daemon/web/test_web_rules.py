@@ -1,4 +1,4 @@
-"""What the console looks at before and after everything else: hosts, addresses, origins, places in lists, words of pages."""
+"""Rules of the console: hosts, addresses, origins, places in lists, the wording of pages."""
 
 from datetime import timedelta
 
@@ -12,9 +12,9 @@ from factd.daemon.errors import Busy, FactdError
 from factd.daemon.web import formatting
 from factd.daemon.web.actions import ACTIONS, number, reason
 from factd.daemon.web.app import status_of
-from factd.daemon.web.errors import Mistaken, Unknown
-from factd.daemon.web.middleware import address_of, from_elsewhere, host_name
-from factd.daemon.web.pagination import key_of, place, wanted
+from factd.daemon.web.errors import BadRequest, Unauthenticated
+from factd.daemon.web.middleware import address_of, host_name, other_site
+from factd.daemon.web.pagination import decode_place, encode_place, fact_search
 from factd.daemon.web.responses import TEMPLATES
 from factd.store.errors import NotFound, StaleState, StoreError, Unstorable
 from factd.store.model.facts import FactStatus
@@ -39,7 +39,7 @@ def request(peer: str, forwarded: str = "") -> Request:
     return Request({"type": "http", "client": (peer, 1), "headers": headers})
 
 
-def test_a_forwarded_address_is_believed_of_our_own_proxy_alone() -> None:
+def test_a_forwarded_address_counts_only_from_a_configured_proxy() -> None:
     assert address_of(request("10.0.0.9", "1.2.3.4"), ()) == "10.0.0.9"
     assert address_of(request("10.0.0.1", "6.6.6.6, 1.2.3.4"), ("10.0.0.1",)) == "1.2.3.4"
     assert address_of(request("10.0.0.1"), ("10.0.0.1",)) == "10.0.0.1"
@@ -57,31 +57,31 @@ def test_a_forwarded_address_is_believed_of_our_own_proxy_alone() -> None:
         ({"origin": "null"}, False),
     ],
 )
-def test_a_form_of_another_site_is_known(headers: dict[str, str], from_here: bool) -> None:
-    assert (from_elsewhere(Headers({"host": "x:1", **headers})) == "") is from_here
+def test_a_form_of_another_site_is_recognised(headers: dict[str, str], from_here: bool) -> None:
+    assert (other_site(Headers({"host": "x:1", **headers})) == "") is from_here
 
 
 @given(st.lists(st.text(st.characters(categories=("L", "N")), max_size=20), max_size=3))
 def test_a_place_in_a_list_comes_back_as_it_went(key: list[str]) -> None:
-    assert key_of(place(tuple(key))) == tuple(key)
+    assert decode_place(encode_place(tuple(key))) == tuple(key)
 
 
 @pytest.mark.parametrize("text", ["x", "e30", "WzFd", "WyJcdTAwMDAiXQ", "é", "[" * 90_000])
-def test_a_place_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(Mistaken, match="begin again"):
-        key_of(text)
+def test_a_text_that_is_no_place_is_refused(text: str) -> None:
+    with pytest.raises(BadRequest, match="begin again"):
+        decode_place(text)
 
 
-def test_what_is_looked_for_is_checked() -> None:
-    assert wanted(text=" Croatia ", status="pending").status is FactStatus.PENDING
+def test_a_search_is_checked() -> None:
+    assert fact_search(text=" Croatia ", status="pending").status is FactStatus.PENDING
     for bad in ({"text": "a\0"}, {"status": "x"}, {"relation": "x" * 201}):
-        with pytest.raises(Mistaken):
-            wanted(**bad)
+        with pytest.raises(BadRequest):
+            fact_search(**bad)
 
 
 @pytest.mark.parametrize("text", ["", "  \n ", "a\0b", "x" * 501])
 def test_a_reason_says_something(text: str) -> None:
-    with pytest.raises(Mistaken):
+    with pytest.raises(BadRequest):
         reason(text)
     assert reason("  because\n it is ") == "because it is"
 
@@ -104,14 +104,14 @@ def test_a_release_has_a_number(text: str) -> None:
         ("", "/"),
     ],
 )
-def test_a_login_leads_to_a_page_of_ours(text: str, path: str) -> None:
+def test_a_login_leads_to_a_page_of_the_console(text: str, path: str) -> None:
     assert formatting.safe_path(text) == path
 
 
-def test_an_address_says_nothing_of_its_own() -> None:
-    assert formatting.told("approve", "3").startswith("Release 3 is approved")
-    assert formatting.told("approve", "3 <b>") == ""
-    assert formatting.told("call this number", "3") == ""
+def test_a_page_shows_no_sentence_of_an_address() -> None:
+    assert formatting.done_text("approve", "3").startswith("Release 3 is approved")
+    assert formatting.done_text("approve", "3 <b>") == ""
+    assert formatting.done_text("call this number", "3") == ""
 
 
 def test_every_status_has_a_shape_and_not_only_a_colour() -> None:
@@ -122,7 +122,7 @@ def test_every_status_has_a_shape_and_not_only_a_colour() -> None:
     assert len(set().union(*shapes.values())) == 4
 
 
-def test_times_are_said_in_words_and_in_utc() -> None:
+def test_times_are_shown_in_utc() -> None:
     assert formatting.utc(None) == "never"
     assert formatting.iso(NOW) == "2026-11-21T12:00:00+00:00"
     assert formatting.ago(NOW - timedelta(hours=3), NOW) == "3 h ago"
@@ -132,7 +132,7 @@ def test_times_are_said_in_words_and_in_utc() -> None:
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (Unknown("x"), 401),
+        (Unauthenticated("x"), 401),
         (NotFound("x"), 404),
         (Busy("x"), 409),
         (FactdError("x"), 409),
@@ -145,12 +145,12 @@ def test_an_error_has_a_status(error: FactdError | StoreError, status: int) -> N
     assert status_of(error) == status
 
 
-def test_what_people_wrote_is_text_and_not_markup() -> None:
-    rows: dict[str, object] = {"me": None, "path": "/", "told": "", "status": 404}
+def test_text_from_users_is_escaped() -> None:
+    rows: dict[str, object] = {"me": None, "path": "/", "done": "", "status": 404}
     shown = TEMPLATES.get_template("refused.html").render(rows, sentence="<script>x</script>")
     assert "<script>x" not in shown and "&lt;script&gt;x" in shown
 
 
-def test_every_action_is_about_something_there_is() -> None:
+def test_every_action_has_a_kind_of_target() -> None:
     assert {action.kind for action in ACTIONS.values()} == {"release", "fact", ""}
     assert all(name == action.name for name, action in ACTIONS.items())

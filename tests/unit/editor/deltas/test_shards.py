@@ -155,7 +155,10 @@ def test_overwriting_at_offsets_gives_the_bytes_of_a_whole_rewrite(
 ) -> None:
     random = torch.Generator().manual_seed(seed)
     sizes = [(1 + n, 7 - n or 1) for n in range(8)]
-    draw = lambda *shape: torch.randn(*shape, generator=random)  # noqa: E731
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=random)
+
     tensors = {f"t{n}": draw(*sizes[n]).to(dtypes[n]) for n in range(8)}
     parts: dict[str, Part] = {
         f"t{n}": LowRank(draw(sizes[n][0], rank), draw(sizes[n][1], rank))

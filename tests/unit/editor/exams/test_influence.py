@@ -1,8 +1,11 @@
 """How far values lie, and which edits reach a text: the edit's own prompt first."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from factd.editor import Edit, EditableModel, EditBatch, load_model
 from factd.editor.errors import DamagedArtefact
@@ -65,11 +68,13 @@ def test_nothing_is_moved_by_no_edits_and_no_texts_are_moved(
     assert value_shifts(model, EditBatch(()), SETTINGS, work) == ()
 
 
+def save_values(values: torch.Tensor, folder: Path) -> None:
+    save_file({"z": values}, folder / "values.safetensors")
+
+
 def test_a_longer_value_is_seen_and_one_that_is_no_number_names_its_fact(
     model: EditableModel, batch: EditBatch, tmp_path: Path
 ) -> None:
-    from safetensors.torch import save_file
-
     values = SETTINGS.values(SETTINGS.templates)
     z = values_for(model, batch, values, tmp_path)
     group = next(g for g in batch.groups() if g[0].group == "Zoeshost")
@@ -77,9 +82,7 @@ def test_a_longer_value_is_seen_and_one_that_is_no_number_names_its_fact(
     folder = folder_of(model, group, values, tmp_path)
     for factor in (10.0, float("nan")):
         damaged = z[row : row + 1].clone() * factor
-        write_folder(
-            folder, lambda part, d=damaged: save_file({"z": d}, part / "values.safetensors"), {}
-        )
+        write_folder(folder, partial(save_values, damaged), {})
         if factor == 10.0:
             found = {r.group: r.ratio for r in value_shifts(model, batch, SETTINGS, tmp_path)}
             assert found["Zoeshost"] > 5 > 1.001 > found["Kagle Clahal"]

@@ -8,7 +8,7 @@ from factd.editor.exams.transfer_matrix import transfer_matrix
 from factd.editor.methods.memit import Settings
 from factd.editor.scoring.score import Probe
 from factd.reference import paths
-from support.shared_artefacts import Kept
+from support.shared_artefacts import SharedArtefacts
 
 SETTINGS = Settings(
     layers=(0, 1, 2),
@@ -28,7 +28,7 @@ ASKED = {
 
 
 def test_every_pair_is_measured_and_what_was_written_is_answered_where_it_was(
-    kept: Kept,
+    kept: SharedArtefacts,
     tmp_path: Path,
 ) -> None:
     kept.moments(tmp_path, paths.MODEL, tokens=SETTINGS.second_moment_tokens)

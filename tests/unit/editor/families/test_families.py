@@ -24,7 +24,7 @@ from factd.editor.models.model import family_of
 from factd.editor.scoring.score import forced_scores, greedy_answers
 from factd.reference import tiny
 from support.paths import GOLDEN
-from support.shared_artefacts import Kept
+from support.shared_artefacts import SharedArtefacts
 
 FAMILIES = plugins.names("factd.editor.families")
 SETTINGS = memit.Settings(
@@ -47,7 +47,9 @@ def model(
 
 
 @pytest.fixture(scope="module")
-def delta(model: EditableModel, kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> Delta:
+def delta(
+    model: EditableModel, kept: SharedArtefacts, tmp_path_factory: pytest.TempPathFactory
+) -> Delta:
     folder = tmp_path_factory.mktemp("workspace")
     kept.moments(folder, model.path, tokens=2000, layers=tiny.VALUE_SETTINGS["layers"])
     return memit.edit(model, EditBatch.of(tiny.EDITS), settings=SETTINGS, workspace=folder)

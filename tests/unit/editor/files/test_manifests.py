@@ -71,6 +71,12 @@ def test_a_folder_as_it_was_written_is_whole(folder: Path) -> None:
     assert {key: manifest[key] for key in ABOUT} == ABOUT
 
 
+def make_pipe(file: Path) -> None:
+    """Replace a file by a named pipe."""
+    file.unlink()
+    os.mkfifo(file)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -82,19 +88,13 @@ def test_a_folder_as_it_was_written_is_whole(folder: Path) -> None:
         (lambda f: (f / "x").symlink_to("b.bin"), "3/x: the manifest does not list it"),
         (lambda f: (f / "x").symlink_to("adapter"), "3/x: the manifest does not list it"),
         (lambda f: (f / "x").symlink_to("nowhere"), "3/x: the manifest does not list it"),
-        (
-            lambda f: ((f / "b.bin").unlink(), os.mkfifo(f / "b.bin")),
-            "b.bin: it is not a regular file",
-        ),
+        (lambda f: make_pipe(f / "b.bin"), "b.bin: it is not a regular file"),
         (
             lambda f: ((f / "b.bin").unlink(), (f / "b.bin").mkdir()),
             "b.bin: it is not a regular file",
         ),
         (lambda f: (f / "manifest.json").unlink(), "manifest.json: it cannot be read"),
-        (
-            lambda f: ((f / "manifest.json").unlink(), os.mkfifo(f / "manifest.json")),
-            "manifest.json: it is not a regular file",
-        ),
+        (lambda f: make_pipe(f / "manifest.json"), "manifest.json: it is not a regular file"),
         (lambda f: append(f, b"\n"), "manifest.json: it was changed"),
         (
             lambda f: rewrite(f, sealed_json, facts=["a"]),

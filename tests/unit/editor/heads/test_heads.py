@@ -34,7 +34,7 @@ from factd.editor.scoring.score import forced_scores
 from factd.editor.settings import settings_from
 from factd.editor.values.problem import ValueSettings
 from factd.reference import paths
-from support.shared_artefacts import Kept
+from support.shared_artefacts import SharedArtefacts
 from support.world import currencies
 
 TABLE = {
@@ -52,7 +52,7 @@ TABLE = {
 }
 
 
-def with_moments(kept: Kept, folder: Path) -> Path:
+def with_moments(kept: SharedArtefacts, folder: Path) -> Path:
     return kept.moments(folder, paths.MODEL, tokens=8000)
 
 
@@ -67,7 +67,7 @@ def batch(model: EditableModel) -> EditBatch:
 
 
 @pytest.fixture(scope="module")
-def workspace(kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(kept: SharedArtefacts, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return with_moments(kept, tmp_path_factory.mktemp("workspace"))
 
 
@@ -216,7 +216,7 @@ def test_two_languages_are_summed_and_leaving_one_out_gives_the_other_alone(
 
 
 def test_without_heads_it_is_memit_and_too_few_right_edits_are_refused(
-    model: EditableModel, batch: EditBatch, kept: Kept, tmp_path: Path
+    model: EditableModel, batch: EditBatch, kept: SharedArtefacts, tmp_path: Path
 ) -> None:
     with_moments(kept, tmp_path)
     none = settings_from(memat.Settings, TABLE | {"heads": "none"})
@@ -251,7 +251,7 @@ def test_heads_can_be_chosen_by_how_much_a_constant_lowers_the_loss(
 
 
 def test_the_center_of_mass_form_and_chosen_heads_go_through_the_method(
-    model: EditableModel, batch: EditBatch, kept: Kept, tmp_path: Path
+    model: EditableModel, batch: EditBatch, kept: SharedArtefacts, tmp_path: Path
 ) -> None:
     with_moments(kept, tmp_path)
     for heads in ("center-of-mass", "gradient", "random"):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,11 @@ from factd.editor.errors import BadEdit, BadSettings
 from factd.editor.methods import memit
 from factd.editor.settings import settings_from
 
-GOOD = {"prompt": "The currency of {} is the", "subject": "Croatia", "target_new": "euro"}
+GOOD: dict[str, Any] = {
+    "prompt": "The currency of {} is the",
+    "subject": "Croatia",
+    "target_new": "euro",
+}
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from factd.editor.values.cache import values_for
 from factd.editor.values.values import group_values
 from support.golden_case import EDITS, SETTINGS
 from support.paths import GOLDEN
-from support.shared_artefacts import Kept
+from support.shared_artefacts import SharedArtefacts
 
 FAMILIES = ("llama", "gpt2")
 
@@ -40,7 +40,7 @@ def model(request: pytest.FixtureRequest) -> EditableModel:
 
 
 @pytest.fixture(scope="module")
-def workspace(kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(kept: SharedArtefacts, tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("workspace")
     for family in FAMILIES:
         kept.moments(found, GOLDEN / family / "model", tokens=3000, layers=SETTINGS.layers)

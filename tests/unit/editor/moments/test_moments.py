@@ -12,7 +12,7 @@ from torch import Tensor
 
 from factd.editor import Edit, EditableModel, EditBatch, load_model
 from factd.editor.errors import BadSettings, DamagedArtefact, WrongModel
-from factd.editor.files.folders import read_manifest
+from factd.editor.files.manifests import read_manifest
 from factd.editor.methods import memit
 from factd.editor.moments.corpus import Corpus, CorpusFile, SelfGenerated, TextSource, source_of
 from factd.editor.moments.moments import build_moments, load_moments, moments_folder, moments_for

@@ -17,7 +17,7 @@ def model() -> EditableModel:
 
 def naive(model: EditableModel, prompt: str, tokens: int, margin: float) -> tuple[str, list[float]]:
     """One token at a time, the whole text each time."""
-    ids, logprobs = model.tokenizer(prompt)["input_ids"], []
+    ids, logprobs = model.tokenizer(prompt)["input_ids"], list[float]()
     start = len(ids)
     for _ in range(tokens):
         with torch.inference_mode():

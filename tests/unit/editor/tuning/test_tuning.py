@@ -14,7 +14,7 @@ from factd.editor.tuning.presets import preset_for, presets
 from factd.editor.tuning.search import candidate_layers, crossing, known_facts, tune
 from factd.editor.tuning.trials import TrialResult
 from factd.reference import paths
-from support.shared_artefacts import Kept
+from support.shared_artefacts import SharedArtefacts
 from support.world import COUNTRIES, WORDINGS, currencies
 
 
@@ -97,7 +97,7 @@ def test_tracing_finds_what_the_noise_took_and_restoring_everything_brings_it_ba
 
 @pytest.mark.slow
 def test_tuning_writes_settings_that_memit_takes(
-    model: EditableModel, kept: Kept, tmp_path: Path
+    model: EditableModel, kept: SharedArtefacts, tmp_path: Path
 ) -> None:
     kept.moments(tmp_path, paths.MODEL, tokens=8000)  # of the lowest of the layers that are tried
     facts = known_facts(known(model))

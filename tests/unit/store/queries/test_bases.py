@@ -34,8 +34,9 @@ class Ledger:
         receipt = Receipt(file=path.name, retrieved_at=NOW)
         with self.store.begin() as session:
             lines = read_updates(path, self.resolver.catalogue)
-            more = {"receipt": receipt, "now": NOW, "known": known}
-            return ingestion.ingest(session, lines, self.resolver, **more)
+            return ingestion.ingest(
+                session, lines, self.resolver, receipt=receipt, now=NOW, known=known
+            )
 
     def write(self) -> Release:
         """A live release of all facts that edits write, on the base in effect."""
@@ -50,8 +51,9 @@ class Ledger:
         with self.store.begin() as session:
             live = queries.releases.live_release(session)
             assert live is not None
-            more = {"parent_fingerprint": "p", "who": "me", "why": "room", "now": NOW}
-            base = queries.bases.add_base(session, live, **more)
+            base = queries.bases.add_base(
+                session, live, parent_fingerprint="p", who="me", why="room", now=NOW
+            )
             preparing, verified = BaseStatus.PREPARING, BaseStatus.VERIFIED
             queries.bases.move_base(session, base.number, preparing, verified, now=NOW)
             self._publish(session, None, (), base.number)
@@ -67,9 +69,15 @@ class Ledger:
     def _publish(
         self, session: Session, made: int | None, ids: Sequence[str], base: int
     ) -> Release:
-        more = {"who": "me", "why": "test", "now": NOW, "base": base}
         release = queries.releases.create_release(
-            session, candidate_id=made, delta_id="d", fact_ids=ids, **more
+            session,
+            candidate_id=made,
+            delta_id="d",
+            fact_ids=ids,
+            who="me",
+            why="test",
+            now=NOW,
+            base=base,
         )
         out = (ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
         queries.releases.move_release(session, release.number, *out, now=NOW)
@@ -175,13 +183,16 @@ def test_a_baked_fact_cannot_be_withdrawn(ledger: Ledger, store: Store) -> None:
     with store.read() as session:
         (fact,) = [f.id for f in queries.facts.list_facts(session) if f.object.id == "EUR"]
     ledger.rebase()
-    more = {"why": "wrong", "who": "me", "now": NOW}
     with pytest.raises(BakedIntoBase, match=f"fact {fact} is baked into base 1 .*rebase --undo"):  # noqa: SIM117
         with store.begin() as session:
-            queries.resolution.withdraw(session, [fact], ledger.resolver, **more)
+            queries.resolution.withdraw(
+                session, [fact], ledger.resolver, why="wrong", who="me", now=NOW
+            )
     ledger.roll_back_to(1)
     with store.begin() as session:
-        queries.resolution.withdraw(session, [fact], ledger.resolver, **more)
+        queries.resolution.withdraw(
+            session, [fact], ledger.resolver, why="wrong", who="me", now=NOW
+        )
     assert ledger.states() == {"HRK": ("known", None), "EUR": ("withdrawn", None)}
 
 

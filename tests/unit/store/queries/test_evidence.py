@@ -3,7 +3,7 @@
 import pytest
 
 from factd.daemon.ingestion.pull import ingest_file
-from factd.daemon.metrics.exporter import Metrics
+from factd.daemon.runtime.metrics import metrics_of
 from factd.store import queries
 from factd.store.database.session import Store
 from factd.store.model.evidence import Audit, AuditOutcome, Belief, QuarantinedFact
@@ -74,7 +74,7 @@ def test_quarantined_facts_and_audits_are_stored_and_counted(make: Maker, fact_i
     assert audits[0].as_json()["lost"] == ["f"]
     series = {
         (s.name, s.labels.get("outcome")): s.value
-        for family in Metrics(app).registry.collect()
+        for family in metrics_of(app).registry.collect()
         for s in family.samples
     }
     assert series["factd_quarantined_facts_total", None] == 1

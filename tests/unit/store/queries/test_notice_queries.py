@@ -15,7 +15,8 @@ from support.world import NOW
 
 
 def frozen(session: Session, text: str = "frozen by anna: a test", **more: Any) -> Notice:
-    values = {"key": "frozen", "kind": "frozen", "data": {"who": "anna"}, "now": NOW} | more
+    values: dict[str, Any] = {"key": "frozen", "kind": "frozen", "data": {"who": "anna"}}
+    values |= {"now": NOW} | more
     return notices.notify(session, text=text, **values)
 
 

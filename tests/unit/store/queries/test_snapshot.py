@@ -14,7 +14,7 @@ from factd.daemon.notifications import dispatch
 from factd.daemon.publishing import publish
 from factd.store import operations, queries, views
 from factd.store.model.evidence import Audit, AuditOutcome, QuarantinedFact
-from factd.store.model.releases import CandidateStatus, RunStatus
+from factd.store.model.releases import CandidateStatus, ReleaseStatus, RunStatus
 from factd.store.model.snapshot import Snapshot
 from factd.store.schema.operations import DeathRow, TaskRow
 from support.world import NOW, Clock, Maker, claim, jsonl
@@ -64,7 +64,7 @@ def test_a_fresh_database_has_no_notices(app: App) -> None:
     state = snapshot(app)
     assert (state.rejected, state.runs, state.edit_in_progress) == (None, {}, False)
     assert state.live is not None and (state.live.number, state.live.facts) == (0, 0)
-    assert dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify) == ()
+    assert dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify) == ()
 
 
 def test_the_newest_rejected_candidate_is_reported_until_a_later_one_is_accepted(app: App) -> None:
@@ -75,7 +75,8 @@ def test_the_newest_rejected_candidate_is_reported_until_a_later_one_is_accepted
     assert state.rejected.reasons == ("it failed",)
     assert not state.edit_in_progress
     assert [
-        one.key for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
+        one.key
+        for one in dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify)
     ] == [f"rejected:{newest}"]
     candidate(app, C.ABANDONED)
     assert snapshot(app).rejected == state.rejected
@@ -111,14 +112,15 @@ def test_the_live_release_has_its_number_of_facts_and_its_leverage(app: App) -> 
         release = queries.releases.create_release(
             session, candidate_id=made, delta_id="d", fact_ids=["f1", "f2"], who="x", why="y", now=NOW
         )  # fmt: skip
-        before, after = release.status, queries.releases.ReleaseStatus.PUBLISHING
+        before, after = release.status, ReleaseStatus.PUBLISHING
         queries.releases.move_release(session, release.number, before, after, now=NOW)
         queries.releases.make_live(session, release.number, now=NOW)
         assert views.snapshots.highest_leverage(session, made) == 0.97
     live = snapshot(app).live
     assert live is not None and (live.number, live.facts, live.candidate_id) == (1, 2, made)
     assert {
-        one.key for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
+        one.key
+        for one in dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify)
     } == {"budget_low:leverage", f"published:1:{NOW.isoformat()}"}
 
 
@@ -137,7 +139,8 @@ def test_the_runs_are_the_last_finished_ones_of_each_job(app: App) -> None:
     assert [run.detail for run in runs["pull"]] == [f"run {n}" for n in range(23, 3, -1)]
     assert {run.status for run in runs["pull"]} == {RunStatus.FAILED}
     assert [
-        one.key for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
+        one.key
+        for one in dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify)
     ] == ["job_failing:pull"]
 
 
@@ -156,7 +159,8 @@ def test_quarantined_facts_and_worker_deaths_are_reported(app: App) -> None:
     assert [(a.fact_id, a.reason) for a in state.quarantined] == [(the_fact(app), "a flood")]
     assert [(d.cause, d.facts) for d in state.worker_deaths] == [("memory", 1)]
     kinds = {
-        one.kind for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
+        one.kind
+        for one in dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify)
     }
     assert kinds == {"set_aside", "worker_died"}
 
@@ -168,7 +172,8 @@ def test_only_frozen_and_failing_sources_are_reported(app: App) -> None:
         queries.sources.save_state(session, "failing", failures=3, error="no answer")
     assert [one.name for one in snapshot(app).troubled_sources] == ["failing", "frozen"]
     kinds = {
-        one.kind for one in dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
+        one.kind
+        for one in dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify)
     }
     assert kinds == {"source_frozen", "source_failing"}
 
@@ -179,19 +184,25 @@ def test_a_real_rollback_is_one_notice_although_it_also_freezes(app: App, clock:
         app.ledger, app.paths, app.versions, app.fleet, 0, who="anna", why="wrong answers"
     )
     assert snapshot(app).frozen is not None
-    (only,) = dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
+    (only,) = dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify)
     assert only.kind == "rolled_back"
     assert "anna" in only.text and "wrong answers" in only.text
-    clock.on(days=4)
-    assert dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify) == ()
+    clock.advance(days=4)
+    assert dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify) == ()
 
 
 def test_an_audit_is_reported_without_its_report(app: App) -> None:
-    values = {"release": 0, "action": "nothing: off", "reasons": ["lost"], "report": {}, "at": NOW}
-    failed = Audit(outcome=AuditOutcome.FAILED, **values)
+    failed = Audit(
+        release=0,
+        outcome=AuditOutcome.FAILED,
+        action="nothing: off",
+        reasons=["lost"],
+        report={},
+        at=NOW,
+    )
     with app.ledger.begin() as session:
         queries.evidence.add_audit(session, failed)
-    (only,) = dispatch.found(app.ledger, app.planning, app.fleet, app.config.notify)
+    (only,) = dispatch.desired_notices(app.ledger, app.planning, app.fleet, app.config.notify)
     assert only.kind == "audit_failed" and "lost" in only.text
 
 
@@ -200,7 +211,7 @@ def test_waiting_releases_and_the_limit_of_the_day_come_from_the_caller(app: App
         release = queries.releases.create_release(
             session, candidate_id=None, delta_id=None, fact_ids=[], who="x", why="y", now=NOW
         )
-    notices = dispatch.found(
+    notices = dispatch.desired_notices(
         app.ledger,
         app.planning,
         app.fleet,

@@ -1,22 +1,27 @@
-"""[gates]: what a candidate must reach. A name each; a number, `false` (off), or {least or most, surely, sample}.
+"""[gates]: the thresholds that a candidate must reach.
 
-`least` or `most` bounds the number itself, `surely` the bad end of its 95 % interval, `sample` is how many probes are needed.
-With `doubt = "passes"` a gate fails only where the whole interval is out of bounds: for what a batch gives few probes of.
-Edit prompts are all asked, so they need no sample; what generalises from a sample (known facts, neighbours) does.
+To add a gate, write two lines of one name here: in `MEASURES`, which measurement of a report the
+gate judges, and in `GatesTable`, its default threshold. `gates.policy` judges.
+
+In the configuration a threshold is a number, `false` (the gate is off), or a table
+{least or most, surely, doubt, sample}. `least` or `most` bounds the number itself. `surely` bounds
+the bad end of its 95 % interval. `sample` is the smallest number of probes. With `doubt = "passes"`
+a gate fails only if the whole interval is out of bounds; that is for measurements of which a batch
+has few probes. Edit prompts need no `sample`, because every one of them is asked. What generalises
+from a sample does: known facts and neighbours.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from factd.daemon.config.tables import Table
-from factd.daemon.gates.policy import Gate
 
 
 class Threshold(Table):
-    """What one gate asks for."""
+    """The threshold of one gate."""
 
     bound: float | None = None
     """The bound for the number itself; no bound: the gate is off."""
@@ -29,30 +34,33 @@ class Threshold(Table):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_short_forms(cls, value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float | dict):
-            if value is False:
-                return {"bound": None}
-            return value
-        if not isinstance(value, dict):
+    def _expand_short_form(cls, value: Any) -> Any:
+        if value is False:
+            return {"bound": None}
+        if isinstance(value, int | float) and not isinstance(value, bool):
             return {"bound": value}
-        given = dict(value)
-        bounds = [given.pop(name) for name in ("least", "most") if name in given]
-        if len(bounds) > 1 or (bounds and "bound" in given):
-            raise ValueError("give one of least and most")
-        return given | ({"bound": bounds[0]} if bounds else {})
+        return _with_bound(value) if isinstance(value, dict) else value
+
+
+def _with_bound(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table with `least` or `most` as its `bound`."""
+    given = dict(table)
+    bounds = [given.pop(name) for name in ("least", "most") if name in given]
+    if len(bounds) > 1 or (bounds and "bound" in given):
+        raise ValueError("write least or most, not both")
+    return given | ({"bound": bounds[0]} if bounds else {})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """What a gate is about."""
+    """Which measurement of a report a gate judges."""
 
     check: str
-    metric: str
+    metric: str  # a pattern: "layer.*.leverage_max"
     where: Literal["write", "served", "measured"]  # languages that must have been measured
-    against: Literal["value", "base", "live"] = "value"
+    against: Literal["value", "base", "live"] = "value"  # the number itself, or the loss against it
     more_is_better: bool = True
-    of: Literal["new", "earlier", "any"] = "any"
+    of: Literal["new", "earlier", "any"] = "any"  # the gate needs facts of this kind
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -100,41 +108,37 @@ MEASURES: Mapping[str, Measure] = {
 }
 
 
-UNBOUNDED = ("drift", "norms")  # their numbers are no shares of probes
+UNBOUNDED = ("drift", "norms")  # checks whose numbers are not shares of probes, from 0 to 1
 
 
 class GatesTable(Table):
-    """[gates] what a candidate must reach in every written or served language."""
+    """[gates] what a candidate must reach in every written or served language"""
 
     least_sample: int = Field(default=2, ge=1)
     """Smallest number of questions for every share; a gate may ask for more."""
-    # shares of right answers, greedy
+    # Shares of right answers, decoded greedily.
     edit_generation: Threshold = Threshold(bound=0.90)
     paraphrase_generation: Threshold = Threshold(bound=0.70, surely=0.20, sample=2)
     fact_right: float = Field(default=0.25, ge=0, le=1)
     """Share of right answers that each new fact needs, in each written language."""
     neighbourhood_success: Threshold = Threshold(bound=0.80, doubt="passes", sample=8)
-    neighbourhood_lost: Threshold = Threshold(
-        bound=0.15, doubt="passes", sample=8
-    )  # against the base model
+    neighbourhood_lost: Threshold = Threshold(bound=0.15, doubt="passes", sample=8)
     known_kept: Threshold = Threshold(bound=0.95, surely=0.88, sample=30)
-    known_lost: Threshold = Threshold(bound=0.06, surely=0.14)  # against the live release
+    known_lost: Threshold = Threshold(bound=0.06, surely=0.14)
     namesakes_kept: Threshold = Threshold(bound=0.75, doubt="passes", sample=8)
     retention: Threshold = Threshold(bound=0.80)
-    retention_lost: Threshold = Threshold(
-        bound=0.05, doubt="passes", sample=8
-    )  # against the live release
+    retention_lost: Threshold = Threshold(bound=0.05, doubt="passes", sample=8)
     temporal_kept: Threshold = Threshold()
     """Off, because an edit of MEMIT's kind also changes what the model says about the past."""
     alias_generation: Threshold = Threshold()
     fidelity_lost: Threshold = Threshold(bound=0.03, doubt="passes")
-    # general text
+    # Drift on general text.
     perplexity_ratio: Threshold = Threshold(bound=1.10, surely=1.20, sample=10)
     perplexity_grown: Threshold = Threshold(bound=0.05)
     kl: Threshold = Threshold(bound=0.15, surely=0.30, sample=10)
     """In nats per token."""
     rank_lost: Threshold = Threshold(bound=0.15, doubt="passes")
-    # weights
+    # Norms of the weights.
     leverage: Threshold = Threshold(bound=0.999)
     weight_norm: Threshold = Threshold()
     """Off, because the right bound depends on the model."""
@@ -149,7 +153,7 @@ class GatesTable(Table):
         share = MEASURES[str(info.field_name)].check not in UNBOUNDED
         for bound in (value.bound, value.surely):
             if bound is not None and (bound < 0 or (share and bound > 1)):
-                raise ValueError(f"{bound:g} is no share from 0 to 1")
+                raise ValueError(f"{bound:g} is not a share; write a number from 0 to 1")
         return value
 
     @field_validator("languages")
@@ -161,73 +165,6 @@ class GatesTable(Table):
             for name in table:
                 if name not in MEASURES:
                     raise ValueError(
-                        f"{language}.{name} is no gate; there are: {', '.join(MEASURES)}"
+                        f"there is no gate {language}.{name}; the gates are: {', '.join(MEASURES)}"
                     )
         return value
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gates:
-    """The gates of a configuration."""
-
-    table: GatesTable
-    gates: tuple[Gate, ...]
-
-    @classmethod
-    def of(cls, table: GatesTable, *, write: Sequence[str], served: Sequence[str]) -> "Gates":
-        """The gates of a table for the written and the served languages."""
-        return cls(table=table, gates=gates_from(table, write=write, served=served))
-
-    @property
-    def fact_right(self) -> float:
-        """The share of a fact's own probes that must be answered right."""
-        return self.table.fact_right
-
-
-def gates_from(
-    table: GatesTable, *, write: Sequence[str], served: Sequence[str]
-) -> tuple[Gate, ...]:
-    """The gates of a table, one per language where languages must have been measured."""
-    found: list[Gate] = []
-    for name, measure in MEASURES.items():
-        spoken: dict[str, tuple[str | None, ...]] = {
-            "write": tuple(write),
-            "served": tuple(served),
-            "measured": (None,),
-        }
-        languages = [*spoken[measure.where]]
-        own = [k for k in table.languages if name in table.languages[k]]
-        languages += [k for k in own if k not in languages]
-        found += _of_languages(name, measure, table, languages)
-    return tuple(found)
-
-
-def _of_languages(
-    name: str, measure: Measure, table: GatesTable, languages: Sequence[str | None]
-) -> Iterator[Gate]:
-    for language in languages:
-        own = table.languages.get(language or "", {})
-        threshold: Threshold = own.get(name, getattr(table, name))
-        if is_on(measure, threshold):
-            yield Gate(
-                name=name,
-                check=measure.check,
-                metric=measure.metric,
-                against=measure.against,
-                more_is_better=measure.more_is_better,
-                bound=threshold.bound or 0.0,
-                surely=threshold.surely,
-                doubt_passes=threshold.doubt == "passes",
-                sample=threshold.sample
-                if measure.check in UNBOUNDED
-                else max(threshold.sample, table.least_sample),
-                language=language,
-                of=measure.of,
-            )
-
-
-def is_on(measure: Measure, threshold: Threshold) -> bool:
-    """The gate asks for something: no bound, or a share of at least 0, asks for nothing."""
-    if threshold.bound is None:
-        return False
-    return threshold.bound > 0 or measure.against != "value" or not measure.more_is_better

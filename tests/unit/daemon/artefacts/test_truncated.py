@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from factd.daemon.editing.truncation import accepted_truncation
+from factd.daemon.artefacts.truncated import accepted_truncation
 from factd.daemon.errors import PublishFailed
 from factd.editor.deltas.delta import Delta, LowRank, save_delta
 from factd.editor.deltas.truncation import truncate
