@@ -1,5 +1,6 @@
-"""A table or view of a database, read from a watermark (updated_at, id) with an overlap for late
-rows.
+"""A table or view of a database, read from a watermark (updated_at, id) on.
+
+Reading overlaps, so that late rows are found.
 
 Its columns have the names of the ingest format: id, updated_at, subject_id, subject_label_LANG,
 relation, object_id, object_label_LANG, and optionally subject_aliases_LANG (names with | between),

@@ -1,9 +1,9 @@
-"""Who uses what was published, in a process that knows nothing of factd: `from_pretrained`, an adapter by PEFT, some logits.
+"""Loads what was published, in a process without factd: `from_pretrained`, perhaps PEFT, some logits.
 
     python tests/support/consumer.py JOBS.json OUT.safetensors
 
-A job names a checkpoint, a dtype and perhaps an adapter. OUT holds the logits by the number of the job; its metadata says
-which keys did not fit and which modules are adapted.
+A job names a checkpoint, a dtype and perhaps an adapter. OUT holds the logits by the number of the
+job. Its metadata says which keys did not fit and which modules are adapted.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A receiver of signed messages, and the secret that it shares with factd: fixtures."""
+"""Fixtures: a receiver of signed messages, and the secret that it shares with factd."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Versions of a tiny model to hand over: checkpoints and adapters that say the same, with random changes."""
+"""Versions of a tiny model to hand over: checkpoints and adapters of the same random changes."""
 
 import hashlib
 import json

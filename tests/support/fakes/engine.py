@@ -1,4 +1,4 @@
-"""What the fakes of both engines have: completions with a prefix cache, and loads that go wrong as they are told to."""
+"""What the fakes of vLLM and SGLang share: completions with a prefix cache, and loads that can fail."""
 
 import json
 import threading
@@ -15,14 +15,14 @@ from support.tiny_model import Refused, TinyModel, error
 
 HANG_SECONDS = 60.0  # at most, until `release`
 MISBEHAVIOURS = (
-    "old weights",  # says that it loaded, and did not
-    "stale cache",  # does not forget what it answered before, whatever it is told
+    "old weights",  # reports that it loaded, but did not
+    "stale cache",  # never empties its cache of answers
     "500",  # refuses to load
     "hang",  # does not answer a load until `release`
-    "crash",  # ends in the middle of a load, and is back at once as it was started
-    "away",  # ends in the middle of a load, and is not back until `release`
-    "wrong version",  # loads another folder, `instead`, and says so
-    "wrong weights",  # loads another folder, `instead`, and does not say so
+    "crash",  # ends in the middle of a load, and restarts at once as it was started
+    "away",  # ends in the middle of a load, and stays down until `release`
+    "wrong version",  # loads another folder, `instead`, and reports it
+    "wrong weights",  # loads another folder, `instead`, without reporting it
     "half loaded",  # loads half of the tensors
 )
 

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback whose every answer a test decides, down to broken ones."""
+"""A real HTTP server on loopback. The test decides every answer, also broken ones."""
 
 import threading
 import time

@@ -1,4 +1,7 @@
-"""The Hugging Face Hub as far as `huggingface_hub` needs it to commit: repositories, branches, tags, LFS, over real HTTP."""
+"""The Hugging Face Hub as `huggingface_hub` needs it to commit, over real HTTP.
+
+It has repositories, branches, tags and LFS.
+"""
 
 import base64
 import hashlib

@@ -1,4 +1,7 @@
-"""Servers in memory that err on demand, and releases whose versions are small files: for what is decided about hand-overs."""
+"""Servers in memory that fail on demand, and releases whose versions are small files.
+
+They are for tests of what is decided about hand-overs.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +23,7 @@ PROMPTS = ("The currency of Croatia is the", "La moneda de Croàcia és")
 
 
 def text_of(number: int) -> str:
-    """What every prompt is answered with by a release."""
+    """The answer of a release to every prompt."""
     return f"answer {number}"
 
 
@@ -41,7 +44,7 @@ def question(prompt: str, now: str, before: str = "kuna", base: str = "dinar") -
 
 @dataclass
 class Engine:
-    """A server in memory: what it holds, and how it errs."""
+    """A server in memory: what it holds, and how it fails."""
 
     stages: bool = False
     asks: bool = True
@@ -49,11 +52,13 @@ class Engine:
     serving: str = "factd-0-000000000000"
     staged: list[str] = field(default_factory=list)
     cache: dict[str, str] = field(default_factory=dict)
-    keeps_weights: frozenset[int] = frozenset()  # releases that it says it loaded, and did not
+    keeps_weights: frozenset[int] = (
+        frozenset()
+    )  # releases that it reports as loaded, but did not load
     keeps_cache: bool = False
-    lies: str = ""  # the version that it names whatever it serves
+    lies: str = ""  # the version that it always reports
     fails: frozenset[str] = frozenset()  # "stage 7", "load 7", "complete"
-    dies_of: int = -1  # this release, and never answers again
+    dies_of: int = -1  # loading this release crashes it for good
     done: list[str] = field(default_factory=list)
 
     def _may(self, what: str) -> None:
@@ -101,7 +106,7 @@ def connected_to(engine: Engine) -> Callable[[Any], Engine]:
 
 
 def serve(app: App, engines: dict[str, Engine], *, canaries: tuple[str, ...] = ()) -> None:
-    """Give a factd servers that live in memory, as its configuration would."""
+    """Give an application servers in memory, as its configuration would."""
     found = {
         name: ConfiguredServer(
             name=name,
@@ -114,7 +119,7 @@ def serve(app: App, engines: dict[str, Engine], *, canaries: tuple[str, ...] = (
 
 
 def write(app: App, number: int, *, before: int = 0) -> None:
-    """A version of a release whose every answer is `text_of` its number."""
+    """Write a version of a release that answers every prompt with `text_of` its number."""
     questions = tuple(question(p, text_of(number), text_of(before), text_of(0)) for p in PROMPTS)
 
     def fill(folder: Path) -> None:
@@ -124,7 +129,7 @@ def write(app: App, number: int, *, before: int = 0) -> None:
 
 
 def accept(app: App, now: datetime) -> int:
-    """An accepted release with its version on disk; its number."""
+    """Make an accepted release with its version on disk. Returns its number."""
     facts: dict[str, Any] = {"candidate_id": None, "delta_id": None, "fact_ids": ()}
     with app.ledger.begin() as session:
         queries.releases.ensure_release_zero(session, now=now)
@@ -137,7 +142,7 @@ def accept(app: App, now: datetime) -> int:
 
 
 def publish(app: App) -> int:
-    """A new release that is live; its number."""
+    """Publish a new release. Returns its number."""
     number = accept(app, app.ledger.now())
     publishing.publish(app.ledger, app.paths, app.versions, app.fleet, app.config.approvals, number)
     return number

@@ -1,11 +1,12 @@
-"""vLLM and SGLang as far as factd sees them: their endpoints over real HTTP, with a tiny real model behind, on the CPU.
+"""Fakes of vLLM and SGLang: the endpoints that factd uses, over real HTTP, with a tiny real model.
 
     with FakeVllm(base) as engine:
         engine.misbehave("old weights")
         ...  # engine.url, engine.asked, engine.loaded
 
-Weights are what `from_pretrained` reads from a folder; adapters are added to a copy of them; answers are greedy, and kept
-as a prefix cache keeps them. What each does, and refuses, was read in the sources of vLLM 0.1x and SGLang 0.5.
+Weights are what `from_pretrained` reads from a folder. Adapters are added to a copy of them. Answers
+are greedy, and cached as a prefix cache does. What each engine does and refuses was read in the
+sources of vLLM 0.1x and SGLang 0.5.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,8 +26,10 @@ class FakeVllm(FakeEngine):
     runtime_lora: bool = True  # VLLM_ALLOW_RUNTIME_LORA_UPDATING=1
     dev_mode: bool = True  # VLLM_SERVER_DEV_MODE=1
     in_place: bool = True  # it knows load_inplace
-    busy: bool = False  # somebody is being answered, always
-    cache_by_name: bool = False  # as releases do whose key of the prefix cache is the name alone
+    busy: bool = False  # a request is always in progress
+    cache_by_name: bool = (
+        False  # the key of the prefix cache is the name alone, as in some releases
+    )
 
     def start(self) -> None:
         super().start()

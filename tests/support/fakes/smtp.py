@@ -1,4 +1,4 @@
-"""A real SMTP server on loopback (aiosmtpd) and the mails that it was given."""
+"""A real SMTP server on loopback (aiosmtpd), which stores the mails that it gets."""
 
 import asyncio
 import ssl
@@ -13,7 +13,7 @@ from aiosmtpd.smtp import SMTP
 
 
 class Postbox:
-    """What a mail server was given."""
+    """The mails that a server got, and the addresses that it refuses."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []

@@ -1,4 +1,7 @@
-"""A Wikidata of a few items: `wbgetentities` as the real API answers it, with ranks, qualifiers, references, redirects."""
+"""A Wikidata of a few items. It answers `wbgetentities` like the real API.
+
+The items have ranks, qualifiers, references and redirects.
+"""
 
 import json
 from collections.abc import Mapping
