@@ -17,7 +17,7 @@ from pathlib import Path
 
 from factd.daemon import plugins
 from factd.daemon.artefacts.versions import Versions
-from factd.daemon.config.load import Config, load_config
+from factd.daemon.configuration import Config, load_config
 from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import BadConfig
 from factd.daemon.fleet import Fleet

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from factd.daemon.app import App, build
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.planning import base_model
 from factd.reference import paths

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from factd.daemon.app import App, build
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.evaluation.probe_sets import known_facts
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.planning.wordings import broken_wordings

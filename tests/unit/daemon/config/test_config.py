@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from factd.daemon.app import build
-from factd.daemon.config.load import effective_values, load_config
+from factd.daemon.configuration import effective_values, load_config
 from factd.daemon.errors import BadConfig
 from factd.daemon.plugins import sources
 

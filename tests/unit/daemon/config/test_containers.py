@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from factd.daemon.config.load import load_config, refuse_unknown_variables
 from factd.daemon.config.tables import HttpTable
+from factd.daemon.configuration import load_config, refuse_unknown_variables
 from factd.daemon.plugins import sources
 from support.paths import ROOT
 

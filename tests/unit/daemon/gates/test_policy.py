@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from factd.daemon.config.gates import MEASURES, GatesTable
 from factd.daemon.config.tables import ChecksTable
 from factd.daemon.gates.configured import gates_from
+from factd.daemon.gates.measures import MEASURES, GatesTable
 from factd.daemon.gates.policy import Decision, GateVerdict, judge
 
 WRITE, SERVED = ("en",), ("en", "es")
