@@ -53,8 +53,8 @@ def verify(folder: Path, number: int, key: PublicKey | None) -> VerifiedVersion:
     if predates_seals(read_manifest(folder)):
         raise DamagedArtefact(
             folder / MANIFEST,
-            f"an earlier factd wrote it, without a seal; `factd releases write {number}` writes the "
-            "version again",
+            "an earlier factd wrote it, without a seal; "
+            f"`factd releases write {number}` writes the version again",
         )
     manifest = read_sealed(folder)  # before the signature, so that the damaged file is named
     if manifest.get("release") != number:

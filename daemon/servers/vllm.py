@@ -45,7 +45,8 @@ class VllmSettings(AdapterSettings):
     def _names_what_users_ask_for(self) -> "VllmSettings":
         if (self.mode == "reload") != bool(self.model):
             raise ValueError(
-                'give model, the name that users ask for, with mode = "reload" and only then; adapters have name'
+                "give model, the name that users ask for, "
+                'with mode = "reload" and only then; adapters have name'
             )
         return self
 

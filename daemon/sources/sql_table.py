@@ -133,7 +133,8 @@ def _reflected(connection: Connection, settings: SqlTableSettings) -> Table:
     lacking = [column for column in NEEDED if column not in table.c]
     if lacking:
         raise SourceFailed(
-            f"{settings.table} has no column {', '.join(lacking)}; make a view that names its columns so"
+            f"{settings.table} has no column {', '.join(lacking)}; "
+            "make a view that names its columns so"
         )
     return table
 

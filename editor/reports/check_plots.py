@@ -38,12 +38,18 @@ def check_figures(rows: Rows, points: Points, history: History) -> dict[str, Fig
 
 
 def _of_points(points: Points) -> dict[str, Figure]:
-    title = "Probability of the expected answer, before and after; points on the diagonal did not change"
+    title = (
+        "Probability of the expected answer, before and after; "
+        "points on the diagonal did not change"
+    )
     return {title: points_figure(points)} if points else {}
 
 
 def _of_answers(rows: Rows) -> dict[str, Figure]:
-    title = "Right answers of the base model, the live release and the edited model, with 95 % intervals"
+    title = (
+        "Right answers of the base model, "
+        "the live release and the edited model, with 95 % intervals"
+    )
     return {title: answers_figure(rows)} if rows else {}
 
 
