@@ -21,9 +21,8 @@ from factd.store.model.releases import RunStatus
 from factd.store.model.snapshot import QuarantineEntry, Snapshot, WorkerDeath
 
 HELD_BACK = timedelta(hours=2)  # the longest wait for the end of the edit that a notice is about
-CLOSES_BELOW = (
-    0.95  # share of a bound below which its notice ends: no message for each small change
-)
+# Share of a bound below which its notice ends, so that small changes send no messages.
+CLOSES_BELOW = 0.95
 ROLLED_BACK = "rolled back to release"  # how the reason of a freeze begins that a rollback set
 
 
@@ -67,7 +66,7 @@ class NoticeChanges:
 
 
 def changes(open_: Mapping[str, Notice], desired: Iterable[DesiredNotice]) -> NoticeChanges:
-    """The notices to open and to end. Open notices of other kinds than NOTICE_KINDS are left alone."""
+    """The notices to open and to end. Only notices of the kinds in NOTICE_KINDS are ended."""
     by_key = {notice.key[: operations.notices.KEY_LENGTH]: notice for notice in desired}
     new = (k for k, n in by_key.items() if k not in open_ or open_[k].text != n.text)
     ended = (k for k, n in open_.items() if k not in by_key and n.kind in NOTICE_KINDS)
@@ -230,8 +229,8 @@ def _deaths(snapshot: Snapshot, since: datetime) -> Iterator[DesiredNotice]:
             key=f"worker_died:{task}",
             kind="worker_died",
             text=f"task {task} lost its worker {_many(len(deaths), 'time', 'times')}, "
-            f"the last time by {last.cause} while it worked "
-            f"on {_many(last.facts, 'fact', 'facts')}: {last.detail or 'no detail is known'}; "
+            f"the last time by {last.cause} while it worked on "
+            f"{_many(last.facts, 'fact', 'facts')}: {last.detail or 'no detail is known'}; "
             "see the worker's log",
             data={"task": task, "deaths": len(deaths), "cause": last.cause, "detail": last.detail},
         )
@@ -261,8 +260,8 @@ def _budget(snapshot: Snapshot, table: NotifyTable, capacity: int) -> Iterator[D
         yield DesiredNotice(
             key="budget_low:capacity",
             kind="budget_low",
-            text=f"release {live.number} "
-            f"holds {live.facts} of at most {capacity} facts ([planning] capacity); {advice}",
+            text=f"release {live.number} holds {live.facts} of at most {capacity} facts "
+            f"([planning] capacity); {advice}",
             data={"facts": live.facts, "capacity": capacity, "share": round(share, 4)},
         )
     spent = live.leverage
@@ -272,8 +271,8 @@ def _budget(snapshot: Snapshot, table: NotifyTable, capacity: int) -> Iterator[D
         yield DesiredNotice(
             key="budget_low:leverage",
             kind="budget_low",
-            text="the highest leverage "
-            f"in release {live.number} is {spent:.3f} (at 1 a layer is full); {advice}",
+            text=f"the highest leverage in release {live.number} is {spent:.3f} "
+            f"(at 1 a layer is full); {advice}",
             data={"leverage": round(spent, 4), "bound": table.budget_leverage},
         )
 

@@ -78,7 +78,8 @@ def verify_version(versions: Versions, number: int, *, whole: bool = True) -> No
     rollback, which must not take the minutes that reading a large model takes. A damaged version no
     longer counts as on disk, so the next attempt writes it again.
 
-    Raises: PublishFailed: the version is damaged; it names the file. BadConfig: a key cannot be read.
+    Raises: PublishFailed: the version is damaged; the error names the file. BadConfig: a key cannot
+    be read.
     """
     folder, key = versions.folder(number), expected_key(versions.table)
     try:

@@ -120,8 +120,8 @@ ACTIONS: Mapping[str, Action] = {
             label="Approve",
             title="Approve release {}",
             means="The daemon publishes this release at its next edit tick. "
-            "It does not while factd is frozen, or if the facts "
-            "to write have changed since the release was made: then it makes another candidate.",
+            "It does not while factd is frozen, or if the facts to write have changed "
+            "since the release was made: then it makes another candidate.",
             done="Release {} is approved; the daemon publishes it at its next edit tick.",
             kind="release",
             grave=False,

@@ -72,8 +72,10 @@ class GuardMiddleware:
         if host not in self.hosts:
             return (
                 400,
-                f"this console does not answer to the host name {host!r}; "
-                "add it to [console] hosts",
+                (
+                    f"this console does not answer to the host name {host!r}; "
+                    "add it to [console] hosts"
+                ),
             )
         if "transfer-encoding" in headers or not length.isdigit():
             return 411, "send the header Content-Length"
