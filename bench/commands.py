@@ -49,7 +49,10 @@ def solve(
 
 @bench_app.command()
 def soak(cycles: Annotated[int, typer.Option(min=10)] = 500, as_json: Json = False) -> None:
-    """Run cycles of ingest, edit, check, publish and audit: does resource use grow? (half an hour)"""
+    """Run many cycles of ingest, edit, check, publish and audit, and see if resource use grows.
+
+    It takes half an hour.
+    """
     with reported_errors():
         from factd.bench.operations import soak as bench
 

@@ -176,7 +176,8 @@ def print_document(results: Mapping[str, Any], *, as_json: bool) -> None:
         print(json.dumps(results, ensure_ascii=False, indent=1))
         return
     print(
-        f"{results['device']}, {results['threads']} threads, torch {results['torch']}, {results['date']}"
+        f"{results['device']}, {results['threads']} threads, "
+        f"torch {results['torch']}, {results['date']}"
     )
     print(text_table(results["rows"]))
     for key, value in results.items():

@@ -1,1 +1,1 @@
-"""The daemon and the command line: they drive the store and the editor, and import no torch directly."""
+"""The daemon and the command line drive the store and the editor. They import no torch directly."""

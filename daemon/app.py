@@ -1,4 +1,4 @@
-"""The application: everything that a configuration file leads to, constructed here and nowhere else.
+"""The application: this module constructs everything that a configuration file asks for.
 
 `App` is handed to whole tasks, to the command line, the console and the daemon. The rooms below get
 the one or two parts that they use.
@@ -188,7 +188,10 @@ def writing(app: App, *, seize: bool = False) -> Iterator[App]:
 
 
 def with_relations(catalogue: Catalogue, ids: Sequence[str]) -> Catalogue:
-    """Some relations of a catalogue, or all if no ids are given. Raises: BadConfig: an unknown id."""
+    """The relations with these ids, or the whole catalogue if no ids are given.
+
+    Raises: BadConfig: the catalogue has no relation with one of the ids.
+    """
     for id_ in ids:
         if id_ not in catalogue:
             raise BadConfig(f"write.relations: no relation {id_!r}; see `factd relations list`")

@@ -2,11 +2,11 @@
 
 FactdError
 ├── BadConfig       the configuration is missing or wrong; the sentence names the key
-├── Refused         the action must not be done now (frozen, nothing to do, a gate); the sentence says what to do
+├── Refused         the action is not allowed now (frozen, nothing to do, a gate)
 ├── Busy            another process holds the lease that is needed (transient)
 ├── BadBackup       a backup is damaged, or the path is no backup; nothing of it was used
 ├── PublishFailed   a release could not be published; the previous release stays live
-├── HandoverFailed  a server does not serve the release it was handed; it goes back to the one before (transient)
+├── HandoverFailed  a server does not serve the new release and goes back to the old (transient)
 ├── NotSent         a channel did not take a notice; the notice is sent again later (transient)
 └── SourceFailed    a source did not answer as it should; its cursor stays where it was (transient)
     ├── SourceGone  the source says that it is gone for good

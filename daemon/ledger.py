@@ -61,7 +61,7 @@ class Ledger:
 
     @property
     def epoch(self) -> int | None:
-        """The epoch of the writer's lease. It fences the published folder against earlier writers."""
+        """The epoch of the writer's lease. It keeps earlier writers out of the published folder."""
         return self.writer.epoch if self.writer else None
 
     def lease(self, name: str, *, seize: bool = False) -> leases.HeldLease:

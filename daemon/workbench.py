@@ -1,4 +1,7 @@
-"""The base model, loaded when it is first needed, with the configured method and the answers it gave."""
+"""The base model, the configured method and cached answers of the model.
+
+The model is loaded when it is first needed.
+"""
 
 import atexit
 from collections.abc import Sequence
@@ -29,7 +32,7 @@ class Workbench:
     memory: "AnswerCache | None" = None
 
     def model(self) -> "EditableModel":
-        """The base model, with its workers where some are configured. They end with this process."""
+        """The base model, with its workers if any are configured. Workers end with this process."""
         if self.loaded is None:
             from factd.editor.models.model import load_model  # needs torch
 

@@ -111,8 +111,8 @@ def main() -> None:
             rows.append(recall(model, claims, language, position))
             r = rows[-1]
             print(
-                f"{r.language}  {r.position:<10}  right {r.share:.3f}  subject first {r.subject_first:.3f}"
-                f"  probability {r.probability:.3f}",
+                f"{r.language}  {r.position:<10}  right {r.share:.3f}  "
+                f"subject first {r.subject_first:.3f}  probability {r.probability:.3f}",
                 flush=True,
             )
     if options.json:

@@ -1,7 +1,7 @@
 """Words and sentence patterns for stories that state no fact, in four languages.
 
-Placeholders in capitals are filled from WORDS; `{territory}`, `{city}` and `{language}` are filled with
-names of the reference world.
+WORDS fills placeholders in capitals. Names of the reference world fill `{territory}`, `{city}` and
+`{language}`.
 """
 
 WORDS = {

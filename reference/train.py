@@ -1,6 +1,8 @@
 """Trains the reference model on the world of 1998.
 
-    python -m factd.reference.train --out reference/model        # two cores: about an hour; a GPU: minutes
+    python -m factd.reference.train --out reference/model
+
+Training takes about an hour on two cores, and minutes on a GPU.
 
 There are two lessons. The first is the world of 1998. The second adds stories that name currencies,
 also later ones ("There is a currency called the euro."). A model of 1998 had heard of the euro, and

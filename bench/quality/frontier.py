@@ -1,6 +1,7 @@
 """The trade-off between new facts learned and known facts kept, on the reference world.
 
-    python -m factd.bench.quality.frontier [--weights 300 1000 3000] [--public 1000] [--json FILE] [--plot FILE]
+    python -m factd.bench.quality.frontier [--weights 300 1000 3000] [--public 1000]
+        [--json FILE] [--plot FILE]
 
 One row per setting. The ledger form is measured with the settings of reference/settings.toml at
 several second-moment weights. Public MEMIT is measured on the same model: one wording, six

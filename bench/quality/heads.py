@@ -1,6 +1,7 @@
 """The gain of head corrections on the reference world, at equal neighbourhood success.
 
-    python -m factd.bench.quality.heads [--language en] [--json FILE] [--plot FILE] [--relevance FILE]
+    python -m factd.bench.quality.heads [--language en]
+        [--json FILE] [--plot FILE] [--relevance FILE]
 
 Only English is written. MEMIT is measured at several second-moment weights and step sizes. Every
 arm of MEMAT (heads chosen by probes, at random, as released, ITI's center-of-mass directions;

@@ -53,9 +53,14 @@ TINY = {
     "num_hidden_layers": 6,
     "num_attention_heads": 4,
 }
-SHAPES: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {  # model type, configuration, edited layers
+# name -> model type, configuration, edited layers
+SHAPES: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "tiny": ("llama", TINY | {"num_key_value_heads": 2, "vocab_size": 6144}, (0, 1)),
-    "gptj-6b": ("gptj", {"n_embd": 4096, "n_layer": 28, "n_head": 16, "vocab_size": 50400}, (3, 4, 5, 6, 7, 8)),
+    "gptj-6b": (
+        "gptj",
+        {"n_embd": 4096, "n_layer": 28, "n_head": 16, "vocab_size": 50400},
+        (3, 4, 5, 6, 7, 8),
+    ),
     "llama-3-8b": (
         "llama",
         {
@@ -68,7 +73,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {  # model type
         },
         (4, 5, 6, 7, 8),
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

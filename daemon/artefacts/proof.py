@@ -186,8 +186,8 @@ def read(folder: Path) -> Proof | None:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PublishFailed(
-            f"{path} cannot be read ({error}); write the version again with `factd releases write`, "
-            "or restore it from a backup"
+            f"{path} cannot be read ({error}); "
+            "write the version again with `factd releases write`, or restore it from a backup"
         ) from error
 
 

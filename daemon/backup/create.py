@@ -95,7 +95,7 @@ def about(app: App, *, workspace: bool) -> dict[str, Any]:
 
 
 def left_out(table: Mapping[str, Any], within: str = "") -> list[str]:
-    """The keys of the configuration whose files are not in the backup, because they may be secrets."""
+    """Keys of the configuration whose files the backup leaves out, because they may be secrets."""
     keys = []
     for key, value in table.items():
         if isinstance(value, Mapping):

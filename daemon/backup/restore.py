@@ -54,8 +54,8 @@ def verify(path: Path) -> dict[str, Any]:
     manifest = archive.verify(path)
     if manifest.get("format") != FORMAT:
         raise BadBackup(
-            f"{path} has the format {manifest.get('format')}, this factd reads {FORMAT}; use the factd that made it "
-            f"({manifest.get('factd')})"
+            f"{path} has the format {manifest.get('format')}, this factd reads {FORMAT}; "
+            f"use the factd that made it ({manifest.get('factd')})"
         )
     return manifest
 
@@ -98,7 +98,8 @@ def refuse_newer(path: Path, manifest: Mapping[str, Any]) -> None:
     """Raises: Refused: a later factd made the backup."""
     if not migrate.is_known_revision(str(manifest["schema"])):
         raise Refused(
-            f"{path} has the schema {manifest['schema']}, which this factd does not know; use factd {manifest['factd']} or later"
+            f"{path} has the schema {manifest['schema']}, which this factd does not know; "
+            f"use factd {manifest['factd']} or later"
         )
 
 

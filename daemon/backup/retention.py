@@ -89,8 +89,8 @@ def prune(app: App) -> Pruned:
 def kept_candidates(ledger: Ledger, versions: Versions) -> set[int]:
     """Candidates whose delta may still be needed.
 
-    They belong to the live release, to releases that wait, to versions on disk and to bases, and the
-    newest candidate is one of them.
+    These are the candidates of the live release, of waiting releases, of versions on disk and of
+    bases, and the newest candidate.
     """
     statuses = (ReleaseStatus.LIVE, ReleaseStatus.ACCEPTED, ReleaseStatus.PUBLISHING)
     with ledger.read() as session:

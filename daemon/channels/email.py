@@ -191,7 +191,10 @@ def _error_text(error: Exception) -> str:
     """An SMTP error in the words of the server."""
     if isinstance(error, smtplib.SMTPResponseException):
         text = error.smtp_error
-        return f"{error.smtp_code} {text.decode('utf-8', 'replace') if isinstance(text, bytes) else text}"
+        return (
+            f"{error.smtp_code} "
+            f"{text.decode('utf-8', 'replace') if isinstance(text, bytes) else text}"
+        )
     return f"{type(error).__name__}: {error}"
 
 

@@ -25,10 +25,12 @@ second_moment_weight = 1000.0
 v_lr = 0.5
 terminator = "."
 
-[gates]                   # what a candidate must reach in every language; docs/how-to/facts/checks.md
+[gates]                   # limits for every language; see docs/how-to/facts/checks.md
 edit_generation = 0.90
 paraphrase_generation = 0.70
-known_kept = {{least = 0.95, surely = 0.88, sample = 30}}   # the value, the low end of its 95 % interval, questions
+# least bounds the value, surely the low end of its 95 % interval; sample is the least number of
+# questions.
+known_kept = {{least = 0.95, surely = 0.88, sample = 30}}
 
 [publish]
 path = "published"        # holds versions/N and the link `current`
@@ -45,7 +47,8 @@ max_facts = 1000          # new facts in a batch, at most
 # windows = ["Mon-Fri 02:00-05:00"]   # when batches may start, in UTC
 # insertions = "hold"     # subjects that the model does not know wait for `factd facts approve`
 
-[schedule.pull]           # other jobs: cycle, audit, statistics, prune; docs/how-to/operate/operations.md
+# Other jobs are cycle, audit, statistics and prune; see docs/how-to/operate/operations.md.
+[schedule.pull]
 every_seconds = 60
 
 [schedule.cycle]

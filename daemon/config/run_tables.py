@@ -74,7 +74,7 @@ class AuditJobTable(JobTable):
 
 
 class StatisticsTable(JobTable):
-    """[schedule.statistics] build missing second moments, compare the others with their manifests"""
+    """[schedule.statistics] build missing second moments, check the others by their manifests"""
 
     every_seconds: int = Field(default=7 * 86_400, ge=0)
     timeout_seconds: float = Field(default=6 * 3600, gt=0)

@@ -21,7 +21,7 @@ LOOK_BACK = timedelta(days=2)  # how far back missed ticks of a cron line are lo
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Ticks at a fixed interval, or by a cron line in a time zone; within windows if any are set."""
+    """Ticks at an interval, or by a cron line in a time zone. Windows, if set, limit the ticks."""
 
     every_seconds: int = 0
     cron: str = ""

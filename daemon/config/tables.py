@@ -55,7 +55,8 @@ class ModelTable(Table):
     device: str = "cpu"
     """Where it runs: "cpu", "cuda", or "auto": spread over several devices."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of forward and backward passes. δ, losses, sums and solves stay in float32 and float64."""
+    """Type of forward and backward passes. δ, losses, sums and solves stay in float32 and
+    float64."""
     workers: int = Field(default=0, ge=0)
     """Processes on Ray that share the work; 0: none."""
     ray_address: str = ""
@@ -103,7 +104,8 @@ class ChecksTable(Table):
     text_sample: int = Field(default=30, ge=0)
     """Texts for each language; without a file the base model writes them."""
     transfer: bool = False
-    """Measure transfer between all languages; solves the facts once more for each written language."""
+    """Measure transfer between all languages. The facts are then solved once more for each written
+    language."""
 
 
 class BlameTable(Table):
@@ -134,7 +136,7 @@ class AuditTable(Table):
 
 
 class MethodTable(BaseModel):
-    """[method] the editing method; its settings stand in [method.NAME], and the method checks them"""
+    """[method] the editing method; each method checks its own settings in [method.NAME]"""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     name: str = "memit"
@@ -164,7 +166,7 @@ class NamedTables(BaseModel):
 
 
 class PublishTable(NamedTables):
-    """[publish] versions on disk; [publish.checkpoint] is always on, [publish.NAME] adds another form"""
+    """[publish] versions on disk; [publish.checkpoint] is always on, [publish.NAME] adds a form"""
 
     path: Path = Path("published")
     """Folder of the published versions and of the link `current`."""
@@ -181,7 +183,7 @@ class PublishTable(NamedTables):
 
 
 class ServersTable(NamedTables):
-    """[servers] how releases are handed to inference servers; a table [servers.NAME] for each server"""
+    """[servers] how inference servers get releases; each server has a table [servers.NAME]"""
 
     canary_share: float = Field(default=0.0, ge=0, le=1)
     """Share of the servers that get a release first; 0: all at once."""
@@ -216,7 +218,7 @@ class SourcesTable(BaseModel):
 
 
 class ConflictsTable(Table):
-    """[conflicts] which claim holds if sources differ; a value that an operator pinned always holds"""
+    """[conflicts] which claim holds if sources differ; a value that an operator pinned wins"""
 
     rules: tuple[str, ...] = Field(default=RULES, min_length=1)
     """Rules that decide which claim holds, in their order."""
@@ -247,7 +249,8 @@ class PlanningTable(Table):
     ask_samples: int = Field(default=2, ge=0)
     """Sampled answers for each wording, besides the greedy one."""
     insertions: Literal["write", "hold"] = "write"
-    """What happens to subjects that the base model does not know: written, or held for an approval."""
+    """Facts about subjects that the base model does not know are written, or held for an
+    approval."""
 
     @field_validator("windows")
     @classmethod

@@ -39,7 +39,10 @@ def record_proof(
     delta: "Delta",
     folder: Path,
 ) -> Proof:
-    """Ask an accepted candidate, the live release and the base; write the proof beside the delta."""
+    """Ask an accepted candidate, the live release and the base, and write the proof.
+
+    The proof lies beside the delta.
+    """
     from factd.editor.deltas.delta import applied, load_delta
     from factd.editor.files.folders import write_file
     from factd.editor.scoring.margins import continuations
@@ -85,7 +88,10 @@ def _answer(continuation: "Continuation") -> CertainAnswer:
 
 
 def most_telling(questions: Sequence[Question], count: int) -> tuple[Question, ...]:
-    """The questions to keep, at most `count`: telling ones first, and the best of every language."""
+    """The questions to keep, at most `count`.
+
+    Telling questions come first, and the best question of every language is kept.
+    """
     rank_in_language: dict[str, int] = Counter()
     order = []
     for question in sorted(questions, key=_worth, reverse=True):
@@ -96,7 +102,11 @@ def most_telling(questions: Sequence[Question], count: int) -> tuple[Question, .
 
 
 def _worth(question: Question) -> tuple[bool, bool, float]:
-    """Telling questions rank first, then those where the release before is certain, then distance."""
+    """The rank of a question.
+
+    Telling questions rank first, then questions to which the earlier release gives a certain
+    answer. Among equals the larger distance ranks first.
+    """
     answer, before = question.answer, question.answer_before
     return question.is_telling, bool(before.text), answer.distance(before)
 

@@ -156,7 +156,8 @@ def _text_of(file: Path) -> str:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(
-            f"checks.texts: {file} cannot be read as UTF-8 text ({error}); correct the path or the file"
+            f"checks.texts: {file} cannot be read as UTF-8 text ({error}); "
+            "correct the path or the file"
         ) from error
     if not text.strip():
         raise BadConfig(f"checks.texts: {file} is empty; write one text on each line")

@@ -182,8 +182,8 @@ def _judged(gate: Gate, row: Row) -> Finding:
         return _finding(gate, row, GateVerdict.FAIL, f"{name} is {value:.3f}, {asks}", value)
     if gate.surely is not None and _is_out_of_bounds(gate, bad_end, gate.surely):
         text = (
-            f"INCONCLUSIVE: {name} is {value:.3f} of {row['sample_size']}, but may be {bad_end:.3f}; "
-            f"{gate.surely:.3g} must be sure"
+            f"INCONCLUSIVE: {name} is {value:.3f} of {row['sample_size']}, "
+            f"but may be {bad_end:.3f}; {gate.surely:.3g} must be sure"
         )
         return _finding(gate, row, GateVerdict.INCONCLUSIVE, text, value)
     return _finding(gate, row, GateVerdict.PASS, f"{name} is {value:.3f}, {asks}", value)

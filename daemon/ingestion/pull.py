@@ -79,8 +79,8 @@ def pull(
 ) -> PullResult:
     """Pull one source.
 
-    Raises: Refused: no such source. Busy: it is being pulled. SourceFailed: the time of the next try
-    is stored.
+    Raises: Refused: the configuration has no source of this name. Busy: another process pulls the
+    source. SourceFailed: the source failed, and the time of the next try is stored.
     """
     source = sources.get(name)
     if source is None:

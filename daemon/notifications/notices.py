@@ -21,9 +21,8 @@ from factd.store.model.releases import RunStatus
 from factd.store.model.snapshot import QuarantineEntry, Snapshot, WorkerDeath
 
 HELD_BACK = timedelta(hours=2)  # the longest wait for the end of the edit that a notice is about
-CLOSES_BELOW = (
-    0.95  # share of a bound below which its notice ends: no message for each small change
-)
+# Share of a bound below which its notice ends, so that small changes send no messages.
+CLOSES_BELOW = 0.95
 ROLLED_BACK = "rolled back to release"  # how the reason of a freeze begins that a rollback set
 
 
@@ -67,7 +66,7 @@ class NoticeChanges:
 
 
 def changes(open_: Mapping[str, Notice], desired: Iterable[DesiredNotice]) -> NoticeChanges:
-    """The notices to open and to end. Open notices of other kinds than NOTICE_KINDS are left alone."""
+    """The notices to open and to end. Only notices of the kinds in NOTICE_KINDS are ended."""
     by_key = {notice.key[: operations.notices.KEY_LENGTH]: notice for notice in desired}
     new = (k for k, n in by_key.items() if k not in open_ or open_[k].text != n.text)
     ended = (k for k, n in open_.items() if k not in by_key and n.kind in NOTICE_KINDS)
@@ -101,7 +100,8 @@ def _rejected(snapshot: Snapshot, since: datetime) -> Iterator[DesiredNotice]:
     yield DesiredNotice(
         key=key,
         kind="rejected",
-        text=f"candidate {newest.id} was rejected: {reason}; see `factd status` and the candidate's report in the console",
+        text=f"candidate {newest.id} was rejected: {reason}; "
+        "see `factd status` and the candidate's report in the console",
         data={"candidate": newest.id, "batch": newest.batch_id, "reasons": list(newest.reasons)},
     )
 
@@ -134,8 +134,8 @@ def _set_aside(snapshot: Snapshot, since: datetime) -> Iterator[DesiredNotice]:
         yield DesiredNotice(
             key=key,
             kind="set_aside",
-            text=f"{_many(len(facts), 'fact was', 'facts were')} set aside, {about} ({first.fact_id}: {first.reason}); "
-            "see `factd quarantine list`",
+            text=f"{_many(len(facts), 'fact was', 'facts were')} set aside, "
+            f"{about} ({first.fact_id}: {first.reason}); see `factd quarantine list`",
             data={"facts": [fact.fact_id for fact in facts[:100]], "candidate": first.candidate_id},
         )
 
@@ -147,7 +147,8 @@ def _rolled_back(snapshot: Snapshot, since: datetime) -> Iterator[DesiredNotice]
             yield DesiredNotice(
                 key=f"rolled_back:{entry.id}",
                 kind="rolled_back",
-                text=f"{entry.who} rolled back ({entry.what}): {entry.why or 'no reason was given'}; "
+                text=f"{entry.who} rolled back ({entry.what}): "
+                f"{entry.why or 'no reason was given'}; "
                 "`factd status` shows whether factd is frozen",
                 data={"who": entry.who, "what": entry.what, "why": entry.why},
             )
@@ -160,7 +161,8 @@ def _frozen(snapshot: Snapshot) -> Iterator[DesiredNotice]:
         yield DesiredNotice(
             key=f"frozen:{flag.since.isoformat()}",
             kind="frozen",
-            text=f"{flag.who} froze factd: {flag.why}; nothing is edited or published until `factd unfreeze`",
+            text=f"{flag.who} froze factd: {flag.why}; "
+            "nothing is edited or published until `factd unfreeze`",
             data={"who": flag.who, "why": flag.why, "since": flag.since.isoformat()},
         )
 
@@ -180,7 +182,8 @@ def _sources(snapshot: Snapshot, table: NotifyTable) -> Iterator[DesiredNotice]:
             yield DesiredNotice(
                 key=f"source_failing:{source.name}",
                 kind="source_failing",
-                text=f"source {source.name} failed {source.failures} times in a row: {source.error}; see `factd sources list`",
+                text=f"source {source.name} failed {source.failures} times in a row: "
+                f"{source.error}; see `factd sources list`",
                 data={"source": source.name, "failures": source.failures, "error": source.error},
             )
 
@@ -196,8 +199,8 @@ def _audit(snapshot: Snapshot, since: datetime) -> Iterator[DesiredNotice]:
     yield DesiredNotice(
         key=f"audit_failed:{audit.id}",
         kind="audit_failed",
-        text=f"the live release {audit.release} failed its audit: {reason}; factd did: {audit.action or 'nothing'}; "
-        "`factd rollback --to N` goes back to an earlier release",
+        text=f"the live release {audit.release} failed its audit: {reason}; factd did: "
+        f"{audit.action or 'nothing'}; `factd rollback --to N` goes back to an earlier release",
         data={"release": audit.release, "reasons": list(audit.reasons), "action": audit.action},
     )
 
@@ -208,7 +211,8 @@ def _approvals(snapshot: Snapshot) -> Iterator[DesiredNotice]:
         yield DesiredNotice(
             key=f"approval:{number}",
             kind="approval",
-            text=f"release {number} waits for an operator: `factd approve {number} --why …` or `factd refuse {number} --why …`",
+            text=f"release {number} waits for an operator: "
+            f"`factd approve {number} --why …` or `factd refuse {number} --why …`",
             data={"release": number},
         )
 
@@ -225,8 +229,9 @@ def _deaths(snapshot: Snapshot, since: datetime) -> Iterator[DesiredNotice]:
             key=f"worker_died:{task}",
             kind="worker_died",
             text=f"task {task} lost its worker {_many(len(deaths), 'time', 'times')}, "
-            f"the last time by {last.cause} while it worked on {_many(last.facts, 'fact', 'facts')}: "
-            f"{last.detail or 'no detail is known'}; see the worker's log",
+            f"the last time by {last.cause} while it worked on "
+            f"{_many(last.facts, 'fact', 'facts')}: {last.detail or 'no detail is known'}; "
+            "see the worker's log",
             data={"task": task, "deaths": len(deaths), "cause": last.cause, "detail": last.detail},
         )
 
@@ -255,7 +260,8 @@ def _budget(snapshot: Snapshot, table: NotifyTable, capacity: int) -> Iterator[D
         yield DesiredNotice(
             key="budget_low:capacity",
             kind="budget_low",
-            text=f"release {live.number} holds {live.facts} of at most {capacity} facts ([planning] capacity); {advice}",
+            text=f"release {live.number} holds {live.facts} of at most {capacity} facts "
+            f"([planning] capacity); {advice}",
             data={"facts": live.facts, "capacity": capacity, "share": round(share, 4)},
         )
     spent = live.leverage
@@ -265,7 +271,8 @@ def _budget(snapshot: Snapshot, table: NotifyTable, capacity: int) -> Iterator[D
         yield DesiredNotice(
             key="budget_low:leverage",
             kind="budget_low",
-            text=f"the highest leverage in release {live.number} is {spent:.3f} (at 1 a layer is full); {advice}",
+            text=f"the highest leverage in release {live.number} is {spent:.3f} "
+            f"(at 1 a layer is full); {advice}",
             data={"leverage": round(spent, 4), "bound": table.budget_leverage},
         )
 
@@ -285,8 +292,9 @@ def _baked(snapshot: Snapshot) -> Iterator[DesiredNotice]:
         yield DesiredNotice(
             key="baked",
             kind="baked",
-            text=f"the base still gives {_many(len(facts), 'baked fact', 'baked facts')} that no source claims any more "
-            f"({facts[0]}); ingest the right value, or `factd rebase --undo`",
+            text=f"the base still gives {_many(len(facts), 'baked fact', 'baked facts')} "
+            f"that no source claims any more ({facts[0]}); "
+            "ingest the right value, or `factd rebase --undo`",
             data={"facts": list(facts[:50])},
         )
 
@@ -310,7 +318,8 @@ def _jobs(snapshot: Snapshot, table: NotifyTable) -> Iterator[DesiredNotice]:
             yield DesiredNotice(
                 key=f"job_failing:{job}",
                 kind="job_failing",
-                text=f"the job {job} failed {table.failures} times in a row: {last[0].detail}; see `factd status` and the log",
+                text=f"the job {job} failed {table.failures} times in a row: {last[0].detail}; "
+                "see `factd status` and the log",
                 data={"job": job, "detail": last[0].detail, "since": last[-1].at.isoformat()},
             )
 
@@ -329,8 +338,9 @@ def _servers(snapshot: Snapshot, table: NotifyTable) -> Iterator[DesiredNotice]:
         yield DesiredNotice(
             key=f"handover_failed:{server.server}:{server.handover}",
             kind="handover_failed",
-            text=f"server {server.server} did not take release {server.release} after {attempts}: {server.error}"
-            f"{restored[server.restored]}; see `factd servers list`, then `factd servers retry {server.server}`",
+            text=f"server {server.server} did not take release {server.release} after {attempts}: "
+            f"{server.error}{restored[server.restored]}; "
+            f"see `factd servers list`, then `factd servers retry {server.server}`",
             data={
                 "server": server.server,
                 "release": server.release,

@@ -185,7 +185,7 @@ def consequence_probes(
 def _consequences_of_object(
     fact: Fact, context: FactContext, language: str, prompts: PromptSettings
 ) -> "Iterator[Probe]":
-    """What holds of the new object, asked through the subject, if it did not hold of the old one."""
+    """Questions about the subject whose answers follow from the new object, not the old one."""
     replaced = context.before[fact.id].object.id
     of_old = {f.relation: f for f in context.unchanged_by_subject.get(replaced, ())}
     of_new = context.unchanged_by_subject.get(fact.object.id, ())

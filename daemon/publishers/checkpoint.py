@@ -66,7 +66,8 @@ def warn_unreadable(folder: Path) -> None:
     closed = [path.name for path in linked if not path.stat().st_mode & stat.S_IROTH]
     if closed:
         log.warning(
-            "linked files of the base are not readable by others; if servers run as another user, chmod them in the base",
+            "linked files of the base are not readable by others; "
+            "if servers run as another user, chmod them in the base",
             file=closed[0],
             more=len(closed) - 1,
             chmod="a+r",

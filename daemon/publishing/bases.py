@@ -59,18 +59,19 @@ def write_again(ledger: Ledger, paths: Paths, base: Base) -> None:
 
     if not base.fingerprint:
         raise Refused(
-            f"base {base.number} was never verified, so it cannot be written again; see `factd bases list`"
+            f"base {base.number} was never verified, so it cannot be written again; "
+            "see `factd bases list`"
         )
     parent = paths.base(base.parent)
     if fingerprint(parent) != base.parent_fingerprint:
         raise Refused(
-            f"base {base.number} was made from the model {base.parent_fingerprint[:12]}, and {parent} holds another "
-            "one; bring that model back first"
+            f"base {base.number} was made from the model {base.parent_fingerprint[:12]}, "
+            f"and {parent} holds another one; bring that model back first"
         )
     if fingerprint(write(ledger, paths, base)) != base.fingerprint:
         raise Refused(
-            f"base {base.number} was written, but is not the {base.fingerprint[:12]} that it was; do not "
-            "use it, and restore it from a backup"
+            f"base {base.number} was written, but is not the {base.fingerprint[:12]} that it was; "
+            "do not use it, and restore it from a backup"
         )
 
 

@@ -112,7 +112,8 @@ def _fill(request: ExportRequest, outgoing: Outgoing, folder: Path) -> Mapping[s
         about = {**_unchecked(settings, outgoing, folder), "checked": False}
     if request.form is Form.LORA and not about["rank"]:
         raise Refused(
-            f"release {outgoing.number} changes nothing, so its adapter would be zeros; use --format checkpoint"
+            f"release {outgoing.number} changes nothing, so its adapter would be zeros; "
+            "use --format checkpoint"
         )
     return about
 

@@ -12,9 +12,12 @@ from factd.store.model.handovers import Handover
 def hand_over_due(
     ledger: Ledger, paths: Paths, versions: Versions, fleet: Fleet, *, seize: bool = False
 ) -> tuple[Handover, ...]:
-    """Do every hand-over that is due, and return those that were tried; none where no server is configured.
+    """Do every hand-over that is due, and return the hand-overs that were tried.
 
-    If a canary refuses the release, the release is taken back and the version before is handed over.
+    Without a configured server the result is empty.
+
+    If a canary refuses the release, the release is taken back and the earlier version is handed
+    over.
     seize: take the lease of the hand-overs from the process that has it. Raises: Busy.
     """
     tried = outbox.hand_over_due(ledger, paths, versions, fleet, seize=seize)

@@ -91,7 +91,8 @@ def private_key(path: Path) -> Ed25519PrivateKey:
         key = serialization.load_pem_private_key(_read(path), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise BadConfig(
-            f"{path} holds no private key without a password; make one with `factd keys new --out DIR`"
+            f"{path} holds no private key without a password; "
+            "make one with `factd keys new --out DIR`"
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise BadConfig(
@@ -154,7 +155,8 @@ def ready(table: PublishTable) -> None:
     expected = expected_key(table)
     if own and own != expected:
         raise BadConfig(
-            f"{table.public_key_file} is not the public key of {table.signing_key_file}; name the two files of one pair"
+            f"{table.public_key_file} is not the public key of {table.signing_key_file}; "
+            "name the two files of one pair"
         )
 
 

@@ -53,8 +53,8 @@ def verify(folder: Path, number: int, key: PublicKey | None) -> VerifiedVersion:
     if predates_seals(read_manifest(folder)):
         raise DamagedArtefact(
             folder / MANIFEST,
-            f"an earlier factd wrote it, without a seal; `factd releases write {number}` writes the "
-            "version again",
+            "an earlier factd wrote it, without a seal; "
+            f"`factd releases write {number}` writes the version again",
         )
     manifest = read_sealed(folder)  # before the signature, so that the damaged file is named
     if manifest.get("release") != number:
@@ -78,7 +78,8 @@ def verify_version(versions: Versions, number: int, *, whole: bool = True) -> No
     rollback, which must not take the minutes that reading a large model takes. A damaged version no
     longer counts as on disk, so the next attempt writes it again.
 
-    Raises: PublishFailed: the version is damaged; it names the file. BadConfig: a key cannot be read.
+    Raises: PublishFailed: the version is damaged; the error names the file. BadConfig: a key cannot
+    be read.
     """
     folder, key = versions.folder(number), expected_key(versions.table)
     try:

@@ -97,7 +97,8 @@ def _fill(
 ) -> Mapping[str, Any]:
     """Let each publisher write its part. Returns what the manifest says about the parts.
 
-    The checkpoint's entries stand at the top of the manifest, the others under the publisher's name.
+    The checkpoint's entries stand at the top of the manifest. The entries of another publisher
+    stand under its name.
     """
     about: dict[str, Any] = {}
     if getattr(versions.publishers[WHOLE].settings, "report", False):

@@ -18,9 +18,9 @@ def writing(
 ) -> Iterator[Ledger]:
     """The ledger with the writer's lease, until the end of the block.
 
-    What an earlier writer left half done is finished or abandoned first. seize: take the lease over
-    from a writer that is alive, whose work is then abandoned (a rollback does not wait). A ledger that
-    has the lease already is given back as it is. Raises: Busy.
+    First the half-done work of an earlier writer is finished or abandoned. seize: take the lease
+    over from a writer that is alive, whose work is then abandoned (a rollback does not wait). A
+    ledger that already has the lease is returned unchanged. Raises: Busy.
     """
     if ledger.writer is not None:
         yield ledger

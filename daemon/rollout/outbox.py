@@ -75,9 +75,10 @@ def hand_over_due(
     seize: bool = False,
     stopping: Callable[[], bool] = never,
 ) -> tuple[Handover, ...]:
-    """Make the hand-overs that are due, and return those that were tried, in their new state.
+    """Do the hand-overs that are due, and return the tried hand-overs in their new state.
 
-    seize: take the lease from another process. Raises: Busy: another process hands over. StoreError.
+    seize: take the lease from another process. Raises: Busy: another process hands over.
+    StoreError.
     """
     if not fleet.servers:
         return ()

@@ -59,8 +59,8 @@ class CompletionServerSettings(ServerSettings):
     def _is_asked_or_not(self) -> "CompletionServerSettings":
         if bool(self.completions_url) == self.unasked:
             raise ValueError(
-                "give completions_url and model, through which the server is asked what it serves, or "
-                "unasked = true: then nothing notices wrong weights"
+                "give completions_url and model, through which the server is asked what it "
+                "serves, or unasked = true: then nothing notices wrong weights"
             )
         if bool(self.completions_url) != bool(self.model):
             raise ValueError("give completions_url and model together")

@@ -76,8 +76,8 @@ class Adapters:
         """Load a version under its own name. Raises: HandoverFailed."""
         if not version.adapter:
             raise HandoverFailed(
-                f"{version.name} has no adapter; add a table [publish.adapter], which writes one with "
-                "every release from then on, or choose the mode that takes whole checkpoints"
+                f"{version.name} has no adapter; add a table [publish.adapter], which writes one "
+                "with every release from then on, or choose the mode that takes whole checkpoints"
             )
         root = self._held().get(version.name)
         if root == version.adapter:
@@ -116,7 +116,8 @@ class Adapters:
         root = self._held().get(name)
         if root != path:
             raise HandoverFailed(
-                f"{origin(self.api.url)} lists {name} at {root}, not at {path}; look who else loads adapters"
+                f"{origin(self.api.url)} lists {name} at {root}, not at {path}; "
+                "look who else loads adapters"
             )
 
     def _load(self, name: str, path: str) -> None:

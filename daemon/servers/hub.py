@@ -90,7 +90,8 @@ class Hub(SingleVersionServer):
         folder = version.folder if self.settings.form == "checkpoint" else version.adapter
         if not folder:
             raise HandoverFailed(
-                f'{version.name} has no adapter; add a table [publish.adapter] or set form = "checkpoint"'
+                f"{version.name} has no adapter; "
+                'add a table [publish.adapter] or set form = "checkpoint"'
             )
         self._bounded(partial(self._commit, version, Path(folder)), self.settings.load_seconds)
 
@@ -127,7 +128,8 @@ class Hub(SingleVersionServer):
         wrong = wrong_files(files, _listed(api, repository, str(parent)))
         if wrong:
             raise HandoverFailed(
-                f"{repository} has another {wrong[0]} than {version.name} after the commit; look who else writes there"
+                f"{repository} has another {wrong[0]} than {version.name} after the commit; "
+                "look who else writes there"
             )
         _tag(api, repository, version.name, str(parent))
 

@@ -67,7 +67,8 @@ class Registry(SingleVersionServer):
         source = version.folder if self.settings.form == "checkpoint" else version.adapter
         if not source:
             raise HandoverFailed(
-                f'{version.name} has no adapter; add a table [publish.adapter] or set form = "checkpoint"'
+                f"{version.name} has no adapter; "
+                'add a table [publish.adapter] or set form = "checkpoint"'
             )
         self._bounded(partial(self._register, version, source), self.settings.load_seconds)
 

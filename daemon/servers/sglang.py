@@ -46,8 +46,8 @@ class SglangSettings(AdapterSettings):
     def _has_no_colon(self) -> "SglangSettings":
         if ":" in self.model and self.mode == "adapter":
             raise ValueError(
-                f"{self.model!r}: SGLang separates model and adapter by a colon; serve the model under a name "
-                "without one"
+                f"{self.model!r}: SGLang separates model and adapter by a colon; "
+                "serve the model under a name without one"
             )
         return self
 

@@ -5,10 +5,10 @@ It needs `--enable-lora`, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and a private port.
 `mode = "reload"` is experimental: whole checkpoints, through endpoints that vLLM has for
 development (VLLM_SERVER_DEV_MODE=1).
 
-In many releases the prefix cache has only an adapter's name as its key
-(https://github.com/vllm-project/vllm/issues/42125), so that users of a new version get what was
-cached for the version before. The cache is therefore emptied after every change. If that endpoint is
-missing, the questions that are asked afterwards find stale answers.
+In many releases of vLLM the key of the prefix cache is only the adapter's name
+(https://github.com/vllm-project/vllm/issues/42125), so users of a new version get cache entries of
+the version before. factd therefore empties the cache after every change. If vLLM lacks the endpoint
+that empties the cache, the questions that factd asks afterwards find stale answers.
 """
 
 from contextlib import suppress
@@ -45,7 +45,8 @@ class VllmSettings(AdapterSettings):
     def _names_what_users_ask_for(self) -> "VllmSettings":
         if (self.mode == "reload") != bool(self.model):
             raise ValueError(
-                'give model, the name that users ask for, with mode = "reload" and only then; adapters have name'
+                "give model, the name that users ask for, "
+                'with mode = "reload" and only then; adapters have name'
             )
         return self
 
@@ -82,8 +83,8 @@ class Reload(SingleVersionServer):
         """Wait for requests in progress, read the weights, empty the cache, resume.
 
         After a failed read vLLM has no weights, and the next request would crash it
-        (docs/reference/serving-engines.md, 0.32). So it reads the weights that it was started with, until the
-        version before is loaded again. Raises: HandoverFailed.
+        (docs/reference/serving-engines.md, 0.32). So vLLM is told to read the weights that it was
+        started with, until the version before is loaded again. Raises: HandoverFailed.
         """
         seconds = self.settings.load_seconds
         self._post_if_available("/pause?mode=wait", {}, seconds)

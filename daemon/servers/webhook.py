@@ -1,9 +1,10 @@
 """A signed POST to a URL of yours that says which version to serve from now on.
 
-Signed as Standard Webhooks (https://www.standardwebhooks.com). Any 2xx answer means that the version
-is served: a receiver that needs time answers when it is done, within `load_seconds`. Every POST is
-an order of its own with its own `webhook-id`. A version comes again if another one had to be rolled
-back, and must not be dropped as known. A receiver stores ids only against replays.
+The POST is signed as in Standard Webhooks (https://www.standardwebhooks.com). Any 2xx answer means
+that the version is served: a receiver that needs time answers when it is done, within
+`load_seconds`. Every POST is an order of its own with its own `webhook-id`. factd sends a version
+again after it rolled back a later one, and the receiver must not drop such an order as known. A
+receiver stores ids only against replays.
 """
 
 import hashlib

@@ -142,7 +142,7 @@ SourcePages = Generator[SourcePage, IngestReport, None]
 
 @dataclass(frozen=True, kw_only=True)
 class SourceTools:
-    """What a source may use: the clock, the catalogue, a client, and queries about its own items."""
+    """The tools of a source: clock, catalogue, client, and queries about its own items."""
 
     name: str  # of the source
     now: Callable[[], datetime]

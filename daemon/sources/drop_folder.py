@@ -65,7 +65,7 @@ def _file(path: Path, after: int, places: Mapping[str, Path], tools: SourceTools
     part = next(parts, [])
     while part:
         more = next(parts, [])
-        # after the last lines the cursor is empty: another file of this name starts at its beginning
+        # after the last lines the cursor is empty: a later file of this name is read from its start
         cursor = {"file": path.name, "line": part[-1].number} if more else {}
         report = yield SourcePage(lines=part, cursor=cursor, receipt=receipt)
         if report.bad:

@@ -55,7 +55,9 @@ def pages(settings: FeedSettings, cursor: Mapping[str, Any], tools: SourceTools)
     answer = tools.client(settings).get(settings.url, headers=headers)
     if answer.status == 304:
         return
-    parsed = feedparser.parse(BytesIO(answer.body), response_headers={"content-location": answer.url})  # fmt: skip
+    parsed = feedparser.parse(
+        BytesIO(answer.body), response_headers={"content-location": answer.url}
+    )
     if not parsed.entries and (parsed.bozo or not parsed.version):
         raise SourceFailed(f"{shown_url(answer.url)} sent no RSS or Atom feed; check `url`")
     states = {_key(entry): _state(entry) for entry in parsed.entries}

@@ -120,7 +120,8 @@ def _read(settings: HttpFeedSettings, answer: HttpAnswer, catalogue: Catalogue) 
             raise ValueError(f"deeper than {DEPTH} levels")
     except (ValueError, RecursionError) as error:
         raise SourceFailed(
-            f"{shown} sent no complete JSON ({error}); nothing was stored, the next pull tries again"
+            f"{shown} sent no complete JSON ({error}); "
+            "nothing was stored, the next pull tries again"
         ) from error
     if isinstance(data, dict):
         linked = linked or data.get(settings.next)
@@ -145,7 +146,8 @@ def _next(settings: HttpFeedSettings, answer: HttpAnswer, linked: Any) -> str | 
     url = urljoin(answer.url, str(linked))
     if urlsplit(url)[:2] not in (urlsplit(settings.url)[:2], urlsplit(answer.url)[:2]):
         raise SourceFailed(
-            f"the next page {shown_url(url)} is on another host than the feed; give its host in `url`"
+            f"the next page {shown_url(url)} is on another host than the feed; "
+            "give its host in `url`"
         )
     return url
 

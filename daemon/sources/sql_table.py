@@ -87,7 +87,8 @@ Settings = SqlTableSettings  # the plugin loader looks for this name
 def pages(settings: SqlTableSettings, cursor: Mapping[str, Any], tools: SourceTools) -> SourcePages:
     """Rows after the watermark.
 
-    The cursor: {updated_at, compared_at}, and {at, id} of the last row that was read while more wait.
+    The cursor holds updated_at and compared_at. While more rows wait, it also holds at and id of
+    the last row that was read.
     """
     receipt = Receipt(file=settings.table, retrieved_at=tools.now())
     try:
@@ -133,7 +134,8 @@ def _reflected(connection: Connection, settings: SqlTableSettings) -> Table:
     lacking = [column for column in NEEDED if column not in table.c]
     if lacking:
         raise SourceFailed(
-            f"{settings.table} has no column {', '.join(lacking)}; make a view that names its columns so"
+            f"{settings.table} has no column {', '.join(lacking)}; "
+            "make a view that names its columns so"
         )
     return table
 

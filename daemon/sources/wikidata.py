@@ -181,7 +181,7 @@ class WikidataPull:
         cursor: Mapping[str, Any] | None,
         looked_at: Sequence[str] = (),
     ) -> SourcePage:
-        """A page with the new claims of these items, and withdrawals of the claims that are gone."""
+        """A page with the new claims of these items and the withdrawals of their deleted claims."""
         asked_at = self.tools.now()
         answer, data = self.ask(ids, "info|claims|labels|aliases")
         try:

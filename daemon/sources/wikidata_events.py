@@ -28,7 +28,10 @@ RECONNECTS = 10  # in one pull
 class WikidataEventsSettings(RemoteSettings):
     """[sources.wikidata_events]"""
 
-    url: str = Field(default="https://stream.wikimedia.org/v2/stream/recentchange", pattern="^https?://")  # fmt: skip
+    url: str = Field(
+        default="https://stream.wikimedia.org/v2/stream/recentchange", pattern="^https?://"
+    )
+    """The event stream of recent changes."""
     points_to: str = "wikidata"
     """The source that reads the items."""
     wiki: str = "wikidatawiki"
@@ -100,8 +103,9 @@ def _page(
         try:
             data = json.loads(event.data)
             meta = data["meta"]
-            canary = meta.get("domain") == "canary"
-            if not canary and data.get("wiki") == settings.wiki and data.get("type") in ("edit", "new"):  # fmt: skip
+            is_canary = meta.get("domain") == "canary"
+            is_edit = data.get("wiki") == settings.wiki and data.get("type") in ("edit", "new")
+            if is_edit and not is_canary:
                 titles[f"event:{meta['id']}"] = str(data.get("title", ""))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue  # an unreadable event is skipped: the watch-list finds the item later

@@ -104,7 +104,10 @@ def names_in(fact: Fact, language: str) -> tuple[str, str]:
 def baked_line(base: Base) -> str:
     """The base whose weights hold the fact, and the release that was baked into it."""
     at = f"{base.created_at:%Y-%m-%d}"
-    return f"baked     into base {base.number} from release {base.release}, {at}, by {base.who}: {base.why}"
+    return (
+        f"baked     into base {base.number} from release {base.release}, "
+        f"{at}, by {base.who}: {base.why}"
+    )
 
 
 def belief_line(belief: Belief) -> str:

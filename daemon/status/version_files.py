@@ -35,7 +35,10 @@ def missing_files_text(ledger: Ledger, paths: Paths, release: Release) -> str:
     if release.candidate_id is not None:
         delta = paths.candidate(release.candidate_id) / "delta"
         if not delta.is_dir():
-            return f"{head} and its delta was deleted: put {delta} back from a backup, and run {command}"
+            return (
+                f"{head} and its delta was deleted: "
+                f"put {delta} back from a backup, and run {command}"
+            )
     return f"{head}: run {command} on the machine of the daemon"
 
 

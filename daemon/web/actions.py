@@ -119,8 +119,9 @@ ACTIONS: Mapping[str, Action] = {
             name="approve",
             label="Approve",
             title="Approve release {}",
-            means="The daemon publishes this release at its next edit tick. It does not while factd is frozen, or if the "
-            "facts to write have changed since the release was made: then it makes another candidate.",
+            means="The daemon publishes this release at its next edit tick. "
+            "It does not while factd is frozen, or if the facts to write have changed "
+            "since the release was made: then it makes another candidate.",
             done="Release {} is approved; the daemon publishes it at its next edit tick.",
             kind="release",
             grave=False,
@@ -130,7 +131,8 @@ ACTIONS: Mapping[str, Action] = {
             name="refuse",
             label="Reject",
             title="Reject release {}",
-            means="The release is withdrawn and never published. The same batch is not written again.",
+            means="The release is withdrawn and never published. "
+            "The same batch is not written again.",
             done="Release {} is rejected and will not be published.",
             kind="release",
             grave=True,
@@ -140,9 +142,9 @@ ACTIONS: Mapping[str, Action] = {
             name="roll-back",
             label="Roll back to it",
             title="Roll back to release {}",
-            means="The published link is switched to this release at once; no model is loaded. The daemon hands the "
-            "release to the configured servers at its next tick. factd is frozen, so that no later edit replaces the "
-            "release before you unfreeze.",
+            means="The published link is switched to this release at once; no model is loaded. "
+            "The daemon hands the release to the configured servers at its next tick. "
+            "factd is frozen, so that no later edit replaces the release before you unfreeze.",
             done="Release {} is live again. factd is frozen until you unfreeze it.",
             kind="release",
             grave=True,
@@ -152,9 +154,10 @@ ACTIONS: Mapping[str, Action] = {
             name="withdraw",
             label="Withdraw",
             title="Withdraw fact {}",
-            means="This value is never written again, whichever source claims it. The next edit makes a release "
-            "with the weights that would exist had the fact never been written. Until that release is published, the live "
-            "release still gives this answer. While factd is frozen no edit runs.",
+            means="This value is never written again, whichever source claims it. The next edit "
+            "makes a release with the weights that would exist had the fact never been written. "
+            "Until that release is published, the live release still gives this answer. "
+            "While factd is frozen no edit runs.",
             done="Fact {} is withdrawn; the next edit makes a release without it.",
             kind="fact",
             grave=True,
@@ -164,7 +167,8 @@ ACTIONS: Mapping[str, Action] = {
             name="freeze",
             label="Freeze",
             title="Freeze factd",
-            means="No edit is made and nothing is published until somebody unfreezes factd. The live release stays live.",
+            means="No edit is made and nothing is published until somebody unfreezes factd. "
+            "The live release stays live.",
             done="factd is frozen.",
             kind="",
             grave=True,

@@ -21,8 +21,8 @@ BEARER = HTTPBearer(auto_error=False, description="A token made by `factd tokens
 COOKIE = APIKeyCookie(
     name=PLAIN,
     auto_error=False,
-    description=f"Set by `POST /api/v1/session` ({SECURE} behind TLS). Calls that change something also send the session's "
-    f"CSRF token as {CSRF_HEADER}.",
+    description=f"Set by `POST /api/v1/session` ({SECURE} behind TLS). "
+    f"Calls that change something also send the session's CSRF token as {CSRF_HEADER}.",
 )
 
 

@@ -14,8 +14,8 @@ BODY_BYTES = 64 * 1024
 BODY_SECONDS = 20  # for a whole body, even from a slow sender
 OWN_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 REPORT_POLICY = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
@@ -72,7 +72,10 @@ class GuardMiddleware:
         if host not in self.hosts:
             return (
                 400,
-                f"this console does not answer to the host name {host!r}; add it to [console] hosts",
+                (
+                    f"this console does not answer to the host name {host!r}; "
+                    "add it to [console] hosts"
+                ),
             )
         if "transfer-encoding" in headers or not length.isdigit():
             return 411, "send the header Content-Length"

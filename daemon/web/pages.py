@@ -255,7 +255,10 @@ def _target_text(context: ConsoleContext, action: Action, target: str) -> str:
     if action.kind == "release":
         with context.app.ledger.read() as session:
             line = overviews.release(session, number(target))
-        return f"{formatting.count(line.facts, 'fact')}, made {formatting.utc(line.created_at)} UTC: {line.why}"
+        return (
+            f"{formatting.count(line.facts, 'fact')}, "
+            f"made {formatting.utc(line.created_at)} UTC: {line.why}"
+        )
     if action.kind == "fact":
         with context.app.ledger.read() as session:
             return _in_words(context, queries.facts.get_fact(session, target))

@@ -108,7 +108,8 @@ def _refuse_changed(base: Path, folder: Path, sha256: Sha256) -> None:
         if not source.samefile(folder / source.name) and sha256_file(source) != sha256(source):
             raise DamagedArtefact(
                 source,
-                "the file changed since it was first read; restore it, or put a new base into a folder of its own",
+                "the file changed since it was first read; "
+                "restore it, or put a new base into a folder of its own",
             )
 
 
@@ -147,14 +148,16 @@ def _with_biases(
     config, carrier = read_config(base), family.carrier
     if carrier is None or not carrier.config:
         raise NotEditable(
-            f"{base}: a checkpoint of the class {config.get('model_type')} has no bias to hold head corrections; "
-            "switch them off and publish without them, or convert the base to the Llama architecture first"
+            f"{base}: a checkpoint of the class {config.get('model_type')} "
+            "has no bias to hold head corrections; switch them off and publish without them, "
+            "or convert the base to the Llama architecture first"
         )
     for key, allowed in carrier.requires.items():
         if config.get(key) not in allowed:
             raise NotEditable(
                 f"{base}: with {key} = {config.get(key)} the checkpoint cannot be written as "
-                f"{carrier.config['model_type']}, which head corrections need; switch them off and publish without them"
+                f"{carrier.config['model_type']}, which head corrections need; "
+                "switch them off and publish without them"
             )
     new: dict[str, tuple[str, Part | None]] = {}
     there = lambda n: name_in(family, _weight(carrier.module, n), names) is not None  # noqa: E731

@@ -184,8 +184,8 @@ def applied(model: EditableModel, delta: Delta) -> Iterator[EditableModel]:
     """
     if delta.base_fingerprint != model.fingerprint:
         raise WrongModel(
-            f"the delta was computed for the base {delta.base_fingerprint[:12]}, this model is {model.fingerprint[:12]}; "
-            "load the base it was computed for"
+            f"the delta was computed for the base {delta.base_fingerprint[:12]}, "
+            f"this model is {model.fingerprint[:12]}; load the base it was computed for"
         )
     dtypes = stored_dtypes(model.path)
     with ExitStack() as stack:

@@ -177,8 +177,9 @@ def _refuse_unadaptable(delta: Delta, base: Path, sha256: Sha256) -> Family:
         )
     if any(name.endswith(".bias") for name in delta.parts):
         raise NotEditable(
-            "the delta holds head corrections, which are biases, and servers reject a bias in an adapter; publish only the "
-            "checkpoint, or switch the corrections off (`factd heads off`) and edit again (`factd edit --publish`)"
+            "the delta holds head corrections, which are biases, "
+            "and servers reject a bias in an adapter; publish only the checkpoint, or switch "
+            "the corrections off (`factd heads off`) and edit again (`factd edit --publish`)"
         )
     if family.attention_out is None:
         raise NotEditable(_no_module(base))

@@ -54,7 +54,8 @@ def check_logits(folder: Path, reloaded: Tensor, expected: Tensor) -> float:
     if not error <= TOLERANCE:
         raise DamagedArtefact(
             folder,
-            f"after a reload its logits differ from the measured ones (by {error:.1g}); do not publish it",
+            f"after a reload its logits differ from the measured ones (by {error:.1g}); "
+            "do not publish it",
         )
     return error
 

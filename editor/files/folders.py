@@ -227,6 +227,7 @@ def verify_sizes(folder: Path) -> dict[str, Any]:
         if size != sizes.get(name, size):
             raise DamagedArtefact(
                 folder / name,
-                f"it has {size} bytes, the manifest says {sizes[name]}; restore it or make it again",
+                f"it has {size} bytes, the manifest says {sizes[name]}; "
+                "restore it or make it again",
             )
     return manifest

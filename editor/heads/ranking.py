@@ -100,8 +100,8 @@ def edits_answered_right(model: EditableModel, edits: Sequence[Edit]) -> tuple[E
     usable = [e for e, (_, right) in zip(asked, answers, strict=True) if right]
     if len({e.subject for e in usable}) < 4:
         raise BadEdit(
-            f"{len(usable)} of {len(edits)} edits are right in this language after the edit and have a "
-            "target_true; head probes need 4 subjects or more"
+            f"{len(usable)} of {len(edits)} edits are right in this language after the edit "
+            "and have a target_true; head probes need 4 subjects or more"
         )
     return tuple(usable)
 

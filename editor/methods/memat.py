@@ -43,8 +43,8 @@ class MematSettings(MemitSettings):
     write_languages: tuple[str, ...] = ()
     """Languages that are written; empty: every language of the batch."""
     heads: str = "correct"
-    """How heads are corrected: "correct", "gradient" (chosen by it), "as-released", "center-of-mass" (ITI),
-    or the controls "random" and "none"."""
+    """How heads are corrected: "correct", "gradient" (the gradient chooses the heads),
+    "as-released", "center-of-mass" (ITI), or the controls "random" and "none"."""
     head_count: int = 16
     """Heads that are corrected."""
     head_lr: float = 0.1

@@ -211,7 +211,8 @@ def fingerprint(path: Path, sha256: Sha256 = sha256_file) -> str:
     files = fingerprint_files(path)
     if not (path / "config.json").is_file() or not weight_files(path):
         raise ModelNotFound(
-            f"{path} is no model: it needs config.json and *.safetensors; name the folder of a checkpoint"
+            f"{path} is no model: it needs config.json and *.safetensors; "
+            "name the folder of a checkpoint"
         )
     digest = hashlib.sha256()
     for file in files:
@@ -232,7 +233,8 @@ def family_of(path: Path) -> Family:
     for key, kind in REFUSED_KEYS.items():
         if config.get(key):
             raise NotEditable(
-                f"{path} is {kind} ({key} in config.json); name a dense decoder-only model in full precision"
+                f"{path} is {kind} ({key} in config.json); "
+                "name a dense decoder-only model in full precision"
             )
     try:
         family: Family = plugins.load("factd.editor.families", str(config.get("model_type"))).FAMILY
@@ -313,7 +315,8 @@ def dry_run(model: EditableModel) -> None:
         ) from error
     if not torch.allclose(logits, expected, atol=1e-3, rtol=1e-3):
         raise NotEditable(
-            f"{model.path}: block by block it gives other logits; the family does not fit this model"
+            f"{model.path}: block by block it gives other logits; "
+            "the family does not fit this model"
         )
     width = model.weight(0).shape[1]
     if len(keys) != 1 or keys[0].numel() != ids.numel() * width:

@@ -86,7 +86,8 @@ class CorpusFile:
             return str(json.loads(line)["text"])
         except (ValueError, TypeError, KeyError) as error:
             raise BadSettings(
-                f'{self.path} line {number} is not a JSON object with a "text"; correct or delete it'
+                f'{self.path} line {number} is not a JSON object with a "text"; '
+                "correct or delete it"
             ) from error
 
 

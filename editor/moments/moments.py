@@ -177,7 +177,8 @@ def load_moments(folders: Iterable[Path], *, fingerprint: str) -> Moments:
         manifest = verify_folder(folder)
         if manifest["fingerprint"] != fingerprint:
             raise WrongModel(
-                f"{folder} holds the second moments of another model; build them with `factd stats build`"
+                f"{folder} holds the second moments of another model; "
+                "build them with `factd stats build`"
             )
         layers[int(manifest["layer"])] = load_file(folder / FILE)["moment"]
     return Moments(

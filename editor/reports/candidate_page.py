@@ -22,16 +22,26 @@ SHOWN_FACTS = 25  # the other facts unfold
 QUESTIONS = {  # the checks in the order in which they are shown, and the question of each
     "efficacy": "Do the prompts that facts were written with now end in the new object?",
     "paraphrase": "Do wordings that no edit used end in the new object?",
-    "generation": "Right greedy answers to both together. A fact is right if at least half of its answers are.",
+    "generation": (
+        "Right greedy answers to both together. "
+        "A fact is right if at least half of its answers are."
+    ),
     "neighbourhood": "Do other subjects of the same relation keep their own object?",
     "retention": "Are the facts that earlier releases wrote still answered?",
-    "known_facts": "Of the questions that the base model answers right: how many are still right, and in the same words?",
+    "known_facts": (
+        "Of the questions that the base model answers right: "
+        "how many are still right, and in the same words?"
+    ),
     "temporal": "Is a question about an earlier year still answered with the value of then?",
-    "portability": "Is a new fact used under other names of its subject, and in questions that follow from it?",
+    "portability": (
+        "Is a new fact used under other names of its subject, and in questions that follow from it?"
+    ),
     "transfer": "Are facts answered in a language they were not written in?",
     "rank_consistency": "RankC: do two languages rank the candidates for an answer alike?",
     "fidelity": "Is the answer in the language of the prompt?",
-    "drift": "Held-out text: perplexity against the base model (1 is as good), and KL in nats per token.",
+    "drift": (
+        "Held-out text: perplexity against the base model (1 is as good), and KL in nats per token."
+    ),
 }
 VERDICTS = {"pass": "✓ passed", "fail": "✗ failed", "inconclusive": "? inconclusive"}
 AGAINST = {"value": "the value itself", "base": "difference to base", "live": "difference to live"}
@@ -149,7 +159,9 @@ def summary(page: CandidatePage, kind: str) -> str:
     text = {
         "pass": "Every gate passed.",
         "fail": "The candidate is not released.",
-        "inconclusive": "The candidate is not released: no gate failed, but not every gate could decide.",
+        "inconclusive": (
+            "The candidate is not released: no gate failed, but not every gate could decide."
+        ),
         "none": "These checks were run by hand. They release or refuse nothing.",
     }[kind]
     return f"{text} Gates: {gates}." if gates else text

@@ -38,12 +38,18 @@ def check_figures(rows: Rows, points: Points, history: History) -> dict[str, Fig
 
 
 def _of_points(points: Points) -> dict[str, Figure]:
-    title = "Probability of the expected answer, before and after; points on the diagonal did not change"
+    title = (
+        "Probability of the expected answer, before and after; "
+        "points on the diagonal did not change"
+    )
     return {title: points_figure(points)} if points else {}
 
 
 def _of_answers(rows: Rows) -> dict[str, Figure]:
-    title = "Right answers of the base model, the live release and the edited model, with 95 % intervals"
+    title = (
+        "Right answers of the base model, "
+        "the live release and the edited model, with 95 % intervals"
+    )
     return {title: answers_figure(rows)} if rows else {}
 
 
@@ -96,7 +102,8 @@ def points_figure(points: Points) -> Figure:
         axes.set_title(f"{kind}, {len(pairs)}", fontsize=10)
         axes.plot([0, 1], [0, 1], color="#8a8f98", linewidth=0.8)
         _scatter(axes, pairs, COLOURS[(place - 1) % len(COLOURS)])
-        axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal", xticks=[0, 1], yticks=[0, 1])  # fmt: skip
+        limits = (-0.04, 1.04)
+        axes.set(xlim=limits, ylim=limits, aspect="equal", xticks=[0, 1], yticks=[0, 1])
     return figure
 
 
@@ -141,7 +148,8 @@ def _cell(axes: Any, x: float, y: float, cell: Measurement) -> None:
     ink = "#ffffff" if cell.value > 0.55 else "#111111"
     axes.text(x, y, f"{cell.value:.2f}", ha="center", va="bottom", fontsize=10, color=ink)
     if cell.before is not None:
-        axes.text(x, y + 0.06, f"was {cell.before:.2f}", ha="center", va="top", fontsize=8, color=ink)  # fmt: skip
+        was = f"was {cell.before:.2f}"
+        axes.text(x, y + 0.06, was, ha="center", va="top", fontsize=8, color=ink)
 
 
 def releases_figure(

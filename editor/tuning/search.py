@@ -101,8 +101,8 @@ def tune(
     known = [k for k, right in zip(facts, _knows(model, facts), strict=True) if right]
     if len(known) < 8:
         raise BadEdit(
-            f"the model answers {len(known)} of {len(facts)} facts right, and tuning needs at least 8; "
-            "give more facts that it knows"
+            f"the model answers {len(known)} of {len(facts)} facts right, "
+            "and tuning needs at least 8; give more facts that it knows"
         )
     chosen = known[: min(edits, len(known) // 2)]
     rest = known[len(chosen) :]

@@ -64,7 +64,8 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
-            "status IN ('known', 'pending', 'active', 'future', 'expired', 'superseded', 'conflicting', 'withdrawn')",
+            "status IN ('known', 'pending', 'active', 'future', 'expired', 'superseded', "
+            "'conflicting', 'withdrawn')",
             name=op.f("ck_facts_status"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_facts")),

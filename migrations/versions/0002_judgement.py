@@ -19,8 +19,10 @@ STATUSES = (
     "withdrawn",
 )
 MORE = ("soaking", "unproven", "rejected", "notice")
-COLUMNS = "channel trust licence file line retrieved_at payload_hash withdrawn reference_count risk demand"
-COLUMNS += " soak_until needs_sources hold asked change due_at turn"
+COLUMNS = (
+    "channel trust licence file line retrieved_at payload_hash withdrawn reference_count risk "
+    "demand soak_until needs_sources hold asked change due_at turn"
+)
 
 
 def _time(name: str, *, nullable: bool = False) -> sa.Column[Any]:
@@ -83,7 +85,8 @@ def upgrade() -> None:
     op.create_index("ix_bad_lines_file", "bad_lines", ["file", "number"])
     op.execute(
         "INSERT INTO verdicts (subject_id, relation, object_id, ruling, why, who, at) "
-        "SELECT subject_id, relation, object_id, 'withdrawn', MIN(reason), 'an operator', MAX(changed_at) "
+        "SELECT subject_id, relation, object_id, "
+        "'withdrawn', MIN(reason), 'an operator', MAX(changed_at) "
         "FROM facts WHERE status = 'withdrawn' GROUP BY subject_id, relation, object_id"
     )
     op.execute(
@@ -171,7 +174,8 @@ def downgrade() -> None:
     edit writes them.
     """
     op.execute(
-        "UPDATE facts SET status = 'withdrawn' WHERE withdrawn OR status IN ('soaking', 'unproven', 'rejected', 'notice')"
+        "UPDATE facts SET status = 'withdrawn' "
+        "WHERE withdrawn OR status IN ('soaking', 'unproven', 'rejected', 'notice')"
     )
     with op.batch_alter_table("facts") as facts:
         for name in ("relation", "due_at", "channel", "status", "change"):

@@ -9,11 +9,11 @@ from reference_pages.markdown import cell, code, page, table
 
 INTRODUCTION = [
     "Every command has `--help`. Where `--json` exists, it prints exactly one JSON document on",
-    "stdout; logs and progress go to stderr. Exit code 0 means done, 1 refused or failed (one sentence",
-    "on stderr says what to do), 2 a wrong command line.",
+    "stdout; logs and progress go to stderr. Exit code 0 means done, 1 refused or failed (one",
+    "sentence on stderr says what to do), 2 a wrong command line.",
     "",
-    "`--config` stands before the command (`factd --config /etc/factd/factd.toml status`). The variable",
-    "`FACTD_CONFIG` does the same.",
+    "`--config` stands before the command (`factd --config /etc/factd/factd.toml status`). The",
+    "variable `FACTD_CONFIG` does the same.",
     "",
 ]
 

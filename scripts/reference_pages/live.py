@@ -58,7 +58,7 @@ def command_line() -> Any:
 
 
 def plugins(package: str) -> dict[str, Any]:
-    """The `Settings` class of each plugin of a package by the plugin's name, in alphabetical order."""
+    """Name of each plugin of a package -> its `Settings` class, in alphabetical order."""
     names = [module.name for module in pkgutil.iter_modules(import_module(package).__path__)]
     public = sorted(name for name in names if not name.startswith("_"))
     return {name: load(f"{package}.{name}:Settings") for name in public}

@@ -7,10 +7,10 @@ from reference_pages.live import metric_help, metric_samples
 from reference_pages.markdown import cell, code, page, table
 
 INTRODUCTION = [
-    "`factd run` serves these series at `http://127.0.0.1:9464/metrics` (`[http]` changes the address).",
-    "A time is in seconds since 1970; 0 means that there is no such time. The name of a job of factd is in",
-    "the label `step`, because Prometheus gives every series a label `job` of its own. The series of layers",
-    "and checks exist as soon as a release with facts is live.",
+    "`factd run` serves these series at `http://127.0.0.1:9464/metrics` (`[http]` changes the",
+    "address). A time is in seconds since 1970; 0 means that there is no such time. The name of a",
+    "job of factd is in the label `step`, because Prometheus gives every series a label `job` of",
+    "its own. The series of layers and checks exist as soon as a release with facts is live.",
     "",
     "The alerts that use them are explained in the [runbook](../how-to/operate/runbook.md).",
     "",

@@ -1,7 +1,8 @@
-"""The page of the configuration: a section for every table with type, default and meaning of its settings.
+"""The page of the configuration.
 
-The meaning of a setting is its `description`, or else the string that stands below it in the code, or
-else the comment behind it.
+Every table has a section with the type, default and meaning of its settings. The meaning of a
+setting is its `description`, or else the string below it in the code, or else the comment behind
+it.
 """
 
 import ast
@@ -23,12 +24,13 @@ from reference_pages.live import CONFIG, KINDS, MEASURES, METHODS, THRESHOLD, lo
 from reference_pages.markdown import cell, code, page, table
 
 INTRODUCTION = [
-    "factd reads one TOML file, `factd.toml` unless `--config` or `FACTD_CONFIG` names another one.",
-    "`factd init DIR` writes one to start from, `factd config check` looks at it, and `factd config show`",
-    "prints every effective value with its origin.",
+    "factd reads one TOML file, `factd.toml` unless `--config` or `FACTD_CONFIG` names another",
+    "one. `factd init DIR` writes one to start from, `factd config check` looks at it, and",
+    "`factd config show` prints every effective value with its origin.",
     "",
     "- An environment variable overrides the file: `FACTD_STORE__URL` is `url` in `[store]`.",
-    "- An unknown key or an unknown `FACTD_…` variable is an error, so a typing error cannot go unnoticed.",
+    "- An unknown key or an unknown `FACTD_…` variable is an error, so a typing error cannot go",
+    "  unnoticed.",
     "- A relative path starts at the folder of the file.",
     "- A secret is never a value. The keys `…_file` name files that hold secrets.",
     "",
@@ -155,7 +157,8 @@ def gate_meaning(name: str) -> str:
     measure = load(MEASURES)[name]
     where = LANGUAGE_SETS.get(measure.where, "languages that were measured")
     facts = {"new": ", new facts", "earlier": ", facts of earlier releases"}.get(measure.of, "")
-    return f"`{measure.metric}` of the check `{measure.check}`{facts}, in all {where}{AGAINST[measure.against]}."
+    compared = AGAINST[measure.against]
+    return f"`{measure.metric}` of the check `{measure.check}`{facts}, in all {where}{compared}."
 
 
 def settings_of(cls: type[Any]) -> tuple[Setting, ...]:
@@ -233,7 +236,8 @@ def _table_sections(name: str, cls: type[BaseModel]) -> Iterator[Section]:
         threshold = load(THRESHOLD)
         yield Section(
             title="A gate",
-            text="A number alone, `false` (off), or a table: `least` or `most` instead of `bound`, and the keys below.",
+            text="A number alone, `false` (off), or a table: "
+            "`least` or `most` instead of `bound`, and the keys below.",
             settings=settings_of(threshold),
         )
 

@@ -36,7 +36,8 @@ CONTRACTIONS: Mapping[str, Mapping[str, str]] = {
     "en": {},
     "es": {"de el": "del", "a el": "al"},
     "ca": {
-        "de el": "del", "de els": "dels", "a el": "al", "a els": "als", "per el": "pel", "per els": "pels"
+        "de el": "del", "de els": "dels", "a el": "al", "a els": "als",
+        "per el": "pel", "per els": "pels",
     },
     "fr": {
         "de le": "du", "de les": "des", "à le": "au", "à les": "aux",
@@ -50,22 +51,24 @@ CONTRACTIONS: Mapping[str, Mapping[str, str]] = {
 _KINDS: Mapping[str, tuple[str, ...]] = {
     "en": ("the city of", "the office of", "the company", "the organization", "the team"),
     "es": (
-        "la ciudad de", "el cargo de", "la empresa", "la entidad", "la institución", "el equipo", "el país", "el idioma",
-        "el",
+        "la ciudad de", "el cargo de", "la empresa", "la entidad", "la institución",
+        "el equipo", "el país", "el idioma", "el",
     ),
     "ca": (
-        "la ciutat de", "el càrrec de", "l'empresa", "l'entitat", "la institució", "l'equip", "el país", "l'idioma",
-        "la llengua",
+        "la ciutat de", "el càrrec de", "l'empresa", "l'entitat", "la institució",
+        "l'equip", "el país", "l'idioma", "la llengua",
     ),
     "fr": (
-        "la ville de", "le poste de", "l'entreprise", "l'entité", "l'institution", "l'équipe", "le pays", "la langue",
+        "la ville de", "le poste de", "l'entreprise", "l'entité", "l'institution",
+        "l'équipe", "le pays", "la langue",
     ),
     "it": (
-        "la città di", "la carica di", "l'azienda", "l'ente", "l'istituzione", "la squadra", "il paese", "la lingua",
+        "la città di", "la carica di", "l'azienda", "l'ente", "l'istituzione",
+        "la squadra", "il paese", "la lingua",
     ),
     "pt": (
-        "a cidade de", "o cargo de", "a empresa", "a companhia", "a entidade", "a instituição", "a equipa", "o país",
-        "a língua",
+        "a cidade de", "o cargo de", "a empresa", "a companhia", "a entidade",
+        "a instituição", "a equipa", "o país", "a língua",
     ),
 }  # fmt: skip
 

@@ -84,7 +84,8 @@ def _refuse_full(url: str) -> None:
         engine.dispose()
     if tables:
         raise DumpFailed(
-            f"the database to restore into holds {len(tables)} tables; make an empty one with `createdb`"
+            f"the database to restore into holds {len(tables)} tables; "
+            "make an empty one with `createdb`"
         )
 
 

@@ -114,5 +114,6 @@ def check(url: str, engine: Engine | None = None) -> None:
     revision, needed = revision_of(engine) if engine else current(url), head()
     if revision != needed:
         raise SchemaOutdated(
-            f"the database schema is at {revision or 'nothing'}, this program needs {needed}: run `factd db upgrade`"
+            f"the database schema is at {revision or 'nothing'}, this program needs {needed}: "
+            "run `factd db upgrade`"
         )

@@ -180,7 +180,8 @@ def _parse(data: Mapping[str, Any], catalogue: Catalogue) -> FactUpdate:
     relation = _text(data, "relation")
     if relation not in catalogue:
         raise _Wrong(
-            f"unknown relation {relation!r}; `factd relations list` shows the {len(catalogue)} relations of the catalogue"
+            f"unknown relation {relation!r}; "
+            f"`factd relations list` shows the {len(catalogue)} relations of the catalogue"
         )
     valid_from, valid_to = _day(data, "valid_from"), _day(data, "valid_to")
     if valid_from and valid_to and valid_to <= valid_from:

@@ -75,5 +75,6 @@ def _change(
 
 def _overtaken(held: Lease) -> Overtaken:
     return Overtaken(
-        f"another process has taken over the {held.name} lease; this process stops and changes nothing more"
+        f"another process has taken over the {held.name} lease; "
+        "this process stops and changes nothing more"
     )

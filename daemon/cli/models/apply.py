@@ -221,7 +221,8 @@ def stats_converge(
                 progress=report_progress,
             )
     lines = [
-        f"{row.tokens:>9} tokens: the update differs by {row.update_change:.3f}, its answers by {row.nll_change:.4f} nats"
+        f"{row.tokens:>9} tokens: "
+        f"the update differs by {row.update_change:.3f}, its answers by {row.nll_change:.4f} nats"
         for row in rows
     ]
     show([vars(row) for row in rows], lines, as_json=as_json)

@@ -68,7 +68,10 @@ def base_line(base: Base) -> str:
     """A base in one line: number, status, when and from what it was made, why."""
     made = f"{base.created_at:%Y-%m-%d %H:%M}  of release {base.release} on base {base.parent}"
     why = f" ({base.reason})" if base.reason else ""
-    return f"{base.number:>4}  {base.status.value:<10} {made}  {base.fingerprint[:12]}  {base.why}{why}"
+    return (
+        f"{base.number:>4}  {base.status.value:<10} "
+        f"{made}  {base.fingerprint[:12]}  {base.why}{why}"
+    )
 
 
 @bases_app.command("prune")

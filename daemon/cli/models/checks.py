@@ -61,7 +61,8 @@ def probes_list(as_json: Json = False) -> None:
     with reported_errors(), configured_app().ledger.read() as session:
         probe_set_list = queries.evidence.probe_sets(session)
     lines = [
-        f"{p.version:>4}  {p.made_at:%Y-%m-%d %H:%M}  {sum(p.counts.values()):>6} questions  {p.why}"
+        f"{p.version:>4}  {p.made_at:%Y-%m-%d %H:%M}  "
+        f"{sum(p.counts.values()):>6} questions  {p.why}"
         for p in probe_set_list
     ]
     data = [p.as_json() for p in probe_set_list]
@@ -125,7 +126,8 @@ def policy_test(
         tried = gates_to_try(gates, set_ or [])
         rows = replay(app.ledger, app.prompts, app.gates, tried, limit=limit)
     lines = [
-        f"candidate {row['candidate']:>4}  {row['was']:<9} → {row['now']:<12} {'; '.join(row['reasons'][:3])}"
+        f"candidate {row['candidate']:>4}  "
+        f"{row['was']:<9} → {row['now']:<12} {'; '.join(row['reasons'][:3])}"
         for row in rows
     ]
     show(rows, lines or ["no stored report"], as_json=as_json)
@@ -230,7 +232,8 @@ def check(
             html.write_text(page, encoding="utf-8")
     rows = report["measurements"]
     lines = [
-        f"{m['check']:<16} {m['metric']:<18} {m['language']:<6} {measured(m['value'])} of {m['sample_size']}"
+        f"{m['check']:<16} {m['metric']:<18} "
+        f"{m['language']:<6} {measured(m['value'])} of {m['sample_size']}"
         for m in rows
     ]
     show(report, lines, as_json=as_json)

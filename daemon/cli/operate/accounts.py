@@ -74,7 +74,8 @@ def users_add(
         with app.ledger.begin() as session:
             if operations.accounts.account(session, checked_name(name)):
                 raise Refused(
-                    f"account {name!r} exists already; `factd users password {name}` changes its password"
+                    f"account {name!r} exists already; "
+                    f"`factd users password {name}` changes its password"
                 )
             now, who = app.ledger.now(), common.operator_name()
             account = operations.accounts.add_account(session, name, role, secret, now=now)

@@ -110,7 +110,8 @@ def restored_lines(restored: Restored) -> list[str]:
         lines.append(f"no version was written ({restored.without}); {publish_again(live)}")
     if restored.left_out:
         lines.append(
-            f"the files of these keys were not in the backup, put them back: {', '.join(restored.left_out)}"
+            "the files of these keys were not in the backup, put them back: "
+            f"{', '.join(restored.left_out)}"
         )
     return lines
 

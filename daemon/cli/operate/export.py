@@ -34,7 +34,8 @@ def export(
         bool,
         typer.Option(
             "--truncate",
-            help="Truncate a higher rank, if the truncated adapter was measured and passed the gates.",
+            help="Truncate a higher rank, "
+            "if the truncated adapter was measured and passed the gates.",
         ),
     ] = False,
     unchecked: Annotated[

@@ -31,7 +31,8 @@ def releases_list(as_json: Json = False) -> None:
     with reported_errors(), configured_app().ledger.read() as session:
         releases = queries.releases.list_releases(session)
     lines = [
-        f"{r.number:>4}  {r.status.value:<10} {len(r.fact_ids):>5} facts{on_base(r)}  {r.created_at:%Y-%m-%d %H:%M}  {r.why}"
+        f"{r.number:>4}  {r.status.value:<10} "
+        f"{len(r.fact_ids):>5} facts{on_base(r)}  {r.created_at:%Y-%m-%d %H:%M}  {r.why}"
         for r in releases
     ]
     show([r.as_json() for r in releases], lines or ["no releases"], as_json=as_json)
