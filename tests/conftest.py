@@ -93,7 +93,10 @@ def cases_text(cases: dict[tuple[str, ...], set[str]]) -> str:
     head = [
         "# What each source does when something goes wrong",
         "",
-        "`make source-cases` writes this table from the tests. Each test talks to a real HTTP server on",
+        (
+            "`make source-cases` writes this table from the tests. "
+            "Each test talks to a real HTTP server on"
+        ),
         "loopback or to a real database, and stores what it takes in SQLite and in PostgreSQL.",
         "",
         "| source | case | outcome | test | result |",

@@ -29,7 +29,10 @@ print("\\n".join(sorted(names)))
 
 
 def loaded(package: str) -> set[str]:
-    """What is in memory after every module of a package was imported: other projects by their top-level names."""
+    """The modules in memory after every module of a package was imported.
+
+    Modules of other projects appear by their top-level names.
+    """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", WALK, package],
         capture_output=True,

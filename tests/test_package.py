@@ -1,7 +1,7 @@
 """The wheel and the source archive hold one package, `factd`, with every file of its folders.
 
-The quick tests ask hatchling for its list of files. The slow tests build, install and run, in a virtual environment
-outside the checkout; they need pip and a package registry.
+The quick tests ask hatchling for its list of files. The slow tests build, install and run, in a
+virtual environment outside the checkout; they need pip and a package registry.
 """
 
 import os
@@ -44,7 +44,7 @@ DATA_FILES = (
 
 
 def tracked_files() -> list[str]:
-    """The files that git tracks or would add, by their paths from the root; links are among them."""
+    """The paths from the root of the files and links that git tracks or would add."""
     done = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -108,10 +108,11 @@ def run(command: Sequence[str | Path], cwd: Path) -> str:
 
 
 def fresh_environment(folder: Path) -> Path:
-    """The python of a new virtual environment; it sees the libraries of this one, but not its editable factd.
+    """The python of a new virtual environment without the editable factd of this one.
 
-    A line of a .pth file puts a folder behind the environment's own packages, and the .pth files in
-    that folder, by which an editable factd is installed, are not read.
+    The new environment sees all other libraries of this one: a line of a .pth file puts their
+    folder behind the environment's own packages. Python does not read the .pth files in that
+    folder, by which an editable factd is installed.
     """
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
@@ -140,7 +141,7 @@ def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The python of an environment with the wheel, and with a stranger whose import name is `daemon`."""
+    """The python of an environment with the wheel and a foreign package named `daemon`."""
     python = fresh_environment(tmp_path_factory.mktemp("installed") / "venv")
     run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], wheel.parent)
     run([python, "-m", "pip", "install", "--quiet", "python-daemon"], wheel.parent)

@@ -30,35 +30,83 @@ SCRIPT = "<script>alert('here')</script>"
 NORMS = {
     f"layer.{n}.{name}": value * (1 + n / 10)
     for n in (4, 5, 6)
-    for name, value in (("weight_norm_ratio", 1.01), ("update_norm_ratio", 0.04), ("leverage_max", 0.3))
-}  # fmt: skip
+    for name, value in (
+        ("weight_norm_ratio", 1.01),
+        ("update_norm_ratio", 0.04),
+        ("leverage_max", 0.3),
+    )
+}
 FINDING: dict[str, Any] = {
-    "gate": "reach", "check": "generation", "metric": "right", "language": "en", "verdict": "pass", "against": "value",
-    "value": 0.91, "bound": 0.8, "sample_size": 48, "sentence": "generation right in en is 0.910, at least 0.80 is asked",
-}  # fmt: skip
+    "gate": "reach",
+    "check": "generation",
+    "metric": "right",
+    "language": "en",
+    "verdict": "pass",
+    "against": "value",
+    "value": 0.91,
+    "bound": 0.8,
+    "sample_size": 48,
+    "sentence": "generation right in en is 0.910, at least 0.80 is asked",
+}
 FAILED = FINDING | {
-    "gate": "collateral", "check": "known_facts", "metric": "kept", "language": "fr", "verdict": "fail", "against": "live",
-    "value": -0.06, "bound": -0.02, "sentence": "known facts kept in fr fell by 0.060 against the live release, 0.02 is allowed",
-}  # fmt: skip
+    "gate": "collateral",
+    "check": "known_facts",
+    "metric": "kept",
+    "language": "fr",
+    "verdict": "fail",
+    "against": "live",
+    "value": -0.06,
+    "bound": -0.02,
+    "sentence": "known facts kept in fr fell by 0.060 against the live release, 0.02 is allowed",
+}
 UNSURE = FINDING | {
-    "gate": "retention", "check": "retention", "metric": "generation", "language": "ca", "verdict": "inconclusive",
-    "sample_size": 4, "sentence": "INCONCLUSIVE: retention generation in ca has 4 probes, 10 are needed",
-}  # fmt: skip
+    "gate": "retention",
+    "check": "retention",
+    "metric": "generation",
+    "language": "ca",
+    "verdict": "inconclusive",
+    "sample_size": 4,
+    "sentence": "INCONCLUSIVE: retention generation in ca has 4 probes, 10 are needed",
+}
 OLD = {  # a report in the format of the first version of factd
     "fingerprint": "f1",
     "delta_id": None,
     "measurements": [
-        {"check": "efficacy", "metric": "generation", "language": "en", "value": 0.9, "low": 0.8, "high": 0.95,
-         "sample_size": 40, "before": 0.1},
-        {"check": "drift", "metric": "kl", "language": "en", "value": None, "low": None, "high": None,
-         "sample_size": 3, "before": 0.0},
+        {
+            "check": "efficacy",
+            "metric": "generation",
+            "language": "en",
+            "value": 0.9,
+            "low": 0.8,
+            "high": 0.95,
+            "sample_size": 40,
+            "before": 0.1,
+        },
+        {
+            "check": "drift",
+            "metric": "kl",
+            "language": "en",
+            "value": None,
+            "low": None,
+            "high": None,
+            "sample_size": 3,
+            "before": 0.0,
+        },
     ],
     "examples": [
-        {"kind": "edit", "language": "en", "fact": "a", "prompt": "x", "expected": "y", "before": "z", "after": "y",
-         "right": True},
+        {
+            "kind": "edit",
+            "language": "en",
+            "fact": "a",
+            "prompt": "x",
+            "expected": "y",
+            "before": "z",
+            "after": "y",
+            "right": True,
+        },
     ],
     "seconds": 2.0,
-}  # fmt: skip
+}
 
 
 def answer(chance: Random, share: float) -> Answer:
@@ -114,10 +162,13 @@ def report(count: int = 6) -> dict[str, Any]:
         before=answers[0],
         live=answers[1],
         after=answers[2],
-        texts={n: TextEvidence(after=scores(0.4 + k / 5), live=scores(0.3)) for k, n in enumerate(LANGUAGES)},
+        texts={
+            n: TextEvidence(after=scores(0.4 + k / 5), live=scores(0.3))
+            for k, n in enumerate(LANGUAGES)
+        },
         ranked={n: RankingEvidence(before=r, after=rankings(chance, 2)) for n, r in ranks.items()},
         diagnostics=NORMS | {"z_error_mean": 0.04},
-    )  # fmt: skip
+    )
     made = report_on(evidence, "f" * 12, None, 41.5).as_json()
     return json.loads(json.dumps(made | {"delta_id": "d" * 12}))  # type: ignore[no-any-return]
 
@@ -129,9 +180,20 @@ def page(count: int = 6) -> CandidatePage:
         accepted=False,
         reasons=(FAILED["sentence"], UNSURE["sentence"]),
         findings=(UNSURE, FINDING, FAILED, FINDING | {"language": "es"}),
-        about={"batch": 7, "method": "memit", "base": "/models/one", "seconds": 62.25, "who": "loop"},
+        about={
+            "batch": 7,
+            "method": "memit",
+            "base": "/models/one",
+            "seconds": 62.25,
+            "who": "loop",
+        },
         report=report(count),
         names={f"new{n}": f"Land {n}, currency: euro" for n in range(count)},
-        set_aside=({"fact": "new1", "reason": "its neighbours fell", "evidence": {"namesakes": 0.25}},),
-        history=({"release": 1, "norms": NORMS}, {"release": 2, "norms": {k: v * 1.02 for k, v in NORMS.items()}}),
-    )  # fmt: skip
+        set_aside=(
+            {"fact": "new1", "reason": "its neighbours fell", "evidence": {"namesakes": 0.25}},
+        ),
+        history=(
+            {"release": 1, "norms": NORMS},
+            {"release": 2, "norms": {k: v * 1.02 for k, v in NORMS.items()}},
+        ),
+    )

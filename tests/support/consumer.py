@@ -1,4 +1,4 @@
-"""Loads what was published, in a process without factd: `from_pretrained`, perhaps PEFT, some logits.
+"""Loads published versions in a process without factd, through transformers and perhaps PEFT.
 
     python tests/support/consumer.py JOBS.json OUT.safetensors
 

@@ -1,4 +1,7 @@
-"""Programs of factd in processes of their own, killed with SIGKILL at a status change that a test names."""
+"""Runs programs of factd in processes of their own and kills them with SIGKILL.
+
+The kill comes at a status change that a test names.
+"""
 
 import multiprocessing
 import os

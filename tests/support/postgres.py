@@ -38,7 +38,15 @@ class Server:
             shutil.chown(self.folder, self.user)
         data = self.folder / "data"
         self._run([f"{folder}/initdb", "-D", f"{data}", "-A", "trust", "-U", "factd", "-N"])
-        self.command = [f"{folder}/postgres", "-D", f"{data}", "-p", f"{self.port}", "-k", f"{self.folder}"]  # fmt: skip
+        self.command = [
+            f"{folder}/postgres",
+            "-D",
+            f"{data}",
+            "-p",
+            f"{self.port}",
+            "-k",
+            f"{self.folder}",
+        ]
         self.command += ["-h", "127.0.0.1", *(word for setting in FAST for word in ("-c", setting))]
         self._start()
         migrate.upgrade(self.new("factd_template", "template1"))

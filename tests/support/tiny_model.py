@@ -44,8 +44,8 @@ class TinyModel:
     def reloaded(self, folder: Path) -> "TinyModel":
         """This model with the weights of a checkpoint, loaded as an engine does.
 
-        It does not use `from_pretrained`: while that makes a model, no other thread may make one, and
-        engines are threads here.
+        It does not use `from_pretrained`: while that makes a model, no other thread may make one,
+        and engines are threads here.
 
         Raises: Refused: the weights do not fit.
         """
@@ -100,7 +100,10 @@ class TinyModel:
 
     @torch.no_grad()
     def with_adapter(self, folder: Path, *, most_rank: int) -> "TinyModel":
-        """W + B A · alpha / r, as engines compute it. Raises: Refused: with an engine's error sentence."""
+        """This model with W + B A · alpha / r, as engines compute it.
+
+        Raises: Refused: with an engine's error sentence.
+        """
         config = json.loads((folder / "adapter_config.json").read_text())
         rank = config["r"]
         if rank > most_rank:

@@ -26,7 +26,10 @@ TOKENS = 3
 def made_version(
     root: Path, number: int, *, seed: int | None = None, scale: float = 1.0
 ) -> Version:
-    """A version under a folder, `versions/N`, with its adapter; 0 is the base, with an adapter that changes nothing."""
+    """A version in the folder `versions/N` with its adapter.
+
+    Version 0 is the base, and its adapter changes nothing.
+    """
     folder = root / "versions" / str(number)
     parts = _parts(number if seed is None else seed, scale if number else 0.0)
     delta = Delta(

@@ -65,7 +65,7 @@ WORDINGS = ("The currency of {} is the", "{} has as its currency the")
 
 
 def currencies(model: Any, subjects: tuple[str, ...] = COUNTRIES, new: str = "euro") -> list[Any]:
-    """Edits of the reference model: new currencies of countries. target_true is its answer today."""
+    """Edits that give countries new currencies; target_true is the model's answer today."""
     from factd.editor import Edit
     from factd.editor.scoring.score import greedy_answers
 

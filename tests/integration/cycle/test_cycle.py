@@ -1,4 +1,4 @@
-"""The whole cycle at the command line, on a tiny real model: from ingest to publish and roll back."""
+"""The command line runs the whole cycle, ingest to rollback, on a tiny real model."""
 
 import os
 import subprocess

@@ -1,4 +1,7 @@
-"""The README's first command, on the reference model. It takes minutes; `make test-slow` runs it."""
+"""The README's first command works on the reference model.
+
+It takes minutes; `make test-slow` runs it.
+"""
 
 import json
 from pathlib import Path

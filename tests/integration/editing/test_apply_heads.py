@@ -1,4 +1,7 @@
-"""Head corrections at a terminal, on the reference model: with `apply`, and on and off in releases."""
+"""Commands train head corrections of the reference model and apply them.
+
+`apply` writes them into a checkpoint. In releases they are trained, switched and withdrawn.
+"""
 
 import json
 from pathlib import Path
@@ -16,7 +19,7 @@ TOKENS = 8000  # of the second moments
 
 
 def reference_settings() -> str:
-    """The reference model's settings, with one prefix per language and a small sample of second moments."""
+    """The reference model's settings, with one prefix per language and few second-moment tokens."""
     text, _, _ = paths.SETTINGS.read_text().partition("[method.memit.templates]")
     short = 'en = ["The report was long"]\nes = ["El informe era largo"]\n'
     return text.replace("100000", f"{TOKENS}") + "[method.memit.templates]\n" + short

@@ -1,4 +1,4 @@
-"""Facts are known, corrections, or about unknown subjects: the reference model is queried before an edit."""
+"""factd asks the model before an edit: a fact is known, a correction or of an unknown subject."""
 
 from pathlib import Path
 from typing import Any

@@ -13,7 +13,13 @@ from factd.daemon import tracing
 from support.fakes.http import Asked, Reply, serving
 from support.terminal import FEED, Operator
 
-EVENTS = {"candidate planned", "candidate moved", "candidate judged", "release publishing", "release live"}  # fmt: skip
+EVENTS = {
+    "candidate planned",
+    "candidate moved",
+    "candidate judged",
+    "release publishing",
+    "release live",
+}
 SPANS = {"edit", "plan", "solve", "checks", "judge", "publish"}
 
 

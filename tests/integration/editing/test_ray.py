@@ -1,4 +1,7 @@
-"""Two Ray workers on this machine: the results are those of one process, and a killed one loses nothing."""
+"""Two Ray workers on this machine give the results of one process.
+
+A worker that is killed loses no results.
+"""
 
 import json
 import os

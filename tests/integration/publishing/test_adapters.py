@@ -1,4 +1,7 @@
-"""Adapters through the command line: beside the checkpoint, cut only where the cut passed the gates, exported anywhere."""
+"""The command line publishes adapters beside checkpoints and exports them.
+
+An adapter is cut to a lower rank only where the cut adapter passed the gates.
+"""
 
 import json
 from collections.abc import Iterator

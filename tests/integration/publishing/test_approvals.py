@@ -1,4 +1,8 @@
-"""Batches that wait for an operator: bound to their content, refused for good, outdated when a fact is taken back."""
+"""Some batches wait until an operator approves or refuses them.
+
+An approval holds for one content and ends when a fact of the batch is taken back. A refused batch
+is not written again.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Backups: taken while others write, damaged nowhere without being found, and a whole factd when they are restored."""
+"""A backup is taken while others write, and a restored backup is a whole factd.
+
+Damage anywhere in a backup is found.
+"""
 
 import io
 import json
@@ -261,7 +264,10 @@ def test_secrets_stay_out_and_are_named(tmp_path: Path) -> None:
     secret = operator.folder / "secrets" / "hook"
     secret.parent.mkdir()
     secret.write_text("hunter2-in-a-file")
-    table = '[sources.register]\nkind = "sql_table"\nurl = "postgresql://me:hunter2@db/x"\ntable = "t"\n'
+    table = (
+        '[sources.register]\nkind = "sql_table"\n'
+        'url = "postgresql://me:hunter2@db/x"\ntable = "t"\n'
+    )
     hook = '[sources.hook]\nkind = "webhook"\nsecret_file = "secrets/hook"\n'
     config.write_text(config.read_text() + table + hook)
     found = operator("backup", str(tmp_path / "x"))
@@ -313,7 +319,8 @@ def test_absolute_paths_and_the_environment_do_not_lead_back(
     config = operator.folder / "factd.toml"
     elsewhere = tmp_path / "elsewhere"
     config.write_text(
-        f'state_dir = "{elsewhere}/state"\n{config.read_text()}[publish]\npath = "{elsewhere}/out"\n'
+        f'state_dir = "{elsewhere}/state"\n{config.read_text()}'
+        f'[publish]\npath = "{elsewhere}/out"\n'
     )
     operator("db", "upgrade")
     operator("ingest", str(jsonl(tmp_path / "x.jsonl", [update("Kagle Clahal", "Chile", None)])))

@@ -1,4 +1,7 @@
-"""What publishers write says what was checked: loaded by transformers and PEFT in a fresh process, as users load it."""
+"""Published checkpoints and adapters give the answers that the checks measured.
+
+transformers and PEFT load them in a fresh process, as users do.
+"""
 
 import shutil
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Rolling back to a version that is no longer on disk: it is written again, or nothing is changed."""
+"""A rollback to a version that is not on disk writes it again, or changes nothing."""
 
 import re
 import shutil

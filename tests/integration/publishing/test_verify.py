@@ -1,4 +1,7 @@
-"""What is published is, bit for bit, what was written: found before it goes out, later, and on other machines."""
+"""A published version holds, bit for bit, the files that were written.
+
+A difference is found before publishing, later on the same disk, and on other machines.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""Full or read-only disks, a database that goes away, clocks that jump: factd behaves as documented."""
+"""factd behaves as documented when a disk, the database or the clock fails.
+
+Disks are full or read-only, the database goes away, and the clock jumps.
+"""
 
 import subprocess
 import time

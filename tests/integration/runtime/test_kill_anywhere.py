@@ -1,4 +1,7 @@
-"""kill -9 of the daemon or its worker at random moments: the cycle still ends in the same live release."""
+"""The cycle ends in the same live release when kill -9 hits a process at random moments.
+
+The process is the daemon or its worker.
+"""
 
 import os
 import random

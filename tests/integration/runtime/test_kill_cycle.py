@@ -35,7 +35,7 @@ MOVES = [
 
 @dataclass(frozen=True)
 class Scenario:
-    """A state from which a program makes some status changes. It is started again after it was killed."""
+    """A state and a program that changes statuses from it; the program restarts after a kill."""
 
     prepare: Callable[[Operator], None]
     program: Callable[[Path], None]
@@ -81,7 +81,7 @@ def task_waits(operator: Operator) -> None:
 
 
 def is_handed_to(command: str, *, attempts: int = 3) -> Callable[[Operator], None]:
-    """A live release, and a server of kind `command`, which writes what it is given to a file or fails."""
+    """A live release and a `command` server, which writes its input to a file or fails."""
 
     def prepare(operator: Operator) -> None:
         is_live(operator)
@@ -199,7 +199,10 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Path,
 def prepared(
     number: int, templates: dict[int, tuple[Path, dict[str, Any]]], root: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
-    """A scenario's state with its values computed, and the state after an undisturbed run; made once."""
+    """A scenario's state with its values computed, and the state after an undisturbed run.
+
+    Both are made once for each scenario.
+    """
     if number not in templates:
         scenario, folder = SCENARIOS[number], root.mktemp(f"scenario{number}")
         operator = Operator(folder / "state")

@@ -280,7 +280,10 @@ def supervisor(app: App) -> Supervisor:
 
 
 def paused_outside_a_transaction(worker: "subprocess.Popen[bytes]", app: App) -> None:
-    """Pause a worker with SIGSTOP, but not while it holds SQLite's lock: that would stop every writer."""
+    """Pause a worker with SIGSTOP while it does not hold SQLite's lock.
+
+    A paused worker that holds the lock would stop every writer.
+    """
     for _ in range(20):
         worker.send_signal(signal.SIGSTOP)
         try:
@@ -322,7 +325,10 @@ def test_a_killed_worker_is_replaced_and_its_task_done_by_the_next(
 def test_a_worker_that_is_stopped_counts_as_dead_and_comes_back_to_nothing(
     operator: Operator, app: App
 ) -> None:
-    """SIGSTOP stops its signs of life. Its task goes to another worker; it ends itself when it wakes."""
+    """SIGSTOP stops a worker's signs of life, and another worker takes its task.
+
+    The stopped worker ends itself when it wakes.
+    """
     path = operator.folder / "factd.toml"
     path.write_text(path.read_text().replace("stale_seconds = 20", "stale_seconds = 2"))
     operator.ingest(FEED)
@@ -353,7 +359,8 @@ def test_a_worker_ends_with_the_daemon_that_started_it(operator: Operator) -> No
     path = str(operator.folder / "factd.toml")
     code = (
         "import os, subprocess, sys, time\n"
-        "p = subprocess.Popen([sys.executable, '-m', 'factd.daemon.cli.main', '--config', sys.argv[1], "
+        "p = subprocess.Popen([sys.executable, '-m', 'factd.daemon.cli.main', "
+        "'--config', sys.argv[1], "
         "'worker', '--parent', str(os.getpid())])\n"
         "print(p.pid, flush=True)\ntime.sleep(60)"
     )

@@ -1,4 +1,8 @@
-"""From how factd stands to a message that arrived: told once, again after a failure or a crash, and to each channel by itself."""
+"""The dispatcher finds conditions in factd's state and sends messages about them.
+
+A message is sent once for each condition, and again after a failure or a crash. Each channel is
+served independently of the others.
+"""
 
 import base64
 import os
@@ -247,7 +251,9 @@ def test_a_kill_between_sending_and_recording_sends_the_same_message_again(
     freeze(app)
     command = [sys.executable, "-c", CRASH, str(app.config.root / "factd.toml")]
     root = ROOT
-    killed = subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root / "src")}, timeout=60)  # fmt: skip
+    killed = subprocess.run(
+        command, cwd=root, env={**os.environ, "PYTHONPATH": str(root / "src")}, timeout=60
+    )
     assert killed.returncode == -signal.SIGKILL
     assert len(fake.asked) == 1
     clock.time = factd_clock(app)
@@ -326,7 +332,9 @@ def test_the_commands_show_and_try_channels(make: Maker, fake: Fake, down: set[s
     assert "ops took message factd_test_" in said("notices", "test", "ops")
     assert b'"type": "factd.test"' in fake.asked[-1].body
     assert "answered 500" in said("notices", "test", "desk", code=1)
-    assert "no channel 'mail'; the configuration has: ops, desk" in said("notices", "test", "mail", code=1)  # fmt: skip
+    assert "no channel 'mail'; the configuration has: ops, desk" in said(
+        "notices", "test", "mail", code=1
+    )
 
 
 def test_a_message_of_another_time_or_channel_has_another_id(make: Maker, fake: Fake) -> None:

@@ -1,4 +1,7 @@
-"""Releases handed to vLLM and SGLang over HTTP, a real model behind: what goes wrong is found, and the release before serves."""
+"""factd hands releases over HTTP to fakes of vLLM and SGLang that run a real model.
+
+When a server goes wrong, factd finds out, and the previous release serves again.
+"""
 
 import json
 import subprocess
@@ -93,7 +96,11 @@ class Served:
         self.engine.misbehave(how, instead=BASE if self.is_whole else adapter, times=times)
 
     def is_right_after_all(self, how: str) -> bool:
-        """Some engines keep answers apart by path, and half of the tensors can be all that an adapter changes."""
+        """Whether the engine gives the right answers although it misbehaves.
+
+        Some engines keep answers apart by path, and half of the tensors can be all that an adapter
+        changes.
+        """
         if self.newest_of(2).status is not HandoverStatus.DONE:
             return False
         assert how in ("stale cache", "half loaded") and not self.is_whole and self.says() == 2

@@ -1,6 +1,7 @@
-"""A real vLLM takes versions up through hand-overs: its answers, over HTTP, are those of our own forward pass.
+"""A real vLLM takes versions by hand-over and answers over HTTP as our own forward pass does.
 
-    FACTD_TEST_VLLM=/path/to/bin/vllm python -m pytest -m slow tests/integration/servers/test_real_vllm.py
+    export FACTD_TEST_VLLM=/path/to/bin/vllm
+    python -m pytest -m slow tests/integration/servers/test_real_vllm.py
 
 What was seen with which release: docs/reference/serving-engines.md.
 """
@@ -74,7 +75,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def targets(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, Target]:
-    """The base and two real edits of it, published in both forms, with what our own forward pass says."""
+    """The base and two real edits of it, published in both forms, with our own answers."""
     root, model = tmp_path_factory.mktemp("published"), load_model(base)
     deltas: dict[int, Delta | None] = {0: None}
     deltas |= {number: edited(model, names, root) for number, names in WRITTEN.items()}

@@ -24,7 +24,8 @@ ATOM = """<?xml version="1.0" encoding="utf-8"?><feed xmlns="http://www.w3.org/2
 <link href="https://www.wikidata.org/wiki/Q224"/></entry></feed>"""
 RSS = """<?xml version="1.0"?><rss version="2.0"><channel><title>t</title>
 <item><guid>1</guid><title>About Q142</title><link>https://example.org/1</link></item></channel></rss>"""
-BOMB = """<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">{entities}]><rss version="2.0"><channel>
+BOMB = """<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">{entities}]>\
+<rss version="2.0"><channel>
 <item><title>&z; Q1</title></item></channel></rss>"""
 case = pytest.mark.case
 

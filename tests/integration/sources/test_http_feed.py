@@ -1,4 +1,7 @@
-"""The HTTP feed against a real server: every update once, none before its time, whatever the server does."""
+"""An HTTP feed from a real server gives each update once and never before its time.
+
+This holds whatever the server does.
+"""
 
 import gzip
 import json
@@ -128,13 +131,16 @@ def test_a_wish_for_peace_is_heard(
     [
         Reply(body=document(claim("HR", "EUR")), announced=10_000, headers={"ETag": '"9"'}),
         Reply(body=document(claim("HR", "EUR"))[:-5], headers={"ETag": '"9"'}),
-        Reply(body=json.dumps(claim("HR", "EUR")).encode()[:-5], headers={"ETag": '"9"', "Content-Type": "application/x-ndjson"}),
+        Reply(
+            body=json.dumps(claim("HR", "EUR")).encode()[:-5],
+            headers={"ETag": '"9"', "Content-Type": "application/x-ndjson"},
+        ),
         Reply(body=b"<html>", headers={"ETag": '"9"'}),
         Reply(body=b"[" * 100_000),
         Reply(body=b'{"a":' * 60 + b"1" + b"}" * 60),
         Reply(body=b'{"updates": 7}'),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_whole_is_not_taken(
     reply: Reply, app: App, feed: Feed, server: Fake, clock: Clock
 ) -> None:

@@ -93,7 +93,7 @@ def paged(rows: list[Any]) -> list[bytes]:
 
 
 def run(config: Path, *, kill_after: float | None = None) -> float | None:
-    """One pull in a process of its own; returns its seconds, or None if it was killed before its end."""
+    """Pull once in a process of its own; return its seconds, or None if it was killed early."""
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-c", CODE, str(config)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

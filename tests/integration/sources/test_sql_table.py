@@ -1,4 +1,7 @@
-"""A table of another database: watermark, overlap, late rows, changed and deleted ones, on SQLite and PostgreSQL."""
+"""The SQL source reads a table of another database, on SQLite and PostgreSQL.
+
+The tests cover its watermark and overlap, and late, changed and deleted rows.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -24,8 +27,10 @@ overlap_seconds = 600
 compare_seconds = 3600
 {more}
 """
-CREATE = """CREATE TABLE facts_view (id INTEGER PRIMARY KEY, updated_at {time} NOT NULL, subject_id VARCHAR(20),
-subject_label_en VARCHAR(20), subject_aliases_en VARCHAR(40), relation VARCHAR(9), object_id VARCHAR(20),
+CREATE = """CREATE TABLE facts_view (id INTEGER PRIMARY KEY, updated_at {time} NOT NULL, \
+subject_id VARCHAR(20),
+subject_label_en VARCHAR(20), subject_aliases_en VARCHAR(40), relation VARCHAR(9), \
+object_id VARCHAR(20),
 object_label_en VARCHAR(20), valid_from DATE)"""
 case = pytest.mark.case
 
@@ -48,7 +53,8 @@ class Register:
             at = at.replace(tzinfo=None).isoformat(" ", timespec="microseconds")
         self("DELETE FROM facts_view WHERE id = :id", id=id_)
         self(
-            "INSERT INTO facts_view VALUES (:id, :at, :who, :who, 'A|B', 'P38', :held, :held, '2023-01-01')",
+            "INSERT INTO facts_view "
+            "VALUES (:id, :at, :who, :who, 'A|B', 'P38', :held, :held, '2023-01-01')",
             id=id_,
             at=at,
             who=who,

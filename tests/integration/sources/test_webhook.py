@@ -60,7 +60,9 @@ def port(app: App) -> Iterator[int]:
     health.stop()
 
 
-def signed(body: bytes, *, id_: str = "msg_1", at: float | None = None, key: bytes = KEY) -> dict[str, str]:  # fmt: skip
+def signed(
+    body: bytes, *, id_: str = "msg_1", at: float | None = None, key: bytes = KEY
+) -> dict[str, str]:
     stamp = str(int(at or NOW.timestamp()))
     digest = hmac.digest(key, b".".join((id_.encode(), stamp.encode(), body)), hashlib.sha256)
     signature = f"v1,{base64.b64encode(digest).decode()}"

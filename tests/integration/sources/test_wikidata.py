@@ -1,4 +1,7 @@
-"""Wikidata's watch-list against a server with the real payloads: ranks, qualifiers, references, redirects, reverts."""
+"""The Wikidata source reads its watch-list from a server with real payloads.
+
+The tests cover ranks, qualifiers, references, redirects and reverts.
+"""
 
 from collections.abc import Iterator
 from datetime import date

@@ -1,4 +1,7 @@
-"""EventStreams against a real server: repeats, disorder, canaries, silence, reconnects with Last-Event-ID."""
+"""The Wikidata source reads EventStreams from a real server.
+
+The tests cover repeats, disorder, canaries, silence and reconnects with Last-Event-ID.
+"""
 
 import itertools
 import json

@@ -1,4 +1,7 @@
-"""The console in a real Chromium on the daemon's real port: log in, approve, roll back; and everybody who is turned away."""
+"""An operator uses the console in a real Chromium on the daemon's real port.
+
+Operators log in, approve and roll back. Everybody without the right to do so is turned away.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

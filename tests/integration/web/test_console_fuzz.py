@@ -1,4 +1,7 @@
-"""schemathesis asks the JSON API all that its OpenAPI allows, and more: no answer is a 5xx, each is of its schema."""
+"""schemathesis asks the JSON API every question that its OpenAPI allows, and others.
+
+No answer is a 5xx, and each answer matches its schema.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +33,7 @@ CHECKS = [not_a_server_error, response_schema_conformance]
 
 
 def filled(folder: Path, backend: str) -> tuple[App, str]:
-    """A store with facts, candidates and releases in every state, and a token that may do anything."""
+    """A store with facts, candidates and releases in all states, and a token with all rights."""
     path = folder / "factd.toml"
     path.write_text(
         f'[model]\npath = "model"\n[store]\nurl = "{fresh_database(backend, folder)}"\n{FEW}'

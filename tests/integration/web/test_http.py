@@ -1,4 +1,7 @@
-"""The daemon's port: liveness waits for nobody, what is slow is cut off, what is taken is said, and it stops in time."""
+"""The daemon's port answers liveness at once, cuts slow clients off and stops in time.
+
+A port that is already taken is an error at once.
+"""
 
 import socket
 import threading

@@ -1,4 +1,7 @@
-"""The report of a candidate in a real browser: no complaint, nothing fetched, the decision in sight, the filter filters."""
+"""A real browser shows the report of a candidate without errors or network requests.
+
+The decision is in sight, and the filter selects answers.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

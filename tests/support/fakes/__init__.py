@@ -1,1 +1,1 @@
-"""Fakes at the edge, over real sockets: HTTP sources, Wikidata, serving engines, registries, mail servers."""
+"""Fakes over real sockets: HTTP sources, Wikidata, engines, registries and mail servers."""

@@ -1,4 +1,4 @@
-"""What the fakes of vLLM and SGLang share: completions with a prefix cache, and loads that can fail."""
+"""The fakes of vLLM and SGLang share completions with a prefix cache, and loads that can fail."""
 
 import json
 import threading

@@ -43,7 +43,11 @@ class Repository:
 
 
 class FakeHub:
-    """`with FakeHub() as hub`; `hub.repositories`, `hub.uploaded` (SHA-256 of each LFS object that came)."""
+    """A fake Hub: `with FakeHub() as hub`.
+
+    `hub.repositories` holds the repositories by name, `hub.uploaded` the SHA-256 of each LFS object
+    that came.
+    """
 
     def __init__(self, token: str = "hf_t0ken") -> None:
         self.token, self.repositories = token, dict[str, Repository]()

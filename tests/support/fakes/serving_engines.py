@@ -4,9 +4,9 @@
         engine.misbehave("old weights")
         ...  # engine.url, engine.asked, engine.loaded
 
-Weights are what `from_pretrained` reads from a folder. Adapters are added to a copy of them. Answers
-are greedy, and cached as a prefix cache does. What each engine does and refuses was read in the
-sources of vLLM 0.1x and SGLang 0.5.
+Weights are what `from_pretrained` reads from a folder. Adapters are added to a copy of them.
+Answers are greedy, and cached as a prefix cache does. What each engine does and refuses was read
+in the sources of vLLM 0.1x and SGLang 0.5.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,7 +36,10 @@ class FakeVllm(FakeEngine):
         self.paused, self.version, self.gone = False, "default", False
 
     def found(self, name: str) -> Held:
-        """As vLLM 0.32: a question to weights that could not be read ends it (docs/reference/serving-engines.md)."""
+        """vLLM 0.32 ends when a question needs weights that it could not read.
+
+        docs/reference/serving-engines.md describes this behaviour.
+        """
         if self.gone:
             self.is_away = True
             raise ConnectionResetError("the engine ended")

@@ -10,9 +10,17 @@ from typing import Any
 from support.fakes.http import Asked, Reply
 
 NAMES = {
-    "Q224": "Croatia", "Q142": "France", "Q4916": "euro", "Q26360": "Croatian kuna", "Q4917": "US dollar", "Q90": "Paris",
-    "Q456": "Lyon", "Q3052772": "Emmanuel Macron", "Q157": "François Hollande", "Q999": "Hrvatska",
-}  # fmt: skip
+    "Q224": "Croatia",
+    "Q142": "France",
+    "Q4916": "euro",
+    "Q26360": "Croatian kuna",
+    "Q4917": "US dollar",
+    "Q90": "Paris",
+    "Q456": "Lyon",
+    "Q3052772": "Emmanuel Macron",
+    "Q157": "François Hollande",
+    "Q999": "Hrvatska",
+}
 
 
 def time(text: str, precision: int = 11) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Leases: one holder at a time, an epoch that rises with each change of hands, and no word from whoever had it before."""
+"""A lease has one holder at a time and an epoch that rises with each new holder.
+
+An earlier holder can change nothing.
+"""
 
 import threading
 import time

@@ -1,4 +1,7 @@
-"""Logs: one line a state change, with the ids that are bound, for programs or people; no line holds a secret."""
+"""Each state change is one log line with its bound ids, for programs or for people.
+
+No line holds a secret.
+"""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""README and documentation: every command in them exists with its options; the runbook is complete."""
+"""Every command in README and documentation exists with its options; the runbook is complete."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ FACTD = re.compile(r"(?:^|&& |-- |-ec |=|\$ )\s*(?:/opt/factd/bin/)?factd( [^|;#
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The words behind `factd` in code blocks, in inline code and in units, where it is what is run."""
+    """The words behind `factd` in code blocks, inline code and units, where `factd` is run."""
     fences = re.findall(r"(?ms)^```(\w*)\n(.*?)^```", text)
     blocks = [block for language, block in fences if language in ("sh", "text", "")]
     units = re.findall(r"(?m)^(?:ExecStart(?:Pre)?=| +/opt).*$", text)

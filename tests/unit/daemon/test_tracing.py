@@ -28,7 +28,8 @@ try:
     tracing.begin(TracingTable(endpoint="http://127.0.0.1:9"))
 except BadConfig as error:
     print(error)
-print(sorted(name for name, module in sys.modules.items() if name.startswith("opentelemetry") and module))
+loaded = (name for name, module in sys.modules.items() if module)
+print(sorted(name for name in loaded if name.startswith("opentelemetry")))
 """
 
 

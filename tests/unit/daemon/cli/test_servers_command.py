@@ -1,4 +1,7 @@
-"""`factd servers`: what an operator sees and does about servers, with commands that keep what they were given in a file."""
+"""`factd servers` shows servers to an operator and changes them.
+
+The servers here are commands that write their input to a file.
+"""
 
 import json
 from pathlib import Path

@@ -87,7 +87,10 @@ def test_a_loss_against_the_live_release_is_refused_even_where_the_value_is_good
     assert "may be 0.220" in decide(changed("known_facts", "kept", "en", **perhaps)).reasons[0]
     reasons = decide(changed("known_facts", "kept", "en", **lost({}, 0.08))).reasons
     assert reasons == (
-        "known_facts kept in en, lost to the live release, is 0.080, the gate asks for at most 0.06",
+        (
+            "known_facts kept in en, lost to the live release, is 0.080, "
+            "the gate asks for at most 0.06"
+        ),
     )
 
 

@@ -1,4 +1,7 @@
-"""Rules, dashboard and runbook: every series that they name exists, every alert has its section and its tests."""
+"""Rules, dashboard and runbook name only series that exist.
+
+Every alert has its section in the runbook and its tests.
+"""
 
 import json
 import re
@@ -28,7 +31,7 @@ WORDS = {  # of PromQL
 
 
 def names_in(expression: str) -> set[str]:
-    """The series that a PromQL expression asks for: names that are neither functions, words, labels nor texts."""
+    """The series in a PromQL expression, without functions, keywords, labels and strings."""
     bare = re.sub(r'"[^"]*"|\[[^\]]*\]', "", expression)
     bare = re.sub(r"\{[^}]*\}", " ", bare)
     bare = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", bare)
@@ -72,7 +75,10 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metrics]:
 
 
 def test_the_names_of_an_expression_are_its_series() -> None:
-    text = 'sum without (a) (increase(x_total{b="c d"}[1h])) > on () group_left () 3 * max(y) or vector(0) unless z == 1'
+    text = (
+        'sum without (a) (increase(x_total{b="c d"}[1h])) > on () group_left () '
+        "3 * max(y) or vector(0) unless z == 1"
+    )
     assert names_in(text) == {"x_total", "y", "z"}
 
 

@@ -1,4 +1,7 @@
-"""The series: all of those that are documented and no others, cheap to scrape, told also when the database is away."""
+"""The exporter serves exactly the documented series, and a scrape is cheap.
+
+It still answers when the database is away.
+"""
 
 import re
 import threading

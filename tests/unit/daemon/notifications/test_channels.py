@@ -1,4 +1,7 @@
-"""Each channel against a real server on loopback: what arrives, what proves it, and how a broken server ends."""
+"""Each channel sends to a real server on loopback.
+
+The tests cover what arrives, how it is proven genuine, and how a send to a broken server ends.
+"""
 
 import json
 import shutil
@@ -125,7 +128,10 @@ def test_a_url_may_lie_in_a_file(fake: Fake, secret: Path, tmp_path: Path) -> No
             "belong together",
         ),
         (
-            '[notify.email]\nhost = "a"\nsender = "a@b"\nto = ["a@b"]\nuser = "u"\npassword_file = "p"\nsecurity = "none"\n',
+            (
+                '[notify.email]\nhost = "a"\nsender = "a@b"\nto = ["a@b"]\n'
+                'user = "u"\npassword_file = "p"\nsecurity = "none"\n'
+            ),
             "never sent unencrypted",
         ),
         (
@@ -232,7 +238,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("tls")
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
     more = ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run([*command.split(), *more], cwd=folder, check=True, capture_output=True, timeout=60)  # fmt: skip
+    subprocess.run(
+        [*command.split(), *more], cwd=folder, check=True, capture_output=True, timeout=60
+    )
     return folder / "cert.pem", folder / "key.pem"
 
 

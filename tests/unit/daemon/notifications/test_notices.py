@@ -81,7 +81,9 @@ def source(**more: Any) -> dict[str, Any]:
 
 def live(facts: int, leverage: float | None = None, days: float = 9.0) -> dict[str, Any]:
     at = NOW - timedelta(days=days)
-    serving = LiveReleaseSummary(number=3, candidate_id=7, facts=facts, why="cycle", live_at=at, leverage=leverage)  # fmt: skip
+    serving = LiveReleaseSummary(
+        number=3, candidate_id=7, facts=facts, why="cycle", live_at=at, leverage=leverage
+    )
     return {"live": serving}
 
 

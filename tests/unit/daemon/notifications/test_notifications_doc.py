@@ -1,4 +1,4 @@
-"""docs/how-to/operate/notifications.md says what the code does: its rows, its tables, its example."""
+"""docs/how-to/operate/notifications.md has rows, tables and an example that fit the code."""
 
 import base64
 import re

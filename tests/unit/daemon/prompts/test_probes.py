@@ -1,4 +1,4 @@
-"""Probes from facts: each kind is made, and no kept probe uses a wording that facts are written with."""
+"""Facts give probes of every kind, and no kept probe uses a wording that factd edits with."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""The checkpoint publisher says what an operator should know of links, and writes nothing into the base."""
+"""The checkpoint publisher warns operators about links and writes nothing into the base."""
 
 import json
 import os

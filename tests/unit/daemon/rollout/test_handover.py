@@ -1,4 +1,7 @@
-"""A hand-over ends with the new version proven, or with the one before; what a server says is compared, never believed."""
+"""A hand-over ends with the new version proven, or with the previous version.
+
+factd compares what a server says and never believes it.
+"""
 
 from dataclasses import replace
 from typing import Any

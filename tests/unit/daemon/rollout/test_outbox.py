@@ -1,4 +1,7 @@
-"""Hand-overs are rows: made with the release, tried until they succeed, in order, by one process at a time, on both databases."""
+"""Hand-overs are rows that are made with the release, on SQLite and PostgreSQL.
+
+One process at a time tries them in order until they succeed.
+"""
 
 import time
 from collections.abc import Iterator

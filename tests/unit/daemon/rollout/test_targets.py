@@ -1,4 +1,7 @@
-"""What a server must say depends on what it loads: a checkpoint says what the delta does, a cut adapter what the cut does."""
+"""The answers that a server must give depend on the form that it loads.
+
+A checkpoint answers as the delta does, a cut adapter as the cut does.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""vLLM and SGLang, as far as fakes with a real tiny model have them: what they serve after each call, and how they go wrong."""
+"""Fakes of vLLM and SGLang with a tiny real model serve what was loaded last.
+
+The tests check what the engines serve after each call, and how they go wrong.
+"""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -1,4 +1,7 @@
-"""A Hub repository and an MLflow registry: what stands there after each hand-over, and what is never there half."""
+"""A Hub repository and an MLflow registry hold the right version after each hand-over.
+
+No version ever stands there half.
+"""
 
 import hashlib
 import threading

@@ -1,4 +1,7 @@
-"""Every kind of server has a table and a section; what a webhook gets, what a command sees, and what is refused in a table."""
+"""Every kind of server has a table and a documented section.
+
+The tests cover what a webhook and a command receive, and which tables are refused.
+"""
 
 import json
 import os
@@ -224,7 +227,7 @@ def test_a_webhooks_signature_is_verified_by_our_own_receiver(fake: Fake, secret
 
 
 def test_every_post_has_an_id_of_its_own(fake: Fake, secret: Path) -> None:
-    """A version that is handed over again, after another one was taken back, is not dropped as known."""
+    """Receivers drop ids that they know, and a version may be handed over a second time."""
     server = hook(fake, secret)
     for _ in range(3):
         server.load(VERSION)

@@ -1,4 +1,7 @@
-"""Releases whose files are not on disk: the commands that the console names work, and change nothing else."""
+"""The console names commands for releases whose files are not on disk.
+
+Those commands work and change nothing else.
+"""
 
 import re
 import shutil

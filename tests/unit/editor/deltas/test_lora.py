@@ -1,4 +1,7 @@
-"""An adapter says what its delta says: B A is ΔW, of every layout, rank and dtype; what it cannot say is refused."""
+"""An adapter holds its delta: B A is ΔW for every layout, rank and dtype.
+
+A delta that an adapter cannot hold is refused.
+"""
 
 import json
 import shutil

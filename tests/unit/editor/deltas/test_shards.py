@@ -1,4 +1,4 @@
-"""Checkpoints by byte offsets: only touched shards are written, the bytes are those of a whole rewrite."""
+"""Edits by byte offsets write only touched shards and give the bytes of a whole rewrite."""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""An exam is sat once: what a model answered is remembered, also by a later process, and never by another model."""
+"""A model sits an exam once, and later processes reuse its answers.
+
+Answers of one model are never used for another model.
+"""
 
 from pathlib import Path
 from typing import Any

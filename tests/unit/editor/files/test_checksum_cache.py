@@ -1,4 +1,7 @@
-"""Sums of files are remembered while the file system says that they are the same, and never when it could be wrong."""
+"""Checksums of files are remembered while the file system reports no change.
+
+A checksum that could be out of date is never used.
+"""
 
 import os
 from pathlib import Path

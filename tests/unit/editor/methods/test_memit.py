@@ -140,7 +140,8 @@ def test_checkpoints_read_in_a_fresh_process_give_the_logits_of_the_models_in_me
     code = (
         "import sys, torch; from transformers import AutoModelForCausalLM as A\n"
         "for out in sys.argv[1:]:\n"
-        f"    torch.save(A.from_pretrained(out)(input_ids=torch.tensor({ids.tolist()})).logits, out + '.pt')"
+        f"    logits = A.from_pretrained(out)(input_ids=torch.tensor({ids.tolist()})).logits\n"
+        "    torch.save(logits, out + '.pt')"
     )
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, *(str(tmp_path / f) for f in FAMILIES)],

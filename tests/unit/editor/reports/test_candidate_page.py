@@ -1,4 +1,4 @@
-"""The page of a candidate: the decision first, everything under it, nothing loaded from elsewhere."""
+"""A candidate's page puts the decision first and loads nothing from elsewhere."""
 
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -50,9 +50,22 @@ def in_order(text: str, *words: str) -> bool:
 
 def test_the_decision_and_its_reasons_come_before_everything_else(whole: str) -> None:
     body = whole[whole.index("<body") :]
-    assert in_order(body, "Refused", "candidate 3: 6 facts", FAILED["sentence"], UNSURE["sentence"],
-        "its neighbours fell", 'id="gates"', "Gates that did not pass", "<details", 'id="figures"', 'id="measurements"',
-        'id="answers"', 'id="facts"', 'id="about"')  # fmt: skip
+    assert in_order(
+        body,
+        "Refused",
+        "candidate 3: 6 facts",
+        FAILED["sentence"],
+        UNSURE["sentence"],
+        "its neighbours fell",
+        'id="gates"',
+        "Gates that did not pass",
+        "<details",
+        'id="figures"',
+        'id="measurements"',
+        'id="answers"',
+        'id="facts"',
+        'id="about"',
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""What a model believes: the commonest answer of several wordings and decodings, and how common it is."""
+"""A model's belief is its commonest answer over several wordings and decodings.
+
+Its certainty is that answer's share.
+"""
 
 import pytest
 

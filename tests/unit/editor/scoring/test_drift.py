@@ -1,4 +1,7 @@
-"""Drift of general text, and RankC: zero and one where nothing differs, and not where something does."""
+"""Drift of general text is zero and RankC is one where two models do not differ.
+
+Where the models differ, neither value is reached.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a model is certain to say: its own greedy tokens, as far as each leads the next by the margin."""
+"""A certain continuation ends at the first greedy token whose lead is below the margin."""
 
 import pytest
 import torch

@@ -31,7 +31,10 @@ def test_the_packaged_relations_are_read() -> None:
             "checks with a wording that it edits with",
         ),
         (
-            '  "In {} people pay with the",\n  "Question: What is the currency of {}? Answer: the",\n',
+            (
+                '  "In {} people pay with the",\n'
+                '  "Question: What is the currency of {}? Answer: the",\n'
+            ),
             "",
             "two to check",
         ),

@@ -38,7 +38,7 @@ def quoted(wording: str) -> str:
 
 
 def lint(path: Path, language: str, wording: str, *, more: str = "", head: str = "") -> list[str]:
-    """The problems in a file with a wording to edit. more: lines after it; head: lines before it."""
+    """The problems in a file with a wording to edit, `head` before it and `more` after it."""
     first, second, third = GOOD[language]
     check = f'"{second}", "{third}"'
     text = FILE.format(language=language, edit=quoted(wording), other=first, check=check)
@@ -137,7 +137,10 @@ def test_as_taught_does_not_excuse_prompts_about_the_past(tmp_path: Path) -> Non
         ("de", "Der Chef von {} hieß im Jahr {year}"),
         (
             "fr",
-            '{ plain = "En {year}, le chef de {} était", vowel = "En {year}, le chef d\'{} était" }',
+            (
+                '{ plain = "En {year}, le chef de {} était", '
+                'vowel = "En {year}, le chef d\'{} était" }'
+            ),
         ),
     ],
 )

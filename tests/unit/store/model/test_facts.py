@@ -1,4 +1,4 @@
-"""Conflict resolution depends only on the set of claims and the day, not on the order of the claims."""
+"""Conflict resolution depends on the claims and the day, not on the order of the claims."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime

@@ -1,4 +1,7 @@
-"""The outbox of notices: one notice while a condition lasts, a new one when it comes back, none lost."""
+"""The outbox holds one notice while a condition lasts, and a new one when it comes back.
+
+No notice is lost.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta

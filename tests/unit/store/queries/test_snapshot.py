@@ -110,8 +110,14 @@ def test_the_live_release_has_its_number_of_facts_and_its_leverage(app: App) -> 
     made = candidate(app, C.ACCEPTED)
     with app.ledger.begin() as session:
         release = queries.releases.create_release(
-            session, candidate_id=made, delta_id="d", fact_ids=["f1", "f2"], who="x", why="y", now=NOW
-        )  # fmt: skip
+            session,
+            candidate_id=made,
+            delta_id="d",
+            fact_ids=["f1", "f2"],
+            who="x",
+            why="y",
+            now=NOW,
+        )
         before, after = release.status, ReleaseStatus.PUBLISHING
         queries.releases.move_release(session, release.number, before, after, now=NOW)
         queries.releases.make_live(session, release.number, now=NOW)
