@@ -315,7 +315,7 @@ def test_a_base_whose_release_was_overtaken_can_be_pruned(before: Operator, app:
 def test_what_does_not_hold_any_more_is_not_baked(before: Operator) -> None:
     before("facts", "withdraw", the_fact(before, "Zoeshost", "Germany"))
     said = before.refused("rebase", "--why", "room")
-    assert "is withdrawn since; `factd edit --publish` takes it out first" in said
+    assert "is withdrawn now; `factd edit --publish` takes it out first" in said
 
 
 @pytest.mark.slow
