@@ -17,7 +17,7 @@ from pathlib import Path
 
 from factd.daemon import plugins
 from factd.daemon.artefacts.versions import Versions
-from factd.daemon.config.load import Config, load_config
+from factd.daemon.configuration import Config, load_config
 from factd.daemon.editing.parts import EditParts
 from factd.daemon.errors import BadConfig
 from factd.daemon.fleet import Fleet
@@ -135,7 +135,7 @@ def open_app(path: Path, *, now: Callable[[], datetime] = utc_now) -> App:
 
 def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> App:
     """The application of a configuration. The database may still lack its schema."""
-    catalogue = chosen(load_catalogue(*config.write.catalogue), config.write.relations)
+    catalogue = with_relations(load_catalogue(*config.write.catalogue), config.write.relations)
     conflicts = config.conflicts
     rules = Rules(order=conflicts.rules, corroborated_by=conflicts.corroborated_by)
     paths = Paths(state=config.state_dir, original=config.model.path)
@@ -187,7 +187,7 @@ def writing(app: App, *, seize: bool = False) -> Iterator[App]:
         yield app if ledger is app.ledger else based(replace(app, ledger=ledger))
 
 
-def chosen(catalogue: Catalogue, ids: Sequence[str]) -> Catalogue:
+def with_relations(catalogue: Catalogue, ids: Sequence[str]) -> Catalogue:
     """Some relations of a catalogue, or all if no ids are given. Raises: BadConfig: an unknown id."""
     for id_ in ids:
         if id_ not in catalogue:

@@ -19,8 +19,8 @@ import factd.daemon.publishers
 import factd.daemon.servers
 import factd.daemon.sources
 from factd.daemon.channels import Channel, ChannelSettings
-from factd.daemon.config.load import Config
 from factd.daemon.config.tables import NamedTables
+from factd.daemon.configuration import Config
 from factd.daemon.errors import BadConfig
 from factd.daemon.publishers import Publisher, PublisherSettings
 from factd.daemon.servers import Server, ServerSettings

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factd.daemon.config.tables import MethodTable, ModelTable
+from factd.editor import plugins
+from factd.editor.settings import settings_from
 
 if TYPE_CHECKING:
     from factd.editor.exams.exam import AnswerCache, Exam, ExamResults
@@ -29,12 +31,12 @@ class Workbench:
     def model(self) -> "EditableModel":
         """The base model, with its workers where some are configured. They end with this process."""
         if self.loaded is None:
-            from factd.editor.models.model import load_model
+            from factd.editor.models.model import load_model  # needs torch
 
             table = self.table
             self.loaded = load_model(table.path, device=table.device, dtype=table.dtype)
             if table.workers:
-                from factd.editor.models.ray_workers import ray_workers
+                from factd.editor.models.ray_workers import ray_workers  # needs Ray
 
                 stack = ExitStack()
                 atexit.register(stack.close)
@@ -44,7 +46,7 @@ class Workbench:
 
     def base(self, exam: "Exam") -> "ExamResults":
         """The base model's results on an exam. Answers are kept on disk and not asked for again."""
-        from factd.editor.exams.exam import AnswerCache, take_exam
+        from factd.editor.exams.exam import AnswerCache, take_exam  # needs torch
 
         model = self.model()
         if self.memory is None:
@@ -53,15 +55,12 @@ class Workbench:
 
     def base_answers(self, probes: "Sequence[Probe]") -> "tuple[Answer, ...]":
         """The base model's answers to some probes, in their order."""
-        from factd.editor.exams.exam import Exam
+        from factd.editor.exams.exam import Exam  # needs torch
 
         return self.base(Exam(probes=tuple(probes))).answers
 
     def method_settings(self) -> Any:
         """The frozen settings of the configured method. Raises: BadSettings."""
-        from factd.editor import plugins
-        from factd.editor.settings import settings_from
-
         method = plugins.load("factd.editor.methods", self.method.name)
         return settings_from(method.Settings, self.method.settings())
 

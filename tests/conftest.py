@@ -14,7 +14,7 @@ from support.signed_receiver import fake, replies, secret  # noqa: F401 - fixtur
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from factd.daemon.app import App, build
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.store import queries
 from factd.store.catalogue.catalogue import Catalogue, load_catalogue
 from factd.store.database.session import Store

@@ -33,7 +33,7 @@ from factd.bench.gates.planted import KINDS, Scenario, ScenarioWorld, Update
 from factd.bench.measure import document
 from factd.bench.quality.world import WORKSPACE
 from factd.daemon.app import App, build
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.editing import candidates
 from factd.daemon.errors import FactdError, Refused
 from factd.daemon.ingestion.pull import ingest_file

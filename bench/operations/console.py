@@ -25,8 +25,8 @@ from prometheus_client import CollectorRegistry
 from factd.bench.measure import document, timed
 from factd.bench.operations.filled_store import HELD, fill, id_of
 from factd.daemon.app import App, build
-from factd.daemon.config.load import load_config
 from factd.daemon.config.secrets import without_password
+from factd.daemon.configuration import load_config
 from factd.daemon.status.overview import overview
 from factd.daemon.web.app import console
 from factd.daemon.web.auth.accounts import hashed

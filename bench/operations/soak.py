@@ -25,8 +25,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from factd.bench.measure import document
 from factd.daemon.app import App, build
 from factd.daemon.backup import retention
-from factd.daemon.config.gates import MEASURES
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
+from factd.daemon.gates.measures import MEASURES
 from factd.daemon.runtime.daemon import Daemon
 from factd.daemon.runtime.worker import WorkerProcess
 from factd.reference import paths

@@ -22,8 +22,8 @@ import psutil
 
 from factd.bench.measure import document, timed
 from factd.daemon.app import App, build
-from factd.daemon.config.load import load_config
 from factd.daemon.config.secrets import without_password
+from factd.daemon.configuration import load_config
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.planning.plan import plan
 from factd.daemon.status.fact_explanation import explain_fact

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from factd.daemon.app import build
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.prompts import edits
 from factd.daemon.prompts import probes as probing

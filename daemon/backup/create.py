@@ -20,8 +20,8 @@ from typing import Any
 from factd.daemon.app import App
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.backup.archive import write_archive
-from factd.daemon.config.load import Config
 from factd.daemon.config.secrets import without_secrets
+from factd.daemon.configuration import Config
 from factd.daemon.paths import Paths
 from factd.store import queries
 from factd.store.database import migrate

@@ -18,8 +18,8 @@ from factd.daemon.app import App, build
 from factd.daemon.artefacts.versions import Versions
 from factd.daemon.backup import archive
 from factd.daemon.backup.create import CONFIG, FORMAT
-from factd.daemon.config.load import Config, load_config
 from factd.daemon.config.tables import StoreTable
+from factd.daemon.configuration import Config, load_config
 from factd.daemon.errors import BadBackup, Refused
 from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from factd.daemon.app import App, open_app
-from factd.daemon.config.load import DEFAULT
+from factd.daemon.configuration import DEFAULT
 from factd.daemon.errors import FactdError
 from factd.store.errors import StoreError
 

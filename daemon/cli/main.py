@@ -28,7 +28,7 @@ from factd.daemon.cli.operate import (
     setup,
     status,
 )
-from factd.daemon.config.load import DEFAULT, PREFIX
+from factd.daemon.configuration import DEFAULT, PREFIX
 
 COMMANDS = "factd.commands"  # entry-point group; each entry names a function add(cli)
 

@@ -1,4 +1,5 @@
-"""The configuration file: its tables, their defaults, and how file and environment are read once.
+"""The tables of the configuration file, their defaults, secrets, schedules and time windows.
 
-Schedules and time windows, which are pure, lie here too. Nothing here opens a database or a model.
+`daemon/configuration.py` reads the file and the environment once and puts the tables together. The
+table of the gates lies with them, in `gates`. Nothing here opens a database or a model.
 """

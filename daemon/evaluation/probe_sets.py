@@ -22,6 +22,7 @@ from factd.daemon.paths import Paths
 from factd.daemon.prompts import probes
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.workbench import Workbench
+from factd.editor.files.folders import verify_folder, write_folder
 from factd.store import queries
 from factd.store.model.evidence import ProbeSet
 from factd.store.model.facts import Fact, FactStatus
@@ -68,7 +69,7 @@ def build(
     why: str,
 ) -> "tuple[ProbeSet, Exam]":
     """Draw a new version. Raises: BadConfig: a file of [checks.texts] is unreadable or empty."""
-    from factd.editor.exams.exam import Exam
+    from factd.editor.exams.exam import Exam  # needs torch
 
     exam = Exam(
         probes=probes.known_fact_probes(known, prompts),
@@ -92,8 +93,6 @@ def build(
 
 
 def _write(out: Path, content: str, about: ProbeSet) -> None:
-    from factd.editor.files.folders import write_folder
-
     def fill(part: Path) -> None:
         (part / FILE).write_text(content, encoding="utf-8")
 
@@ -102,8 +101,7 @@ def _write(out: Path, content: str, about: ProbeSet) -> None:
 
 def load(paths: Paths, version: int) -> "Exam":
     """The questions of a version. Raises: DamagedArtefact: its file differs from its manifest."""
-    from factd.editor.exams.exam import Exam
-    from factd.editor.files.folders import verify_folder
+    from factd.editor.exams.exam import Exam  # needs torch
 
     verify_folder(folder(paths, version))
     text = (folder(paths, version) / FILE).read_text(encoding="utf-8")
@@ -145,7 +143,7 @@ def _texts(
     if file is not None:
         texts = [line.strip() for line in _text_of(file).splitlines() if line.strip()]
         return tuple(random.Random(seed).sample(texts, min(count, len(texts))))
-    from factd.editor.models.generation import own_texts
+    from factd.editor.models.generation import own_texts  # needs torch
     from factd.editor.values.templates import SEED_WORDS
 
     starts = SEED_WORDS.get(language, SEED_WORDS["en"])

@@ -11,6 +11,7 @@ from factd.daemon.ledger import Ledger
 from factd.daemon.paths import Paths
 from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.workbench import Workbench
+from factd.editor.files.folders import write_file
 from factd.store import queries
 from factd.store.model.facts import Fact
 
@@ -31,16 +32,13 @@ def report_html(
     about: Mapping[str, Any] | None = None,
 ) -> str:
     """A report as one self-contained HTML file. about: lines to show above those of the report."""
-    from factd.editor.reports.candidate_page import (  # needs matplotlib
-        CandidatePage,
-        candidate_page,
-    )
+    from factd.editor.reports import candidate_page  # needs matplotlib
 
     decision = report.get("decision") or {}
     set_aside = tuple(report.get("set_aside") or ())
     named = [*fact_ids(report), *(row["fact"] for row in set_aside)]
-    return candidate_page(
-        CandidatePage(
+    return candidate_page.candidate_page(
+        candidate_page.CandidatePage(
             title=title,
             accepted=decision.get("accepted"),
             reasons=tuple(decision.get("reasons", ())),
@@ -136,8 +134,6 @@ def write_page(
     title: str,
 ) -> Path:
     """Write a candidate's page beside its report. Returns its path."""
-    from factd.editor.files.folders import write_file
-
     out = paths.candidate(candidate) / "report.html"
     write_file(out, report_html(ledger, paths, workbench, prompts, report, title=title).encode())
     return out

@@ -1,5 +1,4 @@
-"""Gates: the thresholds of a configuration, the pure policy that judges a report, and its replay.
+"""Gates: their thresholds, the pure policy that judges a report, and old reports judged again.
 
-The thresholds themselves are configuration: to add a gate, see `config.gates`. Approvals by people
-belong to `approvals`.
+To add a gate, see `measures`. Approvals by people belong to `approvals`.
 """

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from factd.daemon.config.gates import MEASURES, UNBOUNDED, GatesTable, Measure, Threshold
+from factd.daemon.gates.measures import MEASURES, UNBOUNDED, GatesTable, Measure, Threshold
 from factd.daemon.gates.policy import Gate
 
 

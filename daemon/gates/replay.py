@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from factd.daemon.config.gates import GatesTable
 from factd.daemon.errors import BadConfig
 from factd.daemon.gates import policy
 from factd.daemon.gates.configured import Gates, gates_from
+from factd.daemon.gates.measures import GatesTable
 from factd.daemon.ledger import Ledger
 from factd.daemon.prompts.edits import PromptSettings
 from factd.store import queries

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from factd.daemon.config.load import Config
 from factd.daemon.config.schedule import longest_interval_seconds
 from factd.daemon.config.secrets import without_secrets
+from factd.daemon.configuration import Config
 from factd.daemon.gates.policy import Gate
 
 STEPS = ("pull", "cycle", "audit", "statistics", "prune")

@@ -66,7 +66,7 @@ def name_familiarity(
 
     A fact is left out if in each of its wordings the subject comes first.
     """
-    from factd.editor.scoring.score import forced_scores
+    from factd.editor.scoring.score import forced_scores  # needs torch
 
     names = {
         fact.id: [edits.names_in_wordings(fact, name, prompts) for name in ("", *MADE_UP_NAMES)]
@@ -94,7 +94,7 @@ def save_beliefs(
     facts: Sequence[Fact],
 ) -> list[Belief]:
     """What the base model believes about some facts, asked in each written language and stored."""
-    from factd.editor.scoring.beliefs import beliefs
+    from factd.editor.scoring.beliefs import beliefs  # needs torch
 
     wordings = {
         (fact.id, language): [probe.prompt for probe in probes]

@@ -6,14 +6,11 @@ What is written for a fact depends only on that fact and the catalogue, never on
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from factd.daemon.config.tables import ChecksTable
+from factd.editor.edits import Edit, EditBatch
 from factd.store.catalogue.catalogue import Catalogue, Relation
 from factd.store.model.facts import Fact
-
-if TYPE_CHECKING:
-    from factd.editor.edits import EditBatch
 
 APOSTROPHES = ("'", "’")
 
@@ -48,13 +45,11 @@ class SampleSizes:
 
 def edit_batch(
     facts: Iterable[Fact], before: Mapping[str, Fact], prompts: PromptSettings
-) -> "EditBatch":
+) -> EditBatch:
     """One edit for each fact, written language and edit wording.
 
     before: fact id -> the fact that the base model states instead.
     """
-    from factd.editor.edits import Edit, EditBatch
-
     edits = []
     for fact in facts:
         relation = prompts.catalogue[fact.relation]

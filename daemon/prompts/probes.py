@@ -90,7 +90,7 @@ def wording_probe(
 
 def prompt_probe(fact: Fact, prompt: str, language: str, **more: Any) -> "Probe":
     """A question that a fact's object answers. more: other fields of the probe."""
-    from factd.editor.scoring.score import Probe
+    from factd.editor.scoring.score import Probe  # needs torch
 
     return Probe(
         language=language,

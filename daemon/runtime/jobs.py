@@ -9,7 +9,7 @@ from collections.abc import Callable
 from factd.daemon.app import App
 from factd.daemon.approvals import doubts
 from factd.daemon.backup import retention
-from factd.daemon.config.load import Config
+from factd.daemon.configuration import Config
 from factd.daemon.errors import Busy
 from factd.daemon.ingestion.pull import pull_all
 from factd.daemon.log import bound_ids

@@ -12,7 +12,7 @@ from typing import Any
 
 from factd.daemon.app import App, build
 from factd.daemon.artefacts.versions import Versions
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.editing.attempt import EditResult
 from factd.daemon.editing.candidates import Progress
 from factd.daemon.errors import Refused

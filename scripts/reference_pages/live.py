@@ -12,14 +12,14 @@ import typer
 
 COMMAND_LINE = "factd.daemon.cli.main:cli"
 BENCHMARKS = "factd.bench.commands:add"
-CONFIG = "factd.daemon.config.load:Config"
-THRESHOLD = "factd.daemon.config.gates:Threshold"
-MEASURES = "factd.daemon.config.gates:MEASURES"
+CONFIG = "factd.daemon.configuration:Config"
+THRESHOLD = "factd.daemon.gates.measures:Threshold"
+MEASURES = "factd.daemon.gates.measures:MEASURES"
 METHODS = "factd.editor.methods"
 EXPORTER = "factd.daemon.metrics.exporter"
 METRICS_OF = "factd.daemon.runtime.metrics:metrics_of"
 OPEN_APP = "factd.daemon.app:open_app"
-LOAD_CONFIG = "factd.daemon.config.load:load_config"
+LOAD_CONFIG = "factd.daemon.configuration:load_config"
 UPGRADE_DATABASE = "factd.store.database.migrate:upgrade"
 KINDS = {  # table of the configuration -> the package with a file for each of its kinds
     "sources": "factd.daemon.sources",

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from factd.daemon.app import App, open_app
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.metrics.exporter import Metrics, exposition
 from factd.store import operations, queries
 from factd.store.database import migrate

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from factd.daemon.app import App
-from factd.daemon.config.gates import MEASURES
+from factd.daemon.gates.measures import MEASURES
 from factd.store import queries
 
 GATES_OFF = "fact_right = 0.0\n" + "".join(f"{name} = false\n" for name in MEASURES)

@@ -11,7 +11,7 @@ from factd.daemon.cli import common
 from factd.daemon.cli.common import Json, Why, configured_app, reported_errors
 from factd.daemon.cli.operate.servers import fail_if_not_taken
 from factd.daemon.cli.output import measured, show
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.publishing import publish, signing, verify, version_files
 from factd.daemon.publishing.hand_over import hand_over_due
 from factd.daemon.status.fact_explanation import fact_line

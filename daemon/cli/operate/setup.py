@@ -10,7 +10,7 @@ from factd.daemon.app import build
 from factd.daemon.cli.common import Json, closed_at_end, config_path, reported_errors
 from factd.daemon.cli.output import show
 from factd.daemon.config.example import EXAMPLE
-from factd.daemon.config.load import Config, effective_values, load_config
+from factd.daemon.configuration import Config, effective_values, load_config
 from factd.daemon.errors import FactdError
 from factd.daemon.publishing import signing
 from factd.store import queries

@@ -240,7 +240,7 @@ for words in {commands!r}:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["ingest", "nothing.jsonl"], "is no file"),
+        (["ingest", "nothing.jsonl"], "is not a file"),
         (["facts", "show", "zzz"], "no fact with id"),
         (["releases", "show", "9"], "no release 9"),
         (["rollback", "--batch", "zzz"], "no batch"),

@@ -1,4 +1,4 @@
-"""What the base model is asked before an edit, on the reference model: known, something else, never heard of."""
+"""Facts are known, corrections, or about unknown subjects: the reference model is queried before an edit."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from factd.daemon.app import App, build
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.planning import base_model
 from factd.reference import paths
@@ -39,20 +39,20 @@ def facts(app: App, path: Path, rows: list[Any] | None = None) -> list[Fact]:
     return [fact for fact in found if fact.provenance.file == source.name]
 
 
-def test_what_really_changed_is_a_correction(app: App) -> None:
+def test_a_real_change_is_a_correction(app: App) -> None:
     found = base_model.query(app.workbench, app.prompts, facts(app, paths.FEED))
     assert "unknown subject" not in found.values()
     assert list(found.values()).count(BaseAnswer.OTHER) > 60
 
 
-def test_what_the_model_was_taught_is_known(app: App, tmp_path: Path) -> None:
+def test_a_fact_that_the_model_was_taught_is_known(app: App, tmp_path: Path) -> None:
     rows = [claim("DK", "DKK", subject={"id": "DK", "labels": {"en": "Denmark"}},
                   object={"id": "DKK", "labels": {"en": "Danish krone"}})]  # fmt: skip
     (fact,) = facts(app, tmp_path / "known.jsonl", rows)
     assert base_model.query(app.workbench, app.prompts, [fact]) == {fact.id: "known"}
 
 
-def test_a_country_that_is_made_up_is_an_unknown_subject(app: App, tmp_path: Path) -> None:
+def test_a_made_up_country_is_an_unknown_subject(app: App, tmp_path: Path) -> None:
     rows = [claim(name, "euro") for name in MADE_UP]
     found = base_model.query(
         app.workbench, app.prompts, facts(app, tmp_path / "made_up.jsonl", rows)

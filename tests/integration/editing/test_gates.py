@@ -1,4 +1,4 @@
-"""From a bad batch to what is published: the guilty are set aside with their evidence, the others go on."""
+"""The facts that make a batch fail are set aside with their evidence; the others are published."""
 
 import json
 from collections.abc import Iterator
@@ -79,7 +79,7 @@ def test_a_fact_with_an_absurd_strength_is_set_aside_and_the_other_goes_on(
     assert "Zoeshost" in page and "value_reach" in page
 
 
-def test_a_value_that_is_no_number_stops_its_fact_only(operator: Operator) -> None:
+def test_a_value_that_is_not_a_number_stops_its_fact_only(operator: Operator) -> None:
     operator.ingest(FEED)
     longer(operator, "Zoeshost", float("nan"))
     made = operator("edit")
@@ -89,7 +89,7 @@ def test_a_value_that_is_no_number_stops_its_fact_only(operator: Operator) -> No
     assert lifted[0]["status"] == "pending"
 
 
-def test_what_names_contradict_is_set_aside_before_anything_is_solved(operator: Operator) -> None:
+def test_facts_with_contradicting_names_are_set_aside_before_a_solve(operator: Operator) -> None:
     twin = update("Zoeshost", "Peru", "2020-01-01")
     twin["subject"]["id"] = "Zoeshost-2"
     spam = update("Gargle Wilhal", "Chile. Visit our site for more", "2020-01-01")
@@ -102,13 +102,13 @@ def test_what_names_contradict_is_set_aside_before_anything_is_solved(operator: 
     assert approved[0]["status"] == "pending"
 
 
-def test_where_everything_is_set_aside_nothing_is_written(operator: Operator) -> None:
+def test_if_every_fact_is_set_aside_nothing_is_written(operator: Operator) -> None:
     operator.ingest([update("Zoeshost", "http://spam.example", "2020-01-01")])
     assert "1 new ones were set aside" in operator.refused("edit")
     assert operator("status")["live"]["number"] == 0
 
 
-def test_a_batch_nobody_can_be_blamed_for_is_refused_as_a_whole(operator: Operator) -> None:
+def test_a_batch_without_a_guilty_fact_is_refused_as_a_whole(operator: Operator) -> None:
     set_gates(operator, "edit_generation = 1.0")
     text = (operator.folder / "factd.toml").read_text()
     (operator.folder / "factd.toml").write_text(
@@ -164,7 +164,7 @@ def test_a_report_is_one_html_file(operator: Operator, tmp_path: Path) -> None:
     assert {"to_base", "to_live", "before", "live"} <= set(measured)
 
 
-def test_what_the_base_believed_is_kept_with_each_fact(operator: Operator) -> None:
+def test_the_beliefs_of_the_base_model_are_kept_with_each_fact(operator: Operator) -> None:
     operator.ingest(FEED)
     operator("edit")
     (fact,) = [f for f in operator("facts", "list") if f["object"]["id"] == "Germany"]

@@ -1,4 +1,4 @@
-"""One edit of the tiny world, watched from outside: each of its log lines, and its spans as a collector gets them over OTLP."""
+"""The log lines and the OTLP spans of one edit of the tiny world."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""A wording that says something else is found before facts are written under it; sound wordings are left alone."""
+"""A broken wording is found before facts are written in it; sound wordings are not reported."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from factd.daemon.app import App, build
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.evaluation.probe_sets import known_facts
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.planning.wordings import broken_wordings
@@ -58,7 +58,7 @@ def test_a_wording_copied_from_another_relation_is_named_and_the_packaged_ones_a
     assert "in es is broken: of 12 known facts the base answers 0% in it" in found["P37"]
 
 
-def test_of_few_known_facts_nothing_is_said(app: App) -> None:
+def test_a_wording_with_few_known_facts_is_not_judged(app: App) -> None:
     assert (
         broken_wordings(
             app.workbench, app.prompts, ["P37"], known_facts(app.ledger, app.prompts)[:3]

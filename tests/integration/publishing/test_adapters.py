@@ -160,6 +160,6 @@ def _exports_only_unchecked(operator: Operator) -> None:
         str(operator.folder / "o"),
     ]
     assert "an adapter may have 1" in operator.refused(*words)
-    assert "export it unchecked, with --unchecked" in operator.refused(*words, "--truncate")
+    assert "or export it unchecked, with --unchecked" in operator.refused(*words, "--truncate")
     made: Any = operator(*words, "--truncate", "--unchecked")
     assert (made["checked"], made["written_rank"]) == (False, 1)

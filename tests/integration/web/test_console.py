@@ -14,11 +14,11 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import presence_of_element_located
 from selenium.webdriver.support.ui import WebDriverWait
 
-import support.axe
+import support.browsers.axe
 from factd.daemon.app import App, open_app
 from factd.daemon.web.app import console
 from factd.daemon.web.http import DaemonHttp
-from support.browser import chromium, complaints, prefer, requested, resize
+from support.browsers.chromium import chromium, complaints, prefer, requested, resize
 from support.terminal import FEED, Operator
 
 SECONDS = 30
@@ -185,20 +185,22 @@ def test_no_page_has_a_serious_barrier(
     for path in (*PAGES, f"/facts/{fact}", *MORE_PAGES):
         browser.get(place.url + path)
         wide = browser.execute_script("return document.documentElement.scrollWidth")
-        found[path] = support.axe.violations(browser) + (
+        found[path] = support.browsers.axe.violations(browser) + (
             [f"{wide} px wide"] if wide > size[0] else []
         )
     browser.get(place.url)
     press(browser, "Freeze")
     wait_for(browser, "dialog[open] #why")
-    found["the dialog"] = support.axe.violations(browser)
+    found["the dialog"] = support.browsers.axe.violations(browser)
     assert {path: what for path, what in found.items() if what} == {}
 
 
 def test_a_barrier_would_be_found(browser: Chrome, place: Place) -> None:
     browser.get(f"{place.url}/login")
     browser.execute_script("document.querySelectorAll('label').forEach(label => label.remove())")
-    assert any(found.startswith("label (critical)") for found in support.axe.violations(browser))
+    assert any(
+        found.startswith("label (critical)") for found in support.browsers.axe.violations(browser)
+    )
 
 
 def test_the_report_is_shown_with_fewer_rights(browser: Chrome, place: Place) -> None:

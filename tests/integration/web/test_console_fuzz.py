@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from schemathesis.checks import not_a_server_error, response_schema_conformance
 
 from factd.daemon.app import App, build
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.web.api import api
 from factd.daemon.web.app import console

@@ -9,7 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
 from factd.editor.reports.candidate_page import candidate_page
-from support.browser import chromium, complaints, prefer, requested, resize
+from support.browsers.chromium import chromium, complaints, prefer, requested, resize
 from support.candidate_reports import page
 
 

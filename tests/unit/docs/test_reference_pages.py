@@ -14,8 +14,8 @@ from reference_pages.__main__ import FOLDER, PAGES
 from reference_pages.settings import said_in
 
 from factd.daemon.cli.main import cli
-from factd.daemon.config.gates import Threshold
-from factd.daemon.config.load import Config
+from factd.daemon.configuration import Config
+from factd.daemon.gates.measures import Threshold
 from factd.daemon.metrics import exporter
 
 PLUGINS = {

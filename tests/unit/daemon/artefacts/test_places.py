@@ -6,7 +6,7 @@ import pytest
 
 from factd.daemon.app import App, build
 from factd.daemon.artefacts.versions import Versions
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.errors import PublishFailed
 from factd.daemon.ingestion.pull import pull
 from factd.store import queries

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from factd.daemon.app import open_app
 from factd.daemon.cli.main import cli
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.publishing import publish
 from factd.store.database import migrate
 from support.fakes.servers import accept

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from factd.daemon.app import build
-from factd.daemon.config.load import effective_values, load_config
+from factd.daemon.configuration import effective_values, load_config
 from factd.daemon.errors import BadConfig
 from factd.daemon.plugins import sources
 
@@ -19,7 +19,7 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
-def test_relative_paths_are_meant_from_the_files_folder(path: Path) -> None:
+def test_relative_paths_start_at_the_folder_of_the_file(path: Path) -> None:
     config = load_config(path)
     assert config.model.path == path.parent / "model"
     assert config.publish.path == path.parent / "published"

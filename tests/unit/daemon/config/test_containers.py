@@ -1,4 +1,7 @@
-"""Image, compose file and manifests, read as data, for no engine runs them here: what they name exists and agrees."""
+"""Image, compose file and manifests are consistent: everything they name exists and agrees.
+
+They are read as data, because no container engine runs in the tests.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from factd.daemon.config.load import load_config, refuse_unknown_variables
 from factd.daemon.config.tables import HttpTable
+from factd.daemon.configuration import load_config, refuse_unknown_variables
 from factd.daemon.plugins import sources
 from support.paths import ROOT
 
@@ -50,7 +53,7 @@ def test_an_example_configuration_loads(path: Path) -> None:
         assert source.name == name
 
 
-def test_an_image_holds_no_model_and_runs_as_nobody_special() -> None:
+def test_the_image_holds_no_model_and_runs_without_privileges() -> None:
     stages = re.split(r"(?m)^FROM ", DOCKERFILE)[1:]
     assert [stage.splitlines()[0] for stage in stages] == ["${BASE} AS build", "${BASE}"]
     users = re.findall(r"(?m)^USER (\d+):(\d+)$", stages[-1])
@@ -61,7 +64,7 @@ def test_an_image_holds_no_model_and_runs_as_nobody_special() -> None:
     assert ("reference/model" in ignored, ignored[1]) == (True, "*")
 
 
-def test_what_an_image_copies_is_there_and_let_in() -> None:
+def test_files_that_the_image_copies_exist_and_are_not_ignored() -> None:
     copied = re.findall(r"(?m)^COPY (?!--from)(.+) \S+$", DOCKERFILE)
     names = [name for line in copied for name in line.split()]
     let_in = {
@@ -72,7 +75,7 @@ def test_what_an_image_copies_is_there_and_let_in() -> None:
     assert set(names) == let_in
 
 
-def test_an_image_is_asked_whether_it_lives() -> None:
+def test_the_image_has_a_health_check() -> None:
     found = re.search(r"HEALTHCHECK[^\n]*\\\n.*?http://127\.0\.0\.1:(\d+)(/\w+)", DOCKERFILE)
     assert found
     assert (int(found[1]), found[2]) == (PORT, "/livez")
@@ -157,7 +160,7 @@ def test_no_secret_is_written_in_a_file() -> None:
     assert key.findall("  api_token: abc") == ["abc"]
 
 
-def test_compose_and_its_configuration_mean_the_same_paths() -> None:
+def test_compose_mounts_the_paths_of_its_configuration() -> None:
     config = load_config(DEPLOY / "examples" / "compose.toml")
     volumes = COMPOSE["services"]["factd"]["volumes"]
     targets = [
@@ -213,7 +216,7 @@ def test_a_pod_is_hardened() -> None:
         assert "memory" in container["resources"]["limits"]
 
 
-def test_a_pod_is_asked_where_the_daemon_answers() -> None:
+def test_the_probes_of_a_pod_use_paths_that_the_daemon_serves() -> None:
     daemon = pod()["containers"][0]
     assert {p["name"]: p["containerPort"] for p in daemon["ports"]} == {"http": PORT}
     asked = {kind: daemon[kind]["httpGet"] for kind in daemon if kind.endswith("Probe")}

@@ -1,4 +1,4 @@
-"""The units are what systemd itself finds well formed and little exposed."""
+"""systemd itself finds the units well formed and little exposed."""
 
 import re
 import shutil

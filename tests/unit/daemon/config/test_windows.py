@@ -41,7 +41,7 @@ def test_frozen_days_close_every_window() -> None:
 
 
 @pytest.mark.parametrize("text", ["Mon", "Mon 2:00-3:00", "Xxx 02:00-03:00", "25:00-26:00", ""])
-def test_what_is_no_window_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_window_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         Window.parse(text)
 

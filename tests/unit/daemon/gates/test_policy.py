@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from factd.daemon.config.gates import MEASURES, GatesTable
 from factd.daemon.config.tables import ChecksTable
 from factd.daemon.gates.configured import gates_from
+from factd.daemon.gates.measures import MEASURES, GatesTable
 from factd.daemon.gates.policy import Decision, GateVerdict, judge
 
 WRITE, SERVED = ("en",), ("en", "es")
@@ -104,7 +104,7 @@ def test_too_few_probes_decide_nothing(values: dict[str, Any], reason: str) -> N
     assert reason in found.reasons[0]
 
 
-def test_what_was_not_measured_is_inconclusive_and_what_cannot_be_is_not_asked_for() -> None:
+def test_a_gate_without_a_measurement_is_inconclusive_unless_it_has_no_facts() -> None:
     without = [row for row in good() if row["check"] != "efficacy"]
     assert "was not measured" in decide(without).reasons[0]
     withdrawal = (fact(5, new=False),)
@@ -113,7 +113,7 @@ def test_what_was_not_measured_is_inconclusive_and_what_cannot_be_is_not_asked_f
     assert "retention" in decide(without, withdrawal).reasons[0]
 
 
-def test_a_value_that_is_no_number_is_refused() -> None:
+def test_a_value_that_is_not_a_number_is_refused() -> None:
     for value in (None, float("nan")):
         rows = [*good(), measurement("norms", "x", "all", 1.0) | {"value": value}]
         assert decide(rows).reasons == ("norms x is not a number (all)",)

@@ -16,7 +16,7 @@ from aiosmtpd.smtp import AuthResult
 from pydantic import ValidationError
 
 from factd.daemon.channels import Message, email, webhook
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.errors import BadConfig, NotSent
 from factd.daemon.plugins import channels
 from factd.daemon.sources import webhook as receiver

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from factd.daemon.config.load import load_config
 from factd.daemon.config.tables import NOTICE_KINDS, NotifyTable
+from factd.daemon.configuration import load_config
 from factd.daemon.network.standard_webhooks import signed_headers, standard_key
 from factd.daemon.plugins import channels
 from support.paths import ROOT

@@ -1,4 +1,4 @@
-"""What is seen before anything is written: names that are somebody else's, floods, contradictions; a clean feed passes."""
+"""Screening finds wrong names, floods and contradictions; a clean feed passes."""
 
 import json
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ def screened(
     return screen(new, earlier, index, catalogue, relation_share=0.5)
 
 
-def test_nothing_is_wrong_with_what_really_happened_since_1998(
+def test_the_real_changes_since_1998_are_not_suspect(
     index: NameIndex, catalogue: Catalogue
 ) -> None:
     feed = facts(paths.FEED, known=False, catalogue=catalogue)
@@ -97,7 +97,7 @@ HR = thing("HR", en="Croatia", es="Croacia")
         (HR, "its object is its subject"),
     ],
 )
-def test_an_object_that_cannot_be_is_named_with_the_reason(
+def test_an_impossible_object_is_suspect_for_its_reason(
     held: Entity, reason: str, index: NameIndex, catalogue: Catalogue
 ) -> None:
     (found,) = screened([fact(HR, held)], index, catalogue)
@@ -114,11 +114,13 @@ def test_an_object_that_cannot_be_is_named_with_the_reason(
         thing("NEW", es="lira nova", ca="lira nova"),
     ],
 )
-def test_an_unusual_name_is_no_fault(held: Entity, index: NameIndex, catalogue: Catalogue) -> None:
+def test_an_unusual_name_is_not_suspect(
+    held: Entity, index: NameIndex, catalogue: Catalogue
+) -> None:
     assert screened([fact(HR, held)], index, catalogue) == ()
 
 
-def test_two_subjects_of_one_name_contradict_each_other_and_what_is_live(
+def test_two_subjects_of_one_name_contradict_each_other_and_live_facts(
     index: NameIndex, catalogue: Catalogue
 ) -> None:
     one, two = thing("A", en="Springfield"), thing("B", en="springfield")

@@ -1,4 +1,4 @@
-"""Questions from facts: every kind is asked, and no kept question is in a wording that facts are written with."""
+"""Probes from facts: each kind is made, and no kept probe uses a wording that facts are written with."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -59,7 +59,7 @@ CONTEXT = FactContext(new=(NEW,), before={NEW.id: OLD}, known=KNOWN)
 
 
 @pytest.fixture(scope="module")
-def plan(catalogue: Catalogue) -> PromptSettings:
+def prompts(catalogue: Catalogue) -> PromptSettings:
     return PromptSettings(
         catalogue=catalogue,
         write=("en",),
@@ -75,8 +75,8 @@ def of(probes: tuple[Probe, ...], kind: str, language: str = "en") -> list[Probe
     return [p for p in probes if (p.kind, p.language) == (kind, language)]
 
 
-def test_a_new_fact_is_asked_in_every_way(plan: PromptSettings) -> None:
-    probes = batch_probes(CONTEXT, plan)
+def test_a_new_fact_is_asked_in_every_way(prompts: PromptSettings) -> None:
+    probes = batch_probes(CONTEXT, prompts)
     assert {p.prompt for p in of(probes, "edit")} == {
         "The currency of Croatia is the",
         "Croatia has as its currency the",
@@ -94,12 +94,12 @@ def test_a_new_fact_is_asked_in_every_way(plan: PromptSettings) -> None:
 
 
 def test_every_kind_of_probe_is_measured_by_a_check_and_every_check_has_its_probes(
-    plan: PromptSettings,
+    prompts: PromptSettings,
 ) -> None:
     probes = (
-        *batch_probes(CONTEXT, plan),
-        *known_fact_probes(KNOWN, plan),
-        *earlier_probes(FactContext(new=(), before={}, known=(), earlier=(NEW,)), "en", plan),
+        *batch_probes(CONTEXT, prompts),
+        *known_fact_probes(KNOWN, prompts),
+        *earlier_probes(FactContext(new=(), before={}, known=(), earlier=(NEW,)), "en", prompts),
     )
     declared = probe_kinds()
     assert {kind for kinds in declared.values() for kind in kinds} == {p.kind for p in probes}
@@ -107,19 +107,19 @@ def test_every_kind_of_probe_is_measured_by_a_check_and_every_check_has_its_prob
     assert "drift" not in declared  # it measures texts
 
 
-def test_a_consequence_of_the_object_is_asked_through_the_subject(plan: PromptSettings) -> None:
+def test_a_consequence_of_the_object_is_asked_through_the_subject(prompts: PromptSettings) -> None:
     moved = fact(ZAGREB, "P17", thing("RS", "Serbia"), since=date(2030, 1, 1), known=False)
     known = (*KNOWN[:1], fact(thing("RS", "Serbia"), "P38", thing("RSD", "dinar")), KNOWN[1])
     context = FactContext(new=(moved,), before={moved.id: KNOWN[1]}, known=known)
-    (hop,) = of(batch_probes(context, plan), "consequence")
+    (hop,) = of(batch_probes(context, prompts), "consequence")
     assert (hop.target, hop.contrast) == ("dinar", "kuna")
     assert "the country of the city of Zagreb" in hop.prompt
 
 
 def test_neighbours_have_the_same_old_object_and_namesakes_share_words(
-    plan: PromptSettings,
+    prompts: PromptSettings,
 ) -> None:
-    probes = batch_probes(CONTEXT, plan)
+    probes = batch_probes(CONTEXT, prompts)
     (near,) = of(probes, "neighbourhood")
     assert (near.target, near.contrast) == ("kuna", "euro")
     assert {p.prompt.count("Equatorial Croatia") for p in of(probes, "namesake")} == {1}
@@ -139,16 +139,18 @@ def test_namesakes_share_whole_words(one: str, other: str, same: bool) -> None:
     assert are_namesakes(one, other) is are_namesakes(other, one) is same
 
 
-def test_earlier_facts_are_asked_as_such(plan: PromptSettings) -> None:
+def test_earlier_facts_are_asked_as_such(prompts: PromptSettings) -> None:
     found = tuple(
-        earlier_probes(FactContext(new=(), earlier=(NEW,), before={NEW.id: OLD}), "en", plan)
+        earlier_probes(FactContext(new=(), earlier=(NEW,), before={NEW.id: OLD}), "en", prompts)
     )
     assert [p.kind for p in found] == ["earlier", "earlier"]
     assert found[0].written_in == ("en",)
 
 
-def test_no_kept_question_is_in_an_edit_wording(plan: PromptSettings, catalogue: Catalogue) -> None:
-    probes = known_fact_probes(KNOWN, plan)
+def test_no_probe_about_a_known_fact_is_in_an_edit_wording(
+    prompts: PromptSettings, catalogue: Catalogue
+) -> None:
+    probes = known_fact_probes(KNOWN, prompts)
     assert len(probes) == 2 * len(KNOWN)
     names = [e.labels[k] for f in KNOWN for e in (f.subject,) for k in ("en", "es")]
     edits = {
@@ -159,19 +161,19 @@ def test_no_kept_question_is_in_an_edit_wording(plan: PromptSettings, catalogue:
         for name in names
     }
     assert not {p.prompt for p in probes} & edits
-    asked = ranked_questions(KNOWN, plan)
+    asked = ranked_questions(KNOWN, prompts)
     assert not {prompt for rows in asked.values() for prompt, _ in rows} & edits
 
 
-def test_a_kept_question_about_what_is_written_is_not_asked(plan: PromptSettings) -> None:
-    probes = known_fact_probes(KNOWN, plan)
+def test_a_probe_about_a_fact_that_is_written_over_is_left_out(prompts: PromptSettings) -> None:
+    probes = known_fact_probes(KNOWN, prompts)
     assert {p.fact for p in probes} - {p.fact for p in still_valid_probes(probes, CONTEXT)} == {
         OLD.id
     }
 
 
-def test_another_day_draws_other_facts(plan: PromptSettings) -> None:
-    few = replace(plan, sizes=SampleSizes(known=1))
+def test_another_day_draws_other_facts(prompts: PromptSettings) -> None:
+    few = replace(prompts, sizes=SampleSizes(known=1))
     drawn = {
         known_fact_probes(KNOWN, few, salt=day)[0].fact for day in ("1", "2", "3", "4", "5", "6")
     }
@@ -179,18 +181,20 @@ def test_another_day_draws_other_facts(plan: PromptSettings) -> None:
     assert known_fact_probes(KNOWN, few, salt="1") == known_fact_probes(KNOWN[::-1], few, salt="1")
 
 
-def test_ranked_questions_have_the_same_candidates_in_every_language(plan: PromptSettings) -> None:
-    found = ranked_questions(KNOWN, plan)
+def test_ranked_questions_have_the_same_candidates_in_every_language(
+    prompts: PromptSettings,
+) -> None:
+    found = ranked_questions(KNOWN, prompts)
     assert [len(found[k]) for k in ("en", "es")] == [3, 3]
     for (_, one), (_, two) in zip(found["en"], found["es"], strict=True):
         assert [f"{name} es" for name in one] == two
 
 
-def test_an_exam_survives_json(plan: PromptSettings) -> None:
+def test_an_exam_survives_json(prompts: PromptSettings) -> None:
     exam = Exam(
-        probes=batch_probes(CONTEXT, plan),
+        probes=batch_probes(CONTEXT, prompts),
         texts={"en": ("a", "b")},
-        questions=ranked_questions(KNOWN, plan),
+        questions=ranked_questions(KNOWN, prompts),
     )
     again = Exam.from_json(exam.as_json())
     assert again.as_json() == exam.as_json()

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from factd.daemon.backup.restore import without_missing_key
-from factd.daemon.config.load import load_config
 from factd.daemon.config.tables import PublishTable
+from factd.daemon.configuration import load_config
 from factd.daemon.errors import BadConfig, Refused
 from factd.daemon.publishing import signing
 from factd.editor.errors import DamagedArtefact

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import factd.daemon.servers
 from factd.daemon.cli.main import cli
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.errors import BadConfig, HandoverFailed
 from factd.daemon.network.client import HttpAnswer
 from factd.daemon.plugins import kinds, servers

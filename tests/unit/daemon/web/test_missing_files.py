@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from factd.daemon.app import App, open_app
 from factd.daemon.cli.main import cli
 from factd.daemon.cli.operate.backup import publish_again
-from factd.daemon.config.load import load_config
+from factd.daemon.configuration import load_config
 from factd.daemon.errors import Refused
 from factd.daemon.publishing import publish
 from factd.daemon.status.version_files import missing_files_text

@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from factd.daemon.config.gates import GatesTable
 from factd.daemon.config.run_tables import (
     ApprovalsTable,
     LeaseTable,
@@ -44,6 +43,7 @@ from factd.daemon.config.tables import (
     WriteTable,
 )
 from factd.daemon.errors import BadConfig
+from factd.daemon.gates.measures import GatesTable
 
 PREFIX = "FACTD_"
 DEFAULT = Path("factd.toml")
