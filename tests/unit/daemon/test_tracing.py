@@ -19,7 +19,7 @@ from support.paths import ROOT
 WITHOUT = """
 import sys
 sys.modules["opentelemetry"] = None
-from daemon import tracing
+from factd.daemon import tracing
 from factd.daemon.errors import BadConfig
 from factd.daemon.config.tables import TracingTable
 with tracing.span("edit", run=1):
