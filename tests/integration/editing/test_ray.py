@@ -79,6 +79,7 @@ def deadly(_: Any, items: list[int]) -> Iterator[tuple[int, int]]:
         yield number, item
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_bytes_of_one(
     model: EditableModel, two: EditableModel, tmp_path: Path
 ) -> None:
