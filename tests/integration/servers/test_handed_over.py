@@ -110,7 +110,7 @@ class Served:
         """Wait for a load for a second only."""
         it = self.app.fleet.servers["it"]
         settings = it.settings.model_copy(update={"load_seconds": 1.0 if so else 60.0})
-        vars(self.app)["servers"] = {"it": replace(it, settings=settings)}
+        vars(self.app.fleet)["servers"] = {"it": replace(it, settings=settings)}
 
     def newest_of(self, number: int) -> Handover:
         with self.app.ledger.read() as session:
