@@ -78,6 +78,14 @@ class Prometheus:
             time.sleep(0.2)
         raise AssertionError((found, (self.folder / "log").read_text()[-3000:]))
 
+    def reaches(self, query: str, number: float) -> bool:
+        """Wait until a query has this value: the first scrape of a busy machine may time out."""
+
+        def wanted(data: Any) -> bool:
+            return bool(data["result"]) and float(data["result"][0]["value"][1]) == number
+
+        return bool(self.until("query", wanted, query=query))
+
     def value(self, query: str) -> float:
         found = self.until("query", lambda data: data["result"], query=query)
         return float(found["result"][0]["value"][1])
@@ -118,7 +126,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 
 def test_it_scrapes_factd(prometheus: Prometheus) -> None:
-    assert prometheus.value('up{job="factd"}') == 1
+    assert prometheus.reaches('up{job="factd"}', 1)
     assert prometheus.value("factd_live_release") == 1
     assert prometheus.value('factd_runs_total{job="factd",step="cycle",status="done"}') == 1
     asked = prometheus.get("targets")["activeTargets"][0]

@@ -124,7 +124,10 @@ def test_a_stream_points_at_items_once(app: App, stream: Stream, server: Fake) -
     "the connection breaks",
     "reconnects with Last-Event-ID; nothing is lost or doubled",
 )
-def test_it_reconnects_with_the_last_id(app: App, stream: Stream, server: Fake) -> None:
+def test_it_reconnects_with_the_last_id(make: Maker, stream: Stream, server: Fake) -> None:
+    app = make(
+        TABLE.format(url=server.url, seconds=2)
+    )  # time for two connections on a busy machine
     half = event(2, "Q142")
     stream.connections = [[event(1), half[: len(half) // 2]], [event(1), event(2, "Q142")]]
     pull(app.ledger, app.paths, app.prompts, app.sources, "wikidata_events")
