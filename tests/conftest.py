@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from factd.daemon.app import App, build
 from factd.daemon.configuration import load_config
+from factd.daemon.models import KNOWN, folder
 from factd.store import queries
 from factd.store.catalogue.catalogue import Catalogue, load_catalogue
 from factd.store.database.session import Store
@@ -114,6 +115,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         chosen = metafunc.config.getoption("--database")
         names = ("sqlite", "postgresql") if chosen == "both" else (chosen,)
         metafunc.parametrize("backend", names, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "real_model" in getattr(item, "fixturenames", ()):
+            item.add_marker("real_model")
+
+
+@pytest.fixture(scope="session", params=KNOWN)
+def real_model(request: pytest.FixtureRequest) -> Path:
+    """The folder of a real model; a test runs for each one that factd knows.
+
+    For one of them: `@pytest.mark.parametrize("real_model", ["smollm2"], indirect=True)`.
+    """
+    found = folder(request.param)
+    if found is None:
+        pytest.skip(f"the model {request.param} is not here; run `make models`")
+    return found
 
 
 @pytest.fixture(scope="session", name="kept")
