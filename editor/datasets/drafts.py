@@ -86,7 +86,7 @@ class Draft:
     questions: tuple[Question, ...] = ()
 
 
-def record_of(element: Element, draft: Draft, *, id: str) -> Record:
+def record_of(element: Element, draft: Draft) -> Record:
     """The record of a draft. Questions without a text or an answer are left out.
 
     Raises: BadEdit: the edit cannot be written as the file has it.
@@ -106,10 +106,11 @@ def record_of(element: Element, draft: Draft, *, id: str) -> Record:
         language=element.language,
         group=element.fact if draft.group is None else draft.group,
     )
-    return Record(id=id, edit=edit, probes=_probes(element, draft, edit, id))
+    probes = _probes(element, draft, edit)
+    return Record(id=element.id, place=element.place, edit=edit, probes=probes)
 
 
-def _probes(element: Element, draft: Draft, edit: Edit, id: str) -> tuple[Probe, ...]:
+def _probes(element: Element, draft: Draft, edit: Edit) -> tuple[Probe, ...]:
     """The questions of a draft as probes, each text of a kind once, and never the edit's own."""
     own = edit.prompt.format(edit.subject)
     probes: dict[tuple[str, str], Probe] = {}
@@ -125,7 +126,7 @@ def _probes(element: Element, draft: Draft, edit: Edit, id: str) -> tuple[Probe,
             target=question.answers[0],
             accepted=question.answers,
             contrast=None if normalised(question.contrast) in known else question.contrast or None,
-            fact=edit.group or id,
+            fact=edit.group or element.id,
             relation=draft.relation,
         )
         probes.setdefault((probe.kind, probe.prompt), probe)

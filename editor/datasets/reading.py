@@ -64,7 +64,7 @@ class Accepted:
 
         Raises: BadEdit: it cannot be written, or repeats or contradicts an earlier record.
         """
-        record = record_of(element, draft, id=element.id)
+        record = record_of(element, draft)
         edit = record.edit
         facts: list[tuple[str, ...]] = [(edit.language, "prompt", edit.prompt, edit.subject)]
         if draft.relation:
