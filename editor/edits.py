@@ -23,8 +23,8 @@ LINE_FIELDS = (  # the fields of a line in a file
 class Edit:
     """One association to write into the weights.
 
-    Raises: BadEdit: a prompt, also one of `keep`, does not hold `{}` once; a text is empty;
-    target_new is target_true.
+    Raises: BadEdit: a prompt, also one of `keep`, does not hold `{}` once, or has other braces; a
+    text is empty; target_new is target_true.
     """
 
     prompt: str  # holds "{}" once, where the subject goes, and ends where the target starts
@@ -47,6 +47,8 @@ class Edit:
         for prompt in (self.prompt, *self.keep):
             if prompt.count("{}") != 1:
                 raise BadEdit(f"the prompt must hold {{}} once, where the subject goes: {prompt!r}")
+            if set("{}") & set(prompt.replace("{}", "")):
+                raise BadEdit(f"the prompt may have no braces besides {{}}: {prompt!r}")
         if self.target_new == self.target_true:
             raise BadEdit(
                 f"target_new is target_true: {self.target_new!r}; there is nothing to write"

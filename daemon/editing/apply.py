@@ -2,16 +2,17 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factd.daemon.editing.candidates import Progress
+from factd.daemon.editing.written_records import Selection, read_file, select_records
 from factd.daemon.errors import Refused
 from factd.editor import plugins
-from factd.editor.edits import Edit, EditBatch, read_lines
-from factd.editor.errors import BadEdit
+from factd.editor.edits import EditBatch
+from factd.editor.errors import EditorError
 from factd.editor.settings import settings_from
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from factd.editor.exams.report import CheckReport
     from factd.editor.models.model import EditableModel
     from factd.editor.reports.edit_page import Figures
-    from factd.editor.scoring.score import Probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,8 @@ class ApplyJob:
     out: Path
     method: str = "memit"
     languages: tuple[str, ...] = ()  # to write; edits in others are only asked; empty: write all
+    format_name: str = ""  # of the edits, a file of editor/datasets/formats; "": found by looking
+    limit: int | None = None  # facts to write; None: all
     table: Mapping[str, Any] = field(default_factory=dict)  # settings of the method
 
     def beside(self, ending: str) -> Path:
@@ -41,8 +43,9 @@ class ApplyJob:
 def apply_edits(job: ApplyJob, *, progress: Progress) -> dict[str, Any]:
     """Write the edited checkpoint to `out`, and OUT.report.json and OUT.report.html beside it.
 
-    The checkpoint is loaded again in a fresh process and compared with the delta in memory.
-    Raises: Refused: `out` exists. EditorError: the editor refuses the edits.
+    Records that cannot or need not be written are listed in the report. The checkpoint is loaded
+    again in a fresh process and compared with the delta in memory.
+    Raises: Refused: `out` exists, or nothing is left to write. EditorError: the editor refuses.
     """
     from factd.editor.deltas.checkpoint import write_checkpoint  # needs torch
     from factd.editor.deltas.reload import verify_reload
@@ -53,26 +56,29 @@ def apply_edits(job: ApplyJob, *, progress: Progress) -> dict[str, Any]:
     if job.out.exists():
         raise Refused(f"{job.out} is there already; name a folder that does not exist yet")
     module = plugins.load("factd.editor.methods", job.method)
-    lines = read_lines(job.edits)
+    records = read_file(job.edits, job.format_name)
     settings = settings_from(module.Settings, table_for(job, module.Settings))
     model = load_model(job.model)
     terminator = str(getattr(settings, "terminator", ""))
-    refuse_known_answers(model, job.edits, lines)
-    edits = [edit for _, edit in lines]
-    batch = EditBatch.of(edits_to_write(edits, job, takes_all=job.method == "memat"))
+    selection = select_records(
+        model, records, languages=job.languages, limit=job.limit, progress=progress
+    )
     started = time.monotonic()
-    work = job.beside(".workspace")
-    delta = module.edit(model, batch, settings=settings, workspace=work, progress=progress)
+    delta, selection = solved(job, model, settings, selection, progress)
     edited = time.monotonic()
-    exam = Exam(probes=edit_probes(edits, job.languages))
+    exam = Exam(probes=selection.probes(job.languages))
     report = run_checks(model, exam, delta=delta, terminator=terminator)
-    write_checkpoint(job.model, delta, job.out, {"edits": len(batch), "method": job.method})
+    write_checkpoint(
+        job.model, delta, job.out, {"edits": len(selection.written), "method": job.method}
+    )
     error = verify_reload(model, delta, job.out)
     data = {
         **report.as_json(),
-        "edits": len(batch),
+        "edits": len(selection.written),
+        "format": selection.format_name,
+        "skipped": [asdict(record) for record in selection.skipped],
         "method": job.method,
-        "languages": sorted({edit.language for edit in batch.edits}),
+        "languages": sorted({r.edit.language for r in selection.written}),
         "delta_id": delta.id,
         "settings": dict(delta.settings),
         "seconds": round(edited - started, 3),
@@ -93,51 +99,24 @@ def table_for(job: ApplyJob, settings: Any) -> dict[str, Any]:
     return settings_table(job.model, settings, given)
 
 
-def edits_to_write(edits: Sequence[Edit], job: ApplyJob, *, takes_all: bool) -> list[Edit]:
-    """The edits that the method gets.
+def solved(
+    job: ApplyJob, model: "EditableModel", settings: Any, selection: Selection, progress: Progress
+) -> "tuple[Delta, Selection]":
+    """The delta of the selected edits, and the selection without the facts that had none.
 
-    takes_all: MEMAT takes those of other languages too, because its heads are trained on them.
-    Raises: Refused: no edit is in the languages to write.
+    Raises: EditorError: the error is not about one fact, or no other fact is left.
     """
-    chosen = [e for e in edits if not job.languages or e.language in job.languages]
-    if not chosen:
-        held = ", ".join(sorted({e.language for e in edits}))
-        raise Refused(f"no edit is in {', '.join(job.languages)}; the file has {held}")
-    return list(edits) if takes_all else chosen
-
-
-def refuse_known_answers(
-    model: "EditableModel", path: Path, lines: Sequence[tuple[int, Edit]]
-) -> None:
-    """Raises: BadEdit: the model gives the new answer of a line already."""
-    from factd.editor.scoring.score import greedy_answers, is_right  # needs torch
-
-    answers = greedy_answers(model, [edit.prompt.format(edit.subject) for _, edit in lines])
-    for (number, edit), answer in zip(lines, answers, strict=True):
-        if is_right(answer, (edit.target_new,)):
-            raise BadEdit(
-                f"{path} line {number}: the model says {edit.target_new!r} already; "
-                "leave the line out"
-            )
-
-
-def edit_probes(edits: Sequence[Edit], languages: Sequence[str]) -> "tuple[Probe, ...]":
-    """One probe per edit, also for edits in languages that are not written."""
-    from factd.editor.scoring.score import Probe  # needs torch
-
-    written_in = tuple(languages) or tuple(sorted({e.language for e in edits}))
-    return tuple(
-        Probe(
-            kind="edit",
-            language=e.language,
-            prompt=e.prompt.format(e.subject),
-            target=e.target_new,
-            accepted=(e.target_new,),
-            contrast=e.target_true,
-            written_in=written_in,
-        )
-        for e in edits
-    )
+    edit = plugins.load("factd.editor.methods", job.method).edit
+    work = job.beside(".workspace")
+    while True:
+        batch = EditBatch.of(selection.edits(takes_all=job.method == "memat"))
+        try:
+            delta = edit(model, batch, settings=settings, workspace=work, progress=progress)
+            return delta, selection
+        except EditorError as error:
+            selection = selection.without(error.group, str(error))
+            if not error.group or not selection.written:
+                raise
 
 
 def write_reports(
@@ -167,6 +146,7 @@ def write_reports(
         data["measurements"],
         data["examples"],
         figures(job, model, delta, report),
+        skipped=data["skipped"],
     )
     job.beside(".report.html").write_text(page, encoding="utf-8")
 

@@ -17,14 +17,18 @@ from factd.editor.checks import (
 )
 from factd.editor.scoring.score import is_right
 
-KINDS = ("alias", "consequence")
+KINDS = ("alias", "consequence", "portability")
 
 
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """The shares of right greedy answers, per language."""
     hops = [row for row in evidence.answers_to("consequence") if base_makes_hop(row)]
     measured: list[Measurement] = []
-    for metric, asked in (("alias", evidence.answers_to("alias")), ("consequence", hops)):
+    for metric, asked in (
+        ("alias", evidence.answers_to("alias")),
+        ("consequence", hops),
+        ("questions", evidence.answers_to("portability")),
+    ):
         measured += [
             measure_share("portability", metric, language, rows, answered_right)
             for language, rows in by_language(asked).items()

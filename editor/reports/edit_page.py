@@ -34,10 +34,13 @@ def report_page(
     measurements: Sequence[Mapping[str, Any]],
     examples: Sequence[Mapping[str, Any]],
     figures: Figures,
+    *,
+    skipped: Sequence[Mapping[str, str]] = (),
 ) -> str:
     """The report of an edit as HTML.
 
     facts: what was done, one line each. measurements, examples: as in `CheckReport.as_json`.
+    skipped: place and reason of each record that was not written.
     """
     drawn = {name: Markup(inline_svg(as_svg(figure))) for name, figure in figures.items()}
     return TEMPLATES.get_template("report.html").render(
@@ -46,6 +49,7 @@ def report_page(
         measurements=measurements,
         examples=examples,
         figures=drawn,
+        skipped=skipped,
         number=number_text,
     )
 

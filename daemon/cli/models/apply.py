@@ -1,6 +1,7 @@
 """The commands `factd apply`, `factd tune` and `factd stats`: the editor without the daemon."""
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from factd.editor.edits import read_edits, read_known
 if TYPE_CHECKING:
     from factd.editor.edits import Edit
 
+SHOWN = 5  # records that were not written, on the terminal
 stats_app = typer.Typer(no_args_is_help=True, help="Second-moment statistics of the base model.")
 
 
@@ -55,7 +57,9 @@ def table_of(settings: Path | None, method: str) -> dict[str, Any]:
 
 def apply(
     model: Annotated[Path, typer.Argument(help="The model's folder.")],
-    edits: Annotated[Path, typer.Argument(help="A JSONL file, one edit a line.")],
+    edits: Annotated[
+        Path, typer.Argument(help="A JSONL file, one edit a line, or benchmark data.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The folder of the edited checkpoint.")],
     method: Annotated[
         str, typer.Option("--method", help="The editing method, a file of editor/methods.")
@@ -67,6 +71,18 @@ def apply(
             help="Languages to write, as en,es. Edits in other languages are only measured.",
         ),
     ] = "",
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="The format of the edits, a file of editor/datasets/formats. "
+            "Without it: found by looking at the file.",
+        ),
+    ] = "",
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many facts to write at most. Without it: all of the file."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of the method, key=value; may be repeated."),
@@ -78,7 +94,8 @@ def apply(
 ) -> None:
     """Write edits into a model, without store and daemon.
 
-    Writes an edited checkpoint, a JSON report and an HTML report.
+    Writes an edited checkpoint, a JSON report and an HTML report. Records that are bad, or that the
+    model says already, are skipped and listed.
     """
     with reported_errors():
         given = dict(setting(text) for text in set_ or [])
@@ -88,6 +105,8 @@ def apply(
             out=out,
             method=method,
             languages=tuple(filter(None, languages.split(","))),
+            format_name=format_,
+            limit=limit,
             table={**table_of(settings, method), **given},
         )
         with progress() as report_progress:
@@ -98,7 +117,14 @@ def apply(
     ]
     report = job.beside(".report.html")
     done = f"wrote {out}: {data['edits']} edits in {data['seconds']:.1f} s; report in {report}"
-    show(data, [done, *lines], as_json=as_json)
+    show(data, [done, *lines, *skipped_lines(data["skipped"])], as_json=as_json)
+
+
+def skipped_lines(skipped: Sequence[Mapping[str, str]]) -> list[str]:
+    """What is said of the records that were not written: the first ones, and how many more."""
+    lines = [f"not written: {record['place']}: {record['reason']}" for record in skipped[:SHOWN]]
+    more = len(skipped) - len(lines)
+    return [*lines, f"not written: {more} more, all in the report"] if more else lines
 
 
 def tune(

@@ -57,6 +57,7 @@ NAMES = (
 
 def applied(folder: Path, rows: list[Any], *words: str, model: Path = MODEL) -> Result:
     """Run `factd apply` on some lines."""
+    folder.mkdir(exist_ok=True)
     edits = jsonl(folder / "edits.jsonl", rows)
     sets = [word for setting in SETTINGS for word in ("--set", setting)]
     return run_factd("apply", model, edits, "--out", folder / "out", "--json", *sets, *words)
@@ -88,36 +89,77 @@ def test_a_checkpoint_and_two_reports_are_written(kept: SharedArtefacts, tmp_pat
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (GOOD | {"prompt": "Zoeshost was first made in"}, "must hold {} once"),
-        (GOOD | {"prompt": "{} and {} were made in"}, "must hold {} once"),
-        (GOOD | {"target_new": ""}, "target_new is empty"),
-        (GOOD | {"target_new": "  "}, "target_new must be a text that is not empty"),
-        (GOOD | {"subject": ""}, "subject must be a text that is not empty"),
-        (GOOD | {"target_new": "Egypt"}, "there is nothing to write"),
-        (GOOD | {"target_new": 3}, "target_new must be a text"),
-        ({"prompt": "{} is", "target_new": "x"}, "subject is missing"),
-        (b"{no json", "not a JSON object"),
-        (b"[1]", "not a JSON object"),
-        (GOOD, "repeats line 1"),
-        (GOOD | {"target_new": "Chile"}, "contradicts line 1, which says 'Germany'"),
+        (GOOD | {"prompt": "Zoeshost was first made in"}, "line 1: the prompt must hold {} once"),
+        (b"{no json", "is not JSON"),
         (b'{"prompt": "\xff"}', "UTF-8"),
+        ({"question": "?"}, "looks like no known format; choose one with --format: bmike"),
     ],
 )
-def test_a_wrong_line_is_named_in_one_sentence(row: Any, reason: str, tmp_path: Path) -> None:
-    done = applied(tmp_path, [GOOD, row])
+def test_a_file_without_a_good_line_is_refused_in_one_sentence(
+    row: Any, reason: str, tmp_path: Path
+) -> None:
+    done = applied(tmp_path, [row])
     assert done.exit_code == 1
     (sentence,) = done.stderr.strip().splitlines()
     assert reason in sentence
-    assert "line 2" in sentence or reason == "UTF-8"
     assert not (tmp_path / "out").exists()
 
 
-def test_a_line_that_the_model_says_already_is_named(tmp_path: Path) -> None:
-    present = {"prompt": WORDINGS[0], "subject": "Japan", "target_new": "Japanese yen"}
-    other = {"prompt": WORDINGS[0], "subject": "Croatia", "target_new": "euro"}
-    done = applied(tmp_path, [other, present], model=paths.MODEL)
-    assert done.exit_code == 1
-    assert "line 2: the model says 'Japanese yen' already" in done.stderr
+def test_bad_lines_and_what_the_model_says_already_are_skipped_and_listed(
+    kept: SharedArtefacts, tmp_path: Path
+) -> None:
+    kept.moments(tmp_path / "out.workspace", MODEL, tokens=3000)
+    prompt = WORDINGS[0].format("Zoeshost")
+    says = greedy_answers(load_model(MODEL), [prompt])[0].strip(" .")
+    present = {"prompt": WORDINGS[0], "subject": "Zoeshost", "target_new": says}
+    rows = [GOOD, b"{no json", present, GOOD | {"target_new": "Chile"}]
+    done = applied(tmp_path, rows, "--format", "factd")
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    data = json.loads(done.stdout)
+    assert data["edits"] == 1
+    assert data["format"] == "factd"
+    reasons = {row["place"]: row["reason"] for row in data["skipped"]}
+    assert reasons == {
+        "line 2": "not a JSON object (Expecting property name enclosed in double quotes at "
+        "column 2)",
+        "line 3": f"the model says {says!r} already",
+        "line 4": "it contradicts line 1, which says 'Germany'",
+    }
+    assert "already" in (tmp_path / "out.report.html").read_text()
+    again = applied(tmp_path / "only", [present])
+    assert again.exit_code == 1
+    assert f"nothing is left to write: line 1: the model says {says!r} already" in again.stderr
+
+
+def test_benchmark_records_are_written_up_to_a_limit_and_asked_their_own_questions(
+    kept: SharedArtefacts, tmp_path: Path
+) -> None:
+    kept.moments(tmp_path / "out.workspace", MODEL, tokens=3000)
+    rows = [
+        {
+            "requested_rewrite": {
+                "prompt": GOOD["prompt"],
+                "subject": name,
+                "target_new": {"str": "Germany"},
+                "target_true": {"str": "Egypt"},
+            },
+            "paraphrase_prompts": [f"It rained. {name} was made in"],
+            "neighborhood_prompts": [f"{other} was first made in"],
+        }
+        for name, other in (("Zoeshost", "Kagle Clahal"), ("Kagle Clahal", "Zoeshost"), ("Q", "R"))
+    ]
+    data_file = tmp_path / "data.json"
+    data_file.write_text(json.dumps(rows))
+    sets = [word for setting in SETTINGS for word in ("--set", setting)]
+    words = ["--out", tmp_path / "out", "--json", "--limit", 2]
+    done = run_factd("apply", MODEL, data_file, *words, *sets)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    data = json.loads(done.stdout)
+    assert (data["edits"], data["format"]) == (2, "counterfact")
+    asked = {m["check"]: m["sample_size"] for m in data["measurements"]}
+    assert (asked["efficacy"], asked["paraphrase"]) == (2, 2)
+    assert "neighbourhood" not in asked  # each neighbour is what the other record edits
+    assert {fact["fact"] for fact in data["facts"]} == {"record 1", "record 2"}
 
 
 def test_what_is_no_model_or_cannot_be_edited_is_refused(tmp_path: Path) -> None:

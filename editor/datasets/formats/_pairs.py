@@ -1,0 +1,48 @@
+"""What sets of translated pairs have in common: `src`, `rephrase`, `alt`, `loc`, `loc_ans`.
+
+Each language of a fact is an element of its own.
+"""
+
+from factd.editor.datasets.drafts import Draft, Element, Question
+
+NQ = "nq question:"  # before unrelated questions, which are from Natural Questions
+
+
+def pair_draft(element: Element, *extra: Question) -> Draft:
+    """The edit, its paraphrase, and the question about another subject.
+
+    extra: other questions. `loc` asks about another subject of the relation if its answer is an
+    object ("neighbourhood"); a question of Natural Questions is unrelated ("locality").
+    """
+    new, old = element.text("alt"), element.optional("old")
+    return Draft(
+        subject=element.text("subject"),
+        prompt=element.text("src"),
+        target_new=new,
+        target_true=old,
+        questions=(
+            Question(
+                kind="paraphrase", text=element.optional("rephrase"), answers=(new,), contrast=old
+            ),
+            *extra,
+        ),
+    )
+
+
+def neighbour(element: Element) -> Question:
+    """The question about another subject of the relation, whose object must stay."""
+    answer = element.optional("loc_ans")
+    return Question(
+        kind="neighbourhood",
+        text=element.optional("loc"),
+        answers=(answer,) if answer else (),
+        contrast=element.optional("alt"),
+    )
+
+
+def unrelated(element: Element) -> Question:
+    """The unrelated question, without its mark."""
+    text, answers = element.optional("loc"), element.texts("loc_ans")
+    if text.casefold().startswith(NQ):
+        text = text[len(NQ) :].strip()
+    return Question(kind="locality", text=text, answers=answers, is_question=True)
