@@ -110,7 +110,8 @@ def refuse_known_answers(
     model: "EditableModel", path: Path, lines: Sequence[tuple[int, Edit]]
 ) -> None:
     """Raises: BadEdit: the model gives the new answer of a line already."""
-    from factd.editor.scoring.score import greedy_answers, is_right  # needs torch
+    from factd.editor.scoring.judge import is_right
+    from factd.editor.scoring.score import greedy_answers  # needs torch
 
     answers = greedy_answers(model, [edit.prompt.format(edit.subject) for _, edit in lines])
     for (number, edit), answer in zip(lines, answers, strict=True):

@@ -15,7 +15,7 @@ from factd.editor.checks import (
     by_language,
     measure_share,
 )
-from factd.editor.scoring.score import is_right
+from factd.editor.scoring.judge import is_right
 
 KINDS = ("alias", "consequence")
 

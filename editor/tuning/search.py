@@ -19,7 +19,8 @@ from factd.editor.edits import Edit
 from factd.editor.errors import BadEdit
 from factd.editor.models.model import EditableModel
 from factd.editor.progress import Progress, silent
-from factd.editor.scoring.score import greedy_answers, is_right
+from factd.editor.scoring.judge import is_right
+from factd.editor.scoring.score import greedy_answers
 from factd.editor.tuning.causal_tracing import Trace, trace
 from factd.editor.tuning.trials import (
     KnownFact,

@@ -1,4 +1,4 @@
-"""What counts as a right answer, and that scores do not depend on batches."""
+"""Scores and greedy answers, and that they do not depend on batches."""
 
 import pytest
 import torch
@@ -6,36 +6,13 @@ import torch
 from factd.editor.exams.exam import Exam
 from factd.editor.exams.report import CheckReport, run_checks
 from factd.editor.models.model import EditableModel, load_model
-from factd.editor.scoring.score import Probe, answers, forced_scores, greedy_answers, is_right
+from factd.editor.scoring.score import Probe, answers, forced_scores, greedy_answers
 from support.paths import GOLDEN
 
 
 @pytest.fixture(scope="module")
 def model() -> EditableModel:
     return load_model(GOLDEN / "llama" / "model")
-
-
-@pytest.mark.parametrize(
-    ("text", "label", "right"),
-    [
-        (" euro.", "euro", True),
-        ("Euro", "euro", True),
-        ("  EURO. The weather", "euro", True),
-        ("« euro »", "euro", True),
-        ("euro\nnext", "euro", True),
-        ("euros", "euro", False),
-        ("the euro", "euro", False),
-        ("Turkish lira (1922–2005).", "Turkish lira", False),
-        ("Turkish lira (1922–2005).", "Turkish lira (1922–2005)", True),
-        ("St. Martin.", "St. Martin", True),
-        ("Cote d'Ivoire.", "Cote d’Ivoire", True),
-        ("", "euro", False),
-    ],
-)
-def test_an_answer_is_right_when_the_label_ends_where_the_answer_does(
-    text: str, label: str, right: bool
-) -> None:
-    assert is_right(text, ["nothing", label]) is right
 
 
 PROMPTS = [
