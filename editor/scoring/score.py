@@ -84,7 +84,7 @@ def _answers(
     other = [_target_tokens(model, c, ids) for c, ids in zip(contrast, prompts, strict=True)]
     scores: list[list[Score | None]] = [[None] * len(probes), [None] * len(probes)]
     texts = [""] * len(probes)
-    stops = _stops(model)
+    stops, breaks = _stops(model), _last_tokens(model, ("\n",))
     for batch in batches_by_length(prompts, batch_tokens, equal=True):
         start = read(model, torch.tensor([prompts[i] for i in batch], device=model.device))
         for own, wanted in zip(scores, (rest, other), strict=True):
@@ -92,7 +92,7 @@ def _answers(
                 batch, scores_after(model, start, [wanted[i] for i in batch]), strict=True
             ):
                 own[i] = score
-        new = greedy_after(model, start, new_tokens=NEW_TOKENS, stops=stops)
+        new = greedy_after(model, start, new_tokens=NEW_TOKENS, stops=stops, breaks=breaks)
         for i, tokens in zip(batch, new, strict=True):
             texts[i] = _text(model, tokens)
     _score_whole(model, scores[0], target, batch_tokens)
@@ -251,11 +251,11 @@ def greedy_answers(
     Rows of one length share a batch, so nothing is padded.
     """
     rows = [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]
-    stops = _stops(model)
+    stops, breaks = _stops(model), _last_tokens(model, ("\n",))
     texts = [""] * len(prompts)
     for batch in batches_by_length(rows, batch_tokens, equal=True):
         start = read(model, torch.tensor([rows[i] for i in batch], device=model.device))
-        new = greedy_after(model, start, new_tokens=new_tokens, stops=stops)
+        new = greedy_after(model, start, new_tokens=new_tokens, stops=stops, breaks=breaks)
         for i, tokens in zip(batch, new, strict=True):
             texts[i] = _text(model, tokens)
     return texts
@@ -263,12 +263,15 @@ def greedy_answers(
 
 def _stops(model: EditableModel) -> Tensor:
     """Ids of the tokens that end a sentence or a text: the end token, stops and the line break."""
-    stops = {
-        tokens[-1] for end in (".", "!", "?", "\n") if (tokens := model.tokenizer(end)["input_ids"])
-    }
+    stops = _last_tokens(model, (".", "!", "?", "\n"))
     if model.tokenizer.eos_token_id is not None:
         stops.add(model.tokenizer.eos_token_id)
     return torch.tensor(sorted(stops), device=model.device)
+
+
+def _last_tokens(model: EditableModel, texts: Sequence[str]) -> set[int]:
+    """The ids of the last tokens of some texts."""
+    return {tokens[-1] for text in texts if (tokens := model.tokenizer(text)["input_ids"])}
 
 
 def _text(model: EditableModel, tokens: Sequence[int]) -> str:

@@ -5,6 +5,7 @@ import torch
 
 from factd.editor.exams.exam import Exam
 from factd.editor.exams.report import CheckReport, run_checks
+from factd.editor.models.generation import greedy_after, read
 from factd.editor.models.model import EditableModel, load_model
 from factd.editor.scoring.score import Probe, answers, forced_scores, greedy_answers
 from support.paths import GOLDEN
@@ -51,6 +52,19 @@ def test_greedy_answers_are_those_of_transformers(model: EditableModel) -> None:
         model.model.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :]
     )
     assert expected.strip().startswith(greedy_answers(model, [PROMPTS[0][0]])[0])
+
+
+def test_a_line_break_ends_an_answer_and_not_the_space_before_one(model: EditableModel) -> None:
+    def after_prompt(stops: list[int], breaks: set[int]) -> list[int]:
+        start = read(model, torch.tensor([model.tokenizer(PROMPTS[0][0])["input_ids"]]))
+        return greedy_after(model, start, new_tokens=8, stops=torch.tensor(stops), breaks=breaks)[0]
+
+    tokens = after_prompt([], set())
+    first, second = tokens[:2]
+    assert first != second
+    assert after_prompt([first, second], set()) == [first]
+    assert after_prompt([first, second], {first}) == [first, second]
+    assert after_prompt([second], {second}) == [first, second]
 
 
 def test_a_report_of_the_unedited_model_shows_no_change_and_survives_json(
