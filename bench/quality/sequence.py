@@ -26,7 +26,8 @@ from factd.editor.methods import alphaedit, fine_tuning, memit
 from factd.editor.methods._write import language_templates
 from factd.editor.models.model import EditableModel
 from factd.editor.models.weights import weights_restored
-from factd.editor.scoring.score import Probe, greedy_answers, is_right
+from factd.editor.scoring.judge import is_right
+from factd.editor.scoring.score import Probe, greedy_answers
 from factd.editor.settings import settings_from
 from factd.editor.solving.layers import delta_part
 from factd.editor.tuning.search import known_facts

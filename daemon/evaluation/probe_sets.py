@@ -11,7 +11,7 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from factd.daemon.log import log
 from factd.daemon.paths import Paths
 from factd.daemon.prompts import probes
 from factd.daemon.prompts.edits import PromptSettings
+from factd.daemon.prompts.longer_names import with_longer_names
 from factd.daemon.workbench import Workbench
 from factd.editor.files.folders import verify_folder, write_folder
 from factd.store import queries
@@ -49,12 +50,16 @@ def current(
     prompts: PromptSettings,
     known: Sequence[Fact],
 ) -> "tuple[ProbeSet, Exam]":
-    """The newest version. A new one is drawn now if it no longer fits."""
+    """The newest version. A new one is drawn now if it no longer fits.
+
+    Its probes carry the longer names that are known now.
+    """
     basis = basis_digest(workbench, prompts, known)
     with ledger.read() as session:
         newest = queries.evidence.probe_sets(session, limit=1)
     if newest and newest[0].basis == basis:
-        return newest[0], load(paths, newest[0].version)
+        kept = load(paths, newest[0].version)
+        return newest[0], replace(kept, probes=with_longer_names(kept.probes, known))
     why = "the base, languages, catalogue, sizes or texts changed" if newest else "the first one"
     return build(ledger, paths, workbench, prompts, known, why=why)
 

@@ -22,6 +22,7 @@ from factd.daemon.ledger import Ledger
 from factd.daemon.planning.limits import PlanningRules
 from factd.daemon.prompts import edits
 from factd.daemon.prompts.edits import PromptSettings
+from factd.daemon.prompts.longer_names import with_longer_names
 from factd.daemon.prompts.probes import edit_probes
 from factd.daemon.workbench import Workbench
 from factd.store import queries
@@ -36,18 +37,21 @@ FAMILIAR_NATS = 2.5  # per token; a familiar name is likelier than made-up ones 
 
 
 def query(
-    workbench: Workbench, prompts: PromptSettings, facts: Sequence[Fact]
+    workbench: Workbench,
+    prompts: PromptSettings,
+    facts: Sequence[Fact],
+    *,
+    known_facts: Sequence[Fact] = (),
 ) -> dict[str, BaseAnswer]:
-    """Fact id -> whether the base model knows the fact, not even its subject, or something else."""
-    probes = {fact.id: edit_probes(fact, prompts) for fact in facts}
-    flat = [probe for of_fact in probes.values() for probe in of_fact]
-    answers = workbench.base_answers(flat)
-    right = {(p.prompt, p.target): a.right for p, a in zip(flat, answers, strict=True)}
-    known = {
-        id_
-        for id_, of_fact in probes.items()
-        if all(right[probe.prompt, probe.target] for probe in of_fact)
-    }
+    """Fact id -> whether the base model knows the fact, not even its subject, or something else.
+
+    known_facts: facts of the base model. Their names tell an object from things with longer names.
+    """
+    asked = (probe for fact in facts for probe in edit_probes(fact, prompts))
+    probes = with_longer_names(asked, (*known_facts, *facts))
+    answers = workbench.base_answers(probes)
+    wrong = {p.fact for p, answer in zip(probes, answers, strict=True) if not answer.right}
+    known = {fact.id for fact in facts} - wrong
     familiarity = name_familiarity(workbench, prompts, [f for f in facts if f.id not in known])
     unfamiliar = {id_ for id_, nats in familiarity.items() if nats < FAMILIAR_NATS}
 

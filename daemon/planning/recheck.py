@@ -79,7 +79,8 @@ def without_known(
         if not fresh or not planning.batch.ask_base:
             break
         _forget_answers_of_another_base(ledger, workbench)
-        answers = base_model.query(workbench, prompts, fresh)
+        known = probe_sets.known_facts(ledger, prompts)
+        answers = base_model.query(workbench, prompts, fresh, known_facts=known)
         with ledger.begin() as session:
             queries.resolution.save_base_answers(
                 session, answers, ledger.resolver, now=ledger.now()

@@ -9,6 +9,7 @@ else.
 from collections.abc import Iterable, Sequence
 
 from factd.daemon.prompts.edits import PromptSettings, stable_sample, writable_languages
+from factd.daemon.prompts.longer_names import with_longer_names
 from factd.daemon.prompts.probes import wording_probe
 from factd.daemon.workbench import Workbench
 from factd.store.catalogue.catalogue import Relation
@@ -77,5 +78,5 @@ def share_right(
 ) -> float:
     """The share of some known facts that the base model answers right in a wording."""
     probes = [wording_probe(fact, wording, language, prompts, kind="known") for fact in facts]
-    answers = workbench.base_answers(probes)
+    answers = workbench.base_answers(with_longer_names(probes, facts))
     return sum(answer.right for answer in answers) / len(answers)

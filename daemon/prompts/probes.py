@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from factd.daemon.prompts.edits import PromptSettings, stable_sample, writable_languages
+from factd.daemon.prompts.longer_names import with_longer_names
 from factd.store.catalogue.contractions import insert_phrase, takes_phrase
 from factd.store.model.facts import Entity, Fact
 
@@ -32,6 +33,11 @@ class FactContext:
     def written_pairs(self) -> frozenset[tuple[str, str]]:
         """(subject, relation) of every fact that the candidate writes."""
         return frozenset(fact.update.pair for fact in (*self.new, *self.earlier))
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """Every fact of the context."""
+        return (*self.new, *self.earlier, *self.before.values(), *self.known)
 
     @cached_property
     def unchanged(self) -> tuple[Fact, ...]:
@@ -66,7 +72,7 @@ def batch_probes(context: FactContext, prompts: PromptSettings) -> "tuple[Probe,
             probes += neighbourhood_probes(fact, context, language, prompts)
             probes += namesake_probes(fact, context, language, prompts)
         probes += earlier_probes(context, language, prompts)
-    return tuple(probes)
+    return with_longer_names(probes, context.facts)
 
 
 def _own_probes(
@@ -329,7 +335,7 @@ def known_fact_probes(
             unseen_wording_probe(fact, number, language, prompts, kind="known")
             for number, fact in enumerate(sample)
         ]
-    return tuple(probes)
+    return with_longer_names(probes, facts)
 
 
 def unseen_wording_probe(

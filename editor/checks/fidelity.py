@@ -12,7 +12,8 @@ from factd.editor.checks import (
     by_language,
     measure_share,
 )
-from factd.editor.scoring.score import Answer, is_right
+from factd.editor.scoring.judge import is_right
+from factd.editor.scoring.score import Answer
 
 KINDS = ("edit", "paraphrase", "earlier", "known")
 
@@ -28,7 +29,8 @@ def check(evidence: Evidence) -> tuple[Measurement, ...]:
 
 def faithful(row: ProbeAnswers, answer: Answer) -> bool:
     """Whether an answer is right, or at least not a name that only other languages use."""
-    return answer.right or not is_right(answer.text, row.probe.foreign)
+    own = (*row.probe.accepted, *row.probe.longer)
+    return answer.right or not is_right(answer.text, row.probe.foreign, longer=own)
 
 
 _: Check = check

@@ -9,7 +9,8 @@ from factd.editor.checks import (
     by_language,
     measure_share,
 )
-from factd.editor.scoring.score import Answer, normalised
+from factd.editor.scoring.judge import normalised
+from factd.editor.scoring.score import Answer
 
 KINDS = ("known",)
 

@@ -15,7 +15,7 @@ from factd.editor.checks import (
     by_language,
     measure_share,
 )
-from factd.editor.scoring.score import is_right
+from factd.editor.scoring.judge import is_right
 
 KINDS = ("alias", "consequence", "portability")
 
@@ -38,7 +38,9 @@ def check(evidence: Evidence) -> tuple[Measurement, ...]:
 
 def base_makes_hop(row: ProbeAnswers) -> bool:
     """Whether the base model makes the hop: it answers with the old consequence."""
-    return bool(row.probe.contrast) and is_right(row.before.text, (row.probe.contrast or "",))
+    if not row.probe.contrast:
+        return False
+    return is_right(row.before.text, (row.probe.contrast,), longer=row.probe.accepted)
 
 
 _: Check = check

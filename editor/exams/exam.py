@@ -18,8 +18,9 @@ from factd.editor.files.folders import write_file
 from factd.editor.models.model import EditableModel
 from factd.editor.models.workers import in_order, run_task
 from factd.editor.scoring.drift import TextScores, text_scores
+from factd.editor.scoring.judge import is_right
 from factd.editor.scoring.rankings import Question, rank_candidates
-from factd.editor.scoring.score import Answer, Probe, answers, is_right
+from factd.editor.scoring.score import Answer, Probe, answers
 
 MAX_CACHED_ANSWERS = 200_000  # of one model
 
@@ -43,7 +44,7 @@ class Exam:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Exam":
         """The exam from what `as_json` gave."""
-        lists = ("accepted", "written_in", "foreign")
+        lists = ("accepted", "written_in", "foreign", "longer")
         rows: list[dict[str, Any]] = [
             {k: tuple(v) if k in lists else v for k, v in p.items()} for p in data["probes"]
         ]
@@ -201,7 +202,8 @@ def _answered(
     cache.add({key(p): _to_entry(answer) for p, answer in zip(new, given, strict=True)})
     cached = [_from_entry(cache.entries[key(p)]) for p in probes]
     return tuple(
-        replace(a, right=is_right(a.text, p.accepted)) for p, a in zip(probes, cached, strict=True)
+        replace(a, right=is_right(a.text, p.accepted, longer=p.longer))
+        for p, a in zip(probes, cached, strict=True)
     )
 
 

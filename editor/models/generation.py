@@ -1,6 +1,6 @@
 """Text from a model: greedy continuations and seeded samples, with cached keys and values."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,32 +52,45 @@ def continued(
 
 @torch.inference_mode()
 def greedy_after(
-    model: EditableModel, start: CachedTexts, *, new_tokens: int, stops: Tensor
+    model: EditableModel,
+    start: CachedTexts,
+    *,
+    new_tokens: int,
+    stops: Tensor,
+    breaks: Collection[int] = (),
 ) -> list[list[int]]:
     """The most likely next tokens of every row, up to and including the first one of `stops` (n,).
 
-    There are `new_tokens` of them at most. Rows that have ended leave the batch.
+    There are `new_tokens` of them at most. Rows that have ended leave the batch. breaks: those of
+    `stops` that end no row that begins with them, such as a line break before an answer.
     """
+    ending = set(stops.tolist())
     answers: list[list[int]] = [[] for _ in start.ids]
     alive = list(range(len(start.ids)))
     texts = start
     for number in range(new_tokens):
         step = texts.logits.argmax(-1)
-        ended = torch.isin(step, stops).tolist()
         for row, token in zip(alive, step.tolist(), strict=True):
             answers[row].append(token)
-        going = [n for n, end in enumerate(ended) if not end]
+        going = [n for n, row in enumerate(alive) if not _ends(answers[row], ending, breaks)]
         if not going or number == new_tokens - 1:
             break
         if len(going) <= 0.8 * len(alive) and model.family.keeps_past:
             texts.cache.batch_select_indices(torch.tensor(going, device=step.device))
             alive, step = [alive[n] for n in going], step[going]
         texts = read(model, step[:, None], texts.cache)
-    return [tokens[: _end(tokens, set(stops.tolist()))] for tokens in answers]
+    return [tokens[: _length(tokens, ending, breaks)] for tokens in answers]
 
 
-def _end(tokens: Sequence[int], stops: set[int]) -> int:
-    return next((n + 1 for n, token in enumerate(tokens) if token in stops), len(tokens))
+def _ends(tokens: Sequence[int], stops: set[int], breaks: Collection[int]) -> bool:
+    """Whether the last token ends its row."""
+    return tokens[-1] in stops and not all(token in breaks for token in tokens)
+
+
+def _length(tokens: Sequence[int], stops: set[int], breaks: Collection[int]) -> int:
+    """The number of tokens up to and including the one that ends the row."""
+    counts = range(1, len(tokens) + 1)
+    return next((n for n in counts if _ends(tokens[:n], stops, breaks)), len(tokens))
 
 
 def sample(

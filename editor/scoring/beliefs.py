@@ -15,7 +15,8 @@ from torch import Tensor
 
 from factd.editor.models.generation import read
 from factd.editor.models.model import EditableModel
-from factd.editor.scoring.score import BATCH_TOKENS, batches_by_length, greedy_answers, normalised
+from factd.editor.scoring.judge import normalised
+from factd.editor.scoring.score import BATCH_TOKENS, batches_by_length, greedy_answers
 
 NEW_TOKENS = 16
 END = re.compile(r"(\w{3})(?:[.!?;]\s|\n)")

@@ -2,12 +2,10 @@
 
 The score of a target o of T tokens after a prompt x is nll = -(1/T) Σ log p(o_t | x, o_<t). The
 target is accurate if every token of it is the argmax (docs/explanation/editing.md §5). Answers are
-greedy. An answer is right if it starts with an accepted label and ends there.
+greedy. Whether an answer is right says editor/scoring/judge.py.
 """
 
 import copy
-import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,10 +15,10 @@ from torch import Tensor
 from factd.editor.models.generation import CachedTexts, greedy_after, read
 from factd.editor.models.model import EditableModel, remember_half
 from factd.editor.models.tokens import padded
+from factd.editor.scoring.judge import is_right
 
 NEW_TOKENS = 32  # longest answer
 BATCH_TOKENS = 6_000  # padded tokens that are run at once
-ENDS = (".", "!", "?", "\n", ";")  # what may follow a right answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +36,8 @@ class Probe:
     written_in: tuple[str, ...] = ()  # languages in which the fact was written
     # names of the object that only other languages use
     foreign: tuple[str, ...] = ()
+    # known names that begin with an accepted label and are other things (scoring/judge.py)
+    longer: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,32 +48,7 @@ class Answer:
     contrast_nll: float  # nats per token; nan if the probe has no contrast
     accurate: bool  # every token of the target is the argmax, teacher forced
     text: str  # greedy continuation
-    right: bool  # the text names an accepted label and nothing else
-
-
-def normalised(text: str) -> str:
-    """A text for comparison: NFKC, case-folded, single spaces, no quotes or stops at its ends."""
-    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().replace("’", "'").split())
-    return folded.strip(" .!?,;:\"'«»“”")
-
-
-def is_right(text: str, accepted: Sequence[str]) -> bool:
-    """Whether an answer starts with an accepted label that only the end of the sentence follows.
-
-    "euro. The weather" is right for "euro"; "Turkish lira (1922–2005)" is not right for "Turkish
-    lira".
-    """
-    return any(starts_with_label(text, label) for label in accepted)
-
-
-def starts_with_label(text: str, label: str) -> bool:
-    """Whether a text starts with a label that is followed by its end, a stop or a line break."""
-    answer = " ".join(
-        unicodedata.normalize("NFKC", text).casefold().replace("’", "'").split(" ")
-    ).lstrip(" \"'«“")
-    wanted = normalised(label)
-    rest = re.sub(r"^\s*[\"'»”]+\s*", "", answer[len(wanted) :])
-    return answer.startswith(wanted) and (not rest.strip() or rest.startswith(ENDS))
+    right: bool  # the text gives an accepted label (scoring/judge.py)
 
 
 def answers(
@@ -109,7 +84,7 @@ def _answers(
     other = [_target_tokens(model, c, ids) for c, ids in zip(contrast, prompts, strict=True)]
     scores: list[list[Score | None]] = [[None] * len(probes), [None] * len(probes)]
     texts = [""] * len(probes)
-    stops = _stops(model)
+    stops, breaks = _stops(model), _last_tokens(model, ("\n",))
     for batch in batches_by_length(prompts, batch_tokens, equal=True):
         start = read(model, torch.tensor([prompts[i] for i in batch], device=model.device))
         for own, wanted in zip(scores, (rest, other), strict=True):
@@ -117,7 +92,7 @@ def _answers(
                 batch, scores_after(model, start, [wanted[i] for i in batch]), strict=True
             ):
                 own[i] = score
-        new = greedy_after(model, start, new_tokens=NEW_TOKENS, stops=stops)
+        new = greedy_after(model, start, new_tokens=NEW_TOKENS, stops=stops, breaks=breaks)
         for i, tokens in zip(batch, new, strict=True):
             texts[i] = _text(model, tokens)
     _score_whole(model, scores[0], target, batch_tokens)
@@ -128,7 +103,7 @@ def _answers(
             contrast_nll=against[0],
             accurate=scored[1],
             text=text,
-            right=is_right(text, p.accepted),
+            right=is_right(text, p.accepted, longer=p.longer),
         )
         for p, scored, against, text in zip(
             probes,
@@ -276,11 +251,11 @@ def greedy_answers(
     Rows of one length share a batch, so nothing is padded.
     """
     rows = [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]
-    stops = _stops(model)
+    stops, breaks = _stops(model), _last_tokens(model, ("\n",))
     texts = [""] * len(prompts)
     for batch in batches_by_length(rows, batch_tokens, equal=True):
         start = read(model, torch.tensor([rows[i] for i in batch], device=model.device))
-        new = greedy_after(model, start, new_tokens=new_tokens, stops=stops)
+        new = greedy_after(model, start, new_tokens=new_tokens, stops=stops, breaks=breaks)
         for i, tokens in zip(batch, new, strict=True):
             texts[i] = _text(model, tokens)
     return texts
@@ -288,12 +263,15 @@ def greedy_answers(
 
 def _stops(model: EditableModel) -> Tensor:
     """Ids of the tokens that end a sentence or a text: the end token, stops and the line break."""
-    stops = {
-        tokens[-1] for end in (".", "!", "?", "\n") if (tokens := model.tokenizer(end)["input_ids"])
-    }
+    stops = _last_tokens(model, (".", "!", "?", "\n"))
     if model.tokenizer.eos_token_id is not None:
         stops.add(model.tokenizer.eos_token_id)
     return torch.tensor(sorted(stops), device=model.device)
+
+
+def _last_tokens(model: EditableModel, texts: Sequence[str]) -> set[int]:
+    """The ids of the last tokens of some texts."""
+    return {tokens[-1] for text in texts if (tokens := model.tokenizer(text)["input_ids"])}
 
 
 def _text(model: EditableModel, tokens: Sequence[int]) -> str:

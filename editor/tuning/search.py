@@ -19,7 +19,8 @@ from factd.editor.edits import Edit
 from factd.editor.errors import BadEdit
 from factd.editor.models.model import EditableModel
 from factd.editor.progress import Progress, silent
-from factd.editor.scoring.score import greedy_answers, is_right
+from factd.editor.scoring.judge import SortedNames, is_right, longer_names
+from factd.editor.scoring.score import greedy_answers
 from factd.editor.tuning.causal_tracing import Trace, trace
 from factd.editor.tuning.trials import (
     KnownFact,
@@ -197,4 +198,8 @@ def _knows(model: EditableModel, facts: Sequence[KnownFact]) -> list[bool]:
     """Whether the model answers each fact right."""
     texts = greedy_answers(model, [k.edit.prompt.format(k.edit.subject) for k in facts])
     labels = [(str(k.edit.target_true),) for k in facts]
-    return [is_right(text, label) for text, label in zip(texts, labels, strict=True)]
+    names = SortedNames(label for (label,) in labels)
+    return [
+        is_right(text, label, longer=longer_names(label, names))
+        for text, label in zip(texts, labels, strict=True)
+    ]

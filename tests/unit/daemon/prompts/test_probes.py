@@ -172,6 +172,17 @@ def test_a_probe_about_a_fact_that_is_written_over_is_left_out(prompts: PromptSe
     }
 
 
+def test_probes_carry_the_longer_names_of_other_things(prompts: PromptSettings) -> None:
+    old_lira = thing("TRL", "Turkish lira (1922–2005)")
+    turkey = fact(thing("TR", "Turkey"), "P38", thing("TRY", "Turkish lira", "lira"), known=False)
+    context = FactContext(new=(turkey,), before={turkey.id: fact(turkey.subject, "P38", old_lira)})
+    assert of(batch_probes(context, prompts), "edit")[0].longer == ("Turkish lira (1922–2005)",)
+    known = (*KNOWN, fact(thing("X", "Xland"), "P38", thing("KUN", "kunat")))
+    kept = {p.fact: p.longer for p in known_fact_probes(known, prompts) if p.language == "en"}
+    assert kept[OLD.id] == ("kunat",)
+    assert kept[known[-1].id] == ()
+
+
 def test_another_day_draws_other_facts(prompts: PromptSettings) -> None:
     few = replace(prompts, sizes=SampleSizes(known=1))
     drawn = {

@@ -17,7 +17,8 @@ from factd.editor.scoring.intervals import (
     share_difference,
     wilson_interval,
 )
-from factd.editor.scoring.score import Answer, Probe, is_right
+from factd.editor.scoring.judge import is_right
+from factd.editor.scoring.score import Answer, Probe
 
 
 def probe(kind: str = "edit", **more: object) -> Probe:

@@ -1,41 +1,19 @@
-"""What counts as a right answer, and that scores do not depend on batches."""
+"""Scores and greedy answers, and that they do not depend on batches."""
 
 import pytest
 import torch
 
 from factd.editor.exams.exam import Exam
 from factd.editor.exams.report import CheckReport, run_checks
+from factd.editor.models.generation import greedy_after, read
 from factd.editor.models.model import EditableModel, load_model
-from factd.editor.scoring.score import Probe, answers, forced_scores, greedy_answers, is_right
+from factd.editor.scoring.score import Probe, answers, forced_scores, greedy_answers
 from support.paths import GOLDEN
 
 
 @pytest.fixture(scope="module")
 def model() -> EditableModel:
     return load_model(GOLDEN / "llama" / "model")
-
-
-@pytest.mark.parametrize(
-    ("text", "label", "right"),
-    [
-        (" euro.", "euro", True),
-        ("Euro", "euro", True),
-        ("  EURO. The weather", "euro", True),
-        ("« euro »", "euro", True),
-        ("euro\nnext", "euro", True),
-        ("euros", "euro", False),
-        ("the euro", "euro", False),
-        ("Turkish lira (1922–2005).", "Turkish lira", False),
-        ("Turkish lira (1922–2005).", "Turkish lira (1922–2005)", True),
-        ("St. Martin.", "St. Martin", True),
-        ("Cote d'Ivoire.", "Cote d’Ivoire", True),
-        ("", "euro", False),
-    ],
-)
-def test_an_answer_is_right_when_the_label_ends_where_the_answer_does(
-    text: str, label: str, right: bool
-) -> None:
-    assert is_right(text, ["nothing", label]) is right
 
 
 PROMPTS = [
@@ -74,6 +52,19 @@ def test_greedy_answers_are_those_of_transformers(model: EditableModel) -> None:
         model.model.generate(ids, max_new_tokens=8, do_sample=False)[0, ids.shape[1] :]
     )
     assert expected.strip().startswith(greedy_answers(model, [PROMPTS[0][0]])[0])
+
+
+def test_a_line_break_ends_an_answer_and_not_the_space_before_one(model: EditableModel) -> None:
+    def after_prompt(stops: list[int], breaks: set[int]) -> list[int]:
+        start = read(model, torch.tensor([model.tokenizer(PROMPTS[0][0])["input_ids"]]))
+        return greedy_after(model, start, new_tokens=8, stops=torch.tensor(stops), breaks=breaks)[0]
+
+    tokens = after_prompt([], set())
+    first, second = tokens[:2]
+    assert first != second
+    assert after_prompt([first, second], set()) == [first]
+    assert after_prompt([first, second], {first}) == [first, second]
+    assert after_prompt([second], {second}) == [first, second]
 
 
 def test_a_report_of_the_unedited_model_shows_no_change_and_survives_json(
