@@ -157,7 +157,10 @@ class RowReader:
         return self.store.get(f"targets-{number}")[str(self.aim(layer))].to(self.model.device)
 
     def layer_done(self, layer: int) -> None:
-        """Drop the chunks of a solved layer. The first layer's files stay for a solve that stops."""
+        """Drop the chunks of a solved layer.
+
+        The first layer's files stay for a solve that stops and resumes.
+        """
         for n in range(len(self.spans)):
             if layer != self.layers[0] or self.store.folder is None:
                 self.store.drop(f"layer-{layer}-{n}")

@@ -1,4 +1,4 @@
-"""Forward replay: each edited layer reaches the target of its own, and the ledger's promises hold."""
+"""Forward replay: each edited layer reaches its own target, and the ledger's promises hold."""
 
 import json
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from factd.editor.errors import BadSettings
 from factd.editor.methods import alphaedit, emmet, memat, memit
 from factd.editor.models.tokens import row
 from factd.editor.moments.moments import Moments
+from factd.editor.scoring.score import forced_scores
 from factd.editor.solving.keys import KeyPrompt, read_keys, texts_of
 from factd.editor.solving.layers import Solution, Solve, solve_layers
 from factd.editor.solving.replay import replayed_streams
@@ -243,8 +244,6 @@ def test_the_same_set_gives_the_same_bytes_and_a_withdrawn_fact_was_never_writte
 def test_an_edit_by_replay_raises_its_targets_and_every_bit_is_put_back(
     model: EditableModel, workspace: Path
 ) -> None:
-    from factd.editor.scoring.score import forced_scores
-
     before = {k: v.clone() for k, v in model.model.state_dict().items()}
     batch = EditBatch.of(EDITS[:4])
     delta = memit.edit(model, batch, settings=REPLAY, workspace=workspace)
