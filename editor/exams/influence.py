@@ -42,7 +42,7 @@ def value_shifts(
         return ()
     templates = templates_for(model, batch, settings)
     values = values_for(model, batch, settings.values(templates), workspace)
-    bare = _bare(model, batch, layer=settings.layers[0], z_layer=settings.layers[-1]).stream
+    bare = _bare(model, batch, layer=settings.layers[0], z_layer=settings.z_layer).stream
     moved, size = (values.to(bare.device) - bare).norm(dim=-1), bare.norm(dim=-1)
     rows: dict[str, list[int]] = {}
     for number, edit in enumerate(batch.edits):
@@ -76,7 +76,7 @@ def influences(
     """
     if not batch.edits or not texts:
         return {}
-    layer, z_layer = settings.layers[0], settings.layers[-1]
+    layer, z_layer = settings.layers[0], settings.z_layer
     templates = templates_for(model, batch, settings)
     values = values_for(model, batch, settings.values(templates), workspace)
     bare = _bare(model, batch, layer=layer, z_layer=z_layer)

@@ -73,6 +73,7 @@ def deltas_by_language(
             templates=templates,
             solver=solver(settings.second_moment_weight),
             split_openings=settings.split_openings,
+            replayed=settings.targets == "replay",
             memory_gib=settings.solve_memory_gib,
         )
         solution = solve_layers(model, solve)

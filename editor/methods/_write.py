@@ -37,7 +37,12 @@ class WriteSettings:
     """
 
     layers: tuple[int, ...]
-    """Numbers of the edited blocks, rising; the last one is the z layer."""
+    """Numbers of the edited blocks, rising."""
+    targets: str = "spread"
+    """What each edited layer aims at. "spread": the value is found at the last edited layer, and
+    every layer takes an equal share of the way that is left (MEMIT, arXiv:2210.07229). "replay":
+    the value is found at the first edited layer and run forward through the base model; each layer
+    aims at where the stream then stands behind it (arXiv:2605.00358)."""
     v_lr: float = 0.5
     """Step of Adam in the search for a value."""
     v_num_grad_steps: int = 25
@@ -78,14 +83,21 @@ class WriteSettings:
             raise BadSettings(f"layers must be rising block numbers, not {list(self.layers)}")
         for name in ("v_lr", "clamp_norm_factor", "solve_memory_gib"):
             require_above_zero(name, getattr(self, name))
+        if self.targets not in ("spread", "replay"):
+            raise BadSettings(f'targets must be "spread" or "replay", not "{self.targets}"')
         if self.v_num_grad_steps < 1 or self.second_moment_tokens < 1:
             raise BadSettings("v_num_grad_steps and second_moment_tokens must be at least 1")
+
+    @property
+    def z_layer(self) -> int:
+        """The block whose output the values are for."""
+        return self.layers[0] if self.targets == "replay" else self.layers[-1]
 
     def values(self, templates: Templates) -> ValueSettings:
         """The settings that decide the values, with the prefixes of each language."""
         own = {field.name for field in fields(ValueSettings)} - {"z_layer", "templates"}
         chosen = {name: getattr(self, name) for name in own}
-        return ValueSettings(z_layer=self.layers[-1], templates=templates, **chosen)
+        return ValueSettings(z_layer=self.z_layer, templates=templates, **chosen)
 
 
 def require_above_zero(name: str, value: float) -> None:
@@ -139,6 +151,7 @@ def closed_form_method(
             templates=templates,
             solver=solver_of(settings),
             split_openings=settings.split_openings,
+            replayed=settings.targets == "replay",
             fixed_prompts=fixed_prompts_of(settings, batch.edits),
             memory_gib=settings.solve_memory_gib,
             unfinished=workspace / "unfinished" / _sha256(identity),
@@ -164,8 +177,13 @@ def require_layers(model: EditableModel, layers: Sequence[int]) -> None:
 def delta_identity(
     model: EditableModel, batch: EditBatch, method: str, settings: Any, templates: Templates
 ) -> dict[str, Any]:
-    """What a delta was computed for and from, as fields of `Delta`."""
+    """What a delta was computed for and from, as fields of `Delta`.
+
+    `targets` is left out at its default, so that deltas from before this setting keep their ids.
+    """
     held = {**asdict(settings), "templates": {k: list(v) for k, v in sorted(templates.items())}}
+    if held.get("targets") == "spread":
+        del held["targets"]
     return {
         "base_fingerprint": model.fingerprint,
         "batch_id": batch.id,
@@ -288,6 +306,7 @@ def _write_batch(
         templates=templates,
         solver=solver,
         split_openings=settings.split_openings,
+        replayed=settings.targets == "replay",
         fixed_prompts=[
             KeyPrompt(prompt=e.prompt, subject=e.subject, language=e.language) for e in written
         ],

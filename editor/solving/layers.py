@@ -70,10 +70,11 @@ class Solve:
     """
 
     edits: Sequence[Edit]
-    values: Tensor  # z, (edits, d) float32
+    values: Tensor  # z, (edits, d) float32, for the output of the last layer (first if replayed)
     moments: Moments  # its layers are the ones that are edited
     templates: Templates
     solver: Solver  # of one layer
+    replayed: bool = False  # each layer has a target of its own, by forward replay of the values
     split_openings: bool = False  # two rows for an edit whose subject opens its prompt
     fixed_prompts: Sequence[KeyPrompt] = ()  # prompts at whose keys the outputs may not change
     earlier: Mapping[int, GramSums] | None = None  # sums of a solve that these edits are added to
@@ -105,18 +106,23 @@ def solve_layers(model: EditableModel, solve: Solve, *, progress: Progress = sil
     budget = _budget(model, layers, len(rows), solve.memory_gib)
     store = ChunkStore(solve.unfinished if budget.on_disk else None)
     reader = RowReader(
-        model, rows, owner, solve.values, solve.templates, layers, store, budget.chunk_rows
+        model,
+        rows,
+        owner,
+        solve.values,
+        solve.templates,
+        layers,
+        store,
+        budget.chunk_rows,
+        replayed=solve.replayed,
     )
     solution = Solution({}, {}, {})
     with weights_restored([model.weight(layer) for layer in layers]):
         for number, layer in enumerate(layers):
-            read = reader.chunks(layer, first=number == 0, left=len(layers) - number)
-            _solve_layer(model, solve, layer, read, store, solution)
-            reader.layer_done(layer, first=number == 0)
+            _solve_layer(model, solve, layer, reader.chunks(layer), store, solution)
+            reader.layer_done(layer)
             progress("solve", number + 1, len(layers))
-        reached = reader.stream()
-    targets = reader.targets
-    error = (targets - reached).norm(dim=-1) / targets.norm(dim=-1)
+        error = reader.errors()
     solution.diagnostics["z_error_mean"] = float(error.mean())
     solution.diagnostics["z_error_max"] = float(error.max())
     store.clear()

@@ -129,12 +129,14 @@ class Trials:
         rows, _ = key_prompts(self.batch.edits, split=False)
         weights = []
         for layer in layers:
-            read = read_keys(self.model, rows, templates, layer=layer, z_layer=layers[-1])
+            stop = max(layer, settings.z_layer)
+            read = read_keys(self.model, rows, templates, layer=layer, z_layer=stop)
+            if layer == settings.z_layer:
+                size = float(read.stream.norm(dim=-1).mean())
             keys = read.keys.double().T
             matrix = moments.layers[layer].to(keys.device).double()
             eye = 1e-6 * matrix.diagonal().mean() * torch.eye(len(matrix), device=keys.device)
             weights += (keys * inverse_times(matrix + eye, keys)).sum(0).tolist()
-        size = float(read.stream.norm(dim=-1).mean())
         return SettingScale(size / read.stream.shape[1] ** 0.5, median(weights))
 
     def run(self, layers: tuple[int, ...], v_lr: float, weight: float) -> TrialResult:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,13 @@ def deadly(_: Any, items: list[int]) -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("targets", ["spread", "replay"])
 def test_two_workers_write_the_bytes_of_one(
-    model: EditableModel, two: EditableModel, tmp_path: Path
+    targets: str, model: EditableModel, two: EditableModel, tmp_path: Path
 ) -> None:
-    batch = EditBatch.of(EDITS)
-    alone = memit.edit(model, batch, settings=SETTINGS, workspace=tmp_path / "one")
-    shared = memit.edit(two, batch, settings=SETTINGS, workspace=tmp_path / "two")
+    batch, settings = EditBatch.of(EDITS), replace(SETTINGS, targets=targets)
+    alone = memit.edit(model, batch, settings=settings, workspace=tmp_path / "one")
+    shared = memit.edit(two, batch, settings=settings, workspace=tmp_path / "two")
     assert shared.id == alone.id
     ours, theirs = (answers_with(m, PROBES, shared, ".") for m in (model, two))
     assert [(a.text, a.right, a.accurate) for a in ours] == [
