@@ -137,7 +137,8 @@ def _reasons(
 ) -> "Iterator[tuple[str, BadRecord]]":
     """(id of a record, why it is not written), for each record that is not written."""
     from factd.editor.models.tokens import row  # needs torch
-    from factd.editor.scoring.score import greedy_answers, is_right
+    from factd.editor.scoring.judge import is_right
+    from factd.editor.scoring.score import greedy_answers
 
     readable = []
     for record in records:

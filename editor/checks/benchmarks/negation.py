@@ -12,7 +12,8 @@ from factd.editor.checks import (
     measure_share,
     target_wins,
 )
-from factd.editor.scoring.score import Answer, is_right
+from factd.editor.scoring.judge import is_right
+from factd.editor.scoring.score import Answer
 
 KINDS = ("negation",)
 
