@@ -5,6 +5,7 @@ FactdError
 ├── Refused         the action is not allowed now (frozen, nothing to do, a gate)
 ├── Busy            another process holds the lease that is needed (transient)
 ├── BadBackup       a backup is damaged, or the path is no backup; nothing of it was used
+├── DownloadFailed  a package of a known model could not be had, or is another file (transient)
 ├── PublishFailed   a release could not be published; the previous release stays live
 ├── HandoverFailed  a server does not serve the new release and goes back to the old (transient)
 ├── NotSent         a channel did not take a notice; the notice is sent again later (transient)
@@ -41,6 +42,12 @@ class Busy(FactdError):
 
 class BadBackup(FactdError):
     """A backup is damaged, or the path is no backup. Nothing of it was used."""
+
+
+class DownloadFailed(FactdError):
+    """A package of a known model could not be downloaded, or is not the expected file."""
+
+    transient = True
 
 
 class PublishFailed(FactdError):

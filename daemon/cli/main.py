@@ -15,7 +15,7 @@ import typer
 from factd.daemon import log
 from factd.daemon.cli.common import STATE
 from factd.daemon.cli.facts import facts, relations, sources
-from factd.daemon.cli.models import apply, bases, checks, edit, heads
+from factd.daemon.cli.models import apply, bases, checks, edit, heads, real_models
 from factd.daemon.cli.operate import (
     accounts,
     backup,
@@ -68,6 +68,7 @@ for group in (
     bases,
     checks,
     apply,
+    real_models,
     export,
     heads,
     notices,

@@ -35,7 +35,7 @@ class KnownModel:
     title: str
     family: str  # a file of editor/families
     layers: int
-    languages: tuple[str, ...]  # BCP 47, in which it answers
+    languages: tuple[str, ...]  # BCP 47; those of the catalogue that it was trained on
     licence: str
     licence_files: tuple[str, ...]  # in the converted folder; the text of the licence first
     wheels: tuple[Wheel, ...]  # their parts, in this order, are the GGUF file

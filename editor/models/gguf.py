@@ -6,6 +6,7 @@ can load a GGUF file too, but leaves out in silence what it has no place for: `r
 of Llama 3.1, say. Here every tensor and every key of the architecture must have a place.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
@@ -128,7 +129,15 @@ def convert_gguf(file: Path, folder: Path, *, progress: Progress = silent) -> No
     with progress_bars_on_terminals():
         model.save_pretrained(folder)
     tokenizer_of(header).save_pretrained(folder)
+    _forget_version(folder / "config.json")
     load_model(folder)
+
+
+def _forget_version(config: Path) -> None:
+    """Drop the version of transformers, so that the model's fingerprint does not depend on it."""
+    values = json.loads(config.read_text(encoding="utf-8"))
+    del values["transformers_version"]
+    config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def refuse_unfit(header: GgufHeader) -> None:
