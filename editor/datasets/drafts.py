@@ -54,9 +54,12 @@ class Element:
 
 
 def flat_texts(value: Any) -> tuple[str, ...]:
-    """The texts in a value and in its lists at any depth, without empty ones and repeats."""
+    """The texts in a value and in its lists at any depth.
+
+    Repeats are left out, and what has no letter or digit, such as "---" for no answer.
+    """
     if isinstance(value, str):
-        return (value.strip(),) if value.strip() else ()
+        return (value.strip(),) if any(map(str.isalnum, value)) else ()
     if not isinstance(value, Sequence):
         return ()
     return tuple(dict.fromkeys(text for item in value for text in flat_texts(item)))

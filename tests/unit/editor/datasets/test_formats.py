@@ -48,7 +48,10 @@ EASYEDIT = {
     },
     "locality": {
         "Relation_Specificity": [
-            {"prompt": "The currency of Norway is", "ground_truth": [["krone"], ["NOK", ""]]},
+            {
+                "prompt": "The currency of Norway is",
+                "ground_truth": [["krone"], ["NOK", "", "---"]],
+            },
             {"prompt": "Norway capital", "ground_truth": ["Oslo"]},
         ],
         "Forgetfulness": [
@@ -143,8 +146,9 @@ KLAR = {
         }
     ],
 }
-HALLU = """topic,subject,relation,object,question,output_x,paraphrased_question,question_2hop,answer_2hop
-places,Norway,capital,"Oslo, Norway",What is the capital of Norway?,Rome,Which city is it in Norway?,What river?,Akerselva
+HALLU_FIELDS = "subject,relation,object,question,output_x,paraphrased_question,question_2hop"
+HALLU = f"""{HALLU_FIELDS},answer_2hop
+Norway,capital,"Oslo, Norway",What is the capital of Norway?,Rome,Where?,What river?,Akerselva
 """
 LINE = {"prompt": "The capital of {} is", "subject": "Norway", "target_new": "Rome"}
 SAMPLES: dict[str, Any] = {
