@@ -8,7 +8,8 @@ from factd.editor.datasets.prompts import answerable, split_at_subject
 from factd.editor.datasets.records import Record
 from factd.editor.edits import Edit
 from factd.editor.errors import BadEdit
-from factd.editor.scoring.score import Probe, normalised
+from factd.editor.scoring.judge import normalised
+from factd.editor.scoring.score import Probe
 
 
 @dataclass(frozen=True, kw_only=True)

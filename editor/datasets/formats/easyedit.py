@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from factd.editor.datasets.drafts import Draft, Element, Question, flat_texts
-from factd.editor.scoring.score import normalised
+from factd.editor.scoring.judge import normalised
 
 PORTABILITY = {"Subject_Aliasing": "alias"}  # kinds of questions; the others: "portability"
 SAME_SUBJECT = ("Relation_Specificity", "Forgetfulness")

@@ -285,3 +285,10 @@ def test_the_answer_of_another_model_is_not_taken_for_the_old_object(tmp_path: P
     (record,) = read(tmp_path, HALLU).records
     assert (record.edit.target_new, record.edit.target_true) == ("Oslo, Norway", None)
     assert [p.kind for p in record.probes] == ["paraphrase", "portability"]
+
+
+def test_an_answer_is_told_from_the_longer_names_in_the_file(tmp_path: Path) -> None:
+    rows = [LINE | {"target_new": "Guinea"}, LINE | {"subject": "Guinea-Bissau"}]
+    record, other = read(tmp_path, rows).records
+    assert record.questions(())[0].longer == ("Guinea-Bissau",)
+    assert other.questions(())[0].longer == ()
