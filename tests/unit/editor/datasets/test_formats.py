@@ -62,6 +62,7 @@ EASYEDIT = {
             },
         ],
         "Neighborhood": [{"prompt": "nobody knows", "ground_truth": [[]]}],
+        "Other": {"prompt": ["nq question: who sang", "b is"], "ground_truth": ["Anna", "Berta"]},
     },
 }
 BMIKE = {
@@ -233,6 +234,8 @@ def test_easyedit_groups_become_kinds_and_labels_of_the_edited_fact_are_left_out
         ("portability", "The river in the capital of Norway is", ("Tiber",), None),
         ("same_subject", "The currency of Norway is", ("krone", "NOK"), None),
         ("same_subject", "A town of Norway, which is not Rome, is", ("Roros",), None),
+        ("locality", "Question: who sang\nAnswer:", ("Anna",), None),
+        ("locality", "b is", ("Berta",), None),
     }
 
 
@@ -263,6 +266,14 @@ def test_changes_of_two_dumps_have_old_objects_and_neighbours(tmp_path: Path) ->
     assert english.edit.prompt == "The head of government of {} is"
     assert ("neighbourhood", "Sweden is governed by", ("Carla",), "Anna") in asked(english)
     assert spanish.edit.target_true == "Berta"
+
+
+def test_a_locality_prompt_is_a_neighbour_or_unrelated(tmp_path: Path) -> None:
+    (record,) = read(tmp_path, [WIKIBIGEDIT]).records
+    assert [(p.kind, p.contrast) for p in record.probes][1] == ("neighbourhood", "Anna")
+    unrelated = WIKIBIGEDIT | {"locality_prompt": "nq question: who sang it"}
+    (record,) = read(tmp_path, [unrelated]).records
+    assert [(p.kind, p.contrast) for p in record.probes][1] == ("locality", None)
 
 
 def test_klar_gets_a_new_object_from_its_candidates(tmp_path: Path) -> None:
