@@ -151,7 +151,7 @@ def _reasons(
             readable.append(record)
     prompts = [r.edit.prompt.format(r.edit.subject) for r in readable]
     for record, answer in zip(readable, greedy_answers(model, prompts), strict=True):
-        if is_right(answer, (record.edit.target_new,)):
+        if is_right(answer, (record.edit.target_new,), longer=record.longer):
             reason = f"the model says {record.edit.target_new!r} already"
             yield record.id, record.refused(reason)
 

@@ -8,7 +8,8 @@ from factd.editor.datasets.prompts import answerable, split_at_subject
 from factd.editor.datasets.records import Record
 from factd.editor.edits import Edit
 from factd.editor.errors import BadEdit
-from factd.editor.scoring.score import Probe, normalised
+from factd.editor.scoring.judge import normalised
+from factd.editor.scoring.score import Probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,12 @@ class Element:
 
 
 def flat_texts(value: Any) -> tuple[str, ...]:
-    """The texts in a value and in its lists at any depth, without empty ones and repeats."""
+    """The texts in a value and in its lists at any depth.
+
+    Repeats are left out, and what has no letter or digit, such as "---" for no answer.
+    """
     if isinstance(value, str):
-        return (value.strip(),) if value.strip() else ()
+        return (value.strip(),) if any(map(str.isalnum, value)) else ()
     if not isinstance(value, Sequence):
         return ()
     return tuple(dict.fromkeys(text for item in value for text in flat_texts(item)))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from factd.editor.errors import BadEdit
 
 QUESTION_MARKS = ("?", "？", "؟")
+NQ = "nq question:"  # before unrelated questions, which are from Natural Questions
 WORDS = {  # language -> the words before a question and before its answer
     "en": ("Question:", "Answer:"),
     "es": ("Pregunta:", "Respuesta:"),
@@ -25,13 +26,21 @@ WORDS = {  # language -> the words before a question and before its answer
 def answerable(text: str, language: str, *, is_question: bool = False) -> str:
     """A text that ends where its answer starts: a question gets a line for the answer.
 
-    is_question: treat the text as a question although it has no question mark.
+    is_question: treat the text as a question although it has no question mark. The questions of
+    Natural Questions have none; their mark is taken off.
     """
     text = text.strip()
+    if is_unrelated(text):
+        text, is_question = text[len(NQ) :].strip(), True
     if not is_question and not text.endswith(QUESTION_MARKS):
         return text
     asks, answers = WORDS.get(language.partition("-")[0], ("Q:", "A:"))
     return f"{asks} {text}\n{answers}"
+
+
+def is_unrelated(text: str) -> bool:
+    """Whether a text is marked as a question of Natural Questions, which is about other things."""
+    return text.strip().casefold().startswith(NQ)
 
 
 def split_at_subject(prompt: str, subject: str) -> tuple[str, str]:

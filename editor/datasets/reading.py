@@ -1,6 +1,7 @@
 """Reading a file of records in a public format."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from factd.editor.datasets.drafts import Draft, Element, record_of
@@ -8,7 +9,7 @@ from factd.editor.datasets.elements import read_elements
 from factd.editor.datasets.formats import format_names, load_format
 from factd.editor.datasets.records import BadRecord, Record, Records
 from factd.editor.errors import BadEdit, BadSettings
-from factd.editor.scoring.score import normalised
+from factd.editor.scoring.judge import SortedNames, longer_names, normalised
 
 
 def read_records(path: Path, format_name: str = "", *, languages: Sequence[str] = ()) -> Records:
@@ -31,7 +32,8 @@ def read_records(path: Path, format_name: str = "", *, languages: Sequence[str] 
             accepted.add(element, chosen.draft(element))
         except BadEdit as error:
             bad.append(BadRecord(place=element.place, reason=str(error)))
-    return Records(records=tuple(accepted.records), bad=tuple(bad), format_name=name)
+    records = tuple(with_longer_names(accepted.records))
+    return Records(records=records, bad=tuple(bad), format_name=name)
 
 
 def find_format(path: Path, elements: Iterable[Element]) -> str:
@@ -50,6 +52,25 @@ def find_format(path: Path, elements: Iterable[Element]) -> str:
         found = f"looks like {' and like '.join(best)}" if most else "looks like no known format"
         raise BadSettings(f"{path} {found}; choose one with --format: {', '.join(formats)}")
     return best[0]
+
+
+def with_longer_names(records: Sequence[Record]) -> Iterator[Record]:
+    """The records with the longer names that their answers must not be mistaken for.
+
+    The names are the subjects and objects of all records and neighbours of a language.
+    """
+    names: dict[str, set[str]] = {}
+    for record in records:
+        edit = record.edit
+        own = names.setdefault(edit.language, set())
+        own |= {edit.subject, edit.target_new, edit.target_true or edit.target_new}
+        own |= {probe.target for probe in record.probes if probe.kind == "neighbourhood"}
+    known = {language: SortedNames(own) for language, own in names.items()}
+    for record in records:
+        there = known[record.edit.language]
+        probes = (replace(p, longer=longer_names(p.accepted, there)) for p in record.probes)
+        longer = longer_names((record.edit.target_new,), there)
+        yield replace(record, probes=tuple(probes), longer=longer)
 
 
 class Accepted:

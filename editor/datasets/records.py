@@ -24,6 +24,9 @@ class Record:
     # kinds: "paraphrase", "neighbourhood", "same_subject", "locality", "portability", "alias",
     # "negation"; never "edit"
     probes: tuple[Probe, ...]
+    longer: tuple[
+        str, ...
+    ] = ()  # names in the file that begin with the new object (`Probe.longer`)
 
     def refused(self, reason: str) -> BadRecord:
         """The record as one that cannot be used, for a reason."""
@@ -43,6 +46,7 @@ class Record:
             accepted=(edit.target_new,),
             contrast=edit.target_true,
             fact=edit.group or self.id,
+            longer=self.longer,
         )
         return tuple(replace(probe, written_in=written_in) for probe in (own, *self.probes))
 

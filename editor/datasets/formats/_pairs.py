@@ -5,8 +5,6 @@ Each language of a fact is an element of its own.
 
 from factd.editor.datasets.drafts import Draft, Element, Question
 
-NQ = "nq question:"  # before unrelated questions, which are from Natural Questions
-
 
 def pair_draft(element: Element, *extra: Question) -> Draft:
     """The edit, its paraphrase, and the question about another subject.
@@ -41,8 +39,6 @@ def neighbour(element: Element) -> Question:
 
 
 def unrelated(element: Element) -> Question:
-    """The unrelated question, without its mark."""
+    """The unrelated question; the translated ones have lost their mark."""
     text, answers = element.optional("loc"), element.texts("loc_ans")
-    if text.casefold().startswith(NQ):
-        text = text[len(NQ) :].strip()
     return Question(kind="locality", text=text, answers=answers, is_question=True)

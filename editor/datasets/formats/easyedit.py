@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from factd.editor.datasets.drafts import Draft, Element, Question, flat_texts
-from factd.editor.scoring.score import normalised
+from factd.editor.scoring.judge import normalised
 
 PORTABILITY = {"Subject_Aliasing": "alias"}  # kinds of questions; the others: "portability"
 SAME_SUBJECT = ("Relation_Specificity", "Forgetfulness")
@@ -66,6 +66,9 @@ def _grouped(element: Element, name: str) -> Iterator[tuple[str, str, Any]]:
     groups = element.fields.get(name)
     for group, items in groups.items() if isinstance(groups, Mapping) else ():
         for item in items if isinstance(items, list) else [items]:
-            prompt = item.get("prompt") if isinstance(item, Mapping) else None
-            if isinstance(prompt, str):
-                yield str(group), prompt, item.get("ground_truth")
+            fields = item if isinstance(item, Mapping) else {}
+            prompts, truths = fields.get("prompt"), fields.get("ground_truth")
+            pairs: list[tuple[Any, Any]] = [(prompts, truths)]
+            if isinstance(prompts, list) and isinstance(truths, list):
+                pairs = list(zip(prompts, truths, strict=False))
+            yield from ((str(group), text, truth) for text, truth in pairs if isinstance(text, str))

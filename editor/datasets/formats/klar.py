@@ -9,7 +9,7 @@ from typing import Any
 
 from factd.editor.datasets.drafts import Draft, Element, Question
 from factd.editor.errors import BadEdit
-from factd.editor.scoring.score import normalised
+from factd.editor.scoring.judge import normalised
 
 SUBJECT, OBJECT = "<subject>", "<mask>"
 

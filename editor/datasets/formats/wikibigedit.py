@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from factd.editor.datasets.drafts import Draft, Element, Question
+from factd.editor.datasets.prompts import is_unrelated
 
 
 def fits(fields: Mapping[str, Any]) -> bool:
@@ -12,9 +13,9 @@ def fits(fields: Mapping[str, Any]) -> bool:
 
 
 def draft(element: Element) -> Draft:
-    """The edit and its questions; the locality prompt asks another subject's relation."""
+    """The edit and its questions; the locality prompt is about another subject, or unrelated."""
     new, old = element.text("target_new"), element.texts("ground_truth")
-    before = old[0] if old else ""
+    before, other = old[0] if old else "", element.optional("locality_prompt")
     return Draft(
         subject=element.text("subject"),
         prompt=element.text("prompt"),
@@ -28,10 +29,10 @@ def draft(element: Element) -> Draft:
                 contrast=before,
             ),
             Question(
-                kind="neighbourhood",
-                text=element.optional("locality_prompt"),
+                kind="locality" if is_unrelated(other) else "neighbourhood",
+                text=other,
                 answers=element.texts("locality_ground_truth"),
-                contrast=new,
+                contrast="" if is_unrelated(other) else new,
             ),
             Question(
                 kind="portability",

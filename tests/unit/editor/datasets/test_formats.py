@@ -48,7 +48,10 @@ EASYEDIT = {
     },
     "locality": {
         "Relation_Specificity": [
-            {"prompt": "The currency of Norway is", "ground_truth": [["krone"], ["NOK", ""]]},
+            {
+                "prompt": "The currency of Norway is",
+                "ground_truth": [["krone"], ["NOK", "", "---"]],
+            },
             {"prompt": "Norway capital", "ground_truth": ["Oslo"]},
         ],
         "Forgetfulness": [
@@ -59,6 +62,7 @@ EASYEDIT = {
             },
         ],
         "Neighborhood": [{"prompt": "nobody knows", "ground_truth": [[]]}],
+        "Other": {"prompt": ["nq question: who sang", "b is"], "ground_truth": ["Anna", "Berta"]},
     },
 }
 BMIKE = {
@@ -143,8 +147,9 @@ KLAR = {
         }
     ],
 }
-HALLU = """topic,subject,relation,object,question,output_x,paraphrased_question,question_2hop,answer_2hop
-places,Norway,capital,"Oslo, Norway",What is the capital of Norway?,Rome,Which city is it in Norway?,What river?,Akerselva
+HALLU_FIELDS = "subject,relation,object,question,output_x,paraphrased_question,question_2hop"
+HALLU = f"""{HALLU_FIELDS},answer_2hop
+Norway,capital,"Oslo, Norway",What is the capital of Norway?,Rome,Where?,What river?,Akerselva
 """
 LINE = {"prompt": "The capital of {} is", "subject": "Norway", "target_new": "Rome"}
 SAMPLES: dict[str, Any] = {
@@ -229,6 +234,8 @@ def test_easyedit_groups_become_kinds_and_labels_of_the_edited_fact_are_left_out
         ("portability", "The river in the capital of Norway is", ("Tiber",), None),
         ("same_subject", "The currency of Norway is", ("krone", "NOK"), None),
         ("same_subject", "A town of Norway, which is not Rome, is", ("Roros",), None),
+        ("locality", "Question: who sang\nAnswer:", ("Anna",), None),
+        ("locality", "b is", ("Berta",), None),
     }
 
 
@@ -261,6 +268,14 @@ def test_changes_of_two_dumps_have_old_objects_and_neighbours(tmp_path: Path) ->
     assert spanish.edit.target_true == "Berta"
 
 
+def test_a_locality_prompt_is_a_neighbour_or_unrelated(tmp_path: Path) -> None:
+    (record,) = read(tmp_path, [WIKIBIGEDIT]).records
+    assert [(p.kind, p.contrast) for p in record.probes][1] == ("neighbourhood", "Anna")
+    unrelated = WIKIBIGEDIT | {"locality_prompt": "nq question: who sang it"}
+    (record,) = read(tmp_path, [unrelated]).records
+    assert [(p.kind, p.contrast) for p in record.probes][1] == ("locality", None)
+
+
 def test_klar_gets_a_new_object_from_its_candidates(tmp_path: Path) -> None:
     for language, subject in (("en", "Norway"), ("es", "Noruega")):
         folder = tmp_path / "klar" / language
@@ -281,3 +296,10 @@ def test_the_answer_of_another_model_is_not_taken_for_the_old_object(tmp_path: P
     (record,) = read(tmp_path, HALLU).records
     assert (record.edit.target_new, record.edit.target_true) == ("Oslo, Norway", None)
     assert [p.kind for p in record.probes] == ["paraphrase", "portability"]
+
+
+def test_an_answer_is_told_from_the_longer_names_in_the_file(tmp_path: Path) -> None:
+    rows = [LINE | {"target_new": "Guinea"}, LINE | {"subject": "Guinea-Bissau"}]
+    record, other = read(tmp_path, rows).records
+    assert record.questions(())[0].longer == ("Guinea-Bissau",)
+    assert other.questions(())[0].longer == ()

@@ -265,3 +265,25 @@ def test_a_paired_bootstrap_sees_what_two_separate_intervals_do_not() -> None:
     assert mean_interval(now)[0] < mean_interval(then)[1]
     assert mean_difference(now, then) == found  # seeded
     assert all(map(math.isnan, bootstrap_interval([1.0], [1.0])))
+
+
+def test_benchmark_questions_are_scored_as_one_computes_by_hand() -> None:
+    for kind in ("same_subject", "locality"):
+        evidence = said(kind, "euro euro peso kuna", "euro kuna peso euro")
+        found = values(kind, evidence)
+        assert found["kept", "en"] == (0.5, 1.0, 2)  # of the two that the base answers right
+        assert found["unchanged", "en"] == (0.5, 1.0, 4)
+    found = values("portability", said("portability", "kuna kuna", "euro kuna"))
+    assert found == {("questions", "en"): (0.5, 0.0, 2)}
+
+
+def test_a_negated_prompt_must_not_be_answered_with_the_new_object() -> None:
+    evidence = Evidence(
+        probes=(probe("negation"), probe("negation"), probe("negation", contrast=None)),
+        before=(answer("euro", 1, 2), answer("kuna", 2, 1), answer("kuna")),
+        after=(answer("kuna", 2, 1), answer("kuna", 3, 1), answer("kuna")),
+    )
+    assert values("negation", evidence) == {
+        ("success", "en"): (0.0, 0.5, 2),
+        ("avoided", "en"): (0.0, 0.5, 2),
+    }
