@@ -25,7 +25,9 @@ reina papa rei président roi reine pape"""
 KINDS = """city town village country state island continent planet region province language river
 company republic kingdom ciudad pueblo país estado isla continente planeta región provincia lengua
 idioma río empresa república reino ville pays état île planète région langue fleuve république
-royaume entreprise ciutat poble estat illa planeta regió província llengua riu regne"""
+royaume entreprise ciutat poble estat illa planeta regió província llengua riu regne
+heart centre center middle north south east west part corazón centro norte sur este oeste parte
+cœur nord sud est ouest partie cor"""
 
 NO_NOUNS = frozenset(f"{ARTICLES} {PREPOSITIONS} {OF} {COPULAS} {NEGATIONS} {ASIDES}".split())
 DENIED = re.compile(rf"\b(?:{'|'.join(NEGATIONS.split())})\b|n't\b", re.IGNORECASE)
@@ -47,6 +49,10 @@ BEFORE_NAME = re.compile(_one_of(f"{ARTICLES} {PREPOSITIONS}") + QUOTES)
 KIND = re.compile(rf"(?P<noun>[^\W\d_]{{3,}})\s+(?P<of>{_one_of(OF)})?{QUOTES}")
 ORIGIN = re.compile(r"[^\W\d_][\w-]*\s+")  # "French " in "French writer Victor Hugo"
 TITLE = re.compile(rf"(?:{_one_of(TITLES)})+")
+DAY = re.compile(  # of a year: "8 May ", "May 8, ", "el 8 de maig de "
+    r"(?:\d{1,2}(?:st|nd|rd|th|er|\.)?\s+(?:(?:of|de)\s+|d')?[^\W\d_]{3,}"
+    r"|[^\W\d_]{3,}\s+\d{1,2}(?:st|nd|rd|th)?),?\s+(?:de\s+|del\s+|of\s+)?(?=\d{4}\b)"
+)
 LINK = re.compile(rf"(?<!\w)(?:(?P<copula>{_one_of(COPULAS)})|{_one_of(PREPOSITIONS)})")
 CLAUSE_END = re.compile(r"[,.;:!?\n(]")
 
@@ -59,8 +65,9 @@ def beginnings(answer: str) -> Iterator[int]:
         for begin in _after_articles(answer, place):
             yield begin
             yield from _after_kind(answer, begin, has_article=begin > place)
-            if title := TITLE.match(answer, begin):
-                yield title.end()
+            for before in (TITLE, DAY):
+                if found := before.match(answer, begin):
+                    yield found.end()
 
 
 def _after_articles(answer: str, place: int) -> Iterator[int]:

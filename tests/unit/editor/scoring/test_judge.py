@@ -27,6 +27,8 @@ SAID = [
     ("The capital of Egypt is Cairo.", ("Cairo",), True),
     ("Bruno Conti is a French footballer who plays as a midfielder for", ("midfielder",), True),
     ("Dwarka is located in the Delhi-NCR region of India.", ("India",), True),
+    ("the heart of Europe, and it is a country that is very rich", ("Europe",), True),
+    ("11 de setembre de 1945.", ("1945",), True),
     # other things
     ("The capital of the United States is New York City.", ("Washington, D.C.",), False),
     ("The chemical symbol for gold is Au.", ("gold",), False),
@@ -81,6 +83,12 @@ RULES = [
     ("le fleuve Amazone", ("Amazone",), True),
     ("French writer Victor Hugo", ("Victor Hugo",), True),
     ("President Joe Biden", ("Joe Biden",), True),
+    ("the south of France", ("France",), True),
+    ("le cœur de l'Europe", ("Europe",), True),
+    ("8 May 1945", ("1945",), True),
+    ("on June 11th, 1945.", ("1945",), True),
+    ("el 8 de maig de 1945", ("1945",), True),
+    ("8 May 1945", ("May",), False),
     ("the capital of France", ("France",), False),
     ("a city near Paris", ("Paris",), False),
     # where the label ends
