@@ -105,7 +105,7 @@ AnswerSize = Callable[[ProbeAnswers, Answer], float]  # a number of this answer 
 
 
 def answered_right(_: ProbeAnswers, answer: Answer) -> bool:
-    """Whether the greedy answer names the object and nothing else."""
+    """Whether the greedy answer gives the object (scoring/judge.py)."""
     return answer.right
 
 

@@ -18,7 +18,9 @@ KINDS = ("known",)
 def check(evidence: Evidence) -> tuple[Measurement, ...]:
     """Two shares of greedy answers, of the questions that the base answers right, per language.
 
-    `kept`: the answer is still right. `unchanged`: the answer is the same after normalising.
+    `kept`: the answer is still right, whatever follows the object. `unchanged`: the whole answer is
+    the same after normalising. In free text an answer may stay right in other words, so gates use
+    `kept`.
     """
     asked = [row for row in evidence.answers_to(*KINDS) if row.before.right]
     measured: list[Measurement] = []

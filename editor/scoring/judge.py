@@ -1,11 +1,15 @@
 """Judges free text: is an answer right? Pure: it knows labels and no model, store or question.
 
 An answer is right if it begins with an accepted label:
-- Quotes, list marks, "Answer:", articles and prepositions may stand before the label.
-- The label ends where a word ends. A noun may have a plural ending: "euros".
-- The label is not the beginning of a longer name that is known: "Turkish lira" does not stand in
-  "Turkish lira (1922–2005)", nor "Guinea" in "Guinea-Bissau".
-- The answer does not take it back: "Paris is not …".
+- Before the label may stand quotes, tags, "Answer:", articles and prepositions ("l'euro", "in
+  France"), one word that says what the thing is ("the planet Jupiter", "the city of Paris"), a
+  title ("President …"), or the question said again ("The capital of Egypt is Cairo").
+- The label ends where a word ends: neither "Guinea-Bissau" nor "12.5" nor "France's" gives
+  "Guinea", "12" or "France". A label that ends in a small letter may have a plural: "euros".
+- The label is not the beginning of a longer name that is known, such as "Turkish lira (1922–2005)"
+  for "Turkish lira". Unknown longer names cannot be told from what follows an answer.
+- The answer is neither negated ("not Paris", "Paris is not …") nor left open ("Paris or Lyon").
+Accents count; case, spaces and the form of apostrophes do not.
 """
 
 import re
@@ -13,6 +17,8 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+
+from factd.editor.scoring.lead_ins import beginnings
 
 APOSTROPHES = str.maketrans("’‘ʼ´`", "'''''")
 ENDS = " .!?,;:\"'«»“”"  # what may stand around a text that is compared whole
@@ -65,71 +71,56 @@ def key(text: str) -> str:
     return normalised(text).replace(", ", " ")
 
 
-ARTICLES = """the a an el la lo los las un una unos unas les le els l' al als del dels
-der die das den dem des ein eine einen einem il gli i uno dell' della du des au aux o os as um uma
-in on at of from by to for en de d' à á por para per dans par von im vom zu zum a di da do no na"""
-LEAD_IN = re.compile(
-    r"[\s\"'«»“”„(\[*_:…]*(?:-\s+)?(?:(?:answer|a|respuesta|réponse|resposta|antwort|risposta)\s*:)?"
-    r"[\s\"'«»“”„(\[*_]*",
-    re.IGNORECASE,
-)
-ARTICLE = re.compile(
-    "(?:"
-    + "|".join(
-        re.escape(word) + ("" if word.endswith("'") else r"\s+")
-        for word in sorted(set(ARTICLES.split()), key=len, reverse=True)
-    )
-    + r")[\"'«“*_]*",
-    re.IGNORECASE,
-)
-TAKEN_BACK = re.compile(
+MARKUP = re.compile(r"<[^<>]{1,20}>|[*_`#]+")
+NEGATED = re.compile(
     r"[\s\"'»”,]*(?:(?:is|was|are|were)(?:\s+not|n't)\b|no\s+(?:es|era|és|són|son)\b"
     r"|n'(?:est|était)\s+pas\b|ist\s+nicht\b|non\s+è\b|não\s+é\b)",
     re.IGNORECASE,
 )
-END = r"(?!\w|[-‐‑]\w|'\w|[.,]\d)"
+LEFT_OPEN = re.compile(r"[\"'»”]*\s+(?:or|o|u|ou|oder)\s+", re.IGNORECASE)
+WORD_END = r"(?!\w|[-‐‑–]\w|'\w|[.,]\d)"
 
 
 def is_right(text: str, accepted: Sequence[str], *, longer: Sequence[str] = ()) -> bool:
-    """Whether an answer begins with an accepted label and does not take it back.
+    """Whether an answer gives an accepted label and does not take it back.
 
     longer: known names that begin with an accepted label and are other things
     (`longer_names`). "euro. The weather", "the euro, which is" and "“Euro”" are right for "euro".
     """
-    answer = folded(text)
-    return any(_gives(answer, label, longer) for label in accepted)
-
-
-def _gives(answer: str, label: str, longer: Sequence[str]) -> bool:
-    pattern = label_pattern(label)
+    answer = MARKUP.sub("", folded(text)).strip()
+    patterns = [pattern for label in accepted if (pattern := label_pattern(label))]
+    others = [key(name) for name in longer]
     for start in beginnings(answer):
-        found = pattern.match(answer, start) if pattern else None
-        if found:
-            rest = key(answer[start:])
-            known = (key(name) for name in longer)
-            names_other = any(
-                rest.startswith(name) and not rest[len(name) : len(name) + 1].isalnum()
-                for name in known
-            )
-            return not names_other and not TAKEN_BACK.match(answer, found.end())
+        for pattern in patterns:
+            found = pattern.match(answer, start)
+            if found and not _is_one_of(others, answer[start:]):
+                return not _is_withdrawn(answer, found.end(), patterns)
     return False
 
 
-def beginnings(answer: str) -> list[int]:
-    """The places where a label may begin: after quotes and marks, and after each article there."""
-    lead = LEAD_IN.match(answer)
-    places = [lead.end() if lead else 0]
-    while found := ARTICLE.match(answer, places[-1]):
-        places.append(found.end())
-    return places
+def _is_one_of(others: Sequence[str], rest: str) -> bool:
+    """Whether the rest of an answer begins with another name."""
+    said = key(rest) if others else ""
+    return any(said.startswith(o) and not said[len(o) : len(o) + 1].isalnum() for o in others)
+
+
+def _is_withdrawn(answer: str, end: int, patterns: Sequence[re.Pattern[str]]) -> bool:
+    """Whether the text after a label negates it, or offers something else beside it."""
+    if NEGATED.match(answer, end):
+        return True
+    choice = LEFT_OPEN.match(answer, end)
+    if choice is None:
+        return False
+    places = [b + choice.end() for b in beginnings(answer[choice.end() :])]
+    return not any(pattern.match(answer, place) for pattern in patterns for place in places)
 
 
 @lru_cache(maxsize=20_000)
 def label_pattern(label: str) -> re.Pattern[str] | None:
     """What a label looks like in an answer; None if the label has no letter or digit."""
-    words = folded(label).strip(ENDS).split()
+    words = normalised(label) and folded(label).strip(ENDS).split()
     if not words:
         return None
-    plural = "(?:e?s)?" if words[-1][-1:].isalpha() and words[-1] == words[-1].lower() else ""
+    plural = "(?:e?s)?" if words[-1][-1:].isalpha() and words[-1].islower() else ""
     spelled = r",?\s+".join(re.escape(word.rstrip(",")) for word in words)
-    return re.compile(spelled + plural + END, re.IGNORECASE)
+    return re.compile(spelled + plural + WORD_END, re.IGNORECASE)
