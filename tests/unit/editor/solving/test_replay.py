@@ -94,7 +94,8 @@ def random_values(model: EditableModel, edits: Sequence[Edit], layer: int) -> to
     """Values (edits, d) that lie half a norm from where the edits stand behind a layer."""
     here = torch.stack([stream(model, edit, layer) for edit in edits])
     step = torch.randn(here.shape, generator=torch.Generator().manual_seed(3))
-    return here + 0.5 * here.norm(dim=1, keepdim=True) * step / step.norm(dim=1, keepdim=True)
+    size: torch.Tensor = 0.5 * here.norm(dim=1, keepdim=True) / step.norm(dim=1, keepdim=True)
+    return here + size * step
 
 
 def gap(one: torch.Tensor, other: torch.Tensor) -> float:
