@@ -154,7 +154,9 @@ def build(config: Config, *, now: Callable[[], datetime] = utc_now) -> App:
             table=config.publish,
             load=partial(plugins.publishers, config),
         ),
-        workbench=Workbench(config.model, config.method, paths.workspace),
+        workbench=Workbench(
+            config.model, config.method, paths.workspace, original_path=paths.original
+        ),
     )
 
 
@@ -171,9 +173,10 @@ def on_base(app: App, number: int) -> App:
     if number == bench.base_number:
         return app
     table = bench.table.model_copy(update={"path": app.paths.base(number)})
-    return replace(
-        app, workbench=Workbench(table, bench.method, bench.workspace, base_number=number)
+    based_on = Workbench(
+        table, bench.method, bench.workspace, base_number=number, original_path=bench.original_path
     )
+    return replace(app, workbench=based_on)
 
 
 @contextmanager

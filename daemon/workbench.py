@@ -6,13 +6,16 @@ The model is loaded when it is first needed.
 import atexit
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factd.daemon.config.tables import MethodTable, ModelTable
 from factd.editor import plugins
-from factd.editor.settings import settings_from
+from factd.editor.errors import BadSettings
+from factd.editor.files.checksum_cache import ChecksumCache
+from factd.editor.settings import required_settings, settings_from
+from factd.editor.tuning.kept import KeptTuning, KeptTunings
 
 if TYPE_CHECKING:
     from factd.editor.exams.exam import AnswerCache, Exam, ExamResults
@@ -28,6 +31,7 @@ class Workbench:
     method: MethodTable
     workspace: Path  # values, second moments and answers, kept between edits
     base_number: int = 0  # the base that table.path leads to; 0 is the original model
+    original_path: Path | None = None  # that [model] path names; None: that of the table
     loaded: "EditableModel | None" = None
     memory: "AnswerCache | None" = None
 
@@ -63,11 +67,69 @@ class Workbench:
         return self.base(Exam(probes=tuple(probes))).answers
 
     def method_settings(self) -> Any:
-        """The frozen settings of the configured method. Raises: BadSettings."""
-        method = plugins.load("factd.editor.methods", self.method.name)
-        return settings_from(method.Settings, self.method.settings())
+        """The frozen settings of the configured method: those of the file over the pinned ones.
+
+        Raises: BadSettings: one is wrong, or some are neither in the file nor pinned yet.
+        """
+        cls = self._settings_class
+        if self.lacks_settings() and self.pinned_settings() is None:
+            missing = sorted(required_settings(cls) - set(self.method.settings()))
+            raise BadSettings(
+                f"[method.{self.method.name}] gives no {' and no '.join(missing)}; `factd edit` "
+                "finds the missing settings and keeps them, or write them into the table"
+            )
+        return settings_from(cls, self._table())
+
+    def lacks_settings(self) -> bool:
+        """Whether the configuration leaves out settings of the method that have no default."""
+        return bool(required_settings(self._settings_class) - set(self.method.settings()))
+
+    @property
+    def pinned(self) -> KeptTunings:
+        """Settings that were found for the configured model once, and stay."""
+        return KeptTunings(self.workspace / "tunings")
+
+    def pinned_settings(self) -> KeptTuning | None:
+        """The pinned settings of the configured method and original model.
+
+        Raises: BadSettings: they are damaged. They are not set aside and found anew: the weights
+        of the next release would change.
+        """
+        fingerprint = self.original_fingerprint()
+        path = self.pinned.path(fingerprint, self.method.name)
+        try:
+            return self.pinned.read(fingerprint, self.method.name)
+        except (ValueError, KeyError, OSError) as error:
+            raise BadSettings(
+                f"{path} cannot be read ({error}); restore it from a backup, or delete it, and "
+                "`factd edit` takes the settings of the live release"
+            ) from error
+
+    @property
+    def original(self) -> Path:
+        """The folder of the model that [model] path names, whatever base is in effect."""
+        return self.original_path or self.table.path
+
+    def original_fingerprint(self) -> str:
+        """The fingerprint of the model that [model] path names. Raises: ModelNotFound."""
+        from factd.editor.models.model import fingerprint  # needs torch
+
+        sums = ChecksumCache(self.workspace / "checksums.json")
+        found = fingerprint(self.original, sums.sha256)
+        sums.save()
+        return found
 
     @property
     def terminator(self) -> str:
         """The text that the method writes behind every target."""
-        return str(getattr(self.method_settings(), "terminator", ""))
+        default = {f.name: f.default for f in fields(self._settings_class)}.get("terminator", "")
+        return str(self._table().get("terminator", default))
+
+    @property
+    def _settings_class(self) -> Any:
+        return plugins.load("factd.editor.methods", self.method.name).Settings
+
+    def _table(self) -> dict[str, Any]:
+        """The settings of the file over the pinned ones, if the file leaves any out."""
+        pinned = self.pinned_settings() if self.lacks_settings() else None
+        return {**(pinned.settings if pinned else {}), **self.method.settings()}

@@ -28,6 +28,15 @@ def settings_from(cls: type[S], table: Mapping[str, Any]) -> S:
     return cls(**values)
 
 
+def required_settings(cls: type) -> frozenset[str]:
+    """The names of the settings of a dataclass that have no default."""
+    return frozenset(
+        field.name
+        for field in fields(cls)
+        if field.default is MISSING and field.default_factory is MISSING
+    )
+
+
 def converted(key: str, value: Any, kind: Any) -> Any:
     """A value as the type that a settings field asks for: lists as tuples, whole numbers as floats.
 

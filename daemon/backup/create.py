@@ -3,8 +3,9 @@
 The daemon may run.
 
 A backup holds the database; the configuration file, its catalogues and texts; the delta and report
-of every release; the probe sets; head corrections; and the manifests of the published versions, by
-which a restore proves that it writes the same bytes. It does not hold the base model, the weights
+of every release; the probe sets; head corrections; settings that were found for the model; and the
+manifests of the published versions, by which a restore proves that it writes the same bytes. It
+does not hold the base model, the weights
 of versions (base and delta make them), secrets (files that the configuration names), the drop
 folder, and, without `--with-workspace`, cached values and statistics, which are computed again when
 they are needed.
@@ -118,13 +119,16 @@ def config_files(config: Config) -> dict[str, Path]:
 
 
 def state_files(paths: Paths, releases: list[Release], *, workspace: bool) -> dict[str, Path]:
-    """Deltas and reports of releases, probe sets, and head corrections or the whole workspace."""
+    """Deltas and reports of releases, probe sets, head corrections and pinned settings.
+
+    workspace: the whole workspace.
+    """
     state, files = paths.state, dict[str, Path]()
     made = {release.candidate_id for release in releases if release.candidate_id is not None}
     for folder in (f"candidates/{id_}" for id_ in sorted(made)):
         files |= within(f"state/{folder}", state / folder)
-    kept = "workspace" if workspace else "workspace/heads"
-    for folder in ("probes", kept):
+    kept = ("workspace",) if workspace else ("workspace/heads", "workspace/tunings")
+    for folder in ("probes", *kept):
         files |= within(f"state/{folder}", state / folder)
     return files
 

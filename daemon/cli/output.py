@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
@@ -41,7 +42,7 @@ def measured(value: float | None) -> str:
 def progress() -> Iterator[ReportProgress]:
     """Report progress on stderr: a bar on a terminal, elsewhere a log line for each tenth."""
     if not sys.stderr.isatty():
-        yield _log_progress
+        yield _LoggedProgress()
         return
     columns = (
         TextColumn("{task.description}"),
@@ -60,6 +61,14 @@ def progress() -> Iterator[ReportProgress]:
         yield report
 
 
-def _log_progress(stage: str, done: int, total: int) -> None:
-    if done == total or (total >= 10 and done % (total // 10) == 0):
-        log.info("progress", stage=stage, done=done, total=total)
+@dataclass
+class _LoggedProgress:
+    """Logs the beginning of each stage, and then each tenth of it once."""
+
+    tenths: dict[str, int] = field(default_factory=dict)  # of a stage, the last one logged
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        tenth = done * 10 // total if total else 10
+        if self.tenths.get(stage) != tenth:
+            self.tenths[stage] = tenth
+            log.info("progress", stage=stage, done=done, total=total)

@@ -1,5 +1,24 @@
 """The configuration that `factd init` writes."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from factd.editor.tuning.kept import toml_value
+
+TERMINATOR = "."  # behind every target, so that an answer also ends where it should
+UNKNOWN = """\
+# Layers and strength depend on the model, and none are known for this one yet. The first
+# `factd edit` searches for them on facts that the model knows (10 minutes), and keeps them for this
+# site. To search now, run `factd tune {model}`, and copy its table to here.
+[method.memit]
+terminator = "."
+"""
+KNOWN = """\
+# Layers and strength depend on the model. These come from {source}.
+[method.memit]
+{settings}
+"""
+
 EXAMPLE = """\
 # The configuration of factd. Every key except [model] path has a default that works on one machine.
 # Relative paths start at the folder of this file. docs/reference/configuration.md lists every key.
@@ -19,11 +38,7 @@ keep_wordings = 1         # wordings that must stay, for each other relation of 
 [method]
 name = "memit"
 
-[method.memit]            # the right values depend on the model; see `factd tune`
-layers = [0, 1, 2]
-second_moment_weight = 1000.0
-v_lr = 0.5
-terminator = "."
+{settings}
 
 [gates]                   # limits for every language; see docs/how-to/facts/checks.md
 edit_generation = 0.90
@@ -57,3 +72,12 @@ every_seconds = 3600
 [http]
 port = 9464               # /metrics, /livez and /readyz on 127.0.0.1
 """
+
+
+def example(model: str, settings: Mapping[str, Any] | None = None, source: str = "") -> str:
+    """The text of the file. settings: of MEMIT for the model, if they are known, from `source`."""
+    table = {"terminator": TERMINATOR, **(settings or {})}
+    rows = "\n".join(f"{key} = {toml_value(value)}" for key, value in table.items())
+    known = KNOWN.format(source=source, settings=rows).rstrip("\n")
+    text = known if settings else UNKNOWN.format(model=model).rstrip("\n")
+    return EXAMPLE.format(model=model, settings=text)

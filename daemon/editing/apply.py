@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factd.daemon.editing.candidates import Progress
+from factd.daemon.editing.settings import (
+    MINUTES,
+    FoundSettings,
+    SettingsChain,
+    refuse_what_nothing_finds,
+    tunings_folder,
+)
+from factd.daemon.editing.tune import TuningJob, facts_to_tune_on, searched_settings
 from factd.daemon.editing.written_records import Selection, read_file, select_records
 from factd.daemon.errors import Refused
 from factd.editor import plugins
 from factd.editor.edits import EditBatch
 from factd.editor.errors import EditorError
 from factd.editor.settings import settings_from
+from factd.editor.tuning.kept import KeptTuning, KeptTunings
+from factd.store.catalogue.catalogue import load_catalogue
 
 if TYPE_CHECKING:
     from factd.editor.deltas.delta import Delta
@@ -33,7 +43,11 @@ class ApplyJob:
     languages: tuple[str, ...] = ()  # to write; edits in others are only asked; empty: write all
     format_name: str = ""  # of the edits, a file of editor/datasets/formats; "": found by looking
     limit: int | None = None  # facts to write; None: all
-    table: Mapping[str, Any] = field(default_factory=dict)  # settings of the method
+    table: Mapping[str, Any] = field(default_factory=dict)  # given settings of the method
+    table_from: str = "--set"  # where they were given
+    search_minutes: float = MINUTES  # that a search for settings may take, if there are none
+    always_search: bool = False  # also if settings were kept for the model, or it has a preset
+    kept: KeptTunings = field(default_factory=lambda: KeptTunings(tunings_folder()))
 
     def beside(self, ending: str) -> Path:
         """A file or folder next to the edited checkpoint."""
@@ -57,12 +71,16 @@ def apply_edits(job: ApplyJob, *, progress: Progress) -> dict[str, Any]:
         raise Refused(f"{job.out} is there already; name a folder that does not exist yet")
     module = plugins.load("factd.editor.methods", job.method)
     records = read_file(job.edits, job.format_name)
-    settings = settings_from(module.Settings, table_for(job, module.Settings))
+    refuse_what_nothing_finds(module.Settings, given_settings(job))
+    progress("loading the model", 0, 1)
     model = load_model(job.model)
-    terminator = str(getattr(settings, "terminator", ""))
+    progress("loading the model", 1, 1)
     selection = select_records(
         model, records, languages=job.languages, limit=job.limit, progress=progress
     )
+    found = settings_for(job, model, selection, progress)
+    settings = settings_from(module.Settings, found.table)
+    terminator = str(getattr(settings, "terminator", ""))
     started = time.monotonic()
     delta, selection = solved(job, model, settings, selection, progress)
     edited = time.monotonic()
@@ -81,6 +99,8 @@ def apply_edits(job: ApplyJob, *, progress: Progress) -> dict[str, Any]:
         "languages": sorted({r.edit.language for r in selection.written}),
         "delta_id": delta.id,
         "settings": dict(delta.settings),
+        "settings_source": found.source,
+        "notes": list(found.notes),
         "seconds": round(edited - started, 3),
         "seconds_checks": report.seconds,
         "reload_error": error,
@@ -89,14 +109,41 @@ def apply_edits(job: ApplyJob, *, progress: Progress) -> dict[str, Any]:
     return data
 
 
-def table_for(job: ApplyJob, settings: Any) -> dict[str, Any]:
-    """The given settings of the method, and for the rest the published preset of the model."""
-    from factd.editor.api import settings_table  # needs torch
+def settings_for(
+    job: ApplyJob, model: "EditableModel", selection: Selection, progress: Progress
+) -> FoundSettings:
+    """The settings of the method, and where they come from.
 
-    given = dict(job.table)
+    A search uses no fact whose subject is edited, or is in a question of the report.
+    Raises: BadSettings, EditorError, as `SettingsChain.find`.
+    """
+    languages = [record.edit.language for record in selection.written]
+    subjects = [edit.subject for edit in selection.edits(takes_all=True)]
+    asked = [*subjects, *(probe.prompt for probe in selection.probes(job.languages))]
+    language = max(sorted(set(languages)), key=languages.count)
+
+    def search() -> KeptTuning:
+        tuning = TuningJob(language=language, minutes=job.search_minutes)
+        facts = facts_to_tune_on(load_catalogue(), language, asked=asked)
+        tuned = searched_settings(model, facts, job.beside(".workspace"), tuning, progress=progress)
+        job.kept.save(tuned)
+        return tuned
+
+    chain = SettingsChain(
+        method=job.method,
+        model=job.model,
+        kept=(job.kept,),
+        search=search,
+        always_search=job.always_search,
+    )
+    return chain.find(given_settings(job), job.table_from, model.fingerprint)
+
+
+def given_settings(job: ApplyJob) -> dict[str, Any]:
+    """The settings of the method that the command gives."""
     if job.method == "memat" and job.languages:
-        given = {"write_languages": list(job.languages), **given}
-    return settings_table(job.model, settings, given)
+        return {"write_languages": list(job.languages), **job.table}
+    return dict(job.table)
 
 
 def solved(
@@ -137,6 +184,7 @@ def write_reports(
         "edits": data["edits"],
         "languages written": ", ".join(data["languages"]),
         "seconds": data["seconds"],
+        "settings from": data["settings_source"],
         "delta": delta.id,
         "reloaded in a fresh process, largest difference of logits": f"{data['reload_error']:.1g}",
     }

@@ -15,6 +15,7 @@ from factd.daemon.editing import head_corrections, narrowing
 from factd.daemon.editing.attempt import Attempt, EditResult, begin, finish, log_ids
 from factd.daemon.editing.candidates import Progress, quiet
 from factd.daemon.editing.parts import EditParts
+from factd.daemon.editing.settings import pin_settings
 from factd.daemon.errors import Refused
 from factd.daemon.log import bound, log
 from factd.daemon.planning import recheck
@@ -99,6 +100,7 @@ def edit(
     _prepare(run)
     if not run.changed:
         raise Refused(_nothing_to_do(run))
+    pin_settings(parts, run.planned, progress=progress)
     return _attempts(run)
 
 

@@ -10,6 +10,8 @@ def run(app: App, task: Task, report_step: ReportStep) -> TaskOutcome:
     from factd.editor.methods._write import second_moments  # needs torch
 
     workbench = app.workbench
+    if workbench.lacks_settings() and workbench.pinned_settings() is None:
+        return TaskOutcome(detail="waits: the first edit finds the layers")
     settings = workbench.method_settings()
     if not hasattr(settings, "second_moment_tokens"):
         return TaskOutcome(detail="the configured method uses no second moments")

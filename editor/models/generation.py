@@ -36,15 +36,19 @@ def continued(
     *,
     new_tokens: int,
     choose: Callable[[Tensor], Tensor],
+    written: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Rows of equal length with `new_tokens` more tokens, (rows, length + new_tokens).
 
-    choose: logits (rows, vocabulary) -> next tokens (rows,).
+    choose: logits (rows, vocabulary) -> next tokens (rows,). written: is told after each step how
+    many tokens all rows have.
     """
     texts = read(model, ids)
     for number in range(new_tokens):
         step = choose(texts.logits)[:, None]
         ids = torch.cat([ids, step], dim=1)
+        if written is not None:
+            written(ids.numel())
         if number < new_tokens - 1:
             texts = read(model, step, texts.cache)
     return ids
@@ -130,13 +134,22 @@ def own_texts(
 
 
 def sample_rows(
-    model: EditableModel, ids: Tensor, *, new_tokens: int, seed: int, temperature: float = 1.0
+    model: EditableModel,
+    ids: Tensor,
+    *,
+    new_tokens: int,
+    seed: int,
+    temperature: float = 1.0,
+    written: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Seeded continuations of rows of equal length, (rows, length + new_tokens) int64."""
+    """Seeded continuations of rows of equal length, (rows, length + new_tokens) int64.
+
+    written: see `continued`.
+    """
     generator = torch.Generator(device="cpu").manual_seed(seed)
 
     def draw(logits: Tensor) -> Tensor:
         shares = (logits / temperature).softmax(-1).cpu()
         return torch.multinomial(shares, 1, generator=generator)[:, 0].to(ids.device)
 
-    return continued(model, ids, new_tokens=new_tokens, choose=draw)
+    return continued(model, ids, new_tokens=new_tokens, choose=draw, written=written)

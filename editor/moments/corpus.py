@@ -7,16 +7,17 @@ was read.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from factd.editor.errors import BadSettings
-from factd.editor.files.folders import sha256_file
+from factd.editor.files.folders import sha256_file, verify_folder, write_folder
 from factd.editor.models.generation import sample_rows
 from factd.editor.models.model import EditableModel
 
@@ -53,13 +54,58 @@ class SelfGenerated:
 
     def batches(self, model: EditableModel, start: int) -> Iterator[Tensor]:
         """See `TextSource.batches`; batch n is sampled with seed + n."""
+        number = start
+        while True:
+            yield self.batch(model, number)
+            number += 1
+
+    def batch(
+        self, model: EditableModel, number: int, written: Callable[[int], None] | None = None
+    ) -> Tensor:
+        """Batch n, (ROWS, ROW_TOKENS) int64.
+
+        written: is told how many tokens of the batch there are, after each step.
+        """
         first = model.tokenizer.bos_token_id
         first = model.tokenizer.eos_token_id if first is None else first
         ids = torch.full((ROWS, 1), first or 0, device=model.device)
+        return sample_rows(
+            model, ids, new_tokens=ROW_TOKENS - 1, seed=self.seed + number, written=written
+        )
+
+
+@dataclass(frozen=True)
+class KeptText:
+    """Self-generated text that is written once and read again from a folder.
+
+    Writing takes most of the time of the second moments. The layers of a model are often asked for
+    one after the other.
+    """
+
+    source: SelfGenerated
+    folder: Path
+    written: Callable[[int], None] | None = None  # is told of the tokens of a batch so far
+
+    @property
+    def name(self) -> str:
+        """That of the source."""
+        return self.source.name
+
+    def batches(self, model: EditableModel, start: int) -> Iterator[Tensor]:
+        """See `TextSource.batches`. Raises: DamagedArtefact: a kept file is damaged."""
         number = start
         while True:
-            yield sample_rows(model, ids, new_tokens=ROW_TOKENS - 1, seed=self.seed + number)
+            folder = self.folder / f"batch-{number}"
+            if not folder.exists():
+                self._write(model, number, folder)
+            verify_folder(folder)
+            yield load_file(folder / "text.safetensors")["ids"].to(model.device)
             number += 1
+
+    def _write(self, model: EditableModel, number: int, folder: Path) -> None:
+        ids = self.source.batch(model, number, self.written).cpu().contiguous()
+        about = {"fingerprint": model.fingerprint, "source": self.name, "batch": number}
+        write_folder(folder, lambda part: save_file({"ids": ids}, part / "text.safetensors"), about)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ that is interrupted resumes where it stopped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from factd.editor.errors import DamagedArtefact, WrongModel
 from factd.editor.files.folders import verify_folder, write_folder
 from factd.editor.models.hooks import captured_input
 from factd.editor.models.model import EditableModel
-from factd.editor.moments.corpus import TextSource
+from factd.editor.moments.corpus import KeptText, SelfGenerated, TextSource
 from factd.editor.progress import Progress, silent
 
 FILE = "moments.safetensors"
+STAGE = "second moments"  # of the progress
 SAVE_EVERY_BATCHES = 16  # of an unfinished pass
 
 
@@ -67,11 +68,18 @@ def build_moments(
     """
     identity = _identity(model, layers, source.name)
     sums, count, done = _resumed(model, layers, partial, identity)
+    progress(STAGE, min(count, tokens), tokens)
+    if isinstance(source, KeptText):  # writing the text takes most of the time
+
+        def written(number: int) -> None:
+            progress(STAGE, min(count + number, tokens - 1), tokens)
+
+        source = replace(source, written=written)
     for ids in source.batches(model, done) if count < tokens else ():
         for layer, keys in _inputs(model, ids, layers).items():
             sums[layer] += (keys.T @ keys).cpu()
         count, done = count + ids.numel(), done + 1
-        progress("second moments", min(count, tokens), tokens)
+        progress(STAGE, min(count, tokens), tokens)
         if count >= tokens:
             break
         if partial is not None and done % SAVE_EVERY_BATCHES == 0:
@@ -138,8 +146,13 @@ def moments_folder(
     dtype: str = "float32",
 ) -> Path:
     """The folder for the second moment of one layer; its name has everything that it depends on."""
+    folder = _model_folder(workspace, fingerprint, dtype)
+    return folder / f"{source[:20]}-{tokens}" / f"layer-{layer}"
+
+
+def _model_folder(workspace: Path, fingerprint: str, dtype: str) -> Path:
     base = fingerprint[:16] if dtype == "float32" else f"{fingerprint[:16]}-{dtype}"
-    return workspace / "moments" / base / f"{source[:20]}-{tokens}" / f"layer-{layer}"
+    return workspace / "moments" / base
 
 
 def save_moments(moments: Moments, workspace: Path, *, tokens: int) -> tuple[Path, ...]:
@@ -209,8 +222,12 @@ def moments_for(
     if missing:
         named = "-".join(map(str, missing))
         partial = folders[missing[0]].parent / f"unfinished-{named}"
+        text = source
+        if isinstance(source, SelfGenerated):
+            kept = _model_folder(workspace, model.fingerprint, model.dtype)
+            text = KeptText(source, kept / f"text-{source.name}")
         built = build_moments(
-            model, missing, tokens=tokens, source=source, partial=partial, progress=progress
+            model, missing, tokens=tokens, source=text, partial=partial, progress=progress
         )
         save_moments(built, workspace, tokens=tokens)
         _delete(partial)

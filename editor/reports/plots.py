@@ -173,12 +173,14 @@ def trace_figure(traces: Trace) -> Figure:
 
 
 def tuning_figure(points: Sequence[TrialResult], level: float) -> Figure:
-    """The gain of the edits against neighbourhood success, one curve per choice of layers."""
+    """The gain of the edits against locality, one curve for each choice of layers and step."""
     figure = Figure(figsize=SIZE)
-    axes = add_axes(figure, "neighbourhood success", "magnitude of edits and other wordings")
-    for layers in dict.fromkeys(point.layers for point in points):
-        curve = sorted((p.neighbourhood, p.gain) for p in points if p.layers == layers)
-        label = f"layers {layers[0]}–{layers[-1]}"
+    axes = add_axes(figure, "locality: other facts as before", "gain: edits and other wordings")
+    for key in dict.fromkeys((p.place, p.v_lr, p.edits) for p in points):
+        place, v_lr, edits = key
+        own = [p for p in points if (p.place, p.v_lr, p.edits) == key]
+        curve = sorted((p.locality, p.gain) for p in own)
+        label = f"{place}, step {v_lr:.2g}, {edits} edits"
         axes.plot([x for x, _ in curve], [y for _, y in curve], "o-", label=label)
     axes.axvline(level, color="grey", linewidth=0.5)
     axes.legend(fontsize=8, frameon=False)

@@ -2,8 +2,9 @@
 
 ROME, arXiv:2202.05262, section 2. The subject's embeddings are corrupted with noise. Then one state
 of the clean run is restored at the subject's last token. The indirect effect of that state is how
-much of the right answer's probability returns. Here all blocks of a fact are traced in one batch,
-with one row per block.
+much of the right answer's probability returns. Here all blocks of a fact are traced together, with
+one row per block. Below the block where something is restored, a row is the corrupted run, which is
+computed once; so a row is run from its own block on only.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,6 +38,14 @@ class Trace:
     facts: int  # number of facts traced
 
     @property
+    def best_stream(self) -> int:
+        """The block behind which the restored stream at the subject has the largest effect.
+
+        From there on the model reads the fact at the prompt's last token.
+        """
+        return max(range(len(self.stream)), key=lambda n: self.stream[n])
+
+    @property
     def best_mlp(self) -> int:
         """The block around which restored MLP outputs have the largest effect."""
         return max(range(len(self.mlp)), key=lambda n: self.mlp[n])
@@ -47,22 +56,25 @@ def trace(
     facts: Sequence[Edit],
     *,
     window: int = 3,
+    samples: int = SAMPLES,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Trace:
     """Mean indirect effects over facts that the model knows.
 
     facts: their prompt, subject and target_true are used; facts without target_true are skipped.
-    window: number of blocks whose MLP outputs are restored together.
+    window: number of blocks whose MLP outputs are restored together. samples: draws of the noise
+    for each fact.
 
     Raises: BadEdit: the noise lowers the probability of no fact's target_true enough.
     """
     known = [fact for fact in facts if fact.target_true]
     rows = []
     scale = NOISE * float(model.embed(torch.arange(1, 200, device=model.device)[None]).std())
+    progress("causal tracing", 0, len(known))
     for number, fact in enumerate(known):
-        for sample in range(SAMPLES):
-            row = _one(model, fact, window, scale, seed=seed * 100_000 + number * SAMPLES + sample)
+        for sample in range(samples):
+            row = _one(model, fact, window, scale, seed=seed * 100_000 + number * samples + sample)
             rows += [row] if row[0, 0] - row[0, 1] > LEAST_DROP else []
         progress("causal tracing", number + 1, len(known))
     if not rows:
@@ -99,24 +111,29 @@ def _one(model: EditableModel, fact: Edit, window: int, scale: float, *, seed: i
         for n in range(blocks):
             states.append(model.run(states[-1], n, n + 1))
     written = [out[0].view(1, len(ids), -1)[0, at] for out in mlp]
-    runs = {"noisy": noisy_in, "stream": noisy_in, "mlp": noisy_in, "last": noisy_in}
-    runs = {name: start.expand(blocks, -1, -1).clone() for name, start in runs.items()}
+    noisy = [noisy_in]
+    runs = dict.fromkeys(("stream", "mlp", "last"), noisy_in[:0])  # a row for each block so far
     for n in range(blocks):
+        runs["mlp"] = _joined(runs["mlp"], noisy[n], min(blocks, n + window // 2 + 1))
         near = [m for m in range(blocks) if abs(m - n) <= window // 2]
         with moved_output(model.mlp_out(n), _restored(near, at, written[n], len(ids))):
             runs["mlp"] = model.run(runs["mlp"], n, n + 1)
-        for name, place in (("noisy", None), ("stream", at), ("last", len(ids) - 1)):
-            runs[name] = model.run(runs[name], n, n + 1)
-            if place is not None:
-                runs[name][n, place] = states[n + 1][0, place]
+        noisy.append(model.run(noisy[n], n, n + 1))
+        for name, place in (("stream", at), ("last", len(ids) - 1)):
+            before = model.run(runs[name], n, n + 1) if n else runs[name]
+            runs[name] = _joined(before, noisy[n + 1], n + 1)
+            runs[name][n, place] = states[n + 1][0, place]
 
     def probability(hidden: Tensor) -> Tensor:
         return model.logits(hidden[:, -1]).float().softmax(-1)[:, token].cpu()
 
-    clean = probability(states[-1]).expand(blocks)
-    return torch.stack(
-        [clean, *(probability(runs[k]) for k in ("noisy", "stream", "mlp", "last"))], dim=1
-    )
+    same = [probability(hidden).expand(blocks) for hidden in (states[-1], noisy[-1])]
+    return torch.stack([*same, *(probability(runs[k]) for k in ("stream", "mlp", "last"))], dim=1)
+
+
+def _joined(rows: Tensor, row: Tensor, count: int) -> Tensor:
+    """Rows (n, length, d) with copies of a row (1, length, d) behind them, `count` in all."""
+    return torch.cat([rows, row.expand(count - len(rows), -1, -1)])
 
 
 def _restored(

@@ -1,10 +1,14 @@
-"""Finds layers, step size and second-moment weight: causal tracing, then a search.
+"""Finds layers, step size and second-moment weight: causal tracing, then a search in bounded time.
 
 Settings do not carry over between models (docs/explanation/editing.md §1, §2), and they do not
 follow from a model's size. The search needs a list of facts that the model knows. For every
-setting, some of them are edited to the object of another fact. The others are the neighbours, which
-must keep their object. Layers are compared where their curves cross the same neighbourhood success,
-never at the same weight.
+setting, some of them are edited to the object of another fact. The others must keep their object.
+
+The search goes from coarse to fine. First few edits choose among windows of layers; then all edits
+choose the weight, the step, and between the two best windows. Along the weight it climbs: the
+values of a step and window do not depend on the weight, so these trials cost a solve and a
+measurement. The best window is also tried with the other kind of targets. Layers are compared where their curves cross the same locality, never at the same
+weight. When the time is over, the best setting so far is the result.
 """
 
 import hashlib
@@ -17,25 +21,25 @@ from typing import Any
 
 from factd.editor.edits import Edit
 from factd.editor.errors import BadEdit
+from factd.editor.methods._write import language_templates, second_moments
 from factd.editor.models.model import EditableModel
 from factd.editor.progress import Progress, silent
-from factd.editor.scoring.judge import SortedNames, is_right, longer_names
-from factd.editor.scoring.score import greedy_answers
+from factd.editor.scoring.score import forced_scores
+from factd.editor.tuning.budget import Budget
 from factd.editor.tuning.causal_tracing import Trace, trace
-from factd.editor.tuning.trials import (
-    KnownFact,
-    TrialResult,
-    Trials,
-    success_and_mean,
-    trial_probes,
-)
+from factd.editor.tuning.trials import KnownFact, Place, TrialResult, Trials, trial_probes
 
+LEAST_KNOWN = 8  # facts; with fewer a trial says nothing
+ASKED_AT_ONCE = 32  # facts
 # v_lr in units of ‖z0‖ / √d: a step has this share of the norm of the residual stream
-STEP_SHARES = (0.02, 0.08, 0.3, 1.0)
+FIRST_STEP, STEP_FACTOR, OTHER_STEPS = 0.08, 4.0, 3
 # second_moment_weight in units of the median of kᵀ C⁻¹ k, where edits and old keys weigh the same
-WEIGHT_FACTORS = (0.003, 0.03, 0.1, 0.3, 1.0)
-GAIN_TOLERANCE = 0.02  # magnitude that is given up for a larger weight
-LEVEL_SHARE = 0.97  # of the base model's neighbourhood success; layers are compared there
+FIRST_WEIGHT, COARSE_FACTOR, FINE_FACTOR = 0.5, 6.0, 2.5
+COARSE_EDITS, COARSE_PREFIXES, COARSE_EVALUATIONS = 8, 2, 12
+COARSE_TRIALS, STEP_TRIALS, FINE_TRIALS = 3, 3, 6  # along the weight
+TRACING_SAMPLES = 2
+DEPTHS = (0.28, 0.4)  # of the z layer, as a share of the blocks: GPT-J, Llama 3 and GPT-2 XL
+GAIN_TOLERANCE = 0.02  # gain that is given up for a larger weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,18 +47,24 @@ class Tuned:
     """The settings that the search found, and the measurements behind them."""
 
     layers: tuple[int, ...]
+    targets: str  # "replay" or "spread"
     v_lr: float
     second_moment_weight: float
-    level: float  # neighbourhood success at which layers were compared
+    level: float  # locality at which layers were compared
     trace: Trace
     points: tuple[TrialResult, ...]
+    known: int  # facts that the model knew, of
+    asked: int  # facts that it was asked
+    seconds: float  # that the search took
+    skipped: tuple[str, ...] = ()  # trials for which there was no time left
     settings: Mapping[str, Any] = field(default_factory=dict)  # the whole [method.memit] table
 
 
 def known_facts(rows: Iterable[Edit], *, seed: int = 0) -> tuple[KnownFact, ...]:
     """Facts for the search, each with a new object: that of another subject of the same wording.
 
-    Wordings of one fact are joined. The order and the objects depend on the seed only. rows: edits
+    Wordings of one fact are joined. The order and the objects depend on the seed only; relations
+    take turns. rows: edits
     whose target_true is today's answer; their target_new is ignored.
 
     Raises: BadEdit: no two facts share a prompt and differ in target_true.
@@ -76,9 +86,19 @@ def known_facts(rows: Iterable[Edit], *, seed: int = 0) -> tuple[KnownFact, ...]
             facts.append(KnownFact(edit=edit, paraphrases=tuple(e.prompt for e in same[1:])))
     if not facts:
         raise BadEdit("no two facts share a prompt and differ in target_true; give more facts")
-    return tuple(
+    return _by_turns(
         sorted(facts, key=lambda k: hashlib.sha256(f"{seed} {k.edit.key}".encode()).digest())
     )
+
+
+def _by_turns(facts: Sequence[KnownFact]) -> tuple[KnownFact, ...]:
+    """One fact of each prompt, then the second of each, and so on: trials see every relation."""
+    turns: dict[str, int] = {}
+    keyed = []
+    for fact in facts:
+        turns[fact.edit.prompt] = turn = turns.get(fact.edit.prompt, 0) + 1
+        keyed.append((turn, fact))
+    return tuple(fact for _, fact in sorted(keyed, key=lambda pair: pair[0]))
 
 
 def tune(
@@ -87,93 +107,291 @@ def tune(
     *,
     workspace: Path,
     given: Mapping[str, Any],
-    edits: int = 24,
-    neighbours: int = 48,
-    traced: int = 12,
+    budget: Budget,
+    edits: int = 16,
+    others: int = 20,
+    traced: int = 6,
     progress: Progress = silent,
 ) -> Tuned:
-    """Search settings for a model.
+    """Search settings for a model, in about the time of the budget.
 
-    given: settings of MEMIT that are not searched (templates, terminator, steps …). edits,
-    neighbours, traced: at most so many facts are edited, kept as neighbours, and traced.
+    At least one trial is made, however long it takes. given: settings of MEMIT that are not
+    searched (templates, terminator, steps …). edits, traced: at most so many facts are edited and
+    traced; others: at most so many neighbours and so many bystanders must stay.
 
     Raises: BadEdit: the model knows fewer than 8 of the facts.
     """
-    known = [k for k, right in zip(facts, _knows(model, facts), strict=True) if right]
-    if len(known) < 8:
-        raise BadEdit(
-            f"the model answers {len(known)} of {len(facts)} facts right, "
-            "and tuning needs at least 8; give more facts that it knows"
-        )
+    known, asked = known_to(model, facts, edits + 3 * others, budget, progress)
     chosen = known[: min(edits, len(known) // 2)]
     rest = known[len(chosen) :]
-    traces = trace(model, [k.edit for k in known[:traced]], progress=progress)
-    search = Trials(model, chosen, trial_probes(chosen, rest[:neighbours]), given, workspace)
-    windows = candidate_layers(traces.best_mlp, len(model.blocks))
-    level = LEVEL_SHARE * success_and_mean(search.magnitudes(None)["neighbourhood"])[0]
-    points: list[TrialResult] = []
-    total = len(STEP_SHARES) + len(WEIGHT_FACTORS) * len(windows)
-    start = search.scale(windows[0])
-    for share in STEP_SHARES:
-        points.append(search.run(windows[0], share * start.step, start.weight * WEIGHT_FACTORS[1]))
-        progress("search", len(points), total)
-    v_lr = max(points, key=lambda p: p.gain).v_lr
-    for layers in windows:
-        scale = search.scale(layers)
-        for share in WEIGHT_FACTORS:
-            points.append(search.run(layers, v_lr * scale.step / start.step, scale.weight * share))
-            progress("search", len(points), total)
-    return _best(points[len(STEP_SHARES) :], level, traces, tuple(points), given)
+    traces = trace(
+        model, [k.edit for k in known[:traced]], samples=TRACING_SAMPLES, progress=progress
+    )
+    windows = candidate_layers(traces, len(model.blocks))
+    languages = {k.edit.language for k in chosen}
+    seed = int(given.get("seed", 0))
+    templates = language_templates(model, languages, given.get("templates", {}), seed=seed)
+    own = {
+        "second_moment_tokens": sample_tokens(model),
+        **given,
+        "templates": templates,
+    }
+    search = Search(
+        coarse=_coarse(model, chosen, rest, own, workspace, others, progress),
+        fine=Trials(
+            model, chosen, trial_probes(chosen, rest, others=others), own, workspace, progress
+        ),
+        budget=budget,
+        progress=progress,
+    )
+    every = tuple(sorted({layer for window in windows for layer in window}))
+    with budget.measured("second moments"):  # of all windows in one pass
+        second_moments(model, search.fine.settings(Place(every), 1.0, 1.0), workspace, progress)
+    kinds = [given["targets"]] if "targets" in given else ["replay", "spread"]
+    search.run(windows, kinds)
+    return _tuned(search, traces, given, len(known), asked)
 
 
-def candidate_layers(centre: int, blocks: int) -> tuple[tuple[int, ...], ...]:
-    """Windows of consecutive blocks around the block that causal tracing found, nearest first.
+def _coarse(
+    model: EditableModel,
+    chosen: Sequence[KnownFact],
+    rest: Sequence[KnownFact],
+    given: Mapping[str, Any],
+    workspace: Path,
+    others: int,
+    progress: Progress,
+) -> Trials:
+    """Cheap trials: fewer edits, prefixes and evaluations. They only put windows into an order."""
+    few = chosen[:COARSE_EDITS]
+    short = {
+        **given,
+        "templates": {k: tuple(v)[:COARSE_PREFIXES] for k, v in given["templates"].items()},
+        "v_num_grad_steps": min(COARSE_EVALUATIONS, int(given.get("v_num_grad_steps", 25))),
+    }
+    probes = trial_probes(few, [*rest, *chosen[len(few) :]], others=others // 2)
+    return Trials(model, few, probes, short, workspace, progress)
 
-    The last window is the lowest blocks.
+
+def sample_tokens(model: EditableModel) -> int:
+    """The size of the sample of the second moments: four times their width, at least 8,000."""
+    return max(8_000, 4 * int(model.weight(0).shape[1]))
+
+
+def known_to(
+    model: EditableModel,
+    facts: Sequence[KnownFact],
+    wanted: int,
+    budget: Budget,
+    progress: Progress = silent,
+) -> tuple[list[KnownFact], int]:
+    """The first `wanted` facts that the model knows, and how many it was asked.
+
+    It knows a fact if every token of the object is the most likely one behind the prompt: then its
+    answer begins with the object. A fifth of the time may be used for asking.
+
+    Raises: BadEdit: the model knows fewer than 8 of the facts.
+    """
+    known: list[KnownFact] = []
+    asked = 0
+    progress("asking for known facts", 0, wanted)
+    while asked < len(facts) and len(known) < wanted:
+        if len(known) >= 2 * LEAST_KNOWN and budget.spent > budget.seconds / 5:
+            budget.skipped.append(f"asking for {len(facts) - asked} more facts")
+            break
+        part = facts[asked : asked + ASKED_AT_ONCE]
+        pairs = [(k.edit.prompt.format(k.edit.subject), str(k.edit.target_true)) for k in part]
+        right = [accurate for _, accurate in forced_scores(model, pairs)]
+        known += [k for k, knows in zip(part, right, strict=True) if knows]
+        asked += len(part)
+        progress("asking for known facts", min(len(known), wanted), wanted)
+    if len(known) < LEAST_KNOWN:
+        raise BadEdit(
+            f"the model answers {len(known)} of {asked} facts right, "
+            f"and tuning needs at least {LEAST_KNOWN}; give more facts that it knows"
+        )
+    return known[:wanted], asked
+
+
+def candidate_layers(traces: Trace, blocks: int) -> tuple[tuple[int, ...], ...]:
+    """Windows of consecutive blocks that are tried, at most five.
+
+    The last block of a window is the z layer. Causal tracing says where the subject still holds the
+    fact: up to the block whose restored stream has the largest effect. But it does not decide where
+    edits take best (arXiv:2301.04213). So windows end there, around the block with the largest
+    effect of MLP outputs, at the depths that authors used (DEPTHS), and at the lowest blocks.
     """
     width = min(blocks, max(3, min(6, round(blocks / 6))))
-    middle = centre - width // 2
-    starts = [middle, middle - 1, middle + 1, middle - 2, 0]
-    allowed = [
-        min(max(start, 0), blocks - width - (1 if blocks > width else 0)) for start in starts
-    ]
-    return tuple(tuple(range(start, start + width)) for start in dict.fromkeys(allowed))
+    depths = [round(depth * blocks) - 1 for depth in DEPTHS]
+    ends = [depths[0], traces.best_stream, depths[1], traces.best_mlp + width // 2, width - 1]
+    highest = blocks - 1 - (1 if blocks > width else 0)
+    allowed = [min(max(end, width - 1), highest) for end in ends]
+    return tuple(tuple(range(end + 1 - width, end + 1)) for end in dict.fromkeys(allowed))
 
 
-def _best(
-    points: Sequence[TrialResult],
-    level: float,
-    traces: Trace,
-    every: tuple[TrialResult, ...],
-    given: Mapping[str, Any],
+@dataclass
+class Search:
+    """The trials that were made, and the time for more."""
+
+    coarse: Trials
+    fine: Trials
+    budget: Budget
+    progress: Progress = silent
+    rough: list[TrialResult] = field(default_factory=list)
+    points: list[TrialResult] = field(default_factory=list)
+    planned: int = 0
+
+    def run(self, windows: Sequence[tuple[int, ...]], kinds: Sequence[str]) -> None:
+        """Windows, then the weight, the step, the second-best window and other kinds of targets.
+
+        kinds: of targets; the windows are put into an order with the first one.
+        """
+        first, *others = [Place(window, kinds[0]) for window in windows]
+        coarse = COARSE_TRIALS * len(windows) * bool(others)
+        more = FINE_TRIALS * (1 + bool(others) + len(kinds[1:]))
+        self.planned = coarse + OTHER_STEPS * STEP_TRIALS + more
+        self.progress("search", 0, self.planned)
+        first, *others = self._in_order([first, *others])
+        near = best([p for p in self.rough if p.place == first])
+        start = self.factor(self.coarse, near)
+        self.climb(self.fine, first, FIRST_STEP, start, FINE_FACTOR, FINE_TRIALS)
+        self._climb_steps(first)
+        for place in (*others[:1], *(Place(first.layers, kind) for kind in kinds[1:])):
+            top = best([p for p in self.points if p.place == first])
+            if top is not None:
+                step = top.v_lr / self.fine.scale(first).step
+                start = self.factor(self.fine, top)
+                self.climb(self.fine, place, step, start, FINE_FACTOR, FINE_TRIALS)
+        self.progress("search", self.planned, self.planned)
+
+    def _climb_steps(self, place: Place) -> None:
+        """Larger steps than the first while they are better, or else smaller ones."""
+        exponent, tried = 0, {0: best(self.points)}
+        for _ in range(OTHER_STEPS):
+            exponent = next((k for k in (exponent + 1, exponent - 1) if k not in tried), exponent)
+            before = best(self.points)
+            start = self.factor(self.fine, before)
+            step = FIRST_STEP * STEP_FACTOR**exponent
+            self.climb(self.fine, place, step, start, FINE_FACTOR, STEP_TRIALS)
+            tried[exponent] = best(self.points)
+            if best(self.points) is before:
+                if exponent < 0 or -1 in tried:
+                    return
+                exponent = 0
+
+    def _in_order(self, places: Sequence[Place]) -> list[Place]:
+        """The places, the one with the best coarse trial first."""
+        if len(places) == 1:
+            return list(places)
+        for place in places:
+            start = self.factor(self.coarse, best(self.rough))
+            self.climb(self.coarse, place, FIRST_STEP, start, COARSE_FACTOR, COARSE_TRIALS)
+        scores = {place: [p.score for p in self.rough if p.place == place] for place in places}
+        return sorted(places, key=lambda place: -max(scores[place], default=0.0))
+
+    def factor(self, trials: Trials, point: TrialResult | None) -> float:
+        """The weight of a trial in the unit of its layers."""
+        if point is None:
+            return FIRST_WEIGHT
+        return point.second_moment_weight / trials.scale(point.place).weight
+
+    def climb(
+        self,
+        trials: Trials,
+        place: Place,
+        step: float,
+        start: float,
+        ratio: float,
+        most: int,
+    ) -> None:
+        """Trials along the weight, from `start` towards the higher score, by a ratio each.
+
+        step, start: in the units of the place. most: trials, at most.
+        """
+        tried: dict[int, TrialResult] = {}  # by exponent of the ratio
+        following: int | None = 0
+        while following is not None and len(tried) < most:
+            point = self._try(trials, place, step, start * ratio**following)
+            if point is None:
+                return
+            tried[following] = point
+            following = next_exponent(tried)
+
+    def _try(self, trials: Trials, place: Place, step: float, factor: float) -> TrialResult | None:
+        """A trial; None if there is no time for it. Half of the time is left for fine trials."""
+        is_coarse = trials is self.coarse
+        scale = trials.scale(place)
+        v_lr, weight = step * scale.step, factor * scale.weight
+        found = self.rough if is_coarse else self.points
+        values = {(p.place.z_layer, p.v_lr) for p in found}
+        is_new = (place.z_layer, v_lr) not in values
+        kind = f"{'coarse' if is_coarse else 'fine'} trial, {'new' if is_new else 'same'} values"
+        what = f"{place}, v_lr {v_lr:.3g}, weight {weight:.3g}"
+        reserve = self.budget.seconds / 2 if is_coarse else 0.0
+        is_first = not self.points and not self.rough
+        if not is_first and not self.budget.allows(kind, f"{kind}: {what}", reserve=reserve):
+            return None
+        with self.budget.measured(kind):
+            point = trials.run(place, v_lr, weight)
+        found.append(point)
+        done = len(self.rough) + len(self.points)
+        self.progress("search", min(done, self.planned), self.planned)
+        return point
+
+
+def next_exponent(tried: Mapping[int, TrialResult]) -> int | None:
+    """Where to go on from tried places on a line; None if the best place lies between two others.
+
+    A larger weight keeps more and lets edits take less. So the side that is weaker at the best
+    place says where to go first.
+    """
+    top = max(tried, key=lambda k: tried[k].score)
+    stronger = tried[top].gain < tried[top].locality
+    sides = (top - 1, top + 1) if stronger else (top + 1, top - 1)
+    return next((k for k in sides if k not in tried), None)
+
+
+def best(points: Sequence[TrialResult]) -> TrialResult | None:
+    """The trial with the highest score; None without trials."""
+    return max(points, key=lambda p: p.score, default=None)
+
+
+def _tuned(
+    search: Search, traces: Trace, given: Mapping[str, Any], known: int, asked: int
 ) -> Tuned:
-    """The layers with the highest gain where their curve crosses the level."""
-    crossed = {
-        layers: crossing([p for p in points if p.layers == layers], level)
-        for layers in dict.fromkeys(p.layers for p in points)
-    }
-    layers = max(crossed, key=lambda k: crossed[k][1])
-    weight = float(f"{crossed[layers][0]:.3g}")
-    v_lr = next(p.v_lr for p in points if p.layers == layers)
-    settings = {
-        **given,
-        "layers": list(layers),
-        "second_moment_weight": weight,
+    """The curve with the highest gain where it crosses the locality of the best trial."""
+    points = search.points or search.rough
+    top = max(points, key=lambda p: p.score)
+    curves: dict[tuple[Place, float], list[TrialResult]] = {}
+    for point in points:
+        curves.setdefault((point.place, point.v_lr), []).append(point)
+    crossed = {key: crossing(curve, top.locality) for key, curve in curves.items()}
+    place, v_lr = max(crossed, key=lambda k: crossed[k][1])
+    weight = crossed[place, v_lr][0]
+    rounded = {
+        "layers": list(place.layers),
+        "targets": place.targets,
         "v_lr": float(f"{v_lr:.3g}"),
+        "second_moment_weight": float(f"{weight:.3g}"),
+        "second_moment_tokens": search.fine.given["second_moment_tokens"],
     }
     return Tuned(
-        layers=layers,
-        v_lr=settings["v_lr"],
-        second_moment_weight=weight,
-        level=level,
+        layers=place.layers,
+        targets=place.targets,
+        v_lr=rounded["v_lr"],
+        second_moment_weight=rounded["second_moment_weight"],
+        level=top.locality,
         trace=traces,
-        points=every,
-        settings=settings,
+        points=(*search.rough, *search.points),
+        known=known,
+        asked=asked,
+        seconds=search.budget.spent,
+        skipped=tuple(search.budget.skipped),
+        settings={**given, **rounded},
     )
 
 
 def crossing(points: Sequence[TrialResult], level: float) -> tuple[float, float]:
-    """(weight, gain) of the best setting whose neighbourhood success is at least the level.
+    """(weight, gain) of the best setting whose locality is at least the level.
 
     If the curve falls below the level between two weights, the point where it crosses counts too,
     interpolated linearly in log weight. Of all settings whose gain is within GAIN_TOLERANCE of the
@@ -181,25 +399,14 @@ def crossing(points: Sequence[TrialResult], level: float) -> tuple[float, float]
     setting reaches the level: (largest weight, -1).
     """
     curve = sorted(points, key=lambda p: -p.second_moment_weight)
-    allowed = [(p.second_moment_weight, p.gain) for p in curve if p.neighbourhood >= level]
+    allowed = [(p.second_moment_weight, p.gain) for p in curve if p.locality >= level]
     for above, below in pairwise(curve):
-        if above.neighbourhood >= level > below.neighbourhood:
-            share = (above.neighbourhood - level) / (above.neighbourhood - below.neighbourhood)
+        if above.locality >= level > below.locality:
+            share = (above.locality - level) / (above.locality - below.locality)
             logs = log(above.second_moment_weight), log(below.second_moment_weight)
             weight = exp(logs[0] + share * (logs[1] - logs[0]))
             allowed.append((weight, above.gain + share * (below.gain - above.gain)))
     if not allowed:
         return curve[0].second_moment_weight, -1.0
-    best = max(gain for _, gain in allowed)
-    return max((weight, gain) for weight, gain in allowed if gain >= best - GAIN_TOLERANCE)
-
-
-def _knows(model: EditableModel, facts: Sequence[KnownFact]) -> list[bool]:
-    """Whether the model answers each fact right."""
-    texts = greedy_answers(model, [k.edit.prompt.format(k.edit.subject) for k in facts])
-    labels = [(str(k.edit.target_true),) for k in facts]
-    names = SortedNames(label for (label,) in labels)
-    return [
-        is_right(text, label, longer=longer_names(label, names))
-        for text, label in zip(texts, labels, strict=True)
-    ]
+    best_gain = max(gain for _, gain in allowed)
+    return max((weight, gain) for weight, gain in allowed if gain >= best_gain - GAIN_TOLERANCE)

@@ -44,7 +44,10 @@ def values_for(
     missing = [n for n, folder in enumerate(folders) if not folder.exists()]
     ready = len(groups) - len(missing)
     progress("values", ready, len(groups))
-    computed = run_task(model, values_of_groups, [groups[n] for n in missing], settings=settings)
+    own = {} if model.workers else {"progress": progress}  # a worker cannot report here
+    computed = run_task(
+        model, values_of_groups, [groups[n] for n in missing], settings=settings, **own
+    )
     for place, values in computed:
         _write(folders[missing[place]], values, manifests[missing[place]])
         ready += 1

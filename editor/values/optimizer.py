@@ -12,7 +12,7 @@ on (`minimum_rows`), and a batch that runs out of facts shrinks.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -170,15 +170,20 @@ class PreparedProblems:
     bare: list[Tensor]  # per problem (edits, d) float32: the stream of its edits' bare rows
 
 
+Evaluated = Callable[[int], None]  # is told of evaluations of problems, as they are made
+
+
 def find_values(
     model: EditableModel,
     problems: Sequence[ValueProblem],
     settings: ValueSettings,
     compute: ComputeOptions,
+    evaluated: Evaluated | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """(number of the problem, z of its edits (edits, d) float32), as problems converge.
 
-    If memory runs out, half as many tokens are run at once from then on.
+    If memory runs out, half as many tokens are run at once from then on. evaluated: is told after
+    each step how many problems were evaluated in it.
 
     Raises: BadValue: a value is not finite. OutOfMemoryError: not even one problem fits.
     """
@@ -193,7 +198,7 @@ def find_values(
             own = replace(compute, tokens=tokens)
             try:
                 for number, values in _values_of_shape(
-                    model, problems, list(left), shape, settings, own, suffix_only
+                    model, problems, list(left), shape, settings, own, suffix_only, evaluated
                 ):
                     yield number, values
                     del left[number]
@@ -209,6 +214,7 @@ def _values_of_shape(
     settings: ValueSettings,
     compute: ComputeOptions,
     suffix_only: bool,
+    evaluated: Evaluated | None,
 ) -> Iterator[tuple[int, Tensor]]:
     """`find_values` for the problems with some numbers, all of one shape."""
     each = shape.rows * shape.length
@@ -246,6 +252,8 @@ def _values_of_shape(
             optimizer.shrink_to((busy + free)[: max(least, len(busy))])
         for _ in range(compute.check_steps or (GPU_CHECK_STEPS if fixed else 1)):
             optimizer.step()
+            if evaluated is not None:
+                evaluated(len(busy))
 
 
 def attention_for(model: EditableModel) -> AbstractContextManager[Any]:

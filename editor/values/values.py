@@ -9,6 +9,7 @@ once without changing that.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,8 +17,11 @@ from torch import Tensor
 from factd.editor.edits import Edit
 from factd.editor.errors import BadValue, EditorError
 from factd.editor.models.model import EditableModel
-from factd.editor.values.optimizer import ComputeOptions, find_values
+from factd.editor.progress import Progress, silent
+from factd.editor.values.optimizer import ComputeOptions, Evaluated, find_values
 from factd.editor.values.problem import ValueProblem, ValueSettings, edits_by_problem, make_problem
+
+STAGE = "value steps"  # of the progress
 
 
 def group_values(
@@ -38,8 +42,11 @@ def values_of_groups(
     groups: Sequence[Sequence[Edit]],
     settings: ValueSettings,
     compute: ComputeOptions | None = None,
+    progress: Progress = silent,
 ) -> Iterator[tuple[int, Tensor]]:
     """(number of the group, the values of its edits (edits, d) float32), as groups are finished.
+
+    progress: is told of the evaluations of problems. Many values converge before the last one.
 
     Raises: BadEdit: a subject or target has no token. BadValue: a value is not finite. Both carry
     the name of the group.
@@ -52,12 +59,28 @@ def values_of_groups(
     problems = [_problem(model, [groups[n][i] for i in members], settings) for n, members in owners]
     rows: list[dict[int, Tensor]] = [{} for _ in groups]  # per group, edit -> its value
     compute = compute or ComputeOptions()
-    for problem, values in _values(model, groups, owners, problems, settings, compute):
+    steps = _EvaluationProgress(progress, len(problems) * settings.v_num_grad_steps)
+    for problem, values in _values(model, groups, owners, problems, settings, compute, steps):
         number, members = owners[problem]
         rows[number] |= dict(zip(members, values, strict=True))
         if len(rows[number]) == len(groups[number]):
             yield number, torch.stack([rows[number][i] for i in range(len(rows[number]))])
             rows[number] = {}
+    if problems:
+        progress(STAGE, steps.total, steps.total)
+
+
+@dataclass
+class _EvaluationProgress:
+    """Reports the sum of all evaluations, of as many as there can be."""
+
+    progress: Progress
+    total: int
+    done: int = 0
+
+    def __call__(self, number: int) -> None:
+        self.done += number
+        self.progress(STAGE, min(self.done, self.total - 1), self.total)
 
 
 def _problem(model: EditableModel, edits: Sequence[Edit], settings: ValueSettings) -> ValueProblem:
@@ -76,10 +99,11 @@ def _values(
     problems: Sequence[ValueProblem],
     settings: ValueSettings,
     compute: ComputeOptions,
+    evaluated: Evaluated,
 ) -> Iterator[tuple[int, Tensor]]:
     """`find_values`; if a value is not finite, the error carries the group of its edits."""
     try:
-        yield from find_values(model, problems, settings, compute)
+        yield from find_values(model, problems, settings, compute, evaluated)
     except BadValue as error:
         error.group = groups[owners[error.problem][0]][0].group
         raise

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from factd.daemon.cli.common import Json, configured_app, reported_errors
+from factd.daemon.cli.common import Json, config_path, configured_app, reported_errors
 from factd.daemon.cli.output import measured, progress, show
 from factd.daemon.editing import tune as tuning
 from factd.daemon.editing.apply import ApplyJob, apply_edits
+from factd.daemon.editing.settings import MINUTES, tunings_folder
 from factd.daemon.errors import Refused
 from factd.editor.edits import read_edits, read_known
+from factd.editor.tuning.kept import KeptTunings
+from factd.store.catalogue.catalogue import load_catalogue
 
 if TYPE_CHECKING:
     from factd.editor.edits import Edit
@@ -90,9 +93,19 @@ def apply(
     settings: Annotated[
         Path | None, typer.Option(help="A TOML file with a [method.NAME] table.")
     ] = None,
+    always_tune: Annotated[
+        bool,
+        typer.Option("--tune", help="Search settings anew, also if some are kept or published."),
+    ] = False,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, help="Minutes that a search for settings may take.")
+    ] = MINUTES,
     as_json: Json = False,
 ) -> None:
     """Write edits into a model, without store and daemon.
+
+    Settings that are not given come from a tuning kept for this model, else from its preset, else
+    from a search on facts that the model knows, whose result is kept.
 
     Writes an edited checkpoint, a JSON report and an HTML report. Records that are bad, or that the
     model says already, are skipped and listed.
@@ -108,6 +121,9 @@ def apply(
             format_name=format_,
             limit=limit,
             table={**table_of(settings, method), **given},
+            table_from=" and ".join([*["--set"] * bool(given), *[str(settings)] * bool(settings)]),
+            search_minutes=minutes,
+            always_search=always_tune,
         )
         with progress() as report_progress:
             data = apply_edits(job, progress=report_progress)
@@ -117,7 +133,8 @@ def apply(
     ]
     report = job.beside(".report.html")
     done = f"wrote {out}: {data['edits']} edits in {data['seconds']:.1f} s; report in {report}"
-    show(data, [done, *lines, *skipped_lines(data["skipped"])], as_json=as_json)
+    source = [f"settings from {data['settings_source']}", *data["notes"]]
+    show(data, [done, *source, *lines, *skipped_lines(data["skipped"])], as_json=as_json)
 
 
 def skipped_lines(skipped: Sequence[Mapping[str, str]]) -> list[str]:
@@ -131,8 +148,15 @@ def tune(
     model: Annotated[Path, typer.Argument(help="The model's folder.")],
     facts: Annotated[
         Path | None,
-        typer.Option(help="A JSONL file of facts that the model knows. Without it: the store's."),
+        typer.Option(
+            help="A JSONL file of facts that the model knows. Without it: the store's, or, without "
+            "a configuration file, common facts of the world."
+        ),
     ] = None,
+    common: Annotated[
+        bool,
+        typer.Option("--common", help="Use common facts of the world, whatever the store holds."),
+    ] = False,
     out: Annotated[
         Path, typer.Option(help="The TOML file that the settings are written to.")
     ] = Path("tuned.toml"),
@@ -141,7 +165,10 @@ def tune(
         typer.Option(help="A TOML file whose [method.memit] gives the settings not searched for."),
     ] = None,
     language: Annotated[str, typer.Option(help="The language of the facts in the trials.")] = "en",
-    edits: Annotated[int, typer.Option(min=4, help="Edits in each trial.")] = 24,
+    edits: Annotated[int, typer.Option(min=4, help="Edits in each trial.")] = 16,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, help="Minutes that the search may take.")
+    ] = MINUTES,
     preset: Annotated[
         bool, typer.Option(help="Write the published settings of this model, without a search.")
     ] = False,
@@ -149,23 +176,20 @@ def tune(
 ) -> None:
     """Choose layers, step size and strength for a model.
 
-    Causal tracing finds the layers, then a short search finds the rest.
+    Causal tracing finds layers, then a search in bounded time compares them and finds the rest. The
+    result is kept for `factd apply` and `factd edit`.
     """
     with reported_errors():
         if preset:
             data = tuning.write_preset(model, out)
         else:
-            rows = read_known(facts) if facts else _known_facts(language)
+            rows = _facts_to_tune_on(facts, language, common=common)
             table = table_of(settings, "memit")
+            job = tuning.TuningJob(language=language, minutes=minutes, edits=edits)
+            keep = KeptTunings(tunings_folder()).save
             with progress() as report_progress:
                 data = tuning.tune_model(
-                    model,
-                    rows,
-                    out,
-                    table=table,
-                    language=language,
-                    edits=edits,
-                    progress=report_progress,
+                    model, rows, out, table=table, job=job, progress=report_progress, keep=keep
                 )
     show(data, data["lines"], as_json=as_json)
 
@@ -254,8 +278,12 @@ def stats_converge(
     show([vars(row) for row in rows], lines, as_json=as_json)
 
 
-def _known_facts(language: str) -> "list[Edit]":
-    """The store's facts that the base model knows, in one language."""
+def _facts_to_tune_on(file: Path | None, language: str, *, common: bool) -> "list[Edit]":
+    """Facts in one language: of a file, of the store, or common ones. Raises: Refused, BadEdit."""
+    if file is not None:
+        return [row for row in read_known(file) if row.language == language]
+    if common or not config_path().exists():
+        return tuning.facts_to_tune_on(load_catalogue(), language, asked=())
     app = configured_app()
     return tuning.known_facts_of_store(app.ledger, app.prompts, language)
 

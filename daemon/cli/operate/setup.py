@@ -9,8 +9,9 @@ import typer
 from factd.daemon.app import build
 from factd.daemon.cli.common import Json, closed_at_end, config_path, reported_errors
 from factd.daemon.cli.output import show
-from factd.daemon.config.example import EXAMPLE
+from factd.daemon.config.example import example
 from factd.daemon.configuration import Config, effective_values, load_config
+from factd.daemon.editing.settings import checked_settings, known_settings_of
 from factd.daemon.errors import FactdError
 from factd.daemon.publishing import signing
 from factd.store import queries
@@ -34,12 +35,20 @@ def init(
         if path.exists():
             raise FactdError(f"{path} exists already; remove it, or name another folder")
         directory.mkdir(parents=True, exist_ok=True)
-        path.write_text(EXAMPLE.format(model=model or "model"), encoding="utf-8")
-    show(
-        {"config": str(path)},
-        [f"wrote {path}: set [model] path, then `factd --config {path} db upgrade`"],
-        as_json=as_json,
-    )
+        found = known_settings_of(model) if model else None
+        table, source = (found.table, found.source) if found else (None, "")
+        text = example(str(model or "model"), table, source)
+        path.write_text(text, encoding="utf-8")
+    lines = [f"wrote {path}: set [model] path, then `factd --config {path} db upgrade`"]
+    if found:
+        lines += [f"settings from {found.source}", *found.notes]
+    elif model:
+        lines.append(
+            f"no settings are known for {model}: the first `factd edit` searches for them, or run "
+            f"`factd tune {model}`"
+        )
+    data = {"config": str(path), "settings_source": found.source if found else None}
+    show(data, lines, as_json=as_json)
 
 
 config_app = typer.Typer(no_args_is_help=True, help="The configuration: check it and show it.")
@@ -54,7 +63,7 @@ def config_check(as_json: Json = False) -> None:
     """
     with reported_errors():
         app = closed_at_end(build(load_config(config_path())))
-        app.workbench.method_settings()
+        settings = checked_settings(app.workbench)
         for source in app.sources.values():
             source.settings.ready()
         for channel in app.channels.values():
@@ -67,7 +76,8 @@ def config_check(as_json: Json = False) -> None:
             raise FactdError(
                 f"[model] path: {folder} is not a model folder (it has no config.json)"
             )
-    show({"ok": True}, [f"{config_path()} is valid"], as_json=as_json)
+    lines = [f"{config_path()} is valid", *([settings] if settings else [])]
+    show({"ok": True}, lines, as_json=as_json)
 
 
 @config_app.command("show")

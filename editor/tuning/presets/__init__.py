@@ -3,6 +3,7 @@
 `factd tune` finds better ones, if you can run it.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,15 @@ def presets() -> tuple[Preset, ...]:
             Preset(name=path.stem, source=data["source"], match=data["match"], memit=data["memit"])
         )
     return tuple(read)
+
+
+def preset_for_checkpoint(path: Path) -> Preset | None:
+    """The preset for a checkpoint's folder; None if there is none, or no readable config.json."""
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return preset_for(config) if isinstance(config, dict) else None
 
 
 def preset_for(config: Mapping[str, Any]) -> Preset | None:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import pytest
 import torch
 from matplotlib.figure import Figure
 
 from factd.editor.reports.plots import as_svg, relevance_figure, trace_figure, tuning_figure
 from factd.editor.tuning.causal_tracing import Trace
-from factd.editor.tuning.trials import TrialResult
+from factd.editor.tuning.trials import Measured, Place, TrialResult
 
 
 def axes_of(figure: Figure) -> Any:
@@ -15,15 +16,17 @@ def axes_of(figure: Figure) -> Any:
     return figure.axes[0]
 
 
-def trial(layers: tuple[int, ...], neighbourhood: float, gain: float) -> TrialResult:
+def trial(layers: tuple[int, ...], locality: float, gain: float) -> TrialResult:
+    took = Measured(accuracy=gain, magnitude=2 * gain - 1)
     return TrialResult(
-        layers=layers,
+        place=Place(layers),
         v_lr=0.5,
         second_moment_weight=1000.0,
-        efficacy=gain,
-        paraphrase=gain,
-        neighbourhood=neighbourhood,
-        neighbourhood_magnitude=0.1,
+        edits=4,
+        efficacy=took,
+        paraphrase=took,
+        neighbourhood=Measured(success=locality),
+        kept=locality,
     )
 
 
@@ -42,16 +45,17 @@ def test_causal_tracing_has_a_curve_for_each_place_and_names_both_probabilities(
     assert "0.91" in axes.get_title() and "0.07" in axes.get_title()
 
 
-def test_a_search_has_a_curve_for_each_choice_of_layers_sorted_by_neighbourhood() -> None:
+def test_a_search_has_a_curve_for_each_choice_of_layers_sorted_by_locality() -> None:
     points = [trial((0, 1), 0.9, 0.2), trial((2, 3), 0.8, 0.4), trial((0, 1), 0.7, 0.5)]
     axes = axes_of(tuning_figure(points, level=0.75))
     first, second, level = axes.lines
-    assert (list(first.get_xdata()), list(first.get_ydata())) == ([0.7, 0.9], [0.5, 0.2])
+    assert list(first.get_xdata()) == pytest.approx([0.7, 0.9])
+    assert list(first.get_ydata()) == pytest.approx([0.5, 0.2])
     assert list(second.get_xdata()) == [0.8]
     assert set(level.get_xdata()) == {0.75}
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        "layers 0–1",
-        "layers 2–3",
+        "layers 0-1, spread, step 0.5, 4 edits",
+        "layers 2-3, spread, step 0.5, 4 edits",
     ]
 
 
