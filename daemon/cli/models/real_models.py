@@ -14,7 +14,7 @@ from factd.daemon.models.wheels import TIMEOUT_SECONDS
 
 models_app = typer.Typer(
     no_args_is_help=True,
-    help="Real language models: download and convert them, or convert a GGUF file.",
+    help="Real language models: get one, or convert a GGUF file.",
 )
 Cache = Annotated[
     Path | None,
