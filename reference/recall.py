@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import fmean
 
 from factd.editor.models.model import EditableModel, load_model
+from factd.editor.scoring.judge import SortedNames, longer_names
 from factd.editor.scoring.score import Probe, answers
 from factd.reference import paths
 from factd.reference.world import LANGUAGES, WorldClaim, facts_1998
@@ -58,7 +59,9 @@ def probes_of(
 ) -> list[Probe]:
     """One probe per fact and wording, each with the next of the prefixes in turn."""
     probes: list[Probe] = []
-    for claim in claims:
+    asked = tuple(claims)
+    names = SortedNames(claim.object.labels[language] for claim in asked)
+    for claim in asked:
         wordings = catalogue[claim.relation].wordings[language]
         for wording in (*wordings.edit, *wordings.check):
             prefix = before[len(probes) % len(before)]
@@ -73,6 +76,7 @@ def probes_of(
                 fact=f"{claim.subject.id}/{claim.relation}/{wording.startswith('{}')}",
                 relation=claim.relation,
                 written_in=(),
+                longer=longer_names((target,), names),
             )
             probes.append(probe)
     return probes

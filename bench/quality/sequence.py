@@ -26,7 +26,7 @@ from factd.editor.methods import alphaedit, fine_tuning, memit
 from factd.editor.methods._write import language_templates
 from factd.editor.models.model import EditableModel
 from factd.editor.models.weights import weights_restored
-from factd.editor.scoring.judge import is_right
+from factd.editor.scoring.judge import SortedNames, is_right, longer_names
 from factd.editor.scoring.score import Probe, greedy_answers
 from factd.editor.settings import settings_from
 from factd.editor.solving.layers import delta_part
@@ -76,8 +76,11 @@ def edit_sequence(world: BenchWorld, *, batches: int, size: int) -> EditSequence
     ]
     facts = known_facts(rows)
     said = greedy_answers(world.model, [k.edit.prompt.format(k.edit.subject) for k in facts])
+    names = SortedNames(str(k.edit.target_true) for k in facts)
     sure = [
-        k for k, text in zip(facts, said, strict=True) if is_right(text, (str(k.edit.target_true),))
+        k
+        for k, text in zip(facts, said, strict=True)
+        if gives(text, str(k.edit.target_true), names)
     ]
     edited, rest = sure[: batches * size], sure[batches * size :]
     parts = [edited[i : i + size] for i in range(0, len(edited), size)]
@@ -116,8 +119,11 @@ def measure(
         said = greedy_answers(
             world.model, [e.prompt.format(e.subject) for e in (*first, *task.kept)]
         )
-    right = [is_right(t, (e.target_new,)) for t, e in zip(said, first, strict=False)]
-    kept = [is_right(t, (str(e.target_true),)) for t, e in zip(said[size:], task.kept, strict=True)]
+    names = SortedNames(str(e.target_true) for e in (*task.kept, *(k.edit for k in task.facts)))
+    right = [gives(t, e.target_new, names) for t, e in zip(said, first, strict=False)]
+    kept = [
+        gives(t, str(e.target_true), names) for t, e in zip(said[size:], task.kept, strict=True)
+    ]
     found = BatchResult(
         method, number, scores["score"], fmean(right), fmean(kept), norm_of(world.model, delta)
     )
@@ -127,6 +133,11 @@ def measure(
         flush=True,
     )
     return found
+
+
+def gives(text: str, label: str, names: SortedNames) -> bool:
+    """Whether an answer gives a label and no longer one of the names."""
+    return is_right(text, (label,), longer=longer_names((label,), names))
 
 
 def norm_of(model: EditableModel, delta: Delta) -> float:

@@ -20,6 +20,7 @@ from factd.editor.scoring.score import BATCH_TOKENS, batches_by_length, greedy_a
 
 NEW_TOKENS = 16
 END = re.compile(r"(\w{3})(?:[.!?;]\s|\n)")
+ASIDE = re.compile(r",\s+(?=[a-zà-öø-ÿ])")  # ", which is": text about the answer; not "Rome, Italy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +73,13 @@ def belief_from(best: Sequence[str], drawn: Sequence[str]) -> ModelBelief:
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of an answer, normalised.
+    """The first sentence of an answer, normalised, without what a comma and a small letter begin.
 
-    The stop in "St. Martin" does not end a sentence.
+    "yen, which is …" and "yen, the currency …" are one answer. The stop in "St. Martin" does not
+    end a sentence.
     """
     end = END.search(text)
-    return normalised(text[: end.end(1)] if end else text)
+    return normalised(ASIDE.split(text[: end.end(1)] if end else text)[0])
 
 
 @torch.inference_mode()
