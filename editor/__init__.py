@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from factd.editor.models.model import EditableModel, load_model
     from factd.editor.scoring.score import Probe, answers
     from factd.editor.tuning.causal_tracing import Trace, trace
-    from factd.editor.tuning.search import Tuned, known_facts, tune
+    from factd.editor.tuning.known import known_facts
+    from factd.editor.tuning.search import Tuned, tune
 
 _HOMES = {  # module -> its public names
     "factd.editor.api": ("edit",),
     "factd.editor.heads.corrections": ("HeadCorrections", "with_heads"),
     "factd.editor.tuning.causal_tracing": ("Trace", "trace"),
-    "factd.editor.tuning.search": ("Tuned", "known_facts", "tune"),
+    "factd.editor.tuning.known": ("known_facts",),
+    "factd.editor.tuning.search": ("Tuned", "tune"),
     "factd.editor.deltas.checkpoint": ("verify_checkpoint", "write_checkpoint"),
     "factd.editor.deltas.delta": ("Delta", "applied", "load_delta", "save_delta"),
     "factd.editor.edits": ("Edit", "EditBatch", "read_edits"),

@@ -30,7 +30,7 @@ from factd.editor.scoring.judge import SortedNames, is_right, longer_names
 from factd.editor.scoring.score import Probe, greedy_answers
 from factd.editor.settings import settings_from
 from factd.editor.solving.layers import delta_part
-from factd.editor.tuning.search import known_facts
+from factd.editor.tuning.known import known_facts
 from factd.editor.tuning.trials import KnownFact, contrast_probe
 
 KEPT = 120

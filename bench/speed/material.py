@@ -6,7 +6,7 @@ from itertools import islice
 
 from factd.bench.quality.world import BenchWorld
 from factd.editor.edits import ANY, Edit
-from factd.editor.tuning.search import known_facts
+from factd.editor.tuning.known import known_facts
 from factd.editor.values.problem import ValueSettings
 
 LANGUAGES = ("en", "es", "ca", "fr")

@@ -118,7 +118,7 @@ def known_settings(cls: type) -> frozenset[str]:
 def taken_by(cls: type, table: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a table, found for MEMIT, that a method knows.
 
-    A method that edits one layer gets the last one, where the values are.
+    A method that edits one layer gets the one that the values are for.
     """
     own = {key: value for key, value in table.items() if key in known_settings(cls)}
     if "layers" not in own:
@@ -126,7 +126,8 @@ def taken_by(cls: type, table: Mapping[str, Any], given: Mapping[str, Any]) -> d
     try:
         settings_from(cls, {**own, **given})
     except BadSettings:
-        return {**own, "layers": list(own["layers"])[-1:]}
+        layers = list(own["layers"])
+        return {**own, "layers": layers[:1] if own.get("targets") == "replay" else layers[-1:]}
     return own
 
 

@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from factd.daemon.errors import Refused
 from factd.daemon.ledger import Ledger
 from factd.daemon.prompts.edits import PromptSettings
 from factd.editor.edits import ANY, Edit
+from factd.editor.errors import BadEdit
 from factd.editor.settings import settings_from
 from factd.editor.tuning.kept import SEARCHED, KeptTuning, settings_toml, stamped
 from factd.editor.tuning.presets import preset_for, presets
@@ -126,7 +127,8 @@ def search(
 ) -> "Tuned":
     """The settings of MEMIT that suit a model. Raises: BadEdit: it knows too few of the facts."""
     from factd.editor.tuning.budget import Budget  # needs torch
-    from factd.editor.tuning.search import known_facts, tune
+    from factd.editor.tuning.known import known_facts
+    from factd.editor.tuning.search import tune
 
     return tune(
         model,
@@ -147,8 +149,17 @@ def searched_settings(
     *,
     progress: Progress,
 ) -> KeptTuning:
-    """The settings that `search` finds, with their source, ready to be kept."""
-    tuned = search(model, rows, workspace, job, progress=progress)
+    """The settings that `search` finds, with their source, ready to be kept.
+
+    Raises: Refused: the model knows too few of the facts.
+    """
+    try:
+        tuned = search(model, rows, workspace, job, progress=progress)
+    except BadEdit as error:
+        raise Refused(
+            f"there are no settings for {model.path}, and none can be searched ({error}); search "
+            f"with facts of your own, `factd tune {model.path} --facts FILE`, or give settings"
+        ) from error
     return kept_tuning(model.fingerprint, tuned, job)
 
 
@@ -181,8 +192,6 @@ def tune_model(
 
     keep: keeps the result for later commands, if none of its settings were given.
     """
-    from dataclasses import replace
-
     from factd.editor.methods._write import WriteSettings  # needs torch
     from factd.editor.models.model import load_model
 

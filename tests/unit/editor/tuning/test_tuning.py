@@ -11,11 +11,11 @@ from factd.editor.methods import memit
 from factd.editor.settings import settings_from
 from factd.editor.tuning.budget import Budget
 from factd.editor.tuning.causal_tracing import Trace, trace
+from factd.editor.tuning.known import known_facts
 from factd.editor.tuning.presets import preset_for, presets
 from factd.editor.tuning.search import (
     candidate_layers,
     crossing,
-    known_facts,
     next_exponent,
     tune,
 )
