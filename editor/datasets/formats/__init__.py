@@ -31,4 +31,4 @@ def format_names() -> tuple[str, ...]:
 
 def load_format(name: str) -> Format:
     """The format of a name. Raises: BadSettings: there is none; it lists all."""
-    return plugins.load(__name__, name)
+    return plugins.load(__name__, name)  # type: ignore[return-value]  # a module with the functions
