@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROSE := README.md CHANGELOG.md CONTRIBUTING.md deploy/README.md docs
 
-.PHONY: demo test test-slow test-postgresql test-gpu test-models docs source-cases check links bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-soak bench-shards bench-gpu model models clean
+.PHONY: demo test test-slow test-postgresql test-gpu test-models docs source-cases check links bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-soak bench-shards bench-gpu bench-public model models clean
 
 demo: $(STAMP)
 	$(BIN)/factd demo --dir demo
@@ -86,6 +86,16 @@ bench-soak: $(STAMP)
 # Versions of a 40-shard checkpoint of 2 GiB by the shards that an edit touches; minutes.
 bench-shards: $(STAMP)
 	$(BIN)/factd bench shards --json > docs/results/bench-shards.json
+
+# The bench of record: factd, public MEMIT and AlphaEdit, fine-tuning and in-context on records that
+# a real model knows; hours. First make models, then make bench-public COUNTERFACT=FILE.
+COUNTERFACT ?= counterfact.json
+PUBLIC_smollm2 = --set layers=[3,4,5,6,7] --set v_num_grad_steps=20
+PUBLIC_gemma3 = --set layers=[2,3,4] --set v_num_grad_steps=20
+bench-public: bench-public-smollm2 bench-public-gemma3
+
+bench-public-%: $(STAMP)
+	$(BIN)/factd bench public --model $* --data $(COUNTERFACT) --format counterfact $(PUBLIC_$*) --out docs/results/public-$*.json --plot docs/results/public-$*.png
 
 bench-gpu: $(STAMP)
 	PYTHON=$(BIN)/python sh bench/gpu.sh docs/results/bench-gpu.json

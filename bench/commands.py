@@ -4,11 +4,14 @@ The command line finds this file through the entry point `factd.commands` in pyp
 command imports its benchmark when it runs, because most of them need torch.
 """
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from factd.daemon.cli.common import Json, reported_errors
+from factd.daemon.cli.models.apply import setting
+from factd.daemon.cli.output import progress
 
 bench_app = typer.Typer(
     no_args_is_help=True,
@@ -175,6 +178,72 @@ def shards(gib: Annotated[float, typer.Option(min=0.01)] = 2.0, as_json: Json = 
         from factd.bench.operations import shards as bench
 
         show(bench.run(gib=gib), as_json)
+
+
+@bench_app.command()
+def public(
+    model: Annotated[str, typer.Option(help="smollm2, gemma3, or the folder of a model.")],
+    data: Annotated[Path, typer.Option(help="A file of public benchmark records.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="Format of the file. Default: found by looking at it.")
+    ] = "",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A file of editor/methods, public-memit, public-alphaedit or in-context; "
+            "may be repeated. Default: memit, both public ones, fine_tuning and in-context."
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A setting, METHOD.KEY=VALUE, or KEY=VALUE for all methods that solve for "
+            "values; may be repeated.",
+        ),
+    ] = None,
+    strength: Annotated[
+        list[str] | None,
+        typer.Option(help="The points of a curve, METHOD.KEY=[VALUE, …]; may be repeated."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=2, help="Records to edit, at most.")] = 50,
+    bystanders: Annotated[int, typer.Option(min=1, help="Facts that must stay, at most.")] = 150,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Seed of the drawing; may be repeated. Default: 0.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder of finished pieces. Default: run/bench/public.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file, written after each row.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG or SVG file of the curves.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare methods on public records that the model knows (hours).
+
+    Same records for factd, public MEMIT and AlphaEdit, fine-tuning and the fact in the context.
+    """
+    with reported_errors():
+        from factd.bench.public import run as bench
+        from factd.bench.public.plan import DEFAULT_METHODS
+        from factd.daemon.models import resolve
+
+        job = bench.PublicJob(
+            model=resolve(model),
+            data=data,
+            format_name=format_,
+            methods=tuple(method or DEFAULT_METHODS),
+            given=dict(setting(text) for text in set_ or []),
+            strengths=dict(setting(text) for text in strength or []),
+            count=count,
+            bystanders=bystanders,
+            seeds=tuple(seed or [0]),
+            folder=folder or bench.FOLDER,
+            out=out,
+            plot=plot,
+        )
+        with progress() as report_progress:
+            found = bench.run(job, progress=report_progress)
+        show(found if as_json else bench.short(found), as_json)
 
 
 def add(cli: typer.Typer) -> None:

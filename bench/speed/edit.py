@@ -129,25 +129,24 @@ def _public_solve(
     requests: dict[Edit, Any],
 ) -> dict[str, Any]:
     """Public MEMIT's solve: keys fact by fact through the whole model, a dense solve per layer."""
-    model, parts = ladder.world.model, {}
-    layers = sorted(ladder.moments.layers)
-    with weights_restored([model.weight(layer) for layer in layers]):
-        for number, layer in enumerate(layers):
-            module = model.family.mlp_out.format(layer)
-            read = [
-                public_memit.key_and_stream(
-                    model.model, model.tokenizer, requests[e], own[e], module
-                )
-                for e in ladder.edits
-            ]
-            keys = torch.stack([key for key, _ in read]).double().T
-            left = z - torch.stack([stream for _, stream in read])
-            residuals = (left / (len(layers) - number)).double().T
-            gram = WEIGHT * ladder.moments.layers[layer].double() + keys @ keys.T
-            update = torch.linalg.solve(gram, keys @ residuals.T).T
-            model.weight(layer).data.add_(update.float())
-            parts[model.parameter(layer)] = delta_part(model, update)
-    return parts
+    model, layers = ladder.world.model, sorted(ladder.moments.layers)
+    edited = [
+        public_memit.EditedLayer(
+            module=model.family.mlp_out.format(layer),
+            weight=model.weight(layer),
+            second_moment=ladder.moments.layers[layer],
+        )
+        for layer in layers
+    ]
+    jobs = [(requests[e], own[e]) for e in ladder.edits]
+    with weights_restored([layer.weight for layer in edited]):
+        updates = public_memit.layer_updates(
+            model.model, model.tokenizer, jobs, z, edited, public_memit.memit_layer(WEIGHT)
+        )
+    return {
+        model.parameter(layer): delta_part(model, update)
+        for layer, update in zip(layers, updates, strict=True)
+    }
 
 
 def rung(

@@ -1,10 +1,11 @@
 """MEMIT as in its public code: one fact at a time, the whole model and all logits every step.
 
 It is the baseline of the speed benchmark and the oracle of the golden tests. It shares only the
-loaded model with `editor`.
+loaded model with `editor`. AlphaEdit's public code differs from MEMIT's in the solve of a layer
+only (`alphaedit_layer`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -138,3 +139,68 @@ def key_and_stream(
         bare = seen["stream"][0] if bare is None else bare
     assert bare is not None
     return torch.stack(means).mean(0), bare
+
+
+LayerSolver = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(second moment C (d_in, d_in), keys K (d_in, n), residuals R (d_out, n)) -> Δ (d_out, d_in)."""
+
+
+def memit_layer(weight: float) -> LayerSolver:
+    """Δ = R Kᵀ (λC + K Kᵀ)⁻¹, MEMIT, arXiv:2210.07229, equation 14. weight: λ."""
+
+    def solve(second_moment: Tensor, keys: Tensor, residuals: Tensor) -> Tensor:
+        gram = weight * second_moment + keys @ keys.T
+        update: Tensor = torch.linalg.solve(gram, keys @ residuals.T).T
+        return update
+
+    return solve
+
+
+def alphaedit_layer(threshold: float, ridge: float) -> LayerSolver:
+    """Δ = R Kᵀ P (K Kᵀ P + L I)⁻¹, AlphaEdit, arXiv:2410.02355, equation 13, for a first batch.
+
+    P projects onto the eigenvectors of C whose eigenvalue is below the threshold. ridge: L.
+    """
+
+    def solve(second_moment: Tensor, keys: Tensor, residuals: Tensor) -> Tensor:
+        vectors, sizes, _ = torch.linalg.svd(second_moment)
+        free = vectors[:, sizes < threshold]
+        project = free @ free.T
+        left = project @ keys @ keys.T + ridge * torch.eye(len(project), dtype=project.dtype)
+        update: Tensor = torch.linalg.solve(left, project @ keys @ residuals.T).T
+        return update
+
+    return solve
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditedLayer:
+    """One layer that is edited."""
+
+    module: str  # name of the module whose input is the key
+    weight: Tensor  # a view of its weight, (d_out, d_in)
+    second_moment: Tensor  # C, (d_in, d_in)
+
+
+def layer_updates(
+    model: Any,
+    tokenizer: Any,
+    jobs: Sequence[tuple[Request, PublicSettings]],
+    values: Tensor,
+    layers: Sequence[EditedLayer],
+    solve: LayerSolver,
+) -> list[Tensor]:
+    """The update (d_out, d_in) float64 of each layer, in rising order.
+
+    Keys are read fact by fact through the whole model; each layer takes its share of the residual.
+    The updates stay in the weights; the caller puts the weights back. values: z, (jobs, d).
+    """
+    updates = []
+    for number, layer in enumerate(layers):
+        read = [key_and_stream(model, tokenizer, r, own, layer.module) for r, own in jobs]
+        keys = torch.stack([key for key, _ in read]).double().T
+        left = values - torch.stack([stream for _, stream in read])
+        residuals = (left / (len(layers) - number)).double().T
+        updates.append(solve(layer.second_moment.double(), keys, residuals))
+        layer.weight.data.add_(updates[-1].float())
+    return updates

@@ -57,25 +57,31 @@ def answers(
     *,
     terminator: str = "",
     batch_tokens: int | None = None,
+    new_tokens: int = NEW_TOKENS,
 ) -> tuple[Answer, ...]:
     """Scores and greedy answers, in the order of the probes. They do not depend on the batches.
 
     Each prompt is read once. Its target, its contrast and the greedy answer continue from the
     model's cache. If the device runs out of memory, the batch is halved. batch_tokens: padded
-    tokens that are run at once.
+    tokens that are run at once. new_tokens: of an answer, at most; 0: scores only, and no answer
+    is right.
 
     Raises: torch.OutOfMemoryError: the smallest batch does not fit either.
     """
     size = batch_tokens or model.batch_sizes.get("probes", BATCH_TOKENS)
     try:
-        return _answers(model, probes, terminator, size)
+        return _answers(model, probes, terminator, size, new_tokens)
     except torch.OutOfMemoryError:
         remember_half(model, "probes", size, least=64)
-    return answers(model, probes, terminator=terminator)
+    return answers(model, probes, terminator=terminator, new_tokens=new_tokens)
 
 
 def _answers(
-    model: EditableModel, probes: Sequence[Probe], terminator: str, batch_tokens: int
+    model: EditableModel,
+    probes: Sequence[Probe],
+    terminator: str,
+    batch_tokens: int,
+    new_tokens: int,
 ) -> tuple[Answer, ...]:
     prompts = [tuple(model.tokenizer(p.prompt)["input_ids"]) for p in probes]
     target = [(p.prompt, p.target + terminator) for p in probes]
@@ -92,9 +98,10 @@ def _answers(
                 batch, scores_after(model, start, [wanted[i] for i in batch]), strict=True
             ):
                 own[i] = score
-        new = greedy_after(model, start, new_tokens=NEW_TOKENS, stops=stops, breaks=breaks)
-        for i, tokens in zip(batch, new, strict=True):
-            texts[i] = _text(model, tokens)
+        if new_tokens:
+            new = greedy_after(model, start, new_tokens=new_tokens, stops=stops, breaks=breaks)
+            for i, tokens in zip(batch, new, strict=True):
+                texts[i] = _text(model, tokens)
     _score_whole(model, scores[0], target, batch_tokens)
     _score_whole(model, scores[1], contrast, batch_tokens)
     return tuple(
