@@ -45,7 +45,7 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_demo_prints_what_it_does_and_writes_the_same_as_json(small_world: Path) -> None:
-    done = CliRunner().invoke(cli, ["demo", "--dir", str(small_world)])
+    done = CliRunner().invoke(cli, ["demo", "--model", "reference", "--dir", str(small_world)])
     assert done.exit_code == 0, (done.stderr, done.exception)
     for word in (
         "ingested",
@@ -60,14 +60,14 @@ def test_the_demo_prints_what_it_does_and_writes_the_same_as_json(small_world: P
     figures = json.loads((small_world / "demo.json").read_text())
     assert figures["ingested"] == {"known": 2, "feed": 2, "bad": 0}
     assert figures["rollback_to"]["current"] == 1
-    again = CliRunner().invoke(cli, ["demo", "--dir", str(small_world), "--json"])
+    again = CliRunner().invoke(cli, ["demo", "--model", "reference", "--dir", str(small_world), "--json"])
     assert json.loads(again.stdout)["update"]["batch_id"] == figures["update"]["batch_id"]
 
 
 def test_the_demo_touches_no_folder_that_is_not_its_own(small_world: Path) -> None:
     small_world.mkdir()
     (small_world / "mine.txt").write_text("precious")
-    done = CliRunner().invoke(cli, ["demo", "--dir", str(small_world)])
+    done = CliRunner().invoke(cli, ["demo", "--model", "reference", "--dir", str(small_world)])
     assert done.exit_code == 1
     assert "no earlier demo's" in done.stderr
     assert (small_world / "mine.txt").read_text() == "precious"
@@ -77,6 +77,6 @@ def test_a_demo_whose_gate_refuses_says_so(small_world: Path) -> None:
     paths.SETTINGS.write_text(
         SETTINGS.replace("edit_generation = false", "edit_generation = 1.0", 1)
     )
-    done = CliRunner().invoke(cli, ["demo", "--dir", str(small_world)])
+    done = CliRunner().invoke(cli, ["demo", "--model", "reference", "--dir", str(small_world)])
     assert done.exit_code == 1
     assert "the gate refused the update" in done.stderr
