@@ -7,7 +7,9 @@ PROSE := README.md CHANGELOG.md CONTRIBUTING.md deploy/README.md docs
 
 .PHONY: demo test test-slow test-postgresql test-gpu test-models docs source-cases check links bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-soak bench-shards bench-gpu bench-public model models clean
 
+# Without a network it goes on with what is here; `factd demo` says which model it takes.
 demo: $(STAMP)
+	$(BIN)/factd models get smollm2 || true
 	$(BIN)/factd demo --dir demo
 
 test: $(STAMP)

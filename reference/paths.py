@@ -8,3 +8,4 @@ FACTS = ROOT / "data" / "facts-1998.jsonl"
 FEED = ROOT / "data" / "feed.jsonl"
 HELD_OUT = ROOT / "data" / "held-out"
 SETTINGS = ROOT / "settings.toml"
+CHANGES = ROOT / "changes"  # what changed in the world, for a real model

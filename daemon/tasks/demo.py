@@ -1,6 +1,7 @@
 """The steps of `factd demo`, in a folder of its own: prepare, ingest, take one fact back, go back.
 
 Editing and publishing are the ordinary functions; daemon/cli/demo.py calls all in order and prints.
+Which model is edited is in demo_worlds.py, what it is asked in demo_answers.py.
 """
 
 import shutil
@@ -11,22 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from factd.daemon.app import App, build
-from factd.daemon.artefacts.versions import Versions
 from factd.daemon.configuration import load_config
 from factd.daemon.editing.attempt import EditResult
 from factd.daemon.editing.candidates import Progress
 from factd.daemon.errors import Refused
 from factd.daemon.ingestion.pull import ingest_file
 from factd.daemon.ledger import Ledger
-from factd.daemon.prompts.edits import PromptSettings, first_edit_prompt
+from factd.daemon.prompts.edits import PromptSettings
 from factd.daemon.publishing import publish
 from factd.daemon.tasks import take_back
-from factd.reference import paths
+from factd.daemon.tasks.demo_answers import DemoAnswer, compared, questions_about
+from factd.daemon.tasks.demo_worlds import DemoWorld
 from factd.store import queries
 from factd.store.database import migrate
+from factd.store.model.facts import Fact, FactStatus
 
 CONFIG = """\
-# Written by `factd demo`; the settings below the line are reference/settings.toml.
+# Written by `factd demo`; the settings below the line are those of its model.
 [model]
 path = "{model}"
 
@@ -36,18 +38,21 @@ path = "{model}"
 # ---
 {settings}
 """
-CROATIA, CURRENCY = "HR", "P38"  # subject and relation of the fact that is taken back
+RELATIONS = "relations"  # a folder beside the configuration, if the world has relations of its own
 MARK = ".factd-demo"  # a file by which the folder of an earlier demo is known
 WHO = "demo"
 
 
-def prepare(directory: Path) -> App:
+def prepare(world: DemoWorld, directory: Path) -> App:
     """A fresh folder with a configuration and a database. The folder of an earlier demo is emptied.
 
-    Raises: Refused: the reference model is missing, or the folder holds something else.
+    Raises: Refused: the model is missing, or the folder holds something else.
     """
-    if not (paths.MODEL / "config.json").is_file():
-        raise Refused(f"the reference model is not in {paths.MODEL}; train it with `make model`")
+    if not (world.model / "config.json").is_file():
+        raise Refused(
+            f"the model of the demo is not in {world.model}; "
+            "the reference model is trained with `make model`"
+        )
     if directory.exists() and any(directory.iterdir()):
         if not (directory / MARK).exists():
             raise Refused(
@@ -56,25 +61,37 @@ def prepare(directory: Path) -> App:
         shutil.rmtree(directory)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / MARK).touch()
-    settings = paths.SETTINGS.read_text(encoding="utf-8")
+    if world.relations:
+        shutil.copytree(world.relations, directory / RELATIONS)
     config = directory / "factd.toml"
-    texts = "\n".join(f'{f.stem} = "{f}"' for f in sorted(paths.HELD_OUT.glob("*.txt")))
     config.write_text(
-        CONFIG.format(model=paths.MODEL, settings=settings, texts=texts), encoding="utf-8"
+        CONFIG.format(
+            model=world.model,
+            settings=world.settings.read_text(encoding="utf-8"),
+            texts="\n".join(f'{language} = "{file}"' for language, file in world.texts.items()),
+        ),
+        encoding="utf-8",
     )
     app = build(load_config(config))
     migrate.upgrade(app.config.database)
     return app
 
 
-def ingest_world(ledger: Ledger, prompts: PromptSettings) -> dict[str, int]:
-    """Ingest the world of 1998 as known facts, then the feed. Returns counts: new and bad."""
+def ingest_world(ledger: Ledger, prompts: PromptSettings, world: DemoWorld) -> dict[str, int]:
+    """Ingest what the model holds as known facts, then the changes. Returns counts: new and bad."""
     counts = {}
-    for name, path, known in (("known", paths.FACTS, True), ("feed", paths.FEED, False)):
+    for name, path, known in (("known", world.known, True), ("feed", world.changes, False)):
         report = ingest_file(ledger, prompts, path, known=known)
         counts[name] = report.new
         counts["bad"] = counts.get("bad", 0) + len(report.bad)
     return counts
+
+
+def changed_facts(ledger: Ledger) -> tuple[Fact, ...]:
+    """The facts to write, the oldest change first."""
+    with ledger.begin() as session:
+        pending = queries.facts.list_facts(session, status=(FactStatus.PENDING,))
+    return tuple(sorted(pending, key=lambda f: (str(f.update.valid_from), f.subject.id)))
 
 
 def answer_shares(measurements: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -113,58 +130,55 @@ def seconds_per_edit(result: EditResult) -> float:
     return result.seconds["edit"] / max(1, result.edits)
 
 
-def ask(ledger: Ledger, versions: Versions, prompts: PromptSettings, number: int) -> dict[str, str]:
-    """The answers of a published version about Croatia's currency, by prompt.
+def version_folder(app: App, number: int) -> Path:
+    """The checkpoint of a published release; the base model's for number 0."""
+    return app.versions.table.path / "versions" / str(number) if number else app.config.model.path
 
-    The version is loaded from its files, as any server does.
-    """
-    from factd.editor.models.model import load_model  # needs torch
-    from factd.editor.scoring.score import greedy_answers
 
-    model = load_model(versions.table.path / "versions" / str(number), dtype=None)
-    relation = prompts.catalogue[CURRENCY]
-    with ledger.begin() as session:
-        subject = queries.facts.history(session, CROATIA, CURRENCY)[0].subject
-    asked = [
-        first_edit_prompt(relation, language, subject.labels[language])
-        for language in prompts.served
-    ]
-    return dict(zip(asked, greedy_answers(model, asked), strict=True))
+def answers_about(
+    app: App, world: DemoWorld, facts: Sequence[Fact], *, before: int, after: int
+) -> tuple[DemoAnswer, ...]:
+    """What two releases say about some facts. Both are loaded from their files."""
+    asked = questions_about(facts, app.prompts, world.chat)
+    return compared(version_folder(app, before), version_folder(app, after), asked)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TakenBack:
-    """A fact that was taken back, with the answers before and after, by prompt."""
+    """A fact that was taken back, with the answers before and after."""
 
-    fact_id: str
+    fact: Fact
     result: EditResult
-    before: Mapping[str, str]
-    after: Mapping[str, str]
+    answers: Sequence[DemoAnswer]
 
     def as_json(self) -> dict[str, Any]:
         """The figures, as JSON."""
-        said = {"said_before": dict(self.before), "said_after": dict(self.after)}
-        return {"fact": self.fact_id, **edit_figures(self.result), **said}
+        said = {
+            "said_before": {a.question.text: a.before for a in self.answers},
+            "said_after": {a.question.text: a.after for a in self.answers},
+        }
+        return {"fact": self.fact.id, **edit_figures(self.result), **said}
 
 
-def take_croatia_back(app: App, progress: Progress) -> TakenBack:
-    """Take back Croatia's currency: a new release, as if the fact had never been written.
+def take_one_back(app: App, world: DemoWorld, live: int, progress: Progress) -> TakenBack:
+    """Take back the world's chosen fact: a new release, as if the fact had never been written.
 
-    Raises: Refused: the gates reject the release without the fact.
+    Raises: Refused: the fact is not in the live release, or the gates reject the one without it.
     """
     with app.ledger.begin() as session:
-        live = queries.releases.live_release(session)
-        history = queries.facts.history(session, CROATIA, CURRENCY)
-        fact = next(fact for fact in history if live and fact.id in live.fact_ids)
-    before = ask(app.ledger, app.versions, app.prompts, live.number if live else 0)
+        held = set(queries.releases.release(session, live).fact_ids)
+        history = queries.facts.history(session, *world.taken_back)
+    fact = next((fact for fact in history if fact.id in held), None)
+    if fact is None:
+        raise Refused(f"release {live} does not hold the fact that the demo takes back")
     result = take_back.take_back(
         app, [fact.id], who=WHO, why="show that it works", progress=progress
     )
     if result.release is None:
         reasons = "; ".join(result.decision.reasons)
         raise Refused(f"the gate refused the set without {fact.id}: {reasons}")
-    after = ask(app.ledger, app.versions, app.prompts, result.release)
-    return TakenBack(fact_id=fact.id, result=result, before=before, after=after)
+    answers = answers_about(app, world, [fact], before=live, after=result.release)
+    return TakenBack(fact=fact, result=result, answers=answers)
 
 
 def switch_back(app: App, number: int) -> tuple[float, dict[str, Any]]:

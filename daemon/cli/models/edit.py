@@ -1,6 +1,7 @@
 """The commands `factd edit`, `factd rollback` and `factd demo`."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from factd.daemon.publishing import publish as publishing
 from factd.daemon.publishing.hand_over import hand_over_due
 from factd.daemon.status.handovers import handover_lines
 from factd.daemon.tasks import take_back
+from factd.daemon.tasks.demo_worlds import chosen_world
 from factd.daemon.tasks.edit import plan_and_edit
 
 
@@ -133,14 +135,23 @@ def demo(
     directory: Annotated[
         Path, typer.Option("--dir", help="A new folder, or the folder of an earlier demo.")
     ] = Path("demo"),
+    model: Annotated[
+        str,
+        typer.Option(
+            help="smollm2 or reference. Without it: SmolLM2 if it was fetched, else reference."
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """Run the whole cycle on the reference model.
+    """Run the whole cycle on a real model: SmolLM2, or the reference model.
 
-    It ingests, edits, checks, publishes and rolls back.
+    It ingests, edits, checks, publishes, takes one fact back and rolls back.
     """
     with reported_errors():
-        figures = run_demo(directory, quiet=as_json)
+        world, remark = chosen_world(model)
+        if remark:
+            sys.stderr.write(remark + "\n")
+        figures = run_demo(world, directory, quiet=as_json)
     (directory / "demo.json").write_text(
         json.dumps(figures, ensure_ascii=False, indent=1), encoding="utf-8"
     )

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_demo_brings_the_model_to_today_and_back(tmp_path: Path) -> None:
-    done = CliRunner().invoke(cli, ["demo", "--dir", str(tmp_path / "demo"), "--json"])
+    done = CliRunner().invoke(
+        cli, ["demo", "--model", "reference", "--dir", str(tmp_path / "demo"), "--json"]
+    )
     assert done.exit_code == 0, (done.stderr, done.exception)
     figures = json.loads(done.stdout)
     assert figures == json.loads((tmp_path / "demo" / "demo.json").read_text())
