@@ -14,6 +14,7 @@ from factd.daemon.editing import tune as tuning
 from factd.daemon.editing.apply import ApplyJob, apply_edits
 from factd.daemon.editing.settings import MINUTES, tunings_folder
 from factd.daemon.errors import Refused
+from factd.daemon.models import resolve
 from factd.editor.edits import read_edits, read_known
 from factd.editor.tuning.kept import KeptTunings
 from factd.store.catalogue.catalogue import load_catalogue
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from factd.editor.edits import Edit
 
 SHOWN = 5  # records that were not written, on the terminal
+ModelPath = Annotated[
+    Path, typer.Argument(help="The model's folder, or a name of `factd models list`.")
+]
 stats_app = typer.Typer(no_args_is_help=True, help="Second-moment statistics of the base model.")
 
 
@@ -59,7 +63,7 @@ def table_of(settings: Path | None, method: str) -> dict[str, Any]:
 
 
 def apply(
-    model: Annotated[Path, typer.Argument(help="The model's folder.")],
+    model: ModelPath,
     edits: Annotated[
         Path, typer.Argument(help="A JSONL file, one edit a line, or benchmark data.")
     ],
@@ -113,7 +117,7 @@ def apply(
     with reported_errors():
         given = dict(setting(text) for text in set_ or [])
         job = ApplyJob(
-            model=model,
+            model=resolve(model),
             edits=edits,
             out=out,
             method=method,
@@ -145,7 +149,7 @@ def skipped_lines(skipped: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def tune(
-    model: Annotated[Path, typer.Argument(help="The model's folder.")],
+    model: ModelPath,
     facts: Annotated[
         Path | None,
         typer.Option(
@@ -180,6 +184,7 @@ def tune(
     result is kept for `factd apply` and `factd edit`.
     """
     with reported_errors():
+        model = resolve(model)
         if preset:
             data = tuning.write_preset(model, out)
         else:

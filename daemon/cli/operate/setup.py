@@ -13,6 +13,7 @@ from factd.daemon.config.example import example
 from factd.daemon.configuration import Config, effective_values, load_config
 from factd.daemon.editing.settings import checked_settings, known_settings_of
 from factd.daemon.errors import FactdError
+from factd.daemon.models import resolve
 from factd.daemon.publishing import signing
 from factd.store import queries
 from factd.store.database import migrate
@@ -26,7 +27,10 @@ def version_command(as_json: Json = False) -> None:
 
 def init(
     directory: Annotated[Path, typer.Argument(help="The folder that gets factd.toml.")],
-    model: Annotated[Path | None, typer.Option(help="The base model's folder.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="The base model's folder, or a name of `factd models list`."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write an example configuration to start from."""
@@ -34,6 +38,7 @@ def init(
     with reported_errors():
         if path.exists():
             raise FactdError(f"{path} exists already; remove it, or name another folder")
+        model = resolve(model) if model else None
         directory.mkdir(parents=True, exist_ok=True)
         found = known_settings_of(model) if model else None
         table, source = (found.table, found.source) if found else (None, "")
