@@ -20,8 +20,7 @@ def known_facts(rows: Iterable[Edit], *, seed: int = 0) -> tuple[KnownFact, ...]
     """Facts for the search, each with a new object: that of another subject of the same wording.
 
     Wordings of one fact are joined. The order and the objects depend on the seed only; relations
-    take turns. rows: edits
-    whose target_true is today's answer; their target_new is ignored.
+    take turns. rows: edits whose target_true is today's answer; their target_new is ignored.
 
     Raises: BadEdit: no two facts share a prompt and differ in target_true.
     """

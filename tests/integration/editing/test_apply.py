@@ -203,10 +203,11 @@ def config(folder: Path) -> Path:
 @pytest.mark.slow
 def test_tune_writes_settings_that_apply_takes(kept: SharedArtefacts, tmp_path: Path) -> None:
     wordings = ("The headquarters of {} is in", "{} is based in")
-    said = greedy_answers(load_model(MODEL), [wordings[0].format(name) for name in NAMES])
+    names = (*NAMES, "Apple", "Lego", "Sony", "Fiat", "Renault")  # it says whole words of these
+    said = greedy_answers(load_model(MODEL), [wordings[0].format(name) for name in names])
     rows = [
         {"prompt": prompt, "subject": name, "target_true": text.rstrip(".")}
-        for name, text in zip(NAMES, said, strict=True)
+        for name, text in zip(names, said, strict=True)
         for prompt in wordings
     ]
     facts = jsonl(tmp_path / "known.jsonl", rows)
