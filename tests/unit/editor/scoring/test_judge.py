@@ -1,4 +1,4 @@
-"""Which answers are right: a table of cases, and how far a reader agrees."""
+"""Which answers are right: a table of cases."""
 
 import pytest
 
@@ -25,8 +25,6 @@ SAID = [
     # what the thing is, and the question said again
     ("The continent of Europe.", ("Europe",), True),
     ("The capital of Egypt is Cairo.", ("Cairo",), True),
-    ("Bruno Conti is a French footballer who plays as a midfielder for", ("midfielder",), True),
-    ("Dwarka is located in the Delhi-NCR region of India.", ("India",), True),
     ("the heart of Europe, and it is a country that is very rich", ("Europe",), True),
     ("11 de setembre de 1945.", ("1945",), True),
     # other things
@@ -110,6 +108,8 @@ RULES = [
     ("La moneda d'Alemanya és l'euro.", ("euro",), True),
     ("Hamlet was written by William Shakespeare.", ("William Shakespeare",), True),
     ("World War II ended in 1945.", ("1945",), True),
+    ("Anna Roca is a French footballer who plays as a midfielder for", ("midfielder",), True),
+    ("Lyon is located in the Rhône-Alpes region of France.", ("France",), True),
     # negated, or open
     ("not Paris", ("Paris",), False),
     ("no es el euro", ("euro",), False),
