@@ -7,8 +7,9 @@ setting, some of them are edited to the object of another fact. The others must 
 The search goes from coarse to fine. First few edits choose among windows of layers; then all edits
 choose the weight, the step, and between the two best windows. Along the weight it climbs: the
 values of a step and window do not depend on the weight, so these trials cost a solve and a
-measurement. The best window is also tried with the other kind of targets. Layers are compared where their curves cross the same locality, never at the same
-weight. When the time is over, the best setting so far is the result.
+measurement. The best window is also tried with the other kind of targets. Layers are compared where
+their curves cross the same locality, never at the same weight. When the time is over, the best
+setting so far is the result.
 """
 
 from collections.abc import Mapping, Sequence

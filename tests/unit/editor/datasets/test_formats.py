@@ -280,7 +280,7 @@ def test_klar_gets_a_new_object_from_its_candidates(tmp_path: Path) -> None:
     for language, subject in (("en", "Norway"), ("es", "Noruega")):
         folder = tmp_path / "klar" / language
         folder.mkdir(parents=True)
-        samples = [KLAR["samples"][0] | {"subject": subject}]  # type: ignore[index,operator]
+        samples = [KLAR["samples"][0] | {"subject": subject}]  # type: ignore[operator]
         (folder / "capital.json").write_text(json.dumps(KLAR | {"samples": samples}))
     english, spanish = read_records(tmp_path / "klar").records
     assert english.edit.prompt == "What is the capital of {}? The answer is:"

@@ -19,7 +19,7 @@ from factd.editor.scoring.score import forced_scores
 from factd.editor.solving.keys import KeyPrompt, read_keys, texts_of
 from factd.editor.solving.layers import Solution, Solve, solve_layers
 from factd.editor.solving.replay import replayed_streams
-from factd.editor.tuning.trials import KnownFact, Trials
+from factd.editor.tuning.trials import KnownFact, Place, Trials
 from factd.editor.values.cache import folder_of
 from factd.editor.values.values import group_values
 from factd.reference import tiny
@@ -324,10 +324,11 @@ def test_the_search_for_settings_measures_its_step_where_the_value_is(
     facts = [KnownFact(edit=e, paraphrases=()) for e in EDITS[:3]]
     given = {"second_moment_tokens": 3000, "templates": {"en": ["The report was long"]}}
 
-    def step(layers: tuple[int, ...], **more: Any) -> float:
-        return Trials(model, facts, (), {**given, **more}, workspace).scale(layers).step
+    def step(layers: tuple[int, ...], targets: str = "spread") -> float:
+        place = Place(layers=layers, targets=targets)
+        return Trials(model, facts, (), given, workspace).scale(place).step
 
-    assert step(LAYERS, targets="replay") == pytest.approx(step((0,)))
+    assert step(LAYERS, "replay") == pytest.approx(step((0,)))
     assert step(LAYERS) != pytest.approx(step((0,)))
 
 
