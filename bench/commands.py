@@ -180,6 +180,31 @@ def shards(gib: Annotated[float, typer.Option(min=0.01)] = 2.0, as_json: Json = 
         show(bench.run(gib=gib), as_json)
 
 
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        help="A file of editor/methods, public-memit, public-alphaedit or in-context; may be "
+        "repeated, and NAME=METHOD gives it a name. Default: memit, both public ones, "
+        "fine_tuning and in-context.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="A setting, METHOD.KEY=VALUE, or KEY=VALUE for all methods that solve for values; "
+        "may be repeated.",
+    ),
+]
+Strengths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--strength", help="The points of a curve, METHOD.KEY=[VALUE, …]; may be repeated."
+    ),
+]
+
+
 @bench_app.command()
 def public(
     model: Annotated[str, typer.Option(help="smollm2, gemma3, or the folder of a model.")],
@@ -187,25 +212,9 @@ def public(
     format_: Annotated[
         str, typer.Option("--format", help="Format of the file. Default: found by looking at it.")
     ] = "",
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A file of editor/methods, public-memit, public-alphaedit or in-context; "
-            "may be repeated. Default: memit, both public ones, fine_tuning and in-context."
-        ),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="A setting, METHOD.KEY=VALUE, or KEY=VALUE for all methods that solve for "
-            "values; may be repeated.",
-        ),
-    ] = None,
-    strength: Annotated[
-        list[str] | None,
-        typer.Option(help="The points of a curve, METHOD.KEY=[VALUE, …]; may be repeated."),
-    ] = None,
+    methods: Methods = None,
+    settings: Settings = None,
+    strengths: Strengths = None,
     count: Annotated[int, typer.Option(min=2, help="Records to edit, at most.")] = 50,
     bystanders: Annotated[int, typer.Option(min=1, help="Facts that must stay, at most.")] = 150,
     seed: Annotated[
@@ -224,25 +233,22 @@ def public(
     """
     with reported_errors():
         from factd.bench.public import run as bench
-        from factd.bench.public.plan import DEFAULT_METHODS
-        from factd.daemon.models import resolve
 
-        job = bench.PublicJob(
-            model=resolve(model),
-            data=data,
+        job = bench.PublicJob.of(
+            model,
+            data,
+            methods=tuple(methods or ()),
+            given=dict(setting(text) for text in settings or []),
+            strengths=dict(setting(text) for text in strengths or []),
             format_name=format_,
-            methods=tuple(method or DEFAULT_METHODS),
-            given=dict(setting(text) for text in set_ or []),
-            strengths=dict(setting(text) for text in strength or []),
             count=count,
             bystanders=bystanders,
             seeds=tuple(seed or [0]),
-            folder=folder or bench.FOLDER,
             out=out,
             plot=plot,
         )
         with progress() as report_progress:
-            found = bench.run(job, progress=report_progress)
+            found = bench.run(job.kept_in(folder), progress=report_progress)
         show(found if as_json else bench.short(found), as_json)
 
 

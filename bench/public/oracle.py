@@ -26,6 +26,7 @@ from factd.editor.edits import Edit, EditBatch
 from factd.editor.methods._write import delta_identity, second_moments, templates_for
 from factd.editor.models.model import EditableModel
 from factd.editor.models.weights import weights_restored
+from factd.editor.moments.moments import Moments
 from factd.editor.progress import Progress, silent
 from factd.editor.solving.layers import delta_part
 
@@ -61,14 +62,7 @@ def public_edit(
         for edit in batch.edits
     ]
     values, seconds, evaluations = kept_values(model, batch.edits, own, workspace, progress)
-    layers = [
-        public_memit.EditedLayer(
-            module=model.family.mlp_out.format(layer),
-            weight=model.weight(layer),
-            second_moment=moments.layers[layer],
-        )
-        for layer in settings.layers
-    ]
+    layers = edited_layers(model, settings.layers, moments)
     jobs = [(vars(edit), one) for edit, one in zip(batch.edits, own, strict=True)]
     started = time.process_time()
     with weights_restored([layer.weight for layer in layers]):
@@ -86,6 +80,20 @@ def public_edit(
         value_evaluations=sum(evaluations) / len(evaluations),
         solve_seconds=spent,
     )
+
+
+def edited_layers(
+    model: EditableModel, layers: Sequence[int], moments: Moments
+) -> list[public_memit.EditedLayer]:
+    """The edited layers as the public code needs them, in rising order."""
+    return [
+        public_memit.EditedLayer(
+            module=model.family.mlp_out.format(layer),
+            weight=model.weight(layer),
+            second_moment=moments.layers[layer],
+        )
+        for layer in layers
+    ]
 
 
 def layer_solver(kind: str, settings: Any) -> public_memit.LayerSolver:

@@ -18,7 +18,7 @@ PUBLIC = {  # method in its public form -> the method whose settings it has
 DEFAULT_METHODS = ("memit", "public-memit", "public-alphaedit", "fine_tuning", IN_CONTEXT)
 STRENGTHS: Mapping[str, tuple[str, tuple[float, ...]]] = {  # method -> setting, its values
     "memit": ("second_moment_weight", (1000.0, 3000.0, 8000.0, 15000.0)),
-    "alphaedit": ("nullspace_threshold", (0.002, 0.005, 0.02, 0.1)),
+    "alphaedit": ("nullspace_threshold", (0.005, 0.01, 0.02, 0.1)),
     "fine_tuning": ("lr", (1e-4, 3e-4, 1e-3)),
 }
 FINE_TUNING: Mapping[str, Any] = {"epochs": 10}  # of the baseline, unless settings say otherwise

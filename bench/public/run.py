@@ -23,6 +23,7 @@ from factd.bench.public.report import document
 from factd.bench.public.rows import TEXT, Row, make_row, row_from
 from factd.bench.quality.world import WORKSPACE
 from factd.daemon.errors import Refused
+from factd.daemon.models import resolve
 from factd.editor.datasets import Record, read_records
 from factd.editor.files.folders import sha256_file
 from factd.editor.models.model import EditableModel, load_model
@@ -51,6 +52,18 @@ class PublicJob:
     folder: Path = FOLDER
     out: Path | None = None  # JSON, written after each row
     plot: Path | None = None
+
+    @classmethod
+    def of(cls, model: str, data: Path, *, methods: tuple[str, ...], **more: Any) -> "PublicJob":
+        """A job for a model by its name or folder. methods: () for the default ones.
+
+        Raises: Refused: the model has a name, and it was not fetched yet.
+        """
+        return cls(model=resolve(model), data=data, methods=methods or DEFAULT_METHODS, **more)
+
+    def kept_in(self, folder: Path | None) -> "PublicJob":
+        """This job with another folder of finished pieces; None: its own."""
+        return self if folder is None else replace(self, folder=folder)
 
     def command(self) -> str:
         """The command line that measures this again; files and folders by their names alone."""
