@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROSE := README.md CHANGELOG.md CONTRIBUTING.md deploy/README.md docs
 
-.PHONY: demo test test-slow test-postgresql test-gpu test-models docs source-cases check links bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-soak bench-shards bench-gpu bench-public model models clean
+.PHONY: demo test test-slow test-postgresql test-gpu test-models docs source-cases check links bench bench-frontier bench-heads bench-forms bench-sequence bench-families bench-speed bench-store bench-console bench-gates bench-soak bench-shards bench-gpu bench-public bench-honest bench-recall bench-demo bench-postgresql evidence claims model models clean
 
 # Without a network it goes on with what is here; `factd demo` says which model it takes.
 demo: $(STAMP)
@@ -98,6 +98,31 @@ bench-public: bench-public-smollm2 bench-public-gemma3
 
 bench-public-%: $(STAMP)
 	$(BIN)/factd bench public --model $* --data $(COUNTERFACT) --format counterfact $(PUBLIC_$*) --out docs/results/public-$*.json --plot docs/results/public-$*.png
+
+# The demo's edit on wordings, objects and subjects that stand in no training text.
+bench-honest: $(STAMP)
+	$(BIN)/python -m factd.bench.quality.honest --json docs/results/reference-honest.json
+
+bench-recall: $(STAMP)
+	$(BIN)/python -m factd.reference.recall --every 8 --json docs/results/recall.json
+
+bench-demo: $(STAMP)
+	$(BIN)/factd demo --dir run/demo
+	cp run/demo/demo.json docs/results/demo.json
+
+# make bench-postgresql POSTGRESQL=postgresql://USER@HOST/EMPTY-DATABASE
+bench-postgresql: $(STAMP)
+	$(BIN)/factd bench store --url "$(POSTGRESQL)" --json > docs/results/bench-store-postgresql.json
+	$(BIN)/factd bench console --url "$(POSTGRESQL)" --json > docs/results/bench-console-postgresql.json
+
+# Makes the results that are missing or older than the code (hours), then shows every claim of the
+# documentation with its file.
+evidence: $(STAMP)
+	$(BIN)/python -m factd.bench.evidence
+
+# The table of claims alone.
+claims: $(STAMP)
+	$(BIN)/python -m factd.bench.evidence --only-table
 
 bench-gpu: $(STAMP)
 	PYTHON=$(BIN)/python sh bench/gpu.sh docs/results/bench-gpu.json

@@ -1,5 +1,6 @@
 """Shared tools of the benchmarks: time, operations, matrix rate, memory, documents."""
 
+import hashlib
 import json
 import platform
 import resource
@@ -116,7 +117,7 @@ def peak_mib(device: torch.device | str) -> float:
 
 
 def environment(device: torch.device | str) -> dict[str, Any]:
-    """The hardware, software versions, date and command of a measurement."""
+    """The hardware, software versions, code, date and command of a measurement."""
     cuda = str(device).startswith("cuda")
     return {
         "device": torch.cuda.get_device_name() if cuda else cpu_name(),
@@ -124,9 +125,25 @@ def environment(device: torch.device | str) -> dict[str, Any]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "python": platform.python_version(),
+        "code": code_digest(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),
     }
+
+
+def code_digest() -> str:
+    """A digest of factd's sources, 12 hexadecimal digits: which code made a measurement."""
+    root = Path(__file__).resolve().parents[1]
+    files = sorted(
+        path
+        for folder in ("bench", "daemon", "editor", "reference", "store")
+        for path in (root / folder).rglob("*")
+        if path.suffix in (".py", ".toml")
+    )
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def cpu_name() -> str:

@@ -9,3 +9,4 @@ FEED = ROOT / "data" / "feed.jsonl"
 HELD_OUT = ROOT / "data" / "held-out"
 SETTINGS = ROOT / "settings.toml"
 CHANGES = ROOT / "changes"  # what changed in the world, for a real model
+HELD_OUT_WORLD = ROOT / "held-out.toml"

@@ -1,4 +1,4 @@
-"""Measures whether the reference model knows the facts it was trained on.
+"""Measures how many of its facts the reference model knows.
 
     python -m factd.reference.recall [--model DIR] [--json FILE]
 
@@ -120,7 +120,7 @@ def main() -> None:
                 flush=True,
             )
     if options.json:
-        options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
+        options.json.write_text(json.dumps({"results": [asdict(r) for r in rows]}, indent=1) + "\n")
     sys.exit(0 if all(r.share >= options.least for r in rows) else 1)
 
 

@@ -12,8 +12,8 @@ stays above 4 nats).
 Training is seeded and resumable: after an interruption, run the same command again, and it
 continues from the last checkpoint in `--work`. The model has the Llama architecture and 11 million
 parameters (8 blocks, width 256, MLP 1280, byte-level BPE of 6144 tokens). Hidden matrices are
-trained with Muon (arXiv:2502.16982), the rest with AdamW. Training stops when the model recalls its
-facts. The share of distractions in the text (factd.reference.text) keeps its probabilities from
+trained with Muon (arXiv:2502.16982), the rest with AdamW. Training stops after a fixed number of
+steps. The share of distractions in the text (factd.reference.text) keeps its probabilities from
 being higher than a real model's.
 """
 

@@ -30,6 +30,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from factd.bench.gates.planted import KINDS, Scenario, ScenarioWorld, Update
+from factd.bench.gates.summary import by_kind
 from factd.bench.measure import document
 from factd.bench.quality.world import WORKSPACE
 from factd.daemon.app import App, build
@@ -62,7 +63,7 @@ CHANGES = (
     ("v_num_grad_steps = 11", "v_num_grad_steps = 25"),
     ("loss_threshold = 0.1", "loss_threshold = 0.05"),
 )
-SMALL_BATCHES = (  # the default gates, and a smaller weight of the old keys for few edits
+SMALL_BATCHES = (  # gates nearer to the defaults, and a smaller weight of old keys for few edits
     ("fact_right = 0.0", "fact_right = 0.25"),
     ("known_kept = {least = 0.90, surely = 0.80, sample = 60}", "known_kept = 0.90"),
     ("known_lost = 0.12", "known_lost = {most = 0.06, surely = 0.14}"),
@@ -438,6 +439,8 @@ def run(*, clean: int = 40, only: str = "", part: int = 1, parts: int = 1) -> di
         caught=sum(row.caught for row in bad),
         right_facts=sum(row.right for row in bad),
         others_published=sum(row.published for row in bad),
+        searched=sum(row.solves > 0 for row in bad),
+        kinds=by_kind(row.as_row() for row in bad),
         clean=len(good),
         false_alarms=sum(bool(row.told) or not row.published for row in good),
         median_seconds=median(row.seconds for row in rows) if rows else None,

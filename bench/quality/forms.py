@@ -155,7 +155,7 @@ def main() -> None:
             delta = with_heads(world.model, two, [corrections])
         found[form] = measure(world, delta, probes, base, ids)
         print(form, {k: round(v, 3) for k, v in found[form]["es"].items()}, flush=True)
-    save(options.json, found)
+    save(options.json, "forms", found)
     for k in SERVED:
         rows: list[dict[str, Any]] = [
             {k: name, **{form: float(found[form][k][name]) for form in FORMS}}

@@ -153,7 +153,7 @@ def main() -> None:
     bench = prepare()
     rows = [row(bench, f"ledger, weight {w:g}", ledger(bench, w)) for w in options.weights]
     rows += [row(bench, f"public, weight {w:g}", public(bench, w)) for w in options.public]
-    save(options.json, rows)
+    save(options.json, "frontier", rows)
     if options.plot:
         plot(rows, options.plot)
 

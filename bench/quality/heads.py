@@ -14,13 +14,20 @@ can be resumed.
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from factd.bench.quality.world import WORKSPACE, BenchWorld, open_world, save, table, teacher_forced
+from factd.bench.quality.world import (
+    WORKSPACE,
+    BenchWorld,
+    open_world,
+    save,
+    saved,
+    table,
+    teacher_forced,
+)
 from factd.daemon.prompts import edits
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.heads.corrections import HeadCorrections, with_heads
@@ -229,9 +236,9 @@ def main() -> None:
             points += memit_curve(world, probes)
         else:
             points += memat_curve(world, probes, arm, deltas, options.language)
-        save(options.json, {"points": [asdict(p) for p in points]})
+        save(options.json, "heads", {"points": [asdict(p) for p in points]})
     rows = compare_arms(points, served)
-    save(options.json, {"points": [asdict(p) for p in points], "compared": rows})
+    save(options.json, "heads", {"points": [asdict(p) for p in points], "compared": rows})
     if options.plot:
         plot(points, served, options.plot)
     if options.relevance:
@@ -244,10 +251,8 @@ def main() -> None:
 
 def earlier_points(path: Path | None) -> list[ArmResult]:
     """The points of an earlier run in a JSON file."""
-    if path is None or not path.exists():
-        return []
-    held = json.loads(path.read_text(encoding="utf-8"))["points"]
-    return [ArmResult(p["arm"], p["strength"], p["scores"]) for p in held]
+    held = saved(path) or {"points": []}
+    return [ArmResult(p["arm"], p["strength"], p["scores"]) for p in held["points"]]
 
 
 if __name__ == "__main__":

@@ -12,14 +12,21 @@ Measured after every batch:
 """
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from factd.bench.quality.world import WORKSPACE, BenchWorld, open_world, save, table, teacher_forced
+from factd.bench.quality.world import (
+    WORKSPACE,
+    BenchWorld,
+    open_world,
+    save,
+    saved,
+    table,
+    teacher_forced,
+)
 from factd.editor.deltas.delta import Delta, applied
 from factd.editor.edits import ANY, Edit, EditBatch
 from factd.editor.methods import alphaedit, fine_tuning, memit
@@ -248,9 +255,7 @@ def plot(rows: Sequence[BatchResult], path: Path) -> None:
 
 def earlier_rows(path: Path | None) -> list[BatchResult]:
     """The rows of an earlier run in a JSON file. Its methods are not measured again."""
-    if path is None or not path.exists():
-        return []
-    return [BatchResult(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+    return [BatchResult(**row) for row in saved(path) or ()]
 
 
 def main() -> None:
@@ -274,7 +279,7 @@ def main() -> None:
         for number, delta in enumerate(METHODS[name](world, task), start=1):
             if number % options.every == 0:
                 rows.append(measure(world, task, name, number, delta, options.size))
-        save(options.json, [asdict(row) for row in rows])
+        save(options.json, "sequence", [asdict(row) for row in rows])
     if options.plot:
         plot(rows, options.plot)
     last: list[dict[str, Any]] = [asdict(r) for r in rows if r.batch == len(task.batches)]

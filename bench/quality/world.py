@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from factd.bench.measure import code_digest, environment
 from factd.daemon.app import build
 from factd.daemon.configuration import load_config
 from factd.daemon.ingestion.pull import ingest_file
@@ -59,10 +60,17 @@ class BenchWorld:
         )
 
 
-def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> BenchWorld:
-    """Ingest the world and the feed, and load the model.
+def open_world(
+    *,
+    neighbours: int = 1,
+    known_sample: int | None = None,
+    feed: Path = paths.FEED,
+    model: EditableModel | None = None,
+) -> BenchWorld:
+    """Ingest the world and a feed, and load the reference model.
 
-    neighbours: probes per fact; known_sample: facts per language that must not change.
+    neighbours: probes per fact; known_sample: facts per language that must not change; model: the
+    reference model if it is loaded already.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -73,7 +81,7 @@ def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> Bench
         migrate.upgrade(config.database)
         app = build(config)
         store, catalogue = app.ledger.store, app.prompts.catalogue
-        for path, known in ((paths.FACTS, True), (paths.FEED, False)):
+        for path, known in ((paths.FACTS, True), (feed, False)):
             ingest_file(app.ledger, app.prompts, path, known=known)
         with store.begin() as session:
             facts = tuple(queries.facts.candidate_set(session))
@@ -85,7 +93,7 @@ def open_world(*, neighbours: int = 1, known_sample: int | None = None) -> Bench
     plan = replace(app.prompts, sizes=sizes)
     table = tomllib.loads(paths.SETTINGS.read_text())["method"]["memit"]
     settings = settings_from(memit.Settings, table)
-    model = load_model(paths.MODEL)
+    model = model or load_model(paths.MODEL)
     return BenchWorld(model, catalogue, facts, old, known_facts, plan, settings)
 
 
@@ -127,10 +135,23 @@ def held_out() -> dict[str, list[str]]:
     }
 
 
-def save(path: Path | None, data: Any) -> None:
-    """Write data as JSON; do nothing if path is None."""
+def save(path: Path | None, name: str, results: Any) -> None:
+    """Write the results of a benchmark as JSON, with machine, command and date.
+
+    Does nothing if path is None.
+    """
     if path is not None:
-        path.write_text(json.dumps(data, indent=1, default=str) + "\n", encoding="utf-8")
+        whole = {"benchmark": name, **environment("cpu"), "results": results}
+        text = json.dumps(whole, ensure_ascii=False, indent=1, default=str)
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def saved(path: Path | None) -> Any:
+    """The results of an earlier, interrupted run of the same code; None if there are none."""
+    if path is None or not path.exists():
+        return None
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    return whole["results"] if whole.get("code") == code_digest() else None
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
