@@ -36,7 +36,7 @@ class TuningJob:
 
     language: str = LISTED_LANGUAGE  # of the facts, BCP 47
     minutes: float = 10.0
-    edits: int = 16  # facts that are edited in a trial
+    edits: int = 24  # facts that are edited in a trial
     given: Mapping[str, Any] = field(default_factory=dict)  # settings that are not searched
     clock: Callable[[], float] = time.monotonic  # seconds
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -267,6 +267,7 @@ def trial_row(point: Any) -> dict[str, Any]:
         "paraphrase, magnitude": point.paraphrase.magnitude,
         "neighbourhood success": point.neighbourhood.success,
         "kept": point.kept,
+        "retained": point.retained,
         "score": point.score,
     }
 

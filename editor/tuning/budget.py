@@ -30,16 +30,19 @@ class Budget:
         """Seconds that are left; below 0 if the work took longer than it might."""
         return self.seconds - self.spent
 
-    def expected(self, kind: str) -> float:
-        """Seconds that work of a kind takes: the most of its last ones, 0 if there was none."""
-        return max(self.took.get(kind, [0.0])[-MEASURED:])
+    def expected(self, kind: str, *, guess: float = 0.0) -> float:
+        """Seconds that work of a kind takes: the most of its last ones.
 
-    def allows(self, kind: str, what: str, *, reserve: float = 0.0) -> bool:
+        guess: the answer if there was none yet.
+        """
+        return max(self.took.get(kind, [guess])[-MEASURED:])
+
+    def allows(self, kind: str, what: str, *, reserve: float = 0.0, guess: float = 0.0) -> bool:
         """Whether work of a kind still fits. If it does not, `what` is noted as skipped.
 
-        reserve: seconds that must be left behind it.
+        reserve: seconds that must be left behind it. guess: see `expected`.
         """
-        if self.left > self.expected(kind) + reserve:
+        if self.left > self.expected(kind, guess=guess) + reserve:
             return True
         self.skipped.append(what)
         return False

@@ -4,12 +4,11 @@ Settings do not carry over between models (docs/explanation/editing.md §1, §2)
 follow from a model's size. The search needs a list of facts that the model knows. For every
 setting, some of them are edited to the object of another fact. The others must keep their object.
 
-The search goes from coarse to fine. First few edits choose among windows of layers; then all edits
-choose the weight, the step, and between the two best windows. Along the weight it climbs: the
-values of a step and window do not depend on the weight, so these trials cost a solve and a
-measurement. The best window is also tried with the other kind of targets. Layers are compared where
-their curves cross the same locality, never at the same weight. When the time is over, the best
-setting so far is the result.
+The search goes from coarse to fine. Few edits with few prefixes choose among windows of layers,
+kinds of targets and steps; then all edits choose the weight, for the best place and the runner-up.
+Along the weight it climbs: values do not depend on the weight, so these trials cost a solve and a
+measurement. Places are compared where their curves cross the same locality, never at the same
+weight. When the time is over, the best setting so far is the result.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,11 +27,12 @@ from factd.editor.tuning.known import known_to
 from factd.editor.tuning.trials import KnownFact, Place, TrialResult, Trials, trial_probes
 
 # v_lr in units of ‖z0‖ / √d: a step has this share of the norm of the residual stream
-FIRST_STEP, STEP_FACTOR, OTHER_STEPS = 0.08, 4.0, 3
+FIRST_STEP, STEP_FACTOR, OTHER_STEPS = 0.08, 4.0, 2
 # second_moment_weight in units of the median of kᵀ C⁻¹ k, where edits and old keys weigh the same
 FIRST_WEIGHT, COARSE_FACTOR, FINE_FACTOR = 0.5, 6.0, 2.5
-COARSE_EDITS, COARSE_PREFIXES, COARSE_EVALUATIONS = 8, 2, 12
-COARSE_TRIALS, STEP_TRIALS, FINE_TRIALS = 3, 3, 6  # along the weight
+COARSE_EDITS, COARSE_PREFIXES = 8, 2
+COARSE_TRIALS, FINE_TRIALS = 2, 5  # along the weight
+FINE_SHARE = 0.4  # of the time, left for fine trials
 TRACING_SAMPLES = 2
 DEPTHS = (0.28, 0.4)  # of the z layer, as a share of the blocks: GPT-J, Llama 3 and GPT-2 XL
 GAIN_TOLERANCE = 0.02  # gain that is given up for a larger weight
@@ -63,7 +63,7 @@ def tune(
     workspace: Path,
     given: Mapping[str, Any],
     budget: Budget,
-    edits: int = 16,
+    edits: int = 24,
     others: int = 20,
     traced: int = 6,
     progress: Progress = silent,
@@ -116,12 +116,11 @@ def _coarse(
     others: int,
     progress: Progress,
 ) -> Trials:
-    """Cheap trials: fewer edits, prefixes and evaluations. They only put windows into an order."""
+    """Cheap trials: fewer edits and prefixes. They only put places and steps into an order."""
     few = chosen[:COARSE_EDITS]
     short = {
         **given,
         "templates": {k: tuple(v)[:COARSE_PREFIXES] for k, v in given["templates"].items()},
-        "v_num_grad_steps": min(COARSE_EVALUATIONS, int(given.get("v_num_grad_steps", 25))),
     }
     probes = trial_probes(few, [*rest, *chosen[len(few) :]], others=others // 2)
     return Trials(model, few, probes, short, workspace, progress)
@@ -161,57 +160,45 @@ class Search:
     planned: int = 0
 
     def run(self, windows: Sequence[tuple[int, ...]], kinds: Sequence[str]) -> None:
-        """Windows, then the weight, the step, the second-best window and other kinds of targets.
+        """Coarse trials of windows, kinds of targets and steps; fine ones of the best two places.
 
-        kinds: of targets; the windows are put into an order with the first one.
+        kinds: of targets; the windows are tried with the first one.
         """
-        first, *others = [Place(window, kinds[0]) for window in windows]
-        coarse = COARSE_TRIALS * len(windows) * bool(others)
-        more = FINE_TRIALS * (1 + bool(others) + len(kinds[1:]))
-        self.planned = coarse + OTHER_STEPS * STEP_TRIALS + more
+        coarse = COARSE_TRIALS * (len(windows) + len(kinds[1:]) + OTHER_STEPS)
+        self.planned = coarse + 2 * FINE_TRIALS
         self.progress("search", 0, self.planned)
-        first, *others = self._in_order([first, *others])
-        near = best([p for p in self.rough if p.place == first])
-        start = self.factor(self.coarse, near)
-        self.climb(self.fine, first, FIRST_STEP, start, FINE_FACTOR, FINE_TRIALS)
-        self._climb_steps(first)
-        for place in (*others[:1], *(Place(first.layers, kind) for kind in kinds[1:])):
-            top = best([p for p in self.points if p.place == first])
-            if top is not None:
-                step = top.v_lr / self.fine.scale(first).step
-                start = self.factor(self.fine, top)
-                self.climb(self.fine, place, step, start, FINE_FACTOR, FINE_TRIALS)
+        for window in windows:
+            self._explore(Place(window, kinds[0]), FIRST_STEP)
+        for kind in kinds[1:]:
+            self._explore(Place(best(self.rough).layers, kind), FIRST_STEP)
+        self._explore_steps(best(self.rough).place)
+        ranked = sorted(self.rough, key=lambda p: -p.score)
+        runner_up = [p for p in ranked if p.place != ranked[0].place]
+        for point in (ranked[0], *runner_up[:1]):
+            step = point.v_lr / self.coarse.scale(point.place).step
+            start = self.factor(self.coarse, point)
+            self.climb(self.fine, point.place, step, start, FINE_FACTOR, FINE_TRIALS)
         self.progress("search", self.planned, self.planned)
 
-    def _climb_steps(self, place: Place) -> None:
+    def _explore(self, place: Place, step: float) -> None:
+        """Coarse trials, from the best weight so far."""
+        start = self.factor(self.coarse, best(self.rough)) if self.rough else FIRST_WEIGHT
+        self.climb(self.coarse, place, step, start, COARSE_FACTOR, COARSE_TRIALS)
+
+    def _explore_steps(self, place: Place) -> None:
         """Larger steps than the first while they are better, or else smaller ones."""
-        exponent, tried = 0, {0: best(self.points)}
+        exponent, direction = 0, 1
         for _ in range(OTHER_STEPS):
-            exponent = next((k for k in (exponent + 1, exponent - 1) if k not in tried), exponent)
-            before = best(self.points)
-            start = self.factor(self.fine, before)
-            step = FIRST_STEP * STEP_FACTOR**exponent
-            self.climb(self.fine, place, step, start, FINE_FACTOR, STEP_TRIALS)
-            tried[exponent] = best(self.points)
-            if best(self.points) is before:
-                if exponent < 0 or -1 in tried:
+            before = best(self.rough)
+            exponent += direction
+            self._explore(place, FIRST_STEP * STEP_FACTOR**exponent)
+            if best(self.rough) is before:
+                if direction < 0 or exponent > 1:
                     return
-                exponent = 0
+                exponent, direction = 0, -1
 
-    def _in_order(self, places: Sequence[Place]) -> list[Place]:
-        """The places, the one with the best coarse trial first."""
-        if len(places) == 1:
-            return list(places)
-        for place in places:
-            start = self.factor(self.coarse, best(self.rough))
-            self.climb(self.coarse, place, FIRST_STEP, start, COARSE_FACTOR, COARSE_TRIALS)
-        scores = {place: [p.score for p in self.rough if p.place == place] for place in places}
-        return sorted(places, key=lambda place: -max(scores[place], default=0.0))
-
-    def factor(self, trials: Trials, point: TrialResult | None) -> float:
-        """The weight of a trial in the unit of its layers."""
-        if point is None:
-            return FIRST_WEIGHT
+    def factor(self, trials: Trials, point: TrialResult) -> float:
+        """The weight of a trial in the unit of its place."""
         return point.second_moment_weight / trials.scale(point.place).weight
 
     def climb(
@@ -237,18 +224,22 @@ class Search:
             following = next_exponent(tried)
 
     def _try(self, trials: Trials, place: Place, step: float, factor: float) -> TrialResult | None:
-        """A trial; None if there is no time for it. Half of the time is left for fine trials."""
+        """A trial; None if there is no time for it."""
         is_coarse = trials is self.coarse
         scale = trials.scale(place)
         v_lr, weight = step * scale.step, factor * scale.weight
         found = self.rough if is_coarse else self.points
         values = {(p.place.z_layer, p.v_lr) for p in found}
         is_new = (place.z_layer, v_lr) not in values
-        kind = f"{'coarse' if is_coarse else 'fine'} trial, {'new' if is_new else 'same'} values"
+        behind = f"trial, {'new' if is_new else 'same'} values"
+        kind = f"{'coarse' if is_coarse else 'fine'} {behind}"
         what = f"{place}, v_lr {v_lr:.3g}, weight {weight:.3g}"
-        reserve = self.budget.seconds / 2 if is_coarse else 0.0
+        work = {
+            "reserve": FINE_SHARE * self.budget.seconds if is_coarse else 0.0,
+            "guess": self._fine_per_coarse * self.budget.expected(f"coarse {behind}"),
+        }
         is_first = not self.points and not self.rough
-        if not is_first and not self.budget.allows(kind, f"{kind}: {what}", reserve=reserve):
+        if not is_first and not self.budget.allows(kind, f"{kind}: {what}", **work):
             return None
         with self.budget.measured(kind):
             point = trials.run(place, v_lr, weight)
@@ -256,6 +247,15 @@ class Search:
         done = len(self.rough) + len(self.points)
         self.progress("search", min(done, self.planned), self.planned)
         return point
+
+    @property
+    def _fine_per_coarse(self) -> float:
+        """How many times longer a fine trial takes than a coarse one: by edits and prefixes."""
+        rows = [
+            len(trials.chosen) * (1 + max(map(len, trials.given["templates"].values()), default=0))
+            for trials in (self.fine, self.coarse)
+        ]
+        return rows[0] / rows[1]
 
 
 def next_exponent(tried: Mapping[int, TrialResult]) -> int | None:
@@ -270,9 +270,9 @@ def next_exponent(tried: Mapping[int, TrialResult]) -> int | None:
     return next((k for k in sides if k not in tried), None)
 
 
-def best(points: Sequence[TrialResult]) -> TrialResult | None:
-    """The trial with the highest score; None without trials."""
-    return max(points, key=lambda p: p.score, default=None)
+def best(points: Sequence[TrialResult]) -> TrialResult:
+    """The trial with the highest score, of at least one."""
+    return max(points, key=lambda p: p.score)
 
 
 def _tuned(
@@ -280,7 +280,7 @@ def _tuned(
 ) -> Tuned:
     """The curve with the highest gain where it crosses the locality of the best trial."""
     points = search.points or search.rough
-    top = max(points, key=lambda p: p.score)
+    top = best(points)
     curves: dict[tuple[Place, float], list[TrialResult]] = {}
     for point in points:
         curves.setdefault((point.place, point.v_lr), []).append(point)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import exp
 from pathlib import Path
 from statistics import fmean, harmonic_mean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -54,6 +54,7 @@ class Measured:
     success: float = 0.0  # share with a magnitude above 0, 0 to 1
     accuracy: float = 0.0  # share whose every token is the argmax: what generation begins with
     magnitude: float = 0.0  # mean of p(target) - p(contrast), -1 to 1
+    retained: float = 0.0  # mean of p(target) against that of the base model, at most 1 each
 
     @property
     def taken(self) -> float:
@@ -78,6 +79,7 @@ class TrialResult:
     neighbourhood: Measured  # of the true object of neighbours, against the new one of an edit;
     # without neighbours, its success is `kept`
     kept: float  # share of neighbours and of facts of other relations that keep their answer
+    retained: float  # the mean probability of these answers, each against the base's, at most 1
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -91,22 +93,20 @@ class TrialResult:
 
     @property
     def locality(self) -> float:
-        """How much of the rest stayed, 0 to 1. Layers are compared at the same locality."""
-        return (self.neighbourhood.success + self.kept) / 2
+        """How much of the rest stayed, 0 to 1. Layers are compared at the same locality.
+
+        With few edits no answer changes; the retained probability then still tells settings apart.
+        """
+        return (self.neighbourhood.success + self.kept + self.retained) / 3
 
     @property
     def score(self) -> float:
         """What the search maximises, 0 to 1: the harmonic mean of what took and what stayed.
 
-        It is MEMIT's score (arXiv:2210.07229, section 5) with the facts kept as a fourth part.
+        It is MEMIT's score (arXiv:2210.07229, section 5) with the facts kept as further parts.
         """
-        parts = (
-            self.efficacy.taken,
-            self.paraphrase.taken,
-            self.neighbourhood.success,
-            self.kept,
-        )
-        return harmonic_mean(parts)
+        took = (self.efficacy.taken, self.paraphrase.taken)
+        return harmonic_mean((*took, self.neighbourhood.success, self.kept, self.retained))
 
 
 def contrast_probe(kind: str, edit: Edit, prompt: str, target: str, contrast: str | None) -> Probe:
@@ -166,6 +166,7 @@ class Trials:
     workspace: Path
     progress: Progress = silent
     scales: dict[Place, SettingScale] = field(default_factory=dict)
+    base: list[float] = field(default_factory=list)  # p(target) of each probe; filled when needed
 
     @property
     def batch(self) -> EditBatch:
@@ -218,7 +219,7 @@ class Trials:
             progress=self.progress,
         )
         found = self.measured(delta)
-        kept = found.get("kept", Measured(accuracy=1.0))
+        kept = found.get("kept", Measured(accuracy=1.0, retained=1.0))
         return TrialResult(
             place=place,
             v_lr=v_lr,
@@ -228,35 +229,46 @@ class Trials:
             paraphrase=found.get("paraphrase", found["edit"]),
             neighbourhood=found.get("neighbourhood", Measured(success=kept.accuracy)),
             kept=kept.accuracy,
+            retained=kept.retained,
         )
 
-    def measured(self, delta: Delta | None) -> dict[str, Measured]:
-        """The scores of each kind of probe; "kept": of neighbours and bystanders together.
-
-        delta None: of the base model.
-        """
-        end = str(self.given.get("terminator", ""))
-        pairs = [(p.prompt, p.target + end) for p in self.probes]
-        pairs += [(p.prompt, p.contrast + end) for p in self.probes if p.contrast]
-        if delta is None:
-            scores = forced_scores(self.model, pairs)
-        else:
-            with applied(self.model, delta):
-                scores = forced_scores(self.model, pairs)
+    def measured(self, delta: Delta) -> dict[str, Measured]:
+        """The scores of each kind of probe; "kept": of neighbours and bystanders together."""
+        if not self.base:
+            self.base.extend(exp(-nll) for nll, _ in self._scores()[: len(self.probes)])
+        with applied(self.model, delta):
+            scores = self._scores()
         contrasts = iter(scores[len(self.probes) :])
-        rows: dict[str, list[tuple[bool, float]]] = {}
-        for probe, (nll, accurate) in zip(self.probes, scores, strict=False):
+        rows: dict[str, list[_Row]] = {}
+        for probe, before, (nll, accurate) in zip(self.probes, self.base, scores, strict=False):
             against = exp(-next(contrasts)[0]) if probe.contrast else 0.0
-            row = (accurate, exp(-nll) - against)
+            now = exp(-nll)
+            row = _Row(accurate, now - against, min(1.0, now / before) if before else 1.0)
             rows.setdefault(probe.kind, []).append(row)
             if probe.kind in ("neighbourhood", "bystander"):
                 rows.setdefault("kept", []).append(row)
         return {kind: _measured(found) for kind, found in rows.items()}
 
+    def _scores(self) -> list[tuple[float, bool]]:
+        """The scores of the targets of all probes, then of the contrasts of those that have one."""
+        end = str(self.given.get("terminator", ""))
+        pairs = [(p.prompt, p.target + end) for p in self.probes]
+        pairs += [(p.prompt, p.contrast + end) for p in self.probes if p.contrast]
+        return forced_scores(self.model, pairs)
 
-def _measured(rows: Sequence[tuple[bool, float]]) -> Measured:
+
+class _Row(NamedTuple):
+    """The scores of one probe, see `Measured`."""
+
+    accurate: bool
+    magnitude: float
+    retained: float
+
+
+def _measured(rows: Sequence[_Row]) -> Measured:
     return Measured(
-        success=fmean([float(size > 0) for _, size in rows]),
-        accuracy=fmean([float(accurate) for accurate, _ in rows]),
-        magnitude=fmean([size for _, size in rows]),
+        success=fmean([float(row.magnitude > 0) for row in rows]),
+        accuracy=fmean([float(row.accurate) for row in rows]),
+        magnitude=fmean([row.magnitude for row in rows]),
+        retained=fmean([row.retained for row in rows]),
     )

@@ -169,7 +169,7 @@ def tune(
         typer.Option(help="A TOML file whose [method.memit] gives the settings not searched for."),
     ] = None,
     language: Annotated[str, typer.Option(help="The language of the facts in the trials.")] = "en",
-    edits: Annotated[int, typer.Option(min=4, help="Edits in each trial.")] = 16,
+    edits: Annotated[int, typer.Option(min=4, help="Edits in each trial.")] = 24,
     minutes: Annotated[
         float, typer.Option(min=0.1, help="Minutes that the search may take.")
     ] = MINUTES,

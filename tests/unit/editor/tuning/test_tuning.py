@@ -44,6 +44,7 @@ def point(
         paraphrase=took,
         neighbourhood=Measured(success=locality),
         kept=locality,
+        retained=locality,
     )
 
 
