@@ -18,6 +18,7 @@ from factd.daemon.editing.candidates import Progress
 from factd.daemon.editing.parts import EditParts
 from factd.daemon.editing.tune import TuningJob, facts_to_tune_on, searched_settings
 from factd.daemon.log import log
+from factd.daemon.models import cache_folder
 from factd.daemon.planning.plan import Planned
 from factd.daemon.workbench import Workbench
 from factd.editor import plugins
@@ -132,9 +133,8 @@ def taken_by(cls: type, table: Mapping[str, Any], given: Mapping[str, Any]) -> d
 
 
 def tunings_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """The folder of tunings that are kept for every use on this machine, by XDG."""
-    cache = Path(environment.get("XDG_CACHE_HOME", ""))
-    return (cache if cache.is_absolute() else Path.home() / ".cache") / "factd" / "tunings"
+    """The folder of tunings that are kept for every use on this machine, beside the models."""
+    return cache_folder(environment).with_name("tunings")
 
 
 def known_settings_of(model: Path) -> FoundSettings | None:
