@@ -1,4 +1,4 @@
-"""`factd apply` on a real model that nobody tuned: settings are searched, told, kept, used again."""
+"""An untuned real model: `factd apply` searches settings, keeps them, and uses them again."""
 
 import json
 from pathlib import Path
