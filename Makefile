@@ -107,7 +107,7 @@ bench-recall: $(STAMP)
 	$(BIN)/python -m factd.reference.recall --every 8 --json docs/results/recall.json
 
 bench-demo: $(STAMP)
-	$(BIN)/factd demo --dir run/demo
+	$(BIN)/factd demo --model reference --dir run/demo
 	cp run/demo/demo.json docs/results/demo.json
 
 # make bench-postgresql POSTGRESQL=postgresql://USER@HOST/EMPTY-DATABASE
