@@ -36,7 +36,8 @@ def test_an_answer_ends_with_its_sentence() -> None:
 
 def test_text_about_an_answer_is_no_part_of_it() -> None:
     found = belief_from(["yen, which is old."], ["yen, the currency of", "Rome, Italy, a city"])
-    assert found.answer == "yen" and found.others == pytest.approx({"rome, italy": 1 / 3}, abs=1e-3)
+    assert (found.answer, list(found.others)) == ("yen", ["rome, italy"])
+    assert found.certainty == pytest.approx(2 / 3)
 
 
 def test_a_draw_depends_on_its_prompt_and_seed_and_never_on_its_company(
