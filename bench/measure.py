@@ -127,8 +127,15 @@ def environment(device: torch.device | str) -> dict[str, Any]:
         "python": platform.python_version(),
         "code": code_digest(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(sys.argv),
+        "command": command_line(),
     }
+
+
+def command_line() -> str:
+    """The command of this process, without folders: "factd bench edit --json"."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    name = f"python -m {spec.name}" if spec else Path(sys.argv[0]).name
+    return " ".join([name.removesuffix(".__main__"), *sys.argv[1:]])
 
 
 def code_digest() -> str:

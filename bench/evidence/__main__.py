@@ -35,6 +35,8 @@ def declared(path: Path) -> dict[str, str]:
 
 def state(file: ResultFile, code: str) -> str:
     """How far the figures of a file can be trusted."""
+    if file.data is None:
+        return "missing"
     if not file.is_stated:
         return "not reproduced"
     return "reproduced" if file.is_of(code) else "of earlier code"

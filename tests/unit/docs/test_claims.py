@@ -173,6 +173,7 @@ def test_a_file_is_reproduced_only_if_it_names_its_making_and_this_code() -> Non
     assert state(result(**STATED, code="other"), CODE) == "of earlier code"
     assert state(result(results=[]), CODE) == "not reproduced"
     assert state(ResultFile(name="a.json", command="", data=[1]), CODE) == "not reproduced"
+    assert state(ResultFile(name="a.json", command="", data=None), CODE) == "missing"
 
 
 def declare(folder: Path, command: str) -> Path:

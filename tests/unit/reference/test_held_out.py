@@ -8,7 +8,7 @@ from factd.reference import held_out
 from factd.reference.stories import STORIES
 from factd.reference.text import epoch, with_currencies
 from factd.reference.train import FIRST_LESSON, SECOND_LESSON, reference_world
-from factd.reference.world import LANGUAGES, facts_1998, feed
+from factd.reference.world import LANGUAGES, WorldClaim, facts_1998, feed
 from factd.store.catalogue.catalogue import load_catalogue
 
 EPOCHS = 2  # of each lesson; every claim stands in each of them in every language
@@ -78,7 +78,7 @@ def test_no_training_text_names_a_held_out_subject_or_object(training_text: str)
 @pytest.mark.parametrize(
     "claims", [held_out.new_objects(), held_out.unknown_subjects(), held_out.many_objects()]
 )
-def test_every_invented_fact_has_an_object_of_its_own(claims: list[held_out.WorldClaim]) -> None:
+def test_every_invented_fact_has_an_object_of_its_own(claims: list[WorldClaim]) -> None:
     assert len(claims) >= 16
     assert len({claim.object.id for claim in claims}) == len(claims)
     assert len({claim.subject.id for claim in claims}) == len(claims)
