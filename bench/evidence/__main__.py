@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from factd.bench.evidence.claims import BadClaim, Claim, Evidence, ResultFile, load_evidence
-from factd.bench.evidence.numbers import Problem, problems
+from factd.bench.evidence.claims import BadClaim, Claim, ClaimedFigures, ResultFile, load_evidence
+from factd.bench.evidence.numbers import UnfoundedFigure, problems
 from factd.bench.measure import code_digest, environment, text_table
 from factd.reference import paths
 
@@ -90,7 +90,7 @@ def stamp(file: Path, command: str, code: str) -> None:
     file.write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def row(claim: Claim, evidence: Evidence, code: str) -> dict[str, str]:
+def row(claim: Claim, evidence: ClaimedFigures, code: str) -> dict[str, str]:
     """The row of a claim: what the document says, its figures and where they stand."""
     files = list(dict.fromkeys(piece.file for piece in claim.figures))
     text = " ".join(claim.text.split())
@@ -115,7 +115,7 @@ def file_row(file: ResultFile, code: str) -> dict[str, str]:
     }
 
 
-def all_problems(evidence: Evidence, root: Path) -> list[Problem]:
+def all_problems(evidence: ClaimedFigures, root: Path) -> list[UnfoundedFigure]:
     """What is wrong in every document that must have evidence."""
     return [
         problem

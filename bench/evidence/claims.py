@@ -84,7 +84,7 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class ClaimedFigures:
     """All claims, and the files in which their figures stand."""
 
     documents: tuple[str, ...]
@@ -92,7 +92,7 @@ class Evidence:
     claims: tuple[Claim, ...]
 
 
-def load_evidence(path: Path) -> Evidence:
+def load_evidence(path: Path) -> ClaimedFigures:
     """The claims of a TOML file, filled from the JSON files beside it.
 
     Raises: BadClaim: a claim names a file, a key or a format that does not exist.
@@ -103,7 +103,7 @@ def load_evidence(path: Path) -> Evidence:
         for name, row in table["files"].items()
     }
     claims = tuple(claim for row in table["claims"] for claim in claims_of(row, files))
-    return Evidence(documents=tuple(table["documents"]), files=files, claims=claims)
+    return ClaimedFigures(documents=tuple(table["documents"]), files=files, claims=claims)
 
 
 def read_json(path: Path) -> Any:

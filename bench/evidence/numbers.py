@@ -44,7 +44,7 @@ NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class UnfoundedFigure:
     """A figure of a document without evidence, or a claim that the document does not make."""
 
     document: str
@@ -94,18 +94,18 @@ def covered(text: str, claims: Iterable[Claim]) -> Iterator[tuple[Claim, list[tu
         yield claim, [found.span(n) for found in pattern.finditer(text) for n in figures]
 
 
-def problems(document: str, text: str, claims: Sequence[Claim]) -> list[Problem]:
+def problems(document: str, text: str, claims: Sequence[Claim]) -> list[UnfoundedFigure]:
     """Claims that a document does not make, and figures of it that no claim covers."""
     found, left = [], blanked(text)
     for claim, places in covered(text, [c for c in claims if c.document == document]):
         if not places:
             said = f"the files say: {claim.text.strip()}"
-            found.append(Problem(document=document, line=0, text=said))
+            found.append(UnfoundedFigure(document=document, line=0, text=said))
         for start, end in places:
             left = left[:start] + spaces(left[start:end]) + left[end:]
     lines = text.splitlines()
     for number in NUMBER.finditer(left):
         line = text.count("\n", 0, number.start()) + 1
         said = f"{number[0].strip()} stands in no claim: {lines[line - 1].strip()}"
-        found.append(Problem(document=document, line=line, text=said))
+        found.append(UnfoundedFigure(document=document, line=line, text=said))
     return found

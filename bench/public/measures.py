@@ -23,7 +23,7 @@ NAMES = {  # kind of probe -> its name in the table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
+class MeasuredShare:
     """One number of a row, with its interval."""
 
     value: float
@@ -46,7 +46,7 @@ def by_record(outcomes: Sequence[Outcome], kind: str, field: str) -> dict[str, l
     return dict(found)
 
 
-def measure(groups: Mapping[str, Sequence[float]], *, share: bool) -> Measure | None:
+def measure(groups: Mapping[str, Sequence[float]], *, share: bool) -> MeasuredShare | None:
     """The mean over all questions; None if there is no question.
 
     share: the values are 0 or 1. Wilson's interval is used for shares with one question per record,
@@ -62,12 +62,12 @@ def measure(groups: Mapping[str, Sequence[float]], *, share: bool) -> Measure | 
     else:
         sums = [sum(group) for group in groups.values()]
         low, high = bootstrap_interval(sums, [len(group) for group in groups.values()])
-    return Measure(value=mean, low=low, high=high, questions=len(values), records=len(groups))
+    return MeasuredShare(value=mean, low=low, high=high, questions=len(values), records=len(groups))
 
 
-def measures(outcomes: Sequence[Outcome]) -> dict[str, Measure]:
+def measures(outcomes: Sequence[Outcome]) -> dict[str, MeasuredShare]:
     """All measures that the outcomes give, such as "edit success" and "bystanders right"."""
-    found: dict[str, Measure] = {}
+    found: dict[str, MeasuredShare] = {}
     for kind in dict.fromkeys(o.kind for o in outcomes):
         for name, field in {**FIELDS, "right": "right"}.items():
             if kind == "bystander" and name != "right":
@@ -78,7 +78,7 @@ def measures(outcomes: Sequence[Outcome]) -> dict[str, Measure]:
     return found
 
 
-def score(found: Mapping[str, Measure]) -> float | None:
+def score(found: Mapping[str, MeasuredShare]) -> float | None:
     """MEMIT's score: the harmonic mean of the three successes; None if one is missing."""
     names = [f"{kind} success" for kind in ("edit", "paraphrase", "neighbourhood")]
     if not all(name in found for name in names):

@@ -8,10 +8,10 @@ from typing import Any
 
 from factd.bench.measure import document as bench_document
 from factd.bench.public.curves import GAINS, Curve, common_level, readings
-from factd.bench.public.measures import Measure, measures, score
+from factd.bench.public.measures import MeasuredShare, measures, score
 from factd.bench.public.plan import BASE, Entry
 from factd.bench.public.records import Drawn
-from factd.bench.public.rows import Row
+from factd.bench.public.rows import MethodRow
 from factd.editor.scoring.intervals import bootstrap_interval
 
 REFERENCE = "memit"  # the method that the others are compared with
@@ -29,7 +29,7 @@ COLUMNS = {  # of the table for a terminal: measure -> head
     "neighbourhood magnitude": "NM",
 }
 
-Made = tuple[Entry, Drawn, Row]
+Made = tuple[Entry, Drawn, MethodRow]
 
 
 def document(made: Sequence[Made], about: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _line(same: Sequence[Made], made: Sequence[Made]) -> dict[str, Any]:
     }
 
 
-def _measure_json(found: Measure) -> dict[str, Any]:
+def _measure_json(found: MeasuredShare) -> dict[str, Any]:
     return {k: _finite(v) for k, v in asdict(found).items()}
 
 
@@ -98,7 +98,7 @@ def _means(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: fmean(table[name] for table in tables) for name in tables[0]}
 
 
-def text_figures(rows: Sequence[Row]) -> dict[str, Any]:
+def text_figures(rows: Sequence[MethodRow]) -> dict[str, Any]:
     """Perplexity ratio and KL to the base on held-out text, with bootstrap intervals over texts.
 
     Null if the weights are the base's, as in context.

@@ -26,7 +26,7 @@ TEXT = Path(__file__).with_name("held_out.txt")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class MethodRow:
     """What one method does at one strength, for the records of one seed."""
 
     outcomes: tuple[Outcome, ...]
@@ -46,9 +46,9 @@ class Row:
         return {**asdict(replace(self, outcomes=())), "outcomes": as_lists(self.outcomes)}
 
 
-def row_from(data: Mapping[str, Any]) -> Row:
+def row_from(data: Mapping[str, Any]) -> MethodRow:
     """A row from its JSON."""
-    return Row(**{**data, "outcomes": from_lists(data["outcomes"])})
+    return MethodRow(**{**data, "outcomes": from_lists(data["outcomes"])})
 
 
 def held_out() -> list[str]:
@@ -62,15 +62,15 @@ def make_row(
     drawn: Drawn,
     workspace: Path,
     progress: Progress = silent,
-) -> Row:
+) -> MethodRow:
     """The row of an entry. The model is the same afterwards as before."""
     started = time.monotonic()
     probes = (*drawn.probes, *drawn.bystanders)
     edits = {record.id: record.edit for record in drawn.records}
     if entry.kind == BASE:
-        row = Row(outcomes=tuple(outcomes(model, probes)), text=_text(model, None))
+        row = MethodRow(outcomes=tuple(outcomes(model, probes)), text=_text(model, None))
     elif entry.kind == IN_CONTEXT:
-        row = Row(
+        row = MethodRow(
             outcomes=tuple(outcomes(model, with_facts(probes, edits))),
             seconds_per_edit=0.0,
             extra_tokens=extra_tokens(model.tokenizer, list(edits.values())),
@@ -107,7 +107,7 @@ def _text(model: EditableModel, delta: Delta | None) -> dict[str, list[float]]:
 @dataclass(frozen=True)
 class _Edited:
     delta: Delta
-    row: Row  # with what is known of the edit alone
+    row: MethodRow  # with what is known of the edit alone
 
 
 def _edited(
@@ -153,7 +153,7 @@ def _public(
     )
     seconds = {"values": found.value_seconds * len(batch), "solve": found.solve_seconds}
     each = found.value_seconds + found.solve_seconds / len(batch)
-    return _Edited(found.delta, Row(outcomes=(), seconds=seconds, seconds_per_edit=each))
+    return _Edited(found.delta, MethodRow(outcomes=(), seconds=seconds, seconds_per_edit=each))
 
 
 def _own(
@@ -170,13 +170,13 @@ def _own(
     seconds = {**clock.seconds, "all": spent}
     if "values" not in clock.done:
         return _Edited(
-            delta, Row(outcomes=(), seconds=seconds, seconds_per_edit=spent / len(batch))
+            delta, MethodRow(outcomes=(), seconds=seconds, seconds_per_edit=spent / len(batch))
         )
     rest = (spent - values) / len(batch)
     computed = clock.done["values"]
     each = values / computed + rest if computed else None
     seconds |= {"values computed": float(computed), "rest of an edit": rest}
-    return _Edited(delta, Row(outcomes=(), seconds=seconds, seconds_per_edit=each))
+    return _Edited(delta, MethodRow(outcomes=(), seconds=seconds, seconds_per_edit=each))
 
 
 class StageClock:

@@ -20,7 +20,7 @@ from factd.bench.public.pieces import Pieces
 from factd.bench.public.plan import DEFAULT_METHODS, Entry, entries
 from factd.bench.public.records import BLOCK, GENERAL, Drawn, draw, known_records
 from factd.bench.public.report import document
-from factd.bench.public.rows import TEXT, Row, make_row, row_from
+from factd.bench.public.rows import TEXT, MethodRow, make_row, row_from
 from factd.bench.quality.world import WORKSPACE
 from factd.daemon.errors import Refused
 from factd.daemon.models import resolve
@@ -98,7 +98,7 @@ def run(job: PublicJob, *, progress: Progress = silent) -> dict[str, Any]:
         progress=progress,
     )
     known = bench.known()
-    rows: list[tuple[Entry, Drawn, Row]] = []
+    rows: list[tuple[Entry, Drawn, MethodRow]] = []
     draws = [bench.drawn(known, seed) for seed in job.seeds]
     wanted = [(entry, drawn) for entry in plan for drawn in draws]
     about = {**bench.about(), "bad_records": len(read.bad), "known_records": len(known)}
@@ -186,7 +186,7 @@ class Bench:
             bystanders=self.job.bystanders,
         )
 
-    def row(self, entry: Entry, drawn: Drawn) -> Row:
+    def row(self, entry: Entry, drawn: Drawn) -> MethodRow:
         """The row of an entry for the records of a seed: a finished piece, or made now."""
         settings = asdict(entry.settings) if entry.settings is not None else {}
         key = self.key(
@@ -212,7 +212,9 @@ def short(data: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in data.items() if k not in ("figures", "comparison", "sample")}
 
 
-def sample_of_answers(rows: Sequence[tuple[Entry, Drawn, Row]], count: int, seed: int) -> list[Any]:
+def sample_of_answers(
+    rows: Sequence[tuple[Entry, Drawn, MethodRow]], count: int, seed: int
+) -> list[Any]:
     """Random questions with their greedy answers and the judge's verdict, for a person to read."""
     every = [
         {"method": e.method, "prompt": p.prompt, "answer": o.text, "right": o.right}

@@ -126,7 +126,7 @@ def search(
     progress: Progress,
 ) -> "Tuned":
     """The settings of MEMIT that suit a model. Raises: BadEdit: it knows too few of the facts."""
-    from factd.editor.tuning.budget import Budget  # needs torch
+    from factd.editor.tuning.budget import TimeBudget  # needs torch
     from factd.editor.tuning.known import known_facts
     from factd.editor.tuning.search import tune
 
@@ -135,7 +135,7 @@ def search(
         known_facts(rows),
         workspace=workspace,
         given=job.given,
-        budget=Budget(job.minutes * 60, job.clock),
+        budget=TimeBudget(job.minutes * 60, job.clock),
         edits=job.edits,
         progress=progress,
     )

@@ -67,7 +67,7 @@ def flat_texts(value: Any) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class DraftQuestion:
     """One question of a draft."""
 
     kind: str  # as in `Record.probes`
@@ -87,7 +87,7 @@ class Draft:
     target_true: str = ""
     relation: str = ""
     group: str | None = None  # None: the fact of the element
-    questions: tuple[Question, ...] = ()
+    questions: tuple[DraftQuestion, ...] = ()
 
 
 def record_of(element: Element, draft: Draft) -> Record:

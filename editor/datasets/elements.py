@@ -46,7 +46,7 @@ def read_elements(path: Path) -> tuple[list[Element], list[BadRecord]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class FileElement:
     """One item of a file's list."""
 
     place: str  # such as "line 3"
@@ -65,7 +65,7 @@ class Item:
         return ids[0] if ids else ""
 
 
-def _elements(item: Item, alone: Element) -> Iterator[Element | BadRecord]:
+def _elements(item: FileElement, alone: Element) -> Iterator[Element | BadRecord]:
     """The elements in one item: one for each language, or `alone` with its fields."""
     value = item.value
     if item.wrong or not isinstance(value, Mapping):
@@ -85,7 +85,7 @@ def _elements(item: Item, alone: Element) -> Iterator[Element | BadRecord]:
         yield replace(alone, language=spoken, fields=value)
 
 
-def _items(file: Path) -> list[Item]:
+def _items(file: Path) -> list[FileElement]:
     """The list that a file is, whatever its outer form.
 
     Raises: BadEdit: it cannot be read, or is no list.
@@ -109,16 +109,18 @@ def _items(file: Path) -> list[Item]:
     return _numbered("line", [data])
 
 
-def _numbered(noun: str, values: Iterable[Any]) -> list[Item]:
-    return [Item(place=f"{noun} {n}", value=value) for n, value in enumerate(values, start=1)]
+def _numbered(noun: str, values: Iterable[Any]) -> list[FileElement]:
+    return [
+        FileElement(place=f"{noun} {n}", value=value) for n, value in enumerate(values, start=1)
+    ]
 
 
-def _lines(file: Path, text: str, error: json.JSONDecodeError) -> list[Item]:
+def _lines(file: Path, text: str, error: json.JSONDecodeError) -> list[FileElement]:
     """The items of a file of JSON lines.
 
     Raises: BadEdit: it is no such file.
     """
-    items: list[Item] = []
+    items: list[FileElement] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             items.append(_line(f"line {number}", line))
@@ -129,12 +131,12 @@ def _lines(file: Path, text: str, error: json.JSONDecodeError) -> list[Item]:
     return items
 
 
-def _line(place: str, line: str) -> Item:
+def _line(place: str, line: str) -> FileElement:
     try:
-        return Item(place=place, value=json.loads(line))
+        return FileElement(place=place, value=json.loads(line))
     except json.JSONDecodeError as error:
         reason = f"not a JSON object ({error.msg} at column {error.colno})"
-        return Item(place=place, wrong=reason)
+        return FileElement(place=place, wrong=reason)
 
 
 def _samples(data: Mapping[str, Any]) -> list[Any]:
@@ -176,7 +178,7 @@ def _language_of(file: Path) -> str:
     return name if re.fullmatch(r"[a-z]{2}", name) else DEFAULT_LANGUAGE
 
 
-def _fact_names(items: Sequence[Item]) -> list[str]:
+def _fact_names(items: Sequence[FileElement]) -> list[str]:
     """A name for the fact of each item: its id; its place if it has none or shares it."""
     ids = [item.id for item in items]
     counts = Counter(ids)

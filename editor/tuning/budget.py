@@ -8,7 +8,7 @@ MEASURED = 2  # pieces of work of one kind, the last ones, that the next is expe
 
 
 @dataclass
-class Budget:
+class TimeBudget:
     """A bound on time. Work of a kind is expected to take as long as the work before it did."""
 
     seconds: float

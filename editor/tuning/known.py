@@ -9,7 +9,7 @@ from factd.editor.errors import BadEdit
 from factd.editor.models.model import EditableModel
 from factd.editor.progress import Progress, silent
 from factd.editor.scoring.score import forced_scores
-from factd.editor.tuning.budget import Budget
+from factd.editor.tuning.budget import TimeBudget
 from factd.editor.tuning.trials import KnownFact
 
 LEAST_KNOWN = 8  # facts; with fewer a trial says nothing
@@ -60,7 +60,7 @@ def known_to(
     model: EditableModel,
     facts: Sequence[KnownFact],
     wanted: int,
-    budget: Budget,
+    budget: TimeBudget,
     progress: Progress = silent,
 ) -> tuple[list[KnownFact], int]:
     """The first `wanted` facts that the model knows, and how many it was asked.

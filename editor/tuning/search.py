@@ -21,7 +21,7 @@ from typing import Any
 from factd.editor.methods._write import language_templates, second_moments
 from factd.editor.models.model import EditableModel
 from factd.editor.progress import Progress, silent
-from factd.editor.tuning.budget import Budget
+from factd.editor.tuning.budget import TimeBudget
 from factd.editor.tuning.causal_tracing import Trace, trace
 from factd.editor.tuning.known import known_to
 from factd.editor.tuning.trials import KnownFact, Place, TrialResult, Trials, trial_probes
@@ -62,7 +62,7 @@ def tune(
     *,
     workspace: Path,
     given: Mapping[str, Any],
-    budget: Budget,
+    budget: TimeBudget,
     edits: int = 24,
     others: int = 20,
     traced: int = 6,
@@ -153,7 +153,7 @@ class Search:
 
     coarse: Trials
     fine: Trials
-    budget: Budget
+    budget: TimeBudget
     progress: Progress = silent
     rough: list[TrialResult] = field(default_factory=list)
     points: list[TrialResult] = field(default_factory=list)

@@ -3,10 +3,10 @@
 Each language of a fact is an element of its own.
 """
 
-from factd.editor.datasets.drafts import Draft, Element, Question
+from factd.editor.datasets.drafts import Draft, DraftQuestion, Element
 
 
-def pair_draft(element: Element, *extra: Question) -> Draft:
+def pair_draft(element: Element, *extra: DraftQuestion) -> Draft:
     """The edit, its paraphrase, and the question about another subject.
 
     extra: other questions. `loc` asks about another subject of the relation if its answer is an
@@ -19,7 +19,7 @@ def pair_draft(element: Element, *extra: Question) -> Draft:
         target_new=new,
         target_true=old,
         questions=(
-            Question(
+            DraftQuestion(
                 kind="paraphrase", text=element.optional("rephrase"), answers=(new,), contrast=old
             ),
             *extra,
@@ -27,10 +27,10 @@ def pair_draft(element: Element, *extra: Question) -> Draft:
     )
 
 
-def neighbour(element: Element) -> Question:
+def neighbour(element: Element) -> DraftQuestion:
     """The question about another subject of the relation, whose object must stay."""
     answer = element.optional("loc_ans")
-    return Question(
+    return DraftQuestion(
         kind="neighbourhood",
         text=element.optional("loc"),
         answers=(answer,) if answer else (),
@@ -38,7 +38,7 @@ def neighbour(element: Element) -> Question:
     )
 
 
-def unrelated(element: Element) -> Question:
+def unrelated(element: Element) -> DraftQuestion:
     """The unrelated question; the translated ones have lost their mark."""
     text, answers = element.optional("loc"), element.texts("loc_ans")
-    return Question(kind="locality", text=text, answers=answers, is_question=True)
+    return DraftQuestion(kind="locality", text=text, answers=answers, is_question=True)

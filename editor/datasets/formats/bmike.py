@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from factd.editor.datasets.drafts import Draft, Element, Question
+from factd.editor.datasets.drafts import Draft, DraftQuestion, Element
 from factd.editor.datasets.formats._pairs import neighbour, pair_draft, unrelated
 
 
@@ -14,7 +14,7 @@ def fits(fields: Mapping[str, Any]) -> bool:
 
 def draft(element: Element) -> Draft:
     """The edit and its questions. Without an old object the `loc` question is an unrelated one."""
-    port = Question(
+    port = DraftQuestion(
         kind="portability", text=element.optional("port"), answers=element.texts("port_ans")
     )
     other = neighbour(element) if element.optional("old") else unrelated(element)

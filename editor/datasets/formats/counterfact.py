@@ -7,7 +7,7 @@ easier, the second have no answers.
 from collections.abc import Mapping
 from typing import Any
 
-from factd.editor.datasets.drafts import Draft, Element, Question
+from factd.editor.datasets.drafts import Draft, DraftQuestion, Element
 
 
 def fits(fields: Mapping[str, Any]) -> bool:
@@ -29,11 +29,17 @@ def draft(element: Element) -> Draft:
     )
 
 
-def rewrite_questions(element: Element, new: str, old: str) -> tuple[Question, ...]:
+def rewrite_questions(element: Element, new: str, old: str) -> tuple[DraftQuestion, ...]:
     """The paraphrases and the neighbourhood prompts of a record."""
     paraphrases = element.texts("paraphrase_prompts")
     neighbours = element.texts("neighborhood_prompts")
     return (
-        *(Question(kind="paraphrase", text=t, answers=(new,), contrast=old) for t in paraphrases),
-        *(Question(kind="neighbourhood", text=t, answers=(old,), contrast=new) for t in neighbours),
+        *(
+            DraftQuestion(kind="paraphrase", text=t, answers=(new,), contrast=old)
+            for t in paraphrases
+        ),
+        *(
+            DraftQuestion(kind="neighbourhood", text=t, answers=(old,), contrast=new)
+            for t in neighbours
+        ),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from factd.editor.datasets.drafts import Draft, Element, Question
+from factd.editor.datasets.drafts import Draft, DraftQuestion, Element
 from factd.editor.datasets.formats.counterfact import rewrite_questions
 
 NEGATED = ("negetive_prompt", "negative_prompt")  # the data spells it with an e
@@ -30,6 +30,6 @@ def draft(element: Element) -> Draft:
         target_true=old,
         questions=(
             *rewrite_questions(element, new, old),
-            Question(kind="negation", text=negated, answers=answers, contrast=new),
+            DraftQuestion(kind="negation", text=negated, answers=answers, contrast=new),
         ),
     )

@@ -8,7 +8,7 @@ subject, but sometimes for the edited one, and expects the old object.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from factd.editor.datasets.drafts import Draft, Element, Question, flat_texts
+from factd.editor.datasets.drafts import Draft, DraftQuestion, Element, flat_texts
 from factd.editor.scoring.judge import normalised
 
 PORTABILITY = {"Subject_Aliasing": "alias"}  # kinds of questions; the others: "portability"
@@ -27,7 +27,7 @@ def draft(element: Element) -> Draft:
     old = element.texts("ground_truth")
     rephrased = element.texts("rephrase_prompt") + element.texts("rephrase")
     questions = [
-        Question(kind="paraphrase", text=text, answers=(new,), contrast=old[0] if old else "")
+        DraftQuestion(kind="paraphrase", text=text, answers=(new,), contrast=old[0] if old else "")
         for text in rephrased
     ]
     questions += _portability(element)
@@ -41,13 +41,13 @@ def draft(element: Element) -> Draft:
     )
 
 
-def _portability(element: Element) -> Iterator[Question]:
+def _portability(element: Element) -> Iterator[DraftQuestion]:
     for group, prompt, answers in _grouped(element, "portability"):
         kind = PORTABILITY.get(group, "portability")
-        yield Question(kind=kind, text=prompt, answers=flat_texts(answers))
+        yield DraftQuestion(kind=kind, text=prompt, answers=flat_texts(answers))
 
 
-def _locality(element: Element, edited: Sequence[str]) -> Iterator[Question]:
+def _locality(element: Element, edited: Sequence[str]) -> Iterator[DraftQuestion]:
     """What must not change. edited: the new and old objects, which belong to the edited fact."""
     excluded = {normalised(label) for label in edited}
     for group, prompt, answers in _grouped(element, "locality"):
@@ -58,7 +58,7 @@ def _locality(element: Element, edited: Sequence[str]) -> Iterator[Question]:
             if not excluded & {normalised(label) for label in labels}
         ]
         kind = "same_subject" if group in SAME_SUBJECT else "locality"
-        yield Question(kind=kind, text=prompt, answers=flat_texts(kept))
+        yield DraftQuestion(kind=kind, text=prompt, answers=flat_texts(kept))
 
 
 def _grouped(element: Element, name: str) -> Iterator[tuple[str, str, Any]]:

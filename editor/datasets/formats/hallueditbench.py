@@ -7,7 +7,7 @@ have no answers, and chains of more than two facts.
 from collections.abc import Mapping
 from typing import Any
 
-from factd.editor.datasets.drafts import Draft, Element, Question
+from factd.editor.datasets.drafts import Draft, DraftQuestion, Element
 
 
 def fits(fields: Mapping[str, Any]) -> bool:
@@ -24,10 +24,10 @@ def draft(element: Element) -> Draft:
         target_new=new,
         relation=element.optional("relation"),
         questions=(
-            Question(
+            DraftQuestion(
                 kind="paraphrase", text=element.optional("paraphrased_question"), answers=(new,)
             ),
-            Question(
+            DraftQuestion(
                 kind="portability",
                 text=element.optional("question_2hop"),
                 answers=element.texts("answer_2hop"),

@@ -7,7 +7,7 @@ object becomes the new one. The candidates have one order in all languages.
 from collections.abc import Mapping
 from typing import Any
 
-from factd.editor.datasets.drafts import Draft, Element, Question
+from factd.editor.datasets.drafts import Draft, DraftQuestion, Element
 from factd.editor.errors import BadEdit
 from factd.editor.scoring.judge import normalised
 
@@ -41,7 +41,7 @@ def draft(element: Element) -> Draft:
         target_true=old,
         relation=element.optional("name"),
         questions=tuple(
-            Question(
+            DraftQuestion(
                 kind="paraphrase",
                 text=text.replace(SUBJECT, subject),
                 answers=(new,),

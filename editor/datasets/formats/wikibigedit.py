@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from factd.editor.datasets.drafts import Draft, Element, Question
+from factd.editor.datasets.drafts import Draft, DraftQuestion, Element
 from factd.editor.datasets.prompts import is_unrelated
 
 
@@ -22,19 +22,19 @@ def draft(element: Element) -> Draft:
         target_new=new,
         target_true=before,
         questions=(
-            Question(
+            DraftQuestion(
                 kind="paraphrase",
                 text=element.optional("rephrase_prompt"),
                 answers=(new,),
                 contrast=before,
             ),
-            Question(
+            DraftQuestion(
                 kind="locality" if is_unrelated(other) else "neighbourhood",
                 text=other,
                 answers=element.texts("locality_ground_truth"),
                 contrast="" if is_unrelated(other) else new,
             ),
-            Question(
+            DraftQuestion(
                 kind="portability",
                 text=element.optional("portability_prompt"),
                 answers=element.texts("portability_ground_truth"),

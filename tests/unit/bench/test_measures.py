@@ -9,7 +9,7 @@ from factd.bench.public.asking import Outcome, as_lists, from_lists
 from factd.bench.public.curves import Curve, common_level, readings, span
 from factd.bench.public.measures import measure, measures, score
 from factd.bench.public.report import text_figures
-from factd.bench.public.rows import Row, StageClock, row_from
+from factd.bench.public.rows import MethodRow, StageClock, row_from
 
 
 def outcome(kind: str, record: str, *, success: bool = True, right: bool | None = True) -> Outcome:
@@ -101,16 +101,16 @@ def test_curves_that_share_no_level_have_no_common_one() -> None:
 def test_a_row_survives_its_json() -> None:
     rows = point(3, 5, records=4)
     assert from_lists(as_lists(rows)) == rows
-    row = Row(outcomes=rows, norms={"w": 0.1}, seconds_per_edit=2.0)
+    row = MethodRow(outcomes=rows, norms={"w": 0.1}, seconds_per_edit=2.0)
     assert row_from(row.as_json()) == row
 
 
 def test_perplexity_and_kl_are_means_over_tokens() -> None:
     text = {"tokens": [10.0, 30.0], "base_nll": [20.0, 60.0], "nll": [20.0, 64.0], "kl": [0.0, 4.0]}
-    found = text_figures([Row(outcomes=(), text=text)])
+    found = text_figures([MethodRow(outcomes=(), text=text)])
     assert found["perplexity_ratio"]["value"] == pytest.approx(2.718281828**0.1)
     assert found["kl"]["value"] == pytest.approx(0.1)
-    assert text_figures([Row(outcomes=())])["kl"] is None
+    assert text_figures([MethodRow(outcomes=())])["kl"] is None
 
 
 def test_only_pieces_that_are_made_are_timed() -> None:

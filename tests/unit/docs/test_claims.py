@@ -11,7 +11,7 @@ from factd.bench.evidence.__main__ import CLAIMS, make, stale, state
 from factd.bench.evidence.claims import (
     BadClaim,
     Claim,
-    Evidence,
+    ClaimedFigures,
     ResultFile,
     claims_of,
     load_evidence,
@@ -25,7 +25,7 @@ STATED = {"command": "make x", "date": "2026-11-27", "device": "a machine"}
 
 
 @pytest.fixture(scope="module")
-def evidence() -> Evidence:
+def evidence() -> ClaimedFigures:
     return load_evidence(CLAIMS)
 
 
@@ -34,7 +34,9 @@ def page(name: str) -> str:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_figure_of_a_document_stands_in_its_file(document: str, evidence: Evidence) -> None:
+def test_every_figure_of_a_document_stands_in_its_file(
+    document: str, evidence: ClaimedFigures
+) -> None:
     assert document in evidence.documents
     assert [str(p) for p in problems(document, page(document), evidence.claims)] == []
 
@@ -47,7 +49,7 @@ def with_another_digit(text: str, place: tuple[int, int]) -> str:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_any_other_figure_in_a_document_is_found(document: str, evidence: Evidence) -> None:
+def test_any_other_figure_in_a_document_is_found(document: str, evidence: ClaimedFigures) -> None:
     text = page(document)
     own = [claim for claim in evidence.claims if claim.document == document]
     digits = [

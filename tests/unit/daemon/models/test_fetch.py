@@ -22,7 +22,7 @@ from factd.daemon.models.fetch import fetch, import_file, locked
 from factd.editor.errors import DamagedArtefact
 from factd.editor.files.folders import verify_sealed_folder
 from factd.reference import tiny
-from support.gguf_files import write_gguf
+from support.fakes.gguf_files import write_gguf
 
 RUNS = "raise SystemExit('code of the package was run')"
 

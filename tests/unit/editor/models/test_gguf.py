@@ -16,7 +16,7 @@ from factd.editor.errors import DamagedArtefact, EditorError, NotEditable
 from factd.editor.models.gguf import ARCHITECTURES, convert_gguf
 from factd.editor.models.model import load_model
 from factd.reference import tiny
-from support.gguf_files import TEMPLATE, write_gguf
+from support.fakes.gguf_files import TEMPLATE, write_gguf
 
 TEXTS = ("The currency of Croatia is", " dos  espais\n", "La moneda d'Itàlia", "<|endoftext|>x")
 Made = Callable[..., Path]

@@ -9,7 +9,7 @@ from factd.editor import Edit, EditableModel, load_model
 from factd.editor.errors import BadEdit
 from factd.editor.methods import memit
 from factd.editor.settings import settings_from
-from factd.editor.tuning.budget import Budget
+from factd.editor.tuning.budget import TimeBudget
 from factd.editor.tuning.causal_tracing import Trace, trace
 from factd.editor.tuning.known import known_facts
 from factd.editor.tuning.presets import preset_for, presets
@@ -162,7 +162,7 @@ class FakeClock:
 
 def test_work_is_expected_to_take_as_long_as_the_work_before_it() -> None:
     clock = FakeClock()
-    budget = Budget(100.0, clock)
+    budget = TimeBudget(100.0, clock)
     assert budget.allows("trial", "the first")  # nothing is known of it yet
     with budget.measured("trial"):
         clock.now += 40
@@ -194,7 +194,7 @@ def test_a_search_reports_in_every_stage_and_ends_with_the_best_found_in_time(
     kept.moments(tmp_path, paths.MODEL, tokens=8000)
     clock = FakeClock()
     told = Ticking(clock, seconds=1.0)
-    budget = Budget(60.0, clock)
+    budget = TimeBudget(60.0, clock)
     facts = known_facts(known(model))
     found = tune(
         model,
@@ -226,7 +226,7 @@ def test_without_any_time_one_trial_is_made(
 ) -> None:
     kept.moments(tmp_path, paths.MODEL, tokens=8000)
     clock = FakeClock()
-    budget = Budget(1.0, clock)
+    budget = TimeBudget(1.0, clock)
     clock.now = 5.0
     facts = known_facts(known(model))
     found = tune(
@@ -242,7 +242,7 @@ def test_a_search_has_something_to_choose_from(
 ) -> None:
     kept.moments(tmp_path, paths.MODEL, tokens=8000)
     facts = known_facts(known(model))
-    budget = Budget(600.0, FakeClock())
+    budget = TimeBudget(600.0, FakeClock())
     given = {**GIVEN, "v_num_grad_steps": 12}
     found = tune(
         model, facts, workspace=tmp_path, given=given, budget=budget, edits=4, others=6, traced=2
@@ -260,7 +260,7 @@ def test_a_model_that_knows_too_few_facts_is_not_tuned(
     facts = known_facts(known(model))
     strange = [replace(k, edit=replace(k.edit, target_true="zzz")) for k in facts]
     with pytest.raises(BadEdit, match="tuning needs at least 8"):
-        tune(model, strange, workspace=tmp_path, given=GIVEN, budget=Budget(9.0, FakeClock()))
+        tune(model, strange, workspace=tmp_path, given=GIVEN, budget=TimeBudget(9.0, FakeClock()))
 
 
 def test_facts_of_all_relations_take_turns() -> None:
