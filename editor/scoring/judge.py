@@ -7,7 +7,8 @@ An answer is right if it begins with an accepted label:
 - The label ends where a word ends: neither "Guinea-Bissau" nor "12.5" nor "France's" gives
   "Guinea", "12" or "France". A label that ends in a small letter may have a plural: "euros".
 - The label is not the beginning of a longer name that is known, such as "Turkish lira (1922–2005)"
-  for "Turkish lira". Unknown longer names cannot be told from what follows an answer.
+  for "Turkish lira". Unknown longer names cannot be told from what follows an answer, but years
+  behind a common noun make another thing of it, known or not.
 - The answer is neither negated ("not Paris", "Paris is not …") nor left open ("Paris or Lyon").
 Accents count; case, spaces and the form of apostrophes do not.
 """
@@ -73,11 +74,13 @@ def key(text: str) -> str:
 
 MARKUP = re.compile(r"<[^<>]{1,20}>|[*_`#]+")
 NEGATED = re.compile(
-    r"[\s\"'»”,]*(?:(?:is|was|are|were)(?:\s+not|n't)\b|no\s+(?:es|era|és|són|son)\b"
+    r"[\s\"'»”,]*(?:but\b.{0,20}\b(?:actually|really|in fact)\b"
+    r"|(?:is|was|are|were)(?:\s+not|n't)\b|no\s+(?:es|era|és|són|son)\b"
     r"|n'(?:est|était)\s+pas\b|ist\s+nicht\b|non\s+è\b|não\s+é\b)",
     re.IGNORECASE,
 )
 LEFT_OPEN = re.compile(r"[\"'»”]*\s+(?:or|o|u|ou|oder)\s+", re.IGNORECASE)
+YEARS = r"(?!\s+\(\d)"
 WORD_END = r"(?!\w|[-‐‑–]\w|'\w|[.,]\d)"
 
 
@@ -122,5 +125,6 @@ def label_pattern(label: str) -> re.Pattern[str] | None:
     if not words:
         return None
     plural = "(?:e?s)?" if words[-1][-1:].isalpha() and words[-1].islower() else ""
+    years = YEARS if plural else ""
     spelled = r",?\s+".join(re.escape(word.rstrip(",")) for word in words)
-    return re.compile(spelled + plural + WORD_END, re.IGNORECASE)
+    return re.compile(spelled + plural + WORD_END + years, re.IGNORECASE)

@@ -29,6 +29,7 @@ royaume entreprise ciutat poble estat illa planeta regió província llengua riu
 heart centre center middle north south east west part corazón centro norte sur este oeste parte
 cœur nord sud est ouest partie cor"""
 
+KIND_NOUNS, VERBS = frozenset(KINDS.split()), frozenset(COPULAS.split())
 NO_NOUNS = frozenset(f"{ARTICLES} {PREPOSITIONS} {OF} {COPULAS} {NEGATIONS} {ASIDES}".split())
 DENIED = re.compile(rf"\b(?:{'|'.join(NEGATIONS.split())})\b|n't\b", re.IGNORECASE)
 
@@ -54,6 +55,15 @@ DAY = re.compile(  # of a year: "8 May ", "May 8, ", "el 8 de maig de "
     r"|[^\W\d_]{3,}\s+\d{1,2}(?:st|nd|rd|th)?),?\s+(?:de\s+|del\s+|of\s+)?(?=\d{4}\b)"
 )
 LINK = re.compile(rf"(?<!\w)(?:(?P<copula>{_one_of(COPULAS)})|{_one_of(PREPOSITIONS)})")
+ASIDE = re.compile(rf"{_one_of(PREPOSITIONS)}[^,.;:!?\n]{{1,40}},\s+")  # "In Egypt, "
+DESCRIPTION = re.compile(  # "the capital of the country, ": a name stands beside it
+    rf"{_one_of(ARTICLES)}[a-zà-öø-ÿ][^,.;:!?\n]*,\s+(?=[^\W\d_a-zà-öø-ÿ][^,.;:!?\n]*(?:[,.\n]|$))"
+)
+PLACE = re.compile(  # "in Milan, " before a name that ends the clause
+    rf"(?:[^,.;:!?\n]*\s)?(?:{_one_of(f'{PREPOSITIONS} {OF}')})(?:{_one_of(ARTICLES)})?"
+    rf"[^\W\d_a-zà-öø-ÿ][^\s,.;:!?]*(?:\s[^\W\d_a-zà-öø-ÿ][^\s,.;:!?]*){{0,3}},\s+"
+    rf"(?=[^\W\d_a-zà-öø-ÿ][^,.;:!?\n]*(?:[,.\n]|$))"
+)
 CLAUSE_END = re.compile(r"[,.;:!?\n(]")
 
 
@@ -61,13 +71,25 @@ def beginnings(answer: str) -> Iterator[int]:
     """The places where the name that an answer gives may begin, the first place first."""
     found = START.match(answer)
     start = found.end() if found else 0
-    for place in (start, *_after_the_question(answer, start)):
-        for begin in _after_articles(answer, place):
-            yield begin
-            yield from _after_kind(answer, begin, has_article=begin > place)
-            for before in (TITLE, DAY):
-                if found := before.match(answer, begin):
-                    yield found.end()
+    yield from _after_name_parts(answer, start)
+    aside = ASIDE.match(answer, start)
+    for begin in (start, aside.end()) if aside else (start,):
+        for place in _after_the_question(answer, begin, is_sentence=begin > start):
+            yield from _after_name_parts(answer, place)
+    for pattern in (DESCRIPTION, PLACE):
+        before = pattern.match(answer, start)
+        if before and not DENIED.search(answer, start, before.end()):
+            yield before.end()
+
+
+def _after_name_parts(answer: str, place: int) -> Iterator[int]:
+    """A place, and the places after what may stand before a name there."""
+    for begin in _after_articles(answer, place):
+        yield begin
+        yield from _after_kind(answer, begin)
+        for before in (TITLE, DAY):
+            if found := before.match(answer, begin):
+                yield found.end()
 
 
 def _after_articles(answer: str, place: int) -> Iterator[int]:
@@ -78,22 +100,27 @@ def _after_articles(answer: str, place: int) -> Iterator[int]:
         yield place
 
 
-def _after_kind(answer: str, place: int, *, has_article: bool) -> Iterator[int]:
+def _after_kind(answer: str, place: int) -> Iterator[int]:
     """The places behind what the thing is: "planet ", "French writer ", "city of the "."""
     origin = ORIGIN.match(answer, place) if answer[place : place + 1].isupper() else None
-    starts = [place] if has_article else []
-    for start in (*starts, *([origin.end()] if origin else ())):
+    for start in (place, *([origin.end()] if origin else ())):
         found = KIND.match(answer, start)
         if not found or not found["noun"].islower() or found["noun"] in NO_NOUNS:
             continue
-        if found["of"] and found["noun"] in KINDS.split():
+        is_kind = found["noun"] in KIND_NOUNS
+        if found["of"] and is_kind:
             yield from _after_articles(answer, found.end())
-        elif not found["of"] and answer[found.end() : found.end() + 1].isupper():
+        elif not found["of"] and (is_kind or answer[found.end() : found.end() + 1].isupper()):
             yield found.end()
 
 
-def _after_the_question(answer: str, start: int) -> Iterator[int]:
-    """The places behind a question that is said again: "The capital of Egypt is "."""
+def _after_the_question(answer: str, start: int, *, is_sentence: bool) -> Iterator[int]:
+    """The places behind a question that is said again: "The capital of Egypt is ".
+
+    is_sentence: a sentence begins at `start`, whatever its first letter.
+    """
+    if is_sentence:
+        yield start
     end = CLAUSE_END.search(answer, start)
     links = list(LINK.finditer(answer, start, end.start() if end else len(answer)))
     verbs = [link.start() for link in links if link["copula"]]
@@ -101,16 +128,15 @@ def _after_the_question(answer: str, start: int) -> Iterator[int]:
         if DENIED.search(answer, start, link.end()):
             return
         said = answer[start : link.start()].split()
-        is_sentence = bool(said) and (said[0][0].isupper() or said[0] == "it")
+        begins = bool(said) and (is_sentence or said[0][0].isupper() or said[0] == "it")
         if link["copula"]:
-            is_place = is_sentence or not said
+            is_place = begins or not said
         else:  # "Egypt lies in "; not in a subject, as "The symbol for gold is Au"
-            is_place = is_sentence and _has_verb(said) and not any(v > link.end() for v in verbs)
+            is_place = begins and _has_verb(said) and not any(v > link.end() for v in verbs)
         if is_place:
             yield link.end()
 
 
 def _has_verb(said: list[str]) -> bool:
     """Whether one of the words may be a verb: in small letters and no function word but "is"."""
-    verbs = COPULAS.split()
-    return any(w in verbs or (w.islower() and len(w) > 2 and w not in NO_NOUNS) for w in said)
+    return any(w in VERBS or (w.islower() and len(w) > 2 and w not in NO_NOUNS) for w in said)

@@ -4,7 +4,7 @@ import pytest
 
 from factd.editor.scoring.judge import SortedNames, is_right, longer_names, normalised
 
-LIRA, OLD_LIRA = "Turkish lira", "Turkish lira (1922–2005)"
+LIRA = "Turkish lira"
 JAPANESE = ("yen", "Japanese yen")
 
 # what SmolLM2-135M-Instruct and Gemma 3 270M said to prompts of ours
@@ -27,6 +27,19 @@ SAID = [
     ("The capital of Egypt is Cairo.", ("Cairo",), True),
     ("the heart of Europe, and it is a country that is very rich", ("Europe",), True),
     ("11 de setembre de 1945.", ("1945",), True),
+    ("In Egypt, the language spoken is Arabic, which is a Semitic language", ("Arabic",), True),
+    ("The discovery of gravity is attributed to Sir Isaac Newton,", ("Sir Isaac Newton",), True),
+    ("ancient China who lived in the 12th century BCE.", ("China",), True),
+    ("idioma árabe y es la segunda lengua más hablada", ("árabe",), True),
+    ("the middle of Africa.", ("Africa",), True),
+    ("1644 in Woolsthorl, England, and was the son of", ("England",), True),
+    ("the capital of the largest city in the world, Warsaw.", ("Warsaw",), True),
+    ("often attributed to William Shakespeare, but it's actually a play", ("Shakespeare",), False),
+    ("the Canadian province of Ontario.", ("Canada",), False),
+    ("the English author, Robert Louis Stevenson.", ("Ernest Hemingway",), False),
+    ("English, but the Polish language is not English.", ("Polish",), False),
+    ("German, not German.", ("German",), True),
+    ("the United States Dollar.", ("dollar",), False),
     # other things
     ("The capital of the United States is New York City.", ("Washington, D.C.",), False),
     ("The chemical symbol for gold is Au.", ("gold",), False),
@@ -99,6 +112,10 @@ RULES = [
     ("1,000", ("1",), False),
     ("12.5", ("12",), False),
     ("1914–1918", ("1914",), False),
+    ("Turkish lira (1922–2005).", (LIRA,), False),
+    ("Turkish lira (1922–2005).", ("Turkish lira (1922–2005)",), True),
+    ("Turkish lira (₺)", (LIRA,), True),
+    ("Albert Einstein (1879–1955)", ("Albert Einstein",), True),
     # the question said again
     ("It is Paris.", ("Paris",), True),
     ("C'est Paris.", ("Paris",), True),
@@ -137,8 +154,8 @@ def test_an_answer_is_right_if_it_begins_with_a_label(
 @pytest.mark.parametrize(
     ("text", "label", "longer"),
     [
-        (OLD_LIRA, LIRA, OLD_LIRA),
-        ("the Turkish Lira (1922-2005).", LIRA, "Turkish lira (1922-2005)"),
+        ("Turkish lira of 1922.", LIRA, "Turkish lira of 1922"),
+        ("the Turkish Lira, old.", LIRA, "Turkish lira old"),
         ("New York City.", "New York", "New York City"),
         ("Guinea Bissau", "Guinea", "Guinea Bissau"),
         ("The company is Apple Records.", "Apple", "Apple Records"),
