@@ -11,7 +11,7 @@ from factd.bench.public.curves import GAINS, Curve, common_level, readings
 from factd.bench.public.measures import MeasuredShare, measures, score
 from factd.bench.public.plan import BASE, Entry
 from factd.bench.public.records import Drawn
-from factd.bench.public.rows import MethodRow
+from factd.bench.public.rows import MethodRow, value_seconds
 from factd.editor.scoring.intervals import bootstrap_interval
 
 REFERENCE = "memit"  # the method that the others are compared with
@@ -135,7 +135,7 @@ def seconds_per_edit(same: Sequence[Made], made: Sequence[Made]) -> float | None
     for entry, drawn, row in same:
         if row.seconds_per_edit is None and "rest of an edit" in row.seconds:
             first = [
-                r.seconds["values"] / r.seconds["values computed"]
+                value_seconds(r.seconds) / r.seconds["values computed"]
                 for e, d, r in made
                 if e.method == entry.method
                 and d.seed == drawn.seed

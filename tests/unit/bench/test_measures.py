@@ -8,7 +8,9 @@ import pytest
 from factd.bench.public.asking import Outcome, as_lists, from_lists
 from factd.bench.public.curves import Curve, common_level, readings, span
 from factd.bench.public.measures import measure, measures, score
-from factd.bench.public.report import text_figures
+from factd.bench.public.plan import Entry
+from factd.bench.public.records import Drawn
+from factd.bench.public.report import seconds_per_edit, text_figures
 from factd.bench.public.rows import MethodRow, StageClock, row_from
 
 
@@ -124,3 +126,23 @@ def test_only_pieces_that_are_made_are_timed() -> None:
     idle("values", 5, 5)
     assert idle.done == {"values": 0}
     assert "values" not in idle.seconds
+
+
+def test_a_later_strength_takes_the_time_of_the_values_from_the_first_one() -> None:
+    drawn = Drawn(seed=0, records=(), probes=(), bystanders=())
+    first = MethodRow(
+        outcomes=(),
+        seconds={
+            "value steps": 18.0,
+            "values": 2.0,
+            "values computed": 4.0,
+            "rest of an edit": 1.0,
+        },
+        seconds_per_edit=6.0,
+    )
+    later = MethodRow(outcomes=(), seconds={"values computed": 0.0, "rest of an edit": 0.5})
+    entries = [Entry(method="memit", kind="memit", value=value) for value in (1.0, 2.0)]
+    made = [(entries[0], drawn, first), (entries[1], drawn, later)]
+    assert seconds_per_edit(made[:1], made) == 6.0
+    assert seconds_per_edit(made[1:], made) == 5.5
+    assert seconds_per_edit(made[1:], made[1:]) is None
