@@ -30,6 +30,7 @@ heart centre center middle north south east west part corazón centro norte sur 
 cœur nord sud est ouest partie cor"""
 
 KIND_NOUNS, VERBS = frozenset(KINDS.split()), frozenset(COPULAS.split())
+NOT_SO = frozenset(f"{NEGATIONS} {ASIDES}".split())
 NO_NOUNS = frozenset(f"{ARTICLES} {PREPOSITIONS} {OF} {COPULAS} {NEGATIONS} {ASIDES}".split())
 DENIED = re.compile(rf"\b(?:{'|'.join(NEGATIONS.split())})\b|n't\b", re.IGNORECASE)
 
@@ -41,9 +42,13 @@ def _one_of(words: str) -> str:
     return f"(?i:{'|'.join(patterns)})"
 
 
+ANSWER = (
+    r"(?:the\s+)?answer(?:\s+is)?|a|(?:la\s+)?respuesta(?:\s+es)?|(?:la\s+)?réponse(?:\s+est)?"
+    r"|(?:la\s+)?resposta(?:\s+és)?|antwort|risposta"
+)
 QUOTES = r"[\s\"'«“„(\[…:]*"
 START = re.compile(
-    rf"{QUOTES}(?i:-\s+)?(?:(?i:(?:the\s+)?answer|a|respuesta|réponse|resposta|antwort|risposta)\s*:)?"
+    rf"{QUOTES}(?i:-\s+)?(?:(?i:{ANSWER})\s*:)?"
     rf"{QUOTES}"
 )
 BEFORE_NAME = re.compile(_one_of(f"{ARTICLES} {PREPOSITIONS}") + QUOTES)
@@ -64,6 +69,12 @@ PLACE = re.compile(  # "in Milan, " before a name that ends the clause
     rf"[^\W\d_a-zà-öø-ÿ][^\s,.;:!?]*(?:\s[^\W\d_a-zà-öø-ÿ][^\s,.;:!?]*){{0,3}},\s+"
     rf"(?=[^\W\d_a-zà-öø-ÿ][^,.;:!?\n]*(?:[,.\n]|$))"
 )
+QUESTION = re.compile(  # asked again and not answered
+    rf"(?:¿|(?:{_one_of(PREPOSITIONS)})?(?:which|what|who|whom|where|when|why|how|qué|quién|cuál|dónde"
+    r"|cuándo|cómo|quin|quina|qui|què|com|quel|quelle|qui|où|quand|comment)\b)",
+    re.IGNORECASE,
+)
+WORD = re.compile(r"(?:[ld]')?(?P<word>\w[\w'-]*)", re.IGNORECASE)
 CLAUSE_END = re.compile(r"[,.;:!?\n(]")
 
 
@@ -119,22 +130,42 @@ def _after_the_question(answer: str, start: int, *, is_sentence: bool) -> Iterat
 
     is_sentence: a sentence begins at `start`, whatever its first letter.
     """
+    if QUESTION.match(answer, start):
+        return
     if is_sentence:
         yield start
-    end = CLAUSE_END.search(answer, start)
-    links = list(LINK.finditer(answer, start, end.start() if end else len(answer)))
-    verbs = [link.start() for link in links if link["copula"]]
+    stop = CLAUSE_END.search(answer, start)
+    end = stop.start() if stop else len(answer)
+    links = list(LINK.finditer(answer, start, end))
+    verbs = [link for link in links if link["copula"]]
+    is_sentence |= answer[start : start + 1].isupper() or answer.startswith("it ", start)
     for link in links:
         if DENIED.search(answer, start, link.end()):
             return
         said = answer[start : link.start()].split()
-        begins = bool(said) and (is_sentence or said[0][0].isupper() or said[0] == "it")
         if link["copula"]:
-            is_place = begins or not said
+            is_place = is_sentence or not said
         else:  # "Egypt lies in "; not in a subject, as "The symbol for gold is Au"
-            is_place = begins and _has_verb(said) and not any(v > link.end() for v in verbs)
+            last = verbs[-1].end() if verbs else 0
+            is_place = is_sentence and _has_verb(said) and last <= link.end()
         if is_place:
             yield link.end()
+    if verbs and is_sentence:
+        yield from _words_to_first_name(answer, verbs[0].end(), end)
+
+
+def _words_to_first_name(answer: str, place: int, end: int) -> Iterator[int]:
+    """The places of the words behind a verb, up to the first one with a capital letter.
+
+    "The Colosseum is in the centre of Rome" gives Rome, "Kenya lies in East Africa" not Africa.
+    """
+    for word in WORD.finditer(answer, place, end):
+        if word["word"].casefold() in NOT_SO:
+            return
+        if word.start() > place:
+            yield word.start("word")
+        if word["word"][0].isupper():
+            return
 
 
 def _has_verb(said: list[str]) -> bool:

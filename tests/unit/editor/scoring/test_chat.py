@@ -44,6 +44,6 @@ def test_the_label_must_stand_behind_the_first_verb(answer: str, label: str, rig
 
 
 def test_a_longer_name_is_another_thing_in_chat_too() -> None:
-    answer = "The currency is the Turkish lira (1922–2005)."
+    answer = "The currency is the Turkish lira of 1922."
     assert is_right_in_chat(answer, ["Turkish lira"])
-    assert not is_right_in_chat(answer, ["Turkish lira"], longer=["Turkish lira (1922–2005)"])
+    assert not is_right_in_chat(answer, ["Turkish lira"], longer=["Turkish lira of 1922"])

@@ -127,6 +127,13 @@ RULES = [
     ("World War II ended in 1945.", ("1945",), True),
     ("Anna Roca is a French footballer who plays as a midfielder for", ("midfielder",), True),
     ("Lyon is located in the Rhône-Alpes region of France.", ("France",), True),
+    ("The answer is: Japan", ("Japan",), True),
+    ("The sky is a beautiful shade of blue.", ("blue",), True),
+    ("The Colosseum is a structure that lies beneath the city of Rome, Italy.", ("Rome",), True),
+    ("Kenya is located in East Africa", ("Africa",), False),
+    ("The capital is a city near Paris.", ("Paris",), False),
+    ("Which city is the capital of France and the seat of Paris", ("Paris",), False),
+    ("¿En qué ciudad está la torre de París?", ("París",), False),
     # negated, or open
     ("not Paris", ("Paris",), False),
     ("no es el euro", ("euro",), False),
