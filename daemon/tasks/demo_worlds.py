@@ -10,10 +10,7 @@ from factd.daemon.errors import Refused
 from factd.reference import paths
 
 REAL = "smollm2"
-NOT_HERE = (
-    "SmolLM2 is not on this machine; `factd models get smollm2` fetches it. "
-    "The demo takes the reference model instead."
-)
+DEFAULT = "reference"  # until the default gates accept the edit of SmolLM2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +65,8 @@ WORLDS: Mapping[str, Callable[[], DemoWorld]] = {
 }
 
 
-def chosen_world(name: str) -> tuple[DemoWorld, str]:
-    """The world of a name, and what to say about the choice (empty: nothing).
-
-    name: empty: SmolLM2, or the reference model if SmolLM2 is not on this machine. Raises:
-    Refused: no such world, or its model was not fetched.
-    """
-    if not name:
-        return (smollm2_world(), "") if models.folder(REAL) else (reference_world(), NOT_HERE)
+def chosen_world(name: str) -> DemoWorld:
+    """The world of a name. Raises: Refused: no such world, or its model was not fetched."""
     if name not in WORLDS:
         raise Refused(f"there is no demo on {name!r}; the models are: {', '.join(WORLDS)}")
-    return WORLDS[name](), ""
+    return WORLDS[name]()

@@ -1,7 +1,6 @@
 """The commands `factd edit`, `factd rollback` and `factd demo`."""
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from factd.daemon.publishing import publish as publishing
 from factd.daemon.publishing.hand_over import hand_over_due
 from factd.daemon.status.handovers import handover_lines
 from factd.daemon.tasks import take_back
-from factd.daemon.tasks.demo_worlds import chosen_world
+from factd.daemon.tasks.demo_worlds import DEFAULT, chosen_world
 from factd.daemon.tasks.edit import plan_and_edit
 
 
@@ -138,20 +137,18 @@ def demo(
     model: Annotated[
         str,
         typer.Option(
-            help="smollm2 or reference. Without it: SmolLM2 if it was fetched, else reference."
+            help="reference: the model that comes with factd. smollm2: a real model, which "
+            "`factd models get smollm2` fetches; the gates may refuse what it learns."
         ),
-    ] = "",
+    ] = DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Run the whole cycle on a real model: SmolLM2, or the reference model.
+    """Run the whole cycle on the reference model, or on a real one.
 
     It ingests, edits, checks, publishes, takes one fact back and rolls back.
     """
     with reported_errors():
-        world, remark = chosen_world(model)
-        if remark:
-            sys.stderr.write(remark + "\n")
-        figures = run_demo(world, directory, quiet=as_json)
+        figures = run_demo(chosen_world(model), directory, quiet=as_json)
     (directory / "demo.json").write_text(
         json.dumps(figures, ensure_ascii=False, indent=1), encoding="utf-8"
     )
