@@ -74,6 +74,7 @@ def test_a_model_that_knows_no_common_fact_is_refused_with_what_to_do(tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_apply_searches_settings_in_bounded_time_and_keeps_them(
     cache: KeptTunings, kept: SharedArtefacts, tmp_path: Path
 ) -> None:
