@@ -3,9 +3,10 @@
 An answer is right if it begins with an accepted label:
 - Before the label may stand quotes, tags, "Answer:", articles and prepositions ("l'euro", "in
   France"), one word that says what the thing is ("the planet Jupiter", "the city of Paris"), a
-  title ("President …"), or the question said again ("The capital of Egypt is Cairo").
+  title ("President …"), or the question said again ("The capital of Egypt is Cairo"). Of a full
+  sentence the words behind its verb count, up to the first name.
 - The label ends where a word ends: neither "Guinea-Bissau" nor "12.5" nor "France's" gives
-  "Guinea", "12" or "France". A label that ends in a small letter may have a plural: "euros".
+  "Guinea", "12" or "France". If its last word is in small letters, it may be a plural: "euros".
 - The label is not the beginning of a longer name that is known, such as "Turkish lira (1922–2005)"
   for "Turkish lira". Unknown longer names cannot be told from what follows an answer, but years
   behind a common noun make another thing of it, known or not.

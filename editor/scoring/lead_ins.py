@@ -97,7 +97,7 @@ def _after_name_parts(answer: str, place: int) -> Iterator[int]:
     """A place, and the places after what may stand before a name there."""
     for begin in _after_articles(answer, place):
         yield begin
-        yield from _after_kind(answer, begin)
+        yield from _after_kind(answer, begin, has_article=begin > place)
         for before in (TITLE, DAY):
             if found := before.match(answer, begin):
                 yield found.end()
@@ -111,7 +111,7 @@ def _after_articles(answer: str, place: int) -> Iterator[int]:
         yield place
 
 
-def _after_kind(answer: str, place: int) -> Iterator[int]:
+def _after_kind(answer: str, place: int, *, has_article: bool) -> Iterator[int]:
     """The places behind what the thing is: "planet ", "French writer ", "city of the "."""
     origin = ORIGIN.match(answer, place) if answer[place : place + 1].isupper() else None
     for start in (place, *([origin.end()] if origin else ())):
@@ -119,9 +119,12 @@ def _after_kind(answer: str, place: int) -> Iterator[int]:
         if not found or not found["noun"].islower() or found["noun"] in NO_NOUNS:
             continue
         is_kind = found["noun"] in KIND_NOUNS
-        if found["of"] and is_kind:
-            yield from _after_articles(answer, found.end())
-        elif not found["of"] and (is_kind or answer[found.end() : found.end() + 1].isupper()):
+        names = answer[found.end() : found.end() + 1].isupper()
+        if found["of"] and is_kind:  # "the heart of the city of "
+            for begin in _after_articles(answer, found.end()):
+                yield begin
+                yield from _after_kind(answer, begin, has_article=False)
+        elif not found["of"] and (is_kind or names or has_article):
             yield found.end()
 
 
