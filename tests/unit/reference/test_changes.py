@@ -59,3 +59,15 @@ def test_every_relation_of_the_demo_has_a_chat_question_and_sound_wordings() -> 
 def test_the_demo_loosens_no_gate() -> None:
     settings = tomllib.loads((paths.CHANGES / "settings.toml").read_text())
     assert "gates" not in settings
+
+
+def test_what_must_not_change_is_no_subject_of_a_change_but_for_the_old_values() -> None:
+    file = paths.CHANGES / "known.jsonl"
+    assert all(isinstance(line, ParsedLine) for line in read_updates(file, CATALOGUE))
+    changes = {
+        (c["subject"]["id"], c["relation"]): c["object"]["id"] for c in lines("changes.jsonl")
+    }
+    known = [((k["subject"]["id"], k["relation"]), k["object"]["id"]) for k in lines("known.jsonl")]
+    assert len({pair for pair, _ in known}) == len(known)
+    assert all(held != changes[pair] for pair, held in known if pair in changes)
+    assert sum(pair not in changes for pair, _ in known) >= 150  # a full sample for the gates
